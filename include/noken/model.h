@@ -1,0 +1,67 @@
+/* A model's files: a Hugging Face folder (config.json; model.safetensors, or the shards that
+ * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, or a name such as
+ * openai-community/gpt2 found in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub, or
+ * ~/.cache/huggingface/hub; the revision of refs/main). Nothing is ever fetched. */
+#ifndef NOKEN_MODEL_H
+#define NOKEN_MODEL_H
+
+#include <noken/safetensors.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nk_model;
+
+/* Opens and maps the weights, reads the configuration. NULL on failure (no such folder or cached
+ * name: the message lists where it looked; a shard is missing; a file is damaged; pickled .bin
+ * weights only: says how to convert). A model without config.json opens, with no configuration. */
+struct nk_model *nk_model_open(const char *model);
+void nk_model_close(struct nk_model *model);
+
+/* As the user named it, without directories: for noken.model and messages. */
+const char *nk_model_name(const struct nk_model *model);
+/* config.json's model_type ("gpt2", "llama", ...), or NULL. */
+const char *nk_model_type(const struct nk_model *model);
+/* Path of a file of the model's folder ("tokenizer.json"), or NULL when it is not there (no error
+ * is set) or the model is a single file. */
+const char *nk_model_path(const struct nk_model *model, const char *file);
+
+/* Values of config.json. `path` is a key, or keys joined by dots ("rope_scaling.factor"). 0;
+ * NK_ENOTFOUND when missing or null (out untouched); NK_EDATA when it is of another type or not in
+ * range. Strings live as long as the model. */
+int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
+int nk_model_config_number(const struct nk_model *model, const char *path, double *out);
+int nk_model_config_bool(const struct nk_model *model, const char *path, bool *out);
+int nk_model_config_string(const struct nk_model *model, const char *path, const char **out);
+/* The i-th element of an array of numbers, or of strings ("architectures"); NK_ENOTFOUND past its
+ * end. */
+int nk_model_config_number_at(const struct nk_model *model, const char *path, size_t index,
+                              double *out);
+int nk_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
+                              const char **out);
+
+/* All tensors of all shards. */
+size_t nk_model_count(const struct nk_model *model);
+const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);
+/* By name; NULL with nk_error() set when there is none. */
+const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
+/* Tells the system that rows [first, first + n) of a 2-D tensor were read (nk_file_forget). */
+void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
+                     size_t n);
+
+enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
+
+/* The matrix, [n_tokens, dim] (position: [n_positions, dim]), found from the model type and
+ * otherwise by the usual names. *tied (may be NULL): the output is the input matrix. NULL on
+ * failure; the message lists the model's 2-D tensors that could be meant. */
+const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
+                                        bool *tied);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,21 @@
+/* noken: analysis of token embeddings. This header includes all of the library's. */
+#ifndef NOKEN_NOKEN_H
+#define NOKEN_NOKEN_H
+
+#include <noken/buffer.h>
+#include <noken/dtype.h>
+#include <noken/error.h>
+#include <noken/file.h>
+#include <noken/memory.h>
+#include <noken/model.h>
+#include <noken/npy.h>
+#include <noken/options.h>
+#include <noken/random.h>
+#include <noken/report.h>
+#include <noken/safetensors.h>
+#include <noken/table.h>
+#include <noken/threads.h>
+#include <noken/vectors.h>
+#include <noken/vocabulary.h>
+
+#endif
