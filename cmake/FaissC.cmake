@@ -1,0 +1,1 @@
+add_library(noken_faiss_c INTERFACE)

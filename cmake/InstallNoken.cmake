@@ -1,0 +1,2 @@
+install(TARGETS noken LIBRARY)
+install(DIRECTORY include/noken DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
