@@ -1,1 +1,33 @@
+# FAISS with its C API. A system that has the library faiss_c is taken as it is. Debian packages
+# FAISS as a static library without faiss_c: its sources, put where NOKEN_FAISS_C_API says by
+# faiss-c-api.sh, then become a static library here, and libnoken.so takes in both.
+find_library(NOKEN_FAISS_C_LIBRARY faiss_c)
+find_path(NOKEN_FAISS_C_INCLUDE faiss/c_api/Index_c.h)
+if(NOT NOKEN_FAISS_C_INCLUDE)
+  message(FATAL_ERROR "FAISS is not installed (no header faiss/c_api/Index_c.h): run ./setup.sh")
+endif()
+
 add_library(noken_faiss_c INTERFACE)
+target_include_directories(noken_faiss_c SYSTEM INTERFACE ${NOKEN_FAISS_C_INCLUDE})
+
+if(NOKEN_FAISS_C_LIBRARY)
+  target_link_libraries(noken_faiss_c INTERFACE ${NOKEN_FAISS_C_LIBRARY})
+else()
+  set(NOKEN_FAISS_C_API ${CMAKE_SOURCE_DIR}/build/faiss-c-api CACHE PATH
+    "the folder with the sources of FAISS's C API")
+  if(NOT EXISTS ${NOKEN_FAISS_C_API}/Index_c.cpp)
+    message(FATAL_ERROR "No sources of FAISS's C API in ${NOKEN_FAISS_C_API}: run ./setup.sh, "
+      "or cmake/faiss-c-api.sh FOLDER and configure with -DNOKEN_FAISS_C_API=FOLDER")
+  endif()
+  find_library(NOKEN_FAISS faiss REQUIRED)
+  file(GLOB sources ${NOKEN_FAISS_C_API}/*_c.cpp ${NOKEN_FAISS_C_API}/error_impl.cpp
+    ${NOKEN_FAISS_C_API}/impl/*_c.cpp ${NOKEN_FAISS_C_API}/utils/*_c.cpp)
+  add_library(faiss_c STATIC ${sources})
+  target_include_directories(faiss_c SYSTEM PRIVATE ${NOKEN_FAISS_C_INCLUDE})
+  target_compile_options(faiss_c PRIVATE -w) # not this project's code
+  add_library(noken_faiss UNKNOWN IMPORTED)
+  set_target_properties(noken_faiss PROPERTIES IMPORTED_LOCATION ${NOKEN_FAISS})
+  target_link_libraries(noken_faiss INTERFACE noken_openblas OpenMP::OpenMP_CXX)
+  target_link_libraries(faiss_c PUBLIC noken_faiss)
+  target_link_libraries(noken_faiss_c INTERFACE faiss_c)
+endif()
