@@ -39,7 +39,7 @@ int nk_fail(int code, const char *format, ...) NK_PRINTF(2, 3);
  * returns code. */
 int nk_fail_in(int code, const char *format, ...) NK_PRINTF(2, 3);
 
-/* nk_fail(NK_EIO or NK_EPIPE, "WHAT: reason") from errno. */
+/* "WHAT: reason" from errno; returns NK_EPIPE, NK_ENOTFOUND (no such file) or NK_EIO. */
 int nk_fail_errno(const char *format, ...) NK_PRINTF(1, 2);
 
 #ifdef __cplusplus

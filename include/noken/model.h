@@ -1,6 +1,6 @@
 /* A model's files: a Hugging Face folder (config.json; model.safetensors, or the shards that
- * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, or a name such as
- * openai-community/gpt2 found in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub, or
+ * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, or a name such
+ * as openai-community/gpt2 found in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub, or
  * ~/.cache/huggingface/hub; the revision of refs/main). Nothing is ever fetched. */
 #ifndef NOKEN_MODEL_H
 #define NOKEN_MODEL_H

@@ -1,5 +1,5 @@
-/* NumPy's .npy: versions 1 to 3, little-endian floats of 2, 4 and 8 bytes and integers, C or Fortran
- * order; object and structured types are refused. */
+/* NumPy's .npy: versions 1 to 3, little-endian floats of 2, 4 and 8 bytes and integers, C or
+ * Fortran order; object and structured types are refused. */
 #ifndef NOKEN_NPY_H
 #define NOKEN_NPY_H
 

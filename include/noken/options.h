@@ -31,12 +31,12 @@ struct nk_strings {
 };
 
 struct nk_option {
-  char letter;              /* 'o', or 0 for none */
-  const char *name;         /* "output", or NULL for none */
+  char letter;      /* 'o', or 0 for none */
+  const char *name; /* "output", or NULL for none */
   enum nk_option_type type;
   void *target;
-  const char *argument;     /* "FILE", for the help; NK_OPTION_CHOICE: "input|output|position" */
-  const char *help;         /* one line */
+  const char *argument; /* "FILE", for the help; NK_OPTION_CHOICE: "input|output|position" */
+  const char *help;     /* one line */
 };
 
 /* Every tool's own options; its defaults are seed 0 and the machine's own number of threads. */
@@ -51,16 +51,17 @@ struct nk_common {
 };
 
 struct nk_tool {
-  const char *name;     /* "nk-stats" */
-  const char *summary;  /* one line: "norms and distances of every row of a vector set" */
-  const char *usage;    /* what follows the name: "[OPTION]... [SET]" */
+  const char *name;    /* "nk-stats" */
+  const char *summary; /* one line: "norms and distances of every row of a vector set" */
+  const char *usage;   /* what follows the name: "[OPTION]... [SET]" */
   const struct nk_option *options;
   size_t n_options;
-  const char *example;  /* a line that works */
+  const char *example; /* a line that works */
 };
 
-/* Reads argv. The operands (what is no option) are moved to the front, argv[0..*n_operands); their
- * order stays. Returns 0, or NK_EUSAGE with a message ("unknown option '--foo'"). */
+/* Reads argv. *operands gets what is no option, in its order: [*n_operands], free with nk_free.
+ * Returns 0, or NK_EUSAGE with a message ("unknown option '--foo'"); operands are set either way.
+ */
 int nk_options_parse(const struct nk_tool *tool, struct nk_common *common, int argc, char **argv,
                      char ***operands, size_t *n_operands);
 /* The help text of the tool, at most 80 columns wide. */

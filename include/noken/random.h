@@ -1,6 +1,7 @@
 /* Random numbers by counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random
  * numbers: as easy as 1, 2, 3", SC 2011). The i-th number of stream s under a seed is a pure
- * function of (seed, s, i), so threads can take any rows in any order and the result is the same. */
+ * function of (seed, s, i), so threads can take any rows in any order and the result is the same.
+ */
 #ifndef NOKEN_RANDOM_H
 #define NOKEN_RANDOM_H
 

@@ -1,5 +1,6 @@
 /* safetensors: 8 bytes of little-endian header length, a JSON header, then the tensors' bytes. Read
- * mapped or from a pipe, everything in the header checked before it is used; written in one pass. */
+ * mapped or from a pipe, everything in the header checked before it is used; written in one pass.
+ */
 #ifndef NOKEN_SAFETENSORS_H
 #define NOKEN_SAFETENSORS_H
 

@@ -1,7 +1,7 @@
 /* Tables: what flows between tools as text. TSV with one header line, or JSON Lines. Numbers are
  * written %.9g; a missing value is empty (JSON: the key is left out); NaN and infinities are
- * `nan`, `inf`, `-inf` in TSV and strings of those in JSON. Text is escaped by nk_escape in TSV; in
- * JSON a string holds the text itself where it is valid UTF-8, else its escaped form. */
+ * `nan`, `inf`, `-inf` in TSV and strings of those in JSON. Text is escaped by nk_escape in both,
+ * so that bytes which are no UTF-8 survive and a cell is the same in either. */
 #ifndef NOKEN_TABLE_H
 #define NOKEN_TABLE_H
 

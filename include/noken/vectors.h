@@ -1,11 +1,8 @@
-/* Vector sets: n rows of dim floats with an id each, perhaps a text each, any number of columns, and
- * metadata with the history of the commands that made the set. This is what flows between tools, as
- * a safetensors stream:
- *   vectors       F32 [n, dim]
- *   id            I64 [n]
- *   text.bytes    U8 [m], text.offsets I64 [n + 1]   (optional: row i is bytes [offsets[i],
- *                                                     offsets[i + 1]), raw)
- *   NAME          F32, F64 or I64 [n]                a column
+/* Vector sets: n rows of dim floats with an id each, perhaps a text each, any number of columns,
+ * and metadata with the history of the commands that made the set. This is what flows between
+ * tools, as a safetensors stream: vectors       F32 [n, dim] id            I64 [n] text.bytes    U8
+ * [m], text.offsets I64 [n + 1]   (optional: row i is bytes [offsets[i], offsets[i + 1]), raw) NAME
+ * F32, F64 or I64 [n]                a column
  *   __metadata__  noken.kind=vectors, noken.version=1, noken.model, noken.space, noken.history
  * Read as well: F16, BF16 and F64 vectors, any safetensors file with exactly one 2-D tensor, and a
  * 2-D .npy. Tensors and metadata that noken does not know are carried through. */
@@ -35,19 +32,19 @@ struct nk_column {
 };
 
 struct nk_vectors {
-  size_t n;   /* rows */
-  size_t dim; /* values in a row */
-  const float *values;          /* [n, dim] row-major; mapped, or owned by the set */
-  int64_t *ids;                 /* [n] */
-  const unsigned char *text;    /* raw bytes of all rows; NULL when the set has no text */
-  const int64_t *text_offsets;  /* [n + 1]; NULL when the set has no text */
-  struct nk_column *columns;    /* [n_columns] */
+  size_t n;                    /* rows */
+  size_t dim;                  /* values in a row */
+  const float *values;         /* [n, dim] row-major; mapped, or owned by the set */
+  int64_t *ids;                /* [n] */
+  const unsigned char *text;   /* raw bytes of all rows; NULL when the set has no text */
+  const int64_t *text_offsets; /* [n + 1]; NULL when the set has no text */
+  struct nk_column *columns;   /* [n_columns] */
   size_t n_columns;
   struct nk_vectors_private *private; /* metadata, carried tensors, what must be freed */
 };
 
-/* Reads a vector set from path ("-" or NULL: standard input): safetensors or .npy, told by its first
- * bytes. NULL on failure. */
+/* Reads a vector set from path ("-" or NULL: standard input): safetensors or .npy, told by its
+ * first bytes. NULL on failure. */
 struct nk_vectors *nk_vectors_read(const char *path);
 
 /* A set of n x dim over memory: values is taken over (from nk_alloc; NULL: allocated, not set), or

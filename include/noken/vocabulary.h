@@ -22,8 +22,7 @@ void nk_vocabulary_free(struct nk_vocabulary *vocabulary);
 /* One more than the largest id. */
 size_t nk_vocabulary_size(const struct nk_vocabulary *vocabulary);
 /* The token's bytes, not 0-terminated, and their number. NULL for an id without a token. */
-const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id,
-                                size_t *n_bytes);
+const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id, size_t *n_bytes);
 /* True for added tokens that are marked special ("<|endoftext|>"). */
 bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id);
 /* True for any token of added_tokens. */

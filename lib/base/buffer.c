@@ -1,0 +1,143 @@
+/* Growing text, and the escaping that keeps a token on one line. */
+#include <noken/buffer.h>
+#include <noken/memory.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Makes room for n more bytes and a closing 0. */
+static bool reserve(struct nk_buffer *buffer, size_t n) {
+  if (buffer->failed) return false;
+  if (n < SIZE_MAX - buffer->size && buffer->size + n < buffer->capacity) return true;
+  size_t capacity = buffer->capacity ? buffer->capacity : 256;
+  while (capacity <= buffer->size + n && capacity <= SIZE_MAX / 4) capacity *= 2;
+  char *grown =
+      capacity > buffer->size + n ? nk_realloc(buffer->data, buffer->size, capacity, 1) : NULL;
+  if (!grown) {
+    buffer->failed = true;
+    return false;
+  }
+  buffer->data = grown;
+  buffer->capacity = capacity;
+  return true;
+}
+
+void nk_buffer_append(struct nk_buffer *buffer, const void *bytes, size_t n) {
+  if (!reserve(buffer, n)) return;
+  if (n) memcpy(buffer->data + buffer->size, bytes, n);
+  buffer->size += n;
+  buffer->data[buffer->size] = 0;
+}
+
+void nk_buffer_text(struct nk_buffer *buffer, const char *string) {
+  nk_buffer_append(buffer, string, strlen(string));
+}
+
+void nk_buffer_byte(struct nk_buffer *buffer, int byte) {
+  char c = (char)byte;
+  nk_buffer_append(buffer, &c, 1);
+}
+
+void nk_buffer_printf(struct nk_buffer *buffer, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  if (n < 0 || !reserve(buffer, (size_t)n)) {
+    buffer->failed = true;
+    return;
+  }
+  va_start(args, format);
+  vsnprintf(buffer->data + buffer->size, (size_t)n + 1, format, args);
+  va_end(args);
+  buffer->size += (size_t)n;
+}
+
+void nk_buffer_clear(struct nk_buffer *buffer) {
+  buffer->size = 0;
+  if (buffer->data) buffer->data[0] = 0;
+}
+
+void nk_buffer_free(struct nk_buffer *buffer) {
+  nk_free(buffer->data);
+  *buffer = (struct nk_buffer){0};
+}
+
+/* ---- Escaping ---- */
+
+size_t nk_utf8_length(const char *bytes, size_t n) {
+  const unsigned char *s = (const unsigned char *)bytes;
+  if (n == 0) return 0;
+  if (s[0] < 0x80) return 1;
+  size_t length = s[0] >= 0xC2 && s[0] <= 0xDF   ? 2
+                  : s[0] >= 0xE0 && s[0] <= 0xEF ? 3
+                  : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
+                                                 : 0;
+  if (length == 0 || n < length) return 0;
+  /* The second byte's range keeps out overlong forms, surrogates and what lies over U+10FFFF. */
+  unsigned low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
+  unsigned high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
+  if (s[1] < low || s[1] > high) return 0;
+  for (size_t i = 2; i < length; i++)
+    if ((s[i] & 0xC0) != 0x80) return 0;
+  return length;
+}
+
+/* C1 controls (U+0080 to U+009F) are valid UTF-8 that terminals obey: they are escaped like C0. */
+static bool is_control(const char *bytes, size_t length) {
+  const unsigned char *s = (const unsigned char *)bytes;
+  if (length == 1) return s[0] < 0x20 || s[0] == 0x7F;
+  return length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
+}
+
+void nk_escape(struct nk_buffer *out, const char *bytes, size_t n) {
+  for (size_t i = 0; i < n;) {
+    size_t length = nk_utf8_length(bytes + i, n - i);
+    const char *letter = length == 1 && bytes[i] ? strchr("\tt\nn\rr\\\\", bytes[i]) : NULL;
+    if (letter) {
+      nk_buffer_byte(out, '\\');
+      nk_buffer_byte(out, letter[1]);
+    } else if (length == 0 || is_control(bytes + i, length)) {
+      length = length ? length : 1;
+      for (size_t k = 0; k < length; k++)
+        nk_buffer_printf(out, "\\x%02X", (unsigned char)bytes[i + k]);
+    } else {
+      nk_buffer_append(out, bytes + i, length);
+    }
+    i += length;
+  }
+}
+
+static int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+void nk_unescape(struct nk_buffer *out, const char *text, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    if (text[i] != '\\' || i + 1 == n) {
+      nk_buffer_byte(out, text[i]);
+      continue;
+    }
+    char c = text[++i];
+    if (c == 't') {
+      nk_buffer_byte(out, '\t');
+    } else if (c == 'n') {
+      nk_buffer_byte(out, '\n');
+    } else if (c == 'r') {
+      nk_buffer_byte(out, '\r');
+    } else if (c == '\\') {
+      nk_buffer_byte(out, '\\');
+    } else if (c == 'x' && i + 2 < n && hex_digit(text[i + 1]) >= 0 &&
+               hex_digit(text[i + 2]) >= 0) {
+      nk_buffer_byte(out, hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]));
+      i += 2;
+    } else {
+      nk_buffer_byte(out, '\\');
+      nk_buffer_byte(out, c);
+    }
+  }
+}

@@ -1,0 +1,248 @@
+/* Input by mapping, output that appears only when complete. */
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <noken/file.h>
+#include <noken/memory.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Input ---- */
+
+/* Reads a pipe to its end. */
+static int read_all(int fd, struct nk_file *file) {
+  size_t capacity = (size_t)1 << 16;
+  unsigned char *data = nk_alloc(capacity, 1);
+  if (!data) return NK_EMEMORY;
+  file->data = data;
+  for (;;) {
+    if (file->size == capacity) {
+      unsigned char *grown = nk_realloc(data, file->size, capacity * 2, 1);
+      if (!grown) return nk_fail_in(NK_EMEMORY, "%s", file->name);
+      file->data = data = grown;
+      capacity *= 2;
+    }
+    ssize_t n = read(fd, data + file->size, capacity - file->size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return nk_fail_errno("%s", file->name);
+    if (n == 0) return 0;
+    file->size += (size_t)n;
+  }
+}
+
+static int load(int fd, struct nk_file *file) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return nk_fail_errno("%s", file->name);
+  if (S_ISDIR(status.st_mode))
+    return nk_fail(NK_EIO, "%s: is a directory, a file is needed here", file->name);
+  if (fd == STDIN_FILENO && isatty(fd))
+    return nk_fail(NK_EUSAGE, "standard input is a terminal: name a file, or pipe one in");
+  off_t position = S_ISREG(status.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
+  if (position != 0 || status.st_size == 0) return read_all(fd, file);
+  void *data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (data == MAP_FAILED) return read_all(fd, file);
+  file->data = data;
+  file->size = (size_t)status.st_size;
+  file->mapped = true;
+  return 0;
+}
+
+struct nk_file *nk_file_open(const char *path) {
+  bool standard = !path || strcmp(path, "-") == 0;
+  struct nk_file *file = nk_calloc(1, sizeof *file);
+  if (!file) return NULL;
+  file->name = nk_strdup(standard ? "standard input" : path);
+  int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+  int code = file->name ? 0 : NK_EMEMORY;
+  if (code == 0 && fd < 0) code = nk_fail_errno("%s", path);
+  if (code == 0) code = load(fd, file);
+  if (!standard && fd >= 0) close(fd);
+  if (code == 0) return file;
+  nk_file_close(file);
+  return NULL;
+}
+
+void nk_file_close(struct nk_file *file) {
+  if (!file) return;
+  if (file->mapped) {
+    munmap((void *)(uintptr_t)file->data, file->size);
+  } else {
+    nk_free((void *)(uintptr_t)file->data);
+  }
+  nk_free(file->name);
+  nk_free(file);
+}
+
+void nk_file_forget(const struct nk_file *file, size_t offset, size_t n) {
+  if (!file->mapped || offset > file->size || n > file->size - offset) return;
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  size_t first = offset / page * page; /* rows before it on the same page were read earlier */
+  size_t last = (offset + n) / page * page;
+  if (last > first) madvise((void *)(uintptr_t)(file->data + first), last - first, MADV_DONTNEED);
+}
+
+/* ---- Output ---- */
+
+enum { BLOCK = 1 << 18 };
+
+struct nk_output {
+  int fd;
+  char *path;      /* the target, NULL for standard output or a device */
+  char *temporary; /* a name beside it, NULL while the file has none */
+  const char *name;
+  bool owned; /* fd was opened here */
+  int failed; /* the first failure's code */
+  size_t used;
+  unsigned char block[BLOCK];
+};
+
+/* A file beside path without a name; where the file system has none such, with a temporary one. */
+static int open_beside(struct nk_output *output) {
+  char *copy = nk_strdup(output->path);
+  if (!copy) return NK_EMEMORY;
+  const char *folder = dirname(copy);
+  output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+    size_t size = strlen(output->path) + 32;
+    output->temporary = nk_alloc(size, 1);
+    if (output->temporary) {
+      snprintf(output->temporary, size, "%s.%ld.part", output->path, (long)getpid());
+      output->fd = open(output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+  }
+  nk_free(copy);
+  return output->fd < 0 ? nk_fail_errno("%s", output->path) : 0;
+}
+
+static int open_target(struct nk_output *output, const char *path) {
+  struct stat status;
+  bool exists = stat(path, &status) == 0;
+  if (exists && S_ISDIR(status.st_mode))
+    return nk_fail(NK_EIO, "%s: is a directory, a file is needed here", path);
+  output->owned = true;
+  if (exists && !S_ISREG(status.st_mode)) { /* a device or a named pipe: written in place */
+    output->fd = open(path, O_WRONLY | O_CLOEXEC);
+    return output->fd < 0 ? nk_fail_errno("%s", path) : 0;
+  }
+  /* A link keeps its place: what it points to is replaced. */
+  char *resolved = exists ? realpath(path, NULL) : NULL;
+  output->path = nk_strdup(resolved ? resolved : path);
+  free(resolved);
+  return output->path ? open_beside(output) : NK_EMEMORY;
+}
+
+struct nk_output *nk_output_open(const char *path, int kind) {
+  struct nk_output *output = nk_alloc(1, sizeof *output);
+  if (!output) return NULL;
+  memset(output, 0, offsetof(struct nk_output, block));
+  output->fd = -1;
+  int code = 0;
+  if (path && strcmp(path, "-") != 0) {
+    output->name = path;
+    code = open_target(output, path);
+  } else {
+    output->name = "standard output";
+    output->fd = STDOUT_FILENO;
+    if ((kind & NK_OUTPUT_BINARY) && isatty(STDOUT_FILENO))
+      code = nk_fail(NK_EUSAGE,
+                     "binary output to a terminal: use -o FILE, or pipe it into another tool");
+  }
+  if (code == 0) return output;
+  nk_output_close(output);
+  return NULL;
+}
+
+static int write_all(struct nk_output *output, const unsigned char *bytes, size_t n) {
+  while (n > 0) {
+    ssize_t written = write(output->fd, bytes, n);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return output->failed = nk_fail_errno("%s", output->name);
+    bytes += written;
+    n -= (size_t)written;
+  }
+  return 0;
+}
+
+static int flush(struct nk_output *output) {
+  size_t n = output->used;
+  output->used = 0;
+  return write_all(output, output->block, n);
+}
+
+int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
+  if (output->failed) return output->failed;
+  if (n <= BLOCK - output->used) {
+    if (n) memcpy(output->block + output->used, bytes, n);
+    output->used += n;
+    return 0;
+  }
+  int code = flush(output);
+  if (code != 0) return code;
+  if (n >= BLOCK) return write_all(output, bytes, n);
+  memcpy(output->block, bytes, n);
+  output->used = n;
+  return 0;
+}
+
+int nk_output_printf(struct nk_output *output, const char *format, ...) {
+  char *text = NULL;
+  va_list args;
+  va_start(args, format);
+  int n = vasprintf(&text, format, args);
+  va_end(args);
+  if (n < 0) return nk_fail(NK_EMEMORY, "%s: out of memory", output->name);
+  int code = nk_output_write(output, text, (size_t)n);
+  free(text);
+  return code;
+}
+
+/* Gives a nameless file a temporary name, for linkat cannot replace and rename can. */
+static int name_file(struct nk_output *output) {
+  if (!output->temporary) {
+    char proc[64];
+    size_t size = strlen(output->path) + 32;
+    char *temporary = nk_alloc(size, 1);
+    if (!temporary) return NK_EMEMORY;
+    snprintf(proc, sizeof proc, "/proc/self/fd/%d", output->fd);
+    snprintf(temporary, size, "%s.%ld.part", output->path, (long)getpid());
+    if (linkat(AT_FDCWD, proc, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) != 0) {
+      nk_free(temporary);
+      return nk_fail_errno("%s", output->name);
+    }
+    output->temporary = temporary;
+  }
+  if (rename(output->temporary, output->path) != 0) return nk_fail_errno("%s", output->name);
+  nk_free(output->temporary);
+  output->temporary = NULL;
+  return 0;
+}
+
+int nk_output_commit(struct nk_output *output) {
+  if (output->failed) return output->failed;
+  int code = flush(output);
+  /* Some file systems tell of a full disk only when a descriptor is closed: a copy's will do. */
+  int copy = code == 0 && output->owned ? dup(output->fd) : -1;
+  if (copy >= 0 && close(copy) != 0) code = output->failed = nk_fail_errno("%s", output->name);
+  if (code == 0 && output->path) code = output->failed = name_file(output);
+  return code;
+}
+
+void nk_output_close(struct nk_output *output) {
+  if (!output) return;
+  if (output->owned && output->fd >= 0) close(output->fd);
+  if (output->temporary) unlink(output->temporary);
+  nk_free(output->temporary);
+  nk_free(output->path);
+  nk_free(output);
+}
+
+const char *nk_output_name(const struct nk_output *output) {
+  return output->name;
+}

@@ -1,0 +1,36 @@
+/* The two hooks through which the library speaks to its program. */
+#include <noken/report.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static struct {
+  nk_warning_hook *warning;
+  void *warning_user;
+  nk_progress_hook *progress;
+  void *progress_user;
+} hooks;
+
+void nk_on_warning(nk_warning_hook *hook, void *user) {
+  hooks.warning = hook;
+  hooks.warning_user = user;
+}
+
+void nk_on_progress(nk_progress_hook *hook, void *user) {
+  hooks.progress = hook;
+  hooks.progress_user = user;
+}
+
+void nk_warn(const char *format, ...) {
+  if (!hooks.warning) return;
+  char message[2048];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(message, sizeof message, format, args);
+  va_end(args);
+  hooks.warning(message, hooks.warning_user);
+}
+
+int nk_progress(const char *what, size_t done, size_t total) {
+  if (!hooks.progress || hooks.progress(what, done, total, hooks.progress_user) == 0) return 0;
+  return nk_fail(NK_EINTERRUPTED, "%s: interrupted", what);
+}

@@ -1,0 +1,138 @@
+/* Tables written a cell at a time. A row is built in memory and goes out whole. */
+#include <math.h>
+#include <noken/memory.h>
+#include <noken/table.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/json.h"
+
+struct nk_table {
+  struct nk_output *output;
+  enum nk_table_format format;
+  char **names;
+  size_t n_columns;
+  size_t n_cells; /* of the row being made */
+  size_t n_rows;
+  struct nk_buffer row;
+  struct nk_buffer scratch; /* an escaped text on its way into JSON */
+};
+
+struct nk_table *nk_table_new(struct nk_output *output, enum nk_table_format format) {
+  struct nk_table *table = nk_calloc(1, sizeof *table);
+  if (!table) return NULL;
+  table->output = output;
+  table->format = format;
+  return table;
+}
+
+int nk_table_column(struct nk_table *table, const char *name) {
+  if (table->n_rows > 0 || table->n_cells > 0)
+    return nk_fail(NK_EUSAGE, "column '%s' named after the first row was begun", name);
+  for (size_t i = 0; i < table->n_columns; i++)
+    if (strcmp(table->names[i], name) == 0)
+      return nk_fail(NK_EDATA, "two columns would be called '%s'", name);
+  char **names =
+      nk_realloc(table->names, table->n_columns, table->n_columns + 1, sizeof *table->names);
+  if (!names) return NK_EMEMORY;
+  table->names = names;
+  names[table->n_columns] = nk_strdup(name);
+  if (!names[table->n_columns]) return NK_EMEMORY;
+  table->n_columns++;
+  return 0;
+}
+
+/* What stands before a cell's value. Returns false for a cell beyond the last column. */
+static bool begin_cell(struct nk_table *table, bool missing) {
+  size_t cell = table->n_cells++;
+  if (cell >= table->n_columns) return false;
+  if (table->format == NK_TABLE_TSV) {
+    if (cell > 0) nk_buffer_byte(&table->row, '\t');
+  } else if (!missing) {
+    nk_buffer_text(&table->row, table->row.size > 0 ? "," : "{");
+    nki_json_quote(&table->row, table->names[cell], strlen(table->names[cell]));
+    nk_buffer_byte(&table->row, ':');
+  }
+  return !missing;
+}
+
+void nk_table_text(struct nk_table *table, const char *bytes, size_t n) {
+  if (!begin_cell(table, false)) return;
+  if (table->format == NK_TABLE_TSV) {
+    nk_escape(&table->row, bytes, n);
+  } else {
+    nk_buffer_clear(&table->scratch);
+    nk_escape(&table->scratch, bytes, n);
+    nki_json_quote(&table->row, table->scratch.data, table->scratch.size);
+  }
+}
+
+void nk_table_string(struct nk_table *table, const char *string) {
+  nk_table_text(table, string, strlen(string));
+}
+
+void nk_table_integer(struct nk_table *table, int64_t value) {
+  if (begin_cell(table, false)) nk_buffer_printf(&table->row, "%lld", (long long)value);
+}
+
+void nk_table_number(struct nk_table *table, double value) {
+  if (!begin_cell(table, false)) return;
+  const char *word = isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (isfinite(value)) {
+    nk_buffer_printf(&table->row, "%.9g", value);
+  } else if (table->format == NK_TABLE_TSV) {
+    nk_buffer_text(&table->row, word);
+  } else {
+    nki_json_quote(&table->row, word, strlen(word));
+  }
+}
+
+void nk_table_missing(struct nk_table *table) {
+  begin_cell(table, true);
+}
+
+static int write_header(struct nk_table *table) {
+  struct nk_buffer line = {0};
+  for (size_t i = 0; i < table->n_columns; i++) {
+    if (i > 0) nk_buffer_byte(&line, '\t');
+    nk_escape(&line, table->names[i], strlen(table->names[i]));
+  }
+  nk_buffer_byte(&line, '\n');
+  int code = line.failed ? nk_fail(NK_EMEMORY, "out of memory for a table's header")
+                         : nk_output_write(table->output, line.data, line.size);
+  nk_buffer_free(&line);
+  return code;
+}
+
+int nk_table_end_row(struct nk_table *table) {
+  int code = 0;
+  if (table->n_cells != table->n_columns)
+    return nk_fail(NK_EUSAGE, "a row of %zu cells in a table of %zu columns", table->n_cells,
+                   table->n_columns);
+  if (table->format == NK_TABLE_TSV && table->n_rows == 0) code = write_header(table);
+  if (table->format == NK_TABLE_JSON) nk_buffer_text(&table->row, table->row.size ? "}" : "{}");
+  nk_buffer_byte(&table->row, '\n');
+  if (code == 0)
+    code = table->row.failed ? nk_fail(NK_EMEMORY, "out of memory for a table's row")
+                             : nk_output_write(table->output, table->row.data, table->row.size);
+  nk_buffer_clear(&table->row);
+  table->n_cells = 0;
+  table->n_rows++;
+  return code;
+}
+
+int nk_table_finish(struct nk_table *table) {
+  int code = 0;
+  if (table->format == NK_TABLE_TSV && table->n_rows == 0) code = write_header(table);
+  nk_table_free(table);
+  return code;
+}
+
+void nk_table_free(struct nk_table *table) {
+  if (!table) return;
+  for (size_t i = 0; i < table->n_columns; i++) nk_free(table->names[i]);
+  nk_free(table->names);
+  nk_buffer_free(&table->row);
+  nk_buffer_free(&table->scratch);
+  nk_free(table);
+}
