@@ -1,6 +1,6 @@
 # FAISS with its C API. A system that has the library faiss_c is taken as it is. Debian packages
 # FAISS as a static library without faiss_c: its sources, put where NOKEN_FAISS_C_API says by
-# faiss-c-api.sh, then become a static library here, and libnoken.so takes in both.
+# faiss-c-api.sh, become a static library here, and libnoken.so takes in both.
 find_library(NOKEN_FAISS_C_LIBRARY faiss_c)
 find_path(NOKEN_FAISS_C_INCLUDE faiss/c_api/Index_c.h)
 if(NOT NOKEN_FAISS_C_INCLUDE)
@@ -15,9 +15,15 @@ if(NOKEN_FAISS_C_LIBRARY)
 else()
   set(NOKEN_FAISS_C_API ${CMAKE_SOURCE_DIR}/build/faiss-c-api CACHE PATH
     "the folder with the sources of FAISS's C API")
-  if(NOT EXISTS ${NOKEN_FAISS_C_API}/Index_c.cpp)
-    message(FATAL_ERROR "No sources of FAISS's C API in ${NOKEN_FAISS_C_API}: run ./setup.sh, "
-      "or cmake/faiss-c-api.sh FOLDER and configure with -DNOKEN_FAISS_C_API=FOLDER")
+  # The script does nothing when its folder holds the version that is installed. A folder that it
+  # did not make is taken as it is.
+  if(NOT EXISTS ${NOKEN_FAISS_C_API}/Index_c.cpp OR EXISTS ${NOKEN_FAISS_C_API}/VERSION)
+    execute_process(COMMAND ${CMAKE_SOURCE_DIR}/cmake/faiss-c-api.sh ${NOKEN_FAISS_C_API}
+      RESULT_VARIABLE status)
+    if(NOT status EQUAL 0)
+      message(FATAL_ERROR "no sources of FAISS's C API (the lines above say why); run ./setup.sh, "
+        "or give a folder that has them: -DNOKEN_FAISS_C_API=FOLDER")
+    endif()
   endif()
   find_library(NOKEN_FAISS faiss REQUIRED)
   file(GLOB sources ${NOKEN_FAISS_C_API}/*_c.cpp ${NOKEN_FAISS_C_API}/error_impl.cpp
