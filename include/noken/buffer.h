@@ -8,6 +8,7 @@
 #include <noken/error.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +25,9 @@ void nk_buffer_append(struct nk_buffer *buffer, const void *bytes, size_t n);
 void nk_buffer_text(struct nk_buffer *buffer, const char *string);
 void nk_buffer_byte(struct nk_buffer *buffer, int byte);
 void nk_buffer_printf(struct nk_buffer *buffer, const char *format, ...) NK_PRINTF(2, 3);
+/* Appends what printf's %.9g (%lld) gives, faster. */
+void nk_buffer_number(struct nk_buffer *buffer, double value);
+void nk_buffer_integer(struct nk_buffer *buffer, int64_t value);
 void nk_buffer_clear(struct nk_buffer *buffer); /* size = 0, memory kept */
 void nk_buffer_free(struct nk_buffer *buffer);
 

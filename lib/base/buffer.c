@@ -91,13 +91,17 @@ static bool is_control(const char *bytes, size_t length) {
   return length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
 }
 
+/* The letter that stands for a byte behind a backslash, 0 for none. */
+static char short_escape(char byte) {
+  return byte == '\t' ? 't' : byte == '\n' ? 'n' : byte == '\r' ? 'r' : byte == '\\' ? '\\' : 0;
+}
+
 void nk_escape(struct nk_buffer *out, const char *bytes, size_t n) {
   for (size_t i = 0; i < n;) {
     size_t length = nk_utf8_length(bytes + i, n - i);
-    const char *letter = length == 1 && bytes[i] ? strchr("\tt\nn\rr\\\\", bytes[i]) : NULL;
-    if (letter) {
+    if (short_escape(bytes[i])) {
       nk_buffer_byte(out, '\\');
-      nk_buffer_byte(out, letter[1]);
+      nk_buffer_byte(out, short_escape(bytes[i]));
     } else if (length == 0 || is_control(bytes + i, length)) {
       length = length ? length : 1;
       for (size_t k = 0; k < length; k++)

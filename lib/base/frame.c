@@ -115,7 +115,7 @@ static void append_value(struct nk_buffer *tsv, const json_t *value) {
   if (json_is_string(value)) {
     append_string(tsv, json_string_value(value), json_string_length(value));
   } else if (json_is_integer(value)) {
-    nk_buffer_printf(tsv, "%lld", (long long)json_integer_value(value));
+    nk_buffer_integer(tsv, json_integer_value(value));
   } else if (json_is_real(value)) {
     nk_buffer_printf(tsv, "%.17g", json_real_value(value));
   } else if (json_is_boolean(value)) {

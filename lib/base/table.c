@@ -72,14 +72,14 @@ void nk_table_string(struct nk_table *table, const char *string) {
 }
 
 void nk_table_integer(struct nk_table *table, int64_t value) {
-  if (begin_cell(table, false)) nk_buffer_printf(&table->row, "%lld", (long long)value);
+  if (begin_cell(table, false)) nk_buffer_integer(&table->row, value);
 }
 
 void nk_table_number(struct nk_table *table, double value) {
   if (!begin_cell(table, false)) return;
   const char *word = isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
   if (isfinite(value)) {
-    nk_buffer_printf(&table->row, "%.9g", value);
+    nk_buffer_number(&table->row, value);
   } else if (table->format == NK_TABLE_TSV) {
     nk_buffer_text(&table->row, word);
   } else {

@@ -1,0 +1,500 @@
+/* The base layer: sizes, escaping, numbers as text, random numbers, files, tables, options. */
+#include "unit.h"
+
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Sizes and errors ---- */
+
+static void products_of_sizes_that_overflow_are_told(void **state) {
+  (void)state;
+  size_t out = 7;
+  assert_true(nk_size_mul(1u << 20, 1u << 20, &out));
+  assert_true(out == (size_t)1 << 40);
+  assert_false(nk_size_mul(SIZE_MAX / 2 + 1, 2, &out));
+  assert_false(nk_size_add(SIZE_MAX, 1, &out));
+  assert_true(out == (size_t)1 << 40);
+  assert_null(nk_alloc(SIZE_MAX / 2, 4));
+  assert_non_null(strstr(nk_error(), "out of memory"));
+}
+
+static void a_failure_keeps_its_context(void **state) {
+  (void)state;
+  assert_int_equal(nk_fail(NK_EDATA, "row %d holds a NaN", 17), NK_EDATA);
+  assert_int_equal(nk_fail_in(NK_EDATA, "wte.npy"), NK_EDATA);
+  assert_string_equal(nk_error(), "wte.npy: row 17 holds a NaN");
+}
+
+/* ---- Escaping ---- */
+
+static void escaped_text_is_one_line_of_utf8_and_comes_back(void **state) {
+  (void)state;
+  static const struct {
+    const char *raw;
+    size_t n;
+    const char *escaped;
+  } cases[] = {
+      {" SolidGold", 10, " SolidGold"},
+      {"\t\n\r\\", 4, "\\t\\n\\r\\\\"},
+      {"\0\x1b\x7f", 3, "\\x00\\x1B\\x7F"},
+      {"\xC0\xC1\xF5\xFF", 4, "\\xC0\\xC1\\xF5\\xFF"},
+      {"\xE2\x96\x81", 3, "\xE2\x96\x81"},             /* U+2581 */
+      {"\xE2\x96", 2, "\\xE2\\x96"},                   /* cut short */
+      {"\xC0\xAF", 2, "\\xC0\\xAF"},                   /* overlong '/' */
+      {"\xED\xA0\x80", 3, "\\xED\\xA0\\x80"},          /* a surrogate */
+      {"\xF4\x90\x80\x80", 4, "\\xF4\\x90\\x80\\x80"}, /* U+110000 */
+      {"\xC2\x85", 2, "\\xC2\\x85"},                   /* U+0085, a C1 control */
+      {"\\x41", 4, "\\\\x41"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nk_buffer escaped = {0}, raw = {0};
+    nk_escape(&escaped, cases[i].raw, cases[i].n);
+    assert_string_equal(escaped.data, cases[i].escaped);
+    nk_unescape(&raw, escaped.data, escaped.size);
+    assert_int_equal(raw.size, cases[i].n);
+    assert_memory_equal(raw.data, cases[i].raw, cases[i].n);
+    nk_buffer_free(&escaped);
+    nk_buffer_free(&raw);
+  }
+}
+
+static void any_bytes_survive_escaping(void **state) {
+  (void)state;
+  struct nk_random random = nk_random_stream(1, 0);
+  for (int round = 0; round < 2000; round++) {
+    char bytes[64];
+    size_t n = (size_t)nk_random_below(&random, sizeof bytes);
+    for (size_t i = 0; i < n; i++) bytes[i] = (char)nk_random_below(&random, 256);
+    struct nk_buffer escaped = {0}, raw = {0};
+    nk_escape(&escaped, bytes, n);
+    for (size_t i = 0; i < escaped.size;) {
+      size_t length = nk_utf8_length(escaped.data + i, escaped.size - i);
+      assert_true(length > 0 && (unsigned char)escaped.data[i] >= 0x20);
+      i += length;
+    }
+    nk_unescape(&raw, escaped.data ? escaped.data : "", escaped.size);
+    assert_int_equal(raw.size, n);
+    if (n) assert_memory_equal(raw.data, bytes, n);
+    nk_buffer_free(&escaped);
+    nk_buffer_free(&raw);
+  }
+}
+
+/* ---- Numbers ---- */
+
+static void check_number(double value) {
+  char expected[40];
+  snprintf(expected, sizeof expected, "%.9g", value);
+  struct nk_buffer text = {0};
+  nk_buffer_number(&text, value);
+  if (strcmp(text.data, expected) != 0) fail_msg("%s for %s", text.data, expected);
+  nk_buffer_free(&text);
+}
+
+static void numbers_are_written_as_printf_writes_them(void **state) {
+  (void)state;
+  static const double odd[] = {0.0,
+                               -0.0,
+                               1,
+                               10,
+                               100000000,
+                               999999999,
+                               999999999.5,
+                               1e9,
+                               0.1,
+                               0.5,
+                               0.000123456789123,
+                               0.0001,
+                               0.00009999999999,
+                               99999999.95,
+                               1.000000005,
+                               1.0000000049999,
+                               123456789.5,
+                               12345678.25,
+                               9.9999999949,
+                               9.9999999951,
+                               1e-9,
+                               1e-300,
+                               1e300,
+                               DBL_MIN,
+                               DBL_MAX,
+                               4.9e-324,
+                               3.14159265358979,
+                               2147483648.0,
+                               0.30000000000000004};
+  for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+    check_number(odd[i]);
+    check_number(-odd[i]);
+  }
+  struct nk_random random = nk_random_stream(2, 0);
+  for (int i = 0; i < 300000; i++) {
+    double value = nk_random_normal(&random) * pow(10, 24 * nk_random_uniform(&random) - 12);
+    check_number(value);
+    check_number((double)(float)value);
+    check_number(rint(value * 1e4) / 1e4);
+    check_number(rint(value * 16) / 16); /* ties */
+  }
+}
+
+static void integers_are_written_to_their_ends(void **state) {
+  (void)state;
+  struct nk_buffer text = {0};
+  nk_buffer_integer(&text, INT64_MIN);
+  nk_buffer_byte(&text, ' ');
+  nk_buffer_integer(&text, INT64_MAX);
+  nk_buffer_byte(&text, ' ');
+  nk_buffer_integer(&text, 0);
+  assert_string_equal(text.data, "-9223372036854775808 9223372036854775807 0");
+  nk_buffer_free(&text);
+}
+
+/* ---- Random numbers ---- */
+
+/* The known answers of Random123's test vectors (Salmon et al. 2011). */
+static void philox_gives_the_published_answers(void **state) {
+  (void)state;
+  static const struct {
+    uint32_t counter[4], key[2], out[4];
+  } known[] = {
+      {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+      {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+       {0xffffffff, 0xffffffff},
+       {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+       {0xa4093822, 0x299f31d0},
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+  };
+  for (size_t i = 0; i < 3; i++) {
+    uint32_t out[4];
+    nk_philox(known[i].counter, known[i].key, out);
+    assert_memory_equal(out, known[i].out, sizeof out);
+  }
+}
+
+static void a_stream_is_a_function_of_its_place(void **state) {
+  (void)state;
+  struct nk_random a = nk_random_stream(5, 9), b = a;
+  uint32_t first[16];
+  for (size_t i = 0; i < 16; i++) first[i] = nk_random_u32(&a);
+  for (size_t i = 16; i-- > 0;) {
+    b.position = i;
+    assert_int_equal(nk_random_u32(&b), first[i]);
+  }
+}
+
+/* Mean and variance of n numbers lie within five standard errors of the distribution's. */
+static void random_numbers_have_their_moments(void **state) {
+  (void)state;
+  enum { N = 200000 };
+  double uniform[2] = {0}, normal[3] = {0}, below = 0;
+  struct nk_random random = nk_random_stream(0, 3);
+  for (int i = 0; i < N; i++) {
+    double u = nk_random_uniform(&random), z = nk_random_normal(&random);
+    assert_true(u >= 0 && u < 1);
+    uniform[0] += u / N;
+    uniform[1] += u * u / N;
+    normal[0] += z / N;
+    normal[1] += z * z / N;
+    normal[2] += z * z * z * z / N;
+    below += (double)nk_random_below(&random, 7) / N;
+  }
+  double root = sqrt((double)N);
+  assert_true(fabs(uniform[0] - 0.5) < 5 * sqrt(1 / 12.0) / root);
+  assert_true(fabs(uniform[1] - 1 / 3.0) < 5 * sqrt(4 / 45.0) / root);
+  assert_true(fabs(normal[0]) < 5 / root);
+  assert_true(fabs(normal[1] - 1) < 5 * sqrt(2.0) / root);
+  assert_true(fabs(normal[2] - 3) < 5 * sqrt(96.0) / root);
+  assert_true(fabs(below - 3) < 5 * 2 / root);
+}
+
+static void a_permutation_holds_every_number_once(void **state) {
+  (void)state;
+  size_t order[100];
+  bool seen[100] = {false};
+  struct nk_random random = nk_random_stream(4, 0);
+  nk_random_permutation(&random, 100, order);
+  for (size_t i = 0; i < 100; i++) {
+    assert_true(order[i] < 100 && !seen[order[i]]);
+    seen[order[i]] = true;
+  }
+}
+
+/* ---- Files ---- */
+
+static void an_output_appears_only_when_committed(void **state) {
+  const char *folder = *state;
+  char path[512];
+  snprintf(path, sizeof path, "%s/out", folder);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
+  assert_non_null(output);
+  assert_int_equal(nk_output_printf(output, "%s", "half"), 0);
+  nk_output_close(output);
+  assert_int_not_equal(access(path, F_OK), 0);
+  for (int round = 0; round < 2; round++) { /* the second replaces the first */
+    output = nk_output_open(path, NK_OUTPUT_TEXT);
+    assert_int_equal(nk_output_printf(output, "round %d", round), 0);
+    assert_int_equal(nk_output_commit(output), 0);
+    nk_output_close(output);
+  }
+  struct nk_file *file = nk_file_open(path);
+  assert_int_equal(file->size, 7);
+  assert_memory_equal(file->data, "round 1", 7);
+  assert_true(file->mapped);
+  nk_file_close(file);
+}
+
+static void a_full_device_is_noticed(void **state) {
+  (void)state;
+  struct nk_output *output = nk_output_open("/dev/full", NK_OUTPUT_TEXT);
+  assert_non_null(output);
+  assert_int_equal(nk_output_printf(output, "x"), 0);
+  assert_int_equal(nk_output_commit(output), NK_EIO);
+  assert_string_equal(nk_error(), "/dev/full: No space left on device");
+  nk_output_close(output);
+}
+
+static void what_cannot_be_read_is_named(void **state) {
+  (void)state;
+  assert_null(nk_file_open("/nowhere/at/all"));
+  assert_string_equal(nk_error(), "/nowhere/at/all: No such file or directory");
+  assert_null(nk_file_open("/tmp"));
+  assert_non_null(strstr(nk_error(), "/tmp: is a directory"));
+}
+
+/* ---- Tables ---- */
+
+static struct nk_frame *frame_of(const char *folder, const char *bytes, size_t n) {
+  char path[512];
+  snprintf(path, sizeof path, "%s/table", folder);
+  write_bytes(path, bytes, n);
+  return nk_frame_read(path);
+}
+
+static void write_example(const char *path, enum nk_table_format format) {
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
+  struct nk_table *table = nk_table_new(output, format);
+  assert_int_equal(nk_table_column(table, "id"), 0);
+  assert_int_equal(nk_table_column(table, "text"), 0);
+  assert_int_equal(nk_table_column(table, "score"), 0);
+  assert_int_equal(nk_table_column(table, "id"), NK_EDATA);
+  static const char *texts[] = {" a\tb\"", "\xC0\\", ""};
+  static const double scores[] = {0.25, NAN, -INFINITY};
+  for (int i = 0; i < 3; i++) {
+    nk_table_integer(table, i);
+    nk_table_string(table, texts[i]);
+    if (i == 1) {
+      nk_table_missing(table);
+    } else {
+      nk_table_number(table, scores[i]);
+    }
+    assert_int_equal(nk_table_end_row(table), 0);
+  }
+  assert_int_equal(nk_table_finish(table), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+}
+
+static void a_table_reads_back_the_same_from_tsv_and_json(void **state) {
+  const char *folder = *state;
+  char path[512];
+  snprintf(path, sizeof path, "%s/example", folder);
+  for (int format = 0; format < 2; format++) {
+    write_example(path, format ? NK_TABLE_JSON : NK_TABLE_TSV);
+    struct nk_frame *frame = nk_frame_read(path);
+    assert_non_null(frame);
+    assert_int_equal(nk_frame_rows(frame), 3);
+    assert_int_equal(nk_frame_columns(frame), 3);
+    assert_string_equal(nk_frame_cell(frame, 0, 1), " a\\tb\"");
+    assert_string_equal(nk_frame_cell(frame, 1, 1), "\\xC0\\\\");
+    double score;
+    int64_t id;
+    assert_int_equal(nk_frame_number(frame, 0, 2, &score), 0);
+    assert_true(score == 0.25);
+    assert_int_equal(nk_frame_number(frame, 1, 2, &score), NK_ENOTFOUND);
+    assert_int_equal(nk_frame_number(frame, 2, 2, &score), 0);
+    assert_true(score == -INFINITY);
+    assert_int_equal(nk_frame_integer(frame, 2, 0, &id), 0);
+    assert_int_equal(id, 2);
+    assert_int_equal(nk_frame_column(frame, "score"), 2);
+    assert_int_equal(nk_frame_column(frame, "norm"), NK_ENOTFOUND);
+    assert_non_null(strstr(nk_error(), "there are: id text score"));
+    nk_frame_free(frame);
+  }
+}
+
+static void a_header_alone_is_a_table_without_rows(void **state) {
+  struct nk_frame *frame = frame_of(*state, "id\ttext", 7);
+  assert_non_null(frame);
+  assert_int_equal(nk_frame_rows(frame), 0);
+  assert_int_equal(nk_frame_columns(frame), 2);
+  nk_frame_free(frame);
+}
+
+static void a_damaged_table_is_refused_with_its_line(void **state) {
+  static const struct {
+    const char *bytes;
+    const char *message;
+  } cases[] = {
+      {"", "empty"},
+      {"id\ttext\n1\ta\n2\n", "line 3 has 1 cells, the header has 2"},
+      {"id\tid\n", "two columns are called 'id'"},
+      {"{\"id\": 1}\n{\"id\": }\n", "line 2, column"},
+      {"{\"id\": 1}\n[1]\n", "an object is needed"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    assert_null(frame_of(*state, cases[i].bytes, strlen(cases[i].bytes)));
+    assert_non_null(strstr(nk_error(), cases[i].message));
+  }
+  assert_null(frame_of(*state, "id\n\0\n", 5));
+  assert_non_null(strstr(nk_error(), "zero byte"));
+}
+
+static void lines_may_end_in_cr_lf(void **state) {
+  struct nk_frame *frame = frame_of(*state, "id\tx\r\n1\t2.5\r\n", 13);
+  double x;
+  assert_non_null(frame);
+  assert_int_equal(nk_frame_number(frame, 0, 1, &x), 0);
+  assert_true(x == 2.5);
+  nk_frame_free(frame);
+}
+
+/* ---- Options ---- */
+
+struct settings {
+  bool flag;
+  const char *name;
+  size_t n;
+  double level;
+  struct nk_strings prompts;
+  int metric;
+};
+
+static int parse(struct settings *s, struct nk_common *common, size_t *n_operands, int argc,
+                 char **argv) {
+  const struct nk_option options[] = {
+      {0, "flag", NK_OPTION_FLAG, &s->flag, NULL, "a flag"},
+      {'m', "model-name", NK_OPTION_STRING, &s->name, "NAME", "a name"},
+      {'n', NULL, NK_OPTION_SIZE, &s->n, "N", "a number"},
+      {0, "level", NK_OPTION_NUMBER, &s->level, "X", "a level"},
+      {'p', "prompt", NK_OPTION_LIST, &s->prompts, "TEXT", "a prompt"},
+      {0, "metric", NK_OPTION_CHOICE, &s->metric, "l2|cosine", "a metric"},
+  };
+  const struct nk_tool tool = {"nk-test", "tests", "[FILE]", options, 6, NULL};
+  char **operands;
+  *common = (struct nk_common){0};
+  int code = nk_options_parse(&tool, common, argc, argv, &operands, n_operands);
+  nk_free(operands);
+  return code;
+}
+
+static void options_are_read_in_every_spelling(void **state) {
+  (void)state;
+  struct settings s = {0};
+  struct nk_common common;
+  size_t n;
+  char *argv[] = {"nk-test",
+                  "a",
+                  "--fl",
+                  "-mX",
+                  "-n",
+                  "3",
+                  "--level=0.5",
+                  "-p",
+                  "q",
+                  "-p",
+                  "--",
+                  "--metric",
+                  "cosine",
+                  "-qo",
+                  "out",
+                  "--seed",
+                  "18446744073709551615",
+                  "-",
+                  "--",
+                  "-b"};
+  assert_int_equal(parse(&s, &common, &n, 20, argv), 0);
+  assert_int_equal(n, 3);
+  assert_true(s.flag && common.quiet);
+  assert_string_equal(s.name, "X");
+  assert_int_equal(s.n, 3);
+  assert_true(s.level == 0.5);
+  assert_int_equal(s.prompts.n, 2);
+  assert_string_equal(s.prompts.item[1], "--");
+  assert_int_equal(s.metric, 1);
+  assert_string_equal(common.output, "out");
+  assert_true(common.seed == UINT64_MAX);
+  nk_strings_free(&s.prompts);
+}
+
+static void options_that_make_no_sense_are_refused(void **state) {
+  (void)state;
+  static char *cases[][3] = {
+      {"--nothing", NULL, "unknown option '--nothing'"},
+      {"-x", NULL, "unknown option '-x'"},
+      {"--level", NULL, "needs a value"},
+      {"--level", "nan", "not a finite number"},
+      {"-n", "-3", "not a whole number"},
+      {"-n", "99999999999999999999", "not a whole number"},
+      {"--flag=1", NULL, "takes no value"},
+      {"--metric", "l3", "'l3' is none of l2|cosine"},
+      {"--", NULL, NULL},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct settings s = {0};
+    struct nk_common common;
+    size_t n;
+    char *argv[] = {"nk-test", cases[i][0], cases[i][1]};
+    int code = parse(&s, &common, &n, cases[i][1] ? 3 : 2, argv);
+    assert_int_equal(code, cases[i][2] ? NK_EUSAGE : 0);
+    if (cases[i][2]) assert_non_null(strstr(nk_error(), cases[i][2]));
+  }
+}
+
+static void lists_of_numbers_and_ids_are_read(void **state) {
+  (void)state;
+  double *numbers;
+  int64_t *ids;
+  size_t n;
+  assert_int_equal(nk_parse_numbers("--quantile", "0.5,0.9,1e-3", &numbers, &n), 0);
+  assert_int_equal(n, 3);
+  assert_true(numbers[2] == 1e-3);
+  nk_free(numbers);
+  assert_int_equal(nk_parse_ids("--ids", "7,10-12", &ids, &n), 0);
+  assert_int_equal(n, 4);
+  assert_int_equal(ids[3], 12);
+  nk_free(ids);
+  assert_int_equal(nk_parse_ids("--ids", "12-10", &ids, &n), NK_EUSAGE);
+  assert_int_equal(nk_parse_ids("--ids", "0-99999999999", &ids, &n), NK_EUSAGE);
+  assert_int_equal(nk_parse_ids("--ids", "1,,2", &ids, &n), NK_EUSAGE);
+  assert_int_equal(nk_parse_numbers("--distance", "1,x", &numbers, &n), NK_EUSAGE);
+  assert_non_null(strstr(nk_error(), "'x' is not a finite number"));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(products_of_sizes_that_overflow_are_told),
+      cmocka_unit_test(a_failure_keeps_its_context),
+      cmocka_unit_test(escaped_text_is_one_line_of_utf8_and_comes_back),
+      cmocka_unit_test(any_bytes_survive_escaping),
+      cmocka_unit_test(numbers_are_written_as_printf_writes_them),
+      cmocka_unit_test(integers_are_written_to_their_ends),
+      cmocka_unit_test(philox_gives_the_published_answers),
+      cmocka_unit_test(a_stream_is_a_function_of_its_place),
+      cmocka_unit_test(random_numbers_have_their_moments),
+      cmocka_unit_test(a_permutation_holds_every_number_once),
+      cmocka_unit_test(an_output_appears_only_when_committed),
+      cmocka_unit_test(a_full_device_is_noticed),
+      cmocka_unit_test(what_cannot_be_read_is_named),
+      cmocka_unit_test(a_table_reads_back_the_same_from_tsv_and_json),
+      cmocka_unit_test(a_header_alone_is_a_table_without_rows),
+      cmocka_unit_test(a_damaged_table_is_refused_with_its_line),
+      cmocka_unit_test(lines_may_end_in_cr_lf),
+      cmocka_unit_test(options_are_read_in_every_spelling),
+      cmocka_unit_test(options_that_make_no_sense_are_refused),
+      cmocka_unit_test(lists_of_numbers_and_ids_are_read),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
