@@ -1,0 +1,51 @@
+#!/bin/bash
+# Every tool has a man page that mandoc finds nothing against, and a help that fits on a screen.
+# Needs the tools in PATH.
+set -uo pipefail
+. tests/runners/tap.sh
+
+has_page() {
+  [ -f "tools/$1.1" ] || { echo "tools/$1.1 is not there"; return 1; }
+}
+lints() {
+  local found
+  found=$(mandoc -T lint -W warning "tools/$1.1" 2>&1)
+  [ -z "$found" ] || { echo "$found"; return 1; }
+}
+is_listed_with_every_option() { # each --option of the help is on the page
+  local option page missing=""
+  page=$(mandoc -T ascii "tools/$1.1" | sed 's/.\x08//g')
+  for option in $("$1" --help | grep -oE -- '--[a-z][a-z0-9-]+' | sort -u); do
+    grep -qF -- "$option" <<<"$page" || missing+=" $option"
+  done
+  [ -z "$missing" ] || { echo "not on the page:$missing"; return 1; }
+}
+help_fits() {
+  local help
+  help=$("$1" --help) || { echo "--help ends with status $?"; return 1; }
+  [ -n "$help" ] || { echo "--help prints nothing"; return 1; }
+  awk -v tool="$1" 'length > 80 { print "over 80 columns: " $0; bad = 1 }
+    END { if (NR > 45) { print NR " lines"; bad = 1 }; exit bad }' <<<"$help"
+}
+says_its_version() {
+  "$1" --version | grep -qE '[0-9]+\.[0-9]+\.[0-9]+' || { echo "no number in --version"; return 1; }
+}
+faults_of_usage_end_with_2() {
+  local status=0 message
+  message=$("$1" --no-such-option </dev/null 2>&1 >/dev/null) || status=$?
+  echo "status $status, message '$message'"
+  [ "$status" -eq 2 ] && [ -n "$message" ]
+}
+
+for source in tools/nk-*.c tools/nk.c; do
+  [ -f "$source" ] || continue
+  tool=$(basename "$source" .c)
+  check "$tool has a page" has_page "$tool"
+  check "$tool: mandoc finds no fault in the page" lints "$tool"
+  check "$tool: --help fits on a screen" help_fits "$tool"
+  [ "$tool" = nk ] || check "$tool: the page knows every option" is_listed_with_every_option "$tool"
+  check "$tool says its version" says_its_version "$tool"
+  [ "$tool" = nk ] || check "$tool: an unknown option is a fault of usage" \
+    faults_of_usage_end_with_2 "$tool"
+done
+end
