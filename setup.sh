@@ -15,7 +15,8 @@ packages=(
 
 missing_packages() {
   local package installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null) ||
+    true
   for package in "${packages[@]}"; do
     # gnuplot's packages exclude each other; any of them will do.
     [ "$package" = gnuplot-nox ] && command -v gnuplot >/dev/null && continue
