@@ -6,8 +6,10 @@
 #include <noken/dtype.h>
 #include <noken/error.h>
 #include <noken/file.h>
+#include <noken/gaussian.h>
 #include <noken/memory.h>
 #include <noken/model.h>
+#include <noken/moments.h>
 #include <noken/npy.h>
 #include <noken/options.h>
 #include <noken/random.h>

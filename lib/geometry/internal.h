@@ -1,0 +1,52 @@
+/* What the files of lib/geometry share: the size of blocks, the copy of rows into a block, and the
+ * few loops that are no BLAS call. */
+#ifndef GEOMETRY_INTERNAL_H
+#define GEOMETRY_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Compiled for several instruction sets, chosen when the library is loaded. Sanitizers instrument
+ * the choosing code before they are ready for it, so they get the plain version. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define NKI_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define NKI_CLONES
+#endif
+
+/* Independent partial sums in the loops below: enough for the widest registers, and a fixed number,
+ * so that a sum does not depend on the processor. */
+#define NKI_LANES 16
+
+/* Rows of a block for a dim: about 8 MiB of floats, at least 1,024 rows so that adding a block's
+ * products to the double sums stays small beside making them. */
+size_t nki_block_rows(size_t dim);
+
+/* block [n, dim] = (row - centre) * scale for the n rows from `first` on of x: those that rows
+ * lists from there, or of x itself when rows is NULL. centre NULL: nothing is subtracted. In
+ * parallel. */
+void nki_copy_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
+                   const float *centre, float scale, float *block);
+/* The same with a centre in double, subtracted before rounding to float. */
+void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
+                           const double *centre, float *block);
+
+/* Sum of squares of x [n], in double. */
+double nki_sum_squares(const float *x, size_t n);
+/* Sum of squares of x - y, both [n], in double. */
+double nki_distance_squares(const float *x, const float *y, size_t n);
+/* Inner product of x and y, both [n], in double. */
+double nki_dot(const float *x, const float *y, size_t n);
+
+/* NK_EDATA "row R holds a NaN or an infinity" for the first such row among the n rows from `first`
+ * on (as nki_copy_rows counts them); 0 when there is none. */
+int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
+
+/* The row of x that stands at place i. */
+static inline const float *nki_row(const float *x, const size_t *rows, size_t i, size_t dim) {
+  return x + (rows != NULL ? rows[i] : i) * dim;
+}
+
+#endif

@@ -1,0 +1,289 @@
+/* Moments, Ledoit and Wolf's shrinkage and Mahalanobis distances against numpy and scikit-learn. */
+#include "unit.h"
+
+#include <math.h>
+#include <noken/noken.h>
+#include <string.h>
+
+#include "geometry_fixture.h"
+
+enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
+
+/* Equal to `relative`, where `scale` says what size a value of this kind has. */
+static void assert_close(double got, double want, double relative, double scale) {
+  double allowed = relative * (fabs(want) > scale ? fabs(want) : scale);
+  if (!(fabs(got - want) <= allowed)) fail_msg("got %.12g, not %.12g", got, want);
+}
+
+static struct nk_moments *moments_of(const struct geometry_case *c) {
+  struct nk_moments *m = nk_moments_compute(c->x, NULL, c->n, c->dim);
+  if (m == NULL) fail_msg("%s", nk_error());
+  return m;
+}
+
+static void moments_equal_numpys(void **state) {
+  (void)state;
+  for (size_t i = 0; i < N_CASES; i++) {
+    const struct geometry_case *c = &geometry_cases[i];
+    struct nk_moments *m = moments_of(c);
+    double relative = strcmp(c->name, "far") == 0 ? 1e-4 : 1e-5;
+    for (size_t a = 0; a < c->dim; a++) {
+      assert_close(m->mean[a], c->mean[a], 1e-6, sqrt(c->covariance[a * c->dim + a]));
+      for (size_t b = 0; b < c->dim; b++)
+        assert_close(m->covariance[a * c->dim + b], c->covariance[a * c->dim + b], relative,
+                     sqrt(c->covariance[a * c->dim + a] * c->covariance[b * c->dim + b]));
+    }
+    nk_moments_free(m);
+  }
+}
+
+static void shrinkage_equals_scikit_learns(void **state) {
+  (void)state;
+  for (size_t i = 0; i < N_CASES; i++) {
+    struct nk_moments *m = moments_of(&geometry_cases[i]);
+    assert_close(nk_ledoit_wolf(m), *geometry_cases[i].shrinkage, 1e-5, 1e-6);
+    nk_moments_free(m);
+  }
+}
+
+static void mahalanobis_equals_scikit_learns(void **state) {
+  (void)state;
+  for (size_t i = 0; i < N_CASES; i++) {
+    const struct geometry_case *c = &geometry_cases[i];
+    nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+    assert_non_null(dist);
+    float *out = nk_alloc(c->n, sizeof *out);
+    assert_int_equal(nk_mahalanobis(dist, c->x, c->n, out), 0);
+    double relative = strcmp(c->name, "far") == 0 ? 1e-4 : 1e-5;
+    for (size_t r = 0; r < c->n; r++)
+      assert_close((double)out[r], c->mahalanobis[r], relative, 0.1);
+    nk_free(out);
+    nk_gaussian_free(dist);
+  }
+}
+
+/* Rows in two clumps far apart, sorted: what a provisional mean taken from the first rows would get
+ * wrong. The moments have a closed form: rows are a +- e_j, b +- e_j. */
+static void sorted_clumps_lose_no_digits(void **state) {
+  (void)state;
+  enum { DIM = 4, N = 40000 };
+  float *x = nk_alloc(N * DIM, sizeof *x);
+  for (size_t i = 0; i < N; i++)
+    for (size_t j = 0; j < DIM; j++)
+      x[i * DIM + j] = (j == 0 ? (i < N / 2 ? 1000.0f : 3000.0f) : 5000.0f) +
+                       (i / 2 % DIM == j ? (i % 2 ? 1.0f : -1.0f) : 0.0f);
+  struct nk_moments *m = nk_moments_compute(x, NULL, N, DIM);
+  assert_non_null(m);
+  assert_close(m->mean[0], 2000, 1e-9, 0);
+  assert_close(m->mean[1], 5000, 1e-9, 0);
+  assert_close(m->covariance[0], 1e6 + 0.25, 1e-6, 0);
+  for (size_t j = 1; j < DIM; j++) assert_close(m->covariance[j * DIM + j], 0.25, 1e-5, 0);
+  assert_close(m->covariance[1], 0, 1e-5, sqrt(1e6 * 0.25));
+  /* |x - mean|^2 is 1e6 + 1 but for the quarter of the rows whose step is along the first axis,
+   * where it is (1000 +- 1)^2. */
+  double fourth = 0.75 * pow(1e6 + 1, 2) + 0.125 * (pow(1001, 4) + pow(999, 4));
+  assert_close(m->fourth, fourth, 1e-5, 0);
+  nk_moments_free(m);
+  nk_free(x);
+}
+
+static void moments_of_listed_rows_are_those_of_a_copy(void **state) {
+  (void)state;
+  const struct geometry_case *c = &geometry_cases[0];
+  size_t rows[40];
+  float *copy = nk_alloc(40 * c->dim, sizeof *copy);
+  for (size_t i = 0; i < 40; i++) {
+    rows[i] = (i * 37) % c->n;
+    memcpy(copy + i * c->dim, c->x + rows[i] * c->dim, c->dim * sizeof *copy);
+  }
+  struct nk_moments *a = nk_moments_compute(c->x, rows, 40, c->dim);
+  struct nk_moments *b = nk_moments_compute(copy, NULL, 40, c->dim);
+  assert_memory_equal(a->mean, b->mean, c->dim * sizeof(double));
+  assert_memory_equal(a->covariance, b->covariance, c->dim * c->dim * sizeof(double));
+  double mean[12];
+  assert_int_equal(nk_mean(c->x, rows, 40, c->dim, mean), 0);
+  for (size_t j = 0; j < c->dim; j++) assert_close(mean[j], a->mean[j], 1e-6, 0.1);
+  nk_moments_free(a);
+  nk_moments_free(b);
+  nk_free(copy);
+}
+
+/* Wider than one tile of products: x_ij = sign(i, j) over the rows of a Hadamard matrix, whose
+ * columns are orthogonal, times j + 1. */
+static void wide_covariances_are_made_of_several_tiles(void **state) {
+  (void)state;
+  enum { DIM = 2100, N = 4096 };
+  float *x = nk_alloc((size_t)N * DIM, sizeof *x);
+  for (size_t i = 0; i < N; i++)
+    for (size_t j = 0; j < DIM; j++)
+      x[i * DIM + j] = (__builtin_popcountll(i & (j + 1)) % 2 ? -1.0f : 1.0f) * (float)(j + 1);
+  struct nk_moments *m = nk_moments_compute(x, NULL, N, DIM);
+  assert_non_null(m);
+  for (size_t a = 0; a < DIM; a += 7)
+    for (size_t b = 0; b < DIM; b += 11) {
+      double size = (double)(a + 1) * (double)(b + 1);
+      assert_close(m->covariance[a * DIM + b], a == b ? size : 0, 1e-5, size);
+    }
+  nk_moments_free(m);
+  nk_free(x);
+}
+
+static void bad_rows_are_named(void **state) {
+  (void)state;
+  float x[12] = {1, 2, 3, 4, 5, 6, 7, NAN, 9, 10, 11, 12};
+  double mean[2];
+  assert_null(nk_moments_compute(x, NULL, 6, 2));
+  assert_string_equal(nk_error(), "row 3 holds a NaN or an infinity");
+  assert_int_equal(nk_mean(x, NULL, 6, 2, mean), NK_EDATA);
+  assert_string_equal(nk_error(), "row 3 holds a NaN or an infinity");
+  x[7] = 1e30f;
+  assert_null(nk_moments_compute(x, NULL, 0, 2));
+  x[7] = 8;
+  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 6, 2), 0.1, 1);
+  float out[6];
+  x[4] = INFINITY;
+  assert_int_equal(nk_mahalanobis(dist, x, 6, out), NK_EDATA);
+  assert_string_equal(nk_error(), "row 2 holds a NaN or an infinity");
+  nk_gaussian_free(dist);
+}
+
+static void rows_that_do_not_differ_have_no_gaussian(void **state) {
+  (void)state;
+  float x[9] = {1, 2, 3, 1, 2, 3, 1, 2, 3};
+  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 3, 3), -1, 1));
+  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 1, 3), -1, 1));
+}
+
+static void count_warning(const char *message, void *user) {
+  (void)message;
+  ++*(int *)user;
+}
+
+/* Two rows: shrinkage is 0 and the covariance has rank 1; both lie one standard deviation from the
+ * mean, and the warning says what was added. */
+static void a_singular_covariance_is_warned_about(void **state) {
+  (void)state;
+  float x[6] = {1, 2, 3, 3, 2, 7}, out[2];
+  int warnings = 0;
+  nk_on_warning(count_warning, &warnings);
+  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, 3), -1, 1);
+  nk_on_warning(NULL, NULL);
+  assert_non_null(dist);
+  assert_int_equal(warnings, 1);
+  assert_int_equal(nk_mahalanobis(dist, x, 2, out), 0);
+  assert_close((double)out[0], 1, 1e-5, 0);
+  assert_close((double)out[1], 1, 1e-5, 0);
+  nk_gaussian_free(dist);
+}
+
+/* Two columns that differ by a thousandth of their spread, one of them times 1e6: float would not
+ * do. The reference is the closed form for the 2 x 2 covariance, from the moments in double. */
+static void nearly_dependent_columns_keep_their_digits(void **state) {
+  (void)state;
+  enum { N = 5000 };
+  static float x[N * 2];
+  struct nk_random random = nk_random_stream(1, 2);
+  for (size_t i = 0; i < N; i++) {
+    double a = nk_random_normal(&random), b = nk_random_normal(&random);
+    x[2 * i] = (float)a;
+    x[2 * i + 1] = (float)(1e6 * (a + 1e-3 * b));
+  }
+  struct nk_moments *m = nk_moments_compute(x, NULL, N, 2);
+  double p = m->covariance[0], q = m->covariance[1], r = m->covariance[3];
+  double mean[2] = {m->mean[0], m->mean[1]};
+  nk_gaussian *dist = nk_gaussian_new(m, 0, 1);
+  float out[N];
+  assert_int_equal(nk_mahalanobis(dist, x, N, out), 0);
+  for (size_t i = 0; i < N; i++) {
+    double u = (double)x[2 * i] - mean[0], v = (double)x[2 * i + 1] - mean[1];
+    double want = sqrt((r * u * u - 2 * q * u * v + p * v * v) / (p * r - q * q));
+    assert_close((double)out[i], want, 1e-5, 1e-3);
+  }
+  nk_gaussian_free(dist);
+}
+
+static void colouring_undoes_whitening(void **state) {
+  (void)state;
+  const struct geometry_case *c = &geometry_cases[0];
+  nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+  size_t size = c->n * c->dim;
+  float *white = nk_alloc(size, sizeof *white);
+  assert_int_equal(nk_gaussian_whiten(dist, c->x, c->n, 1, white), 0);
+  assert_int_equal(nk_gaussian_colour(dist, white, c->n, white), 0);
+  for (size_t i = 0; i < size; i++) assert_close((double)white[i], (double)c->x[i], 1e-5, 1);
+  nk_free(white);
+  nk_gaussian_free(dist);
+}
+
+static void a_packed_covariance_makes_the_same_gaussian(void **state) {
+  (void)state;
+  const struct geometry_case *c = &geometry_cases[0];
+  nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+  double *packed = nk_alloc(c->dim * (c->dim + 1) / 2, sizeof *packed);
+  nk_gaussian_packed(dist, packed);
+  nk_gaussian *copy = nk_gaussian_of(nk_gaussian_mean(dist), packed, c->dim);
+  float a[100], b[100];
+  assert_int_equal(nk_mahalanobis(dist, c->x, c->n, a), 0);
+  assert_int_equal(nk_mahalanobis(copy, c->x, c->n, b), 0);
+  assert_memory_equal(a, b, c->n * sizeof *a);
+  packed[0] = -1;
+  assert_null(nk_gaussian_of(nk_gaussian_mean(dist), packed, c->dim));
+  nk_free(packed);
+  nk_gaussian_free(dist);
+  nk_gaussian_free(copy);
+}
+
+static void distances_from_the_centre_have_their_closed_form(void **state) {
+  (void)state;
+  enum { DIM = 37 };
+  static float x[3 * DIM];
+  double centre[DIM], norm[3], l2[3], cosine[3];
+  for (size_t j = 0; j < DIM; j++) {
+    centre[j] = 2;
+    x[j] = 2;
+    x[DIM + j] = -2;
+  }
+  nk_row_distances(x, 3, DIM, centre, norm, l2, cosine);
+  assert_close(norm[0], 2 * sqrt(DIM), 1e-12, 0);
+  assert_close(l2[0], 0, 0, 0);
+  assert_close(cosine[0], 0, 1e-12, 1);
+  assert_close(l2[1], 4 * sqrt(DIM), 1e-12, 0);
+  assert_close(cosine[1], 2, 1e-12, 0);
+  assert_close(norm[2], 0, 0, 0);
+  assert_close(l2[2], 2 * sqrt(DIM), 1e-12, 0);
+  assert_true(isnan(cosine[2]));
+}
+
+/* numpy.quantile([1, 2, 4, 8], [0, 0.25, 0.5, 0.9, 1]) */
+static void quantiles_are_numpys(void **state) {
+  (void)state;
+  double values[5] = {8, NAN, 2, 1, 4};
+  nk_sort_numbers(values, 5);
+  assert_true(isnan(values[4]));
+  assert_close(nk_quantile_sorted(values, 4, 0), 1, 0, 0);
+  assert_close(nk_quantile_sorted(values, 4, 0.25), 1.75, 1e-15, 0);
+  assert_close(nk_quantile_sorted(values, 4, 0.5), 3, 1e-15, 0);
+  assert_close(nk_quantile_sorted(values, 4, 0.9), 6.8, 1e-15, 0);
+  assert_close(nk_quantile_sorted(values, 4, 1), 8, 0, 0);
+  assert_true(isnan(nk_quantile_sorted(values, 0, 0.5)));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(moments_equal_numpys),
+      cmocka_unit_test(shrinkage_equals_scikit_learns),
+      cmocka_unit_test(mahalanobis_equals_scikit_learns),
+      cmocka_unit_test(sorted_clumps_lose_no_digits),
+      cmocka_unit_test(moments_of_listed_rows_are_those_of_a_copy),
+      cmocka_unit_test(wide_covariances_are_made_of_several_tiles),
+      cmocka_unit_test(bad_rows_are_named),
+      cmocka_unit_test(rows_that_do_not_differ_have_no_gaussian),
+      cmocka_unit_test(a_singular_covariance_is_warned_about),
+      cmocka_unit_test(nearly_dependent_columns_keep_their_digits),
+      cmocka_unit_test(colouring_undoes_whitening),
+      cmocka_unit_test(a_packed_covariance_makes_the_same_gaussian),
+      cmocka_unit_test(distances_from_the_centre_have_their_closed_form),
+      cmocka_unit_test(quantiles_are_numpys),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
