@@ -1,0 +1,94 @@
+/* A vocabulary's strings: one block of bytes, an array by id, and a hash table of ids, since half a
+ * million separate allocations would cost more than the strings. */
+#include "text/pieces.h"
+
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+static uint64_t mix(uint64_t a, uint64_t b) {
+  __extension__ typedef unsigned __int128 wide;
+  wide product = (wide)(a ^ 0x9E3779B97F4A7C15u) * (b ^ 0xD1B54A32D192ED03u);
+  return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+uint64_t nki_hash(const char *bytes, size_t n) {
+  uint64_t hash = n, word, last = 0;
+  for (; n > 8; n -= 8, bytes += 8) {
+    memcpy(&word, bytes, 8);
+    hash = mix(hash, word);
+  }
+  memcpy(&last, bytes, n);
+  return mix(hash, last);
+}
+
+/* Room for ids 0..n-1. */
+static int reserve(struct nki_pieces *pieces, size_t n) {
+  if (n <= pieces->capacity) return 0;
+  size_t capacity = pieces->capacity ? pieces->capacity : 1024;
+  while (capacity < n) capacity *= 2;
+  struct nki_piece *grown = nk_realloc(pieces->piece, pieces->n, capacity, sizeof *pieces->piece);
+  if (!grown) return NK_EMEMORY;
+  memset(grown + pieces->n, 0, (capacity - pieces->n) * sizeof *grown);
+  pieces->piece = grown;
+  pieces->capacity = capacity;
+  return 0;
+}
+
+int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden) {
+  if (pieces->bytes.failed || pieces->bytes.size > UINT32_MAX || id >= UINT32_MAX)
+    return nk_fail(NK_EMEMORY, "a vocabulary too large for memory");
+  int code = reserve(pieces, id + 1);
+  if (code) return code;
+  if (id >= pieces->n) pieces->n = id + 1;
+  if (pieces->piece[id].present) return nk_fail(NK_EDATA, "two tokens have the id %zu", id);
+  pieces->piece[id] = (struct nki_piece){
+      .offset = (uint32_t)offset,
+      .length = (uint32_t)(pieces->bytes.size - offset),
+      .present = true,
+      .hidden = hidden,
+  };
+  return 0;
+}
+
+/* The slot of a string: where its id is, or where it would be put. */
+static size_t slot_of(const struct nki_pieces *pieces, const char *bytes, size_t n) {
+  size_t mask = pieces->n_slots - 1;
+  for (size_t slot = nki_hash(bytes, n) & mask;; slot = (slot + 1) & mask) {
+    uint32_t entry = pieces->slots[slot];
+    if (entry == 0) return slot;
+    const struct nki_piece *piece = &pieces->piece[entry - 1];
+    if (piece->length == n && memcmp(pieces->bytes.data + piece->offset, bytes, n) == 0)
+      return slot;
+  }
+}
+
+int nki_pieces_index(struct nki_pieces *pieces) {
+  if (!pieces->bytes.data) nk_buffer_text(&pieces->bytes, ""); /* so that data is not NULL */
+  if (pieces->bytes.failed) return nk_fail(NK_EMEMORY, "out of memory for the vocabulary");
+  size_t n_slots = 1024;
+  while (n_slots < 2 * pieces->n) n_slots *= 2;
+  pieces->slots = nk_calloc(n_slots, sizeof *pieces->slots);
+  if (!pieces->slots) return NK_EMEMORY;
+  pieces->n_slots = n_slots;
+  for (size_t id = 0; id < pieces->n; id++) {
+    const struct nki_piece *piece = &pieces->piece[id];
+    if (piece->present && !piece->hidden)
+      pieces->slots[slot_of(pieces, nki_pieces_bytes(pieces, id), piece->length)] =
+          (uint32_t)id + 1;
+  }
+  return 0;
+}
+
+int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n) {
+  uint32_t entry = pieces->slots[slot_of(pieces, bytes, n)];
+  return entry ? (int64_t)entry - 1 : NKI_NO_ID;
+}
+
+void nki_pieces_free(struct nki_pieces *pieces) {
+  nk_buffer_free(&pieces->bytes);
+  nk_free(pieces->piece);
+  nk_free(pieces->score);
+  nk_free(pieces->slots);
+  *pieces = (struct nki_pieces){0};
+}

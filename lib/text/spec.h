@@ -1,0 +1,64 @@
+/* What a tokenizer's file says, before anything is built from it: the model's strings and merges,
+ * the added tokens, and the rest (normalizer, pre-tokenizer, post-processor, decoder) as the JSON
+ * of tokenizer.json. A GGUF file's vocabulary is brought into the same form. */
+#ifndef NOKEN_TEXT_SPEC_H
+#define NOKEN_TEXT_SPEC_H
+
+#include <jansson.h>
+#include <noken/file.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "text/pieces.h"
+
+/* left and right, standing side by side, become result; the smallest rank first. */
+struct nki_merge {
+  uint32_t left, right, result;
+  uint32_t rank;
+};
+
+struct nki_added {
+  size_t id;
+  size_t offset, length; /* of its content, in spec->added_bytes */
+  bool single_word;      /* only where no word character stands beside it */
+  bool lstrip, rstrip;   /* takes the white space before, behind it */
+  bool normalized;       /* looked for after the normalizer, else before */
+  bool special;
+};
+
+struct nki_spec {
+  char *name;     /* the file's, for messages */
+  size_t max_id;  /* no id over this is believed: the size of the file */
+  json_t *config; /* tokenizer.json with null for the vocabulary and the merges */
+  char *model;    /* "BPE", "Unigram", "WordPiece", ...; "" when it does not say */
+  bool
+      byte_level; /* the strings were written in the byte-level alphabet; here they are raw bytes */
+  struct nki_pieces pieces;
+  struct nki_merge *merges; /* [n_merges]; none when only the vocabulary was asked for */
+  size_t n_merges;
+  struct nki_added *added; /* [n_added] */
+  size_t n_added;
+  struct nk_buffer added_bytes;
+};
+
+/* Reads tokenizer.json or a GGUF file. NULL on failure. */
+struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only);
+void nki_spec_free(struct nki_spec *spec);
+
+/* The two formats, each filling a spec that has its name and max_id. */
+int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only);
+
+/* Adds a string as the file writes it, bytes[offset, size) of spec->pieces.bytes, under id: decodes
+ * it where the alphabet is byte-level. */
+int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset);
+/* Whether a component ("normalizer", "pre_tokenizer", ...) is of this type or, as a Sequence, has
+ * one that is. */
+bool nki_spec_has(const struct nki_spec *spec, const char *component, const char *type);
+/* The steps of a component: a Sequence's own, or the one that it is; 0 when it is null. */
+size_t nki_spec_steps(const json_t *component);
+json_t *nki_spec_step(json_t *component, size_t index);
+/* A step's "type", or "" when it has none. */
+const char *nki_spec_type(const json_t *step);
+
+#endif

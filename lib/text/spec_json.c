@@ -1,0 +1,301 @@
+/* Reading tokenizer.json, as Hugging Face's tokenizers write it:
+ *
+ *   { "added_tokens": [{"id": 0, "content": "<|endoftext|>", "special": true, ...}, ...],
+ *     "normalizer": ..., "pre_tokenizer": ..., "post_processor": ..., "decoder": ...,
+ *     "model": {"type": "BPE", "vocab": {"!": 0, ...}, "merges": ["h e", ["i", "n"], ...]} }
+ *
+ * Unigram's vocab is an array of [string, score]. Vocabulary and merges are nearly all of the file:
+ * a first pass finds where they stand, jansson reads the rest, and two more passes read them
+ * straight into arrays. */
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "text/byte_level.h"
+#include "text/json_scan.h"
+#include "text/spec.h"
+
+/* A value's place in the file. */
+struct span {
+  const char *begin, *end; /* NULL when there is none */
+};
+
+static int span_of_value(struct nki_scan *scan, struct span *span) {
+  nki_scan_peek(scan);
+  span->begin = scan->at;
+  int code = nki_scan_skip(scan);
+  span->end = scan->at;
+  return code;
+}
+
+/* Walks the object at scan and notes the places of the members called name[0..n_names). */
+static int find_members(struct nki_scan *scan, const char *const *name, struct span *span,
+                        size_t n_names) {
+  struct nk_buffer key = {0};
+  bool first = true;
+  int code = nki_scan_expect(scan, '{');
+  while (!code && (code = nki_scan_next(scan, '}', &first)) == 1) {
+    nk_buffer_clear(&key);
+    code = nki_scan_string(scan, &key);
+    if (!code) code = nki_scan_expect(scan, ':');
+    struct span value;
+    if (!code) code = span_of_value(scan, &value);
+    if (!code && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
+    for (size_t i = 0; !code && i < n_names; i++)
+      if (key.size == strlen(name[i]) && memcmp(key.data, name[i], key.size) == 0) span[i] = value;
+  }
+  nk_buffer_free(&key);
+  return code;
+}
+
+/* Appends the file's text [from, to). */
+static void copy(struct nk_buffer *out, const char *from, const char *to) {
+  nk_buffer_append(out, from, (size_t)(to - from));
+}
+
+/* Parses the file with null in place of the two spans, and their newlines, so that jansson's line
+ * numbers stay the file's. */
+static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
+                          const struct span *merges) {
+  const struct span *cut[2] = {vocab, merges};
+  if (vocab->begin && merges->begin && merges->begin < vocab->begin) {
+    cut[0] = merges;
+    cut[1] = vocab;
+  }
+  struct nk_buffer text = {0};
+  const char *at = scan->start;
+  for (int i = 0; i < 2; i++) {
+    if (!cut[i]->begin) continue;
+    copy(&text, at, cut[i]->begin);
+    nk_buffer_text(&text, "null");
+    for (const char *s = cut[i]->begin; (s = memchr(s, '\n', (size_t)(cut[i]->end - s))); s++)
+      nk_buffer_byte(&text, '\n');
+    at = cut[i]->end;
+  }
+  copy(&text, at, scan->end);
+  json_t *json = NULL;
+  if (text.failed)
+    nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
+  else
+    json = nki_json_parse(scan->name, text.data, text.size, 0);
+  nk_buffer_free(&text);
+  return json;
+}
+
+/* ---- The vocabulary ---- */
+
+/* {"string": id, ...} */
+static int read_vocab_object(struct nki_spec *spec, struct nki_scan *scan) {
+  bool first = true;
+  int code = nki_scan_expect(scan, '{');
+  while (!code && (code = nki_scan_next(scan, '}', &first)) == 1) {
+    size_t offset = spec->pieces.bytes.size;
+    int64_t id = 0;
+    code = nki_scan_string(scan, &spec->pieces.bytes);
+    if (!code) code = nki_scan_expect(scan, ':');
+    if (!code) code = nki_scan_integer(scan, &id);
+    if (!code && id < 0) code = nki_scan_fail(scan, "a token's id is negative");
+    if (!code) code = nki_spec_add_piece(spec, (size_t)id, offset);
+  }
+  return code;
+}
+
+/* [["string", score], ...], the id being the index. */
+static int read_vocab_array(struct nki_spec *spec, struct nki_scan *scan) {
+  bool first = true;
+  size_t id = 0, capacity = 0;
+  int code = nki_scan_expect(scan, '[');
+  while (!code && (code = nki_scan_next(scan, ']', &first)) == 1) {
+    if (id == capacity) {
+      size_t grown = capacity ? 2 * capacity : 1024;
+      double *score = nk_realloc(spec->pieces.score, capacity, grown, sizeof *score);
+      if (!score) return NK_EMEMORY;
+      spec->pieces.score = score;
+      capacity = grown;
+    }
+    size_t offset = spec->pieces.bytes.size;
+    code = nki_scan_expect(scan, '[');
+    if (!code) code = nki_scan_string(scan, &spec->pieces.bytes);
+    if (!code) code = nki_scan_expect(scan, ',');
+    if (!code) code = nki_scan_number(scan, &spec->pieces.score[id]);
+    if (!code) code = nki_scan_expect(scan, ']');
+    if (!code) code = nki_spec_add_piece(spec, id++, offset);
+  }
+  return code;
+}
+
+static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
+  if (!span->begin) return nk_fail(NK_EDATA, "%s: the model has no 'vocab'", spec->name);
+  scan.at = span->begin;
+  int code =
+      nki_scan_peek(&scan) == '[' ? read_vocab_array(spec, &scan) : read_vocab_object(spec, &scan);
+  return code ? code : nki_pieces_index(&spec->pieces);
+}
+
+/* ---- The merges ---- */
+
+/* The id of one side of a merge as the file writes it; NKI_NO_ID when there is none. *known is
+ * false for a string that byte-level text never holds: the merge never applies. */
+static int64_t side(const struct nki_spec *spec, char *bytes, size_t n, bool *known) {
+  if (spec->byte_level && !nki_byte_level_decode(bytes, &n)) *known = false;
+  return nki_pieces_find(&spec->pieces, bytes, n);
+}
+
+/* One merge, "a b" or ["a", "b"], into both[0..*split) and both[*split..size). */
+static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *split) {
+  int code = 0;
+  nk_buffer_clear(both);
+  if (nki_scan_peek(scan) == '[') {
+    scan->at++;
+    code = nki_scan_string(scan, both);
+    *split = both->size;
+    if (!code) code = nki_scan_expect(scan, ',');
+    if (!code) code = nki_scan_string(scan, both);
+    if (!code) code = nki_scan_expect(scan, ']');
+  } else {
+    code = nki_scan_string(scan, both);
+    char *space = !code && both->data ? memchr(both->data, ' ', both->size) : NULL;
+    if (!code && (!space || memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data))))
+      return nki_scan_fail(scan, "a merge that is not two strings with a space between");
+    if (code) return code;
+    *split = (size_t)(space - both->data);
+    both->size--;
+    memmove(space, space + 1, both->size - *split);
+  }
+  if (!code && both->failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
+  return code;
+}
+
+/* Files of the first version carry a comment line among the merges. */
+static bool is_comment(const struct nki_scan *scan) {
+  static const char comment[] = "\"#version";
+  return (size_t)(scan->end - scan->at) >= sizeof comment - 1 &&
+         memcmp(scan->at, comment, sizeof comment - 1) == 0;
+}
+
+static int add_merge(struct nki_spec *spec, struct nki_scan *scan, struct nk_buffer *both,
+                     size_t split, uint32_t rank) {
+  bool known = true;
+  int64_t whole = NKI_NO_ID, left, right;
+  if (!spec->byte_level) whole = nki_pieces_find(&spec->pieces, both->data, both->size);
+  left = side(spec, both->data, split, &known);
+  right = side(spec, both->data + split, both->size - split, &known);
+  if (!known) return 0;
+  if (spec->byte_level && left >= 0 && right >= 0) {
+    const struct nki_piece *a = &spec->pieces.piece[left], *b = &spec->pieces.piece[right];
+    memmove(both->data + a->length, both->data + split, b->length);
+    whole = nki_pieces_find(&spec->pieces, both->data, a->length + b->length);
+  }
+  if (left < 0 || right < 0 || whole < 0)
+    return nki_scan_fail(scan, "a merge of strings that are not in the vocabulary");
+  spec->merges[spec->n_merges++] = (struct nki_merge){
+      .left = (uint32_t)left, .right = (uint32_t)right, .result = (uint32_t)whole, .rank = rank};
+  return 0;
+}
+
+static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
+  if (!span->begin) return nk_fail(NK_EDATA, "%s: the BPE model has no 'merges'", spec->name);
+  struct nk_buffer both = {0};
+  size_t capacity = 0;
+  uint32_t rank = 0;
+  bool first = true;
+  scan.at = span->begin;
+  int code = nki_scan_expect(&scan, '[');
+  while (!code && (code = nki_scan_next(&scan, ']', &first)) == 1) {
+    if (spec->n_merges == capacity) {
+      size_t grown = capacity ? 2 * capacity : 1024;
+      struct nki_merge *merges = nk_realloc(spec->merges, capacity, grown, sizeof *merges);
+      if (!merges) {
+        code = NK_EMEMORY;
+        break;
+      }
+      spec->merges = merges;
+      capacity = grown;
+    }
+    size_t split = 0;
+    if (nki_scan_peek(&scan) == '"' && is_comment(&scan)) {
+      code = nki_scan_skip(&scan);
+      continue;
+    }
+    code = read_merge(&scan, &both, &split);
+    if (!code) code = add_merge(spec, &scan, &both, split, rank++);
+  }
+  nk_buffer_free(&both);
+  return code;
+}
+
+/* ---- The added tokens ---- */
+
+static int add_added(struct nki_spec *spec, const json_t *token) {
+  const json_t *content = json_object_get(token, "content"), *id = json_object_get(token, "id");
+  const json_t *special = json_object_get(token, "special");
+  const json_t *normalized = json_object_get(token, "normalized");
+  if (!json_is_string(content) || !json_is_integer(id) || json_integer_value(id) < 0)
+    return nk_fail(NK_EDATA, "%s: an added token without 'id' and 'content'", spec->name);
+  if ((size_t)json_integer_value(id) > spec->max_id)
+    return nk_fail(NK_EDATA,
+                   "%s: the added token '%s' has the id %lld, which no file of this size "
+                   "can hold",
+                   spec->name, json_string_value(content), (long long)json_integer_value(id));
+  spec->added[spec->n_added++] = (struct nki_added){
+      .id = (size_t)json_integer_value(id),
+      .offset = spec->added_bytes.size,
+      .length = json_string_length(content),
+      .single_word = json_is_true(json_object_get(token, "single_word")),
+      .lstrip = json_is_true(json_object_get(token, "lstrip")),
+      .rstrip = json_is_true(json_object_get(token, "rstrip")),
+      .special = json_is_true(special),
+      .normalized = normalized ? json_is_true(normalized) : !json_is_true(special),
+  };
+  nk_buffer_append(&spec->added_bytes, json_string_value(content), json_string_length(content));
+  return spec->added_bytes.failed ? nk_fail(NK_EMEMORY, "%s: out of memory", spec->name) : 0;
+}
+
+static int read_added(struct nki_spec *spec) {
+  json_t *added = json_object_get(spec->config, "added_tokens");
+  size_t n = json_array_size(added);
+  spec->added = nk_alloc(n, sizeof *spec->added);
+  if (!spec->added) return NK_EMEMORY;
+  for (size_t i = 0; i < n; i++) {
+    int code = add_added(spec, json_array_get(added, i));
+    if (code) return code;
+  }
+  return 0;
+}
+
+/* ---- The whole ---- */
+
+/* The model's type; files of old versions leave it out. */
+static const char *model_of(const struct nki_spec *spec, const struct span *vocab,
+                            const struct span *merges) {
+  const json_t *model = json_object_get(spec->config, "model");
+  const char *type = nki_spec_type(model);
+  if (*type) return type;
+  return merges->begin ? "BPE" : vocab->begin && *vocab->begin == '[' ? "Unigram" : "";
+}
+
+int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only) {
+  static const char *const top[] = {"model"}, *const inner[] = {"vocab", "merges"};
+  struct nki_scan scan = {.name = spec->name, .start = (const char *)file->data};
+  scan.at = scan.start;
+  scan.end = scan.start + file->size;
+  struct span model = {0}, parts[2] = {{0}, {0}};
+  int code = find_members(&scan, top, &model, 1);
+  if (code) return code;
+  if (!model.begin || *model.begin != '{')
+    return nk_fail(NK_EDATA, "%s: no 'model': not a tokenizer.json", spec->name);
+  scan.at = model.begin;
+  if ((code = find_members(&scan, inner, parts, 2)) != 0) return code;
+  spec->config = parse_rest(&scan, &parts[0], &parts[1]);
+  if (!spec->config) return NK_EDATA;
+  spec->model = nk_strdup(model_of(spec, &parts[0], &parts[1]));
+  if (!spec->model) return NK_EMEMORY;
+  spec->byte_level = nki_spec_has(spec, "pre_tokenizer", "ByteLevel") ||
+                     nki_spec_has(spec, "decoder", "ByteLevel");
+  if ((code = read_vocab(spec, scan, &parts[0])) != 0) return code;
+  if (!vocabulary_only && !strcmp(spec->model, "BPE") &&
+      (code = read_merges(spec, scan, &parts[1])) != 0)
+    return code;
+  return read_added(spec);
+}

@@ -1,0 +1,110 @@
+/* The vocabulary: what each id stands for, as raw bytes. */
+#include "text/vocabulary.h"
+
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+#include "text/decoder.h"
+
+enum { PRESENT = 1, ADDED = 2, SPECIAL = 4 };
+
+struct token {
+  size_t offset; /* into bytes */
+  uint32_t length;
+  unsigned char flags;
+};
+
+struct nk_vocabulary {
+  struct token *token; /* [n] */
+  size_t n;
+  struct nk_buffer bytes;
+};
+
+/* The bytes appended since `offset` become the token's. */
+static void set(struct nk_vocabulary *vocabulary, size_t id, size_t offset, int flags) {
+  vocabulary->token[id] = (struct token){
+      .offset = offset,
+      .length = (uint32_t)(vocabulary->bytes.size - offset),
+      .flags = (unsigned char)(PRESENT | flags),
+  };
+}
+
+static int fill(struct nk_vocabulary *vocabulary, const struct nki_spec *spec,
+                const struct nki_decoder *decoder) {
+  const struct nki_pieces *pieces = &spec->pieces;
+  for (size_t id = 0; id < pieces->n; id++) {
+    if (!pieces->piece[id].present) continue;
+    size_t offset = vocabulary->bytes.size;
+    int code = nki_decoder_token(decoder, nki_pieces_bytes(pieces, id), pieces->piece[id].length,
+                                 &vocabulary->bytes);
+    if (code) return code;
+    set(vocabulary, id, offset, 0);
+  }
+  for (size_t i = 0; i < spec->n_added; i++) {
+    const struct nki_added *added = &spec->added[i];
+    size_t offset = vocabulary->bytes.size;
+    nk_buffer_append(&vocabulary->bytes, spec->added_bytes.data + added->offset, added->length);
+    set(vocabulary, added->id, offset, added->special ? ADDED | SPECIAL : ADDED);
+  }
+  if (!vocabulary->bytes.data) nk_buffer_text(&vocabulary->bytes, "");
+  return vocabulary->bytes.failed
+             ? nk_fail(NK_EMEMORY, "%s: out of memory for the vocabulary", spec->name)
+             : 0;
+}
+
+struct nk_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
+  struct nki_decoder *decoder = NULL;
+  struct nk_vocabulary *vocabulary = nk_calloc(1, sizeof *vocabulary);
+  if (!vocabulary) return NULL;
+  vocabulary->n = spec->pieces.n;
+  for (size_t i = 0; i < spec->n_added; i++)
+    if (spec->added[i].id >= vocabulary->n) vocabulary->n = spec->added[i].id + 1;
+  vocabulary->token = nk_calloc(vocabulary->n, sizeof *vocabulary->token);
+  if (!vocabulary->token) goto fail;
+  decoder = nki_decoder_new(spec, true);
+  if (!decoder || fill(vocabulary, spec, decoder)) goto fail;
+  nki_decoder_free(decoder);
+  return vocabulary;
+fail:
+  nki_decoder_free(decoder);
+  nk_vocabulary_free(vocabulary);
+  return NULL;
+}
+
+struct nk_vocabulary *nk_vocabulary_open(const char *path) {
+  struct nki_spec *spec = nki_spec_open(path, true);
+  struct nk_vocabulary *vocabulary = spec ? nki_vocabulary_new(spec) : NULL;
+  nki_spec_free(spec);
+  return vocabulary;
+}
+
+void nk_vocabulary_free(struct nk_vocabulary *vocabulary) {
+  if (!vocabulary) return;
+  nk_free(vocabulary->token);
+  nk_buffer_free(&vocabulary->bytes);
+  nk_free(vocabulary);
+}
+
+size_t nk_vocabulary_size(const struct nk_vocabulary *vocabulary) {
+  return vocabulary->n;
+}
+
+static int flags(const struct nk_vocabulary *vocabulary, size_t id) {
+  return id < vocabulary->n ? vocabulary->token[id].flags : 0;
+}
+
+const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id,
+                                size_t *n_bytes) {
+  if (!(flags(vocabulary, id) & PRESENT)) return NULL;
+  if (n_bytes) *n_bytes = vocabulary->token[id].length;
+  return vocabulary->bytes.data + vocabulary->token[id].offset;
+}
+
+bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id) {
+  return flags(vocabulary, id) & SPECIAL;
+}
+
+bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id) {
+  return flags(vocabulary, id) & ADDED;
+}
