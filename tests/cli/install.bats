@@ -1,0 +1,103 @@
+# What a user of the library does after `cmake --install`: builds a small program against it, by
+# pkg-config and by CMake, and runs an installed tool.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  version=$(sed -n 's/^project(noken VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+  export version
+  export prefix=$BATS_FILE_TMPDIR/prefix
+  cmake --install "$NOKEN_BUILD" --prefix "$prefix" >"$BATS_FILE_TMPDIR/log"
+  # The build folder's own tools must not answer for the installed ones.
+  PATH=$prefix/bin:${PATH#"$NOKEN_BUILD"/bin:}
+  export PATH
+  libdir=$(dirname "$(find "$prefix" -name libnoken.so)")
+  export libdir
+  mkdir "$BATS_FILE_TMPDIR/program"
+  cat >"$BATS_FILE_TMPDIR/program/program.c" <<'END'
+#include <noken/noken.h>
+#include <stdio.h>
+
+int main(void) {
+  struct nk_buffer text = {0};
+  nk_escape(&text, "a\tb", 3);
+  printf("%s %s\n", nk_version(), text.data);
+  nk_buffer_free(&text);
+  return 0;
+}
+END
+}
+
+@test "a program builds and runs by pkg-config" {
+  export PKG_CONFIG_PATH=$libdir/pkgconfig
+  [ "$(pkg-config --modversion noken)" = "$version" ]
+  read -ra flags < <(pkg-config --cflags --libs noken)
+  cc -o "$BATS_TEST_TMPDIR/program" "$BATS_FILE_TMPDIR/program/program.c" "${flags[@]}"
+  LD_LIBRARY_PATH=$libdir run -0 "$BATS_TEST_TMPDIR/program"
+  [ "$output" = "$version a\\tb" ]
+}
+
+@test "a program builds and runs by CMake's find_package" {
+  cat >"$BATS_FILE_TMPDIR/program/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.25)
+project(program LANGUAGES C)
+find_package(noken 0.1 REQUIRED)
+add_executable(program program.c)
+target_link_libraries(program PRIVATE noken::noken)
+END
+  cmake -G Ninja -S "$BATS_FILE_TMPDIR/program" -B "$BATS_TEST_TMPDIR/b" \
+    -DCMAKE_PREFIX_PATH="$prefix"
+  cmake --build "$BATS_TEST_TMPDIR/b"
+  run -0 "$BATS_TEST_TMPDIR/b/program"
+  [ "$output" = "$version a\\tb" ]
+}
+
+@test "an installed tool runs, and so does one of a prefix that was moved" {
+  [ "$(command -v nk)" = "$prefix/bin/nk" ]
+  run -0 nk --version
+  [[ $output = *"$version"* ]]
+  cp -r "$prefix" "$BATS_TEST_TMPDIR/moved"
+  run -0 "$BATS_TEST_TMPDIR/moved/bin/nk" --version
+  [[ $output = *"$version"* ]]
+}
+
+@test "every header compiles alone" {
+  for header in "$prefix"/include/noken/*.h; do
+    echo "#include <noken/${header##*/}>" >"$BATS_TEST_TMPDIR/one.c"
+    cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only \
+      "$BATS_TEST_TMPDIR/one.c"
+  done
+}
+
+@test "noken.h includes every public header" {
+  for header in "$prefix"/include/noken/*.h; do
+    [ "${header##*/}" = noken.h ] ||
+      grep -qxF "#include <noken/${header##*/}>" "$prefix/include/noken/noken.h"
+  done
+}
+
+@test "every tool is installed with its page" {
+  for source in tools/nk*.c; do
+    name=$(basename "$source" .c)
+    [ -x "$prefix/bin/$name" ]
+    [ -f "$prefix/share/man/man1/$name.1" ]
+  done
+}
+
+@test "the library is versioned, exports nk_* only and names one folder to look in" {
+  [ -f "$libdir/libnoken.so.$version" ]
+  [ -L "$libdir/libnoken.so" ]
+  exported=$(nm -D --defined-only "$libdir/libnoken.so" | awk '$2 != "A" { print $3 }')
+  [ -n "$exported" ]
+  run -1 grep -v '^nk_' <<<"$exported"
+  # An empty entry in the path would mean the current folder.
+  run -1 grep -E 'RUNPATH.*(\[:|::|:\])' <(readelf -d "$libdir/libnoken.so" "$prefix"/bin/nk)
+}
+
+@test "the library brings no second BLAS" {
+  run -0 readelf -d "$libdir/libnoken.so"
+  [ "$(grep -cE 'NEEDED.*lib(openblas|blas|cblas|lapack|lapacke|blis|mkl)' <<<"$output")" -le 1 ]
+}
+
+@test "nothing installed names the build folder or the checkout" {
+  run -1 grep -rlF -e "$NOKEN_BUILD" -e "$PWD/" "$prefix"
+}
