@@ -48,7 +48,8 @@ struct nk_vectors {
 struct nk_vectors *nk_vectors_read(const char *path);
 
 /* A set of n x dim over memory: values is taken over (from nk_alloc; NULL: allocated, not set), or
- * with `borrowed` true must outlive the set. ids are 0..n-1. NULL on failure. */
+ * with `borrowed` true must outlive the set (NULL: a set without values, whose rows
+ * nk_vectors_write_rows asks for). ids are 0..n-1. NULL on failure; values is then the caller's. */
 struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed);
 void nk_vectors_free(struct nk_vectors *set);
 
@@ -82,6 +83,12 @@ struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, flo
 
 /* Writes the set. Returns 0 or a negative code. Does not commit the output. */
 int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
+
+/* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
+ * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
+typedef int nk_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
+int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
+                          nk_vectors_row_source *source, void *user);
 
 /* Rows with a NaN or an infinity. Returns 0 when there are none; NK_EDATA with "row 17 holds a NaN
  * (use --skip-bad to leave such rows out)" when there are and skip is false; with skip true *set is

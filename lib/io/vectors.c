@@ -1,0 +1,351 @@
+/* Vector sets in memory: rows, ids, texts, columns, metadata. Their files are vectors_file.c's. */
+#include <math.h>
+#include <noken/memory.h>
+#include <noken/report.h>
+#include <noken/vectors.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "io/vectors.h"
+
+/* ---- Making and freeing ---- */
+
+struct nk_vectors *nki_vectors_bare(size_t n, size_t dim) {
+  struct nk_vectors *set = nk_calloc(1, sizeof *set);
+  if (!set) return NULL;
+  set->n = n;
+  set->dim = dim;
+  set->private = nk_calloc(1, sizeof *set->private);
+  set->ids = nk_alloc(n, sizeof *set->ids);
+  if (!set->private || !set->ids) {
+    nk_vectors_free(set);
+    return NULL;
+  }
+  for (size_t i = 0; i < n; i++) set->ids[i] = (int64_t)i;
+  return set;
+}
+
+struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed) {
+  size_t n_values;
+  if (!nk_size_mul(n, dim, &n_values)) {
+    nk_fail(NK_EMEMORY, "%zu rows of %zu values: out of memory", n, dim);
+    return NULL;
+  }
+  struct nk_vectors *set = nki_vectors_bare(n, dim);
+  if (!set) return NULL;
+  float *own = values || borrowed ? NULL : nk_alloc(n_values, sizeof *values);
+  set->private->values = own;
+  if ((values || borrowed || own) && nk_vectors_set_metadata(set, "noken.kind", "vectors") == 0 &&
+      nk_vectors_set_metadata(set, "noken.version", "1") == 0) {
+    set->values = own ? own : values;
+    if (!borrowed) set->private->values = own ? own : values;
+    return set;
+  }
+  nk_vectors_free(set);
+  return NULL;
+}
+
+void nk_vectors_free(struct nk_vectors *set) {
+  if (!set) return;
+  for (size_t i = 0; i < set->n_columns; i++) {
+    nk_free(set->columns[i].name);
+    nk_free(set->columns[i].data.number);
+  }
+  nk_free(set->columns);
+  nk_free(set->ids);
+  nk_free((int64_t *)(uintptr_t)set->text_offsets);
+  struct nk_vectors_private *private = set->private;
+  if (private) {
+    for (size_t i = 0; i < private->n_carried; i++) {
+      nk_free((char *)(uintptr_t) private->carried[i].name);
+      if (!private->st) nk_free((void *)(uintptr_t) private->carried[i].data);
+    }
+    nk_free(private->carried);
+    nki_pairs_free(&private->metadata);
+    nk_free(private->values);
+    nk_free(private->text);
+    nk_free(private->name);
+    nk_safetensors_close(private->st);
+    nk_file_close(private->npy);
+  }
+  nk_free(private);
+  nk_free(set);
+}
+
+float *nk_vectors_writable(struct nk_vectors *set) {
+  return set->private->values;
+}
+
+/* ---- Text ---- */
+
+const char *nk_vectors_text(const struct nk_vectors *set, size_t row, size_t *n_bytes) {
+  if (!set->text_offsets) {
+    *n_bytes = 0;
+    return "";
+  }
+  int64_t begin = set->text_offsets[row];
+  *n_bytes = (size_t)(set->text_offsets[row + 1] - begin);
+  return (const char *)set->text + begin;
+}
+
+int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets) {
+  if (offsets[0] != 0)
+    return nk_fail(NK_EUSAGE, "text offsets begin at %lld, not 0", (long long)offsets[0]);
+  for (size_t i = 0; i < set->n; i++) {
+    if (offsets[i + 1] < offsets[i]) {
+      return nk_fail(NK_EUSAGE, "text offsets of row %zu descend", i);
+    }
+  }
+  size_t n_bytes = (size_t)offsets[set->n];
+  unsigned char *text = nk_alloc(n_bytes + 1, 1);
+  int64_t *own = nk_alloc(set->n + 1, sizeof *own);
+  if (!text || !own) {
+    nk_free(text);
+    nk_free(own);
+    return NK_EMEMORY;
+  }
+  if (n_bytes > 0) memcpy(text, bytes, n_bytes);
+  memcpy(own, offsets, (set->n + 1) * sizeof *own);
+  nk_free(set->private->text);
+  nk_free((int64_t *)(uintptr_t)set->text_offsets);
+  set->text = set->private->text = text;
+  set->text_offsets = own;
+  return 0;
+}
+
+/* ---- Columns ---- */
+
+static struct nk_column *find_column(const struct nk_vectors *set, const char *name) {
+  for (size_t i = 0; i < set->n_columns; i++) {
+    if (strcmp(set->columns[i].name, name) == 0) return &set->columns[i];
+  }
+  return NULL;
+}
+
+const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name) {
+  return find_column(set, name);
+}
+
+struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
+                                         enum nk_dtype dtype) {
+  if (strcmp(name, "vectors") == 0 || strcmp(name, "id") == 0 || strncmp(name, "text.", 5) == 0) {
+    nk_fail(NK_EUSAGE, "a column of a vector set cannot be called '%s'", name);
+    return NULL;
+  }
+  struct nk_column *column = find_column(set, name);
+  if (column) { /* number and integer are of one size: only the meaning changes */
+    column->dtype = dtype;
+    return column;
+  }
+  struct nk_column *grown =
+      nk_realloc(set->columns, set->n_columns, set->n_columns + 1, sizeof *grown);
+  if (!grown) return NULL;
+  set->columns = grown;
+  struct nk_column fresh = {.name = nk_strdup(name), .dtype = dtype};
+  fresh.data.number = nk_alloc(set->n, sizeof *fresh.data.number);
+  if (!fresh.name || !fresh.data.number) {
+    nk_free(fresh.name);
+    nk_free(fresh.data.number);
+    return NULL;
+  }
+  set->columns[set->n_columns] = fresh;
+  return &set->columns[set->n_columns++];
+}
+
+int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {
+  struct nk_column *column = nki_vectors_add_column(set, name, NK_F64);
+  if (!column) return NK_EUSAGE;
+  if (set->n > 0) memcpy(column->data.number, values, set->n * sizeof *values);
+  return 0;
+}
+
+int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values) {
+  struct nk_column *column = nki_vectors_add_column(set, name, NK_I64);
+  if (!column) return NK_EUSAGE;
+  if (set->n > 0) memcpy(column->data.integer, values, set->n * sizeof *values);
+  return 0;
+}
+
+/* ---- Metadata ---- */
+
+const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key) {
+  return nki_pairs_find(&set->private->metadata, key);
+}
+
+int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value) {
+  return nki_pairs_set(&set->private->metadata, key, value);
+}
+
+/* ---- Sets from sets ---- */
+
+static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
+  const struct nki_pairs *pairs = &from->private->metadata;
+  int code = 0;
+  for (size_t i = 0; i < pairs->n && code == 0; i++) {
+    code = nki_pairs_set(&to->private->metadata, pairs->item[i].key, pairs->item[i].value);
+  }
+  if (code == 0 && from->private->name) {
+    to->private->name = nk_strdup(from->private->name);
+    if (!to->private->name) code = NK_EMEMORY;
+  }
+  return code;
+}
+
+/* Row i of `to` is row rows[i] of `from`, or row i where rows is NULL: ids, texts, columns. */
+static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const size_t *rows) {
+  struct nk_buffer text = {0};
+  int64_t *offsets = from->text_offsets ? nk_alloc(to->n + 1, sizeof *offsets) : NULL;
+  if (from->text_offsets && !offsets) return NK_EMEMORY;
+  if (offsets) offsets[0] = 0;
+  for (size_t i = 0; i < to->n; i++) {
+    size_t row = rows ? rows[i] : i, n_bytes;
+    to->ids[i] = from->ids[row];
+    if (!offsets) continue;
+    const char *bytes = nk_vectors_text(from, row, &n_bytes);
+    nk_buffer_append(&text, bytes, n_bytes);
+    offsets[i + 1] = (int64_t)text.size;
+  }
+  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts") : 0;
+  if (code == 0 && offsets) code = nk_vectors_set_text(to, text.data, offsets);
+  nk_buffer_free(&text);
+  nk_free(offsets);
+  for (size_t c = 0; c < from->n_columns && code == 0; c++) {
+    const struct nk_column *source = &from->columns[c];
+    struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
+    if (!column) return NK_EMEMORY;
+    for (size_t i = 0; i < to->n; i++) { /* an integer travels by its bits */
+      column->data.integer[i] = source->data.integer[rows ? rows[i] : i];
+    }
+  }
+  return code;
+}
+
+struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
+  struct nk_vectors *chosen = nk_vectors_new(n, set->dim, NULL, false);
+  if (!chosen) return NULL;
+  if (copy_metadata(chosen, set) != 0 || copy_rows(chosen, set, rows) != 0) {
+    nk_vectors_free(chosen);
+    return NULL;
+  }
+  float *values = nk_vectors_writable(chosen);
+  for (size_t i = 0; i < n; i++) {
+    memcpy(values + i * set->dim, set->values + rows[i] * set->dim, set->dim * sizeof *values);
+  }
+  return chosen;
+}
+
+/* Copies of the tensors that `from` carries. */
+static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
+  size_t n = from->private->n_carried;
+  struct nk_tensor *carried = to->private->carried = nk_calloc(n, sizeof *carried);
+  if (!carried) return NK_EMEMORY;
+  for (size_t i = 0; i < n; i++) {
+    const struct nk_tensor *source = &from->private->carried[i];
+    void *data = nk_alloc(source->n_bytes, 1);
+    carried[i] = *source;
+    carried[i].name = nk_strdup(source->name);
+    carried[i].data = data;
+    to->private->n_carried = i + 1;
+    if (!carried[i].name || !data) return NK_EMEMORY;
+    memcpy(data, source->data, source->n_bytes);
+  }
+  return 0;
+}
+
+struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values) {
+  struct nk_vectors *like = nk_vectors_new(set->n, dim, values, false);
+  if (!like) return NULL;
+  if (copy_metadata(like, set) == 0 && copy_rows(like, set, NULL) == 0 &&
+      copy_carried(like, set) == 0) {
+    return like;
+  }
+  if (values) like->private->values = NULL; /* stays the caller's */
+  nk_vectors_free(like);
+  return NULL;
+}
+
+/* ---- Rows that are not finite ---- */
+
+/* The first row from `start` on that holds a NaN or an infinity; n when there is none. */
+static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
+  size_t first = set->n;
+#pragma omp parallel for schedule(static) reduction(min : first)
+  for (size_t row = start; row < set->n; row++) {
+    if (row < first && nk_first_not_finite(set->values + row * set->dim, set->dim) < set->dim)
+      first = row;
+  }
+  return first;
+}
+
+static int refuse_row(const struct nk_vectors *set, size_t row) {
+  const float *values = set->values + row * set->dim;
+  float bad = values[nk_first_not_finite(values, set->dim)];
+  int code = nk_fail(NK_EDATA, "row %zu holds %s (use --skip-bad to leave such rows out)", row,
+                     isnan(bad) ? "a NaN" : "an infinity");
+  return set->private->name ? nk_fail_in(code, "%s", set->private->name) : code;
+}
+
+int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
+  size_t n = (*set)->n, first = first_bad_row(*set, 0);
+  if (first == n) return 0;
+  if (!skip) return refuse_row(*set, first);
+  size_t *rows = nk_alloc(n, sizeof *rows);
+  if (!rows) return NK_EMEMORY;
+  size_t kept = 0;
+  for (size_t row = 0; row < n; row++) {
+    if (nk_first_not_finite((*set)->values + row * (*set)->dim, (*set)->dim) == (*set)->dim)
+      rows[kept++] = row;
+  }
+  struct nk_vectors *finite = nk_vectors_select(*set, rows, kept);
+  nk_free(rows);
+  if (!finite) return NK_EMEMORY;
+  nk_warn("%zu of %zu rows hold a NaN or an infinity and are left out (the first is row %zu)",
+          n - kept, n, first);
+  nk_vectors_free(*set);
+  *set = finite;
+  return 0;
+}
+
+/* ---- The columns of tables made from a set ---- */
+
+static bool is_taken(const char *name, const char *const *taken, size_t n_taken) {
+  for (size_t i = 0; i < n_taken; i++) {
+    if (strcmp(name, taken[i]) == 0) return true;
+  }
+  return false;
+}
+
+int nk_vectors_table_head(const struct nk_vectors *set, struct nk_table *table) {
+  int code = nk_table_column(table, "id");
+  return code == 0 && set->text_offsets ? nk_table_column(table, "text") : code;
+}
+
+void nk_vectors_table_row(const struct nk_vectors *set, size_t row, struct nk_table *table) {
+  nk_table_integer(table, set->ids[row]);
+  if (!set->text_offsets) return;
+  size_t n_bytes;
+  const char *text = nk_vectors_text(set, row, &n_bytes);
+  nk_table_text(table, text, n_bytes);
+}
+
+int nk_vectors_table_head_tail(const struct nk_vectors *set, const char *const *taken,
+                               size_t n_taken, struct nk_table *table) {
+  int code = 0;
+  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
+    const char *name = set->columns[c].name;
+    if (!is_taken(name, taken, n_taken)) code = nk_table_column(table, name);
+  }
+  return code;
+}
+
+void nk_vectors_table_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
+                               size_t n_taken, struct nk_table *table) {
+  for (size_t c = 0; c < set->n_columns; c++) {
+    const struct nk_column *column = &set->columns[c];
+    if (is_taken(column->name, taken, n_taken)) continue;
+    if (column->dtype == NK_I64)
+      nk_table_integer(table, column->data.integer[row]);
+    else
+      nk_table_number(table, column->data.number[row]);
+  }
+}

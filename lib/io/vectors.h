@@ -1,0 +1,28 @@
+/* What a vector set keeps out of sight. Private to lib/io. */
+#ifndef NOKEN_IO_VECTORS_H
+#define NOKEN_IO_VECTORS_H
+
+#include <noken/vectors.h>
+
+#include "io/pairs.h"
+
+struct nk_vectors_private {
+  char *name;                /* of the file, for messages; NULL for a set made in memory */
+  struct nk_safetensors *st; /* the file that values, text and carried tensors may point into */
+  struct nk_file *npy;       /* or this one */
+  float *values;             /* the set's own values, NULL when mapped or borrowed */
+  unsigned char *text;       /* the set's own text bytes, NULL when mapped */
+  struct nki_pairs metadata;
+  struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each
+                                name and, without st, its data belong to the set */
+  size_t n_carried;
+};
+
+/* A set with ids 0..n-1 and nothing else; values as they are. NULL on failure. */
+struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
+
+/* Adds an empty column of n values to fill, or finds the one of that name and type. */
+struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
+                                         enum nk_dtype dtype);
+
+#endif

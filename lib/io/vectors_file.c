@@ -1,0 +1,340 @@
+/* Vector sets from files and to files. The layout is in vectors.h; what matters here is the order
+ * of the tensors: those of 8-byte elements first, then 4, 2 and 1, so that every tensor of a file
+ * that noken writes is aligned to its elements and can be used in place when it is mapped. */
+#include <noken/memory.h>
+#include <noken/npy.h>
+#include <noken/vectors.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "io/vectors.h"
+#include "io/widen.h"
+
+/* ---- Reading: the rows ---- */
+
+/* out [n, dim] = the transpose of source [dim, n]. */
+static void transpose(const float *source, size_t n, size_t dim, float *out) {
+  enum { TILE = 32 }; /* 32 x 32 floats of each side fit the first cache */
+#pragma omp parallel for schedule(static)
+  for (size_t i0 = 0; i0 < n; i0 += TILE) {
+    for (size_t j0 = 0; j0 < dim; j0 += TILE) {
+      for (size_t i = i0; i < n && i < i0 + TILE; i++) {
+        for (size_t j = j0; j < dim && j < j0 + TILE; j++) out[i * dim + j] = source[j * n + i];
+      }
+    }
+  }
+}
+
+/* The set's values from a matrix: in place where they can be, else widened or transposed. */
+static int take_values(struct nk_vectors *set, const struct nk_tensor *matrix, bool transposed) {
+  if (matrix->dtype == NK_F32 && !transposed && (uintptr_t)matrix->data % sizeof(float) == 0) {
+    set->values = matrix->data;
+    return 0;
+  }
+  float *values = nk_alloc(matrix->n_elements, sizeof *values);
+  if (!values) return NK_EMEMORY;
+  int code = nki_widen_parallel(matrix->dtype, matrix->data, matrix->n_elements, values);
+  if (code == 0 && transposed) {
+    float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
+    if (rows)
+      transpose(values, set->n, set->dim, rows);
+    else
+      code = NK_EMEMORY;
+    nk_free(values);
+    values = rows;
+  }
+  set->values = set->private->values = values;
+  return code;
+}
+
+static int check_matrix(const struct nk_tensor *matrix) {
+  if (matrix->n_dims != 2) {
+    return nk_fail(NK_EDATA, "has %zu dimension%s, a vector set needs 2", matrix->n_dims,
+                   matrix->n_dims == 1 ? "" : "s");
+  }
+  if (matrix->shape[1] == 0) return nk_fail(NK_EDATA, "its rows have no values");
+  return 0;
+}
+
+/* ---- Reading: .npy ---- */
+
+static struct nk_vectors *read_npy(struct nk_file *file) {
+  struct nk_tensor matrix;
+  bool fortran_order;
+  struct nk_vectors *set = NULL;
+  int code = nk_npy_read(file, &matrix, &fortran_order);
+  if (code == 0) {
+    code = check_matrix(&matrix);
+    if (code != 0) nk_fail_in(code, "%s", file->name);
+  }
+  if (code == 0) set = nk_vectors_new(matrix.shape[0], matrix.shape[1], NULL, true);
+  if (!set) {
+    nk_file_close(file);
+    return NULL;
+  }
+  set->private->npy = file;
+  set->private->name = nk_strdup(file->name);
+  code = set->private->name ? take_values(set, &matrix, fortran_order) : NK_EMEMORY;
+  if (code == 0) return set;
+  nk_fail_in(code, "%s", file->name);
+  nk_vectors_free(set);
+  return NULL;
+}
+
+/* ---- Reading: safetensors ---- */
+
+/* The tensor of that name, without an error when there is none. */
+static const struct nk_tensor *look_up(const struct nk_safetensors *st, const char *name) {
+  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+    if (strcmp(tensor->name, name) == 0) return tensor;
+  }
+  return NULL;
+}
+
+/* `vectors`, or the file's only 2-D tensor. */
+static const struct nk_tensor *find_matrix(const struct nk_safetensors *st) {
+  const struct nk_tensor *matrix = look_up(st, "vectors");
+  if (matrix) {
+    if (check_matrix(matrix) == 0) return matrix;
+    nk_fail_in(NK_EDATA, "tensor 'vectors'");
+    return NULL;
+  }
+  size_t n_found = 0;
+  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+    if (tensor->n_dims != 2) continue;
+    matrix = tensor;
+    n_found++;
+  }
+  if (n_found == 1) {
+    if (check_matrix(matrix) == 0) return matrix;
+    nk_fail_in(NK_EDATA, "tensor '%s'", matrix->name);
+  } else if (n_found == 0) {
+    nk_fail(NK_EDATA, "no vector set: it has neither a tensor 'vectors' nor any of 2 dimensions");
+  } else {
+    nk_fail(NK_EDATA,
+            "no vector set: it has no tensor 'vectors' but %zu of 2 dimensions (take one "
+            "with nk-extract --matrix NAME)",
+            n_found);
+  }
+  return NULL;
+}
+
+static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
+  if (tensor->n_dims != 1 || tensor->n_elements != set->n) {
+    return nk_fail(NK_EDATA, "tensor 'id': has %zu elements, the set %zu rows", tensor->n_elements,
+                   set->n);
+  }
+  if (tensor->dtype < NK_I64 || tensor->dtype > NK_U8) {
+    return nk_fail(NK_EDATA, "tensor 'id': is %s, integers are needed",
+                   nk_dtype_name(tensor->dtype));
+  }
+  for (size_t i = 0; i < set->n; i++) {
+    set->ids[i] = nk_element_integer(tensor->dtype, tensor->data, i);
+  }
+  return 0;
+}
+
+static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
+                     const struct nk_tensor *offsets) {
+  if (!bytes || !offsets) {
+    return nk_fail(NK_EDATA, "tensors 'text.bytes' and 'text.offsets' need each other");
+  }
+  if (bytes->n_dims != 1 || bytes->dtype != NK_U8 || offsets->n_dims != 1 ||
+      offsets->dtype != NK_I64 || offsets->n_elements != set->n + 1) {
+    return nk_fail(NK_EDATA, "the texts need 'text.bytes' U8 [m] and 'text.offsets' I64 [%zu]",
+                   set->n + 1);
+  }
+  int64_t *own = nk_alloc(offsets->n_elements, sizeof *own);
+  if (!own) return NK_EMEMORY;
+  memcpy(own, offsets->data, offsets->n_bytes);
+  set->text = bytes->data;
+  set->text_offsets = own;
+  bool sound = own[0] == 0 && own[set->n] == (int64_t)bytes->n_elements;
+  for (size_t i = 0; i < set->n; i++) sound = sound && own[i] <= own[i + 1];
+  if (sound) return 0;
+  return nk_fail(NK_EDATA,
+                 "tensor 'text.offsets': does not ascend from 0 to the %zu bytes of "
+                 "'text.bytes'",
+                 bytes->n_elements);
+}
+
+static bool is_column(const struct nk_vectors *set, const struct nk_tensor *tensor) {
+  return tensor->n_dims == 1 && tensor->n_elements == set->n &&
+         (tensor->dtype == NK_F32 || tensor->dtype == NK_F64 || tensor->dtype == NK_I64);
+}
+
+static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
+  struct nk_column *column = nki_vectors_add_column(set, tensor->name, tensor->dtype);
+  if (!column) return NK_EDATA;
+  if (tensor->dtype != NK_F32) {
+    memcpy(column->data.integer, tensor->data, tensor->n_bytes);
+    return 0;
+  }
+  for (size_t i = 0; i < set->n; i++) {
+    column->data.number[i] = nk_element_number(NK_F32, tensor->data, i);
+  }
+  return 0;
+}
+
+static int take_metadata(struct nk_vectors *set) {
+  struct nk_vectors_private *private = set->private;
+  const char *key, *value;
+  int code = 0;
+  for (size_t i = 0; code == 0; i++) {
+    if (nk_safetensors_metadata(private->st, i, &key, &value) != 0) break;
+    code = nki_pairs_append(&private->metadata, key, value);
+  }
+  if (code == 0 && !nk_vectors_metadata(set, "noken.kind"))
+    code = nk_vectors_set_metadata(set, "noken.kind", "vectors");
+  if (code == 0 && !nk_vectors_metadata(set, "noken.version"))
+    code = nk_vectors_set_metadata(set, "noken.version", "1");
+  return code;
+}
+
+/* Everything but the matrix. */
+static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
+  struct nk_vectors_private *private = set->private;
+  const struct nk_tensor *bytes = look_up(private->st, "text.bytes");
+  const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
+  int code = take_metadata(set);
+  if (code == 0 && (bytes || offsets)) code = take_text(set, bytes, offsets);
+  size_t n = nk_safetensors_count(private->st);
+  private->carried = nk_calloc(n, sizeof *private->carried);
+  if (!private->carried) return NK_EMEMORY;
+  for (size_t i = 0; i < n && code == 0; i++) {
+    const struct nk_tensor *tensor = nk_safetensors_tensor(private->st, i);
+    if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
+    if (strcmp(tensor->name, "id") == 0) {
+      code = take_ids(set, tensor);
+    } else if (is_column(set, tensor)) {
+      code = take_column(set, tensor);
+    } else {
+      struct nk_tensor *carried = &private->carried[private->n_carried++];
+      *carried = *tensor;
+      carried->name = nk_strdup(tensor->name);
+      if (!carried->name) code = NK_EMEMORY;
+    }
+  }
+  return code;
+}
+
+static struct nk_vectors *read_safetensors(struct nk_file *file) {
+  struct nk_safetensors *st = nk_safetensors_read(file);
+  if (!st) return NULL;
+  struct nk_vectors *set = NULL;
+  const char *kind = nk_safetensors_metadata_find(st, "noken.kind");
+  const struct nk_tensor *matrix = NULL;
+  if (kind && strcmp(kind, "vectors") != 0) {
+    nk_fail(NK_EDATA, "is a %.40s, not a vector set", kind);
+  } else {
+    matrix = find_matrix(st);
+  }
+  if (matrix) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
+  if (!set) {
+    nk_fail_in(NK_EDATA, "%s", file->name);
+    nk_safetensors_close(st);
+    return NULL;
+  }
+  set->private->st = st;
+  set->private->name = nk_strdup(file->name);
+  int code = set->private->name ? take_values(set, matrix, false) : NK_EMEMORY;
+  if (code == 0) code = take_rest(set, matrix);
+  if (code == 0) return set;
+  nk_fail_in(code, "%s", file->name);
+  nk_vectors_free(set);
+  return NULL;
+}
+
+struct nk_vectors *nk_vectors_read(const char *path) {
+  struct nk_file *file = nk_file_open(path);
+  if (!file) return NULL;
+  return nk_npy_is(file) ? read_npy(file) : read_safetensors(file);
+}
+
+/* ---- Writing ---- */
+
+/* An F32 column's values as floats. */
+static float *narrow(const struct nk_column *column, size_t n) {
+  float *values = nk_alloc(n, sizeof *values);
+  for (size_t i = 0; values && i < n; i++) values[i] = (float)column->data.number[i];
+  return values;
+}
+
+/* Adds the columns and carried tensors whose elements have `size` bytes. narrowed[c] keeps column
+ * c's floats until they are written. */
+static int add_others(const struct nk_vectors *set, size_t size,
+                      struct nk_safetensors_writer *writer, float **narrowed) {
+  int code = 0;
+  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
+    const struct nk_column *column = &set->columns[c];
+    if (nk_dtype_size(column->dtype) != size) continue;
+    struct nk_tensor tensor = {.name = column->name,
+                               .dtype = column->dtype,
+                               .n_dims = 1,
+                               .shape = {set->n},
+                               .data = column->data.number};
+    if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
+    code = tensor.data ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+  }
+  for (size_t i = 0; i < set->private->n_carried && code == 0; i++) {
+    const struct nk_tensor *carried = &set->private->carried[i];
+    if (nk_dtype_size(carried->dtype) == size) code = nk_safetensors_writer_add(writer, carried);
+  }
+  return code;
+}
+
+static int add_tensors(const struct nk_vectors *set, struct nk_safetensors_writer *writer,
+                       float **narrowed) {
+  struct nk_tensor id = {
+      .name = "id", .dtype = NK_I64, .n_dims = 1, .shape = {set->n}, .data = set->ids};
+  struct nk_tensor offsets = {.name = "text.offsets",
+                              .dtype = NK_I64,
+                              .n_dims = 1,
+                              .shape = {set->n + 1},
+                              .data = set->text_offsets};
+  struct nk_tensor vectors = {.name = "vectors",
+                              .dtype = NK_F32,
+                              .n_dims = 2,
+                              .shape = {set->n, set->dim},
+                              .data = set->values};
+  struct nk_tensor bytes = {.name = "text.bytes", .dtype = NK_U8, .n_dims = 1, .data = set->text};
+  int code = nk_safetensors_writer_add(writer, &id);
+  if (code == 0 && set->text_offsets) code = nk_safetensors_writer_add(writer, &offsets);
+  if (code == 0) code = add_others(set, 8, writer, narrowed);
+  if (code == 0) code = nk_safetensors_writer_add(writer, &vectors);
+  if (code == 0) code = add_others(set, 4, writer, narrowed);
+  if (code == 0) code = add_others(set, 2, writer, narrowed);
+  if (code == 0 && set->text_offsets) {
+    bytes.shape[0] = (size_t)set->text_offsets[set->n];
+    code = nk_safetensors_writer_add(writer, &bytes);
+  }
+  return code == 0 ? add_others(set, 1, writer, narrowed) : code;
+}
+
+int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
+                          nk_vectors_row_source *source, void *user) {
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
+  const struct nki_pairs *metadata = &set->private->metadata;
+  int code = writer && narrowed ? 0 : NK_EMEMORY;
+  for (size_t i = 0; i < metadata->n && code == 0; i++) {
+    code = nk_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
+  }
+  if (code == 0) code = add_tensors(set, writer, narrowed);
+  if (code == 0) code = nk_safetensors_writer_begin(writer);
+  if (code == 0 && source && set->n > 0) code = source(writer, user);
+  if (code == 0) {
+    code = nk_safetensors_writer_finish(writer);
+  } else {
+    nk_safetensors_writer_free(writer);
+  }
+  for (size_t c = 0; narrowed && c < set->n_columns; c++) nk_free(narrowed[c]);
+  nk_free(narrowed);
+  return code;
+}
+
+int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
+  return nk_vectors_write_rows(set, output, NULL, NULL);
+}

@@ -1,0 +1,294 @@
+/* Vector sets: what is read, what comes back, rows that are not finite, the history. */
+#include "unit.h"
+
+#include <math.h>
+#include <sys/stat.h>
+
+/* ---- What the tests share ---- */
+
+static char path[2][256];
+
+static void set_paths(void **state) {
+  snprintf(path[0], sizeof path[0], "%s/a.safetensors", (char *)*state);
+  snprintf(path[1], sizeof path[1], "%s/b.safetensors", (char *)*state);
+}
+
+static void write_set(const struct nk_vectors *set, const char *to) {
+  struct nk_output *output = nk_output_open(to, NK_OUTPUT_BINARY);
+  assert_non_null(output);
+  assert_int_equal(nk_vectors_write(set, output), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+}
+
+/* A safetensors file of this header and n bytes of data. */
+static void write_raw(const char *to, const char *header, const void *data, size_t n) {
+  unsigned char bytes[4096] = {0};
+  uint64_t length = strlen(header);
+  memcpy(bytes, &length, 8);
+  memcpy(bytes + 8, header, length);
+  if (n > 0) memcpy(bytes + 8 + length, data, n);
+  write_bytes(to, bytes, 8 + length + n);
+}
+
+static void assert_same_files(const char *a, const char *b) {
+  struct nk_file *x = nk_file_open(a), *y = nk_file_open(b);
+  assert_true(x && y);
+  assert_int_equal(x->size, y->size);
+  assert_memory_equal(x->data, y->data, x->size);
+  nk_file_close(x);
+  nk_file_close(y);
+}
+
+/* Three rows of two values with text and columns. */
+static struct nk_vectors *small_set(void) {
+  static const float values[6] = {1, 2, 3, 4, 5, 6};
+  static const int64_t offsets[4] = {0, 2, 2, 5};
+  static const double distance[3] = {0.5, NAN, -1};
+  static const int64_t rank[3] = {9, INT64_MIN, 7};
+  struct nk_vectors *set = nk_vectors_new(3, 2, NULL, false);
+  assert_non_null(set);
+  memcpy(nk_vectors_writable(set), values, sizeof values);
+  assert_int_equal(nk_vectors_set_text(set, "a\0\xff\n\"", offsets), 0);
+  assert_int_equal(nk_vectors_set_numbers(set, "distance", distance), 0);
+  assert_int_equal(nk_vectors_set_integers(set, "rank", rank), 0);
+  assert_int_equal(nk_vectors_set_metadata(set, "noken.model", "a \"model\"\n"), 0);
+  return set;
+}
+
+/* ---- Files ---- */
+
+static void a_set_comes_back_as_it_was_written(void **state) {
+  set_paths(state);
+  struct nk_vectors *set = small_set(), *back;
+  write_set(set, path[0]);
+  assert_non_null(back = nk_vectors_read(path[0]));
+  assert_int_equal(back->n, 3);
+  assert_int_equal(back->dim, 2);
+  assert_memory_equal(back->values, set->values, 6 * sizeof(float));
+  assert_null(nk_vectors_writable(back)); /* mapped, not copied */
+  for (size_t row = 0; row < 3; row++) {
+    size_t n, m;
+    const char *a = nk_vectors_text(set, row, &n), *b = nk_vectors_text(back, row, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(a, b, n);
+    assert_int_equal(back->ids[row], row);
+  }
+  assert_true(isnan(nk_vectors_column(back, "distance")->data.number[1]));
+  assert_true(nk_vectors_column(back, "rank")->data.integer[1] == INT64_MIN);
+  assert_string_equal(nk_vectors_metadata(back, "noken.model"), "a \"model\"\n");
+  assert_string_equal(nk_vectors_metadata(back, "noken.kind"), "vectors");
+  nk_vectors_free(back);
+  nk_vectors_free(set);
+}
+
+static void what_noken_does_not_know_is_carried_through_to_the_same_bytes(void **state) {
+  set_paths(state);
+  static const unsigned char data[16 + 16 + 8 + 3] = {1, 2, 3};
+  write_raw(path[0],
+            "{\"__metadata__\":{\"author\":\"someone\",\"noken.kind\":\"vectors\"},"
+            "\"id\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+            "\"vectors\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[16,32]},"
+            "\"loss\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[32,40]},"
+            "\"odd\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[40,43]}}",
+            data, sizeof data);
+  struct nk_vectors *set = nk_vectors_read(path[0]);
+  assert_non_null(set);
+  assert_string_equal(nk_vectors_metadata(set, "author"), "someone");
+  assert_non_null(nk_vectors_column(set, "loss"));
+  write_set(set, path[0]); /* over the file that is being read */
+  nk_vectors_free(set);
+  struct nk_safetensors *st = nk_safetensors_open(path[0]);
+  assert_non_null(nk_safetensors_find(st, "odd"));
+  assert_int_equal(nk_safetensors_find(st, "loss")->dtype, NK_F32);
+  nk_safetensors_close(st);
+  assert_non_null(set = nk_vectors_read(path[0]));
+  write_set(set, path[1]);
+  nk_vectors_free(set);
+  assert_same_files(path[0], path[1]);
+}
+
+static void tensors_of_a_written_set_are_aligned(void **state) {
+  set_paths(state);
+  struct nk_vectors *set = small_set();
+  write_set(set, path[0]);
+  nk_vectors_free(set);
+  struct nk_safetensors *st = nk_safetensors_open(path[0]);
+  const unsigned char *start = nk_safetensors_file(st)->data;
+  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+    size_t at = (size_t)((const unsigned char *)tensor->data - start);
+    assert_int_equal(at % nk_dtype_size(tensor->dtype), 0);
+  }
+  nk_safetensors_close(st);
+}
+
+static void the_only_matrix_of_a_foreign_file_is_the_set(void **state) {
+  set_paths(state);
+  static const uint16_t halves[6] = {0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600};
+  unsigned char data[14] = {0xee, 0xee};
+  memcpy(data + 2, halves, 12); /* not aligned to 4 */
+  write_raw(path[0],
+            "{\"flags\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+            "\"wte\":{\"dtype\":\"F16\",\"shape\":[3,2],\"data_offsets\":[2,14]}}",
+            data, sizeof data);
+  struct nk_vectors *set = nk_vectors_read(path[0]);
+  assert_non_null(set);
+  for (size_t i = 0; i < 6; i++) assert_true(set->values[i] == (float)(i + 1));
+  assert_int_equal(set->ids[2], 2);
+  nk_vectors_free(set);
+}
+
+static void what_is_no_vector_set_is_refused(void **state) {
+  set_paths(state);
+  static const char two[] =
+      "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+      "\"b\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[4,8]}}";
+  static const struct {
+    const char *header;
+    size_t n;
+    const char *message;
+  } cases[] = {
+      {two, 8, "2 of 2 dimensions"},
+      {"{}", 0, "neither a tensor 'vectors'"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "1 dimension"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2,0],\"data_offsets\":[0,0]}}", 0, "no values"},
+      {"{\"vectors\":{\"dtype\":\"I32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}", 8, "type I32"},
+      {"{\"__metadata__\":{\"noken.kind\":\"region\"}}", 0, "is a region, not a vector set"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+       "\"id\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+       12, "tensor 'id': has 2 elements, the set 1 rows"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+       "\"id\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+       8, "integers are needed"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+       "\"text.bytes\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
+       5, "need each other"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+       "\"text.offsets\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[5,21]},"
+       "\"text.bytes\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
+       21, "does not ascend from 0 to the 1 bytes"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
+       "\"text.more\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+       8, "cannot be called 'text.more'"},
+  };
+  static const char zeros[32];
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    write_raw(path[0], cases[i].header, zeros, cases[i].n);
+    assert_null(nk_vectors_read(path[0]));
+    if (!strstr(nk_error(), cases[i].message) || !strstr(nk_error(), "a.safetensors"))
+      fail_msg("'%s' instead of '%s'", nk_error(), cases[i].message);
+  }
+}
+
+static void an_empty_set_is_a_set(void **state) {
+  set_paths(state);
+  struct nk_vectors *set = nk_vectors_new(0, 5, NULL, false);
+  assert_non_null(set);
+  assert_int_equal(nk_vectors_check_finite(&set, false), 0);
+  write_set(set, path[0]);
+  nk_vectors_free(set);
+  assert_non_null(set = nk_vectors_read(path[0]));
+  assert_int_equal(set->n, 0);
+  assert_int_equal(set->dim, 5);
+  nk_vectors_free(set);
+}
+
+/* ---- Rows ---- */
+
+static void selected_rows_keep_text_columns_and_metadata(void **state) {
+  (void)state;
+  struct nk_vectors *set = small_set(), *chosen;
+  static const size_t rows[3] = {2, 0, 2};
+  assert_non_null(chosen = nk_vectors_select(set, rows, 3));
+  size_t n;
+  assert_int_equal(chosen->ids[0], 2);
+  assert_true(chosen->values[0] == 5 && chosen->values[2] == 1 && chosen->values[5] == 6);
+  assert_memory_equal(nk_vectors_text(chosen, 2, &n), "\xff\n\"", 3);
+  assert_int_equal(n, 3);
+  assert_true(nk_vectors_column(chosen, "distance")->data.number[1] == 0.5);
+  assert_int_equal(nk_vectors_column(chosen, "rank")->data.integer[0], 7);
+  assert_string_equal(nk_vectors_metadata(chosen, "noken.model"), "a \"model\"\n");
+  nk_vectors_free(chosen);
+  nk_vectors_free(set);
+}
+
+static void count_warning(const char *message, void *user) {
+  if (strstr(message, "2 of 3 rows") && strstr(message, "row 0")) ++*(int *)user;
+}
+
+static void rows_that_are_not_finite_are_refused_or_left_out_as_asked(void **state) {
+  set_paths(state);
+  struct nk_vectors *set = small_set();
+  assert_int_equal(nk_vectors_check_finite(&set, false), 0);
+  nk_vectors_writable(set)[3] = NAN;
+  assert_int_equal(nk_vectors_check_finite(&set, false), NK_EDATA);
+  assert_string_equal(nk_error(), "row 1 holds a NaN (use --skip-bad to leave such rows out)");
+  nk_vectors_writable(set)[0] = -INFINITY;
+  write_set(set, path[0]);
+  nk_vectors_free(set);
+  assert_non_null(set = nk_vectors_read(path[0]));
+  assert_int_equal(nk_vectors_check_finite(&set, false), NK_EDATA);
+  assert_non_null(strstr(nk_error(), "a.safetensors: row 0 holds an infinity (use --skip-bad"));
+  int warned = 0;
+  nk_on_warning(count_warning, &warned);
+  assert_int_equal(nk_vectors_check_finite(&set, true), 0);
+  nk_on_warning(NULL, NULL);
+  assert_int_equal(warned, 1);
+  assert_int_equal(set->n, 1);
+  assert_int_equal(set->ids[0], 2);
+  nk_vectors_free(set);
+}
+
+static void a_set_like_another_has_all_but_its_values(void **state) {
+  (void)state;
+  struct nk_vectors *set = small_set(), *like;
+  float *values = nk_calloc(3 * 4, sizeof *values);
+  assert_non_null(like = nk_vectors_like(set, 4, values));
+  nk_vectors_free(set);
+  assert_int_equal(like->dim, 4);
+  assert_int_equal(nk_vectors_column(like, "rank")->data.integer[2], 7);
+  nk_vectors_free(like);
+}
+
+/* ---- History ---- */
+
+static void the_history_is_command_lines_a_shell_takes_without_directories(void **state) {
+  char folder[256], argument[300], expected[512];
+  snprintf(folder, sizeof folder, "%s/sub dir", (char *)*state);
+  assert_int_equal(mkdir(folder, 0777), 0);
+  snprintf(argument, sizeof argument, "%s/in file.npy", folder);
+  char *first[] = {"/usr/bin/nk-stats", argument, "--reference=./x/wte.safetensors",
+                   "-o/tmp/out.tsv"};
+  char *second[] = {
+      "nk-run", "openai-community/gpt2", "-p", "yes/no? it's {}", "", "a\tb", "--quantile",
+      "0.5,0.9"};
+  struct nk_vectors *set = small_set();
+  assert_int_equal(nk_vectors_add_history(set, 4, first), 0);
+  assert_int_equal(nk_vectors_add_history(set, 8, second), 0);
+  snprintf(expected, sizeof expected, "%s",
+           "[\"nk-stats 'in file.npy' --reference=wte.safetensors -oout.tsv\","
+           "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
+           "--quantile 0.5,0.9\"]");
+  assert_string_equal(nk_vectors_metadata(set, "noken.history"), expected);
+  assert_int_equal(nk_vectors_set_metadata(set, "noken.history", "[1"), 0);
+  assert_int_equal(nk_vectors_add_history(set, 1, first), NK_EDATA);
+  assert_non_null(strstr(nk_error(), "noken.history: line 1, column"));
+  nk_vectors_free(set);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_set_comes_back_as_it_was_written),
+      cmocka_unit_test(what_noken_does_not_know_is_carried_through_to_the_same_bytes),
+      cmocka_unit_test(tensors_of_a_written_set_are_aligned),
+      cmocka_unit_test(the_only_matrix_of_a_foreign_file_is_the_set),
+      cmocka_unit_test(what_is_no_vector_set_is_refused),
+      cmocka_unit_test(an_empty_set_is_a_set),
+      cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
+      cmocka_unit_test(rows_that_are_not_finite_are_refused_or_left_out_as_asked),
+      cmocka_unit_test(a_set_like_another_has_all_but_its_values),
+      cmocka_unit_test(the_history_is_command_lines_a_shell_takes_without_directories),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
