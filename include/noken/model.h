@@ -1,7 +1,8 @@
 /* A model's files: a Hugging Face folder (config.json; model.safetensors, or the shards that
  * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, or a name such
- * as openai-community/gpt2 found in the local Hugging Face cache (HF_HUB_CACHE, HF_HOME/hub, or
- * ~/.cache/huggingface/hub; the revision of refs/main). Nothing is ever fetched. */
+ * as openai-community/gpt2 found in the local Hugging Face cache (the first set of
+ * HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub; the revision
+ * of refs/main). Nothing is ever fetched. */
 #ifndef NOKEN_MODEL_H
 #define NOKEN_MODEL_H
 
@@ -24,7 +25,8 @@ void nk_model_close(struct nk_model *model);
 
 /* As the user named it, without directories: for noken.model and messages. */
 const char *nk_model_name(const struct nk_model *model);
-/* config.json's model_type ("gpt2", "llama", ...), or NULL. */
+/* config.json's model_type ("gpt2", "llama", ...), or NULL. Here and below a multimodal model's
+ * values are those of its language model (text_config), else its own. */
 const char *nk_model_type(const struct nk_model *model);
 /* Path of a file of the model's folder ("tokenizer.json"), or NULL when it is not there (no error
  * is set) or the model is a single file. */
@@ -53,10 +55,14 @@ const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *
 void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
                      size_t n);
 
+/* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns 0 or
+ * a negative code (no such rows; a type that is not widened). */
+int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
+
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 
-/* The matrix, [n_tokens, dim] (position: [n_positions, dim]), found from the model type and
- * otherwise by the usual names. *tied (may be NULL): the output is the input matrix. NULL on
+/* The matrix, [n_tokens, dim] (position: [n_positions, dim]; OPT's has two rows before the first
+ * position's), found from the model type and otherwise by the usual names. *tied (may be NULL): the output is the input matrix. NULL on
  * failure; the message lists the model's 2-D tensors that could be meant. */
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied);
