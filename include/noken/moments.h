@@ -26,6 +26,9 @@ struct nk_moments {
 struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t n, size_t dim);
 void nk_moments_free(struct nk_moments *moments);
 
+/* Sum of the columns' variances, the covariance's trace: 0 when all rows are the same. */
+double nk_total_variance(const struct nk_moments *moments);
+
 /* How far the covariance is to be shrunk towards (trace / dim) I, in [0, 1]: Ledoit and Wolf, "A
  * well-conditioned estimator for large-dimensional covariance matrices" (2004), Lemma 3.2 to 3.4.
  */

@@ -3,7 +3,7 @@
  * registers. */
 #include "geometry/internal.h"
 
-#include <math.h>
+#include <noken/dtype.h>
 #include <noken/error.h>
 #include <string.h>
 
@@ -79,9 +79,8 @@ NKI_CLONES double nki_dot(const float *x, const float *y, size_t n) {
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim) {
   for (size_t i = first; i < first + n; i++) {
     const float *row = nki_row(x, rows, i, dim);
-    for (size_t j = 0; j < dim; j++)
-      if (!isfinite(row[j]))
-        return nk_fail(NK_EDATA, "row %zu holds a NaN or an infinity", rows != NULL ? rows[i] : i);
+    if (nk_first_not_finite(row, dim) < dim)
+      return nk_fail(NK_EDATA, "row %zu holds a NaN or an infinity", rows != NULL ? rows[i] : i);
   }
   return NK_OK;
 }

@@ -75,7 +75,7 @@ void nk_row_distances(const float *x, size_t n, size_t dim, const double *centre
     if (norm != NULL) norm[i] = sqrt(sums[0]);
     if (l2 != NULL) l2[i] = sqrt(sums[1]);
     if (cosine != NULL) {
-      double lengths = sqrt(sums[0]) * sqrt(centre_squares);
+      double lengths = sqrt(sums[0] * centre_squares);
       double distance = 1 - sums[2] / lengths;
       cosine[i] = lengths > 0 ? (distance > 0 ? distance : 0) : (double)NAN;
     }

@@ -206,16 +206,20 @@ void nk_moments_free(struct nk_moments *moments) {
   nk_free(moments);
 }
 
+double nk_total_variance(const struct nk_moments *moments) {
+  double trace = 0;
+  for (size_t i = 0; i < moments->dim; i++) trace += moments->covariance[i * moments->dim + i];
+  return trace;
+}
+
 /* With X the centred rows, S their covariance, p = dim, mu = tr(S) / p:
  *   d^2 = |S - mu I|^2 / p,  b^2 = min(d^2, (mean |x|^4 - |S|^2) / (n p)),  shrinkage = b^2 / d^2
  */
 double nk_ledoit_wolf(const struct nk_moments *moments) {
   size_t dim = moments->dim;
-  double p = (double)dim, n = (double)moments->n, trace = 0, norm = 0;
-  for (size_t i = 0; i < dim; i++) {
-    trace += moments->covariance[i * dim + i];
+  double p = (double)dim, n = (double)moments->n, trace = nk_total_variance(moments), norm = 0;
+  for (size_t i = 0; i < dim; i++)
     norm += dot(moments->covariance + i * dim, moments->covariance + i * dim, dim);
-  }
   double mu = trace / p;
   double d2 = (norm - 2 * mu * trace + p * mu * mu) / p;
   double b2 = (moments->fourth - norm) / (n * p);

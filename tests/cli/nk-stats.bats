@@ -1,0 +1,89 @@
+# nk-stats as a user calls it. The expected numbers are worked out by hand.
+bats_require_minimum_version 1.5.0
+load npy.bash
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  # Four points around (3, 0): centroid (3, 0), covariance diag(4.5, 2).
+  npy 2 0 0  6 0  3 2  3 -2 >cross.npy
+}
+
+@test "columns are id, norm, distances from the centroid, Mahalanobis" {
+  run -0 nk-stats cross.npy
+  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+  [ "${#lines[@]}" -eq 5 ]
+  # Row 0 is the origin: it has no direction.
+  [[ "${lines[1]}" == "0	0	3		"* ]]
+  [[ "${lines[2]}" == "1	6	3	0	"* ]]
+  # Row 2: norm sqrt(13), 2 from the centroid, cosine distance 1 - 3 / sqrt(13).
+  [[ "${lines[3]}" == "2	3.60555128	2	0.167949706	"* ]]
+}
+
+@test "Mahalanobis distances follow the shrunk covariance" {
+  # Ledoit and Wolf by hand: mu 3.25, d2 1.5625; mean |x|^4 = 48.5, |S|^2 = 24.25, so b2 is
+  # (48.5 - 24.25) / (4 * 2) = 3.03125, more than d2: shrinkage 1, covariance 3.25 I.
+  run -0 bash -c "nk-stats cross.npy | cut -f 5"
+  perl -e 'for ([shift, 3], [shift, 2]) {
+    exit 1 if abs($_->[0] / ($_->[1] / sqrt(3.25)) - 1) > 1e-6 }' "${lines[1]}" "${lines[3]}"
+}
+
+@test "--reference measures from another set, --no-mahalanobis leaves its column out" {
+  npy 2 3 4  0 0 >points.npy
+  run -0 nk-stats --reference cross.npy --no-mahalanobis points.npy
+  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine" ]
+  [ "${lines[1]}" = "0	5	4	0.4" ]
+  [ "${lines[2]}" = "1	0	3	" ]
+}
+
+@test "a pipe and a file give the same, and so does any number of threads" {
+  normal_npy 500 20 7 >set.npy
+  nk-stats --threads 1 set.npy >one
+  nk-stats --threads 2 <set.npy >two
+  cat set.npy | nk-stats - >pipe
+  cut -f 1-4 one | cmp - <(cut -f 1-4 two)
+  cmp two pipe
+}
+
+@test "--summary prints quantiles of each column" {
+  run -0 nk-stats --summary cross.npy
+  [ "${lines[0]}" = "measure	rows	mean	min	q01	q05	q25	median	q75	q95	q99	max" ]
+  [[ "${lines[2]}" == "centroid_l2	4	2.5	2	2	2	2	2.5	3	3	3	3" ]]
+  # One of four rows has no cosine.
+  [[ "${lines[3]}" == "centroid_cosine	3	"* ]]
+}
+
+@test "a row with a NaN is refused by its number, or left out" {
+  npy 2 0 0  6 nan  6 0  3 2  3 -2 >nan.npy
+  run -1 nk-stats nan.npy
+  [ "$output" = "nk-stats: nan.npy: row 1 holds a NaN (use --skip-bad to leave such rows out)" ]
+  run -0 --separate-stderr nk-stats --skip-bad nan.npy
+  [ "${#lines[@]}" -eq 5 ]
+  [[ "${lines[2]}" == "2	6	3	0	"* ]]
+  [[ "$stderr" == *"1 of 5 rows"* ]]
+  run -1 nk-stats --reference cross.npy nan.npy
+}
+
+@test "rows that do not differ have distances but no Mahalanobis distance" {
+  npy 2 1 1 >one.npy
+  run -0 --separate-stderr nk-stats one.npy
+  [ "${lines[1]}" = "0	1.41421356	0	0	" ]
+  [[ "$stderr" == *"the rows do not differ"* ]]
+}
+
+@test "an empty set gives a header alone" {
+  npy 3 >empty.npy
+  run -0 nk-stats empty.npy
+  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+}
+
+@test "bad input is refused in one line" {
+  run -1 nk-stats nothing.npy
+  [ "${#lines[@]}" -eq 1 ]
+  npy 3 1 2 3 >three.npy
+  run -1 nk-stats --reference cross.npy three.npy
+  [ "$output" = "nk-stats: cross.npy: vectors have 2 values, those measured 3" ]
+  head -c 100 cross.npy >short.npy
+  run -1 nk-stats short.npy
+  run -2 nk-stats --no-such cross.npy
+  run -1 bash -c 'nk-stats cross.npy >/dev/full'
+}

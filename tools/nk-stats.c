@@ -1,0 +1,186 @@
+/* nk-stats: lengths and distances of every row of a vector set. */
+#include <math.h>
+#include <string.h>
+
+#include "tool.h"
+
+static const char *const MEASURES[] = {"norm", "centroid_l2", "centroid_cosine", "mahalanobis"};
+enum { NORM, L2, COSINE, MAHALANOBIS, N_MEASURES };
+
+struct options {
+  const char *reference;
+  bool no_mahalanobis;
+  bool summary;
+  bool skip_bad;
+};
+
+/* The distribution of the reference; *dist NULL, with a warning, when its rows do not differ. */
+static int fit(const struct nk_vectors *reference, nk_gaussian **dist) {
+  struct nk_moments *moments =
+      nk_moments_compute(reference->values, NULL, reference->n, reference->dim);
+  if (moments == NULL) return NK_EDATA;
+  if (nk_total_variance(moments) > 0) {
+    *dist = nk_gaussian_new(moments, -1, 1);
+    return *dist != NULL ? NK_OK : NK_EDATA;
+  }
+  nk_moments_free(moments);
+  nk_warn("the rows do not differ: there are no Mahalanobis distances");
+  return NK_OK;
+}
+
+/* The column means of *set. Only when they show that a row is not finite is the set searched. */
+static int centre_of(struct nk_vectors **set, bool skip_bad, double *mean) {
+  int code = nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
+  if (code != NK_EDATA || (*set)->n == 0) return code;
+  code = nk_vectors_check_finite(set, skip_bad);
+  return code != NK_OK ? code : nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
+}
+
+static int make_columns(size_t n, const struct options *options, double *values[N_MEASURES]) {
+  for (int m = 0; m < N_MEASURES; m++) {
+    if (m == MAHALANOBIS && options->no_mahalanobis) continue;
+    if ((values[m] = nk_alloc(n, sizeof(double))) == NULL) return NK_EMEMORY;
+  }
+  return NK_OK;
+}
+
+static int measure(struct nk_vectors **set, const struct options *options,
+                   double *values[N_MEASURES]) {
+  struct nk_vectors *reference = NULL;
+  nk_gaussian *dist = NULL;
+  float *distances = NULL;
+  int code = NK_EDATA;
+  if ((*set)->n == 0) return make_columns(0, options, values);
+  if (options->reference != NULL) {
+    if ((reference = nk_vectors_read(options->reference)) == NULL) goto done;
+    if (reference->dim != (*set)->dim) {
+      code = nk_fail(NK_EDATA, "%s: vectors have %zu values, those measured %zu",
+                     options->reference, reference->dim, (*set)->dim);
+      goto done;
+    }
+    if ((code = nk_vectors_check_finite(set, options->skip_bad)) != NK_OK) goto done;
+  }
+  double *centre = nk_alloc((*set)->dim, sizeof *centre);
+  code = centre == NULL ? NK_EMEMORY
+                        : centre_of(reference ? &reference : set, options->skip_bad, centre);
+  size_t n = (*set)->n; /* known only now: rows may have been left out */
+  if (code == NK_OK) code = make_columns(n, options, values);
+  if (code == NK_OK)
+    nk_row_distances((*set)->values, n, (*set)->dim, centre, values[NORM], values[L2],
+                     values[COSINE]);
+  nk_free(centre);
+  if (code != NK_OK || options->no_mahalanobis) goto done;
+
+  if ((code = fit(reference != NULL ? reference : *set, &dist)) != NK_OK) goto done;
+  if ((distances = nk_alloc(n, sizeof *distances)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && dist != NULL) code = nk_mahalanobis(dist, (*set)->values, n, distances);
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    values[MAHALANOBIS][i] = dist != NULL ? (double)distances[i] : (double)NAN;
+
+done:
+  nk_free(distances);
+  nk_gaussian_free(dist);
+  nk_vectors_free(reference);
+  return code;
+}
+
+static void number_or_missing(struct nk_table *table, double value) {
+  if (isnan(value))
+    nk_table_missing(table);
+  else
+    nk_table_number(table, value);
+}
+
+static int write_rows(const struct nk_vectors *set, double *const values[N_MEASURES],
+                      struct nk_table *table) {
+  size_t n_taken = values[MAHALANOBIS] != NULL ? N_MEASURES : MAHALANOBIS;
+  int code = nk_vectors_table_head(set, table);
+  for (int m = 0; m < N_MEASURES && code == NK_OK; m++)
+    if (values[m] != NULL) code = nk_table_column(table, MEASURES[m]);
+  if (code == NK_OK) code = nk_vectors_table_head_tail(set, MEASURES, n_taken, table);
+  for (size_t row = 0; row < set->n && code == NK_OK; row++) {
+    nk_vectors_table_row(set, row, table);
+    for (int m = 0; m < N_MEASURES; m++)
+      if (values[m] != NULL) number_or_missing(table, values[m][row]);
+    nk_vectors_table_row_tail(set, row, MEASURES, n_taken, table);
+    code = nk_table_end_row(table);
+  }
+  return code;
+}
+
+/* One row per measure; the measures are sorted in place. */
+static int write_summary(size_t n, double *const values[N_MEASURES], struct nk_table *table) {
+  static const struct {
+    const char *name;
+    double level;
+  } QUANTILES[] = {{"min", 0},    {"q01", 0.01}, {"q05", 0.05}, {"q25", 0.25}, {"median", 0.5},
+                   {"q75", 0.75}, {"q95", 0.95}, {"q99", 0.99}, {"max", 1}};
+  enum { N_QUANTILES = sizeof QUANTILES / sizeof QUANTILES[0] };
+  int code = nk_table_column(table, "measure");
+  if (code == NK_OK) code = nk_table_column(table, "rows");
+  if (code == NK_OK) code = nk_table_column(table, "mean");
+  for (int q = 0; q < N_QUANTILES && code == NK_OK; q++)
+    code = nk_table_column(table, QUANTILES[q].name);
+  for (int m = 0; m < N_MEASURES && code == NK_OK; m++) {
+    if (values[m] == NULL) continue;
+    nk_sort_numbers(values[m], n);
+    size_t known = n;
+    while (known > 0 && isnan(values[m][known - 1])) known--;
+    double sum = 0;
+    for (size_t i = 0; i < known; i++) sum += values[m][i];
+    nk_table_string(table, MEASURES[m]);
+    nk_table_integer(table, (int64_t)known);
+    number_or_missing(table, known > 0 ? sum / (double)known : (double)NAN);
+    for (int q = 0; q < N_QUANTILES; q++)
+      number_or_missing(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
+    code = nk_table_end_row(table);
+  }
+  return code;
+}
+
+int main(int argc, char **argv) {
+  struct options options = {0};
+  const struct nk_option table_of_options[] = {
+      {'r', "reference", NK_OPTION_STRING, &options.reference, "SET",
+       "measure from this set's centroid and covariance"},
+      {0, "no-mahalanobis", NK_OPTION_FLAG, &options.no_mahalanobis, NULL,
+       "leave out the one column that needs the covariance"},
+      {0, "summary", NK_OPTION_FLAG, &options.summary, NULL,
+       "print quantiles of each column instead"},
+      {0, "skip-bad", NK_OPTION_FLAG, &options.skip_bad, NULL,
+       "leave out rows that hold a NaN or an infinity"},
+  };
+  const struct nk_tool tool = {
+      .name = "nk-stats",
+      .summary = "lengths and distances of every row of a vector set",
+      .usage = "[OPTION]... [SET]",
+      .options = table_of_options,
+      .n_options = sizeof table_of_options / sizeof table_of_options[0],
+      .example = "nk-extract data/gpt2-tiny | nk-stats --summary",
+  };
+  struct nk_run run;
+  tool_begin(&run, &tool, argc, argv, 0, 1);
+
+  double *values[N_MEASURES] = {NULL};
+  struct nk_output *output = NULL;
+  struct nk_table *table = NULL;
+  int code = NK_EDATA;
+  struct nk_vectors *set = nk_vectors_read(tool_operand(&run, 0));
+  if (set == NULL) goto done;
+  if ((code = measure(&set, &options, values)) != NK_OK) goto done;
+  code = NK_EIO;
+  if ((output = tool_output(&run, NK_OUTPUT_TEXT)) == NULL) goto done;
+  if ((table = tool_table(&run, output)) == NULL) goto done;
+  code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
+  if (code != NK_OK) goto done;
+  code = nk_table_finish(table);
+  table = NULL;
+  if (code == NK_OK) code = nk_output_commit(output);
+
+done:
+  nk_table_free(table);
+  nk_output_close(output);
+  nk_vectors_free(set);
+  for (int m = 0; m < N_MEASURES; m++) nk_free(values[m]);
+  return tool_end(&run, code);
+}
