@@ -12,6 +12,7 @@
 #include <noken/moments.h>
 #include <noken/npy.h>
 #include <noken/options.h>
+#include <noken/pca.h>
 #include <noken/random.h>
 #include <noken/report.h>
 #include <noken/safetensors.h>

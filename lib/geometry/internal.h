@@ -44,6 +44,11 @@ double nki_dot(const float *x, const float *y, size_t n);
  * on (as nki_copy_rows counts them); 0 when there is none. */
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
+/* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
+ * vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size
+ * positive. Memory beside a: 8 dim count bytes, or 8 dim^2 for more than dim / 2 of them. */
+int nki_eigen(double *a, size_t dim, size_t count, double *values, float *vectors);
+
 /* The row of x that stands at place i. */
 static inline const float *nki_row(const float *x, const size_t *rows, size_t i, size_t dim) {
   return x + (rows != NULL ? rows[i] : i) * dim;

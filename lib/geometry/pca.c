@@ -1,0 +1,212 @@
+/* Principal components: made from moments, applied to rows a block at a time, kept in files. */
+#include <noken/pca.h>
+
+#include <cblas.h>
+#include <math.h>
+#include <noken/memory.h>
+#include <noken/report.h>
+#include <noken/safetensors.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry/internal.h"
+#include "geometry/tensors.h"
+
+static struct nk_pca *allocate(size_t n, size_t dim, size_t n_components) {
+  struct nk_pca *pca = nk_calloc(1, sizeof *pca);
+  size_t size = 0;
+  if (pca == NULL) return NULL;
+  *pca = (struct nk_pca){.n = n, .dim = dim, .n_components = n_components};
+  pca->mean = nk_alloc(dim, sizeof(double));
+  pca->eigenvalues = nk_alloc(dim, sizeof(double));
+  if (nk_size_mul(n_components, dim, &size)) pca->components = nk_alloc(size, sizeof(float));
+  if (pca->mean != NULL && pca->eigenvalues != NULL && pca->components != NULL) return pca;
+  nk_pca_free(pca);
+  return NULL;
+}
+
+struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, int take) {
+  size_t dim = moments->dim;
+  double *square = moments->covariance;
+  struct nk_pca *pca = NULL;
+  int code = NK_EUSAGE;
+  if (n_components > dim) {
+    nk_fail(NK_EUSAGE, "%zu components asked for, vectors have %zu values", n_components, dim);
+    goto done;
+  }
+  code = NK_EMEMORY;
+  if ((pca = allocate(moments->n, dim, n_components)) == NULL) goto done;
+  memcpy(pca->mean, moments->mean, dim * sizeof(double));
+  if (!take) {
+    if ((square = nk_alloc(dim * dim, sizeof(double))) == NULL) goto done;
+    memcpy(square, moments->covariance, dim * dim * sizeof(double));
+  }
+  code = nki_eigen(square, dim, n_components, pca->eigenvalues, pca->components);
+  double n = (double)moments->n, unbiased = moments->n > 1 ? n / (n - 1) : 0;
+  for (size_t i = 0; i < dim; i++)
+    pca->eigenvalues[i] = pca->eigenvalues[i] > 0 ? pca->eigenvalues[i] * unbiased : 0;
+
+done:
+  if (take)
+    nk_moments_free(moments);
+  else
+    nk_free(square);
+  if (code == NK_OK) return pca;
+  nk_pca_free(pca);
+  return NULL;
+}
+
+void nk_pca_free(struct nk_pca *pca) {
+  if (pca == NULL) return;
+  nk_free(pca->mean);
+  nk_free(pca->eigenvalues);
+  nk_free(pca->components);
+  nk_free(pca);
+}
+
+/* ---- The spectrum in one number ---- */
+
+double nk_pca_total_variance(const struct nk_pca *pca) {
+  double sum = 0;
+  for (size_t i = 0; i < pca->dim; i++) sum += pca->eigenvalues[i];
+  return sum;
+}
+
+double nk_pca_participation_ratio(const struct nk_pca *pca) {
+  double sum = nk_pca_total_variance(pca), squares = 0;
+  for (size_t i = 0; i < pca->dim; i++) squares += pca->eigenvalues[i] * pca->eigenvalues[i];
+  return squares > 0 ? sum * sum / squares : 0;
+}
+
+double nk_pca_effective_rank(const struct nk_pca *pca) {
+  double sum = nk_pca_total_variance(pca), entropy = 0;
+  if (!(sum > 0)) return 0;
+  for (size_t i = 0; i < pca->dim; i++) {
+    double part = pca->eigenvalues[i] / sum;
+    if (part > 0) entropy -= part * log(part);
+  }
+  return exp(entropy);
+}
+
+/* ---- Applying it ---- */
+
+static int check_count(const struct nk_pca *pca, size_t count, bool whiten) {
+  if (count > pca->n_components)
+    return nk_fail(NK_EUSAGE, "%zu components asked for, there are %zu", count, pca->n_components);
+  if (whiten && count > 0 && !(pca->eigenvalues[count - 1] > 1e-7 * pca->eigenvalues[0])) {
+    size_t rank = 0;
+    while (rank < count && pca->eigenvalues[rank] > 1e-7 * pca->eigenvalues[0]) rank++;
+    return nk_fail(NK_EUSAGE, "component %zu has no variance: at most %zu can be whitened",
+                   rank + 1, rank);
+  }
+  return NK_OK;
+}
+
+int nk_pca_project(const struct nk_pca *pca, const float *x, size_t n, size_t count, bool whiten,
+                   float *out) {
+  size_t dim = pca->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
+  int code = check_count(pca, count, whiten);
+  if (code != NK_OK || n == 0 || count == 0) return code;
+  float *block = nk_alloc(block_rows, dim * sizeof(float));
+  if (block == NULL) return NK_EMEMORY;
+  for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
+    size_t rows = n - first < block_rows ? n - first : block_rows;
+    float *scores = out + first * count;
+    nki_copy_rows_centred(x, NULL, first, rows, dim, pca->mean, block);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)count, (int)dim, 1.0f,
+                block, (int)dim, pca->components, (int)dim, 0.0f, scores, (int)count);
+    for (size_t i = 0; i < rows && whiten; i++)
+      for (size_t k = 0; k < count; k++)
+        scores[i * count + k] = (float)((double)scores[i * count + k] / sqrt(pca->eigenvalues[k]));
+    code = nk_progress("projection", first + rows, n);
+  }
+  nk_free(block);
+  return code;
+}
+
+int nk_pca_remove(const struct nk_pca *pca, const float *x, size_t n, size_t count, float *out) {
+  size_t dim = pca->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
+  int code = check_count(pca, count, false);
+  if (code != NK_OK || n == 0) return code;
+  float *scores = nk_alloc(block_rows, count * sizeof(float));
+  if (scores == NULL) return NK_EMEMORY;
+  for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
+    size_t rows = n - first < block_rows ? n - first : block_rows;
+    float *block = out + first * dim;
+    nki_copy_rows_centred(x, NULL, first, rows, dim, pca->mean, block);
+    if (count > 0) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)count, (int)dim, 1.0f,
+                  block, (int)dim, pca->components, (int)dim, 0.0f, scores, (int)count);
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)dim, (int)count, -1.0f,
+                  scores, (int)count, pca->components, (int)dim, 1.0f, block, (int)dim);
+    }
+    code = nk_progress("projection", first + rows, n);
+  }
+  nk_free(scores);
+  return code;
+}
+
+/* ---- Files ---- */
+
+int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
+  char rows[32];
+  snprintf(rows, sizeof rows, "%zu", pca->n);
+  const struct nk_tensor tensors[] = {
+      nki_vector("mean", NK_F64, pca->mean, pca->dim),
+      nki_vector("eigenvalues", NK_F64, pca->eigenvalues, pca->dim),
+      nki_matrix("components", NK_F32, pca->components, pca->n_components, pca->dim),
+  };
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  if (writer == NULL) return NK_EMEMORY;
+  int code = nk_safetensors_writer_metadata(writer, "noken.kind", "basis");
+  if (code == NK_OK) code = nk_safetensors_writer_metadata(writer, "noken.version", "1");
+  if (code == NK_OK) code = nk_safetensors_writer_metadata(writer, "noken.rows", rows);
+  for (size_t i = 0; i < sizeof tensors / sizeof tensors[0] && code == NK_OK; i++)
+    code = nk_safetensors_writer_add(writer, &tensors[i]);
+  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK) return nk_safetensors_writer_finish(writer);
+  nk_safetensors_writer_free(writer);
+  return code;
+}
+
+static struct nk_pca *read_basis(const struct nk_safetensors *file) {
+  const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
+  const struct nk_tensor *eigenvalues = mean ? nki_find(file, "eigenvalues", NK_F64, 1) : NULL;
+  const struct nk_tensor *components = eigenvalues ? nki_find(file, "components", NK_F32, 2) : NULL;
+  if (components == NULL) return NULL;
+  size_t dim = components->shape[1], count = components->shape[0];
+  if (dim == 0 || count > dim || mean->n_elements != dim || eigenvalues->n_elements != dim) {
+    nk_fail(NK_EDATA, "the shapes of mean, eigenvalues and components do not agree");
+    return NULL;
+  }
+  const char *rows = nk_safetensors_metadata_find(file, "noken.rows");
+  struct nk_pca *pca = allocate(rows != NULL ? strtoull(rows, NULL, 10) : 0, dim, count);
+  if (pca == NULL) return NULL;
+  memcpy(pca->mean, mean->data, mean->n_bytes);
+  memcpy(pca->eigenvalues, eigenvalues->data, eigenvalues->n_bytes);
+  memcpy(pca->components, components->data, components->n_bytes);
+  for (size_t i = 0; i < dim; i++)
+    if (!isfinite(pca->mean[i]) || !(pca->eigenvalues[i] >= 0) || !isfinite(pca->eigenvalues[i])) {
+      nk_fail(NK_EDATA, "mean or eigenvalues hold what they cannot");
+      nk_pca_free(pca);
+      return NULL;
+    }
+  if (nki_check_rows(pca->components, NULL, 0, count, dim) == NK_OK) return pca;
+  nk_pca_free(pca);
+  return NULL;
+}
+
+struct nk_pca *nk_pca_read(const char *path) {
+  struct nk_safetensors *file = nk_safetensors_open(path);
+  struct nk_pca *pca = NULL;
+  if (file == NULL) return NULL;
+  const char *kind = nk_safetensors_metadata_find(file, "noken.kind");
+  if (kind != NULL && strcmp(kind, "basis") == 0)
+    pca = read_basis(file);
+  else
+    nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
+  if (pca == NULL) nk_fail_in(NK_EDATA, "%s", path);
+  nk_safetensors_close(file);
+  return pca;
+}

@@ -1,0 +1,16 @@
+/* Tensors of the files that geometry writes and reads: bases and regions. */
+#ifndef GEOMETRY_TENSORS_H
+#define GEOMETRY_TENSORS_H
+
+#include <noken/safetensors.h>
+
+/* A 1-D tensor of n, and a 2-D one, over data [n] or [rows, columns]. */
+struct nk_tensor nki_vector(const char *name, enum nk_dtype dtype, const void *data, size_t n);
+struct nk_tensor nki_matrix(const char *name, enum nk_dtype dtype, const void *data, size_t rows,
+                            size_t columns);
+
+/* The tensor of that name, type and number of dimensions; NULL with nk_error() set. */
+const struct nk_tensor *nki_find(const struct nk_safetensors *file, const char *name,
+                                 enum nk_dtype dtype, size_t n_dims);
+
+#endif
