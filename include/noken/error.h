@@ -32,6 +32,9 @@ enum nk_code {
  * call. Never NULL. */
 const char *nk_error(void);
 
+/* The code of this thread's last failure, for a caller that got NULL; NK_OK before any. */
+int nk_error_code(void);
+
 /* Sets this thread's message and returns code, so that a function can end `return nk_fail(...)`. */
 int nk_fail(int code, const char *format, ...) NK_PRINTF(2, 3);
 

@@ -9,9 +9,14 @@
 enum { MESSAGE_SIZE = 2048 };
 
 static _Thread_local char message[MESSAGE_SIZE];
+static _Thread_local int last_code;
 
 const char *nk_error(void) {
   return message;
+}
+
+int nk_error_code(void) {
+  return last_code;
 }
 
 int nk_fail(int code, const char *format, ...) {
@@ -21,6 +26,7 @@ int nk_fail(int code, const char *format, ...) {
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
   memcpy(message, text, sizeof message);
+  last_code = code;
   return code;
 }
 

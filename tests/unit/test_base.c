@@ -26,6 +26,7 @@ static void a_failure_keeps_its_context(void **state) {
   assert_int_equal(nk_fail(NK_EDATA, "row %d holds a NaN", 17), NK_EDATA);
   assert_int_equal(nk_fail_in(NK_EDATA, "wte.npy"), NK_EDATA);
   assert_string_equal(nk_error(), "wte.npy: row 17 holds a NaN");
+  assert_int_equal(nk_error_code(), NK_EDATA);
 }
 
 /* ---- Escaping ---- */
