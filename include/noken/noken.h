@@ -5,6 +5,7 @@
 #include <noken/buffer.h>
 #include <noken/dtype.h>
 #include <noken/error.h>
+#include <noken/extract.h>
 #include <noken/file.h>
 #include <noken/gaussian.h>
 #include <noken/memory.h>

@@ -4,6 +4,7 @@
 #ifndef NOKEN_VOCABULARY_H
 #define NOKEN_VOCABULARY_H
 
+#include <noken/vectors.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +28,10 @@ const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t i
 bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id);
 /* True for any token of added_tokens. */
 bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id);
+
+/* Gives each row of set the text of its id's token, the empty text to ids without one. Returns 0 or
+ * a negative code. */
+int nk_vocabulary_label(const struct nk_vocabulary *vocabulary, struct nk_vectors *set);
 
 #ifdef __cplusplus
 }

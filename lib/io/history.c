@@ -103,7 +103,7 @@ static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
 int nk_vectors_add_history(struct nk_vectors *set, int argc, char *const *argv) {
   const char *past = nk_vectors_metadata(set, key);
   json_t *history = past ? nki_json_parse(key, past, strlen(past), 0) : json_array();
-  if (past && !history) return NK_EDATA;
+  if (past && !history) return nk_error_code();
   struct nk_buffer line = {0};
   char *text = NULL;
   int code = 0;

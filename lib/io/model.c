@@ -68,13 +68,13 @@ static int open_weights(struct nk_model *model) {
   if (!model->shards) return NK_EMEMORY;
   for (size_t s = 0; s < n; s++) {
     struct nk_file *file = nk_file_open(model->files.shards[s]);
-    if (!file) return NK_EIO;
+    if (!file) return nk_error_code();
     if (file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0) {
       int code = nk_fail(NK_EUNSUPPORTED, "%s: the weights of GGUF files are not read", file->name);
       nk_file_close(file);
       return code;
     }
-    if (!(model->shards[s] = nk_safetensors_read(file))) return NK_EDATA;
+    if (!(model->shards[s] = nk_safetensors_read(file))) return nk_error_code();
   }
   int code = gather_tensors(model);
   return code == 0 ? check_index(model) : code;
@@ -84,7 +84,7 @@ static int read_config(struct nk_model *model) {
   const char *path = nki_model_files_path(&model->files, "config.json");
   if (!path) return 0;
   model->config = nki_json_load(path, 0);
-  if (!model->config) return NK_EDATA;
+  if (!model->config) return nk_error_code();
   if (json_is_object(model->config)) return 0;
   return nk_fail(NK_EDATA, "%s: not a JSON object", path);
 }

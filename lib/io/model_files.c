@@ -243,7 +243,7 @@ static int refuse_pickle(const char *path) {
 /* The shards that the index names, each once, in the order of their names. */
 static int read_index(struct nki_model_files *files, const char *index) {
   json_t *json = nki_json_load(index, JSON_REJECT_DUPLICATES);
-  if (!json) return NK_EDATA;
+  if (!json) return nk_error_code();
   files->weight_map = json_incref(json_object_get(json, "weight_map"));
   json_decref(json);
   if (!json_is_object(files->weight_map) || json_object_size(files->weight_map) == 0) {
@@ -327,7 +327,7 @@ int nki_model_files_find(const char *model, struct nki_model_files *files) {
     nk_free(snapshots);
     files->folder = is_repository ? snapshot_folder(model) : nk_strdup(model);
   }
-  if (!files->name || !files->folder) return exists ? NK_EDATA : NK_ENOTFOUND;
+  if (!files->name || !files->folder) return nk_error_code();
   int code = list_folder(files->folder, &files->files, &files->n_files);
   return code == 0 ? find_weights(files) : code;
 }

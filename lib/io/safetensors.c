@@ -194,7 +194,7 @@ static int read_file(struct nk_safetensors *st) {
   }
   json_t *header =
       nki_json_parse("header", file->data + 8, (size_t)header_size, JSON_REJECT_DUPLICATES);
-  if (!header) return NK_EDATA;
+  if (!header) return nk_error_code();
   int code = read_header(st, header, (size_t)header_size);
   json_decref(header);
   return code;

@@ -154,14 +154,14 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
 
 int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {
   struct nk_column *column = nki_vectors_add_column(set, name, NK_F64);
-  if (!column) return NK_EUSAGE;
+  if (!column) return nk_error_code();
   if (set->n > 0) memcpy(column->data.number, values, set->n * sizeof *values);
   return 0;
 }
 
 int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values) {
   struct nk_column *column = nki_vectors_add_column(set, name, NK_I64);
-  if (!column) return NK_EUSAGE;
+  if (!column) return nk_error_code();
   if (set->n > 0) memcpy(column->data.integer, values, set->n * sizeof *values);
   return 0;
 }
@@ -212,7 +212,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
   for (size_t c = 0; c < from->n_columns && code == 0; c++) {
     const struct nk_column *source = &from->columns[c];
     struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
-    if (!column) return NK_EMEMORY;
+    if (!column) return nk_error_code();
     for (size_t i = 0; i < to->n; i++) { /* an integer travels by its bits */
       column->data.integer[i] = source->data.integer[rows ? rows[i] : i];
     }
@@ -298,7 +298,7 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   }
   struct nk_vectors *finite = nk_vectors_select(*set, rows, kept);
   nk_free(rows);
-  if (!finite) return NK_EMEMORY;
+  if (!finite) return nk_error_code();
   nk_warn("%zu of %zu rows hold a NaN or an infinity and are left out (the first is row %zu)",
           n - kept, n, first);
   nk_vectors_free(*set);

@@ -97,7 +97,7 @@ static const struct nk_tensor *find_matrix(const struct nk_safetensors *st) {
   const struct nk_tensor *matrix = look_up(st, "vectors");
   if (matrix) {
     if (check_matrix(matrix) == 0) return matrix;
-    nk_fail_in(NK_EDATA, "tensor 'vectors'");
+    nk_fail_in(nk_error_code(), "tensor 'vectors'");
     return NULL;
   }
   size_t n_found = 0;
@@ -167,7 +167,7 @@ static bool is_column(const struct nk_vectors *set, const struct nk_tensor *tens
 
 static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
   struct nk_column *column = nki_vectors_add_column(set, tensor->name, tensor->dtype);
-  if (!column) return NK_EDATA;
+  if (!column) return nk_error_code();
   if (tensor->dtype != NK_F32) {
     memcpy(column->data.integer, tensor->data, tensor->n_bytes);
     return 0;
@@ -233,7 +233,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   }
   if (matrix) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
   if (!set) {
-    nk_fail_in(NK_EDATA, "%s", file->name);
+    nk_fail_in(nk_error_code(), "%s", file->name);
     nk_safetensors_close(st);
     return NULL;
   }
