@@ -1,0 +1,77 @@
+/* Vector sets, from safetensors and .npy: read, listed as a table, selected from, written. */
+#include <noken/noken.h>
+#include <string.h>
+
+#include "fuzz.h"
+
+const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",
+                                  "\"text.bytes\":{",        "\"text.offsets\":{",
+                                  "\"dtype\":\"F16\"",       "\"dtype\":\"I64\"",
+                                  "\"shape\":[0,4]",         "\"shape\":[4,0]",
+                                  "\"shape\":[3]",           "\"noken.history\":\"[1]\"",
+                                  "\"noken.history\":\"[\"", "\"noken.version\":\"2\"",
+                                  "\x93NUMPY\x01",           "\x93NUMPY\x03",
+                                  "'fortran_order': True",   "'descr': '<f8'",
+                                  "'descr': '|O'",           "'shape': (0, 3)",
+                                  "'shape': (3,)",           NULL};
+
+static void make_table(const struct nk_vectors *set, struct nk_output *output) {
+  static const char *const taken[] = {"norm"};
+  struct nk_table *table = nk_table_new(output, NK_TABLE_JSON);
+  nk_vectors_table_head(set, table);
+  nk_vectors_table_head_tail(set, taken, 1, table);
+  int code = 0;
+  for (size_t row = 0; row < set->n && code == 0; row++) {
+    nk_vectors_table_row(set, row, table);
+    nk_vectors_table_row_tail(set, row, taken, 1, table);
+    code = nk_table_end_row(table);
+  }
+  (void)nk_table_finish(table);
+}
+
+static void read_all(const void *data, size_t size) {
+  static char argument0[] = "nk-fuzz", argument1[] = "--a=b";
+  static char *const argv[] = {argument0, argument1, NULL};
+  const char *path = fuzz_file(0, data, size);
+  struct nk_output *output = nk_output_open("/dev/null", NK_OUTPUT_BINARY);
+  fuzz_memory_begin(size);
+  struct nk_vectors *set = nk_vectors_read(path);
+  if (set != NULL) {
+    fuzz_use(set->values, set->n * set->dim * sizeof *set->values);
+    for (size_t row = 0; row < set->n; row++) {
+      size_t n = 0;
+      const char *text = nk_vectors_text(set, row, &n);
+      fuzz_use(text, n);
+    }
+    (void)nk_vectors_add_history(set, 2, argv);
+    make_table(set, output);
+    (void)nk_vectors_write(set, output);
+    size_t rows[2] = {set->n / 2, 0};
+    struct nk_vectors *some = nk_vectors_select(set, rows, set->n > 0 ? 2 : 0);
+    if (some != NULL) (void)nk_vectors_write(some, output);
+    nk_vectors_free(some);
+    (void)nk_vectors_check_finite(&set, true);
+  }
+  nk_vectors_free(set);
+  fuzz_memory_end();
+  nk_output_close(output);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  read_all(data, size);
+  static uint8_t again[1 << 17];
+  if (size < 10 || size > sizeof again) return 0;
+  memcpy(again, data, size);
+  if (memcmp(again, "\x93NUMPY", 6) == 0) { /* the header's length put right */
+    const uint8_t *newline = memchr(again + 10, '\n', size - 10);
+    uint16_t length = (uint16_t)(newline ? newline - again - 9 : 0);
+    memcpy(again + 8, &length, sizeof length);
+  } else {
+    size_t end = size;
+    while (end > 8 && again[end - 1] != '}') end--;
+    uint64_t length = end - 8;
+    memcpy(again, &length, sizeof length);
+  }
+  read_all(again, size);
+  return 0;
+}
