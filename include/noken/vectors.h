@@ -40,7 +40,7 @@ struct nk_vectors {
   const int64_t *text_offsets; /* [n + 1]; NULL when the set has no text */
   struct nk_column *columns;   /* [n_columns] */
   size_t n_columns;
-  struct nk_vectors_private *private; /* metadata, carried tensors, what must be freed */
+  struct nk_vectors_private *hidden; /* metadata, carried tensors, what must be freed */
 };
 
 /* Reads a vector set from path ("-" or NULL: standard input): safetensors or .npy, told by its

@@ -15,9 +15,9 @@ struct nk_vectors *nki_vectors_bare(size_t n, size_t dim) {
   if (!set) return NULL;
   set->n = n;
   set->dim = dim;
-  set->private = nk_calloc(1, sizeof *set->private);
+  set->hidden = nk_calloc(1, sizeof *set->hidden);
   set->ids = nk_alloc(n, sizeof *set->ids);
-  if (!set->private || !set->ids) {
+  if (!set->hidden || !set->ids) {
     nk_vectors_free(set);
     return NULL;
   }
@@ -34,11 +34,11 @@ struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borr
   struct nk_vectors *set = nki_vectors_bare(n, dim);
   if (!set) return NULL;
   float *own = values || borrowed ? NULL : nk_alloc(n_values, sizeof *values);
-  set->private->values = own;
+  set->hidden->values = own;
   if ((values || borrowed || own) && nk_vectors_set_metadata(set, "noken.kind", "vectors") == 0 &&
       nk_vectors_set_metadata(set, "noken.version", "1") == 0) {
     set->values = own ? own : values;
-    if (!borrowed) set->private->values = own ? own : values;
+    if (!borrowed) set->hidden->values = own ? own : values;
     return set;
   }
   nk_vectors_free(set);
@@ -54,7 +54,7 @@ void nk_vectors_free(struct nk_vectors *set) {
   nk_free(set->columns);
   nk_free(set->ids);
   nk_free((int64_t *)(uintptr_t)set->text_offsets);
-  struct nk_vectors_private *private = set->private;
+  struct nk_vectors_private *private = set->hidden;
   if (private) {
     for (size_t i = 0; i < private->n_carried; i++) {
       nk_free((char *)(uintptr_t) private->carried[i].name);
@@ -73,7 +73,7 @@ void nk_vectors_free(struct nk_vectors *set) {
 }
 
 float *nk_vectors_writable(struct nk_vectors *set) {
-  return set->private->values;
+  return set->hidden->values;
 }
 
 /* ---- Text ---- */
@@ -106,9 +106,9 @@ int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t
   }
   if (n_bytes > 0) memcpy(text, bytes, n_bytes);
   memcpy(own, offsets, (set->n + 1) * sizeof *own);
-  nk_free(set->private->text);
+  nk_free(set->hidden->text);
   nk_free((int64_t *)(uintptr_t)set->text_offsets);
-  set->text = set->private->text = text;
+  set->text = set->hidden->text = text;
   set->text_offsets = own;
   return 0;
 }
@@ -169,24 +169,24 @@ int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int6
 /* ---- Metadata ---- */
 
 const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key) {
-  return nki_pairs_find(&set->private->metadata, key);
+  return nki_pairs_find(&set->hidden->metadata, key);
 }
 
 int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value) {
-  return nki_pairs_set(&set->private->metadata, key, value);
+  return nki_pairs_set(&set->hidden->metadata, key, value);
 }
 
 /* ---- Sets from sets ---- */
 
 static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
-  const struct nki_pairs *pairs = &from->private->metadata;
+  const struct nki_pairs *pairs = &from->hidden->metadata;
   int code = 0;
   for (size_t i = 0; i < pairs->n && code == 0; i++) {
-    code = nki_pairs_set(&to->private->metadata, pairs->item[i].key, pairs->item[i].value);
+    code = nki_pairs_set(&to->hidden->metadata, pairs->item[i].key, pairs->item[i].value);
   }
-  if (code == 0 && from->private->name) {
-    to->private->name = nk_strdup(from->private->name);
-    if (!to->private->name) code = NK_EMEMORY;
+  if (code == 0 && from->hidden->name) {
+    to->hidden->name = nk_strdup(from->hidden->name);
+    if (!to->hidden->name) code = NK_EMEMORY;
   }
   return code;
 }
@@ -236,16 +236,16 @@ struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t 
 
 /* Copies of the tensors that `from` carries. */
 static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
-  size_t n = from->private->n_carried;
-  struct nk_tensor *carried = to->private->carried = nk_calloc(n, sizeof *carried);
+  size_t n = from->hidden->n_carried;
+  struct nk_tensor *carried = to->hidden->carried = nk_calloc(n, sizeof *carried);
   if (!carried) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
-    const struct nk_tensor *source = &from->private->carried[i];
+    const struct nk_tensor *source = &from->hidden->carried[i];
     void *data = nk_alloc(source->n_bytes, 1);
     carried[i] = *source;
     carried[i].name = nk_strdup(source->name);
     carried[i].data = data;
-    to->private->n_carried = i + 1;
+    to->hidden->n_carried = i + 1;
     if (!carried[i].name || !data) return NK_EMEMORY;
     memcpy(data, source->data, source->n_bytes);
   }
@@ -259,7 +259,7 @@ struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, flo
       copy_carried(like, set) == 0) {
     return like;
   }
-  if (values) like->private->values = NULL; /* stays the caller's */
+  if (values) like->hidden->values = NULL; /* stays the caller's */
   nk_vectors_free(like);
   return NULL;
 }
@@ -282,7 +282,7 @@ static int refuse_row(const struct nk_vectors *set, size_t row) {
   float bad = values[nk_first_not_finite(values, set->dim)];
   int code = nk_fail(NK_EDATA, "row %zu holds %s (use --skip-bad to leave such rows out)", row,
                      isnan(bad) ? "a NaN" : "an infinity");
-  return set->private->name ? nk_fail_in(code, "%s", set->private->name) : code;
+  return set->hidden->name ? nk_fail_in(code, "%s", set->hidden->name) : code;
 }
 
 int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {

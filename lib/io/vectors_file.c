@@ -43,7 +43,7 @@ static int take_values(struct nk_vectors *set, const struct nk_tensor *matrix, b
     nk_free(values);
     values = rows;
   }
-  set->values = set->private->values = values;
+  set->values = set->hidden->values = values;
   return code;
 }
 
@@ -72,9 +72,9 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
     nk_file_close(file);
     return NULL;
   }
-  set->private->npy = file;
-  set->private->name = nk_strdup(file->name);
-  code = set->private->name ? take_values(set, &matrix, fortran_order) : NK_EMEMORY;
+  set->hidden->npy = file;
+  set->hidden->name = nk_strdup(file->name);
+  code = set->hidden->name ? take_values(set, &matrix, fortran_order) : NK_EMEMORY;
   if (code == 0) return set;
   nk_fail_in(code, "%s", file->name);
   nk_vectors_free(set);
@@ -179,7 +179,7 @@ static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
 }
 
 static int take_metadata(struct nk_vectors *set) {
-  struct nk_vectors_private *private = set->private;
+  struct nk_vectors_private *private = set->hidden;
   const char *key, *value;
   int code = 0;
   for (size_t i = 0; code == 0; i++) {
@@ -195,7 +195,7 @@ static int take_metadata(struct nk_vectors *set) {
 
 /* Everything but the matrix. */
 static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
-  struct nk_vectors_private *private = set->private;
+  struct nk_vectors_private *private = set->hidden;
   const struct nk_tensor *bytes = look_up(private->st, "text.bytes");
   const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
   int code = take_metadata(set);
@@ -237,9 +237,9 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
     nk_safetensors_close(st);
     return NULL;
   }
-  set->private->st = st;
-  set->private->name = nk_strdup(file->name);
-  int code = set->private->name ? take_values(set, matrix, false) : NK_EMEMORY;
+  set->hidden->st = st;
+  set->hidden->name = nk_strdup(file->name);
+  int code = set->hidden->name ? take_values(set, matrix, false) : NK_EMEMORY;
   if (code == 0) code = take_rest(set, matrix);
   if (code == 0) return set;
   nk_fail_in(code, "%s", file->name);
@@ -278,8 +278,8 @@ static int add_others(const struct nk_vectors *set, size_t size,
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
     code = tensor.data ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
-  for (size_t i = 0; i < set->private->n_carried && code == 0; i++) {
-    const struct nk_tensor *carried = &set->private->carried[i];
+  for (size_t i = 0; i < set->hidden->n_carried && code == 0; i++) {
+    const struct nk_tensor *carried = &set->hidden->carried[i];
     if (nk_dtype_size(carried->dtype) == size) code = nk_safetensors_writer_add(writer, carried);
   }
   return code;
@@ -317,7 +317,7 @@ int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output
                           nk_vectors_row_source *source, void *user) {
   struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
-  const struct nki_pairs *metadata = &set->private->metadata;
+  const struct nki_pairs *metadata = &set->hidden->metadata;
   int code = writer && narrowed ? 0 : NK_EMEMORY;
   for (size_t i = 0; i < metadata->n && code == 0; i++) {
     code = nk_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
