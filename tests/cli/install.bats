@@ -60,11 +60,12 @@ END
   [[ $output = *"$version"* ]]
 }
 
-@test "every header compiles alone" {
+@test "every header compiles alone, as C and as C++" {
   for header in "$prefix"/include/noken/*.h; do
     echo "#include <noken/${header##*/}>" >"$BATS_TEST_TMPDIR/one.c"
     cc -std=c11 -Wall -Wextra -Wpedantic -Werror -I"$prefix/include" -fsyntax-only \
       "$BATS_TEST_TMPDIR/one.c"
+    c++ -x c++ -Wall -Wextra -Werror -I"$prefix/include" -fsyntax-only "$BATS_TEST_TMPDIR/one.c"
   done
 }
 
