@@ -18,10 +18,10 @@ struct options {
 static int fit(const struct nk_vectors *reference, nk_gaussian **dist) {
   struct nk_moments *moments =
       nk_moments_compute(reference->values, NULL, reference->n, reference->dim);
-  if (moments == NULL) return NK_EDATA;
+  if (moments == NULL) return nk_error_code();
   if (nk_total_variance(moments) > 0) {
     *dist = nk_gaussian_new(moments, -1, 1);
-    return *dist != NULL ? NK_OK : NK_EDATA;
+    return *dist != NULL ? NK_OK : nk_error_code();
   }
   nk_moments_free(moments);
   nk_warn("the rows do not differ: there are no Mahalanobis distances");
@@ -49,10 +49,11 @@ static int measure(struct nk_vectors **set, const struct options *options,
   struct nk_vectors *reference = NULL;
   nk_gaussian *dist = NULL;
   float *distances = NULL;
-  int code = NK_EDATA;
+  int code = NK_OK;
   if ((*set)->n == 0) return make_columns(0, options, values);
   if (options->reference != NULL) {
-    if ((reference = nk_vectors_read(options->reference)) == NULL) goto done;
+    reference = nk_vectors_read(options->reference);
+    if ((code = reference != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
     if (reference->dim != (*set)->dim) {
       code = nk_fail(NK_EDATA, "%s: vectors have %zu values, those measured %zu",
                      options->reference, reference->dim, (*set)->dim);
@@ -164,13 +165,12 @@ int main(int argc, char **argv) {
   double *values[N_MEASURES] = {NULL};
   struct nk_output *output = NULL;
   struct nk_table *table = NULL;
-  int code = NK_EDATA;
   struct nk_vectors *set = nk_vectors_read(tool_operand(&run, 0));
-  if (set == NULL) goto done;
-  if ((code = measure(&set, &options, values)) != NK_OK) goto done;
-  code = NK_EIO;
-  if ((output = tool_output(&run, NK_OUTPUT_TEXT)) == NULL) goto done;
-  if ((table = tool_table(&run, output)) == NULL) goto done;
+  int code = set != NULL ? NK_OK : nk_error_code();
+  if (code != NK_OK || (code = measure(&set, &options, values)) != NK_OK) goto done;
+  output = tool_output(&run, NK_OUTPUT_TEXT);
+  table = output != NULL ? tool_table(&run, output) : NULL;
+  if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
   if (code != NK_OK) goto done;
   code = nk_table_finish(table);

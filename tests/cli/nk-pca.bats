@@ -1,0 +1,85 @@
+# nk-pca as a user calls it. The expected numbers are worked out by hand.
+bats_require_minimum_version 1.5.0
+load npy.bash
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  # Along (0.6, 0.8) with scores 10, 0, -10, 0 and across it with 0, 1, 0, -1, around (5, 5).
+  npy 2 11 13  4.2 5.6  -1 -3  5.8 4.4 >tilted.npy
+}
+
+# Numbers on both lists are equal to a part in a million.
+close() {
+  perl -e 'my @a = split " ", shift; my @b = split " ", shift; exit 1 if @a != @b;
+    for (0..$#a) { exit 1 if abs($a[$_] - $b[$_]) > 1e-6 * (1 + abs $b[$_]) }' -- "$1" "$2"
+}
+
+@test "scores are measured from the mean along components of falling variance" {
+  run -0 nk-pca tilted.npy
+  [ "${lines[0]}" = "id	pc1	pc2" ]
+  close "${lines[1]}" "0 10 0"
+  close "${lines[2]}" "1 0 -1"
+  close "${lines[3]}" "2 -10 0"
+}
+
+@test "--spectrum lists the eigenvalues, divided by n - 1" {
+  run -0 nk-pca --spectrum tilted.npy
+  [ "${lines[0]}" = "component	eigenvalue	ratio	cumulative" ]
+  close "${lines[1]}" "1 66.6666667 0.99009901 0.99009901"
+  close "${lines[2]}" "2 0.666666667 0.00990099 1"
+}
+
+@test "--summary is one row" {
+  run -0 nk-pca --summary tilted.npy
+  [ "${lines[0]}" = "rows	dims	total_variance	participation_ratio	effective_rank" ]
+  # (100 + 1)^2 / (100^2 + 1), and exp of the entropy of {100/101, 1/101}
+  close "${lines[1]}" "4 2 67.3333333 1.019998 1.05711772"
+}
+
+@test "--remove leaves what the top components do not explain" {
+  run -0 bash -c "nk-pca --remove 1 tilted.npy | nk-stats --no-mahalanobis | cut -f 2"
+  close "${lines[1]}" 0
+  close "${lines[2]}" 1
+  close "${lines[4]}" 1
+}
+
+@test "--project gives a set of scores, --whiten one with variance 1 in every direction" {
+  run -0 bash -c "nk-pca --project 2 tilted.npy | nk-pca --spectrum | cut -f 2"
+  close "${lines[1]}" 66.6666667
+  run -0 bash -c "nk-pca --project 2 --whiten tilted.npy | nk-pca --spectrum | cut -f 2"
+  close "${lines[1]} ${lines[2]}" "1 1"
+}
+
+@test "a saved basis gives other sets the same coordinates" {
+  normal_npy 100 8 1 >a.npy
+  normal_npy 10 8 2 >b.npy
+  nk-pca -k 3 --basis basis.safetensors a.npy >scores.tsv
+  nk-pca -k 3 --with basis.safetensors a.npy | cmp - scores.tsv
+  run -0 nk-pca --with basis.safetensors b.npy
+  [ "${lines[0]}" = "id	pc1	pc2	pc3" ]
+  [ "${#lines[@]}" -eq 11 ]
+  run -2 nk-pca -k 4 --with basis.safetensors b.npy
+  run -1 nk-pca --with basis.safetensors tilted.npy
+  [[ "$output" == *"basis.safetensors: is for vectors of 8 values, these have 2" ]]
+  run -1 nk-pca --with a.npy b.npy
+}
+
+@test "the history of a set tells how it was made" {
+  run -0 bash -c "nk-pca --remove 1 tilted.npy | head -c 2000 | tr -d '\0'"
+  [[ "$output" == *"nk-pca --remove 1 tilted.npy"* ]]
+}
+
+@test "bad input and options that contradict are refused" {
+  npy 2 1 2 nan 4 5 6 7 9 >nan.npy
+  run -1 nk-pca nan.npy
+  [[ "$output" == *"row 1 holds a NaN"* ]]
+  run -0 --separate-stderr nk-pca --skip-bad nan.npy
+  [ "${#lines[@]}" -eq 4 ]
+  run -2 nk-pca --summary --spectrum tilted.npy
+  run -2 nk-pca --remove 1 --whiten tilted.npy
+  run -2 nk-pca --project 3 tilted.npy
+  [ "$output" = "nk-pca: 3 components asked for, vectors have 2 values" ]
+  npy 3 1 2 3  2 4 6 >line.npy
+  run -2 nk-pca --project 2 --whiten line.npy
+  [ "$output" = "nk-pca: component 2 has no variance: at most 1 can be whitened" ]
+}
