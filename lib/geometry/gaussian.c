@@ -254,7 +254,17 @@ int nk_gaussian_whiten(const nk_gaussian *dist, const float *x, size_t n, int ce
   return code;
 }
 
+void nk_gaussian_whiten_wide(const nk_gaussian *dist, double *x, size_t n) {
+  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,
+              (int)dist->dim, 1.0, dist->square, (int)dist->dim, x, (int)dist->dim);
+}
+
 /* Z L^T, where L stands in the lower triangle. */
+void nk_gaussian_colour_wide(const nk_gaussian *dist, double *z, size_t n) {
+  cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,
+              (int)dist->dim, 1.0, dist->square, (int)dist->dim, z, (int)dist->dim);
+}
+
 int nk_gaussian_colour(const nk_gaussian *dist, const float *z, size_t n, float *out) {
   size_t dim = dist->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
   if (n == 0) return NK_OK;
@@ -263,8 +273,7 @@ int nk_gaussian_colour(const nk_gaussian *dist, const float *z, size_t n, float 
   for (size_t first = 0; first < n; first += block_rows) {
     size_t size = (n - first < block_rows ? n - first : block_rows) * dim;
     for (size_t i = 0; i < size; i++) wide[i] = (double)z[first * dim + i];
-    cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)(size / dim),
-                (int)dim, 1.0, dist->square, (int)dim, wide, (int)dim);
+    nk_gaussian_colour_wide(dist, wide, size / dim);
     for (size_t i = 0; i < size; i++) out[first * dim + i] = (float)wide[i];
   }
   nk_free(wide);
