@@ -7,6 +7,7 @@
 #include <noken/error.h>
 #include <noken/extract.h>
 #include <noken/file.h>
+#include <noken/forward.h>
 #include <noken/gaussian.h>
 #include <noken/memory.h>
 #include <noken/model.h>

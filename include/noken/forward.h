@@ -1,0 +1,148 @@
+/* The forward pass of a language model, for vectors as well as tokens: hand it sequences, vectors
+ * to put in place of (or to add to) what the model would have had at any position and layer, and
+ * say what to read where. Built for many short sequences that begin alike: the shared prefix is
+ * computed once, all other positions of all sequences make one matrix in each product, weights stay
+ * mapped in their file's own type and are widened a layer at a time, logits are computed only where
+ * asked and reduced as they come.
+ *
+ * Layers, for overrides and for residuals alike:
+ *   0         the input embedding: a row of the embedding matrix as nk-extract gives it, before
+ *             position embeddings are added (GPT-2, OPT) and before the model scales it (Gemma)
+ *   L         the residual stream as it enters block L, 0 < L < n_layers
+ *   n_layers  the residual stream as it leaves the last block, before the final norm
+ * What is read at a layer is what the model went on with: after the overrides there.
+ *
+ * Positions count from 0 at the first token of the prefix. */
+#ifndef NOKEN_FORWARD_H
+#define NOKEN_FORWARD_H
+
+#include <noken/model.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nk_forward;
+
+struct nk_forward_shape {
+  const char *architecture; /* config.json's model_type */
+  size_t n_layers;          /* blocks */
+  size_t dim;               /* of the residual stream and of the embeddings */
+  size_t n_vocabulary;      /* logits: rows of the unembedding */
+  size_t n_positions;       /* the longest sequence, prefix included */
+  size_t n_heads, n_kv_heads, head_dim;
+  size_t mlp_dim;
+  size_t n_parameters; /* of all blocks, without the embeddings */
+};
+
+/* Reads the configuration and finds the weights; nothing is copied, so `model` must outlive the
+ * result. NULL with NK_EUNSUPPORTED for an architecture, activation, rope type, attention variant
+ * or quantized checkpoint that is not implemented (the message names it), with NK_EDATA when a
+ * weight is missing or has another shape than the configuration says. */
+struct nk_forward *nk_forward_open(const struct nk_model *model);
+void nk_forward_free(struct nk_forward *forward);
+const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
+
+/* The architectures that can run, "gpt2", ...; NULL past the last. */
+const char *nk_forward_architecture(size_t index);
+
+/* out [dim] = row `id` of the input embedding. 0, or NK_EUSAGE when there is no such row. */
+int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
+
+/* ---- What goes in ---- */
+
+#define NK_PREFIX SIZE_MAX /* in place of a sequence's number: the shared prefix */
+#define NK_VECTOR (-1)     /* in place of an id: an override of layer 0 replaces it */
+
+struct nk_sequence {
+  const int64_t *ids; /* [n] token ids, or NK_VECTOR */
+  size_t n;
+};
+
+enum nk_override_mode { NK_REPLACE, NK_ADD };
+
+/* vector [dim] replaces, or is added to, what stands at this place. Several at one place are
+ * applied in the order given. A position of the prefix belongs to all sequences: it is overridden
+ * with sequence NK_PREFIX, and for one sequence alone it cannot be. */
+struct nk_override {
+  size_t sequence; /* or NK_PREFIX */
+  size_t position;
+  size_t layer;
+  enum nk_override_mode mode;
+  const float *vector;
+};
+
+/* ---- What comes out ---- */
+
+/* One position, what is asked of it (pointers that are not NULL, sizes that are not 0), and the
+ * answers. Natural logarithms throughout. Zero the struct, set what is wanted. */
+struct nk_ask {
+  size_t sequence; /* or NK_PREFIX */
+  size_t position;
+
+  /* The residual stream at n_layers layers: residuals [n_layers, dim]. */
+  const size_t *layers;
+  size_t n_layers;
+  float *residuals;
+
+  /* The distribution of the next token: computed when any of these is asked. */
+  bool distribution;    /* entropy, log_sum_exp */
+  size_t n_top;         /* the n_top most probable, the most probable first, ties by id: */
+  int64_t *top_ids;     /*   [n_top] */
+  float *top_log_probs; /*   [n_top] */
+  const int64_t *ids;   /* [n_ids] these tokens': */
+  size_t n_ids;
+  float *log_probs;       /*   [n_ids] */
+  const float *reference; /* [n_vocabulary] log-probabilities q: kl = sum p log(p / q) */
+  double *sum;            /* [n_vocabulary] each token's probability is added; asks may share it */
+  float *logits;          /* [n_vocabulary] as the model gives them */
+
+  double entropy;     /* -sum p log p */
+  double kl;          /* NaN without a reference */
+  double log_sum_exp; /* of the logits: log p = logit - log_sum_exp */
+};
+
+/* Continuation of every sequence after its last token. */
+struct nk_generation {
+  size_t n_tokens;     /* how many at most */
+  double temperature;  /* 0: the most probable token each time */
+  size_t top_k;        /* sample among the top_k most probable; 0: all */
+  double top_p;        /* sample among the fewest tokens with this much probability; 0 or 1: all */
+  uint64_t seed;       /* sequence i samples from stream i under it */
+  const int64_t *stop; /* [n_stop] a sequence ends when it gives one of these */
+  size_t n_stop;
+  const int64_t *watch; /* [n_sequences] or NULL: a token of each sequence whose log-probability */
+  float *watched;       /*   [n_sequences, n_tokens] is kept at every step (NaN after its end) */
+  int64_t *ids;         /* out: [n_sequences, n_tokens], a stop token included */
+  size_t *lengths;      /* out: [n_sequences] tokens given */
+};
+
+struct nk_batch {
+  struct nk_sequence prefix; /* n may be 0 */
+  const struct nk_sequence *sequences;
+  size_t n_sequences;
+  const struct nk_override *overrides;
+  size_t n_overrides;
+  struct nk_ask *asks;
+  size_t n_asks;
+  struct nk_generation *generation; /* or NULL */
+  /* Bytes for residual streams, keys and values, activations; 0: 1 GiB. Sequences are taken in as
+   * many groups as that needs. One layer's widened weights and a block of logits come on top. */
+  size_t memory;
+};
+
+/* Runs the batch. Positions that nothing asked depends on are not computed. Returns 0, or a
+ * negative code: NK_EUSAGE for an id, layer, position or sequence that does not exist, an id
+ * NK_VECTOR without its override, a sequence (with what is to be generated) longer than
+ * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED. Answers do not
+ * depend on the other sequences, their order or the number of threads beyond the rounding of float
+ * sums. */
+int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,90 @@
+/* A batch made ready: checked, its overrides and asks sorted by sequence, and cut into groups that
+ * fit in memory (batch.c); and the pass of one group through the blocks (blocks.c). */
+#ifndef NOKEN_FORWARD_BATCH_H
+#define NOKEN_FORWARD_BATCH_H
+
+#include "forward/internal.h"
+
+/* Overrides and asks by sequence: those of sequence s are index[start[s], start[s + 1]), in the
+ * order given; s = n_sequences stands for the prefix. */
+struct nki_by_sequence {
+  size_t *start; /* [n_sequences + 2] */
+  size_t *index;
+};
+
+struct nki_plan {
+  const struct nk_forward *forward;
+  const struct nk_batch *batch;
+  struct nki_by_sequence overrides, asks;
+  size_t *lengths;     /* [n_sequences] positions to compute; 0: nothing is asked of it */
+  size_t longest;      /* the greatest number of positions of a sequence, prefix and all */
+  size_t depth;        /* blocks to run: the deepest layer that anything is asked of */
+  size_t *group_start; /* [n_groups + 1] sequences */
+  size_t n_groups;
+};
+
+/* Checks batch and plans it. 0 or a negative code; free with nki_plan_free in either case. */
+int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch,
+                  struct nki_plan *plan);
+void nki_plan_free(struct nki_plan *plan);
+
+/* Positions of one sequence that a pass computes, one row each. */
+struct nki_span {
+  size_t sequence;    /* or NK_PREFIX */
+  const int64_t *ids; /* [n] */
+  size_t n;
+  size_t position; /* of the first row */
+  size_t past;     /* own positions before, whose keys and values are in the cache */
+  size_t row;      /* the first row */
+  size_t cache;    /* the first own row in the cache */
+};
+
+/* An override or an ask, at its row. */
+struct nki_place {
+  size_t row;
+  size_t index;
+};
+
+/* What runs share over all groups: buffers for a block of rows, weights, tables, the prefix. */
+struct nki_work {
+  const struct nk_forward *forward;
+  size_t block_rows;
+  float *weights; /* [scratch_floats] */
+  struct nki_floats floats[NKI_N_PARTS];
+  float *both_biases; /* [dim] of attention's and the mlp's last products, for parallel blocks */
+  float *y, *qkv, *q, *heads, *mlp;  /* [rows, ...] */
+  uint32_t *q_positions, *q_numbers; /* [rows] */
+  struct nki_view *views;
+  float *cos, *sin; /* [longest, rotary_dim / 2] */
+  size_t n_prefix;
+  float *prefix_k, *prefix_v; /* [n_layers, n_prefix, kv] */
+};
+
+/* One group's pass. */
+struct nki_pass {
+  struct nki_span *spans;
+  size_t n_spans, n_rows;
+  size_t depth;
+  float *x;            /* [n_rows, dim] the residual stream */
+  uint32_t *positions; /* [n_rows] */
+  uint32_t *numbers;   /* [n_rows] position less the prefix's length (in the prefix: position) */
+  size_t *final_rows;  /* [n_final] rows wanted after the last block, ascending */
+  size_t n_final;
+  float *final; /* [n_final, dim] */
+  struct nki_place *overrides, *asks;
+  size_t n_overrides, n_asks;
+  float *cache_k, *cache_v; /* [n_layers, cache_rows, kv], or NULL */
+  size_t cache_rows;
+};
+
+int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
+                  struct nki_work *work);
+void nki_work_free(struct nki_work *work);
+/* Rows of a block for this model. */
+size_t nki_piece_rows(const struct nki_config *config);
+
+/* x = embeddings with overrides, positions, scale; then the blocks, with overrides and captures
+ * before each; final = the rows wanted, with overrides and captures there. */
+int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
+
+#endif

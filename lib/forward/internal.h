@@ -1,0 +1,198 @@
+/* What the files of lib/forward share. Shapes are row-major; rows are positions of sequences. */
+#ifndef NOKEN_FORWARD_INTERNAL_H
+#define NOKEN_FORWARD_INTERNAL_H
+
+#include <noken/forward.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- The model (config.c, weights.c) ---- */
+
+enum nki_activation { NKI_GELU, NKI_GELU_TANH, NKI_QUICK_GELU, NKI_RELU, NKI_SILU };
+
+/* What makes one architecture differ from another, as the blocks need it. */
+struct nki_config {
+  struct nk_forward_shape shape;
+  bool rms;           /* norms: root mean square, else layer norm */
+  bool norm_plus_one; /* norms multiply by 1 + weight (Gemma) */
+  float norm_eps;
+  bool parallel;     /* attention and mlp side by side, both from the block's input */
+  bool heads_inside; /* the fused q, k, v weight is [heads, (q, k, v), head_dim] (GPT-NeoX) */
+  bool in_out;       /* weights are [in, out] (GPT-2), else [out, in] */
+  enum nki_activation activation;
+  float embedding_scale;
+  size_t position_offset; /* row of the position matrix that position 0 has (OPT: 2) */
+  float attention_scale;
+  float attention_cap; /* 0: none */
+  float logit_cap;     /* 0: none */
+  size_t rotary_dim;   /* components of each head that are rotated; 0: no rotary embedding */
+  bool rotary_pairs;   /* neighbours belong together, else the halves */
+  float rotary_amplitude;
+  double *frequencies; /* [rotary_dim / 2] radians per position */
+  size_t *windows;     /* [n_layers] keys that a query of this layer sees; 0: all before it */
+};
+
+/* The weights of a block. Each has a tensor NAME.weight and perhaps NAME.bias. */
+enum nki_part {
+  NKI_NORM1,
+  NKI_QKV,
+  NKI_Q,
+  NKI_K,
+  NKI_V,
+  NKI_Q_NORM,
+  NKI_K_NORM,
+  NKI_O,
+  NKI_NORM1_POST,
+  NKI_NORM2,
+  NKI_GATE_UP,
+  NKI_GATE,
+  NKI_UP,
+  NKI_DOWN,
+  NKI_NORM2_POST,
+  NKI_N_PARTS
+};
+
+struct nki_weight {
+  const struct nk_tensor *weight, *bias; /* NULL: there is none */
+};
+
+struct nki_block {
+  struct nki_weight part[NKI_N_PARTS];
+};
+
+/* A weight as floats: in the file's mapping, or in scratch. */
+struct nki_floats {
+  const float *weight, *bias;
+};
+
+struct nk_forward {
+  struct nki_config config;
+  const struct nk_model *model;
+  struct nki_block *blocks;          /* [n_layers] */
+  const struct nk_tensor *embedding; /* [n, dim] */
+  const struct nk_tensor *unembedding;
+  const struct nk_tensor *unembedding_bias; /* or NULL */
+  const struct nk_tensor *positions;        /* or NULL */
+  struct nki_weight final_norm;
+  size_t scratch_floats; /* that the widest block takes */
+};
+
+struct nki_family;
+/* Reads config.json. 0 or a negative code; *family is the row of the table it was read by. */
+int nki_config_read(const struct nk_model *model, struct nki_config *config,
+                    const struct nki_family **family);
+void nki_config_free(struct nki_config *config);
+/* Finds and checks the weights; forward->config and ->model are set. */
+int nki_weights_find(struct nk_forward *forward, const struct nki_family *family);
+
+/* One block's weights as floats: those that can be used where they are, are; the rest is widened
+ * into scratch [forward->scratch_floats]. */
+void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
+                     struct nki_floats floats[NKI_N_PARTS]);
+/* Elements [first, first + n) of a tensor as floats: in place, or widened into scratch [n]. */
+const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
+                               float *scratch);
+
+/* ---- Kernels (kernels.c): loops over rows, in all threads ---- */
+
+/* x [n, d] += before [d] (or NULL); y = norm(x); x += after [d] (or NULL). weight, bias [d] or
+ * NULL. y may be x when before and after are NULL. */
+void nki_norm(const struct nki_config *config, float *x, size_t n, size_t d, const float *before,
+              const float *after, const float *weight, const float *bias, float *y);
+/* h [n, width] += bias [width] (NULL: none); out [n, width] = f(h), or f(gate) * h with gate. ld:
+ * of h and gate; out is h itself. */
+void nki_activate(enum nki_activation f, float *h, const float *bias, const float *gate,
+                  const float *gate_bias, size_t n, size_t width, size_t ld);
+/* y [n, ld] columns [0, width) += bias [width] */
+void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias);
+void nki_add(float *x, const float *y, size_t n); /* x [n] += y */
+void nki_scale(float *x, size_t n, float factor);
+/* out[i] = cap tanh(x[i] / cap), one thread */
+void nki_soft_cap(float *x, size_t n, float cap);
+/* The norm of each head (RMS, weight [head_dim]) and the rotation of each row's heads:
+ *   x [n, ld], head h at x + h * stride; tables [positions, rotary_dim / 2] of cos and sin. */
+struct nki_rotation {
+  size_t n_heads, head_dim, stride, ld;
+  const float *norm; /* [head_dim] or NULL */
+  float norm_eps;
+  size_t rotary_dim;
+  bool pairs;
+  const float *cos, *sin; /* [n_positions, rotary_dim / 2] */
+};
+void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
+/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; one thread */
+void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap);
+/* Scores and weighted sums for few keys, one thread:
+ *   scores [n_q, ld_scores] = q [n_q, ld_q] k [n_keys, ld_k]^T,  packed [head_dim *
+ * round16(n_keys)] out [n_q, ld_out] += p [n_q, ld_scores] v [n_keys, ld_v] */
+void nki_small_scores(const float *q, size_t ld_q, size_t n_q, const float *k, size_t ld_k,
+                      size_t n_keys, size_t head_dim, float *packed, float *scores,
+                      size_t ld_scores);
+void nki_small_sums(const float *p, size_t ld_p, size_t n_q, const float *v, size_t ld_v,
+                    size_t n_keys, size_t head_dim, float *out, size_t ld_out);
+
+/* What is known of a row's distribution after part of its logits: log-sum-exp and friends, kept
+ * relative to the largest logit so far. */
+struct nki_moments {
+  double max, sum, sum_logit, sum_reference; /* sums of e, e (l - max), e log q; e = exp(l - max) */
+};
+/* Takes in the next n logits (and log q, or NULL). *largest: their maximum. */
+void nki_moments_add(struct nki_moments *moments, const float *logits, const float *reference,
+                     size_t n, float *largest);
+/* sum[i] += exp(logits[i] - log_sum_exp) */
+void nki_add_probabilities(double *sum, const float *logits, double log_sum_exp, size_t n);
+
+/* y [n, n_out, ld n_y] (+)= x [n, n_in] W^T of rows (columns, with in_out) [first, first + n_out)
+ * of a weight with `total` of them */
+struct nki_product {
+  const float *weight;
+  size_t total, n_in;
+  bool in_out;
+};
+void nki_multiply(const struct nki_product *product, size_t first, size_t n_out, const float *x,
+                  size_t n, size_t ld_x, float *y, size_t ld_y, bool add);
+
+/* ---- Attention (attention.c) ---- */
+
+/* Queries of one sequence. Own keys are numbered from 0 after the prefix; row r of q has own number
+ * number[r] and sees the prefix and own keys 0 to number[r], within the window. */
+struct nki_view {
+  size_t first, n;    /* rows of q and out */
+  const float *k, *v; /* [own keys, ld] head 0 */
+  size_t n_prefix;    /* keys of the prefix it sees: all or 0 */
+};
+
+struct nki_attention {
+  size_t n_heads, n_kv_heads, head_dim;
+  float scale, cap;
+  size_t window;
+  const float *q;
+  size_t ld_q, q_stride;            /* from row to row, from head to head */
+  size_t ld_kv, kv_stride;          /* of the views' own keys and values */
+  const float *prefix_k, *prefix_v; /* [n_prefix, n_kv_heads * head_dim] */
+  const uint32_t *number;           /* [rows of q] */
+  const struct nki_view *views;
+  size_t n_views;
+  float *out; /* [rows, n_heads * head_dim] */
+};
+/* 0 or NK_EMEMORY. */
+int nki_attend(const struct nki_attention *attention);
+
+/* ---- Read-out (readout.c) ---- */
+
+/* hidden [n, dim]: streams before the final norm (overwritten); asks[i] for row i (only those that
+ * need a distribution). */
+int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks);
+/* True when anything of the next token's distribution is asked. */
+bool nki_ask_distribution(const struct nk_ask *ask);
+
+/* ---- Generation (generate.c) ---- */
+
+/* The next token of sequence `sequence` at `step` from hidden's row; see nk_generation. */
+int nki_choose(const struct nk_forward *forward, const struct nk_generation *generation,
+               float *hidden, size_t n, const size_t *sequences, size_t step, int64_t *out);
+/* 0, or NK_EUSAGE for a temperature, top_p or n_tokens that makes no sense. */
+int nki_generation_check(const struct nk_generation *generation);
+
+#endif

@@ -1,0 +1,437 @@
+/* The loops that are not matrix products. Each is a function of one row, compiled for several
+ * instruction sets and chosen at run time, under a loop over the rows in all threads. exp, tanh and
+ * the normal distribution are polynomials in float that the compiler can vectorize: no branches, no
+ * calls; their relative error is below 3e-7 wherever a result is not denormal. */
+#include "forward/internal.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#define NKI_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#else
+#define NKI_CLONES
+#endif
+
+/* Into every clone: a call would be of the plain version, and end the vectorization. */
+#define INLINE static inline __attribute__((always_inline))
+
+enum { LANES = 16, FEW_ROWS = 4 };
+
+/* ---- Functions of one number ---- */
+
+INLINE float float_of_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+INLINE uint32_t bits_of_float(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+/* e^x = 2^n e^r, n the nearest integer to x / ln 2, e^r = 1 + r + r^2 q(r) with q fitted for the
+ * least relative error on |r| <= ln 2 / 2. Outside -87.3 to 88.3 the ends' values. */
+INLINE float exp_of(float x) {
+  x = x < -87.3f ? -87.3f : x;
+  x = x > 88.3f ? 88.3f : x;
+  const float round = 12582912.0f; /* 1.5 x 2^23: what is added to it is rounded to an integer */
+  float shifted = x * 1.44269504f + round;
+  float n = shifted - round;
+  float r = (x - n * 0.693359375f) + n * 2.12194440e-4f; /* ln 2 in two parts */
+  float q = 1.390128098e-3f;
+  q = q * r + 8.363140374e-3f;
+  q = q * r + 4.166685339e-2f;
+  q = q * r + 1.666657731e-1f;
+  q = q * r + 4.999999955e-1f;
+  float y = q * (r * r) + r + 1.0f;
+  return float_of_bits(bits_of_float(y) + (bits_of_float(shifted) << 23));
+}
+
+/* tanh x: x + x^3 p(x^2) near 0, 1 - 2 / (e^2x + 1) from 0.6 on. */
+INLINE float tanh_of(float x) {
+  float a = fabsf(x), s = x * x;
+  float p = -6.269312604e-3f;
+  p = p * s + 2.111109830e-2f;
+  p = p * s - 5.387398027e-2f;
+  p = p * s + 1.333291559e-1f;
+  p = p * s - 3.333333034e-1f;
+  float near = x + x * s * p;
+  float far = copysignf(1.0f - 2.0f / (exp_of(2.0f * a) + 1.0f), x);
+  return a < 0.6f ? near : far;
+}
+
+/* P(Z < x) of the standard normal: the tail beyond |x| is e^(-z^2) g(t), z = |x| / sqrt 2,
+ * t = 1 / (1 + z / 2), with g fitted for the least relative error. */
+INLINE float normal_cdf(float x) {
+  float z = fabsf(x) * 0.70710678f;
+  float t = 1.0f / (1.0f + 0.5f * z);
+  float g = -2.706368261e-2f;
+  g = g * t + 1.295342421e-1f;
+  g = g * t - 2.152377372e-1f;
+  g = g * t + 1.036616140e-1f;
+  g = g * t + 1.400599230e-2f;
+  g = g * t + 8.786194810e-2f;
+  g = g * t + 1.257892066e-1f;
+  g = g * t + 1.403719900e-1f;
+  g = g * t + 1.411302832e-1f;
+  g = g * t - 3.923634883e-6f;
+  float tail = exp_of(-z * z) * g;
+  return x < 0 ? tail : 1.0f - tail;
+}
+
+INLINE float sigmoid_times(float x, float slope) {
+  return x / (1.0f + exp_of(-slope * x));
+}
+
+/* 0.5 x (1 + tanh u) = x sigmoid(2 u) (Hendrycks and Gimpel 2016). */
+INLINE float gelu_tanh(float x) {
+  float u = 0.79788456f * (x + 0.044715f * x * x * x);
+  return x / (1.0f + exp_of(-2.0f * u));
+}
+
+/* ---- Norms ---- */
+
+NKI_CLONES static void norm_row(float *restrict x, size_t d, bool rms, float one, float eps,
+                                const float *restrict before, const float *restrict after,
+                                const float *restrict weight, const float *restrict bias,
+                                float *restrict y) {
+  float sum = 0, squares = 0;
+  if (before != NULL) {
+#pragma omp simd
+    for (size_t i = 0; i < d; i++) x[i] += before[i];
+  }
+  if (!rms) {
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < d; i++) sum += x[i];
+  }
+  float mean = sum / (float)d;
+#pragma omp simd reduction(+ : squares)
+  for (size_t i = 0; i < d; i++) squares += (x[i] - mean) * (x[i] - mean);
+  float scale = 1.0f / sqrtf(squares / (float)d + eps);
+  if (bias != NULL) {
+#pragma omp simd
+    for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * (one + weight[i]) + bias[i];
+  } else {
+#pragma omp simd
+    for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * (one + weight[i]);
+  }
+  if (after != NULL) {
+#pragma omp simd
+    for (size_t i = 0; i < d; i++) x[i] += after[i];
+  }
+}
+
+/* As norm_row, without the two sums, in place. */
+NKI_CLONES static void norm_in_place(float *x, size_t d, float one, float eps,
+                                     const float *restrict weight) {
+  float squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (size_t i = 0; i < d; i++) squares += x[i] * x[i];
+  float scale = 1.0f / sqrtf(squares / (float)d + eps);
+#pragma omp simd
+  for (size_t i = 0; i < d; i++) x[i] = x[i] * scale * (one + weight[i]);
+}
+
+void nki_norm(const struct nki_config *config, float *x, size_t n, size_t d, const float *before,
+              const float *after, const float *weight, const float *bias, float *y) {
+  float one = config->norm_plus_one ? 1.0f : 0.0f;
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++) {
+    if (y == x)
+      norm_in_place(x + r * d, d, one, config->norm_eps, weight); /* RMS only: after a product */
+    else
+      norm_row(x + r * d, d, config->rms, one, config->norm_eps, before, after, weight, bias,
+               y + r * d);
+  }
+}
+
+/* ---- Activations and sums ---- */
+
+#define ACTIVATE_ROW(NAME, F)                                                              \
+  NKI_CLONES static void NAME(float *restrict h, const float *restrict bias,               \
+                              const float *restrict gate, const float *restrict gate_bias, \
+                              size_t n) {                                                  \
+    if (bias != NULL) {                                                                    \
+      _Pragma("omp simd") for (size_t i = 0; i < n; i++) h[i] += bias[i];                  \
+    }                                                                                      \
+    if (gate == NULL) {                                                                    \
+      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
+        float x = h[i];                                                                    \
+        h[i] = F;                                                                          \
+      }                                                                                    \
+    } else if (gate_bias == NULL) {                                                        \
+      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
+        float x = gate[i];                                                                 \
+        h[i] *= F;                                                                         \
+      }                                                                                    \
+    } else {                                                                               \
+      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
+        float x = gate[i] + gate_bias[i];                                                  \
+        h[i] *= F;                                                                         \
+      }                                                                                    \
+    }                                                                                      \
+  }
+
+ACTIVATE_ROW(gelu_row, x *normal_cdf(x))
+ACTIVATE_ROW(gelu_tanh_row, gelu_tanh(x))
+ACTIVATE_ROW(quick_gelu_row, sigmoid_times(x, 1.702f))
+ACTIVATE_ROW(relu_row, x > 0 ? x : 0.0f)
+ACTIVATE_ROW(silu_row, sigmoid_times(x, 1.0f))
+
+void nki_activate(enum nki_activation f, float *h, const float *bias, const float *gate,
+                  const float *gate_bias, size_t n, size_t width, size_t ld) {
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++) {
+    float *row = h + r * ld;
+    const float *g = gate == NULL ? NULL : gate + r * ld;
+    switch (f) {
+      case NKI_GELU:
+        gelu_row(row, bias, g, gate_bias, width);
+        break;
+      case NKI_GELU_TANH:
+        gelu_tanh_row(row, bias, g, gate_bias, width);
+        break;
+      case NKI_QUICK_GELU:
+        quick_gelu_row(row, bias, g, gate_bias, width);
+        break;
+      case NKI_RELU:
+        relu_row(row, bias, g, gate_bias, width);
+        break;
+      case NKI_SILU:
+        silu_row(row, bias, g, gate_bias, width);
+        break;
+    }
+  }
+}
+
+NKI_CLONES static void add_row(float *restrict x, const float *restrict y, size_t n) {
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias) {
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++) add_row(y + r * ld, bias, width);
+}
+
+void nki_add(float *x, const float *y, size_t n) {
+  const size_t chunk = 1 << 14;
+#pragma omp parallel for if (n > chunk)
+  for (size_t at = 0; at < n; at += chunk) add_row(x + at, y + at, n - at < chunk ? n - at : chunk);
+}
+
+void nki_scale(float *x, size_t n, float factor) {
+  for (size_t i = 0; i < n; i++) x[i] *= factor;
+}
+
+NKI_CLONES void nki_soft_cap(float *x, size_t n, float cap) {
+  float inverse = 1.0f / cap;
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) x[i] = cap * tanh_of(x[i] * inverse);
+}
+
+/* ---- Rotation ---- */
+
+/* x[2 i], x[2 i + 1] turned by angle i. */
+NKI_CLONES static void rotate_pairs(float *restrict x, const float *restrict cos,
+                                    const float *restrict sin, size_t n) {
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) {
+    float a = x[2 * i], b = x[2 * i + 1];
+    x[2 * i] = a * cos[i] - b * sin[i];
+    x[2 * i + 1] = a * sin[i] + b * cos[i];
+  }
+}
+
+/* x[i], x[n + i] turned by angle i. */
+NKI_CLONES static void rotate_halves(float *restrict x, const float *restrict cos,
+                                     const float *restrict sin, size_t n) {
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) {
+    float a = x[i], b = x[n + i];
+    x[i] = a * cos[i] - b * sin[i];
+    x[n + i] = a * sin[i] + b * cos[i];
+  }
+}
+
+void nki_rotate(const struct nki_rotation *t, float *x, const uint32_t *positions, size_t n) {
+  size_t half = t->rotary_dim / 2;
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++) {
+    const float *cos = t->cos + positions[r] * half, *sin = t->sin + positions[r] * half;
+    for (size_t h = 0; h < t->n_heads; h++) {
+      float *head = x + r * t->ld + h * t->stride;
+      if (t->norm != NULL) norm_in_place(head, t->head_dim, 0.0f, t->norm_eps, t->norm);
+      if (half == 0) continue;
+      if (t->pairs)
+        rotate_pairs(head, cos, sin, half);
+      else
+        rotate_halves(head, cos, sin, half);
+    }
+  }
+}
+
+/* ---- Attention's inner loops ---- */
+
+NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale) {
+  float max = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : max)
+  for (size_t i = 0; i < n; i++) max = s[i] > max ? s[i] : max;
+#pragma omp simd reduction(+ : sum)
+  for (size_t i = 0; i < n; i++) {
+    float e = exp_of((s[i] - max) * scale);
+    s[i] = e;
+    sum += e;
+  }
+  float inverse = 1.0f / sum;
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) s[i] *= inverse;
+}
+
+void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap) {
+  float *s = scores + lo;
+  size_t n = hi - lo;
+  if (cap > 0) {
+    nki_scale(s, n, scale);
+    nki_soft_cap(s, n, cap);
+    scale = 1;
+  }
+  softmax_row(s, n, scale);
+}
+
+/* The keys are turned round into packed [head_dim, width], so that a query's component meets as
+ * many keys as a vector has lanes. */
+NKI_CLONES static void scores_of(const float *restrict q, size_t head_dim,
+                                 const float *restrict packed, size_t width,
+                                 float *restrict scores) {
+  for (size_t at = 0; at < width; at += LANES) {
+    float sum[LANES] = {0};
+    for (size_t c = 0; c < head_dim; c++) {
+      const float *keys = packed + c * width + at;
+#pragma omp simd
+      for (size_t l = 0; l < LANES; l++) sum[l] += q[c] * keys[l];
+    }
+    memcpy(scores + at, sum, sizeof sum);
+  }
+}
+
+NKI_CLONES static float dot_of(const float *restrict x, const float *restrict y, size_t n) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+void nki_small_scores(const float *q, size_t ld_q, size_t n_q, const float *k, size_t ld_k,
+                      size_t n_keys, size_t head_dim, float *packed, float *scores,
+                      size_t ld_scores) {
+  size_t width = (n_keys + LANES - 1) / LANES * LANES;
+  if (n_q < FEW_ROWS) { /* turning the keys round would cost more than it saves */
+    for (size_t r = 0; r < n_q; r++)
+      for (size_t j = 0; j < n_keys; j++)
+        scores[r * ld_scores + j] = dot_of(q + r * ld_q, k + j * ld_k, head_dim);
+    return;
+  }
+  for (size_t c = 0; c < head_dim; c++) {
+    float *row = packed + c * width;
+    for (size_t j = 0; j < n_keys; j++) row[j] = k[j * ld_k + c];
+    for (size_t j = n_keys; j < width; j++) row[j] = 0;
+  }
+  for (size_t r = 0; r < n_q; r++)
+    scores_of(q + r * ld_q, head_dim, packed, width, scores + r * ld_scores);
+}
+
+NKI_CLONES static void sums_of(const float *restrict p, const float *restrict v, size_t ld_v,
+                               size_t n_keys, size_t head_dim, float *restrict out) {
+  size_t at = 0;
+  for (; at + LANES <= head_dim; at += LANES) {
+    float sum[LANES];
+    memcpy(sum, out + at, sizeof sum);
+    for (size_t j = 0; j < n_keys; j++) {
+      const float *value = v + j * ld_v + at;
+#pragma omp simd
+      for (size_t l = 0; l < LANES; l++) sum[l] += p[j] * value[l];
+    }
+    memcpy(out + at, sum, sizeof sum);
+  }
+  for (; at < head_dim; at++)
+    for (size_t j = 0; j < n_keys; j++) out[at] += p[j] * v[j * ld_v + at];
+}
+
+void nki_small_sums(const float *p, size_t ld_p, size_t n_q, const float *v, size_t ld_v,
+                    size_t n_keys, size_t head_dim, float *out, size_t ld_out) {
+  for (size_t r = 0; r < n_q; r++)
+    sums_of(p + r * ld_p, v, ld_v, n_keys, head_dim, out + r * ld_out);
+}
+
+/* ---- Distributions ---- */
+
+NKI_CLONES static float largest_of(const float *restrict x, size_t n) {
+  float max = -INFINITY;
+#pragma omp simd reduction(max : max)
+  for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+  return max;
+}
+
+NKI_CLONES static void exp_sums(const float *restrict x, const float *restrict reference, size_t n,
+                                float max, float sums[3]) {
+  float sum = 0, sum_logit = 0, sum_reference = 0;
+  if (reference == NULL) {
+#pragma omp simd reduction(+ : sum, sum_logit)
+    for (size_t i = 0; i < n; i++) {
+      float l = x[i] - max, e = exp_of(l);
+      sum += e;
+      sum_logit += e * l;
+    }
+  } else {
+#pragma omp simd reduction(+ : sum, sum_logit, sum_reference)
+    for (size_t i = 0; i < n; i++) {
+      float l = x[i] - max, e = exp_of(l);
+      sum += e;
+      sum_logit += e * l;
+      sum_reference += e * reference[i];
+    }
+  }
+  sums[0] = sum;
+  sums[1] = sum_logit;
+  sums[2] = sum_reference;
+}
+
+void nki_moments_add(struct nki_moments *m, const float *logits, const float *reference, size_t n,
+                     float *largest) {
+  float sums[3];
+  *largest = largest_of(logits, n);
+  if (*largest > m->max) { /* what is there becomes relative to the new maximum */
+    double shift = m->max - *largest, factor = m->sum > 0 ? exp(shift) : 0;
+    m->sum_logit = m->sum > 0 ? factor * (m->sum_logit + m->sum * shift) : 0;
+    m->sum *= factor;
+    m->sum_reference *= factor;
+    m->max = *largest;
+  }
+  exp_sums(logits, reference, n, (float)m->max, sums);
+  m->sum += (double)sums[0];
+  m->sum_logit += (double)sums[1];
+  m->sum_reference += (double)sums[2];
+}
+
+NKI_CLONES void nki_add_probabilities(double *restrict sum, const float *restrict logits,
+                                      double log_sum_exp, size_t n) {
+  float shift = (float)log_sum_exp;
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) sum[i] += (double)exp_of(logits[i] - shift);
+}
+
+/* ---- Products ---- */
+
+void nki_multiply(const struct nki_product *p, size_t first, size_t n_out, const float *x, size_t n,
+                  size_t ld_x, float *y, size_t ld_y, bool add) {
+  if (n == 0 || n_out == 0) return;
+  const float *w = p->in_out ? p->weight + first : p->weight + first * p->n_in;
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, p->in_out ? CblasNoTrans : CblasTrans, (int)n,
+              (int)n_out, (int)p->n_in, 1.0f, x, (int)ld_x, w,
+              (int)(p->in_out ? p->total : p->n_in), add ? 1.0f : 0.0f, y, (int)ld_y);
+}

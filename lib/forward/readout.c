@@ -1,0 +1,186 @@
+/* From the residual stream to what is asked of the next token's distribution. The unembedding is
+ * taken a block of the vocabulary at a time (and made floats once for all rows), each block times a
+ * tile of rows gives logits that are reduced at once and written over by the next: nothing of the
+ * size of the vocabulary times the batch is ever kept. Probabilities that are summed over asks need
+ * the log-sum-exp first, so those rows' logits are computed a second time. */
+#include <math.h>
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+#include "forward/internal.h"
+
+enum { VOCABULARY_BLOCK = 4096, ROW_TILE = 1024, RUN = 512 };
+
+struct row {
+  struct nk_ask *ask;
+  struct nki_moments moments;
+  size_t n_top; /* found so far */
+};
+
+struct readout {
+  const struct nk_forward *forward;
+  const float *hidden; /* [n, dim] after the final norm */
+  float *scratch;      /* [VOCABULARY_BLOCK, dim] */
+  float *bias;         /* [VOCABULARY_BLOCK] */
+  float *logits;       /* [ROW_TILE, VOCABULARY_BLOCK] */
+};
+
+/* ---- One row's block ---- */
+
+/* Keeps the largest so far, ties by id: logits come in the order of their ids, so an equal one that
+ * comes later stays behind. top_log_probs hold logits until the end. */
+static void take_top(struct row *row, float logit, int64_t id) {
+  struct nk_ask *ask = row->ask;
+  size_t at = row->n_top < ask->n_top ? row->n_top++ : ask->n_top - 1;
+  for (; at > 0 && ask->top_log_probs[at - 1] < logit; at--) {
+    ask->top_log_probs[at] = ask->top_log_probs[at - 1];
+    ask->top_ids[at] = ask->top_ids[at - 1];
+  }
+  ask->top_log_probs[at] = logit;
+  ask->top_ids[at] = id;
+}
+
+static void take_block(struct row *row, const float *logits, size_t first, size_t n) {
+  struct nk_ask *ask = row->ask;
+  for (size_t at = 0; at < n; at += RUN) { /* short runs keep float sums exact enough */
+    size_t length = n - at < RUN ? n - at : RUN;
+    float largest;
+    nki_moments_add(&row->moments, logits + at,
+                    ask->reference == NULL ? NULL : ask->reference + first + at, length, &largest);
+    if (ask->n_top == 0) continue;
+    if (row->n_top == ask->n_top && !(largest > ask->top_log_probs[ask->n_top - 1])) continue;
+    for (size_t i = at; i < at + length; i++)
+      if (row->n_top < ask->n_top || logits[i] > ask->top_log_probs[ask->n_top - 1])
+        take_top(row, logits[i], (int64_t)(first + i));
+  }
+  for (size_t k = 0; k < ask->n_ids; k++)
+    if ((size_t)ask->ids[k] >= first && (size_t)ask->ids[k] < first + n)
+      ask->log_probs[k] = logits[(size_t)ask->ids[k] - first];
+  if (ask->logits != NULL) memcpy(ask->logits + first, logits, n * sizeof *logits);
+}
+
+static void finish(struct row *row) {
+  struct nk_ask *ask = row->ask;
+  const struct nki_moments *m = &row->moments;
+  double log_sum = log(m->sum);
+  ask->log_sum_exp = m->max + log_sum;
+  /* -sum p log p with log p = (l - max) - log sum */
+  ask->entropy = log_sum - m->sum_logit / m->sum;
+  ask->kl = ask->reference == NULL ? NAN : -ask->entropy - m->sum_reference / m->sum;
+  for (size_t k = 0; k < ask->n_top; k++)
+    ask->top_log_probs[k] = (float)((double)ask->top_log_probs[k] - ask->log_sum_exp);
+  for (size_t k = 0; k < ask->n_ids; k++)
+    ask->log_probs[k] = (float)((double)ask->log_probs[k] - ask->log_sum_exp);
+}
+
+/* ---- Blocks of the vocabulary ---- */
+
+/* The weights (and biases) of tokens [first, first + n) as floats. */
+static const float *load_block(const struct readout *r, size_t first, size_t n,
+                               const float **bias) {
+  const struct nk_forward *f = r->forward;
+  size_t dim = f->config.shape.dim;
+  *bias = f->unembedding_bias == NULL ? NULL
+                                      : nki_tensor_floats(f->unembedding_bias, first, n, r->bias);
+  return nki_tensor_floats(f->unembedding, first * dim, n * dim, r->scratch);
+}
+
+/* r->logits [n_rows, n] of the rows from `row` on. */
+static void compute_logits(const struct readout *r, const float *weight, const float *bias,
+                           size_t row, size_t n_rows, size_t n) {
+  const struct nki_config *c = &r->forward->config;
+  struct nki_product product = {weight, n, c->shape.dim, false};
+  nki_multiply(&product, 0, n, r->hidden + row * c->shape.dim, n_rows, c->shape.dim, r->logits, n,
+               false);
+  if (bias != NULL) nki_add_bias(r->logits, n_rows, n, n, bias);
+  if (c->logit_cap == 0) return;
+#pragma omp parallel for
+  for (size_t i = 0; i < n_rows; i++) nki_soft_cap(r->logits + i * n, n, c->logit_cap);
+}
+
+/* Every row takes in every block. */
+static void reduce(const struct readout *r, struct row *rows, size_t n_rows) {
+  size_t vocabulary = r->forward->config.shape.n_vocabulary;
+  for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
+    size_t n = vocabulary - first < VOCABULARY_BLOCK ? vocabulary - first : VOCABULARY_BLOCK;
+    const float *bias, *weight = load_block(r, first, n, &bias);
+    for (size_t row = 0; row < n_rows; row += ROW_TILE) {
+      size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
+      compute_logits(r, weight, bias, row, tile, n);
+#pragma omp parallel for schedule(dynamic, 8)
+      for (size_t i = 0; i < tile; i++) take_block(&rows[row + i], r->logits + i * n, first, n);
+    }
+  }
+}
+
+/* The second pass of rows whose probabilities are summed: in the order of the asks for every token,
+ * so the sums do not depend on the threads. */
+static void sum_probabilities(const struct readout *r, struct nk_ask *const *asks, size_t n_rows) {
+  size_t vocabulary = r->forward->config.shape.n_vocabulary;
+  const size_t slice = 256;
+  for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
+    size_t n = vocabulary - first < VOCABULARY_BLOCK ? vocabulary - first : VOCABULARY_BLOCK;
+    const float *bias, *weight = load_block(r, first, n, &bias);
+    for (size_t row = 0; row < n_rows; row += ROW_TILE) {
+      size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
+      compute_logits(r, weight, bias, row, tile, n);
+#pragma omp parallel for
+      for (size_t at = 0; at < n; at += slice) {
+        size_t length = n - at < slice ? n - at : slice;
+        for (size_t i = 0; i < tile; i++)
+          if (asks[row + i]->sum != NULL)
+            nki_add_probabilities(asks[row + i]->sum + first + at, r->logits + i * n + at,
+                                  asks[row + i]->log_sum_exp, length);
+      }
+    }
+  }
+}
+
+/* ---- The whole ---- */
+
+static int normalize(const struct nk_forward *f, float *hidden, size_t n, float *out) {
+  size_t dim = f->config.shape.dim;
+  float *scratch = nk_alloc(2 * dim, sizeof *scratch);
+  if (scratch == NULL) return NK_EMEMORY;
+  const float *weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
+  const float *bias = f->final_norm.bias == NULL
+                          ? NULL
+                          : nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
+  nki_norm(&f->config, hidden, n, dim, NULL, NULL, weight, bias, out);
+  nk_free(scratch);
+  return 0;
+}
+
+int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks) {
+  size_t dim = forward->config.shape.dim, tile = n < ROW_TILE ? n : ROW_TILE;
+  int code = NK_EMEMORY;
+  if (n == 0) return 0;
+  float *normed = nk_alloc(n * dim, sizeof *normed);
+  struct readout r = {.forward = forward,
+                      .hidden = normed,
+                      .scratch = nk_alloc(VOCABULARY_BLOCK * dim, sizeof(float)),
+                      .bias = nk_alloc(VOCABULARY_BLOCK, sizeof(float)),
+                      .logits = nk_alloc(tile * VOCABULARY_BLOCK, sizeof(float))};
+  struct row *rows = nk_calloc(n, sizeof *rows);
+  if (normed == NULL || r.scratch == NULL || r.bias == NULL || r.logits == NULL || rows == NULL)
+    goto done;
+  code = normalize(forward, hidden, n, normed);
+  if (code != 0) goto done;
+  bool sums = false;
+  for (size_t i = 0; i < n; i++) {
+    rows[i].ask = asks[i];
+    rows[i].moments.max = -INFINITY;
+    sums = sums || asks[i]->sum != NULL;
+  }
+  reduce(&r, rows, n);
+  for (size_t i = 0; i < n; i++) finish(&rows[i]);
+  if (sums) sum_probabilities(&r, asks, n);
+done:
+  nk_free(normed);
+  nk_free(r.scratch);
+  nk_free(r.bias);
+  nk_free(r.logits);
+  nk_free(rows);
+  return code;
+}
