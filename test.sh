@@ -106,15 +106,37 @@ run_all_tests() {
   fi
 }
 
+clang_has_openmp() {
+  echo '#include <omp.h>' | clang -fopenmp -x c - -shared -o /dev/null 2>/dev/null
+}
+
+# Guided by coverage, from the corpus and from what earlier runs found.
+fuzz_with_clang() {
+  local program format found
+  build_in build-fuzz fuzz || return
+  for program in build-fuzz/bin/fuzz_*; do
+    format=${program##*/fuzz_}
+    found=build-fuzz/found/$format
+    mkdir -p "$found"
+    echo "-- $format"
+    OMP_NUM_THREADS=1 "$program" -max_total_time=60 -max_len=8192 -timeout=20 -verbosity=0 \
+      -print_final_stats=1 -artifact_prefix="build-fuzz/crash-$format-" \
+      "$found" "tests/fuzz/corpus/$format" 2>&1 || return
+  done
+}
+
 run_long_tests() {
-  try "build with gcc, warnings are errors" build_in build-gcc debug \
-    -DCMAKE_C_COMPILER=gcc -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
-  if ! command -v clang >/dev/null; then
-    skip "build with clang" "clang is not installed"
-    return
+  local warnings=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
+  try "build with gcc, warnings are errors" \
+    build_in build-gcc debug -DCMAKE_C_COMPILER=gcc "${warnings[@]}"
+  if command -v clang >/dev/null && clang_has_openmp; then
+    try "build with clang, warnings are errors" build_in build-clang debug \
+      -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ "${warnings[@]}"
+    try "fuzzing with libFuzzer" fuzz_with_clang
+  else
+    skip "build with clang, fuzzing with libFuzzer" \
+      "needs the packages clang, libomp-dev and libclang-rt-14-dev"
   fi
-  try "build with clang, warnings are errors" build_in build-clang debug \
-    -DCMAKE_C_COMPILER=clang -DCMAKE_COMPILE_WARNING_AS_ERROR=ON
 }
 
 if [ $bench = yes ]; then
