@@ -55,15 +55,16 @@ const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *
 void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
                      size_t n);
 
-/* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns 0 or
- * a negative code (no such rows; a type that is not widened). */
+/* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns 0
+ * or a negative code (no such rows; a type that is not widened). */
 int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 
 /* The matrix, [n_tokens, dim] (position: [n_positions, dim]; OPT's has two rows before the first
- * position's), found from the model type and otherwise by the usual names. *tied (may be NULL): the output is the input matrix. NULL on
- * failure; the message lists the model's 2-D tensors that could be meant. */
+ * position's), found from the model type and otherwise by the usual names. *tied (may be NULL): the
+ * output is the input matrix. NULL on failure; the message lists the model's 2-D tensors that could
+ * be meant. */
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied);
 
