@@ -12,7 +12,7 @@ static const struct {
 } tools[] = {
     {"extract", "the embedding matrix of a model as a vector set"},
     {"tokens", "the vocabulary of a model; text to ids and back"},
-    {"stats", "norms and distances of every row of a vector set"},
+    {"stats", "lengths and distances of every row of a vector set"},
     {"pca", "principal components of a vector set"},
     {"knn", "nearest neighbours, hubness and outlier factors"},
     {"glitch", "ranks a vocabulary by how under-trained it looks"},
