@@ -196,7 +196,7 @@ int main(int argc, char **argv) {
       .usage = "[OPTION]... [SET]",
       .options = options,
       .n_options = sizeof options / sizeof options[0],
-      .example = "nk-extract data/gpt2-tiny | nk-pca --spectrum | nk-plot scree -o scree.png",
+      .example = "nk-extract data/gpt2-tiny | nk-pca --spectrum | nk-plot scree > s.png",
   };
   struct nk_run run;
   tool_begin(&run, &tool, argc, argv, 0, 1);
