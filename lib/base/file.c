@@ -96,7 +96,7 @@ struct nk_output {
   int fd;
   char *path;      /* the target, NULL for standard output or a device */
   char *temporary; /* a name beside it, NULL while the file has none */
-  const char *name;
+  char *name;
   bool owned; /* fd was opened here */
   int failed; /* the first failure's code */
   size_t used;
@@ -144,11 +144,13 @@ struct nk_output *nk_output_open(const char *path, int kind) {
   memset(output, 0, offsetof(struct nk_output, block));
   output->fd = -1;
   int code = 0;
-  if (path && strcmp(path, "-") != 0) {
-    output->name = path;
+  bool standard = !path || strcmp(path, "-") == 0;
+  output->name = nk_strdup(standard ? "standard output" : path);
+  if (!output->name) {
+    code = NK_EMEMORY;
+  } else if (!standard) {
     code = open_target(output, path);
   } else {
-    output->name = "standard output";
     output->fd = STDOUT_FILENO;
     if ((kind & NK_OUTPUT_BINARY) && isatty(STDOUT_FILENO))
       code = nk_fail(NK_EUSAGE,
@@ -240,6 +242,7 @@ void nk_output_close(struct nk_output *output) {
   if (output->temporary) unlink(output->temporary);
   nk_free(output->temporary);
   nk_free(output->path);
+  nk_free(output->name);
   nk_free(output);
 }
 
