@@ -3,6 +3,7 @@
 #define NOKEN_NOKEN_H
 
 #include <noken/buffer.h>
+#include <noken/convert.h>
 #include <noken/dtype.h>
 #include <noken/error.h>
 #include <noken/extract.h>

@@ -1,0 +1,214 @@
+/* Vector sets in other programs' formats. Rows of text are made by all threads, a batch at a time,
+ * and written in their order. */
+#include <inttypes.h>
+#include <noken/buffer.h>
+#include <noken/convert.h>
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <noken/npy.h>
+#include <noken/report.h>
+#include <noken/threads.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The rows as they are ---- */
+
+int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output) {
+  return nk_output_write(output, set->values, set->n * set->dim * sizeof *set->values);
+}
+
+int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output) {
+  const size_t shape[2] = {set->n, set->dim};
+  int code = nk_npy_write_header(output, NK_F32, 2, shape);
+  return code == 0 ? nk_convert_f32(set, output) : code;
+}
+
+/* ---- A table ---- */
+
+/* Whether name is one of v1 .. vDIM. */
+static bool is_value_name(const char *name, size_t dim) {
+  char *end;
+  if (name[0] != 'v' || name[1] < '1' || name[1] > '9') return false;
+  unsigned long long number = strtoull(name + 1, &end, 10);
+  return *end == 0 && number <= dim;
+}
+
+static int name_columns(const struct nk_vectors *set, struct nk_table *table) {
+  int code = nk_vectors_table_head(set, table);
+  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
+    if (is_value_name(set->columns[c].name, set->dim)) {
+      code =
+          nk_fail(NK_EDATA, "the set's column '%s' has the name of a value", set->columns[c].name);
+    }
+  }
+  if (code == 0) code = nk_vectors_table_head_tail(set, NULL, 0, table);
+  for (size_t i = 0; i < set->dim && code == 0; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "v%zu", i + 1);
+    code = nk_table_column(table, name);
+  }
+  return code;
+}
+
+int nk_convert_table(const struct nk_vectors *set, struct nk_table *table) {
+  int code = name_columns(set, table);
+  for (size_t row = 0; row < set->n && code == 0; row++) {
+    nk_vectors_table_row(set, row, table);
+    nk_vectors_table_row_tail(set, row, NULL, 0, table);
+    const float *values = set->values + row * set->dim;
+    for (size_t i = 0; i < set->dim; i++) nk_table_number(table, (double)values[i]);
+    code = nk_table_end_row(table);
+    if (code == 0 && row % 1024 == 0) code = nk_progress("rows", row, set->n);
+  }
+  return code == 0 ? nk_progress("rows", set->n, set->n) : code;
+}
+
+/* ---- Rows of text ---- */
+
+typedef void row_format(const struct nk_vectors *set, size_t row, struct nk_buffer *line);
+
+/* One batch: buffers[t] gets the lines of rows [start + t * count, ...). */
+static void format_batch(const struct nk_vectors *set, row_format *format, size_t start,
+                         size_t count, struct nk_buffer *buffers, size_t n_buffers) {
+#pragma omp parallel for schedule(dynamic, 1)
+  for (size_t t = 0; t < n_buffers; t++) {
+    nk_buffer_clear(&buffers[t]);
+    for (size_t row = start + t * count; row < start + (t + 1) * count && row < set->n; row++) {
+      format(set, row, &buffers[t]);
+    }
+  }
+}
+
+static int write_lines(const struct nk_vectors *set, row_format *format, struct nk_output *output) {
+  enum { VALUES = 1 << 15 }; /* of one buffer: some 400 KiB of text */
+  size_t count = set->dim < VALUES ? VALUES / set->dim : 1, n_buffers = 4 * nk_threads();
+  struct nk_buffer *buffers = nk_calloc(n_buffers, sizeof *buffers);
+  int code = buffers ? 0 : NK_EMEMORY;
+  for (size_t start = 0; start < set->n && code == 0; start += n_buffers * count) {
+    format_batch(set, format, start, count, buffers, n_buffers);
+    for (size_t t = 0; t < n_buffers && code == 0; t++) {
+      code = buffers[t].failed ? nk_fail(NK_EMEMORY, "out of memory for lines of text")
+                               : nk_output_write(output, buffers[t].data, buffers[t].size);
+    }
+    if (code == 0) code = nk_progress("rows", start, set->n);
+  }
+  for (size_t t = 0; buffers && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
+  nk_free(buffers);
+  return code == 0 ? nk_progress("rows", set->n, set->n) : code;
+}
+
+/* ---- word2vec ---- */
+
+/* Whether bytes[0..n), one character, is a space to Unicode (White_Space, without the controls that
+ * nk_escape takes care of). */
+static bool is_space(const char *bytes, size_t n) {
+  static const char *const spaces[] = {" ",
+                                       "\xC2\xA0",
+                                       "\xE1\x9A\x80",
+                                       "\xE2\x80\x80",
+                                       "\xE2\x80\x81",
+                                       "\xE2\x80\x82",
+                                       "\xE2\x80\x83",
+                                       "\xE2\x80\x84",
+                                       "\xE2\x80\x85",
+                                       "\xE2\x80\x86",
+                                       "\xE2\x80\x87",
+                                       "\xE2\x80\x88",
+                                       "\xE2\x80\x89",
+                                       "\xE2\x80\x8A",
+                                       "\xE2\x80\xA8",
+                                       "\xE2\x80\xA9",
+                                       "\xE2\x80\xAF",
+                                       "\xE2\x81\x9F",
+                                       "\xE3\x80\x80"};
+  for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
+    if (strlen(spaces[i]) == n && memcmp(bytes, spaces[i], n) == 0) return true;
+  }
+  return false;
+}
+
+static void append_word(const struct nk_vectors *set, size_t row, struct nk_buffer *line) {
+  size_t n;
+  const char *text = nk_vectors_text(set, row, &n);
+  if (n == 0) {
+    if (set->text_offsets) nk_buffer_text(line, "id:");
+    nk_buffer_integer(line, set->ids[row]);
+    return;
+  }
+  for (size_t i = 0, length; i < n; i += length) {
+    length = nk_utf8_length(text + i, n - i);
+    if (length == 0) length = 1;
+    if (!is_space(text + i, length)) {
+      nk_escape(line, text + i, length);
+      continue;
+    }
+    for (size_t j = 0; j < length; j++) {
+      nk_buffer_printf(line, "\\x%02X", (unsigned)(unsigned char)text[i + j]);
+    }
+  }
+}
+
+static void word2vec_line(const struct nk_vectors *set, size_t row, struct nk_buffer *line) {
+  const float *values = set->values + row * set->dim;
+  append_word(set, row, line);
+  for (size_t i = 0; i < set->dim; i++) {
+    nk_buffer_byte(line, ' ');
+    nk_buffer_number(line, (double)values[i]);
+  }
+  nk_buffer_byte(line, '\n');
+}
+
+int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output) {
+  int code = nk_output_printf(output, "%zu %zu\n", set->n, set->dim);
+  return code == 0 ? write_lines(set, word2vec_line, output) : code;
+}
+
+/* ---- TensorBoard's projector ---- */
+
+static void projector_line(const struct nk_vectors *set, size_t row, struct nk_buffer *line) {
+  const float *values = set->values + row * set->dim;
+  for (size_t i = 0; i < set->dim; i++) {
+    nk_buffer_number(line, (double)values[i]);
+    nk_buffer_byte(line, i + 1 < set->dim ? '\t' : '\n');
+  }
+}
+
+int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output) {
+  return write_lines(set, projector_line, output);
+}
+
+static void metadata_line(const struct nk_vectors *set, size_t row, struct nk_buffer *line) {
+  if (set->text_offsets) {
+    size_t n;
+    const char *text = nk_vectors_text(set, row, &n);
+    nk_escape(line, text, n);
+    nk_buffer_byte(line, '\t');
+  }
+  nk_buffer_integer(line, set->ids[row]);
+  for (size_t c = 0; c < set->n_columns; c++) {
+    const struct nk_column *column = &set->columns[c];
+    nk_buffer_byte(line, '\t');
+    if (column->dtype == NK_I64)
+      nk_buffer_integer(line, column->data.integer[row]);
+    else
+      nk_buffer_number(line, column->data.number[row]);
+  }
+  nk_buffer_byte(line, '\n');
+}
+
+int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output) {
+  struct nk_buffer head = {0};
+  if (set->text_offsets) nk_buffer_text(&head, "text\t");
+  nk_buffer_text(&head, "id");
+  for (size_t c = 0; c < set->n_columns; c++) {
+    nk_buffer_byte(&head, '\t');
+    nk_escape(&head, set->columns[c].name, strlen(set->columns[c].name));
+  }
+  nk_buffer_byte(&head, '\n');
+  int code = head.failed ? nk_fail(NK_EMEMORY, "out of memory for a header") : 0;
+  if (code == 0 && (set->text_offsets || set->n_columns > 0))
+    code = nk_output_write(output, head.data, head.size);
+  nk_buffer_free(&head);
+  return code == 0 ? write_lines(set, metadata_line, output) : code;
+}

@@ -1,0 +1,124 @@
+/* nk-convert: a vector set in other programs' formats, and back. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+enum { TO_NOTHING = -1, TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
+static int format = TO_NOTHING;
+
+static const struct nk_option options[] = {
+    {'t', "to", NK_OPTION_CHOICE, &format, "safetensors|npy|f32|tsv|word2vec|projector",
+     "what to write"},
+};
+
+static const struct nk_tool tool = {
+    .name = "nk-convert",
+    .summary = "a vector set in other programs' formats",
+    .usage = "--to FORMAT [OPTION]... [SET]",
+    .options = options,
+    .n_options = sizeof options / sizeof *options,
+    .example = "nk-extract data/gpt2-tiny | nk-convert --to npy -o wte.npy",
+};
+
+static int write_table(const struct nk_run *run, const struct nk_vectors *set,
+                       struct nk_output *output) {
+  struct nk_table *table = tool_table(run, output);
+  if (!table) return nk_error_code();
+  int code = nk_convert_table(set, table);
+  if (code == 0) return nk_table_finish(table);
+  nk_table_free(table);
+  return code;
+}
+
+static int write_one(const struct nk_run *run, struct nk_vectors *set) {
+  bool is_text = format == TO_TSV || format == TO_WORD2VEC;
+  struct nk_output *output = tool_output(run, is_text ? NK_OUTPUT_TEXT : NK_OUTPUT_BINARY);
+  if (!output) return nk_error_code();
+  int code = 0;
+  switch (format) {
+    case TO_SAFETENSORS:
+      code = nk_vectors_add_history(set, run->argc, run->argv);
+      if (code == 0) code = nk_vectors_write(set, output);
+      break;
+    case TO_NPY:
+      code = nk_convert_npy(set, output);
+      break;
+    case TO_F32:
+      code = nk_convert_f32(set, output);
+      break;
+    case TO_TSV:
+      code = write_table(run, set, output);
+      break;
+    case TO_WORD2VEC:
+      code = nk_convert_word2vec(set, output);
+      break;
+  }
+  if (code == 0) code = nk_output_commit(output);
+  nk_output_close(output);
+  return code;
+}
+
+/* ---- The projector's folder ---- */
+
+static int write_config(const struct nk_vectors *set, struct nk_output *output) {
+  const char *space = nk_vectors_metadata(set, "noken.space");
+  bool plain = space && space[strcspn(space, "\"\\\n")] == 0;
+  return nk_output_printf(output,
+                          "embeddings {\n  tensor_name: \"%s\"\n  tensor_path: \"vectors.tsv\"\n"
+                          "  metadata_path: \"metadata.tsv\"\n}\n",
+                          plain ? space : "vectors");
+}
+
+static const struct {
+  const char *name;
+  int (*write)(const struct nk_vectors *set, struct nk_output *output);
+} files[] = {
+    {"vectors.tsv", nk_convert_projector_vectors},
+    {"metadata.tsv", nk_convert_projector_metadata},
+    {"projector_config.pbtxt", write_config},
+};
+enum { N_FILES = sizeof files / sizeof *files };
+
+static int write_file(const struct nk_vectors *set, const char *folder, int i,
+                      struct nk_output **output) {
+  struct nk_buffer path = {0};
+  nk_buffer_printf(&path, "%s/%s", folder, files[i].name);
+  int code = path.failed ? nk_fail(NK_EMEMORY, "%s: out of memory", folder) : 0;
+  if (code == 0 && !(*output = nk_output_open(path.data, NK_OUTPUT_TEXT))) code = nk_error_code();
+  if (code == 0) code = files[i].write(set, *output);
+  nk_buffer_free(&path);
+  return code;
+}
+
+/* All files are written before any gets its name; a folder made here goes again on failure. */
+static int write_projector(const struct nk_run *run, const struct nk_vectors *set) {
+  const char *folder = run->common.output;
+  struct nk_output *outputs[N_FILES] = {NULL};
+  if (!folder || strcmp(folder, "-") == 0)
+    return nk_fail(NK_EUSAGE, "--to projector writes a folder: name it with -o FOLDER");
+  bool made = mkdir(folder, 0777) == 0;
+  if (!made && errno != EEXIST) return nk_fail_errno("%s", folder);
+  int code = 0;
+  for (int i = 0; i < N_FILES && code == 0; i++) code = write_file(set, folder, i, &outputs[i]);
+  for (int i = 0; i < N_FILES && code == 0; i++) code = nk_output_commit(outputs[i]);
+  for (int i = 0; i < N_FILES; i++) nk_output_close(outputs[i]);
+  if (code != 0 && made) rmdir(folder);
+  return code;
+}
+
+int main(int argc, char **argv) {
+  struct nk_run run;
+  tool_begin(&run, &tool, argc, argv, 0, 1);
+  if (format == TO_NOTHING) {
+    return tool_end(&run, nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument));
+  }
+  struct nk_vectors *set = nk_vectors_read(tool_operand(&run, 0));
+  int code = !set                     ? nk_error_code()
+             : format == TO_PROJECTOR ? write_projector(&run, set)
+                                      : write_one(&run, set);
+  nk_vectors_free(set);
+  return tool_end(&run, code);
+}
