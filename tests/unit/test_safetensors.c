@@ -1,0 +1,195 @@
+/* safetensors: what the format's description allows and forbids, read back and refused. */
+#include "unit.h"
+
+#include <unistd.h>
+
+static char path[256];
+
+/* A file of this header, announced as `length` bytes long, and n zero bytes. */
+static void write_file(void **state, uint64_t length, const char *header, size_t n) {
+  snprintf(path, sizeof path, "%s/model.safetensors", (char *)*state);
+  size_t size = strlen(header);
+  unsigned char *bytes = calloc(8 + size + n, 1);
+  memcpy(bytes, &length, 8);
+  memcpy(bytes + 8, header, size);
+  write_bytes(path, bytes, 8 + size + n);
+  free(bytes);
+}
+
+static struct nk_safetensors *read_header(void **state, const char *header, size_t n) {
+  write_file(state, strlen(header), header, n);
+  return nk_safetensors_open(path);
+}
+
+static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
+  struct nk_safetensors *st =
+      read_header(state,
+                  "{\"b\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[8,20]},"
+                  "\"__metadata__\":{\"format\":\"pt\",\"z\":\"\"},"
+                  "\"nothing\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[8,8]},"
+                  "\"scalar\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}   ",
+                  20);
+  assert_non_null(st);
+  assert_int_equal(nk_safetensors_count(st), 3);
+  assert_string_equal(nk_safetensors_tensor(st, 0)->name, "scalar");
+  assert_int_equal(nk_safetensors_tensor(st, 0)->n_elements, 1);
+  assert_string_equal(nk_safetensors_tensor(st, 1)->name, "nothing");
+  const struct nk_tensor *b = nk_safetensors_find(st, "b");
+  assert_ptr_equal(b, nk_safetensors_tensor(st, 2));
+  assert_int_equal(b->n_dims, 2);
+  assert_int_equal(b->shape[1], 3);
+  assert_int_equal(b->n_bytes, 12);
+  assert_null(nk_safetensors_find(st, "c"));
+  assert_non_null(strstr(nk_error(), "no tensor 'c'"));
+  const char *key, *value;
+  assert_int_equal(nk_safetensors_metadata(st, 0, &key, &value), 0);
+  assert_string_equal(key, "format");
+  assert_int_equal(nk_safetensors_metadata(st, 2, &key, &value), NK_ENOTFOUND);
+  assert_string_equal(nk_safetensors_metadata_find(st, "z"), "");
+  nk_safetensors_close(st);
+}
+
+#define TENSOR(name, shape, begin, end) \
+  "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
+
+static void damaged_headers_are_refused_with_the_reason(void **state) {
+  static const struct {
+    const char *header;
+    size_t n;
+    const char *message;
+  } cases[] = {
+      {"{" TENSOR("w", "[2]", "0", "8") "}", 4, "tensor 'w': its bytes end at 8, but only 4"},
+      {"{" TENSOR("w", "[2]", "0", "12") "}", 12, "tensor 'w': dtype and shape need 8 bytes"},
+      {"{" TENSOR("w", "[2]", "8", "0") "}", 8, "tensor 'w': 'data_offsets' is not"},
+      {"{" TENSOR("w", "[2]", "-8", "0") "}", 8, "tensor 'w': 'data_offsets' is not"},
+      {"{" TENSOR("w", "[2]", "0", "18446744073709551615") "}", 8, "too big integer"},
+      {"{" TENSOR("w", "[4294967296,4294967296]", "0", "0") "}", 0, "tensor 'w': the product"},
+      {"{" TENSOR("w", "[4294967296,0,4294967296]", "0", "0") "}", 0, "tensor 'w': the product"},
+      {"{" TENSOR("w", "[4611686018427387904]", "0", "0") "}", 0, "tensor 'w': the product"},
+      {"{" TENSOR("w", "[-1]", "0", "4") "}", 4, "whole numbers"},
+      {"{" TENSOR("w", "[1.5]", "0", "4") "}", 4, "whole numbers"},
+      {"{" TENSOR("w", "7", "0", "4") "}", 4, "'shape' is missing or not an array"},
+      {"{" TENSOR("w", "[1,1,1,1,1,1,1,1,1]", "0", "4") "}", 4, "has 9 dimensions"},
+      {"{" TENSOR("a", "[2]", "0", "8") "," TENSOR("b", "[2]", "4", "12") "}", 12,
+       "tensor 'b': overlaps 'a'"},
+      {"{" TENSOR("a", "[1]", "0", "4") "," TENSOR("b", "[1]", "8", "12") "}", 12,
+       "tensor 'b': a gap lies before it, after 'a'"},
+      {"{" TENSOR("a", "[1]", "4", "8") "}", 8, "a gap lies before it, after 'the header'"},
+      {"{" TENSOR("a", "[1]", "0", "4") "}", 6, "2 bytes at the end belong to no tensor"},
+      {"{" TENSOR("a", "[1]", "0", "4") "," TENSOR("a", "[1]", "4", "8") "}", 8, "near '\"a\"'"},
+      {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "unknown dtype 'Q4'"},
+      {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "'dtype' is missing"},
+      {"{\"a\":[]}", 0, "its entry is not an object"},
+      {"{\"__metadata__\":{\"k\":1}}", 0, "'k' is not a string"},
+      {"{\"__metadata__\":[]}", 0, "__metadata__ is not an object"},
+      {"[]", 0, "not a JSON object"},
+      {"{\n \"a\": nonsense}", 0, "line 2, column"},
+      {"", 0, "line 1, column"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    assert_null(read_header(state, cases[i].header, cases[i].n));
+    if (!strstr(nk_error(), cases[i].message) || !strstr(nk_error(), "model.safetensors: "))
+      fail_msg("'%s' instead of '%s'", nk_error(), cases[i].message);
+  }
+}
+
+static void header_lengths_beyond_the_file_are_refused(void **state) {
+  static const uint64_t lengths[] = {3, 1000, (uint64_t)1 << 63, UINT64_MAX, UINT64_MAX - 7};
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    write_file(state, lengths[i], "{}", 0);
+    assert_null(nk_safetensors_open(path));
+    assert_non_null(strstr(nk_error(), "or cut short"));
+  }
+  write_bytes(path, "\2\0\0", 3);
+  assert_null(nk_safetensors_open(path));
+  assert_non_null(strstr(nk_error(), "only 3 bytes"));
+  write_bytes(path, "", 0);
+  assert_null(nk_safetensors_open(path));
+}
+
+static void deep_nesting_is_refused(void **state) {
+  char *header = malloc(1 << 20);
+  memset(header, '[', (1 << 20) - 1);
+  header[(1 << 20) - 1] = 0;
+  assert_null(read_header(state, header, 0));
+  assert_non_null(strstr(nk_error(), "line 1, column"));
+  free(header);
+}
+
+/* ---- Writing ---- */
+
+static struct nk_output *open_output(void **state) {
+  snprintf(path, sizeof path, "%s/written.safetensors", (char *)*state);
+  unlink(path);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  assert_non_null(output);
+  return output;
+}
+
+static void what_is_written_in_pieces_is_read_back(void **state) {
+  static const float a[2] = {1, 2};
+  static const uint8_t c[3] = {7, 8, 9};
+  struct nk_output *output = open_output(state);
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nk_tensor tensors[] = {
+      {.name = "a", .dtype = NK_F32, .n_dims = 1, .shape = {2}, .data = a},
+      {.name = "stream \"\n\xC3\xA9", .dtype = NK_I16, .n_dims = 2, .shape = {2, 2}},
+      {.name = "empty", .dtype = NK_F32, .n_dims = 1, .shape = {0}},
+      {.name = "c", .dtype = NK_U8, .n_dims = 1, .shape = {3}, .data = c},
+  };
+  assert_int_equal(nk_safetensors_writer_metadata(writer, "k\"ey", "tab\t\\"), 0);
+  for (int i = 0; i < 4; i++) assert_int_equal(nk_safetensors_writer_add(writer, &tensors[i]), 0);
+  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nk_safetensors_writer_bytes(writer, "12345", 5), 0);
+  assert_int_equal(nk_safetensors_writer_bytes(writer, "6789", 4), NK_EUSAGE); /* one too many */
+  assert_int_equal(nk_safetensors_writer_bytes(writer, "678", 3), 0);
+  assert_int_equal(nk_safetensors_writer_finish(writer), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+
+  struct nk_safetensors *st = nk_safetensors_open(path);
+  assert_non_null(st);
+  const struct nk_tensor *stream = nk_safetensors_find(st, "stream \"\n\xC3\xA9");
+  assert_memory_equal(stream->data, "12345678", 8);
+  assert_memory_equal(nk_safetensors_find(st, "a")->data, a, sizeof a);
+  assert_memory_equal(nk_safetensors_find(st, "c")->data, c, sizeof c);
+  assert_string_equal(nk_safetensors_metadata_find(st, "k\"ey"), "tab\t\\");
+  const unsigned char *start = nk_safetensors_file(st)->data;
+  size_t at = (size_t)((const unsigned char *)nk_safetensors_tensor(st, 0)->data - start);
+  assert_int_equal(at % 8, 0); /* as the format's own writer aligns them */
+  nk_safetensors_close(st);
+}
+
+static void bytes_left_out_are_noticed(void **state) {
+  struct nk_output *output = open_output(state);
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nk_tensor tensor = {.name = "w", .dtype = NK_F32, .n_dims = 1, .shape = {2}};
+  assert_int_equal(nk_safetensors_writer_add(writer, &tensor), 0);
+  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nk_safetensors_writer_bytes(writer, "1234", 4), 0);
+  assert_int_equal(nk_safetensors_writer_finish(writer), NK_EUSAGE);
+  assert_non_null(strstr(nk_error(), "tensor 'w': 4 of its 8 bytes were not given"));
+  nk_output_close(output);
+  assert_int_not_equal(access(path, F_OK), 0); /* never committed */
+}
+
+static void names_that_are_not_utf8_are_refused(void **state) {
+  struct nk_output *output = open_output(state);
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  assert_int_equal(nk_safetensors_writer_metadata(writer, "k", "\xff"), NK_EDATA);
+  nk_safetensors_writer_free(writer);
+  nk_output_close(output);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(tensors_are_given_in_the_order_of_their_bytes),
+      cmocka_unit_test(damaged_headers_are_refused_with_the_reason),
+      cmocka_unit_test(header_lengths_beyond_the_file_are_refused),
+      cmocka_unit_test(deep_nesting_is_refused),
+      cmocka_unit_test(what_is_written_in_pieces_is_read_back),
+      cmocka_unit_test(bytes_left_out_are_noticed),
+      cmocka_unit_test(names_that_are_not_utf8_are_refused),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
