@@ -1,0 +1,127 @@
+/* .npy: files that NumPy wrote (tests/fixtures/npy.py), damaged ones, and headers written here. */
+#include "unit.h"
+
+#define FOLDER "tests/fixtures/npy/"
+
+static void matrices_of_every_float_order_and_version_are_read(void **state) {
+  (void)state;
+  static const char *const names[] = {"f4",          "f4-fortran", "f4-version2",
+                                      "f4-version3", "f2",         "f8-fortran"};
+  for (size_t f = 0; f < sizeof names / sizeof *names; f++) {
+    char path[256];
+    snprintf(path, sizeof path, FOLDER "%s.npy", names[f]);
+    struct nk_vectors *set = nk_vectors_read(path);
+    if (!set) fail_msg("%s: %s", names[f], nk_error());
+    assert_int_equal(set->n, 3);
+    assert_int_equal(set->dim, 4);
+    for (size_t i = 0; i < 12; i++) {
+      if (set->values[i] != (float)i + 0.5f) fail_msg("%s: value %zu", names[f], i);
+    }
+    assert_int_equal(set->ids[2], 2);
+    nk_vectors_free(set);
+  }
+}
+
+static void one_row_and_no_rows_are_sets(void **state) {
+  (void)state;
+  struct nk_vectors *set = nk_vectors_read(FOLDER "one-row.npy");
+  assert_non_null(set);
+  assert_int_equal(set->n, 1);
+  nk_vectors_free(set);
+  assert_non_null(set = nk_vectors_read(FOLDER "no-rows.npy"));
+  assert_int_equal(set->n, 0);
+  assert_int_equal(set->dim, 4);
+  nk_vectors_free(set);
+}
+
+static void arrays_that_are_no_matrix_of_floats_are_refused_by_name(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *message;
+  } cases[] = {
+      {"i8", "type I64"},
+      {"one-dimension", "has 1 dimension, a vector set needs 2"},
+      {"three-dimensions", "has 3 dimensions"},
+      {"big-endian", "big-endian"},
+      {"object", "Python objects (dtype object)"},
+      {"structured", "structured type"},
+      {"complex", "dtype '<c8' is not supported"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char path[256];
+    snprintf(path, sizeof path, FOLDER "%s.npy", cases[i].name);
+    assert_null(nk_vectors_read(path));
+    if (!strstr(nk_error(), cases[i].message) || strncmp(nk_error(), path, strlen(path)) != 0)
+      fail_msg("%s: '%s'", cases[i].name, nk_error());
+  }
+}
+
+/* A version 1 file of this header and n zero bytes. */
+static void assert_refused(const char *path, const char *header, size_t n, const char *message) {
+  unsigned char bytes[512] = "\x93NUMPY\x01";
+  size_t length = strlen(header);
+  bytes[8] = (unsigned char)length;
+  memcpy(bytes + 10, header, length);
+  write_bytes(path, bytes, 10 + length + n);
+  assert_null(nk_vectors_read(path));
+  if (!strstr(nk_error(), message)) fail_msg("'%s' instead of '%s'", nk_error(), message);
+}
+
+static void damaged_headers_are_refused(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/damaged.npy", (char *)*state);
+  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 20,
+                 "need 24 bytes, 20 follow");
+  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 28,
+                 "need 24 bytes, 28 follow");
+  assert_refused(path,
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0,
+                 "overflows");
+  assert_refused(path,
+                 "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 1), }",
+                 0, "tuple of numbers");
+  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3), }", 0,
+                 "tuple of numbers");
+  assert_refused(path, "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 3), }", 0,
+                 "neither True nor False");
+  assert_refused(path, "{'descr': '<f4', 'shape': (2, 3)}", 24, "lacks");
+  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3", 24, "tuple of");
+  assert_refused(path, "{'descr': '<f4", 24, "");
+  assert_refused(path, "[]", 24, "not a dictionary");
+  assert_refused(path, "{'shape': (1,1,1,1,1,1,1,1,1)}", 4, "more than 8 dimensions");
+  write_bytes(path, "\x93NUMPY\x01\x00\xff\xff{}", 12);
+  assert_null(nk_vectors_read(path));
+  assert_non_null(strstr(nk_error(), "cut short in its header"));
+  write_bytes(path, "\x93NUMPY\x09\x00\x02\x00{} ", 13);
+  assert_null(nk_vectors_read(path));
+  assert_non_null(strstr(nk_error(), ".npy version 9.0"));
+  write_bytes(path, "\x93NUMPY", 6);
+  assert_null(nk_vectors_read(path));
+}
+
+static void written_headers_are_numpys_own(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/written.npy", (char *)*state);
+  struct nk_vectors *set = nk_vectors_read(FOLDER "f4.npy");
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  assert_int_equal(nk_convert_npy(set, output), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+  nk_vectors_free(set);
+  struct nk_file *numpy = nk_file_open(FOLDER "f4.npy"), *own = nk_file_open(path);
+  assert_int_equal(own->size, numpy->size);
+  assert_memory_equal(own->data, numpy->data, numpy->size);
+  nk_file_close(own);
+  nk_file_close(numpy);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(matrices_of_every_float_order_and_version_are_read),
+      cmocka_unit_test(one_row_and_no_rows_are_sets),
+      cmocka_unit_test(arrays_that_are_no_matrix_of_floats_are_refused_by_name),
+      cmocka_unit_test(damaged_headers_are_refused),
+      cmocka_unit_test(written_headers_are_numpys_own),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
