@@ -1,0 +1,360 @@
+/* Models: folders, shards, the cache, configurations, and each architecture's matrices. */
+#include "unit.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Small models made here ---- */
+
+static char folder[512];
+
+/* An empty folder of that name. */
+static const char *make_model(void **state, const char *name) {
+  snprintf(folder, sizeof folder, "%s/%s", (char *)*state, name);
+  char command[1200];
+  snprintf(command, sizeof command, "rm -rf '%s' && mkdir -p '%s'", folder, folder);
+  assert_int_equal(system(command), 0);
+  return folder;
+}
+
+static void add_text(const char *file, const char *text) {
+  char path[1024];
+  snprintf(path, sizeof path, "%s/%s", folder, file);
+  write_bytes(path, text, strlen(text));
+}
+
+/* A safetensors file with F32 [4, 2] tensors of these names, separated by spaces; a name with '!'
+ * is 1-D. */
+static void add_weights(const char *file, const char *names) {
+  char path[1024], list[512], *rest = list;
+  snprintf(path, sizeof path, "%s/%s", folder, file);
+  snprintf(list, sizeof list, "%s", names);
+  static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  for (char *name; (name = strtok_r(rest, " ", &rest));) {
+    struct nk_tensor tensor = {
+        .name = name, .dtype = NK_F32, .n_dims = 2, .shape = {4, 2}, .data = values};
+    if (name[strlen(name) - 1] == '!') {
+      name[strlen(name) - 1] = 0;
+      tensor.n_dims = 1;
+    }
+    assert_int_equal(nk_safetensors_writer_add(writer, &tensor), 0);
+  }
+  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nk_safetensors_writer_finish(writer), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+}
+
+static void assert_no_model(const char *name, const char *message) {
+  assert_null(nk_model_open(name));
+  if (!strstr(nk_error(), message)) fail_msg("'%s' instead of '%s'", nk_error(), message);
+}
+
+/* ---- Matrices ---- */
+
+static void the_matrices_of_each_architecture_are_found(void **state) {
+  static const struct {
+    const char *config, *names;
+    const char *input, *output, *position; /* NULL: none */
+    bool tied;
+  } cases[] = {
+      /* the names of tensors and the defaults of Hugging Face's implementations */
+      {"\"model_type\":\"gpt2\"", "wte.weight wpe.weight h.0.attn.c_attn.weight", "wte.weight",
+       "wte.weight", "wpe.weight", true},
+      {"\"model_type\":\"gpt2\"", "transformer.wte.weight transformer.wpe.weight lm_head.weight",
+       "transformer.wte.weight", "transformer.wte.weight", "transformer.wpe.weight", true},
+      {"\"model_type\":\"gpt2\",\"tie_word_embeddings\":false",
+       "transformer.wte.weight transformer.wpe.weight lm_head.weight", "transformer.wte.weight",
+       "lm_head.weight", "transformer.wpe.weight", false},
+      {"\"model_type\":\"gptj\"", "transformer.wte.weight lm_head.bias! lm_head.weight",
+       "transformer.wte.weight", "lm_head.weight", NULL, false},
+      {"\"model_type\":\"gpt_neox\"", "gpt_neox.embed_in.weight embed_out.weight",
+       "gpt_neox.embed_in.weight", "embed_out.weight", NULL, false},
+      {"\"model_type\":\"opt\"",
+       "model.decoder.embed_tokens.weight model.decoder.embed_positions.weight",
+       "model.decoder.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+       "model.decoder.embed_positions.weight", true},
+      {"\"model_type\":\"opt\"", "decoder.embed_tokens.weight decoder.embed_positions.weight",
+       "decoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+       "decoder.embed_positions.weight", true},
+      {"\"model_type\":\"llama\"", "model.embed_tokens.weight lm_head.weight model.norm.weight!",
+       "model.embed_tokens.weight", "lm_head.weight", NULL, false},
+      {"\"model_type\":\"llama\",\"tie_word_embeddings\":true", "model.embed_tokens.weight",
+       "model.embed_tokens.weight", "model.embed_tokens.weight", NULL, true},
+      {"\"model_type\":\"mistral\"", "model.embed_tokens.weight lm_head.weight",
+       "model.embed_tokens.weight", "lm_head.weight", NULL, false},
+      {"\"model_type\":\"qwen2\",\"tie_word_embeddings\":true", "model.embed_tokens.weight",
+       "model.embed_tokens.weight", "model.embed_tokens.weight", NULL, true},
+      {"\"model_type\":\"qwen3\"", "model.embed_tokens.weight lm_head.weight",
+       "model.embed_tokens.weight", "lm_head.weight", NULL, false},
+      {"\"model_type\":\"gemma\"", "model.embed_tokens.weight", "model.embed_tokens.weight",
+       "model.embed_tokens.weight", NULL, true},
+      {"\"model_type\":\"gemma2\"", "model.embed_tokens.weight", "model.embed_tokens.weight",
+       "model.embed_tokens.weight", NULL, true},
+      {"\"model_type\":\"phi\"", "model.embed_tokens.weight lm_head.weight lm_head.bias!",
+       "model.embed_tokens.weight", "lm_head.weight", NULL, false},
+      {"\"model_type\":\"phi3\"", "model.embed_tokens.weight lm_head.weight",
+       "model.embed_tokens.weight", "lm_head.weight", NULL, false},
+      /* a multimodal model: the language model's part counts */
+      {"\"model_type\":\"llava\",\"text_config\":{\"model_type\":\"llama\"}",
+       "language_model.model.embed_tokens.weight language_model.lm_head.weight "
+       "vision_tower.patch.weight",
+       "language_model.model.embed_tokens.weight", "language_model.lm_head.weight", NULL, false},
+      {"\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\"}",
+       "model.language_model.embed_tokens.weight", "model.language_model.embed_tokens.weight",
+       "model.language_model.embed_tokens.weight", NULL, true},
+      /* of two tied tensors only the output is stored */
+      {"\"model_type\":\"llama\",\"tie_word_embeddings\":true", "lm_head.weight", "lm_head.weight",
+       "lm_head.weight", NULL, true},
+      /* an architecture that is not in the table, by the usual names */
+      {"\"model_type\":\"newcomer\"", "backbone.tok_embeddings.weight output.weight",
+       "backbone.tok_embeddings.weight", "output.weight", NULL, false},
+      {"\"model_type\":\"newcomer\"", "deep.below.wte.weight", "deep.below.wte.weight",
+       "deep.below.wte.weight", NULL, true},
+      {"", "wte.weight wpe.weight", "wte.weight", "wte.weight", "wpe.weight", true},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char config[512];
+    make_model(state, "model");
+    snprintf(config, sizeof config, "{%s}", cases[i].config);
+    add_text("config.json", config);
+    add_weights("model.safetensors", cases[i].names);
+    struct nk_model *model = nk_model_open(folder);
+    if (!model) fail_msg("case %zu: %s", i, nk_error());
+    const char *wanted[3] = {cases[i].input, cases[i].output, cases[i].position};
+    for (int m = 0; m < 3; m++) {
+      bool tied = false;
+      const struct nk_tensor *tensor = nk_model_matrix(model, (enum nk_matrix)m, &tied);
+      if (!tensor != !wanted[m] || (tensor && strcmp(tensor->name, wanted[m]) != 0))
+        fail_msg("case %zu, matrix %d: %s", i, m, tensor ? tensor->name : nk_error());
+      if (m != NK_MATRIX_POSITION && tied != cases[i].tied) fail_msg("case %zu: tied %d", i, tied);
+    }
+    nk_model_close(model);
+  }
+}
+
+static void a_matrix_that_is_not_found_names_the_candidates(void **state) {
+  make_model(state, "model");
+  add_text("config.json", "{\"model_type\":\"strange\",\"hidden_size\":2}");
+  add_weights("model.safetensors", "first.table second.table bias!");
+  struct nk_model *model = nk_model_open(folder);
+  assert_null(nk_model_matrix(model, NK_MATRIX_INPUT, NULL));
+  assert_string_equal(nk_error(),
+                      "model: no input matrix known for model type strange; tensors "
+                      "that could be meant: first.table [4, 2], second.table [4, 2]");
+  assert_null(nk_model_matrix(model, NK_MATRIX_POSITION, NULL));
+  nk_model_close(model);
+  add_text("config.json", "{\"model_type\":\"llama\"}"); /* untied, and no lm_head */
+  add_weights("model.safetensors", "model.embed_tokens.weight");
+  assert_non_null(model = nk_model_open(folder));
+  assert_non_null(nk_model_matrix(model, NK_MATRIX_INPUT, NULL));
+  assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
+  assert_non_null(strstr(nk_error(), "no output matrix in this llama model"));
+  nk_model_close(model);
+}
+
+/* ---- Files ---- */
+
+static void shards_are_one_model(void **state) {
+  make_model(state, "sharded");
+  add_weights("model-1.safetensors", "model.embed_tokens.weight model.layers.0.w both");
+  add_weights("model-2.safetensors", "lm_head.weight both");
+  add_text("model.safetensors.index.json",
+           "{\"metadata\":{\"total_size\":1},\"weight_map\":{"
+           "\"lm_head.weight\":\"model-2.safetensors\",\"both\":\"model-2.safetensors\","
+           "\"model.embed_tokens.weight\":\"model-1.safetensors\","
+           "\"model.layers.0.w\":\"model-1.safetensors\"}}");
+  struct nk_model *model = nk_model_open(folder);
+  if (!model) fail_msg("%s", nk_error());
+  assert_int_equal(nk_model_count(model), 4);
+  assert_string_equal(nk_model_name(model), "sharded");
+  const struct nk_tensor *output = nk_model_find(model, "lm_head.weight");
+  float row[2];
+  assert_int_equal(nk_model_rows(output, 3, 1, row), 0);
+  assert_true(row[0] == 7 && row[1] == 8);
+  assert_int_equal(nk_model_rows(output, 3, 2, row), NK_EUSAGE);
+  nk_model_forget(model, output, 0, 4);
+  assert_null(nk_model_type(model));
+  nk_model_close(model);
+}
+
+static void faults_of_shards_are_named(void **state) {
+  static const struct {
+    const char *map, *message;
+  } cases[] = {
+      {"{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}",
+       "shard 'two.safetensors' is missing"},
+      {"{\"a\":\"../../secret.safetensors\"}", "shard '../../secret.safetensors' is not the name"},
+      {"{\"a\":\"/etc/one.safetensors\"}", "is not the name of a .safetensors file beside it"},
+      {"{\"a\":\"config.json\"}", "is not the name of a .safetensors file beside it"},
+      {"{\"a\":7}", "the shard of 'a' is not a string"},
+      {"{}", "'weight_map' is missing or empty"},
+      {"[]", "'weight_map' is missing or empty"},
+      {"{\"c\":\"one.safetensors\"}", "tensor 'c' is not in shard one.safetensors"},
+      {"{\"a\":", "line 1, column"},
+  };
+  make_model(state, "faulty");
+  add_weights("one.safetensors", "a b");
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    char index[512];
+    snprintf(index, sizeof index, "{\"weight_map\":%s}", cases[i].map);
+    add_text("model.safetensors.index.json", index);
+    assert_no_model(folder, cases[i].message);
+  }
+}
+
+static void folders_without_readable_weights_say_why(void **state) {
+  make_model(state, "empty");
+  assert_no_model(folder, "no weights in this folder");
+  add_text("model.gguf", "GGUF");
+  assert_no_model(folder, "name model.gguf itself");
+  char path[1024];
+  snprintf(path, sizeof path, "%s/model.gguf", folder);
+  assert_no_model(path, "GGUF");
+  add_text("pytorch_model.bin", "x");
+  assert_no_model(folder, "pytorch_model.bin: pickled weights are not read; save the model");
+  add_weights("a.safetensors", "w");
+  struct nk_model *model = nk_model_open(folder); /* the only one */
+  assert_non_null(model);
+  nk_model_close(model);
+  add_weights("b.safetensors", "w");
+  assert_no_model(folder, "2 .safetensors files and no model.safetensors.index.json");
+  add_weights("model.safetensors", "w");
+  add_text("config.json", "{\n\"model_type\" 7}");
+  assert_no_model(folder, "config.json: line 2, column");
+  add_text("config.json", "[1]");
+  assert_no_model(folder, "config.json: not a JSON object");
+}
+
+static void a_single_file_is_a_model_without_configuration(void **state) {
+  make_model(state, "single");
+  add_text("config.json", "{\"model_type\":\"llama\"}");
+  add_text("tokenizer.json", "{}");
+  add_weights("wte.safetensors", "wte.weight");
+  char path[1024];
+  snprintf(path, sizeof path, "%s/wte.safetensors", folder);
+  struct nk_model *model = nk_model_open(path);
+  assert_non_null(model);
+  assert_string_equal(nk_model_name(model), "wte.safetensors");
+  assert_null(nk_model_type(model));
+  assert_null(nk_model_path(model, "tokenizer.json"));
+  nk_model_close(model);
+  assert_non_null(model = nk_model_open(folder));
+  assert_non_null(strstr(nk_model_path(model, "tokenizer.json"), "single/tokenizer.json"));
+  assert_null(nk_model_path(model, "merges.txt"));
+  nk_model_close(model);
+}
+
+/* ---- The cache ---- */
+
+/* A cached model under hub/models--NAME, its weights linked from blobs. */
+static void add_cached(void **state, const char *name, const char *revision, bool with_ref) {
+  char command[2048], hub[300];
+  snprintf(hub, sizeof hub, "hub/models--%s/blobs", name);
+  make_model(state, hub);
+  add_weights("0f", "wte.weight");
+  folder[strlen(folder) - strlen("/blobs")] = 0;
+  snprintf(command, sizeof command,
+           "cd '%s' && mkdir -p refs snapshots/%s && ln -s ../../blobs/0f "
+           "snapshots/%s/model.safetensors",
+           folder, revision, revision);
+  if (with_ref) add_text("refs-main", revision);
+  snprintf(command + strlen(command), 64, with_ref ? " && mv refs-main refs/main" : "");
+  assert_int_equal(system(command), 0);
+}
+
+static void names_are_looked_up_in_the_cache(void **state) {
+  char hub[400], home[300];
+  snprintf(home, sizeof home, "%s", (char *)*state);
+  snprintf(hub, sizeof hub, "%s/hub", home);
+  add_cached(state, "openai-community--gpt2", "11aa", true);
+  add_cached(state, "some--model", "22bb", false);
+  unsetenv("HF_HUB_CACHE");
+  setenv("HF_HOME", home, 1);
+  static const char *const names[] = {"openai-community/gpt2", "gpt2", "some/model"};
+  for (int i = 0; i < 3; i++) {
+    struct nk_model *model = nk_model_open(names[i]);
+    if (!model) fail_msg("%s: %s", names[i], nk_error());
+    assert_string_equal(nk_model_name(model), names[i]);
+    nk_model_close(model);
+  }
+  struct nk_model *model = nk_model_open(folder); /* the cache's own folder of a model */
+  assert_non_null(model);
+  nk_model_close(model);
+  assert_no_model("some/other", "hub (models--some--other)");
+  assert_no_model("other", "models--other, models--openai-community--other");
+  assert_no_model("../etc/passwd", "../etc/passwd: no such file or folder");
+  assert_no_model("a/b/c", "a/b/c: no such file or folder");
+  setenv("HF_HUB_CACHE", "/nonexistent", 1); /* it comes first */
+  assert_no_model("openai-community/gpt2", "the cache /nonexistent (");
+  setenv("HF_HUB_CACHE", hub, 1);
+  setenv("HF_HOME", "/nonexistent", 1);
+  assert_non_null(model = nk_model_open("some/model"));
+  nk_model_close(model);
+  add_cached(state, "odd--ref", "33cc", true);
+  add_text("refs/main", "../../..");
+  assert_no_model("odd/ref", "holds no commit's hash");
+  add_text("refs/main", "44dd\n");
+  assert_no_model("odd/ref", "the snapshot that refs/main names is not there");
+  unsetenv("HF_HUB_CACHE");
+  unsetenv("HF_HOME");
+}
+
+/* ---- Configurations ---- */
+
+static void values_of_the_configuration_are_checked(void **state) {
+  make_model(state, "model");
+  add_weights("model.safetensors", "wte.weight");
+  add_text("config.json",
+           "{\"n\":7,\"big\":1e4,\"half\":0.5,\"yes\":true,\"none\":null,\"s\":\"silu\","
+           "\"rope_scaling\":{\"factor\":8,\"type\":\"linear\"},\"a\":[1,2.5],\"names\":[\"X\"],"
+           "\"hidden_size\":1,\"text_config\":{\"hidden_size\":64,\"none\":null}}");
+  struct nk_model *model = nk_model_open(folder);
+  int64_t integer = -1;
+  double number = -1;
+  bool yes = false;
+  const char *string = NULL;
+  assert_int_equal(nk_model_config_integer(model, "n", &integer), 0);
+  assert_int_equal(integer, 7);
+  assert_int_equal(nk_model_config_integer(model, "big", &integer), 0);
+  assert_int_equal(integer, 10000);
+  assert_int_equal(nk_model_config_integer(model, "half", &integer), NK_EDATA);
+  assert_int_equal(nk_model_config_integer(model, "none", &integer), NK_ENOTFOUND);
+  assert_int_equal(nk_model_config_integer(model, "missing", &integer), NK_ENOTFOUND);
+  assert_int_equal(integer, 10000);
+  assert_int_equal(nk_model_config_integer(model, "hidden_size", &integer), 0);
+  assert_int_equal(integer, 64); /* the language model's */
+  assert_int_equal(nk_model_config_number(model, "rope_scaling.factor", &number), 0);
+  assert_true(number == 8);
+  assert_int_equal(nk_model_config_number(model, "s", &number), NK_EDATA);
+  assert_string_equal(nk_error(), "model: config.json: 's' is not a number");
+  assert_int_equal(nk_model_config_bool(model, "yes", &yes), 0);
+  assert_true(yes);
+  assert_int_equal(nk_model_config_bool(model, "n", &yes), NK_EDATA);
+  assert_int_equal(nk_model_config_string(model, "rope_scaling.type", &string), 0);
+  assert_string_equal(string, "linear");
+  assert_int_equal(nk_model_config_string(model, "rope_scaling.type.x", &string), NK_ENOTFOUND);
+  assert_int_equal(nk_model_config_number_at(model, "a", 1, &number), 0);
+  assert_true(number == 2.5);
+  assert_int_equal(nk_model_config_number_at(model, "a", 2, &number), NK_ENOTFOUND);
+  assert_int_equal(nk_model_config_number_at(model, "n", 0, &number), NK_EDATA);
+  assert_int_equal(nk_model_config_string_at(model, "names", 0, &string), 0);
+  assert_int_equal(nk_model_config_string_at(model, "a", 0, &string), NK_EDATA);
+  nk_model_close(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_matrices_of_each_architecture_are_found),
+      cmocka_unit_test(a_matrix_that_is_not_found_names_the_candidates),
+      cmocka_unit_test(shards_are_one_model),
+      cmocka_unit_test(faults_of_shards_are_named),
+      cmocka_unit_test(folders_without_readable_weights_say_why),
+      cmocka_unit_test(a_single_file_is_a_model_without_configuration),
+      cmocka_unit_test(names_are_looked_up_in_the_cache),
+      cmocka_unit_test(values_of_the_configuration_are_checked),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
