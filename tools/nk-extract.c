@@ -22,7 +22,7 @@ static const struct nk_tool tool = {
     .usage = "[OPTION]... MODEL",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .example = "nk-extract data/gpt2-tiny | nk-stats --summary",
+    .example = "nk-extract data/gpt2-tiny -o wte.safetensors",
 };
 
 /* ---- --list ---- */

@@ -26,8 +26,8 @@ int nk_convert_table(const struct nk_vectors *set, struct nk_table *table);
  * "id:NUMBER" for an empty text. */
 int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output);
 
-/* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what is
- * known of each row: text (escaped), id, the set's columns, with a header line (without one when
+/* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what
+ * is known of each row: text (escaped), id, the set's columns, with a header line (without one when
  * the id is all there is, as the projector wants it). */
 int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output);
 int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output);

@@ -1,0 +1,110 @@
+# nk-convert: vector sets in other formats and back.
+bats_require_minimum_version 1.5.0
+
+NPY=tests/fixtures/npy
+MODEL=tests/fixtures/model
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.."
+}
+
+@test "every .npy of floats becomes the same set, whatever its type and order" {
+  for name in f4 f4-fortran f4-version2 f4-version3 f2 f8-fortran; do
+    nk-convert --to npy $NPY/$name.npy | cmp - $NPY/f4.npy
+    nk-convert --to safetensors <$NPY/$name.npy | nk-convert --to npy | cmp - $NPY/f4.npy
+    cat $NPY/$name.npy | nk-convert --to npy | cmp - $NPY/f4.npy
+  done
+}
+
+@test "raw floats are the rows and nothing else" {
+  nk-convert --to f32 $NPY/f4-fortran.npy | cmp - <(tail -c 48 $NPY/f4.npy)
+}
+
+@test "a table has ids, texts, columns and values" {
+  run -0 nk-convert --to tsv $NPY/one-row.npy
+  [ "$output" = $'id\tv1\tv2\tv3\tv4\n0\t0.5\t1.5\t2.5\t3.5' ]
+  run -0 bash -c "nk-extract -q --ids 2 $MODEL | nk-convert --to tsv --json"
+  [[ $output == '{"id":2,"text":" a","v1":-0.4921875,"v2":'* ]]
+}
+
+@test "word2vec's words hold no space, are never empty, and values come back exactly" {
+  run -0 bash -c "nk-extract -q $MODEL | nk-convert --to word2vec"
+  [ "${lines[0]}" = "6 4" ]
+  [ "$(cut -d ' ' -f 1 <<<"$output" | tail -n +2 | paste -sd '|')" = 'a|b|\x20a|\n|\xC3|id:5' ]
+  [ "$(awk 'NR > 1 { print NF }' <<<"$output" | sort -u)" = 5 ]
+  [ "$(sed -n 4p <<<"$output")" = '\x20a -0.4921875 -0.620605469 0.489746094 0.356933594' ]
+  run -0 nk-convert --to word2vec $NPY/f4.npy
+  [ "${lines[3]}" = "2 8.5 9.5 10.5 11.5" ]
+}
+
+@test "the projector's folder holds values, metadata and a configuration" {
+  nk-extract -q $MODEL | nk-convert --to projector -o "$BATS_TEST_TMPDIR/p"
+  [ "$(ls "$BATS_TEST_TMPDIR/p")" = $'metadata.tsv\nprojector_config.pbtxt\nvectors.tsv' ]
+  [ "$(cat "$BATS_TEST_TMPDIR/p/metadata.tsv")" = \
+    $'text\tid\na\t0\nb\t1\n a\t2\n\\n\t3\n\\xC3\t4\n\t5' ]
+  run -0 awk -F '\t' 'NF != 4 { print "bad" } END { print NR }' "$BATS_TEST_TMPDIR/p/vectors.tsv"
+  [ "$output" = 6 ]
+  grep -q 'metadata_path: "metadata.tsv"' "$BATS_TEST_TMPDIR/p/projector_config.pbtxt"
+  nk-convert --to projector $NPY/f4.npy -o "$BATS_TEST_TMPDIR/p" # again, into the same folder
+  [ "$(cat "$BATS_TEST_TMPDIR/p/metadata.tsv")" = $'0\n1\n2' ] # one column: no header
+}
+
+@test "a set goes through unchanged but for its history" {
+  nk-extract -q $MODEL -o "$BATS_TEST_TMPDIR/a"
+  nk-convert --to safetensors "$BATS_TEST_TMPDIR/a" -o "$BATS_TEST_TMPDIR/b"
+  cmp <(nk-convert --to tsv "$BATS_TEST_TMPDIR/a") <(nk-convert --to tsv "$BATS_TEST_TMPDIR/b")
+  strings -n 8 "$BATS_TEST_TMPDIR/b" | grep -F 'nk-convert --to safetensors a -o b'
+  strings -n 8 "$BATS_TEST_TMPDIR/b" | grep -F 'nk-extract -q model -o a'
+}
+
+@test "empty sets are written as such" {
+  nk-convert --to npy $NPY/no-rows.npy | cmp - $NPY/no-rows.npy
+  run -0 nk-convert --to tsv $NPY/no-rows.npy
+  [ "$output" = $'id\tv1\tv2\tv3\tv4' ]
+  run -0 nk-convert --to word2vec $NPY/no-rows.npy
+  [ "$output" = "0 4" ]
+  [ "$(nk-convert --to f32 $NPY/no-rows.npy | wc -c)" -eq 0 ]
+}
+
+@test "what cannot be read is told in one line" {
+  for name in object structured big-endian i8 one-dimension complex; do
+    run -1 --separate-stderr nk-convert --to tsv $NPY/$name.npy
+    [ -z "$output" ]
+    [ "${#stderr_lines[@]}" -eq 1 ]
+    [[ $stderr == "nk-convert: $NPY/$name.npy: "* ]]
+  done
+  run -1 nk-convert --to tsv "$BATS_TEST_TMPDIR"
+  [[ $output == *"is a directory"* ]]
+  run -1 nk-convert --to tsv "$BATS_TEST_TMPDIR/none"
+  [[ $output == *"No such file"* ]]
+  run -1 nk-convert --to tsv /dev/null
+  [[ $output == *"only 0 bytes"* ]]
+}
+
+@test "faults of usage end with 2" {
+  run -2 nk-convert $NPY/f4.npy
+  [[ $output == "nk-convert: --to FORMAT is needed ("* ]]
+  run -2 nk-convert --to gif $NPY/f4.npy
+  run -2 nk-convert --to projector $NPY/f4.npy
+  [[ $output == *"-o FOLDER"* ]]
+}
+
+@test "outputs that fail leave nothing behind" {
+  run -1 nk-convert --to npy $NPY/f4.npy -o /dev/full
+  run -1 bash -c "nk-convert --to tsv $NPY/f4.npy >/dev/full"
+  [[ $output == *"No space left on device" ]]
+  echo old >"$BATS_TEST_TMPDIR/file"
+  run -1 nk-convert --to projector $NPY/f4.npy -o "$BATS_TEST_TMPDIR/file"
+  run -1 nk-convert --to npy $NPY/object.npy -o "$BATS_TEST_TMPDIR/file"
+  [ "$(cat "$BATS_TEST_TMPDIR/file")" = old ]
+}
+
+@test "binary formats are refused to a terminal, text is not" {
+  command -v script >/dev/null || skip "script(1) is not installed"
+  for format in npy f32 safetensors; do
+    run script -qec "nk-convert --to $format $NPY/f4.npy" /dev/null
+    [ "$status" -eq 2 ]
+  done
+  run script -qec "nk-convert --to tsv $NPY/f4.npy" /dev/null
+  [ "$status" -eq 0 ]
+}
