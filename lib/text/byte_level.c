@@ -4,7 +4,7 @@
  *   0x00..0x20 -> U+0100..U+0120   0x7F..0xA0 -> U+0121..U+0142   0xAD -> U+0143 */
 #include "text/byte_level.h"
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 /* The byte that a code point stands for; -1 when it is not of the alphabet. */
 static int byte_of(uint32_t code) {

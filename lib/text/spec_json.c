@@ -13,7 +13,7 @@
 
 #include "base/json.h"
 #include "text/byte_level.h"
-#include "text/json_scan.h"
+#include "base/json_scan.h"
 #include "text/spec.h"
 
 /* A value's place in the file. */

@@ -1,5 +1,5 @@
 /* Checking that a text is valid UTF-8. */
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

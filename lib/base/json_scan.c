@@ -1,12 +1,12 @@
 /* The reader of large JSON texts. */
-#include "text/json_scan.h"
+#include "base/json_scan.h"
 
 #include <locale.h>
 #include <noken/error.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 int nki_scan_fail(const struct nki_scan *scan, const char *reason) {
   size_t line = 1;
