@@ -10,6 +10,7 @@
 #include <noken/file.h>
 #include <noken/forward.h>
 #include <noken/gaussian.h>
+#include <noken/gguf.h>
 #include <noken/memory.h>
 #include <noken/model.h>
 #include <noken/moments.h>
@@ -21,6 +22,7 @@
 #include <noken/safetensors.h>
 #include <noken/table.h>
 #include <noken/threads.h>
+#include <noken/tokenizer.h>
 #include <noken/vectors.h>
 #include <noken/vocabulary.h>
 
