@@ -9,17 +9,24 @@
 
 struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
   struct nki_spec *spec = NULL;
+  struct nk_gguf *gguf = NULL;
+  int code = NK_EMEMORY;
   struct nk_file *file = nk_file_open(path);
   if (!file) return NULL;
   spec = nk_calloc(1, sizeof *spec);
-  if (!spec) goto fail;
-  spec->name = nk_strdup(file->name);
+  if (!spec || !(spec->name = nk_strdup(file->name))) goto done;
   spec->max_id = file->size;
-  if (!spec->name || nki_spec_read_json(spec, file, vocabulary_only)) goto fail;
+  if (!nk_gguf_is(file)) {
+    code = nki_spec_read_json(spec, file, vocabulary_only);
+    goto done;
+  }
+  gguf = nk_gguf_read(file);
+  file = NULL; /* the reader's now */
+  if (gguf) code = nki_spec_read_gguf(spec, gguf, vocabulary_only);
+done:
+  nk_gguf_close(gguf);
   nk_file_close(file);
-  return spec;
-fail:
-  nk_file_close(file);
+  if (!code) return spec;
   nki_spec_free(spec);
   return NULL;
 }
@@ -50,6 +57,60 @@ int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset) {
   int code = nki_pieces_add(&spec->pieces, id, offset, hidden);
   return code ? nk_fail_in(code, "%s", spec->name) : 0;
 }
+
+int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
+  if (spec->added_bytes.failed) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  added.length = spec->added_bytes.size - added.offset;
+  if (added.id > spec->max_id)
+    return nk_fail(NK_EDATA,
+                   "%s: an added token has the id %zu, which no file of this size can hold",
+                   spec->name, added.id);
+  if (spec->n_added == spec->added_capacity) {
+    size_t capacity = spec->added_capacity ? 2 * spec->added_capacity : 64;
+    struct nki_added *grown = nk_realloc(spec->added, spec->n_added, capacity, sizeof *grown);
+    if (!grown) return NK_EMEMORY;
+    spec->added = grown;
+    spec->added_capacity = capacity;
+  }
+  spec->added[spec->n_added++] = added;
+  return 0;
+}
+
+/* ---- Merges ---- */
+
+int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge) {
+  if (spec->n_merges == spec->merges_capacity) {
+    size_t capacity = spec->merges_capacity ? 2 * spec->merges_capacity : 1024;
+    struct nki_merge *grown = nk_realloc(spec->merges, spec->n_merges, capacity, sizeof *grown);
+    if (!grown) return NK_EMEMORY;
+    spec->merges = grown;
+    spec->merges_capacity = capacity;
+  }
+  spec->merges[spec->n_merges++] = merge;
+  return 0;
+}
+
+int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t split, uint32_t rank) {
+  const struct nki_pieces *pieces = &spec->pieces;
+  size_t n_left = split, n_right = both->size - split;
+  if (both->failed) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  if (spec->byte_level) {
+    if (!nki_byte_level_decode(both->data, &n_left) ||
+        !nki_byte_level_decode(both->data + split, &n_right))
+      return 0;
+    memmove(both->data + n_left, both->data + split, n_right);
+  }
+  int64_t left = nki_pieces_find(pieces, both->data, n_left);
+  int64_t right = nki_pieces_find(pieces, both->data + n_left, n_right);
+  int64_t whole = nki_pieces_find(pieces, both->data, n_left + n_right);
+  if (left < 0 || right < 0 || whole < 0)
+    return nk_fail(NK_EDATA, "%s: merge %u is of strings that are not in the vocabulary",
+                   spec->name, rank);
+  struct nki_merge merge = {(uint32_t)left, (uint32_t)right, (uint32_t)whole, rank};
+  return nki_spec_push_merge(spec, merge);
+}
+
+/* ---- Components ---- */
 
 const char *nki_spec_type(const json_t *step) {
   const char *type = json_string_value(json_object_get(step, "type"));

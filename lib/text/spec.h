@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <noken/file.h>
+#include <noken/gguf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,9 +37,9 @@ struct nki_spec {
       byte_level; /* the strings were written in the byte-level alphabet; here they are raw bytes */
   struct nki_pieces pieces;
   struct nki_merge *merges; /* [n_merges]; none when only the vocabulary was asked for */
-  size_t n_merges;
+  size_t n_merges, merges_capacity;
   struct nki_added *added; /* [n_added] */
-  size_t n_added;
+  size_t n_added, added_capacity;
   struct nk_buffer added_bytes;
 };
 
@@ -48,10 +49,18 @@ void nki_spec_free(struct nki_spec *spec);
 
 /* The two formats, each filling a spec that has its name and max_id. */
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only);
+int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool vocabulary_only);
 
 /* Adds a string as the file writes it, bytes[offset, size) of spec->pieces.bytes, under id: decodes
  * it where the alphabet is byte-level. */
 int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset);
+/* Adds the merge of both[0..split) and both[split..size), strings as the file writes them; both is
+ * used up. A merge whose strings byte-level text never holds is left out. */
+int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t split, uint32_t rank);
+/* The same for two pieces and what they make. */
+int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge);
+/* Adds an added token: its content is added_bytes[added.offset, size), its length is set here. */
+int nki_spec_push_added(struct nki_spec *spec, struct nki_added added);
 /* Whether a component ("normalizer", "pre_tokenizer", ...) is of this type or, as a Sequence, has
  * one that is. */
 bool nki_spec_has(const struct nki_spec *spec, const char *component, const char *type);

@@ -135,13 +135,6 @@ static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct 
 
 /* ---- The merges ---- */
 
-/* The id of one side of a merge as the file writes it; NKI_NO_ID when there is none. *known is
- * false for a string that byte-level text never holds: the merge never applies. */
-static int64_t side(const struct nki_spec *spec, char *bytes, size_t n, bool *known) {
-  if (spec->byte_level && !nki_byte_level_decode(bytes, &n)) *known = false;
-  return nki_pieces_find(&spec->pieces, bytes, n);
-}
-
 /* One merge, "a b" or ["a", "b"], into both[0..*split) and both[*split..size). */
 static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *split) {
   int code = 0;
@@ -174,52 +167,21 @@ static bool is_comment(const struct nki_scan *scan) {
          memcmp(scan->at, comment, sizeof comment - 1) == 0;
 }
 
-static int add_merge(struct nki_spec *spec, struct nki_scan *scan, struct nk_buffer *both,
-                     size_t split, uint32_t rank) {
-  bool known = true;
-  int64_t whole = NKI_NO_ID, left, right;
-  if (!spec->byte_level) whole = nki_pieces_find(&spec->pieces, both->data, both->size);
-  left = side(spec, both->data, split, &known);
-  right = side(spec, both->data + split, both->size - split, &known);
-  if (!known) return 0;
-  if (spec->byte_level && left >= 0 && right >= 0) {
-    const struct nki_piece *a = &spec->pieces.piece[left], *b = &spec->pieces.piece[right];
-    memmove(both->data + a->length, both->data + split, b->length);
-    whole = nki_pieces_find(&spec->pieces, both->data, a->length + b->length);
-  }
-  if (left < 0 || right < 0 || whole < 0)
-    return nki_scan_fail(scan, "a merge of strings that are not in the vocabulary");
-  spec->merges[spec->n_merges++] = (struct nki_merge){
-      .left = (uint32_t)left, .right = (uint32_t)right, .result = (uint32_t)whole, .rank = rank};
-  return 0;
-}
-
 static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
   if (!span->begin) return nk_fail(NK_EDATA, "%s: the BPE model has no 'merges'", spec->name);
   struct nk_buffer both = {0};
-  size_t capacity = 0;
   uint32_t rank = 0;
   bool first = true;
   scan.at = span->begin;
   int code = nki_scan_expect(&scan, '[');
   while (!code && (code = nki_scan_next(&scan, ']', &first)) == 1) {
-    if (spec->n_merges == capacity) {
-      size_t grown = capacity ? 2 * capacity : 1024;
-      struct nki_merge *merges = nk_realloc(spec->merges, capacity, grown, sizeof *merges);
-      if (!merges) {
-        code = NK_EMEMORY;
-        break;
-      }
-      spec->merges = merges;
-      capacity = grown;
-    }
     size_t split = 0;
     if (nki_scan_peek(&scan) == '"' && is_comment(&scan)) {
       code = nki_scan_skip(&scan);
       continue;
     }
     code = read_merge(&scan, &both, &split);
-    if (!code) code = add_merge(spec, &scan, &both, split, rank++);
+    if (!code) code = nki_spec_add_merge(spec, &both, split, rank++);
   }
   nk_buffer_free(&both);
   return code;
@@ -233,30 +195,23 @@ static int add_added(struct nki_spec *spec, const json_t *token) {
   const json_t *normalized = json_object_get(token, "normalized");
   if (!json_is_string(content) || !json_is_integer(id) || json_integer_value(id) < 0)
     return nk_fail(NK_EDATA, "%s: an added token without 'id' and 'content'", spec->name);
-  if ((size_t)json_integer_value(id) > spec->max_id)
-    return nk_fail(NK_EDATA,
-                   "%s: the added token '%s' has the id %lld, which no file of this size "
-                   "can hold",
-                   spec->name, json_string_value(content), (long long)json_integer_value(id));
-  spec->added[spec->n_added++] = (struct nki_added){
-      .id = (size_t)json_integer_value(id),
-      .offset = spec->added_bytes.size,
-      .length = json_string_length(content),
-      .single_word = json_is_true(json_object_get(token, "single_word")),
-      .lstrip = json_is_true(json_object_get(token, "lstrip")),
-      .rstrip = json_is_true(json_object_get(token, "rstrip")),
-      .special = json_is_true(special),
-      .normalized = normalized ? json_is_true(normalized) : !json_is_true(special),
-  };
+  size_t offset = spec->added_bytes.size;
   nk_buffer_append(&spec->added_bytes, json_string_value(content), json_string_length(content));
-  return spec->added_bytes.failed ? nk_fail(NK_EMEMORY, "%s: out of memory", spec->name) : 0;
+  return nki_spec_push_added(
+      spec, (struct nki_added){
+                .id = (size_t)json_integer_value(id),
+                .offset = offset,
+                .single_word = json_is_true(json_object_get(token, "single_word")),
+                .lstrip = json_is_true(json_object_get(token, "lstrip")),
+                .rstrip = json_is_true(json_object_get(token, "rstrip")),
+                .special = json_is_true(special),
+                .normalized = normalized ? json_is_true(normalized) : !json_is_true(special),
+            });
 }
 
 static int read_added(struct nki_spec *spec) {
   json_t *added = json_object_get(spec->config, "added_tokens");
   size_t n = json_array_size(added);
-  spec->added = nk_alloc(n, sizeof *spec->added);
-  if (!spec->added) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
     int code = add_added(spec, json_array_get(added, i));
     if (code) return code;

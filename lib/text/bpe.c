@@ -1,0 +1,344 @@
+/* BPE. The merges are a hash table from a pair of ids to the pair's rank and what it becomes. Short
+ * pieces, nearly all of them, are scanned for the best pair after each merge; long ones keep their
+ * pairs in a heap, since that would be quadratic. */
+#include "text/bpe.h"
+
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+#include "text/utf8.h"
+
+enum { SHORT = 24 }; /* units up to which scanning is faster than the heap */
+#define NO_RANK UINT32_MAX
+
+struct merge_slot {
+  uint64_t pair; /* left << 32 | right; EMPTY */
+  uint32_t rank, result;
+};
+#define EMPTY UINT64_MAX
+
+struct nki_bpe {
+  const struct nki_pieces *pieces;
+  struct merge_slot *slot; /* [n_slots], a power of two */
+  size_t n_slots;
+  int64_t byte_id[256];     /* byte-level: the token of each byte, or NKI_NO_ID */
+  int64_t fallback_id[256]; /* <0x00> to <0xFF>, or NKI_NO_ID */
+  int64_t unknown;          /* the unk_token's id, or NKI_NO_ID */
+  bool byte_level, byte_fallback, fuse_unknown, ignore_merges;
+  bool cuts;        /* a piece may be cut before U+2581 ... */
+  bool joined[256]; /* ... but not behind these bytes, which some token holds before it */
+};
+
+struct nki_symbol {
+  uint32_t id;
+  uint32_t rank;       /* of the pair with the next one (scanning) */
+  uint32_t next, prev; /* places (heap); UINT32_MAX at the ends */
+  bool gone;
+};
+
+struct nki_candidate {
+  uint32_t rank, place;
+  uint32_t left, right; /* the ids it was made for: it is stale when they have changed */
+  uint32_t result;
+};
+
+static const char mark[3] = {'\xE2', '\x96', '\x81'}; /* U+2581 */
+
+/* ---- The table of merges ---- */
+
+static uint64_t pair_of(uint32_t left, uint32_t right) {
+  return (uint64_t)left << 32 | right;
+}
+
+static size_t first_slot(const struct nki_bpe *bpe, uint64_t pair) {
+  uint64_t hash = pair * 0x9E3779B97F4A7C15u;
+  return (size_t)(hash ^ hash >> 32) & (bpe->n_slots - 1);
+}
+
+static struct merge_slot *find_slot(const struct nki_bpe *bpe, uint64_t pair) {
+  size_t i = first_slot(bpe, pair);
+  while (bpe->slot[i].pair != pair && bpe->slot[i].pair != EMPTY) i = (i + 1) & (bpe->n_slots - 1);
+  return &bpe->slot[i];
+}
+
+/* The merge of two tokens; NULL when there is none. */
+static const struct merge_slot *merge_of(const struct nki_bpe *bpe, uint32_t left, uint32_t right) {
+  const struct merge_slot *slot = find_slot(bpe, pair_of(left, right));
+  return slot->pair == EMPTY ? NULL : slot;
+}
+
+static int build_merges(struct nki_bpe *bpe, const struct nki_spec *spec) {
+  bpe->n_slots = 1024;
+  while (bpe->n_slots < 2 * spec->n_merges) bpe->n_slots *= 2;
+  bpe->slot = nk_alloc(bpe->n_slots, sizeof *bpe->slot);
+  if (!bpe->slot) return NK_EMEMORY;
+  for (size_t i = 0; i < bpe->n_slots; i++) bpe->slot[i].pair = EMPTY;
+  for (size_t i = 0; i < spec->n_merges; i++) {
+    const struct nki_merge *merge = &spec->merges[i];
+    uint64_t pair = pair_of(merge->left, merge->right);
+    *find_slot(bpe, pair) = (struct merge_slot){pair, merge->rank, merge->result};
+  }
+  return 0;
+}
+
+/* ---- The rest of the model ---- */
+
+static void find_bytes(struct nki_bpe *bpe) {
+  static const char hex[] = "0123456789ABCDEF";
+  for (int byte = 0; byte < 256; byte++) {
+    char raw = (char)byte, named[6] = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
+    bpe->byte_id[byte] = nki_pieces_find(bpe->pieces, &raw, 1);
+    bpe->fallback_id[byte] = nki_pieces_find(bpe->pieces, named, sizeof named);
+  }
+}
+
+/* Finds where pieces may be cut. Without a pre-tokenizer a whole text is one piece (Llama 2); but
+ * no merge ever joins "x" and U+2581 when no token holds the two in this order, so that the words
+ * can be encoded one by one. Tokens made of byte tokens or the unknown token would break the
+ * argument: then nothing is cut. */
+static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
+  const struct nki_pieces *pieces = &spec->pieces;
+  if (bpe->byte_level || bpe->ignore_merges || nki_pieces_find(pieces, mark, sizeof mark) < 0)
+    return;
+  for (size_t i = 0; i < spec->n_merges; i++) {
+    const struct nki_merge *merge = &spec->merges[i];
+    for (int side = 0; side < 2; side++) {
+      uint32_t id = side ? merge->right : merge->left;
+      if (id == bpe->unknown) return;
+      for (int byte = 0; bpe->byte_fallback && pieces->piece[id].length == 6 && byte < 256; byte++)
+        if (id == bpe->fallback_id[byte]) return;
+    }
+    const char *s = nki_pieces_bytes(pieces, merge->result),
+               *end = s + pieces->piece[merge->result].length;
+    for (const char *at = s + 1;
+         at < end && (at = memmem(at, (size_t)(end - at), mark, sizeof mark)); at++)
+      bpe->joined[(unsigned char)at[-1]] = true;
+  }
+  bpe->cuts = true;
+}
+
+static bool is_set(const json_t *value) {
+  return json_string_length(value) > 0 || json_number_value(value) > 0;
+}
+
+static int read_options(struct nki_bpe *bpe, const struct nki_spec *spec) {
+  static const char *const refused[] = {"dropout", "continuing_subword_prefix",
+                                        "end_of_word_suffix"};
+  const json_t *model = json_object_get(spec->config, "model");
+  const json_t *unknown = json_object_get(model, "unk_token");
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+    if (is_set(json_object_get(model, refused[i])))
+      return nk_fail(NK_EUNSUPPORTED, "%s: BPE's '%s' is not supported", spec->name, refused[i]);
+  bpe->byte_level = spec->byte_level;
+  bpe->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
+  bpe->fuse_unknown = json_is_true(json_object_get(model, "fuse_unk"));
+  bpe->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
+  bpe->unknown = NKI_NO_ID;
+  if (!json_is_string(unknown)) return 0;
+  bpe->unknown =
+      nki_pieces_find(bpe->pieces, json_string_value(unknown), json_string_length(unknown));
+  if (bpe->unknown < 0)
+    return nk_fail(NK_EDATA, "%s: the unk_token '%s' is not in the vocabulary", spec->name,
+                   json_string_value(unknown));
+  return 0;
+}
+
+struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
+  struct nki_bpe *bpe = nk_calloc(1, sizeof *bpe);
+  if (!bpe) return NULL;
+  bpe->pieces = &spec->pieces;
+  if (read_options(bpe, spec) || build_merges(bpe, spec)) {
+    nki_bpe_free(bpe);
+    return NULL;
+  }
+  find_bytes(bpe);
+  find_cuts(bpe, spec);
+  return bpe;
+}
+
+void nki_bpe_free(struct nki_bpe *bpe) {
+  if (!bpe) return;
+  nk_free(bpe->slot);
+  nk_free(bpe);
+}
+
+void nki_bpe_work_free(struct nki_bpe_work *work) {
+  nk_free(work->symbol);
+  nk_free(work->heap);
+}
+
+size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at) {
+  if (!bpe->cuts) return n;
+  const char *from = s + at + 1, *end = s + n;
+  while (from < end && (from = memmem(from, (size_t)(end - from), mark, sizeof mark))) {
+    if (!bpe->joined[(unsigned char)from[-1]]) return (size_t)(from - s);
+    from++;
+  }
+  return n;
+}
+
+/* ---- Units ---- */
+
+static int reserve_symbols(struct nki_bpe_work *work, size_t n) {
+  if (n <= work->n_symbols) return 0;
+  struct nki_symbol *grown = nk_realloc(work->symbol, 0, n + n / 2 + 64, sizeof *grown);
+  if (!grown) return NK_EMEMORY;
+  work->symbol = grown;
+  work->n_symbols = n + n / 2 + 64;
+  return 0;
+}
+
+/* The bytes of a character that has no token, as byte tokens, into symbol[0..width). False when one
+ * of them has none. */
+static bool fall_back(const struct nki_bpe *bpe, const char *s, size_t width,
+                      struct nki_symbol *symbol) {
+  for (size_t i = 0; i < width; i++) {
+    int64_t id = bpe->fallback_id[(unsigned char)s[i]];
+    if (id < 0) return false;
+    symbol[i].id = (uint32_t)id;
+  }
+  return true;
+}
+
+/* The units of s[0..n) into symbol[0..*count); there are at most n. A unit that has no token is
+ * byte tokens, the unknown token, or nothing. An unknown token waits until the next known one, to
+ * be fused with its like. */
+static void split_units(const struct nki_bpe *bpe, const char *s, size_t n,
+                        struct nki_symbol *symbol, size_t *count) {
+  size_t k = 0, width;
+  bool waiting = false;
+  for (size_t i = 0; i < n; i += width) {
+    width = bpe->byte_level ? 1 : nki_utf8_width(s[i]);
+    int64_t id = bpe->byte_level ? bpe->byte_id[(unsigned char)s[i]]
+                                 : nki_pieces_find(bpe->pieces, s + i, width);
+    if (id >= 0) {
+      if (waiting) symbol[k++].id = (uint32_t)bpe->unknown;
+      waiting = false;
+      symbol[k++].id = (uint32_t)id;
+    } else if (bpe->byte_fallback && fall_back(bpe, s + i, width, symbol + k)) {
+      k += width;
+    } else if (bpe->unknown >= 0) {
+      if (waiting && !bpe->fuse_unknown) symbol[k++].id = (uint32_t)bpe->unknown;
+      waiting = true;
+    }
+  }
+  if (waiting) symbol[k++].id = (uint32_t)bpe->unknown;
+  *count = k;
+}
+
+/* ---- Merging ---- */
+
+static uint32_t rank_of(const struct nki_bpe *bpe, const struct nki_symbol *symbol) {
+  const struct merge_slot *merge = merge_of(bpe, symbol[0].id, symbol[1].id);
+  return merge ? merge->rank : NO_RANK;
+}
+
+/* Merges symbol[0..n) by looking for the best pair each time; returns how many are left. */
+static size_t merge_short(const struct nki_bpe *bpe, struct nki_symbol *symbol, size_t n) {
+  for (size_t i = 0; i + 1 < n; i++) symbol[i].rank = rank_of(bpe, symbol + i);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; i++)
+      if (symbol[i].rank < symbol[best].rank) best = i;
+    if (symbol[best].rank == NO_RANK) break;
+    symbol[best].id = merge_of(bpe, symbol[best].id, symbol[best + 1].id)->result;
+    memmove(symbol + best + 1, symbol + best + 2, (n - best - 2) * sizeof *symbol);
+    n--;
+    if (best + 1 < n) symbol[best].rank = rank_of(bpe, symbol + best);
+    if (best > 0) symbol[best - 1].rank = rank_of(bpe, symbol + best - 1);
+  }
+  return n;
+}
+
+static bool before(const struct nki_candidate *a, const struct nki_candidate *b) {
+  return a->rank != b->rank ? a->rank < b->rank : a->place < b->place;
+}
+
+static void push(struct nki_candidate *heap, size_t *n, struct nki_candidate candidate) {
+  size_t at = (*n)++;
+  for (size_t up; at > 0 && before(&candidate, &heap[up = (at - 1) / 2]); at = up)
+    heap[at] = heap[up];
+  heap[at] = candidate;
+}
+
+static struct nki_candidate pop(struct nki_candidate *heap, size_t *n) {
+  struct nki_candidate top = heap[0], last = heap[--*n];
+  size_t at = 0;
+  for (size_t down; (down = 2 * at + 1) < *n; at = down) {
+    if (down + 1 < *n && before(&heap[down + 1], &heap[down])) down++;
+    if (!before(&heap[down], &last)) break;
+    heap[at] = heap[down];
+  }
+  heap[at] = last;
+  return top;
+}
+
+static void consider(const struct nki_bpe *bpe, const struct nki_symbol *symbol, uint32_t place,
+                     struct nki_candidate *heap, size_t *n_heap) {
+  uint32_t next = symbol[place].next;
+  if (next == UINT32_MAX) return;
+  const struct merge_slot *merge = merge_of(bpe, symbol[place].id, symbol[next].id);
+  if (merge)
+    push(heap, n_heap,
+         (struct nki_candidate){merge->rank, place, symbol[place].id, symbol[next].id,
+                                merge->result});
+}
+
+/* The same by a heap. Each merge makes at most two new pairs, so 3n candidates are enough. */
+static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size_t n,
+                      size_t *n_left) {
+  struct nki_symbol *symbol = work->symbol;
+  if (work->n_heap < 3 * n) {
+    nk_free(work->heap);
+    work->n_heap = 0;
+    if (!(work->heap = nk_alloc(3 * n, sizeof *work->heap))) return NK_EMEMORY;
+    work->n_heap = 3 * n;
+  }
+  size_t n_heap = 0, k = 0;
+  for (size_t i = 0; i < n; i++) {
+    symbol[i].prev = i ? (uint32_t)i - 1 : UINT32_MAX;
+    symbol[i].next = i + 1 < n ? (uint32_t)i + 1 : UINT32_MAX;
+    symbol[i].gone = false;
+  }
+  for (size_t i = 0; i < n; i++) consider(bpe, symbol, (uint32_t)i, work->heap, &n_heap);
+  while (n_heap > 0) {
+    struct nki_candidate best = pop(work->heap, &n_heap);
+    struct nki_symbol *left = &symbol[best.place];
+    uint32_t right = left->next;
+    if (left->gone || right == UINT32_MAX || left->id != best.left ||
+        symbol[right].id != best.right)
+      continue;
+    left->id = best.result;
+    left->next = symbol[right].next;
+    symbol[right].gone = true;
+    if (left->next != UINT32_MAX) symbol[left->next].prev = best.place;
+    consider(bpe, symbol, best.place, work->heap, &n_heap);
+    if (left->prev != UINT32_MAX) consider(bpe, symbol, left->prev, work->heap, &n_heap);
+  }
+  for (size_t i = 0; i < n; i++)
+    if (!symbol[i].gone) symbol[k++].id = symbol[i].id;
+  *n_left = k;
+  return 0;
+}
+
+int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
+                   struct nki_ids *ids) {
+  if (bpe->ignore_merges) {
+    int64_t whole = nki_pieces_find(bpe->pieces, s, n);
+    if (whole >= 0) return nki_ids_add(ids, whole) ? 0 : NK_EMEMORY;
+  }
+  if (n >= UINT32_MAX / 4)
+    return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
+  int code = reserve_symbols(work, n);
+  if (code) return code;
+  size_t count;
+  split_units(bpe, s, n, work->symbol, &count);
+  if (count <= SHORT)
+    count = merge_short(bpe, work->symbol, count);
+  else if ((code = merge_long(bpe, work, count, &count)) != 0)
+    return code;
+  if (!nki_ids_reserve(ids, count)) return NK_EMEMORY;
+  for (size_t i = 0; i < count; i++) ids->id[ids->n++] = work->symbol[i].id;
+  return 0;
+}

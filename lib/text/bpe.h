@@ -1,0 +1,34 @@
+/* Byte-pair encoding: the units of a piece (bytes, or characters) are merged, the pair of smallest
+ * rank first, the leftmost of equals (Sennrich, Haddow and Birch 2016). SentencePiece's BPE is the
+ * same with ranks from its scores. */
+#ifndef NOKEN_TEXT_BPE_H
+#define NOKEN_TEXT_BPE_H
+
+#include "text/ids.h"
+#include "text/spec.h"
+
+struct nki_bpe;
+
+/* From the spec's merges, which it sorts no more than it needs; the pieces stay the spec's. NULL on
+ * failure: an option that is not implemented is refused by name. */
+struct nki_bpe *nki_bpe_new(const struct nki_spec *spec);
+void nki_bpe_free(struct nki_bpe *bpe);
+
+/* What one thread needs. */
+struct nki_bpe_work {
+  struct nki_symbol *symbol; /* [n_symbols] the units, then what they became */
+  size_t n_symbols;
+  struct nki_candidate *heap; /* [n_heap] pairs that may be merged */
+  size_t n_heap;
+};
+void nki_bpe_work_free(struct nki_bpe_work *work);
+
+/* Appends the tokens of one piece. */
+int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
+                   struct nki_ids *ids);
+
+/* Where the piece s[0..n) can be cut without changing its tokens: the end, over `at`, of what may
+ * be encoded by itself. */
+size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at);
+
+#endif

@@ -1,0 +1,121 @@
+/* The category of each token: can text give it? */
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <noken/report.h>
+#include <noken/threads.h>
+#include <omp.h>
+#include <string.h>
+
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+const char *nk_category_name(enum nk_category category) {
+  static const char *const names[NK_N_CATEGORIES] = {
+      "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
+  return (unsigned)category < NK_N_CATEGORIES ? names[category] : "";
+}
+
+/* What stands before a token's text when it is tried. Alone first; but many tokenizers put a space
+ * before a text, and then a token that continues a word is only found behind something else. */
+static const char *const contexts[] = {"", "\n", "a", "0", "!", " ", "\xE4\xB8\xAD"};
+enum { N_CONTEXTS = sizeof contexts / sizeof *contexts };
+
+/* One thread's work. */
+struct trial {
+  const struct nk_tokenizer *tokenizer;
+  struct nki_encoder *encoder;
+  struct nki_ids before[N_CONTEXTS]; /* the contexts' own tokens */
+  struct nki_ids ids;
+  struct nk_buffer text;
+};
+
+static int trial_begin(struct trial *trial, const struct nk_tokenizer *tokenizer) {
+  memset(trial, 0, sizeof *trial);
+  trial->tokenizer = tokenizer;
+  trial->encoder = nki_encoder_borrow(tokenizer);
+  int code = trial->encoder ? 0 : NK_EMEMORY;
+  for (size_t i = 0; i < N_CONTEXTS && !code; i++)
+    code = nki_encode(tokenizer, trial->encoder, contexts[i], strlen(contexts[i]), 0,
+                      &trial->before[i]);
+  return code;
+}
+
+static void trial_end(struct trial *trial) {
+  nki_encoder_return(trial->tokenizer, trial->encoder);
+  for (size_t i = 0; i < N_CONTEXTS; i++) nk_free(trial->before[i].id);
+  nk_free(trial->ids.id);
+  nk_buffer_free(&trial->text);
+}
+
+/* Whether bytes[0..n), valid UTF-8, gives the token behind one of the contexts. */
+static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n, bool *out) {
+  *out = false;
+  for (size_t i = 0; i < N_CONTEXTS && !*out; i++) {
+    const struct nki_ids *before = &trial->before[i];
+    nk_buffer_clear(&trial->text);
+    nk_buffer_text(&trial->text, contexts[i]);
+    nk_buffer_append(&trial->text, bytes, n);
+    if (trial->text.failed) return nk_fail(NK_EMEMORY, "out of memory for a token's text");
+    trial->ids.n = 0;
+    int code = nki_encode(trial->tokenizer, trial->encoder, trial->text.data, trial->text.size, 0,
+                          &trial->ids);
+    if (code) return code;
+    *out = trial->ids.n == before->n + 1 && trial->ids.id[before->n] == id &&
+           (before->n == 0 || !memcmp(trial->ids.id, before->id, before->n * sizeof *before->id));
+  }
+  return 0;
+}
+
+static int categorize(struct trial *trial, size_t id, enum nk_category *category) {
+  const struct nk_vocabulary *vocabulary = trial->tokenizer->vocabulary;
+  size_t n = 0;
+  bool reached;
+  const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
+  *category = NK_TOKEN_PADDING;
+  if (!bytes) return 0;
+  *category = NK_TOKEN_SPECIAL;
+  if (nk_vocabulary_is_special(vocabulary, id)) return 0;
+  unsigned char first = n ? (unsigned char)bytes[0] : 0;
+  if (n == 1 && first >= 0x80) {
+    bool unused = first == 0xC0 || first == 0xC1 || first >= 0xF5;
+    *category = unused ? NK_TOKEN_UNUSED_BYTE : NK_TOKEN_BYTE;
+    return 0;
+  }
+  *category = NK_TOKEN_PARTIAL_UTF8;
+  if (nki_utf8_first_invalid(bytes, n) < n) return 0;
+  int code = reaches(trial, (int64_t)id, bytes, n, &reached);
+  *category = !reached ? NK_TOKEN_UNREACHABLE : n == 1 ? NK_TOKEN_BYTE : NK_TOKEN_OK;
+  return code;
+}
+
+int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
+                            enum nk_category *category) {
+  enum { BLOCK = 16384 };
+  size_t n_threads = nk_threads();
+  struct trial *trials = nk_alloc(n_threads, sizeof *trials);
+  size_t n_trials = 0;
+  int code = trials ? 0 : NK_EMEMORY;
+  while (!code && n_trials < n_threads) code = trial_begin(&trials[n_trials++], tokenizer);
+  for (size_t begin = 0; begin < n && !code; begin += BLOCK) {
+    size_t end = n - begin < BLOCK ? n : begin + BLOCK;
+    char message[256] = ""; /* nk_error() is each thread's own */
+#pragma omp parallel num_threads((int)n_threads)
+    {
+      struct trial *trial = &trials[omp_get_thread_num()];
+#pragma omp for schedule(dynamic, 256)
+      for (size_t id = begin; id < end; id++) {
+        int failed = categorize(trial, id, &category[id]);
+        if (!failed) continue;
+#pragma omp critical(nki_category_failure)
+        {
+          code = failed;
+          strncpy(message, nk_error(), sizeof message - 1);
+        }
+      }
+    }
+    code = code ? nk_fail(code, "%s", message) : nk_progress("categories of tokens", end, n);
+  }
+  for (size_t i = 0; i < n_trials; i++) trial_end(&trials[i]);
+  nk_free(trials);
+  return code;
+}

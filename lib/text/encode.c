@@ -1,0 +1,187 @@
+/* Text to ids:
+ *
+ *   text -> added tokens as written -> normalizer -> added tokens as normalized -> pre-tokenizer
+ *        -> model, a piece at a time, through the cache
+ *
+ * What lies between two added tokens is normalized and split by itself. */
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+/* ---- Encoders ---- */
+
+static void encoder_free(struct nki_encoder *encoder) {
+  if (!encoder) return;
+  nki_match_free(encoder->match);
+  nki_normalizing_free(&encoder->normalizing);
+  nki_splitting_free(&encoder->splitting);
+  nki_bpe_work_free(&encoder->bpe);
+  nki_unigram_work_free(&encoder->unigram);
+  nk_free(encoder->cache);
+  nk_free(encoder);
+}
+
+struct nki_encoder *nki_encoder_borrow(const struct nk_tokenizer *tokenizer) {
+  struct nki_pool *pool = tokenizer->pool;
+  pthread_mutex_lock(&pool->lock);
+  struct nki_encoder *encoder = pool->idle;
+  if (encoder) pool->idle = encoder->next;
+  pthread_mutex_unlock(&pool->lock);
+  if (encoder) return encoder;
+  encoder = nk_calloc(1, sizeof *encoder);
+  if (!encoder) return NULL;
+  encoder->match = nki_match_new();
+  encoder->cache = nk_calloc(NKI_CACHE_PLACES, sizeof *encoder->cache);
+  if (encoder->match && encoder->cache) return encoder;
+  encoder_free(encoder);
+  return NULL;
+}
+
+void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder) {
+  struct nki_pool *pool = tokenizer->pool;
+  if (!encoder) return;
+  pthread_mutex_lock(&pool->lock);
+  encoder->next = pool->idle;
+  pool->idle = encoder;
+  pthread_mutex_unlock(&pool->lock);
+}
+
+struct nki_pool *nki_pool_new(void) {
+  struct nki_pool *pool = nk_calloc(1, sizeof *pool);
+  if (pool) pthread_mutex_init(&pool->lock, NULL);
+  return pool;
+}
+
+void nki_pool_free(struct nki_pool *pool) {
+  if (!pool) return;
+  while (pool->idle) {
+    struct nki_encoder *next = pool->idle->next;
+    encoder_free(pool->idle);
+    pool->idle = next;
+  }
+  pthread_mutex_destroy(&pool->lock);
+  nk_free(pool);
+}
+
+/* ---- Pieces ---- */
+
+/* Appends the tokens of s[0..n), n > 0, which the model sees by itself. */
+static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *encoder,
+                              const char *s, size_t n, struct nki_ids *ids) {
+  struct nki_cached *place = nki_cache_place(encoder->cache, s, n);
+  if (place && nki_cache_holds(place, s, n)) {
+    if (!nki_ids_reserve(ids, NKI_CACHE_IDS)) return NK_EMEMORY;
+    for (size_t i = 0; i < place->n_ids; i++) ids->id[ids->n + i] = place->id[i];
+    ids->n += place->n_ids;
+    return 0;
+  }
+  size_t first = ids->n;
+  int code = t->bpe ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
+                    : nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids);
+  if (!code && place) nki_cache_put(place, s, n, ids->id + first, ids->n - first);
+  return code;
+}
+
+static int encode_piece(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
+                        size_t n, struct nki_ids *ids) {
+  int code = 0;
+  for (size_t at = 0, end; at < n && !code; at = end) {
+    end = t->bpe ? nki_bpe_cut(t->bpe, s, n, at) : n;
+    code = encode_word(t, encoder, s + at, end - at, ids);
+  }
+  return code;
+}
+
+/* Splits a normalized text that holds no added tokens. at_start: it begins what the user gave. */
+static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
+                         size_t n, bool at_start, struct nki_ids *ids) {
+  const struct nki_spans *spans;
+  int code = 0;
+  if (t->fast) {
+    for (size_t at = 0, end; at < n && !code; at = end) {
+      end = t->fast(s, n, at);
+      code = encode_word(t, encoder, s + at, end - at, ids);
+    }
+    return code;
+  }
+  code = nki_pretokenize(t->pretokenizer, &encoder->splitting, encoder->match, s, n, at_start, &s,
+                         &spans);
+  if (code) return code;
+  for (size_t i = 0; i < spans->n && !code; i++)
+    code = encode_piece(t, encoder, s + spans->span[i].begin,
+                        spans->span[i].end - spans->span[i].begin, ids);
+  return code;
+}
+
+/* ---- Sections between added tokens ---- */
+
+/* What is done with a section. */
+typedef int section(const struct nk_tokenizer *, struct nki_encoder *, const char *s, size_t n,
+                    bool at_start, int flags, struct nki_ids *ids);
+
+/* Cuts s[0..n) at the added tokens of the set and does `inner` with what lies between. */
+static int sections(const struct nk_tokenizer *t, struct nki_encoder *encoder,
+                    const struct nki_added_set *set, const char *s, size_t n, bool at_start,
+                    int flags, struct nki_ids *ids, section *inner) {
+  size_t taken = 0;
+  struct nki_hit hit = {0};
+  int code = 0;
+  while (!code && nki_added_find(set, s, n, hit.next, taken, flags & NK_ENCODE_PLAIN, &hit)) {
+    if (hit.begin > taken)
+      code = inner(t, encoder, s + taken, hit.begin - taken, at_start && taken == 0, flags, ids);
+    if (!code && !nki_ids_add(ids, hit.id)) code = NK_EMEMORY;
+    taken = hit.end;
+  }
+  if (!code && taken < n)
+    code = inner(t, encoder, s + taken, n - taken, at_start && taken == 0, flags, ids);
+  return code;
+}
+
+static int normalized_section(const struct nk_tokenizer *t, struct nki_encoder *encoder,
+                              const char *s, size_t n, bool at_start, int flags,
+                              struct nki_ids *ids) {
+  (void)flags;
+  return encode_pieces(t, encoder, s, n, at_start, ids);
+}
+
+static int raw_section(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
+                       size_t n, bool at_start, int flags, struct nki_ids *ids) {
+  int code = nki_normalize(t->normalizer, &encoder->normalizing, encoder->match, s, n, &s, &n);
+  if (code) return code;
+  return sections(t, encoder, &t->added_normalized, s, n, at_start, flags, ids, normalized_section);
+}
+
+int nki_encode(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder, const char *text,
+               size_t n, int flags, struct nki_ids *ids) {
+  return sections(tokenizer, encoder, &tokenizer->added, text, n, true, flags, ids, raw_section);
+}
+
+static bool add_all(struct nki_ids *ids, const struct nki_ids *more) {
+  for (size_t i = 0; i < more->n; i++)
+    if (!nki_ids_add(ids, more->id[i])) return false;
+  return true;
+}
+
+int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n, int flags,
+                        int64_t **ids, size_t *n_ids) {
+  struct nki_ids out = {0};
+  size_t bad = nki_utf8_first_invalid(text, n);
+  if (bad < n) return nk_fail(NK_EDATA, "the text is not valid UTF-8 at byte %zu", bad);
+  struct nki_encoder *encoder = nki_encoder_borrow(tokenizer);
+  int code = encoder && nki_ids_reserve(&out, n / 4 + 1) ? 0 : NK_EMEMORY;
+  bool around = flags & NK_ENCODE_SPECIAL;
+  if (!code && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
+  if (!code) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
+  if (!code && around && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
+  nki_encoder_return(tokenizer, encoder);
+  if (code) {
+    nk_free(out.id);
+    return code;
+  }
+  *ids = out.id;
+  *n_ids = out.n;
+  return 0;
+}

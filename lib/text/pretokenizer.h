@@ -1,0 +1,41 @@
+/* Splitting a text into the pieces that the model sees one at a time: the pre-tokenizer of
+ * tokenizer.json. */
+#ifndef NOKEN_TEXT_PRETOKENIZER_H
+#define NOKEN_TEXT_PRETOKENIZER_H
+
+#include "text/pattern.h"
+#include "text/spec.h"
+#include "text/split_fast.h"
+
+struct nki_pretokenizer;
+
+/* The spec's pre-tokenizer. NULL on failure: a step that is not implemented is refused by name. */
+struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec);
+void nki_pretokenizer_free(struct nki_pretokenizer *pretokenizer);
+
+/* When all that the pre-tokenizer does is to cut a text where this function says, the function. */
+nki_split_fast *nki_pretokenizer_fast(const struct nki_pretokenizer *pretokenizer);
+
+struct nki_span {
+  size_t begin, end; /* bytes of a text */
+};
+
+struct nki_spans {
+  struct nki_span *span; /* [n] */
+  size_t n, capacity;
+};
+
+/* What one thread needs: texts and their pieces, written in turn by the steps. */
+struct nki_splitting {
+  struct nk_buffer text[2];
+  struct nki_spans spans[2];
+};
+void nki_splitting_free(struct nki_splitting *work);
+
+/* Splits s[0..n), valid UTF-8. at_start: it is the beginning of what the user gave. The pieces are
+ * (*text)[span[i].begin .. span[i].end), none empty, good until the next call. */
+int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_splitting *work,
+                    struct nki_match *match, const char *s, size_t n, bool at_start,
+                    const char **text, const struct nki_spans **spans);
+
+#endif

@@ -1,0 +1,299 @@
+/* The vocabulary of a GGUF file, brought into the form of tokenizer.json. Two kinds are common:
+ *
+ *   tokenizer.ggml.model = "gpt2": byte-level BPE with its merges; the pre-tokenizer is only named
+ *     (tokenizer.ggml.pre), its pattern has to be known here
+ *   tokenizer.ggml.model = "llama": SentencePiece's BPE, which keeps no merges: of all neighbours
+ *     whose join is a piece, those of the best score join first
+ *
+ * Each token has a type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "text/patterns.h"
+#include "text/spec.h"
+#include "text/utf8.h"
+
+enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
+enum { MAX_PIECE = 4096 }; /* cutting a longer one in all ways would take too long */
+
+/* ---- Pre-tokenizers by name ---- */
+
+#define BYTE_LEVEL(use_regex) \
+  "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": " use_regex "}"
+
+static const struct {
+  const char *name;
+  const char *pre_tokenizer; /* JSON; NULL: a Split by `pattern`, then ByteLevel */
+  const char *pattern;
+  const char *normalizer; /* JSON */
+  bool ignore_merges;
+  bool add_bos; /* when the file does not say */
+} kinds[] = {
+    {"gpt-2", BYTE_LEVEL("true"), NULL, "null", false, false},
+    {"phi-2", BYTE_LEVEL("true"), NULL, "null", false, false},
+    {"mpt", BYTE_LEVEL("true"), NULL, "null", false, false},
+    {"olmo", BYTE_LEVEL("true"), NULL, "null", false, false},
+    {"llama-bpe", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
+    {"llama3", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
+    {"llama-v3", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
+    {"qwen2", NULL, NKI_PATTERN_QWEN2, "{\"type\": \"NFC\"}", false, false},
+    {"starcoder",
+     "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\","
+     " \"individual_digits\": true}, " BYTE_LEVEL("true") "]}",
+     NULL, "null", false, false},
+};
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+/* ---- Tokens ---- */
+
+static int type_of(const struct nk_gguf_value *types, size_t id) {
+  double type = types && id < types->count ? nk_gguf_number_at(types, id) : NORMAL;
+  return type >= NORMAL && type <= BYTE ? (int)type : NORMAL;
+}
+
+static int read_tokens(struct nki_spec *spec, const struct nk_gguf_value *tokens,
+                       const struct nk_gguf_value *types) {
+  size_t cursor = 0, n, id = 0;
+  for (const char *s; (s = nk_gguf_next_string(tokens, &cursor, &n)); id++) {
+    int type = type_of(types, id), code;
+    if (nki_utf8_first_invalid(s, n) < n)
+      return nk_fail(NK_EDATA, "%s: token %zu is not valid UTF-8", spec->name, id);
+    if (type == CONTROL || type == USER_DEFINED || type == UNKNOWN) {
+      struct nki_added added = {
+          .id = id, .offset = spec->added_bytes.size, .special = type != USER_DEFINED};
+      nk_buffer_append(&spec->added_bytes, s, n);
+      if ((code = nki_spec_push_added(spec, added)) != 0) return code;
+      if (type != UNKNOWN) continue; /* text can give the unknown one without writing it */
+    }
+    size_t offset = spec->pieces.bytes.size;
+    nk_buffer_append(&spec->pieces.bytes, s, n);
+    if ((code = nki_spec_add_piece(spec, id, offset)) != 0) return code;
+  }
+  return nki_pieces_index(&spec->pieces);
+}
+
+/* ---- Merges ---- */
+
+static int read_merges(struct nki_spec *spec, const struct nk_gguf *gguf) {
+  const struct nk_gguf_value *merges = nk_gguf_strings(gguf, "tokenizer.ggml.merges");
+  struct nk_buffer both = {0};
+  size_t cursor = 0, n;
+  uint32_t rank = 0;
+  int code = merges ? 0 : NK_ENOTFOUND;
+  for (const char *s; !code && (s = nk_gguf_next_string(merges, &cursor, &n)); rank++) {
+    const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
+    if (!space || nki_utf8_first_invalid(s, n) < n) {
+      code = nk_fail(NK_EDATA, "%s: merge %u is not two strings with a space between", spec->name,
+                     rank);
+      break;
+    }
+    size_t split = (size_t)(space - s);
+    nk_buffer_clear(&both);
+    nk_buffer_append(&both, s, split);
+    nk_buffer_append(&both, space + 1, n - split - 1);
+    code = nki_spec_add_merge(spec, &both, split, rank);
+  }
+  nk_buffer_free(&both);
+  return code;
+}
+
+/* A piece and its score, for sorting. */
+struct scored {
+  double score;
+  uint32_t id;
+};
+
+static int by_score(const void *a, const void *b) {
+  const struct scored *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+/* All ways to cut a piece into two pieces are merges of its rank. */
+static int add_cuts(struct nki_spec *spec, const struct nk_gguf_value *types, uint32_t id,
+                    uint32_t rank) {
+  const struct nki_pieces *pieces = &spec->pieces;
+  const char *s = nki_pieces_bytes(pieces, id);
+  size_t n = pieces->piece[id].length;
+  if (n > MAX_PIECE)
+    return nk_fail(NK_EUNSUPPORTED, "%s: token %u is longer than %d bytes", spec->name, id,
+                   MAX_PIECE);
+  for (size_t cut = n ? nki_utf8_width(*s) : n; cut < n; cut += nki_utf8_width(s[cut])) {
+    int64_t left = nki_pieces_find(pieces, s, cut);
+    int64_t right = nki_pieces_find(pieces, s + cut, n - cut);
+    if (left < 0 || right < 0 || type_of(types, (size_t)left) > UNUSED ||
+        type_of(types, (size_t)right) > UNUSED)
+      continue;
+    int code =
+        nki_spec_push_merge(spec, (struct nki_merge){(uint32_t)left, (uint32_t)right, id, rank});
+    if (code) return code;
+  }
+  return 0;
+}
+
+/* Pieces of one score share a rank: of their merges the leftmost comes first. */
+static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
+                           const struct nk_gguf_value *types) {
+  const struct nk_gguf_value *scores = nk_gguf_numbers(gguf, "tokenizer.ggml.scores");
+  if (!scores) return NK_ENOTFOUND;
+  struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
+  if (!order) return NK_EMEMORY;
+  size_t n = 0;
+  int code = 0;
+  for (uint32_t id = 0; id < spec->pieces.n && id < scores->count; id++) {
+    int type = type_of(types, id);
+    double score = nk_gguf_number_at(scores, id);
+    if (!spec->pieces.piece[id].present || (type != NORMAL && type != UNUSED)) continue;
+    if (score != score) {
+      code = nk_fail(NK_EDATA, "%s: the score of token %u is a NaN", spec->name, id);
+      goto done;
+    }
+    order[n++] = (struct scored){score, id};
+  }
+  qsort(order, n, sizeof *order, by_score);
+  uint32_t rank = 0;
+  for (size_t i = 0; i < n && !code; i++) {
+    if (i > 0 && order[i].score != order[i - 1].score) rank++;
+    code = add_cuts(spec, types, order[i].id, rank);
+  }
+done:
+  nk_free(order);
+  return code;
+}
+
+/* ---- The components as JSON ---- */
+
+/* Takes json over (also on failure) as a component of the spec. */
+static int put(struct nki_spec *spec, const char *component, json_t *json) {
+  if (!json || json_object_set_new(spec->config, component, json))
+    return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  return 0;
+}
+
+static json_t *parse(const char *text) {
+  return json_loads(text, JSON_DECODE_ANY, NULL);
+}
+
+/* The begin or end token that the file wants around a text: adds its id to single as
+ * TemplateProcessing has it. */
+static int put_special(struct nki_spec *spec, const struct nk_gguf *gguf, const char *add_key,
+                       const char *id_key, bool add, json_t *single, json_t *tokens) {
+  int64_t id;
+  int code = nk_gguf_bool(gguf, add_key, &add);
+  if (code && code != NK_ENOTFOUND) return code;
+  if (!add) return 0;
+  if ((code = nk_gguf_integer(gguf, id_key, &id)) != 0) return code;
+  json_array_append_new(single,
+                        json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
+  return json_object_set_new(tokens, id_key,
+                             json_pack("{s:s,s:[I]}", "id", id_key, "ids", (json_int_t)id))
+             ? nk_fail(NK_EMEMORY, "%s: out of memory", spec->name)
+             : 0;
+}
+
+static int put_template(struct nki_spec *spec, const struct nk_gguf *gguf, bool add_bos) {
+  json_t *single = json_array(), *tokens = json_object();
+  int code = put_special(spec, gguf, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id",
+                         add_bos, single, tokens);
+  json_array_append_new(single, json_pack("{s:{s:s,s:i}}", "Sequence", "id", "A", "type_id", 0));
+  if (!code)
+    code = put_special(spec, gguf, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id",
+                       false, single, tokens);
+  json_t *template = json_pack("{s:s,s:o,s:o}", "type", "TemplateProcessing", "single", single,
+                               "special_tokens", tokens);
+  int put_code = put(spec, "post_processor", template);
+  return code ? code : put_code;
+}
+
+/* ---- The two kinds ---- */
+
+static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
+                     const struct nk_gguf_value *tokens, const struct nk_gguf_value *types,
+                     bool vocabulary_only) {
+  const char *pre = "";
+  size_t n_pre = 0, kind = 0;
+  spec->byte_level = true;
+  int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
+  if (!code) code = read_tokens(spec, tokens, types);
+  if (code || vocabulary_only) return code;
+  code = nk_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
+  if (code) return code;
+  while (kind < N_KINDS &&
+         (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre)))
+    kind++;
+  if (kind == N_KINDS)
+    return nk_fail(NK_EUNSUPPORTED, "%s: the pre-tokenizer '%.*s' is not supported", spec->name,
+                   n_pre > 64 ? 64 : (int)n_pre, pre);
+  json_t *pre_tokenizer =
+      kinds[kind].pre_tokenizer
+          ? parse(kinds[kind].pre_tokenizer)
+          : json_pack("{s:s,s:[{s:s,s:{s:s},s:s,s:b},o]}", "type", "Sequence", "pretokenizers",
+                      "type", "Split", "pattern", "Regex", kinds[kind].pattern, "behavior",
+                      "Isolated", "invert", 0, parse(BYTE_LEVEL("false")));
+  code = put(spec, "pre_tokenizer", pre_tokenizer);
+  if (!code) code = put(spec, "normalizer", parse(kinds[kind].normalizer));
+  if (!code)
+    code = put(spec, "model",
+               json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", kinds[kind].ignore_merges));
+  if (!code) code = put_template(spec, gguf, kinds[kind].add_bos);
+  return code ? code : read_merges(spec, gguf);
+}
+
+static int read_llama(struct nki_spec *spec, const struct nk_gguf *gguf,
+                      const struct nk_gguf_value *tokens, const struct nk_gguf_value *types,
+                      bool vocabulary_only) {
+  bool prefix = true;
+  int64_t unknown = -1;
+  int code = nk_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
+  if (code && code != NK_ENOTFOUND) return code;
+  code = nk_gguf_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
+  if (code && code != NK_ENOTFOUND) return code;
+  code = put(spec, "decoder",
+             json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type",
+                       "Sequence", "decoders", "type", "Replace", "pattern", "String",
+                       "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse",
+                       "type", "Strip", "content", " ", "start", prefix ? 1 : 0, "stop", 0));
+  if (!code) code = read_tokens(spec, tokens, types);
+  if (code || vocabulary_only) return code;
+  json_t *normalizer =
+      json_pack("{s:s,s:[{s:s,s:{s:s},s:s}]}", "type", "Sequence", "normalizers", "type", "Replace",
+                "pattern", "String", " ", "content", "\xE2\x96\x81");
+  if (prefix)
+    json_array_insert_new(json_object_get(normalizer, "normalizers"), 0,
+                          json_pack("{s:s,s:s}", "type", "Prepend", "prepend", "\xE2\x96\x81"));
+  code = put(spec, "normalizer", normalizer);
+  json_t *model = json_pack("{s:s,s:b,s:b}", "type", "BPE", "byte_fallback", 1, "fuse_unk", 1);
+  if (unknown >= 0 && (size_t)unknown < spec->pieces.n && spec->pieces.piece[unknown].present)
+    json_object_set_new(model, "unk_token",
+                        json_stringn(nki_pieces_bytes(&spec->pieces, (size_t)unknown),
+                                     spec->pieces.piece[unknown].length));
+  if (!code)
+    code = put(spec, "model", model);
+  else
+    json_decref(model);
+  if (!code) code = put_template(spec, gguf, true);
+  return code ? code : merges_by_score(spec, gguf, types);
+}
+
+int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool vocabulary_only) {
+  const char *model;
+  size_t n;
+  int code = nk_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
+  if (code) return code;
+  const struct nk_gguf_value *tokens = nk_gguf_strings(gguf, "tokenizer.ggml.tokens");
+  if (!tokens) return NK_EDATA;
+  const struct nk_gguf_value *types = nk_gguf_find(gguf, "tokenizer.ggml.token_type");
+  if (types && !(types = nk_gguf_numbers(gguf, "tokenizer.ggml.token_type"))) return NK_EDATA;
+  spec->config = json_object();
+  spec->model = nk_strdup("BPE");
+  if (!spec->config || !spec->model) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  if (n == 4 && memcmp(model, "gpt2", n) == 0)
+    return read_gpt2(spec, gguf, tokens, types, vocabulary_only);
+  if (n == 5 && memcmp(model, "llama", n) == 0)
+    return read_llama(spec, gguf, tokens, types, vocabulary_only);
+  return nk_fail(NK_EUNSUPPORTED, "%s: the tokenizer model '%.*s' is not supported", spec->name,
+                 n > 64 ? 64 : (int)n, model);
+}

@@ -1,0 +1,227 @@
+/* Opening a tokenizer, and what is asked of its tokens. */
+#include "text/tokenizer.h"
+
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/model.h"
+#include "text/vocabulary.h"
+
+/* ---- Ranks ---- */
+
+static int ranks_of_scores(struct nk_tokenizer *t);
+
+/* The smallest rank of a merge that gives each token. */
+static void ranks_of_merges(struct nk_tokenizer *t) {
+  for (size_t i = 0; i < t->spec->n_merges; i++) {
+    const struct nki_merge *merge = &t->spec->merges[i];
+    int64_t *rank = &t->rank[merge->result];
+    if (*rank < 0 || merge->rank < *rank) *rank = merge->rank;
+  }
+}
+
+struct scored {
+  double score;
+  size_t id;
+};
+
+static int by_score(const void *a, const void *b) {
+  const struct scored *x = a, *y = b;
+  if (x->score != y->score) return x->score > y->score ? -1 : 1;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Unigram: the tokens' order by score. Added tokens are none of the model's. */
+static int ranks_of_scores(struct nk_tokenizer *t) {
+  const struct nki_pieces *pieces = &t->spec->pieces;
+  struct scored *order = nk_alloc(pieces->n, sizeof *order);
+  if (!order) return NK_EMEMORY;
+  size_t n = 0;
+  for (size_t id = 0; id < pieces->n; id++)
+    if (pieces->piece[id].present && !nk_vocabulary_is_added(t->vocabulary, id))
+      order[n++] = (struct scored){pieces->score[id], id};
+  if (n) qsort(order, n, sizeof *order, by_score);
+  for (size_t i = 0; i < n; i++) t->rank[order[i].id] = (int64_t)i;
+  nk_free(order);
+  return 0;
+}
+
+static int build_ranks(struct nk_tokenizer *t) {
+  size_t n = nk_vocabulary_size(t->vocabulary);
+  t->rank = nk_alloc(n, sizeof *t->rank);
+  if (!t->rank) return NK_EMEMORY;
+  for (size_t id = 0; id < n; id++) t->rank[id] = -1;
+  if (t->unigram) return ranks_of_scores(t);
+  ranks_of_merges(t);
+  return 0;
+}
+
+/* ---- Opening ---- */
+
+static int build_model(struct nk_tokenizer *t) {
+  const struct nki_spec *spec = t->spec;
+  if (!strcmp(spec->model, "BPE"))
+    t->bpe = nki_bpe_new(spec);
+  else if (!strcmp(spec->model, "Unigram"))
+    t->unigram = nki_unigram_new(spec);
+  else
+    return nk_fail(NK_EUNSUPPORTED, "%s: the tokenizer model '%s' is not supported", spec->name,
+                   *spec->model ? spec->model : "(without a type)");
+  return t->bpe || t->unigram ? 0 : NK_EDATA;
+}
+
+/* Byte-level strings become raw bytes when they are read; that is right only where text becomes
+ * bytes too. */
+static int check_byte_level(const struct nki_spec *spec) {
+  if (spec->byte_level && !nki_spec_has(spec, "pre_tokenizer", "ByteLevel"))
+    return nk_fail(NK_EUNSUPPORTED,
+                   "%s: a ByteLevel decoder without a ByteLevel pre-tokenizer is not supported",
+                   spec->name);
+  return 0;
+}
+
+static int build_added(struct nk_tokenizer *t) {
+  struct nki_encoder *encoder = nki_encoder_borrow(t);
+  if (!encoder) return NK_EMEMORY;
+  int code = nki_added_build(&t->added, t->spec, false, t->normalizer, &encoder->normalizing,
+                             encoder->match);
+  if (!code)
+    code = nki_added_build(&t->added_normalized, t->spec, true, t->normalizer,
+                           &encoder->normalizing, encoder->match);
+  nki_encoder_return(t, encoder);
+  return code;
+}
+
+static int build(struct nk_tokenizer *t) {
+  int code = check_byte_level(t->spec);
+  if (!code) code = build_model(t);
+  if (code) return code;
+  if (!(t->pool = nki_pool_new()) || !(t->vocabulary = nki_vocabulary_new(t->spec)) ||
+      !(t->normalizer = nki_normalizer_new(t->spec)) ||
+      !(t->pretokenizer = nki_pretokenizer_new(t->spec)) ||
+      !(t->decoder = nki_decoder_new(t->spec, false)))
+    return NK_EDATA;
+  t->fast = nki_pretokenizer_fast(t->pretokenizer);
+  code = nki_post_processor_read(t->spec, &t->before, &t->behind);
+  if (!code) code = build_added(t);
+  return code ? code : build_ranks(t);
+}
+
+/* The file of a model that holds the tokenizer, to be freed. NULL on failure. */
+static char *find_file(const char *model) {
+  struct nki_model_files files = {0};
+  char *found = NULL;
+  int code = nki_model_files_find(model, &files);
+  const char *path = nki_model_files_path(&files, "tokenizer.json");
+  if (path)
+    found = nk_strdup(path); /* weights may be missing */
+  else if (!files.folder && !code)
+    found = nk_strdup(model); /* a file */
+  else if (files.folder)
+    nk_fail(NK_ENOTFOUND, "%s: no tokenizer.json in this folder", files.folder);
+  nki_model_files_free(&files);
+  return found;
+}
+
+static bool ends_with(const char *string, const char *end) {
+  size_t n = strlen(string), m = strlen(end);
+  return n >= m && !strcmp(string + n - m, end);
+}
+
+struct nk_tokenizer *nk_tokenizer_open(const char *model) {
+  struct nk_tokenizer *t = NULL;
+  char *path = find_file(model);
+  if (!path) return NULL;
+  if (ends_with(path, ".safetensors")) {
+    nk_fail(NK_EUSAGE, "%s: weights hold no tokenizer: name the model's folder", path);
+    goto fail;
+  }
+  t = nk_calloc(1, sizeof *t);
+  if (!t || !(t->spec = nki_spec_open(path, false)) || build(t)) goto fail;
+  nk_free(path);
+  return t;
+fail:
+  nk_free(path);
+  nk_tokenizer_free(t);
+  return NULL;
+}
+
+void nk_tokenizer_free(struct nk_tokenizer *t) {
+  if (!t) return;
+  nki_pool_free(t->pool);
+  nki_added_free(&t->added);
+  nki_added_free(&t->added_normalized);
+  nki_decoder_free(t->decoder);
+  nki_pretokenizer_free(t->pretokenizer);
+  nki_normalizer_free(t->normalizer);
+  nki_bpe_free(t->bpe);
+  nki_unigram_free(t->unigram);
+  nk_vocabulary_free(t->vocabulary);
+  nki_spec_free(t->spec);
+  nk_free(t->before.id);
+  nk_free(t->behind.id);
+  nk_free(t->rank);
+  nk_free(t);
+}
+
+/* ---- Questions ---- */
+
+const struct nk_vocabulary *nk_tokenizer_vocabulary(const struct nk_tokenizer *tokenizer) {
+  return tokenizer->vocabulary;
+}
+
+int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
+  return id < nk_vocabulary_size(tokenizer->vocabulary) ? tokenizer->rank[id] : -1;
+}
+
+int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n) {
+  const struct nki_spec *spec = tokenizer->spec;
+  for (size_t i = 0; i < spec->n_added; i++)
+    if (spec->added[i].length == n &&
+        memcmp(spec->added_bytes.data + spec->added[i].offset, bytes, n) == 0)
+      return (int64_t)spec->added[i].id;
+  /* As the vocabulary writes it first: a text's own "a" is meant before the byte token <0x61>. */
+  int64_t id = nki_pieces_find(&spec->pieces, bytes, n);
+  size_t size = nk_vocabulary_size(tokenizer->vocabulary), length;
+  for (size_t i = 0; i < size && id < 0; i++) {
+    const char *token = nk_vocabulary_bytes(tokenizer->vocabulary, i, &length);
+    if (token && length == n && memcmp(token, bytes, n) == 0) id = (int64_t)i;
+  }
+  return id >= 0 ? id : nk_fail(NK_ENOTFOUND, "%s: no token '%.*s'", spec->name, (int)n, bytes);
+}
+
+/* ---- Decoding ---- */
+
+/* Appends the token's string as the model or the added tokens have it. */
+static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buffer *out) {
+  const struct nki_pieces *pieces = &t->spec->pieces;
+  const struct nk_vocabulary *vocabulary = t->vocabulary;
+  size_t n;
+  const char *bytes = id >= 0 ? nk_vocabulary_bytes(vocabulary, (size_t)id, &n) : NULL;
+  if (!bytes)
+    return nk_fail(NK_EDATA, "%s: no token has the id %lld", t->spec->name, (long long)id);
+  if (nk_vocabulary_is_added(vocabulary, (size_t)id))
+    nk_buffer_append(out, bytes, n);
+  else
+    nk_buffer_append(out, nki_pieces_bytes(pieces, (size_t)id), pieces->piece[id].length);
+  return 0;
+}
+
+int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
+                        int flags, struct nk_buffer *out) {
+  struct nki_strings strings = {.ends = nk_alloc(n, sizeof *strings.ends)};
+  int code = strings.ends ? 0 : NK_EMEMORY;
+  for (size_t i = 0; i < n && !code; i++) {
+    if ((flags & NK_DECODE_SKIP_SPECIAL) && ids[i] >= 0 &&
+        nk_vocabulary_is_special(tokenizer->vocabulary, (size_t)ids[i]))
+      continue;
+    code = append_token(tokenizer, ids[i], &strings.bytes);
+    strings.ends[strings.n++] = strings.bytes.size;
+  }
+  if (!code) code = nki_decoder_run(tokenizer->decoder, &strings, out);
+  nk_buffer_free(&strings.bytes);
+  nk_free(strings.ends);
+  return code;
+}

@@ -1,0 +1,60 @@
+/* An open tokenizer, and what one thread needs to encode with it. */
+#ifndef NOKEN_TEXT_TOKENIZER_H
+#define NOKEN_TEXT_TOKENIZER_H
+
+#include <noken/tokenizer.h>
+#include <pthread.h>
+
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/cache.h"
+#include "text/decoder.h"
+#include "text/pretokenizer.h"
+#include "text/unigram.h"
+
+/* Buffers and the cache of one thread. */
+struct nki_encoder {
+  struct nki_encoder *next; /* in the pool */
+  struct nki_match *match;
+  struct nki_normalizing normalizing;
+  struct nki_splitting splitting;
+  struct nki_bpe_work bpe;
+  struct nki_unigram_work unigram;
+  struct nki_cached *cache;
+};
+
+struct nk_tokenizer {
+  struct nki_spec *spec;
+  struct nk_vocabulary *vocabulary;
+  struct nki_normalizer *normalizer;
+  struct nki_pretokenizer *pretokenizer;
+  nki_split_fast *fast; /* all the pre-tokenizer does, or NULL */
+  struct nki_bpe *bpe;  /* one of these two */
+  struct nki_unigram *unigram;
+  struct nki_decoder *decoder;
+  struct nki_added_set added;            /* looked for in the text as it is given */
+  struct nki_added_set added_normalized; /* looked for behind the normalizer */
+  struct nki_ids before, behind;         /* the tokens around a text */
+  int64_t *rank;                         /* [vocabulary's size] nk_tokenizer_merge_rank */
+  struct nki_pool {
+    pthread_mutex_t lock;
+    struct nki_encoder *idle;
+  } * pool;
+};
+
+struct nki_pool *nki_pool_new(void);
+void nki_pool_free(struct nki_pool *pool);
+/* Takes an idle encoder, or makes one; NULL without memory. Give it back with nki_encoder_return.
+ */
+struct nki_encoder *nki_encoder_borrow(const struct nk_tokenizer *tokenizer);
+void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder);
+
+/* Appends the ids of text[0..n), without the tokens around it. */
+int nki_encode(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder, const char *text,
+               size_t n, int flags, struct nki_ids *ids);
+
+/* Reads the post-processor: the tokens that stand before and behind a text (post_processor.c). */
+int nki_post_processor_read(const struct nki_spec *spec, struct nki_ids *before,
+                            struct nki_ids *behind);
+
+#endif

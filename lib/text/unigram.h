@@ -1,0 +1,28 @@
+/* Unigram (Kudo 2018): of all ways to cut a piece into tokens, the one whose tokens' scores
+ * (logarithms of probabilities) have the largest sum. */
+#ifndef NOKEN_TEXT_UNIGRAM_H
+#define NOKEN_TEXT_UNIGRAM_H
+
+#include "text/ids.h"
+#include "text/spec.h"
+
+struct nki_unigram;
+
+/* The pieces and scores stay the spec's. NULL on failure. */
+struct nki_unigram *nki_unigram_new(const struct nki_spec *spec);
+void nki_unigram_free(struct nki_unigram *unigram);
+
+/* What one thread needs. */
+struct nki_unigram_work {
+  struct nki_node *node; /* [n_nodes] the best way to each place of the piece */
+  size_t n_nodes;
+  struct nki_span_ends *cut; /* [n_cuts] the way found, from its end */
+  size_t n_cuts;
+};
+void nki_unigram_work_free(struct nki_unigram_work *work);
+
+/* Appends the tokens of one piece. */
+int nki_unigram_encode(const struct nki_unigram *unigram, struct nki_unigram_work *work,
+                       const char *s, size_t n, struct nki_ids *ids);
+
+#endif

@@ -1,0 +1,84 @@
+/* Real tokenizers against what their own implementations gave: GPT-2, Llama 3 and Llama 2 with the
+ * test vectors of llama.cpp, where they lie beside the repository. */
+#include <noken/tokenizer.h>
+
+#include "text_files.h"
+
+static char *read_whole(const char *path, size_t *n) {
+  FILE *file = fopen(path, "rb");
+  assert_non_null(file);
+  char *data = malloc(1 << 20);
+  *n = fread(data, 1, (1 << 20) - 1, file);
+  data[*n] = 0;
+  fclose(file);
+  return data;
+}
+
+/* Compares the ids of one text with a line of decimal numbers; returns where the line ends. */
+static char *compare_line(const struct nk_tokenizer *t, const char *text, size_t n, char *line,
+                          size_t number) {
+  int64_t *ids;
+  size_t n_ids, i = 0;
+  char *end = strchr(line, '\n');
+  assert_non_null(end);
+  *end = 0;
+  assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &ids, &n_ids), 0);
+  for (char *at = line, *rest; *at; at = rest, i++) {
+    int64_t expected = strtoll(at, &rest, 10);
+    if (rest == at) break;
+    if (i >= n_ids || ids[i] != expected)
+      fail_msg("text %zu '%.*s': id %zu is not %lld", number, (int)n, text, i, (long long)expected);
+  }
+  if (i != n_ids) fail_msg("text %zu '%.*s': %zu ids, not %zu", number, (int)n, text, n_ids, i);
+  nk_free(ids);
+  return end + 1;
+}
+
+/* .inp holds texts, each with a line __ggml_vocab_test__ behind it, .out a line of ids for each. */
+static size_t compare_vectors(const char *name) {
+  static const char separator[] = "\n__ggml_vocab_test__\n";
+  char path[64];
+  size_t n, n_out, count = 0;
+  snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf", name);
+  const char *file = shared_file(path);
+  if (!file) skip();
+  struct nk_tokenizer *t = nk_tokenizer_open(file);
+  if (!t) fail_msg("%s", nk_error());
+  strcat(path, ".inp");
+  char *texts = read_whole(shared_file(path), &n);
+  snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf.out", name);
+  char *lines = read_whole(shared_file(path), &n_out), *line = lines;
+  for (char *text = texts, *end; (end = strstr(text, separator)); count++) {
+    line = compare_line(t, text, (size_t)(end - text), line, count);
+    text = end + sizeof separator - 1;
+  }
+  assert_int_equal(line - lines, n_out);
+  free(texts);
+  free(lines);
+  nk_tokenizer_free(t);
+  return count;
+}
+
+static void gpt2_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("gpt-2"), 46);
+}
+
+static void llama3_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("llama-bpe"), 46);
+}
+
+static void llama2_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("llama-spm"), 46);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(gpt2_gives_its_own_ids),
+      cmocka_unit_test(llama3_gives_its_own_ids),
+      cmocka_unit_test(llama2_gives_its_own_ids),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
