@@ -15,9 +15,10 @@ lints() {
 # The options that every tool has are explained in nk(1), to which the page then points.
 is_listed_with_every_option() {
   local option missing="" page
+  local common=" --output --json --threads --seed --quiet --help --version "
   page=$(mandoc -T ascii "tools/$1.1" | sed 's/.\x08//g')
   for option in $("$1" --help | sed -nE 's/^ +(-[a-zA-Z], +)?(--[a-z][a-z0-9-]+).*/\2/p'); do
-    case " --output --json --threads --seed --quiet --help --version " in
+    case $common in
       *" $option "*) grep -qF -e 'nk(1)' -e "$option" <<<"$page" || missing+=" $option" ;;
       *) grep -qF -- "$option" <<<"$page" || missing+=" $option" ;;
     esac
