@@ -6,7 +6,7 @@ set -uo pipefail
 
 folders=(include lib tools tests cmake)
 mapfile -t c_files < <(find "${folders[@]}" -name '*.[ch]' | sort)
-mapfile -t scripts < <(find setup.sh test.sh demo.sh "${folders[@]}" -name '*.sh' 2>/dev/null | sort)
+mapfile -t scripts < <(find ./*.sh "${folders[@]}" -name '*.sh' | sort)
 # but for numbers that a script wrote
 mapfile -t text_files < <(find "${folders[@]}" \( -name '*.cmake' -o -name '*.bats' \
   -o -name '*.awk' -o -name CMakeLists.txt -o -name '*.[ch]' ! -name '*_fixture.h' \) | sort)

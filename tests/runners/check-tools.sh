@@ -42,6 +42,13 @@ faults_of_usage_end_with_2() {
   [ "$status" -eq 2 ] && [ -n "$message" ]
 }
 
+notices_a_full_device() {
+  local status=0 message
+  message=$("$1" --help 2>&1 >/dev/full) || status=$?
+  echo "status $status, message '$message'"
+  [ "$status" -eq 1 ] && [[ $message = "$1: "* ]]
+}
+
 for source in tools/nk-*.c tools/nk.c; do
   [ -f "$source" ] || continue
   tool=$(basename "$source" .c)
@@ -50,6 +57,7 @@ for source in tools/nk-*.c tools/nk.c; do
   check "$tool: --help fits on a screen" help_fits "$tool"
   [ "$tool" = nk ] || check "$tool: the page knows every option" is_listed_with_every_option "$tool"
   check "$tool says its version" says_its_version "$tool"
+  check "$tool notices a full device" notices_a_full_device "$tool"
   [ "$tool" = nk ] || check "$tool: an unknown option is a fault of usage" \
     faults_of_usage_end_with_2 "$tool"
 done

@@ -8,6 +8,7 @@ function begin(name) {
   tap = 0
   plan = ran = bad = 0
   inside = 0
+  built = 1
   before = ""
 }
 function skip(name, reason) {
@@ -26,13 +27,12 @@ function finish(good, why) {
   else if (ran < plan) fails[n_fails++] = "FAILED: " leg " " test ": " plan - ran " cases never ran"
 }
 
-/^[0-9]+\/[0-9]+ Test: / { begin($3) }
+/^[0-9]+\/[0-9]+ Testing: / { begin($3) }
 /^<end of output>$/ { inside = 0 }
 /^Test time = / { inside = 0 }
-/^Test Passed\.$/ { finish(1, "") }
-/^Test Failed\.$/ { finish(0, "") }
-/^Test (timed|timeout)/ { finish(0, ": took too long") }
-/^Unable to find executable/ { finish(0, ": not built") }
+/^Unable to find executable/ { built = 0 }
+/^Test Passed\.$/ { finish(built, ": not built") }
+/^Test Failed\.$/ { finish(0, built ? "" : ": not built") }
 /^Output:$/ { inside = 1; next }
 !inside { next }
 
