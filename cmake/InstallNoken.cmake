@@ -15,6 +15,9 @@ install(TARGETS noken EXPORT noken LIBRARY)
 install(DIRECTORY include/noken DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 file(GLOB pages CONFIGURE_DEPENDS tools/*.1)
 install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+# The library looks for templates beside itself: the build folder has them where a prefix has.
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/noken)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/plots ${CMAKE_BINARY_DIR}/share/noken/plots SYMBOLIC)
 install(DIRECTORY plots/ DESTINATION ${CMAKE_INSTALL_DATADIR}/noken/plots OPTIONAL)
 install(DIRECTORY data/prompts/ DESTINATION ${CMAKE_INSTALL_DATADIR}/noken/prompts OPTIONAL)
 
