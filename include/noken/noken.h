@@ -17,6 +17,7 @@
 #include <noken/npy.h>
 #include <noken/options.h>
 #include <noken/pca.h>
+#include <noken/plot.h>
 #include <noken/random.h>
 #include <noken/report.h>
 #include <noken/safetensors.h>

@@ -1,0 +1,25 @@
+# Lines with bands. $Knots: "x median lo hi", one block per group. Shade: a group's place on the scale
+# of colours, where Ramp is 1. End_*: the names of the lines, at their right ends.
+
+set style fill solid 1 noborder
+set cbrange [0:1]
+set palette defined (0 '#7fcdbb', 0.5 '#2c7fb8', 1 '#15195a')
+
+do for [i=1:End_n] {
+  set label 500+i End_text[i] at screen End_x[i], End_y[i] left tc rgb colour(End_style[i]) font Font_label
+}
+if (Text) {
+  plot for [i=1:Shade_n] $Knots index (i-1) using 1:2 with linespoints \
+         lt i pt sign(i)
+} else {
+  if (Ramp) {
+    plot for [i=1:Shade_n] $Knots index (i-1) using 1:2:(Shade[i]) with lines lw Line*2 lc palette, \
+         $Outline using 1:2 with lines lw Line*1.8 lc rgb Ink
+  } else {
+    plot for [i=1:Shade_n] $Knots index (i-1) using 1:3:(Band ? $4 : NaN) with filledcurves \
+           lc rgb faded(i, Shade_n > 4 ? 0.09 : 0.15), \
+         for [i=1:Shade_n] $Knots index (i-1) using 1:2 with lines lw Line*2.6 lc rgb colour(i), \
+         for [i=1:Shade_n] $Knots index (i-1) using 1:2 with points pt 7 ps Point*3 lc rgb colour(i), \
+         $Outline using 1:2 with lines lw Line*1.8 lc rgb Ink
+  }
+}
