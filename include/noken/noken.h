@@ -11,7 +11,9 @@
 #include <noken/forward.h>
 #include <noken/gaussian.h>
 #include <noken/gguf.h>
+#include <noken/knn.h>
 #include <noken/memory.h>
+#include <noken/metric.h>
 #include <noken/model.h>
 #include <noken/moments.h>
 #include <noken/npy.h>

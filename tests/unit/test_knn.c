@@ -1,0 +1,269 @@
+/* Nearest neighbours, hubness and LOF against scikit-learn and against comparing all pairs. */
+#include "unit.h"
+
+#include <math.h>
+
+#include "geometry_fixture.h"
+
+enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
+
+static void assert_close(double got, double want, double relative, double scale) {
+  double allowed = relative * (fabs(want) > scale ? fabs(want) : scale);
+  if (!(fabs(got - want) <= allowed)) fail_msg("got %.12g, not %.12g", got, want);
+}
+
+static struct nk_knn *search(const float *base, size_t n, size_t dim, const float *query,
+                             size_t n_query, size_t k, enum nk_metric metric) {
+  struct nk_knn *knn = nk_knn_search(base, n, dim, query, n_query,
+                                     &(struct nk_knn_options){.k = k, .metric = metric});
+  if (knn == NULL) fail_msg("%s", nk_error());
+  return knn;
+}
+
+static void neighbours_equal_scikit_learns(void **state) {
+  (void)state;
+  for (size_t c = 0; c < N_CASES; c++) {
+    const struct geometry_case *g = &geometry_cases[c];
+    struct nk_knn *knn = search(g->x, g->n, g->dim, NULL, 0, g->k, NK_METRIC_L2);
+    assert_memory_equal(knn->rows, g->knn, g->n * g->k * sizeof(int64_t));
+    for (size_t i = 0; i < g->n * g->k; i++)
+      assert_close(knn->distances[i], g->knn_distance[i], 1e-6, 0);
+    nk_knn_free(knn);
+    if (g->cosine_knn == NULL) continue;
+    knn = search(g->x, g->n, g->dim, NULL, 0, g->k, NK_METRIC_COSINE);
+    assert_memory_equal(knn->rows, g->cosine_knn, g->n * g->k * sizeof(int64_t));
+    for (size_t i = 0; i < g->n * g->k; i++)
+      assert_close(knn->distances[i], g->cosine_distance[i], 1e-6, 0);
+    nk_knn_free(knn);
+  }
+}
+
+static void hubness_and_lof_equal_scikit_learns(void **state) {
+  (void)state;
+  for (size_t c = 0; c < N_CASES; c++) {
+    const struct geometry_case *g = &geometry_cases[c];
+    struct nk_knn *knn = search(g->x, g->n, g->dim, NULL, 0, g->k, NK_METRIC_L2);
+    int64_t hubness[200];
+    double lof[200];
+    nk_hubness(knn, hubness);
+    assert_int_equal(nk_lof(knn, lof), 0);
+    assert_memory_equal(hubness, g->hubness, g->n * sizeof(int64_t));
+    for (size_t i = 0; i < g->n; i++) assert_close(lof[i], g->lof[i], 1e-5, 0);
+    nk_knn_free(knn);
+  }
+}
+
+/* The reference: all pairs in long double, sorted by distance and then by row. */
+static void assert_exact(const struct nk_knn *knn, const float *base, size_t n, size_t dim,
+                         const float *query, size_t step) {
+  double *distance = nk_alloc(n, sizeof *distance);
+  for (size_t q = 0; q < knn->n; q += step) {
+    const float *x = query != NULL ? query + q * dim : base + q * dim;
+    for (size_t i = 0; i < n; i++) {
+      long double sum = 0;
+      for (size_t j = 0; j < dim; j++) {
+        long double difference = (long double)x[j] - (long double)base[i * dim + j];
+        sum += difference * difference;
+      }
+      distance[i] = query == NULL && i == q ? (double)INFINITY : (double)sqrtl(sum);
+    }
+    for (size_t k = 0; k < knn->k; k++) {
+      size_t nearest = 0;
+      for (size_t i = 1; i < n; i++)
+        if (distance[i] < distance[nearest]) nearest = i;
+      if (knn->rows[q * knn->k + k] != (int64_t)nearest)
+        fail_msg("row %zu: neighbour %zu is %lld at %.17g, not %zu at %.17g", q, k,
+                 (long long)knn->rows[q * knn->k + k], knn->distances[q * knn->k + k], nearest,
+                 distance[nearest]);
+      assert_close(knn->distances[q * knn->k + k], distance[nearest], 1e-6, 0);
+      distance[nearest] = (double)INFINITY;
+    }
+  }
+  nk_free(distance);
+}
+
+/* n rows: an ordinary cloud, and in it tight balls far from the centre whose rows differ by a
+ * millionth of that distance, so that float products about the centre cannot tell them apart. */
+static float *cloud_with_balls(size_t n, size_t dim, size_t n_balls, size_t ball, double radius) {
+  float *x = nk_alloc(n * dim, sizeof *x);
+  struct nk_random random = nk_random_stream(11, n);
+  for (size_t i = 0; i < n * dim; i++) x[i] = (float)nk_random_normal(&random);
+  for (size_t b = 0; b < n_balls; b++)
+    for (size_t i = 1; i < ball; i++)
+      for (size_t j = 0; j < dim; j++)
+        x[(b + n_balls * i) * dim + j] =
+            (float)((double)x[b * dim + j] + radius * nk_random_normal(&random));
+  return x;
+}
+
+static void rows_in_tight_balls_are_told_apart(void **state) {
+  (void)state;
+  enum { N = 1500, DIM = 24 };
+  float *x = cloud_with_balls(N, DIM, 3, 200, 1e-6);
+  struct nk_knn *knn = search(x, N, DIM, NULL, 0, 5, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, NULL, 7);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+static void many_small_balls_are_told_apart(void **state) {
+  (void)state;
+  enum { N = 1200, DIM = 16 };
+  float *x = cloud_with_balls(N, DIM, 100, 8, 1e-6);
+  struct nk_knn *knn = search(x, N, DIM, NULL, 0, 10, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, NULL, 11);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+/* More copies than there are candidates: the neighbours are the copies of lowest row. */
+static void copies_are_neighbours_at_zero_in_order(void **state) {
+  (void)state;
+  enum { N = 700, DIM = 9 };
+  float *x = cloud_with_balls(N, DIM, 1, 300, 0);
+  struct nk_knn *knn = search(x, N, DIM, NULL, 0, 4, NK_METRIC_L2);
+  for (int64_t k = 0; k < 4; k++) {
+    assert_int_equal(knn->rows[k], k + 1);
+    assert_int_equal(knn->rows[200 * 4 + k], k);
+    assert_true(knn->distances[200 * 4 + k] == 0);
+  }
+  assert_exact(knn, x, N, DIM, NULL, 13);
+  double lof[N];
+  assert_int_equal(nk_lof(knn, lof), 0);
+  assert_true(lof[0] == 1); /* a copy among copies */
+  nk_knn_free(knn);
+  knn = search(x, N, DIM, NULL, 0, 4, NK_METRIC_COSINE);
+  assert_true(knn->distances[200 * 4] == 0);
+  assert_int_equal(knn->rows[200 * 4], 0);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+static void queries_see_every_row_of_the_base(void **state) {
+  (void)state;
+  enum { N = 900, DIM = 20, Q = 130 };
+  float *x = cloud_with_balls(N, DIM, 2, 50, 1e-6);
+  struct nk_knn *knn = search(x, N, DIM, x, Q, 3, NK_METRIC_L2);
+  for (size_t q = 0; q < Q; q++) {
+    assert_int_equal(knn->rows[q * 3], q);
+    assert_true(knn->distances[q * 3] == 0);
+  }
+  assert_exact(knn, x, N, DIM, x, 1);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+/* The base goes to FAISS in parts of 160 MiB: rows 6,000 long need two of them here. */
+static void parts_of_the_base_are_merged(void **state) {
+  (void)state;
+  enum { N = 9000, DIM = 6000, Q = 40 };
+  float *x = nk_alloc((size_t)N * DIM, sizeof *x);
+  struct nk_random random = nk_random_stream(5, 0);
+  float noise[4096];
+  for (size_t i = 0; i < 4096; i++) noise[i] = (float)nk_random_normal(&random);
+  for (size_t i = 0; i < N; i++)
+    for (size_t j = 0; j < DIM; j++)
+      x[i * DIM + j] = noise[(i * 97 + j) % 4096] + noise[(i * 61 + j * 3) % 4093];
+  struct nk_knn *knn = search(x, N, DIM, x, Q, 6, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, x, 13);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+static void few_rows_have_few_neighbours(void **state) {
+  (void)state;
+  float x[3] = {0, 4, 1};
+  struct nk_knn *knn = search(x, 3, 1, NULL, 0, 10, NK_METRIC_L2);
+  assert_int_equal(knn->k, 2);
+  const int64_t want[6] = {2, 1, 2, 0, 0, 1};
+  assert_memory_equal(knn->rows, want, sizeof want);
+  nk_knn_free(knn);
+  knn = search(x, 1, 1, NULL, 0, 10, NK_METRIC_L2);
+  assert_int_equal(knn->k, 0);
+  double lof[1];
+  assert_int_equal(nk_lof(knn, lof), 0);
+  assert_true(isnan(lof[0]));
+  nk_knn_free(knn);
+}
+
+static void numbers_beyond_a_floats_square_are_compared(void **state) {
+  (void)state;
+  float x[8] = {1e30f, 0, -1e30f, 0, 0, 3e30f, 1e30f, 1e29f};
+  struct nk_knn *knn = search(x, 4, 2, NULL, 0, 2, NK_METRIC_L2);
+  const int64_t want[8] = {3, 1, 0, 3, 3, 0, 0, 1};
+  assert_memory_equal(knn->rows, want, sizeof want);
+  nk_knn_free(knn);
+}
+
+static void bad_input_is_refused(void **state) {
+  (void)state;
+  float x[6] = {0, 4, 1, NAN, 2, 3};
+  struct nk_knn_options options = {.k = 1};
+  assert_null(nk_knn_search(x, 3, 2, NULL, 0, &options));
+  assert_string_equal(nk_error(), "row 1 holds a NaN or an infinity");
+  assert_null(nk_knn_search(x, 1, 2, x, 2, &options));
+  assert_string_equal(nk_error(), "query: row 1 holds a NaN or an infinity");
+  assert_null(nk_knn_search(x, 0, 2, NULL, 0, &options));
+  x[3] = 0;
+  options.index = "NoSuchIndex";
+  assert_null(nk_knn_search(x, 3, 2, NULL, 0, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  options = (struct nk_knn_options){.k = 0};
+  assert_null(nk_knn_search(x, 3, 2, NULL, 0, &options));
+}
+
+/* An inverted file that probes all of its lists, and a graph, find what the exact search finds. */
+static void other_indexes_find_the_same(void **state) {
+  (void)state;
+  enum { N = 2000, DIM = 8 };
+  float *x = cloud_with_balls(N, DIM, 1, 2, 1e-3);
+  struct nk_knn *exact = search(x, N, DIM, NULL, 0, 5, NK_METRIC_L2);
+  struct nk_knn_options options = {.k = 5, .index = "IVF16,Flat", .search = "nprobe=16"};
+  struct nk_knn *lists = nk_knn_search(x, N, DIM, NULL, 0, &options);
+  assert_non_null(lists);
+  assert_memory_equal(lists->rows, exact->rows, N * 5 * sizeof(int64_t));
+  options = (struct nk_knn_options){.k = 5, .index = "HNSW32", .search = "efSearch=256"};
+  struct nk_knn *graph = nk_knn_search(x, N, DIM, NULL, 0, &options);
+  assert_non_null(graph);
+  size_t same = 0;
+  for (size_t i = 0; i < N * 5; i++) same += graph->rows[i] == exact->rows[i];
+  assert_true(same > 0.99 * N * 5);
+  options.search = "nothing=1";
+  assert_null(nk_knn_search(x, N, DIM, NULL, 0, &options));
+  nk_knn_free(exact);
+  nk_knn_free(lists);
+  nk_knn_free(graph);
+  nk_free(x);
+}
+
+static int stop_at_once(const char *what, size_t done, size_t total, void *user) {
+  (void)what, (void)done, (void)total, (void)user;
+  return 1;
+}
+
+static void a_search_can_be_interrupted(void **state) {
+  (void)state;
+  float x[4] = {0, 1, 2, 3};
+  nk_on_progress(stop_at_once, NULL);
+  assert_null(nk_knn_search(x, 4, 1, NULL, 0, &(struct nk_knn_options){.k = 1}));
+  nk_on_progress(NULL, NULL);
+  assert_int_equal(nk_error_code(), NK_EINTERRUPTED);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(neighbours_equal_scikit_learns),
+      cmocka_unit_test(hubness_and_lof_equal_scikit_learns),
+      cmocka_unit_test(rows_in_tight_balls_are_told_apart),
+      cmocka_unit_test(many_small_balls_are_told_apart),
+      cmocka_unit_test(copies_are_neighbours_at_zero_in_order),
+      cmocka_unit_test(queries_see_every_row_of_the_base),
+      cmocka_unit_test(parts_of_the_base_are_merged),
+      cmocka_unit_test(few_rows_have_few_neighbours),
+      cmocka_unit_test(numbers_beyond_a_floats_square_are_compared),
+      cmocka_unit_test(bad_input_is_refused),
+      cmocka_unit_test(other_indexes_find_the_same),
+      cmocka_unit_test(a_search_can_be_interrupted),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
