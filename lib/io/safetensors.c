@@ -18,46 +18,75 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/json_scan.h"
 #include "io/pairs.h"
 
-/* The format's own limit. jansson needs some twenty times the text's size, so it also bounds what a
- * hostile header can cost. */
+/* The format's own limit on the header, and one on the pairs of __metadata__, where files in use
+ * have some hundred at most. */
 #define MAX_HEADER 100000000u
+#define MAX_METADATA 10000u
+/* Bytes of the shortest entry: "":{"dtype":"I8","shape":[],"data_offsets":[0,0]} */
+#define MIN_ENTRY 49u
 
 struct nk_safetensors {
   struct nk_file *file;
   struct nk_tensor *tensors;        /* [n_tensors] in the order of their bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;
+  struct nk_buffer names;    /* of the tensors, each with a closing 0 */
   struct nki_pairs metadata; /* as in the file */
 };
 
 /* ---- Reading: one tensor ---- */
 
-static int read_size(const json_t *value, size_t *out) {
-  if (!json_is_integer(value) || json_integer_value(value) < 0) return NK_EDATA;
-  *out = (size_t)json_integer_value(value);
-  return 0;
+/* The string at scan, which may hold no 0 byte. */
+static int read_string(struct nki_scan *scan, struct nk_buffer *out) {
+  nk_buffer_clear(out);
+  int code = nki_scan_string(scan, out);
+  nk_buffer_append(out, "", 1);
+  if (code == 0 && out->failed) code = nk_fail(NK_EMEMORY, "out of memory");
+  if (code == 0 && strlen(out->data) + 1 != out->size) {
+    code = nki_scan_fail(scan, "a string with a zero byte");
+  }
+  return code;
 }
 
-static int read_shape(const json_t *shape, struct nk_tensor *tensor) {
-  if (!json_is_array(shape)) return nk_fail(NK_EDATA, "'shape' is missing or not an array");
-  tensor->n_dims = json_array_size(shape);
-  if (tensor->n_dims > NK_MAX_DIMS) {
-    return nk_fail(NK_EUNSUPPORTED, "has %zu dimensions, at most %d are supported", tensor->n_dims,
-                   NK_MAX_DIMS);
+/* Reads the array of sizes at `scan` into out[most]; *n is how many there were, perhaps more. */
+static int read_sizes(struct nki_scan *scan, size_t most, size_t *out, size_t *n) {
+  bool first = true;
+  int code = nki_scan_expect(scan, '['), more;
+  for (*n = 0; code == 0 && (more = nki_scan_next(scan, ']', &first)) != 0; ++*n) {
+    int64_t value;
+    code = more < 0 ? more : nki_scan_integer(scan, &value);
+    if (code == 0 && value < 0) code = nki_scan_fail(scan, "a negative size");
+    if (code == 0 && *n < most) out[*n] = (size_t)value;
   }
+  return code;
+}
+
+static int read_dtype(struct nki_scan *scan, struct nk_tensor *tensor) {
+  struct nk_buffer name = {0};
+  int code = nki_scan_string(scan, &name);
+  int type = code == 0 && name.data ? nk_dtype_of_name(name.data, name.size) : -1;
+  if (code == 0 && type < 0) {
+    code = nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", name.data ? name.data : "");
+  }
+  if (code == 0) tensor->dtype = (enum nk_dtype)type;
+  nk_buffer_free(&name);
+  return code;
+}
+
+/* Sets n_elements and n_bytes from dtype and shape. Dimensions of 0 do not hide an overflow of the
+ * others: [2^40, 0, 2^40] is no shape. */
+static int measure(struct nk_tensor *tensor) {
   bool empty = false;
-  size_t product = 1; /* of the dimensions that are not 0: [2^40, 0, 2^40] is no shape either */
+  size_t product = 1;
   for (size_t i = 0; i < tensor->n_dims; i++) {
-    size_t *length = &tensor->shape[i];
-    if (read_size(json_array_get(shape, i), length) != 0) {
-      return nk_fail(NK_EDATA, "'shape' holds something other than whole numbers from 0 up");
-    }
-    if (*length == 0)
+    if (tensor->shape[i] == 0) {
       empty = true;
-    else if (!nk_size_mul(product, *length, &product))
+    } else if (!nk_size_mul(product, tensor->shape[i], &product)) {
       return nk_fail(NK_EDATA, "the product of its shape overflows");
+    }
   }
   tensor->n_elements = empty ? 0 : product;
   if (!nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes)) {
@@ -66,26 +95,56 @@ static int read_shape(const json_t *shape, struct nk_tensor *tensor) {
   return 0;
 }
 
-/* data [size] is what follows the header. */
-static int read_tensor(const json_t *entry, const unsigned char *data, size_t size,
-                       struct nk_tensor *tensor) {
-  if (!json_is_object(entry)) return nk_fail(NK_EDATA, "its entry is not an object");
-  const json_t *dtype = json_object_get(entry, "dtype");
-  if (!json_is_string(dtype)) return nk_fail(NK_EDATA, "'dtype' is missing or not a string");
-  int type = nk_dtype_of_name(json_string_value(dtype), json_string_length(dtype));
-  if (type < 0) {
-    return nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", json_string_value(dtype));
-  }
-  tensor->dtype = (enum nk_dtype)type;
-  int code = read_shape(json_object_get(entry, "shape"), tensor);
-  if (code != 0) return code;
+/* Members of a tensor's entry. */
+enum { DTYPE, SHAPE, OFFSETS, N_MEMBERS };
+static const char *const members[N_MEMBERS] = {"dtype", "shape", "data_offsets"};
 
-  const json_t *offsets = json_object_get(entry, "data_offsets");
-  size_t begin, end;
-  if (json_array_size(offsets) != 2 || read_size(json_array_get(offsets, 0), &begin) != 0 ||
-      read_size(json_array_get(offsets, 1), &end) != 0 || begin > end) {
-    return nk_fail(NK_EDATA, "'data_offsets' is not [begin, end]");
+/* One member of the entry, whose key was read: 'seen' counts each of those above. Others are not
+ * known, and skipped. */
+static int read_member(struct nki_scan *scan, const char *key, struct nk_tensor *tensor,
+                       size_t offsets[2], int seen[N_MEMBERS]) {
+  size_t n = 0;
+  int member = 0, code;
+  while (member < N_MEMBERS && strcmp(key, members[member]) != 0) member++;
+  if (member == N_MEMBERS) return nki_scan_skip(scan);
+  if (seen[member]++) return nk_fail(NK_EDATA, "'%s' is there twice", key);
+  if (member == DTYPE) return read_dtype(scan, tensor);
+  if (member == SHAPE) {
+    code = read_sizes(scan, NK_MAX_DIMS, tensor->shape, &tensor->n_dims);
+    if (code == 0 && tensor->n_dims > NK_MAX_DIMS) {
+      code = nk_fail(NK_EUNSUPPORTED, "has %zu dimensions, at most %d are supported",
+                     tensor->n_dims, NK_MAX_DIMS);
+    }
+    return code;
   }
+  code = read_sizes(scan, 2, offsets, &n);
+  if (code == 0 && (n != 2 || offsets[0] > offsets[1])) {
+    code = nk_fail(NK_EDATA, "'data_offsets' is not [begin, end]");
+  }
+  return code;
+}
+
+/* The entry of a tensor; data [size] is what follows the header. */
+static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t size,
+                       struct nk_tensor *tensor) {
+  size_t offsets[2] = {0, 0};
+  int seen[N_MEMBERS] = {0};
+  struct nk_buffer key = {0};
+  bool first = true;
+  int code = nki_scan_expect(scan, '{'), more;
+  while (code == 0 && (more = nki_scan_next(scan, '}', &first)) != 0) {
+    code = more < 0 ? more : read_string(scan, &key);
+    if (code == 0) code = nki_scan_expect(scan, ':');
+    if (code == 0) code = read_member(scan, key.data, tensor, offsets, seen);
+  }
+  nk_buffer_free(&key);
+  if (code != 0) return code;
+  for (int member = 0; member < N_MEMBERS; member++) {
+    if (!seen[member]) return nk_fail(NK_EDATA, "'%s' is missing", members[member]);
+  }
+  if ((code = measure(tensor)) != 0) return code;
+
+  size_t begin = offsets[0], end = offsets[1];
   if (end > size) {
     return nk_fail(NK_EDATA, "its bytes end at %zu, but only %zu follow the header", end, size);
   }
@@ -95,6 +154,44 @@ static int read_tensor(const json_t *entry, const unsigned char *data, size_t si
   }
   tensor->data = data + begin;
   return 0;
+}
+
+/* ---- Reading: __metadata__ ---- */
+
+static int by_key(const void *a, const void *b) {
+  const struct nki_pair *const *x = a, *const *y = b;
+  return strcmp((*x)->key, (*y)->key);
+}
+
+static int check_keys(const struct nki_pairs *pairs) {
+  const struct nki_pair **sorted = nk_alloc(pairs->n, sizeof *sorted);
+  int code = sorted ? 0 : NK_EMEMORY;
+  for (size_t i = 0; code == 0 && i < pairs->n; i++) sorted[i] = &pairs->item[i];
+  if (code == 0) qsort(sorted, pairs->n, sizeof *sorted, by_key);
+  for (size_t i = 1; code == 0 && i < pairs->n; i++) {
+    if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
+      code = nk_fail(NK_EDATA, "__metadata__: '%.200s' is there twice", sorted[i]->key);
+  }
+  nk_free(sorted);
+  return code;
+}
+
+static int read_metadata(struct nk_safetensors *st, struct nki_scan *scan) {
+  struct nk_buffer key = {0}, value = {0};
+  bool first = true;
+  int code = nki_scan_expect(scan, '{'), more;
+  while (code == 0 && (more = nki_scan_next(scan, '}', &first)) != 0) {
+    code = more < 0 ? more : read_string(scan, &key);
+    if (code == 0) code = nki_scan_expect(scan, ':');
+    if (code == 0) code = read_string(scan, &value);
+    if (code == 0 && st->metadata.n == MAX_METADATA) {
+      code = nki_scan_fail(scan, "too many entries of __metadata__");
+    }
+    if (code == 0) code = nki_pairs_append(&st->metadata, key.data, value.data);
+  }
+  nk_buffer_free(&key);
+  nk_buffer_free(&value);
+  return code == 0 ? check_keys(&st->metadata) : code;
 }
 
 /* ---- Reading: the header ---- */
@@ -112,16 +209,54 @@ static int by_name(const void *a, const void *b) {
   return strcmp((*x)->name, (*y)->name);
 }
 
-static int read_metadata(struct nk_safetensors *st, json_t *object) {
-  if (!json_is_object(object)) return nk_fail(NK_EDATA, "__metadata__ is not an object");
-  const char *key;
-  json_t *value;
-  json_object_foreach(object, key, value) {
-    if (!json_is_string(value)) {
-      return nk_fail(NK_EDATA, "__metadata__: '%.80s' is not a string", key);
+/* How many members the header has: so that the list of tensors need not grow. */
+static int count_members(struct nki_scan scan, size_t *n) {
+  bool first = true;
+  int code = nki_scan_expect(&scan, '{'), more;
+  for (*n = 0; code == 0 && (more = nki_scan_next(&scan, '}', &first)) != 0; ++*n) {
+    code = more < 0 ? more : nki_scan_string(&scan, NULL);
+    if (code == 0) code = nki_scan_expect(&scan, ':');
+    if (code == 0) code = nki_scan_skip(&scan);
+  }
+  nki_scan_peek(&scan);
+  if (code == 0 && scan.at < scan.end) code = nki_scan_fail(&scan, "the end expected");
+  return code;
+}
+
+/* Reads all members. A tensor's name is for now its offset in st->names, which still moves. */
+static int read_members(struct nk_safetensors *st, struct nki_scan *scan, const unsigned char *data,
+                        size_t size, size_t *offsets) {
+  struct nk_buffer name = {0};
+  bool first = true, has_metadata = false;
+  int code = nki_scan_expect(scan, '{'), more;
+  while (code == 0 && (more = nki_scan_next(scan, '}', &first)) != 0) {
+    code = more < 0 ? more : read_string(scan, &name);
+    if (code == 0) code = nki_scan_expect(scan, ':');
+    if (code == 0 && strcmp(name.data, "__metadata__") == 0) {
+      if (has_metadata) code = nki_scan_fail(scan, "a second __metadata__");
+      has_metadata = true;
+      if (code == 0) code = read_metadata(st, scan);
+    } else if (code == 0) {
+      offsets[st->n_tensors] = st->names.size;
+      nk_buffer_append(&st->names, name.data, name.size);
+      code = read_tensor(scan, data, size, &st->tensors[st->n_tensors++]);
+      if (code != 0) nk_fail_in(code, "tensor '%.200s'", name.data);
     }
-    int code = nki_pairs_append(&st->metadata, key, json_string_value(value));
-    if (code != 0) return code;
+  }
+  nk_buffer_free(&name);
+  if (code == 0 && st->names.failed) code = nk_fail(NK_EMEMORY, "out of memory");
+  return code;
+}
+
+/* Puts the tensors in the order of their bytes and makes the list by name. */
+static int sort_tensors(struct nk_safetensors *st) {
+  qsort(st->tensors, st->n_tensors, sizeof *st->tensors, by_data);
+  for (size_t i = 0; i < st->n_tensors; i++) st->by_name[i] = &st->tensors[i];
+  qsort(st->by_name, st->n_tensors, sizeof *st->by_name, by_name);
+  for (size_t i = 1; i < st->n_tensors; i++) {
+    const char *name = st->by_name[i]->name;
+    if (strcmp(st->by_name[i - 1]->name, name) == 0)
+      return nk_fail(NK_EDATA, "tensor '%.200s': is there twice", name);
   }
   return 0;
 }
@@ -146,33 +281,26 @@ static int check_cover(const struct nk_safetensors *st, const unsigned char *dat
   return 0;
 }
 
-static int read_header(struct nk_safetensors *st, json_t *header, size_t header_size) {
-  if (!json_is_object(header)) return nk_fail(NK_EDATA, "the header is not a JSON object");
+static int read_header(struct nk_safetensors *st, size_t header_size) {
   const unsigned char *data = st->file->data + 8 + header_size;
-  size_t size = st->file->size - 8 - header_size;
-  size_t n = json_object_size(header);
+  size_t size = st->file->size - 8 - header_size, n;
+  const char *text = (const char *)st->file->data + 8;
+  struct nki_scan scan = {.name = "header", .start = text, .at = text, .end = text + header_size};
+  int code = count_members(scan, &n);
+  if (code != 0) return code;
+  /* No more room than sound entries can need: reading stops at the first that is not. */
+  if (n > header_size / MIN_ENTRY + 1) n = header_size / MIN_ENTRY + 1;
   st->tensors = nk_calloc(n, sizeof *st->tensors);
   st->by_name = nk_calloc(n, sizeof *st->by_name);
-  if (!st->tensors || !st->by_name) return NK_EMEMORY;
-
-  const char *name;
-  json_t *entry;
-  json_object_foreach(header, name, entry) {
-    int code;
-    if (strcmp(name, "__metadata__") == 0) {
-      code = read_metadata(st, entry);
-      if (code != 0) return code;
-      continue;
-    }
-    struct nk_tensor *tensor = &st->tensors[st->n_tensors++];
-    if (!(tensor->name = nk_strdup(name))) return NK_EMEMORY;
-    code = read_tensor(entry, data, size, tensor);
-    if (code != 0) return nk_fail_in(code, "tensor '%.200s'", name);
+  size_t *offsets = nk_calloc(n, sizeof *offsets);
+  code = st->tensors && st->by_name && offsets ? 0 : NK_EMEMORY;
+  if (code == 0) code = read_members(st, &scan, data, size, offsets);
+  for (size_t i = 0; code == 0 && i < st->n_tensors; i++) {
+    st->tensors[i].name = st->names.data + offsets[i];
   }
-  qsort(st->tensors, st->n_tensors, sizeof *st->tensors, by_data);
-  for (size_t i = 0; i < st->n_tensors; i++) st->by_name[i] = &st->tensors[i];
-  qsort(st->by_name, st->n_tensors, sizeof *st->by_name, by_name);
-  return check_cover(st, data, size);
+  nk_free(offsets);
+  if (code == 0) code = sort_tensors(st);
+  return code == 0 ? check_cover(st, data, size) : code;
 }
 
 static int read_file(struct nk_safetensors *st) {
@@ -192,12 +320,7 @@ static int read_file(struct nk_safetensors *st) {
     return nk_fail(NK_EDATA, "its header of %" PRIu64 " bytes is over the format's limit of %u",
                    header_size, MAX_HEADER);
   }
-  json_t *header =
-      nki_json_parse("header", file->data + 8, (size_t)header_size, JSON_REJECT_DUPLICATES);
-  if (!header) return nk_error_code();
-  int code = read_header(st, header, (size_t)header_size);
-  json_decref(header);
-  return code;
+  return read_header(st, (size_t)header_size);
 }
 
 struct nk_safetensors *nk_safetensors_read(struct nk_file *file) {
@@ -221,7 +344,7 @@ struct nk_safetensors *nk_safetensors_open(const char *path) {
 
 void nk_safetensors_close(struct nk_safetensors *st) {
   if (!st) return;
-  for (size_t i = 0; i < st->n_tensors; i++) nk_free((char *)(uintptr_t)st->tensors[i].name);
+  nk_buffer_free(&st->names);
   nki_pairs_free(&st->metadata);
   nk_free(st->tensors);
   nk_free(st->by_name);
@@ -303,15 +426,6 @@ int nk_safetensors_writer_metadata(struct nk_safetensors_writer *writer, const c
   return code != 0 ? code : quote(&writer->metadata, key, value);
 }
 
-/* Fills in n_elements and n_bytes; false on overflow. */
-static bool measure(struct nk_tensor *tensor) {
-  tensor->n_elements = 1;
-  for (size_t i = 0; i < tensor->n_dims; i++) {
-    if (!nk_size_mul(tensor->n_elements, tensor->shape[i], &tensor->n_elements)) return false;
-  }
-  return nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes);
-}
-
 int nk_safetensors_writer_add(struct nk_safetensors_writer *writer,
                               const struct nk_tensor *tensor) {
   if (writer->n_tensors == writer->capacity) {
@@ -325,7 +439,7 @@ int nk_safetensors_writer_add(struct nk_safetensors_writer *writer,
   struct nk_tensor *own = &writer->tensors[writer->n_tensors];
   *own = *tensor;
   size_t end;
-  if (!measure(own) || !nk_size_add(writer->offset, own->n_bytes, &end)) {
+  if (measure(own) != 0 || !nk_size_add(writer->offset, own->n_bytes, &end)) {
     return nk_fail(NK_EDATA, "tensor '%s': too large to write", tensor->name);
   }
   struct nk_buffer *json = &writer->entries;
