@@ -14,6 +14,8 @@
 
 static const char key[] = "noken.history";
 
+enum { MAX_HISTORY = 1 << 22 }; /* bytes: thousands of commands */
+
 static bool is_directory(const char *path, size_t n) {
   struct stat status;
   char *copy = nk_strndup(path, n);
@@ -102,6 +104,9 @@ static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
 
 int nk_vectors_add_history(struct nk_vectors *set, int argc, char *const *argv) {
   const char *past = nk_vectors_metadata(set, key);
+  if (past && strlen(past) > MAX_HISTORY) {
+    return nk_fail(NK_EDATA, "%s: over %d bytes long", key, MAX_HISTORY);
+  }
   json_t *history = past ? nki_json_parse(key, past, strlen(past), 0) : json_array();
   if (past && !history) return nk_error_code();
   struct nk_buffer line = {0};

@@ -10,6 +10,8 @@
 #include "io/model.h"
 #include "io/widen.h"
 
+enum { MAX_CONFIG = 1 << 22 }; /* bytes; real ones have some thousand */
+
 /* ---- Opening ---- */
 
 static int by_name(const void *a, const void *b) {
@@ -19,7 +21,7 @@ static int by_name(const void *a, const void *b) {
 
 /* Whether the index gives this tensor to another shard: then that one's is meant. */
 static bool is_elsewhere(const struct nk_model *model, const char *name, const char *shard) {
-  const char *mapped = json_string_value(json_object_get(model->files.weight_map, name));
+  const char *mapped = nki_shard_index_find(&model->files.index, name);
   return mapped && strcmp(mapped, strrchr(shard, '/') + 1) != 0;
 }
 
@@ -51,13 +53,12 @@ static int gather_tensors(struct nk_model *model) {
 
 /* Every tensor that the index names is where it says. */
 static int check_index(const struct nk_model *model) {
-  const char *tensor;
-  json_t *shard;
-  json_object_foreach(model->files.weight_map, tensor, shard) {
-    if (!nki_model_look_up(model, tensor)) {
-      return nk_fail(NK_EDATA, "%s: tensor '%.200s' is not in shard %s, where the index has it",
-                     model->files.name, tensor, json_string_value(shard));
-    }
+  const struct nki_shard_index *index = &model->files.index;
+  for (size_t i = 0; i < index->n_entries; i++) {
+    const char *name = nki_shard_index_name(index, i);
+    if (nki_model_look_up(model, name)) continue;
+    return nk_fail(NK_EDATA, "%s: tensor '%.200s' is not in shard %s, where the index has it",
+                   model->files.name, name, index->shards[index->entries[i].shard]);
   }
   return 0;
 }
@@ -83,10 +84,15 @@ static int open_weights(struct nk_model *model) {
 static int read_config(struct nk_model *model) {
   const char *path = nki_model_files_path(&model->files, "config.json");
   if (!path) return 0;
-  model->config = nki_json_load(path, 0);
+  struct nk_file *file = nk_file_open(path);
+  if (!file) return nk_error_code();
+  if (file->size <= MAX_CONFIG)
+    model->config = nki_json_parse(path, file->data, file->size, 0);
+  else
+    nk_fail(NK_EDATA, "%s: %zu bytes are too many for a configuration", path, file->size);
+  nk_file_close(file);
   if (!model->config) return nk_error_code();
-  if (json_is_object(model->config)) return 0;
-  return nk_fail(NK_EDATA, "%s: not a JSON object", path);
+  return json_is_object(model->config) ? 0 : nk_fail(NK_EDATA, "%s: not a JSON object", path);
 }
 
 struct nk_model *nk_model_open(const char *name) {

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "io/shard_index.h"
+
 /* Where a model's files are (model_files.c). Every string is from nk_alloc. */
 struct nki_model_files {
   char *name;   /* as the user named it, without directories */
@@ -15,7 +17,7 @@ struct nki_model_files {
   size_t n_files;
   char **shards; /* [n_shards] paths of the files that hold the weights */
   size_t n_shards;
-  json_t *weight_map; /* tensor's name -> shard's file name, of a sharded model; else NULL */
+  struct nki_shard_index index; /* of a sharded model */
 };
 
 /* Finds them. Returns 0 or a negative code; frees nothing on failure but what is in *files already

@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/json.h"
 #include "io/model.h"
 
 /* ---- Paths ---- */
@@ -240,40 +239,16 @@ static int refuse_pickle(const char *path) {
                  path);
 }
 
-/* The shards that the index names, each once, in the order of their names. */
-static int read_index(struct nki_model_files *files, const char *index) {
-  json_t *json = nki_json_load(index, JSON_REJECT_DUPLICATES);
-  if (!json) return nk_error_code();
-  files->weight_map = json_incref(json_object_get(json, "weight_map"));
-  json_decref(json);
-  if (!json_is_object(files->weight_map) || json_object_size(files->weight_map) == 0) {
-    return nk_fail(NK_EDATA, "%s: 'weight_map' is missing or empty", index);
-  }
-  json_t *names = json_object(); /* as a set */
-  if (!names) return nk_fail(NK_EMEMORY, "%s: out of memory", index);
-  const char *tensor;
-  json_t *shard;
-  int code = 0;
-  json_object_foreach(files->weight_map, tensor, shard) {
-    const char *name = json_string_value(shard);
-    if (!name) {
-      code = nk_fail(NK_EDATA, "%s: the shard of '%.200s' is not a string", index, tensor);
-    } else if (strchr(name, '/') || name[0] == '.' || !ends_with(name, ".safetensors")) {
-      code =
-          nk_fail(NK_EDATA, "%s: shard '%.200s' is not the name of a .safetensors file beside it",
-                  index, name);
-    } else if (!json_object_get(names, name)) {
-      const char *path = nki_model_files_path(files, name);
-      if (!path)
-        code = nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing", index, name);
-      else
-        code = add_shard(files, path);
-      json_object_set(names, name, shard);
+/* The shards that the index names. */
+static int find_shards(struct nki_model_files *files, const char *path) {
+  int code = nki_shard_index_read(path, &files->index);
+  for (size_t s = 0; s < files->index.n_shards && code == 0; s++) {
+    const char *shard = nki_model_files_path(files, files->index.shards[s]);
+    if (!shard) {
+      return nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing", path, files->index.shards[s]);
     }
-    if (code != 0) break;
+    code = add_shard(files, shard);
   }
-  json_decref(names);
-  if (code == 0) qsort(files->shards, files->n_shards, sizeof *files->shards, compare_strings);
   return code;
 }
 
@@ -281,7 +256,7 @@ static int find_weights(struct nki_model_files *files) {
   const char *single = nki_model_files_path(files, "model.safetensors");
   if (single) return add_shard(files, single);
   const char *index = nki_model_files_path(files, "model.safetensors.index.json");
-  if (index) return read_index(files, index);
+  if (index) return find_shards(files, index);
   const char *pickle = NULL, *found = NULL, *gguf = NULL;
   size_t n_found = 0;
   for (size_t i = 0; i < files->n_files; i++) {
@@ -339,5 +314,5 @@ void nki_model_files_free(struct nki_model_files *files) {
   nk_free(files->shards);
   nk_free(files->folder);
   nk_free(files->name);
-  json_decref(files->weight_map);
+  nki_shard_index_free(&files->index);
 }

@@ -189,9 +189,10 @@ static void faults_of_shards_are_named(void **state) {
       {"{\"a\":\"../../secret.safetensors\"}", "shard '../../secret.safetensors' is not the name"},
       {"{\"a\":\"/etc/one.safetensors\"}", "is not the name of a .safetensors file beside it"},
       {"{\"a\":\"config.json\"}", "is not the name of a .safetensors file beside it"},
-      {"{\"a\":7}", "the shard of 'a' is not a string"},
+      {"{\"a\":7}", "line 1, column 20: '\"' expected"},
+      {"{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}", "tensor 'a' is there twice"},
       {"{}", "'weight_map' is missing or empty"},
-      {"[]", "'weight_map' is missing or empty"},
+      {"[]", "line 1, column 15: '{' expected"},
       {"{\"c\":\"one.safetensors\"}", "tensor 'c' is not in shard one.safetensors"},
       {"{\"a\":", "line 1, column"},
   };
