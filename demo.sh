@@ -8,32 +8,42 @@ export PATH=$PWD/build/bin:$PATH
 mkdir -p out
 
 say() { printf '\n# %s\n' "$*"; }
-run() { # prints a pipeline, then runs it
-  printf '$ %s\n' "$1"
-  bash -o pipefail -c "$1"
+run() { # prints a pipeline, given on standard input, and runs it
+  local pipeline
+  pipeline=$(cat)
+  printf '$ %s\n' "$pipeline"
+  bash -o pipefail -c "$pipeline"
 }
 
 say 'The embedding matrix of a small GPT-2, and the statistics of its 8,192 rows.'
-run 'nk-extract data/gpt2-tiny -o out/wte.safetensors'
-run 'nk-stats out/wte.safetensors --summary | column -t'
-run 'nk-stats out/wte.safetensors -o out/stats.tsv'
+run <<'END'
+nk-extract data/gpt2-tiny -o out/wte.safetensors
+nk-stats out/wte.safetensors --summary | column -t -s $'\t'
+nk-stats out/wte.safetensors -o out/stats.tsv
+END
 
 say 'What training really showed the model, beside each row: how often, in how many steps.'
-run "awk -F'\\t' -v OFS='\\t' 'NR == FNR { seen[\$1] = \$2 OFS \$3; next } { print \$0, seen[\$1] }' \\
-    data/gpt2-tiny/counts.tsv out/stats.tsv > out/table.tsv"
+run <<'END'
+awk -F'\t' -v OFS='\t' '
+  NR == FNR { seen[$1] = $2 OFS $3; training[$1] = $3 == 0 ? "never seen" : "seen"; next }
+  { print $0, seen[$1], FNR == 1 ? "training" : training[$1] }
+' data/gpt2-tiny/counts.tsv out/stats.tsv > out/table.tsv
+END
 
 say 'The twenty tokens nearest to the centroid, and the twenty farthest from it.'
+run <<'END'
 for order in g gr; do
-  run "(head -n 1 out/table.tsv; tail -n +2 out/table.tsv | sort -t \$'\\t' -k4,4$order | head -n 20) |
-    cut -f 1,2,3,4,6,7,8 | column -t -s \$'\\t'"
+  { IFS= read -r header; echo "$header"; sort -t $'\t' -k 4,4$order | sed -n 1,20p; } \
+    < out/table.tsv | column -t -s $'\t'
 done
+END
 
 say 'Norms of tokens that were seen and of those that never were; norm against distance.'
-run "awk -F'\\t' -v OFS='\\t' '{ print \$0, NR == 1 ? \"training\" : \$8 == 0 ? \"never seen\" : \"seen\" }' \\
-    out/table.tsv > out/groups.tsv"
-run "nk-plot histogram -x norm --by training --title 'Length of the token embeddings' \\
-    -o out/norms.png out/groups.tsv"
-run "nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \\
-    --title 'Never-seen tokens among the others' -o out/distances.png out/groups.tsv"
+run <<'END'
+nk-plot histogram -x norm --by training --title 'Length of the token embeddings' \
+  -o out/norms.png out/table.tsv
+nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
+  --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
+END
 
 say 'Made in out/: the table table.tsv; the pictures norms.png and distances.png.'
