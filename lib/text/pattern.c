@@ -69,6 +69,15 @@ static void escape(struct translation *t, bool in_class) {
     unicode_escape(t);
   } else if (c == 0) {
     t->refused = "a backslash at the end";
+  } else if ((c == 'p' || c == 'P' || c == 'x') && t->at[1] == '{') {
+    const char *end = strchr(t->at, '}');
+    if (end == NULL) {
+      t->refused = "an escape without its }";
+      return;
+    }
+    nk_buffer_byte(&t->out, '\\');
+    nk_buffer_append(&t->out, t->at, (size_t)(end + 1 - t->at));
+    t->at = end + 1;
   } else if (((c | 0x20) >= 'a' && (c | 0x20) <= 'z' && !strchr(same, c)) ||
              (c == 'x' && t->at[1] >= '8')) {
     t->refused = "an escape that the two syntaxes read differently";
