@@ -1,5 +1,7 @@
-/* tokenizer.json as a vocabulary: the bytes of every id. */
-#include <noken/vocabulary.h>
+/* tokenizer.json: the bytes of every id, then, where the tokenizer is one that noken implements,
+ * texts to ids and back. */
+#include <noken/noken.h>
+#include <string.h>
 
 #include "fuzz.h"
 
@@ -22,19 +24,53 @@ const char *const fuzz_words[] = {"\"type\":\"BPE\"",
                                   "\\ud800",
                                   NULL};
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  const char *path = fuzz_file(0, data, size);
-  fuzz_memory_begin(size);
-  struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
-  size_t n_ids = vocabulary ? nk_vocabulary_size(vocabulary) : 0;
-  for (size_t id = 0; id < n_ids; id++) {
+static void list_all(const struct nk_vocabulary *vocabulary) {
+  for (size_t id = 0; id < nk_vocabulary_size(vocabulary); id++) {
     size_t n = 0;
     const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
     if (bytes != NULL) fuzz_use(bytes, n);
     (void)nk_vocabulary_is_special(vocabulary, id);
     (void)nk_vocabulary_is_added(vocabulary, id);
   }
+}
+
+static void encode_and_decode(const struct nk_tokenizer *tokenizer) {
+  static const char *const texts[] = {"", " ab  a1\n\t", "<|end|>a<|end|>",
+                                      "\xC3\xA9\xE2\x96\x81 a",
+                                      "\xF0\x9F\x98\x80 \xE1\xBA\x9B\xCC\xA3 1234"};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    int64_t *ids = NULL;
+    size_t n_ids = 0;
+    int flags = (int)(i % 4);
+    if (nk_tokenizer_encode(tokenizer, texts[i], strlen(texts[i]), flags, &ids, &n_ids) != 0)
+      continue;
+    struct nk_buffer back = {0};
+    (void)nk_tokenizer_decode(tokenizer, ids, n_ids, flags % 2, &back);
+    fuzz_use(back.data, back.size);
+    nk_buffer_free(&back);
+    nk_free(ids);
+  }
+}
+
+static void read_tokenizer(const char *path) {
+  struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
+  if (tokenizer == NULL) return;
+  encode_and_decode(tokenizer);
+  size_t n = nk_vocabulary_size(nk_tokenizer_vocabulary(tokenizer));
+  enum nk_category few[256];
+  if (n <= sizeof few / sizeof few[0]) (void)nk_tokenizer_categories(tokenizer, n, few);
+  for (size_t id = 0; id < n; id++) (void)nk_tokenizer_merge_rank(tokenizer, id);
+  (void)nk_tokenizer_id(tokenizer, "a", 1);
+  nk_tokenizer_free(tokenizer);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  const char *path = fuzz_file(0, data, size);
+  fuzz_memory_begin(size);
+  struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
+  if (vocabulary != NULL) list_all(vocabulary);
   nk_vocabulary_free(vocabulary);
+  read_tokenizer(path);
   fuzz_memory_end();
   return 0;
 }

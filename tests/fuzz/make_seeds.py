@@ -122,3 +122,49 @@ save("table", "empty", "")
 save("table", "rows.jsonl", '{"id": 1, "text": "a\\tb", "score": 1.5e-3}\n'
      '{"id": 2, "score": null, "ok": true}\n')
 save("table", "unicode.jsonl", '{"id":9223372036854775807,"t":"\\u00e9\\ud83d\\ude00"}')
+
+
+def string(text):
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(data)) + data
+
+
+def gguf(values, tensors, version=3):
+    """values: key -> (type number, packed bytes); tensors: name -> (type, file's shape, bytes)."""
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(values))
+    for key, (number, data) in values.items():
+        out += string(key) + struct.pack("<I", number) + data
+    body = b""
+    for name, (number, shape, data) in tensors.items():
+        body += b"\0" * (-len(body) % 32)
+        out += string(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
+        out += struct.pack("<IQ", number, len(body))
+        body += data
+    return out + b"\0" * (-len(out) % 32) + body
+
+
+def array(number, items):
+    return 9, struct.pack("<IQ", number, len(items)) + b"".join(items)
+
+
+TOKENS = ["<unk>", "<s>", "<0x0A>", "\u2581", "a", "\u2581a", "b", "ab", "<0xC3>", "<0xA9>"]
+save("gguf", "llama", gguf({
+    "general.architecture": (8, string("llama")), "general.alignment": (4, struct.pack("<I", 32)),
+    "llama.rope.freq_base": (6, floats(1e4)), "tokenizer.ggml.model": (8, string("llama")),
+    "tokenizer.ggml.tokens": array(8, [string(t) for t in TOKENS]),
+    "tokenizer.ggml.scores": array(6, [floats(-i) for i in range(10)]),
+    "tokenizer.ggml.token_type": array(5, [struct.pack("<i", t)
+                                           for t in (2, 3, 6, 1, 1, 1, 1, 1, 6, 6)]),
+    "tokenizer.ggml.bos_token_id": (4, struct.pack("<I", 1)),
+    "tokenizer.ggml.add_bos_token": (7, b"\1")},
+    {"token_embd.weight": (0, [2, 10], floats(*range(20))), "q": (12, [256], b"\0" * 144)}))
+BYTES = ["a", "b", "\u0120", "ab", "\u0120a", "\u00c3", "\u00a9", "<|end|>"]
+save("gguf", "gpt2", gguf({
+    "general.architecture": (8, string("gpt2")), "tokenizer.ggml.model": (8, string("gpt2")),
+    "tokenizer.ggml.pre": (8, string("gpt-2")),
+    "tokenizer.ggml.tokens": array(8, [string(t) for t in BYTES]),
+    "tokenizer.ggml.token_type": array(5, [struct.pack("<i", t) for t in [1] * 7 + [3]]),
+    "tokenizer.ggml.merges": array(8, [string("a b"), string("\u0120 a")]),
+    "nested": array(9, [struct.pack("<IQ", 0, 2) + b"\1\2"]),
+    "big": (10, struct.pack("<Q", 2**63))}, {"x": (1, [2, 2], b"\0" * 8)}, version=2))
+save("gguf", "nothing", gguf({}, {}))

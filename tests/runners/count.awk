@@ -8,7 +8,8 @@ function begin(name) {
   tap = 0
   plan = ran = bad = 0
   inside = 0
-  built = 1
+  built = !unable
+  unable = 0
   before = ""
 }
 function skip(name, reason) {
@@ -30,7 +31,7 @@ function finish(good, why) {
 /^[0-9]+\/[0-9]+ Testing: / { begin($3) }
 /^<end of output>$/ { inside = 0 }
 /^Test time = / { inside = 0 }
-/^Unable to find executable/ { built = 0 }
+/^Unable to find executable/ { unable = 1 } # stands before its test's own lines
 /^Test Passed\.$/ { finish(built, ": not built") }
 /^Test Failed\.$/ { finish(0, built ? "" : ": not built") }
 /^Output:$/ { inside = 1; next }

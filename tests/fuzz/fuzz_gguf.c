@@ -1,0 +1,73 @@
+/* GGUF: every value of the metadata, every tensor, and the vocabulary that stands in it. */
+#include <noken/noken.h>
+#include <string.h>
+
+#include "fuzz.h"
+
+const char *const fuzz_words[] = {"tokenizer.ggml.model",
+                                  "tokenizer.ggml.tokens",
+                                  "tokenizer.ggml.scores",
+                                  "tokenizer.ggml.merges",
+                                  "tokenizer.ggml.token_type",
+                                  "general.alignment",
+                                  "gpt2",
+                                  "llama",
+                                  "<0xFF>",
+                                  "\x09",
+                                  "\x08",
+                                  "GGUF",
+                                  NULL};
+
+static void use_value(const struct nk_gguf *gguf, const struct nk_gguf_value *value) {
+  int64_t integer;
+  double number;
+  bool truth;
+  const char *string;
+  size_t n, cursor = 0;
+  (void)nk_gguf_integer(gguf, value->key, &integer);
+  (void)nk_gguf_number(gguf, value->key, &number);
+  (void)nk_gguf_bool(gguf, value->key, &truth);
+  if (nk_gguf_string(gguf, value->key, &string, &n) == 0) fuzz_use(string, n);
+  const struct nk_gguf_value *strings = nk_gguf_strings(gguf, value->key);
+  while (strings && (string = nk_gguf_next_string(strings, &cursor, &n))) fuzz_use(string, n);
+  const struct nk_gguf_value *numbers = nk_gguf_numbers(gguf, value->key);
+  for (size_t i = 0; numbers && i < numbers->count; i++) (void)nk_gguf_number_at(numbers, i);
+  fuzz_use(value->data, value->n_bytes);
+}
+
+static void read_header(const char *path) {
+  struct nk_gguf *gguf = nk_gguf_open(path);
+  if (gguf == NULL) return;
+  for (size_t i = 0; i < nk_gguf_n_values(gguf); i++) use_value(gguf, nk_gguf_value(gguf, i));
+  for (size_t i = 0; i < nk_gguf_n_tensors(gguf); i++) {
+    const struct nk_gguf_entry *entry = nk_gguf_entry(gguf, i);
+    fuzz_use(entry->type_name, strlen(entry->type_name));
+    const struct nk_tensor *tensor = nk_gguf_tensor(gguf, entry->name);
+    if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
+  }
+  nk_gguf_close(gguf);
+}
+
+static void read_tokenizer(const char *path) {
+  static const char text[] = " ab a\xC3\xA9";
+  struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
+  int64_t *ids = NULL;
+  size_t n_ids = 0;
+  if (tokenizer &&
+      nk_tokenizer_encode(tokenizer, text, sizeof text - 1, NK_ENCODE_SPECIAL, &ids, &n_ids) == 0) {
+    struct nk_buffer back = {0};
+    (void)nk_tokenizer_decode(tokenizer, ids, n_ids, 0, &back);
+    nk_buffer_free(&back);
+    nk_free(ids);
+  }
+  nk_tokenizer_free(tokenizer);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  const char *path = fuzz_file(0, data, size);
+  fuzz_memory_begin(size);
+  read_header(path);
+  read_tokenizer(path);
+  fuzz_memory_end();
+  return 0;
+}
