@@ -127,13 +127,15 @@ static const struct nk_tensor *find_matrix(const struct nk_model *model,
   return tensor;
 }
 
-/* Whether the output is the input matrix, by the configuration, else by the architecture's default;
- * for an unknown architecture, when there is no output matrix of its own. */
-static bool is_tied(const struct nk_model *model, const struct architecture *architecture) {
-  bool tied;
-  if (nk_model_config_bool(model, "tie_word_embeddings", &tied) == 0) return tied;
-  if (architecture) return architecture->tied;
-  return !find_matrix(model, NULL, NK_MATRIX_OUTPUT);
+/* *tied: whether the output is the input matrix, by the configuration, else by the architecture's
+ * default; for an unknown architecture, when there is no output matrix of its own. NK_EDATA when
+ * the configuration's value is neither true nor false. */
+static int read_tied(const struct nk_model *model, const struct architecture *architecture,
+                     bool *tied) {
+  int code = nk_model_config_bool(model, "tie_word_embeddings", tied);
+  if (code != NK_ENOTFOUND) return code;
+  *tied = architecture ? architecture->tied : !find_matrix(model, NULL, NK_MATRIX_OUTPUT);
+  return 0;
 }
 
 /* ---- When it is not there ---- */
@@ -192,7 +194,8 @@ static const struct nk_tensor *not_found(const struct nk_model *model,
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied) {
   const struct architecture *architecture = find_architecture(model);
-  bool is_shared = which != NK_MATRIX_POSITION && is_tied(model, architecture);
+  bool is_shared = false;
+  if (which != NK_MATRIX_POSITION && read_tied(model, architecture, &is_shared) != 0) return NULL;
   enum nk_matrix stored = is_shared ? NK_MATRIX_INPUT : which;
   const struct nk_tensor *tensor = find_matrix(model, architecture, stored);
   /* Of two tied tensors a file holds one, and that may be the other. */

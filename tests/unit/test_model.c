@@ -153,6 +153,11 @@ static void a_matrix_that_is_not_found_names_the_candidates(void **state) {
   assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
   assert_non_null(strstr(nk_error(), "no output matrix in this llama model"));
   nk_model_close(model);
+  add_text("config.json", "{\"model_type\":\"gpt2\",\"tie_word_embeddings\":0}");
+  assert_non_null(model = nk_model_open(folder));
+  assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
+  assert_non_null(strstr(nk_error(), "'tie_word_embeddings' is not true or false"));
+  nk_model_close(model);
 }
 
 /* ---- Files ---- */
