@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "text/byte_level.h"
 #include "base/json_scan.h"
+#include "text/byte_level.h"
 #include "text/spec.h"
 
 /* A value's place in the file. */
