@@ -1,12 +1,12 @@
 # Bars. $Bars: "from to height", one block per series; $Steps: "x y" of each series' outline;
+# $Columns: "x height" at each character of a text terminal;
 # Series: its style (a group's number, 0: marked rows). $Labelled: "x y" of labelled rows.
 
 shade(s, opacity) = s == 0 ? 0xd1410c + (int(255 * (1 - opacity)) << 24) : faded(s, opacity)
 
 if (Text) {
-  set style fill solid
   if (Series_n == 1) {
-    plot $Bars using (($1 + $2)/2):3:($2 - $1) with boxes, \
+    plot $Columns using 1:2 with impulses lt 1, \
          $Labelled using 1:2 with points pt '^'
   } else {
     Lines = Series[Series_n] == 0 ? Series_n - 1 : Series_n

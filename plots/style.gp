@@ -91,10 +91,11 @@ do for [i=1:Cut_n] {
 set style textbox 1 opaque noborder fillcolor rgb '#50ffffff' margins 0.3, 0.2
 do for [i=1:Label_n] {
   if (Label_side[i] > 0) {
-    set label 1000+i Label_text[i] at screen Label_x[i], Label_y[i] left front tc rgb Ink font Font_label boxed bs 1
+    set label 1000+i Label_text[i] at screen Label_x[i], Label_y[i] left front tc rgb Ink font Font_label
   } else {
-    set label 1000+i Label_text[i] at screen Label_x[i], Label_y[i] right front tc rgb Ink font Font_label boxed bs 1
+    set label 1000+i Label_text[i] at screen Label_x[i], Label_y[i] right front tc rgb Ink font Font_label
   }
+  if (Veil) { set label 1000+i boxed bs 1 }
 }
 if (Label_n > 0 && !Text) {
   do for [i=1:|$Leaders|] {

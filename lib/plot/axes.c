@@ -27,7 +27,10 @@ void nki_axis_pad(struct nki_axis *axis, double margin) {
 
 /* ---- Texts of numbers ---- */
 
-static const char *const superscript[10] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+static const char *const superscript[10] = {
+    "\u2070", "\u00B9", "\u00B2", "\u00B3", "\u2074",
+    "\u2075", "\u2076", "\u2077", "\u2078", "\u2079",
+};
 
 static void append(char *out, size_t size, const char *text) {
   size_t used = strlen(out);

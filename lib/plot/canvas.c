@@ -115,6 +115,7 @@ static void set_terminal(struct nki_canvas *canvas) {
   nki_script_number(script, "Text", canvas->text);
   double point = plot->format == NK_PLOT_SVG ? terminal->point / canvas->tick_em : terminal->point;
   nki_script_number(script, "Point", point);
+  nki_script_number(script, "Veil", plot->format != NK_PLOT_SVG); /* it would hold texts twice */
   nki_script_number(script, "Line", terminal->line);
   const double sizes[] = {canvas->em, canvas->tick_em, canvas->title_em};
   static const char *const names[] = {"Font_label", "Font_tick", "Font_title"};
@@ -519,12 +520,26 @@ static int load_template(struct nki_canvas *canvas, const char *name) {
   return 0;
 }
 
+/* gnuplot begins a page of text with a form feed and fills its lines with spaces. */
+static void tidy_text(struct nk_buffer *picture) {
+  size_t kept = 0, line = 0; /* line: end of the last character of this line that is no space */
+  for (size_t i = 0; i < picture->size; i++) {
+    char c = picture->data[i];
+    if (c == '\f' || (c == '\n' && kept == 0)) continue;
+    if (c == '\n') kept = line;
+    picture->data[kept++] = c;
+    if (c != ' ') line = kept;
+  }
+  picture->size = kept;
+}
+
 int nki_canvas_draw(struct nki_canvas *canvas, struct nk_output *output) {
   struct nk_buffer picture = {0};
   int code = load_template(canvas, "style.gp");
   if (code == 0) code = load_template(canvas, template_of[canvas->plot->kind]);
   if (code == 0 && canvas->script.failed) code = nk_fail(NK_EMEMORY, "no memory for a picture");
   if (code == 0) code = nki_gnuplot(&canvas->script, &picture);
+  if (code == 0 && canvas->text) tidy_text(&picture);
   if (code == 0) code = nk_output_write(output, picture.data, picture.size);
   nk_buffer_free(&picture);
   return code;

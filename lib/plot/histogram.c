@@ -112,6 +112,21 @@ static void give_bars(struct nki_canvas *canvas, const struct histogram *h) {
   }
 }
 
+/* $Columns: "x height" of the first series at each character's place, so that bars are solid. */
+static void give_columns(struct nki_canvas *canvas, const struct histogram *h) {
+  const struct nki_axis *x = &canvas->x;
+  nki_script_data(&canvas->script, "Columns");
+  for (double place = x->from + 1; canvas->text && place <= x->to; place++) {
+    double part = (place - x->from) / (x->to - x->from);
+    double value = x->log ? x->lo * pow(x->hi / x->lo, part) : x->lo + part * (x->hi - x->lo);
+    int64_t bin = nki_bin_of(x->log ? log10(value) : value, h->edges, h->n_bins);
+    if (bin >= 0 && h->height[bin] > 0)
+      nk_buffer_printf(&canvas->script, "%.9g %.9g\n", value, h->height[bin]);
+  }
+  nk_buffer_text(&canvas->script, "NaN NaN\n");
+  nki_script_data_end(&canvas->script);
+}
+
 /* Labels stay off the bars. */
 static int take_bars(struct nki_canvas *canvas, const struct histogram *h) {
   void *grown = nk_realloc(canvas->taken, canvas->n_taken, canvas->n_taken + h->n_bins,
@@ -146,6 +161,7 @@ static int draw(struct nki_canvas *canvas, const struct nki_rows *rows, struct h
   if (code == 0) code = take_bars(canvas, h);
   if (code < 0) return code;
   give_bars(canvas, h);
+  give_columns(canvas, h);
   code = nki_canvas_labels(canvas, rows, NULL);
   return code == 0 ? nki_canvas_draw(canvas, output) : code;
 }

@@ -139,7 +139,7 @@ static double cost_of(const struct nki_label *labels, size_t n, size_t me, const
   for (size_t i = 0; i < placing->n_taken; i++)
     if (boxes_meet(box, &placing->taken[i], gap / 3)) return INFINITY;
   double dx = label->end_x - label->x, dy = label->end_y - label->y;
-  double cost = sqrt(dx * dx + dy * dy) / gap + 14 * ink_under(ink, box);
+  double cost = fmax(1, sqrt(dx * dx + dy * dy) / gap) + 14 * ink_under(ink, box);
   if (label->leader) cost += 2;
   for (size_t i = 0; i < n; i++) {
     const struct nki_label *other = &labels[i];

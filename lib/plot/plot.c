@@ -44,6 +44,8 @@ static int check_kind(const struct nk_plot *plot) {
   if ((kind == NK_PLOT_SCREE || kind == NK_PLOT_HEATMAP) && plot->by) wrong = "groups";
   if (kind == NK_PLOT_SCATTER && plot->by && plot->z) wrong = "both groups and a column z";
   if (kind == NK_PLOT_HEATMAP && plot->n_lines) wrong = "cuts";
+  if (plot->x_range[0] >= plot->x_range[1] || plot->y_range[0] >= plot->y_range[1])
+    return nk_fail(NK_EUSAGE, "a range ends before it begins");
   if (plot->label_by && !plot->n_labels)
     return nk_fail(NK_EUSAGE, "labels by '%s': of how many rows?", plot->label_by);
   return wrong ? nk_fail(NK_EUSAGE, "this kind of picture does not take %s", wrong) : 0;

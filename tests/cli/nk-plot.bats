@@ -1,0 +1,209 @@
+# nk-plot as a user calls it: pictures are looked at by their formats' own marks, and by their text.
+bats_require_minimum_version 1.5.0
+
+setup() {
+  cd "$BATS_TEST_TMPDIR"
+  # 300 rows in a cloud, and five far out whose texts are hostile.
+  awk 'BEGIN {
+    OFS = "\t"; print "id", "text", "a_b", "y", "steps", "kind"
+    for (i = 0; i < 300; i++)
+      print i, "tok" i, 3 + sin(i * 1.7) * cos(i * 0.3), 6 + cos(i * 2.3), i % 50, i % 3 ? "odd" : "even"
+    print 300, "\x27; system(\"touch inj..\")", 9, 1, 0, "far"
+    print 301, "`touch injected` @x $y", 9.5, 9, 0, "far"
+    print 302, "<b>&amp;{a}^b_c", -3, 2, 0, "far"
+    print 303, " \xd0\xbf\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82 ", -3, 9, 0, "far"
+    print 304, "\\x00\\n\\\\", 2, 14, 0, "far" }' >t.tsv
+}
+
+# Width and height in a PNG's header, after its signature.
+png_size() {
+  [ "$(head -c 8 "$1" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ]
+  od -An -tu1 -j16 -N8 "$1" | awk '{ print ($3 * 256 + $4) "x" ($7 * 256 + $8) }'
+}
+
+@test "a PNG has the size asked for, in pixels of the resolution asked for" {
+  nk-plot scatter -x a_b -y y -o p.png t.tsv
+  [ "$(png_size p.png)" = 1200x800 ]
+  nk-plot scatter -x a_b -y y --size 640x480 t.tsv >p.png
+  [ "$(png_size p.png)" = 640x480 ]
+  nk-plot histogram -x y --size 640x480 --dpi 192 -o p.png <t.tsv
+  [ "$(png_size p.png)" = 1280x960 ]
+}
+
+@test "an SVG holds the labels as text, escaped, and no token is a command" {
+  nk-plot scatter -x a_b -y y --label 5 --title "A \"title\" & 'more'" -o p.svg t.tsv
+  [ ! -e injected ] && [ ! -e inj.. ]
+  grep -qF "'; system(\"touch inj..\")" p.svg
+  grep -qF '`touch injected` @x $y' p.svg
+  grep -qF '&lt;b>&amp;amp;{a}^b_c' p.svg
+  grep -qF '␣привет␣' p.svg
+  grep -qF '\x00\n\\' p.svg
+  grep -qF '<text>a_b</text>' p.svg
+  ! grep -qF 'tok' p.svg
+  if command -v xmllint; then xmllint --noout p.svg; fi
+}
+
+@test "every kind draws in every format, and twice the same bytes" {
+  awk 'BEGIN { OFS = "\t"; print "component", "eigenvalue", "ratio", "cumulative"
+    for (i = 1; i <= 8; i++) { c += 2 ^ -i; print i, 2 ^ -i, 2 ^ -i, c } }' >spectrum.tsv
+  local format kind
+  for format in png svg pdf text; do
+    for kind in "histogram -x y --label 3" "scatter -x a_b -y y --by kind --label 3" \
+      "scatter -x a_b -y y -z steps" "curve -x steps -y y --by kind" \
+      "heatmap -x steps -y kind -z y" "scree"; do
+      local table=t.tsv
+      [ "$kind" = scree ] && table=spectrum.tsv
+      # shellcheck disable=SC2086
+      nk-plot $kind --format $format $table >one
+      # shellcheck disable=SC2086
+      TZ=Asia/Tokyo LC_ALL=C nk-plot $kind --format $format --threads 1 $table >two
+      cmp one two
+      case $format in
+        png) [ "$(png_size one)" = 1200x800 ] ;;
+        svg) grep -q '</svg>' one ;;
+        pdf) [ "$(head -c 5 one)" = %PDF- ] ;;
+        text) [ "$(wc -l <one)" -ge 28 ] ;;
+      esac
+    done
+  done
+}
+
+@test "marks, groups, cuts and outlines appear by name" {
+  printf 'a_b\ty\n1\t1\n2\t3\n\t\n3\t3\n4\t1\n' >outline.tsv
+  nk-plot scatter -x a_b -y y --mark 'steps=0' --line 'x=4:the cut' --line y=8 \
+    --ellipse outline.tsv -o p.svg t.tsv
+  grep -qF '<text>steps=0 (11)</text>' p.svg # 6 in the cloud, 5 far out
+  grep -qF '<text>the cut</text>' p.svg
+  nk-plot histogram -x y --by kind -o p.svg t.tsv
+  grep -qF '<text>% of the group</text>' p.svg
+  grep -qF '<text>even</text>' p.svg
+  nk-plot curve -x steps -y y --by kind --band 25:75 -o p.svg t.tsv
+  grep -qF '<text>y (median, 25–75%)</text>' p.svg
+  grep -qF '<text>odd</text>' p.svg
+}
+
+@test "labels are of the rows asked for" {
+  nk-plot scatter -x a_b -y y --label-ids 7,100-101 -o p.svg t.tsv
+  [ "$(grep -cE '<text>tok(7|100|101)</text>' p.svg)" -eq 3 ]
+  nk-plot scatter -x a_b -y y --label 2 --label-by id --label-column id -o p.svg t.tsv
+  grep -qF '<text>304</text>' p.svg
+  grep -qF '<text>303</text>' p.svg
+  run -2 nk-plot scatter -x a_b -y y --label-by id t.tsv
+  run -1 nk-plot scatter -x a_b -y y --label 3 --label-column nothing -o p.svg t.tsv
+  [[ "$output" == *nothing* ]]
+}
+
+@test "JSON Lines are read as TSV is" {
+  awk -F'\t' 'NR > 1 { printf "{\"id\": %d, \"u\": %s, \"v\": %s}\n", $1, $3, $4 }' t.tsv >t.json
+  cut -f 1,3,4 t.tsv | sed '1s/.*/id\tu\tv/' >u.tsv
+  nk-plot scatter -x u -y v --label 4 --format svg <t.json >one
+  nk-plot scatter -x u -y v --label 4 --format svg <u.tsv >two
+  cmp one two
+}
+
+@test "text for a terminal, drawn with characters" {
+  run -0 nk-plot histogram -x y --format text --size 60x16 t.tsv
+  [ "${#lines[@]}" -ge 14 ]
+  [[ "${lines[0]}" == count* ]]
+  [[ "$output" == *'*'* ]]
+  ! grep -q "$(printf '\033')" <<<"$output"
+  if ! command -v script; then skip "no script(1) to make a terminal"; fi
+  run -0 script -qec "nk-plot histogram -x y t.tsv" /dev/null
+  [[ "$output" == *count* ]]
+}
+
+@test "rows that cannot be drawn are counted in a warning" {
+  printf 'x\ty\n1\t1\n2\t\n3\tnan\n4\t-inf\n5\t-5\n6\t6\n' >bad.tsv
+  run -0 --separate-stderr nk-plot scatter -x x -y y --log y --format text bad.tsv
+  [[ "$stderr" == *"1 points left out: a number is missing"* ]]
+  [[ "$stderr" == *"2 points left out: not a finite number"* ]]
+  [[ "$stderr" == *"1 points left out: zero or less on a logarithmic axis"* ]]
+  run -0 --separate-stderr nk-plot scatter -x x -y y --log y --format text -q bad.tsv
+  [ -z "$stderr" ]
+}
+
+@test "tables of no use are faults of data" {
+  printf 'x\ty\n' >empty.tsv
+  run -1 bash -c "nk-plot scatter -x x -y y --format text <empty.tsv"
+  [ "$output" = "nk-plot: standard input: the table has no rows" ]
+  printf 'x\ty\n\t1\n' >missing.tsv
+  run -1 nk-plot scatter -q -x x -y y --format text missing.tsv
+  [ "$output" = "nk-plot: missing.tsv: no row can be drawn" ]
+  run -1 nk-plot scatter -x a_b -y nothing --format text t.tsv
+  [[ "$output" == *nothing*steps* ]] # the columns there are
+  run -1 nk-plot scatter -x a_b -y text --format text t.tsv
+  [[ "$output" == *tok0* ]]
+  run -1 nk-plot scatter -x x -y y --format text not-there.tsv
+  run -1 nk-plot scatter -x x -y y --format text /dev/null
+}
+
+@test "one row, one value, one group are ordinary days" {
+  printf 'x\ty\tg\n3\t4\ta\n' >one.tsv
+  local kind
+  for kind in "histogram -x x" "histogram -x x --log xy" "scatter -x x -y y --label 3 --label-column g" \
+    "curve -x x -y y" "heatmap -x x -y y -z x" "scree -x x -y y"; do
+    # shellcheck disable=SC2086
+    nk-plot $kind -o p.svg one.tsv
+    # shellcheck disable=SC2086
+    nk-plot $kind --format text one.tsv >p.txt
+  done
+  printf 'x\ty\n1e300\t-1e-300\n-9e299\t1e-300\n' | nk-plot scatter -q -x x -y y -o p.svg
+}
+
+@test "what makes no sense is a fault of usage" {
+  run -2 nk-plot pie -x a_b t.tsv
+  run -2 nk-plot
+  run -2 nk-plot scatter -x a_b t.tsv
+  run -2 nk-plot histogram -x a_b --size 12 t.tsv
+  run -2 nk-plot histogram -x a_b --log q t.tsv
+  run -2 nk-plot histogram -x a_b --line z=1 t.tsv
+  run -2 nk-plot histogram -x a_b --log x --line x=-1 t.tsv
+  run -2 nk-plot histogram -x a_b -o p.jpeg t.tsv
+  run -2 nk-plot scatter -x a_b -y y --xrange 5:1 -o p.png t.tsv
+  run -2 nk-plot heatmap -x a_b -y y -z id --mark steps t.tsv
+  run -2 nk-plot curve -x a_b -y y --by text -o p.png t.tsv
+  run -2 nk-plot curve -x a_b -y y --band 95:5 t.tsv
+  [ ! -e p.jpeg ] && [ ! -e p.png ]
+}
+
+@test "a full disk and a closed pipe are noticed, a failure leaves no file" {
+  [ -e /dev/full ] || skip "no /dev/full"
+  run -1 bash -c 'nk-plot scatter -x a_b -y y --format png t.tsv >/dev/full'
+  [[ "$output" == *"No space left"* ]]
+  run -0 bash -c 'nk-plot scatter -x a_b -y y --format svg t.tsv | head -c 10 >/dev/null'
+  [ -z "$output" ]
+  echo old >p.png
+  run -1 nk-plot scatter -x a_b -y nothing -o p.png t.tsv
+  [ "$(cat p.png)" = old ]
+}
+
+@test "gnuplot missing or failing is told with its own words" {
+  mkdir bin
+  ln -s "$(command -v nk-plot)" bin/
+  PATH=$PWD/bin run -1 nk-plot scatter -x a_b -y y --format png t.tsv
+  [[ "$output" == *"gnuplot is not installed"* ]]
+  mkdir templates
+  echo 'plot nothing_like_that(x)' >templates/style.gp
+  NOKEN_PLOTS=$PWD/templates run -1 nk-plot scatter -x a_b -y y --format png t.tsv
+  [[ "$output" == *"scatter.gp: no such template"* ]]
+  touch templates/scatter.gp
+  NOKEN_PLOTS=$PWD/templates run -1 nk-plot scatter -x a_b -y y --format png t.tsv
+  [[ "$output" == *"style.gp"*"undefined function: nothing_like_that"* ]]
+}
+
+@test "a user's own templates are taken" {
+  mkdir mine
+  cp "$(dirname "$(command -v nk-plot)")"/../share/noken/plots/*.gp mine
+  echo "set label 9 'by our own template' at graph 0.5, 0.5" >>mine/style.gp
+  NOKEN_PLOTS=$PWD/mine nk-plot scatter -x a_b -y y -o p.svg t.tsv
+  grep -qF 'by our own template' p.svg
+}
+
+@test "fifty thousand rows are drawn in seconds, and small" {
+  awk 'BEGIN { srand(1); OFS = "\t"; print "x", "y"
+    for (i = 0; i < 50257; i++) print sqrt(-2 * log(1 - rand())) * cos(6.2832 * rand()), rand() + rand() }' >big.tsv
+  SECONDS=0
+  nk-plot scatter -x x -y y -o p.svg big.tsv
+  [ "$SECONDS" -le 10 ]
+  [ "$(wc -c <p.svg)" -lt 6000000 ]
+}
