@@ -57,7 +57,8 @@ static const struct architecture architectures[] = {
 static const char *const usual_names[3][8] = {
     {"wte.weight", "embed_tokens.weight", "embed_in.weight", "word_embeddings.weight",
      "tok_embeddings.weight", "token_embedding.weight", "embeddings.weight", NULL},
-    {"lm_head.weight", "embed_out.weight", "output.weight", "head.weight", "unembed.weight", NULL},
+    {"lm_head.weight", "embed_out.weight", "output.weight", "head.weight", "unembed.weight",
+     "lm_head.linear.weight", NULL},
     {"wpe.weight", "embed_positions.weight", "position_embeddings.weight",
      "position_embedding.weight", NULL},
 };

@@ -37,6 +37,29 @@ setup() {
   [ "${lines[3]}" = "2 8.5 9.5 10.5 11.5" ]
 }
 
+@test "spaces of Unicode cannot split a word of word2vec" {
+  cp -r $MODEL "$BATS_TEST_TMPDIR/m"
+  # U+00A0 and U+3000 in the alphabet of bytes
+  sed -i 's/"\\u00c3": 4/"\\u00c2\\u0142": 4, "\\u00e3\\u0122\\u0122": 5/' \
+    "$BATS_TEST_TMPDIR/m/tokenizer.json"
+  run -0 bash -c "nk-extract -q --ids 4,5 '$BATS_TEST_TMPDIR/m' | nk-convert --to word2vec"
+  [[ ${lines[1]} == '\xC2\xA0 '* ]]
+  [[ ${lines[2]} == '\xE3\x80\x80 '* ]]
+}
+
+@test "a set's columns are in its table, and none may be taken for a value" {
+  make_set() { # make_set COLUMN: one row, the values 0 and 0, the column's value 0
+    local header="{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]},"
+    header+="\"$1\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]}}"
+    printf '%b\0\0\0\0\0\0\0%s\0\0\0\0\0\0\0\0\0\0\0\0' "\\x$(printf %02x ${#header})" "$header"
+  }
+  run -0 bash -c "$(declare -f make_set); make_set distance | nk-convert --to tsv"
+  [ "$output" = $'id\tdistance\tv1\tv2\n0\t0\t0\t0' ]
+  run -1 bash -c "$(declare -f make_set); make_set v2 | nk-convert --to tsv"
+  [[ $output == *"the set's column 'v2' has the name of a value" ]]
+  run -0 bash -c "$(declare -f make_set); make_set v3 | nk-convert --to tsv"
+}
+
 @test "the projector's folder holds values, metadata and a configuration" {
   nk-extract -q $MODEL | nk-convert --to projector -o "$BATS_TEST_TMPDIR/p"
   [ "$(ls "$BATS_TEST_TMPDIR/p")" = $'metadata.tsv\nprojector_config.pbtxt\nvectors.tsv' ]
