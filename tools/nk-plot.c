@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
       .usage = "KIND [OPTION]... [TABLE]",
       .options = options,
       .n_options = sizeof options / sizeof *options,
-      .example = "nk-plot scatter -x norm -y mahalanobis --label 20 -o out.png < stats.tsv",
+      .example = "nk-plot scatter -x norm -y mahalanobis --label 9 -o p.png < stats.tsv",
   };
   struct nk_run run;
   tool_begin(&run, &tool, argc, argv, 1, 2);

@@ -46,8 +46,9 @@ static void cell_number(double value, char *out, size_t size) {
   if (length > 0 && out[length - 1] == '.') out[length - 1] = 0;
 }
 
-/* Categories from bins of the numbers, named by the bins' middles. */
-static int side_by_bins(struct side *side, const double *values, size_t n, size_t bins) {
+/* Categories from bins of the numbers (or their logarithms), named by the bins' middles. */
+static int side_by_bins(struct side *side, const double *values, size_t n, size_t bins,
+                        bool log_axis) {
   double *edges = NULL;
   int code = nki_bin_edges(values, n, bins, bins, &edges, &side->n);
   if (code < 0) return code;
@@ -57,7 +58,8 @@ static int side_by_bins(struct side *side, const double *values, size_t n, size_
     side->of[i] = (uint32_t)nki_bin_of(values[i], edges, side->n);
   for (size_t b = 0; code == 0 && b < side->n; b++) {
     char text[32];
-    short_number((edges[b] + edges[b + 1]) / 2, text, sizeof text);
+    double middle = (edges[b] + edges[b + 1]) / 2;
+    short_number(log_axis ? pow(10, middle) : middle, text, sizeof text);
     side->name[b] = nk_strdup(text);
     if (!side->name[b]) code = NK_EMEMORY;
   }
@@ -83,7 +85,7 @@ static int side_by_cells(struct side *side, struct nki_canvas *canvas,
 }
 
 static int side_make(struct side *side, struct nki_canvas *canvas, struct nki_rows *rows,
-                     const char *column) {
+                     const char *column, bool log_axis) {
   int code = nki_rows_group(rows, canvas->frame, column);
   if (code < 0) return code;
   side->of = nk_alloc(rows->n, sizeof *side->of);
@@ -94,9 +96,16 @@ static int side_make(struct side *side, struct nki_canvas *canvas, struct nki_ro
                    column, rows->n_groups, MAX_CATEGORIES);
   double *values = nk_alloc(rows->n, sizeof *values);
   if (!values) return NK_EMEMORY;
-  for (size_t i = 0; i < rows->n; i++) values[i] = atof(rows->group_names[rows->group[i]]);
+  for (size_t i = 0; i < rows->n; i++) {
+    values[i] = atof(rows->group_names[rows->group[i]]);
+    if (log_axis) values[i] = log10(values[i]);
+    if (!isfinite(values[i]))
+      code = nk_fail(NK_EDATA, "column '%s': '%s' has no bin", column,
+                     rows->group_names[rows->group[i]]);
+  }
   size_t bins = canvas->plot->bins ? canvas->plot->bins : DEFAULT_BINS;
-  code = side_by_bins(side, values, rows->n, bins < MAX_CATEGORIES ? bins : MAX_CATEGORIES);
+  if (bins > MAX_CATEGORIES) bins = MAX_CATEGORIES;
+  if (code == 0) code = side_by_bins(side, values, rows->n, bins, log_axis);
   nk_free(values);
   return code;
 }
@@ -204,8 +213,8 @@ static int give_cells(struct nki_canvas *canvas, const struct heatmap *map) {
 static int draw(struct nki_canvas *canvas, struct nki_rows *rows, struct heatmap *map,
                 struct nk_output *output) {
   const struct nk_plot *plot = canvas->plot;
-  int code = side_make(&map->x, canvas, rows, plot->x);
-  if (code == 0) code = side_make(&map->y, canvas, rows, plot->y);
+  int code = side_make(&map->x, canvas, rows, plot->x, plot->log_x);
+  if (code == 0) code = side_make(&map->y, canvas, rows, plot->y, plot->log_y);
   if (code == 0) code = fill(map, rows);
   if (code < 0) return code;
   canvas->scale = (struct nki_axis){.lo = map->lo, .hi = map->hi, .log = plot->log_z, .to = 1};

@@ -1,6 +1,6 @@
 /* What the files of lib/plot share. The way of a picture: rows (data.c) -> bins, quantiles,
- * densities (summary.c) -> axes and margins (axes.c) -> labels (text.c, labels.c) -> a script
- * (script.c) -> gnuplot (gnuplot.c). */
+ * densities (summary.c) -> axes and margins (axes.c) -> labels (text.c, labels.c, annotate.c) -> a
+ * script (script.c) -> gnuplot (gnuplot.c). */
 #ifndef NOKEN_PLOT_INTERNAL_H
 #define NOKEN_PLOT_INTERNAL_H
 
@@ -222,14 +222,15 @@ double nki_canvas_width(const struct nki_canvas *canvas, const char *text, doubl
 int nki_canvas_legend(struct nki_canvas *canvas, const char *name, int style);
 /* The groups' names where there are several, and the mark's. */
 int nki_canvas_legend_rows(struct nki_canvas *canvas, const struct nki_rows *rows);
-/* Sets an axis to hold values[0..n), the cuts and outlines, or what was asked for; `margin` of its
- * length is left free at both ends. */
+/* In layout.c. Sets an axis to hold values[0..n), the cuts and outlines, or what was asked for;
+ * `margin` of its length is left free at both ends. */
 int nki_canvas_range(struct nki_canvas *canvas, bool vertical, const double *values, size_t n,
                      double margin);
 /* Margins, ticks, legend and cuts, once the axes have their ranges; goes into the script. With
  * `categories` the axes' ticks are there already. */
 int nki_canvas_layout(struct nki_canvas *canvas, bool x_categories, bool y_categories);
-/* The rows asked for get their labels; y == NULL: they stand on the bottom of the frame. */
+/* In annotate.c. The rows asked for get their labels; y == NULL: they stand on the bottom of the
+ * frame. */
 int nki_canvas_labels(struct nki_canvas *canvas, const struct nki_rows *rows, const double *y);
 /* Text that the template is to set: arrays NAME_text, _x, _y, _side and _style. */
 void nki_canvas_notes(struct nki_canvas *canvas, const char *name, const struct nki_notes *notes);

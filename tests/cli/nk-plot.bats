@@ -7,7 +7,8 @@ setup() {
   awk 'BEGIN {
     OFS = "\t"; print "id", "text", "a_b", "y", "steps", "kind"
     for (i = 0; i < 300; i++)
-      print i, "tok" i, 3 + sin(i * 1.7) * cos(i * 0.3), 6 + cos(i * 2.3), i % 50, i % 3 ? "odd" : "even"
+      print i, "tok" i, 3 + sin(i * 1.7) * cos(i * 0.3), 6 + cos(i * 2.3), i % 50,
+        i % 3 ? "odd" : "even"
     print 300, "\x27; system(\"touch inj..\")", 9, 1, 0, "far"
     print 301, "`touch injected` @x $y", 9.5, 9, 0, "far"
     print 302, "<b>&amp;{a}^b_c", -3, 2, 0, "far"
@@ -93,6 +94,18 @@ png_size() {
   [[ "$output" == *nothing* ]]
 }
 
+@test "a heatmap cuts many numbers into bins, by their logarithms where asked" {
+  awk 'BEGIN { OFS = "\t"; print "x", "y", "z"
+    for (i = 0; i < 400; i++) print 10 ^ (i / 100), i % 3, i }' >map.tsv
+  nk-plot heatmap -x x -y y -z z --log x --bins 4 -o p.svg map.tsv
+  # four bins over 10^0 to 10^3.99: the first from 1 to 9.94, its middle 10^0.49875
+  grep -qF '<text>3.15</text>' p.svg
+  grep -qF '<text>y</text>' p.svg
+  echo "-5	1	1" >>map.tsv
+  run -1 nk-plot heatmap -x x -y y -z z --log x --bins 4 -o p.svg map.tsv
+  [[ "$output" == *"'-5' has no bin"* ]]
+}
+
 @test "JSON Lines are read as TSV is" {
   awk -F'\t' 'NR > 1 { printf "{\"id\": %d, \"u\": %s, \"v\": %s}\n", $1, $3, $4 }' t.tsv >t.json
   cut -f 1,3,4 t.tsv | sed '1s/.*/id\tu\tv/' >u.tsv
@@ -140,8 +153,9 @@ png_size() {
 @test "one row, one value, one group are ordinary days" {
   printf 'x\ty\tg\n3\t4\ta\n' >one.tsv
   local kind
-  for kind in "histogram -x x" "histogram -x x --log xy" "scatter -x x -y y --label 3 --label-column g" \
-    "curve -x x -y y" "heatmap -x x -y y -z x" "scree -x x -y y"; do
+  for kind in "histogram -x x" "histogram -x x --log xy" \
+    "scatter -x x -y y --label 3 --label-column g" "curve -x x -y y" \
+    "heatmap -x x -y y -z x" "scree -x x -y y"; do
     # shellcheck disable=SC2086
     nk-plot $kind -o p.svg one.tsv
     # shellcheck disable=SC2086
@@ -201,7 +215,8 @@ png_size() {
 
 @test "fifty thousand rows are drawn in seconds, and small" {
   awk 'BEGIN { srand(1); OFS = "\t"; print "x", "y"
-    for (i = 0; i < 50257; i++) print sqrt(-2 * log(1 - rand())) * cos(6.2832 * rand()), rand() + rand() }' >big.tsv
+    for (i = 0; i < 50257; i++)
+      print sqrt(-2 * log(1 - rand())) * cos(6.2832 * rand()), rand() + rand() }' >big.tsv
   SECONDS=0
   nk-plot scatter -x x -y y -o p.svg big.tsv
   [ "$SECONDS" -le 10 ]
