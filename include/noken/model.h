@@ -63,8 +63,9 @@ enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 
 /* The matrix, [n_tokens, dim] (position: [n_positions, dim]; OPT's has two rows before the first
  * position's), found from the model type and otherwise by the usual names. *tied (may be NULL): the
- * output is the input matrix. NULL on failure; the message lists the model's 2-D tensors that could
- * be meant. */
+ * output is the input matrix, which is so when tie_word_embeddings says it, else by the
+ * architecture's default, else (an architecture that is not known) when there is no other. NULL on
+ * failure; the message lists the model's 2-D tensors that could be meant. */
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied);
 
