@@ -149,10 +149,10 @@ static double cost_of(const struct nki_label *labels, size_t n, size_t me, const
     if (boxes_meet(box, &other->box, gap / 3)) return INFINITY;
     if (leaders_cross(label, other)) cost += 10;
     if (other->leader && segment_meets_box(other->x, other->y, other->end_x, other->end_y, box))
-      cost += 20;
+      cost += 60;
     if (label->leader &&
         segment_meets_box(label->x, label->y, label->end_x, label->end_y, &other->box))
-      cost += 20;
+      cost += 60;
   }
   return cost;
 }
