@@ -88,13 +88,8 @@ static int choose_ids(int64_t **ids, size_t *n) {
   if (!id_table) return 0;
   struct nk_frame *frame = nk_frame_read(id_table);
   if (!frame) return nk_error_code();
-  int64_t column = nk_frame_column(frame, "id");
-  int code = column < 0 ? (int)column : 0;
   *n = nk_frame_rows(frame);
-  if (code == 0 && !(*ids = nk_alloc(*n, sizeof **ids))) code = NK_EMEMORY;
-  for (size_t row = 0; row < *n && code == 0; row++) {
-    code = nk_frame_integer(frame, row, (size_t)column, &(*ids)[row]);
-  }
+  int code = nk_frame_integers(frame, "id", ids);
   nk_frame_free(frame);
   return code;
 }

@@ -60,6 +60,8 @@ const char *nk_frame_cell(const struct nk_frame *frame, size_t row, size_t colum
  * a message naming file, row, column and the cell. nan, inf and -inf are numbers. */
 int nk_frame_number(const struct nk_frame *frame, size_t row, size_t column, double *out);
 int nk_frame_integer(const struct nk_frame *frame, size_t row, size_t column, int64_t *out);
+/* A whole column of integers, such as `id`: *out [rows], free with nk_free. */
+int nk_frame_integers(const struct nk_frame *frame, const char *name, int64_t **out);
 
 #ifdef __cplusplus
 }

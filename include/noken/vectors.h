@@ -77,6 +77,9 @@ int nk_vectors_add_history(struct nk_vectors *set, int argc, char *const *argv);
 /* A new set of the rows listed, in that order, with texts, columns and metadata (not the carried
  * tensors, whose meaning is unknown once rows are gone). */
 struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n);
+/* The same by ids [n]; the first row of an id that is there twice. NULL when an id is not there. */
+struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
+                                         size_t n);
 /* An empty-handed copy of everything but the values: for a set made row by row from another one.
  * values and dim as in nk_vectors_new; n is the source's. */
 struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values);

@@ -284,3 +284,17 @@ int nk_frame_integer(const struct nk_frame *frame, size_t row, size_t column, in
   *out = value;
   return 0;
 }
+
+int nk_frame_integers(const struct nk_frame *frame, const char *name, int64_t **out) {
+  int64_t column = nk_frame_column(frame, name);
+  if (column < 0) return (int)column;
+  int64_t *values = nk_alloc(frame->n_rows, sizeof *values);
+  int code = values ? 0 : NK_EMEMORY;
+  for (size_t row = 0; row < frame->n_rows && code == 0; row++)
+    code = nk_frame_integer(frame, row, (size_t)column, &values[row]);
+  if (code == 0)
+    *out = values;
+  else
+    nk_free(values);
+  return code;
+}

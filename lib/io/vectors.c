@@ -234,6 +234,28 @@ struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t 
   return chosen;
 }
 
+struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
+                                         size_t n) {
+  size_t *rows = nk_alloc(n, sizeof *rows);
+  struct nk_vectors *chosen = NULL;
+  size_t found = 0;
+  if (!rows) return NULL;
+  for (; found < n; found++) {
+    /* Most sets hold id i in row i. */
+    size_t row = (size_t)ids[found];
+    if (row >= set->n || set->ids[row] != ids[found])
+      for (row = 0; row < set->n && set->ids[row] != ids[found]; row++) continue;
+    if (row == set->n) break;
+    rows[found] = row;
+  }
+  if (found < n)
+    nk_fail(NK_ENOTFOUND, "the set has no row of id %lld", (long long)ids[found]);
+  else
+    chosen = nk_vectors_select(set, rows, n);
+  nk_free(rows);
+  return chosen;
+}
+
 /* Copies of the tensors that `from` carries. */
 static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
   size_t n = from->hidden->n_carried;
