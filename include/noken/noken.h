@@ -3,6 +3,7 @@
 #define NOKEN_NOKEN_H
 
 #include <noken/buffer.h>
+#include <noken/conformal.h>
 #include <noken/convert.h>
 #include <noken/dtype.h>
 #include <noken/error.h>
@@ -21,6 +22,7 @@
 #include <noken/pca.h>
 #include <noken/plot.h>
 #include <noken/random.h>
+#include <noken/region.h>
 #include <noken/report.h>
 #include <noken/safetensors.h>
 #include <noken/table.h>

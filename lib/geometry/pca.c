@@ -4,6 +4,7 @@
 #include <cblas.h>
 #include <math.h>
 #include <noken/memory.h>
+#include <noken/region.h>
 #include <noken/report.h>
 #include <noken/safetensors.h>
 #include <stdio.h>
@@ -170,7 +171,7 @@ int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
   return code;
 }
 
-static struct nk_pca *read_basis(const struct nk_safetensors *file) {
+struct nk_pca *nki_read_basis(const struct nk_safetensors *file) {
   const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
   const struct nk_tensor *eigenvalues = mean ? nki_find(file, "eigenvalues", NK_F64, 1) : NULL;
   const struct nk_tensor *components = eigenvalues ? nki_find(file, "components", NK_F32, 2) : NULL;
@@ -197,16 +198,30 @@ static struct nk_pca *read_basis(const struct nk_safetensors *file) {
   return NULL;
 }
 
+/* The components of a region, computed where its file has none. */
+static struct nk_pca *read_region_basis(const char *path) {
+  struct nk_region *region = nk_region_read(path);
+  struct nk_pca *pca = NULL;
+  if (region != NULL && nk_region_basis(region) != NULL) {
+    pca = region->basis;
+    region->basis = NULL;
+  }
+  nk_region_free(region);
+  return pca;
+}
+
 struct nk_pca *nk_pca_read(const char *path) {
   struct nk_safetensors *file = nk_safetensors_open(path);
   struct nk_pca *pca = NULL;
   if (file == NULL) return NULL;
   const char *kind = nk_safetensors_metadata_find(file, "noken.kind");
-  if (kind != NULL && strcmp(kind, "basis") == 0)
-    pca = read_basis(file);
-  else
-    nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
-  if (pca == NULL) nk_fail_in(NK_EDATA, "%s", path);
+  bool is_region = kind != NULL && strcmp(kind, "region") == 0;
+  int code = NK_OK;
+  if (!is_region && (kind == NULL || strcmp(kind, "basis") != 0))
+    code =
+        nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
+  if (code == NK_OK && !is_region && (pca = nki_read_basis(file)) == NULL) code = nk_error_code();
+  if (code != NK_OK) nk_fail_in(code, "%s", nk_safetensors_file(file)->name);
   nk_safetensors_close(file);
-  return pca;
+  return is_region ? read_region_basis(path) : pca;
 }

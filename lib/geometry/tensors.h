@@ -2,6 +2,7 @@
 #ifndef GEOMETRY_TENSORS_H
 #define GEOMETRY_TENSORS_H
 
+#include <noken/pca.h>
 #include <noken/safetensors.h>
 
 /* A 1-D tensor of n, and a 2-D one, over data [n] or [rows, columns]. */
@@ -12,5 +13,8 @@ struct nk_tensor nki_matrix(const char *name, enum nk_dtype dtype, const void *d
 /* The tensor of that name, type and number of dimensions; NULL with nk_error() set. */
 const struct nk_tensor *nki_find(const struct nk_safetensors *file, const char *name,
                                  enum nk_dtype dtype, size_t n_dims);
+
+/* The basis in a file: tensors mean, eigenvalues, components. NULL on failure. */
+struct nk_pca *nki_read_basis(const struct nk_safetensors *file);
 
 #endif

@@ -1,0 +1,444 @@
+/* Regions and conformal p-values: closed forms, coverage over many draws, files. */
+#include "unit.h"
+
+#include <math.h>
+
+static void assert_close(double got, double want, double relative, double scale) {
+  double allowed = relative * (fabs(want) > scale ? fabs(want) : scale);
+  if (!(fabs(got - want) <= allowed)) fail_msg("got %.12g, not %.12g", got, want);
+}
+
+/* ---- p-values ---- */
+
+static void p_values_count_scores_at_least_as_large(void **state) {
+  (void)state;
+  const double scores[9] = {5, 1, 2, 2, 9, 3, 4, 7, 8};
+  struct nk_conformal *c = nk_conformal_new(scores, 9);
+  assert_close(nk_conformal_p(c, 10), 0.1, 1e-12, 0);
+  assert_close(nk_conformal_p(c, 9), 0.2, 1e-12, 0);
+  assert_close(nk_conformal_p(c, 2), 0.9, 1e-12, 0);
+  assert_close(nk_conformal_p(c, 0), 1, 1e-12, 0);
+  assert_true(isnan(nk_conformal_p(c, (double)NAN)));
+  double at = nk_conformal_threshold(c, 0.2);
+  assert_true(nk_conformal_p(c, at) <= 0.2 && at > 8 && at < 9);
+  assert_true(nk_conformal_p(c, nextafter(at, 0)) > 0.2);
+  assert_true(isinf(nk_conformal_threshold(c, 0.05)));
+  nk_conformal_free(c);
+  assert_null(nk_conformal_new(scores, 0));
+}
+
+/* ---- Coverage ---- */
+
+enum { DRAWS = 200, TOKENS = 198, DIM = 6, HELD_OUT = 20 };
+
+/* Rows of a skewed distribution with a few components, nothing like a normal one. */
+static struct nk_vectors *draw(uint64_t seed, size_t n) {
+  struct nk_vectors *set = nk_vectors_new(n, DIM, NULL, false);
+  float *x = nk_vectors_writable(set);
+  struct nk_random random = nk_random_stream(seed, 99);
+  for (size_t i = 0; i < n; i++) {
+    double centre = nk_random_uniform(&random) < 0.3 ? 6 : 0;
+    double size = exp(0.7 * nk_random_normal(&random));
+    for (size_t j = 0; j < DIM; j++)
+      x[i * DIM + j] = (float)(centre + size * nk_random_normal(&random) * (double)(j + 1));
+  }
+  return set;
+}
+
+/* P(X >= x) for X binomial(n, p). */
+static double binomial_tail(int n, double p, int x) {
+  double sum = 0;
+  for (int i = x; i <= n; i++)
+    sum +=
+        exp(lgamma(n + 1) - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p));
+  return sum;
+}
+
+/* One held-out row of each draw: independent trials that come out with probability 4 / 100 exactly
+ * (99 calibrating scores, level 0.04). And all of them: with 99 scores and level 0.04 the number of
+ * h held-out rows outside is beta-binomial(h, 4, 96), whose mean and variance are known. */
+static void held_out_rows_are_outside_as_often_as_promised(void **state) {
+  (void)state;
+  const double level = 0.04, a = 4, b = 96;
+  for (int kind = 0; kind < NK_N_REGION_KINDS; kind++) {
+    int outside = 0, first = 0;
+    for (uint64_t seed = 0; seed < DRAWS; seed++) {
+      struct nk_vectors *set = draw(seed, TOKENS), *others = draw(seed + 100000, HELD_OUT);
+      struct nk_region_options options = {
+          .kind = (enum nk_region_kind)kind, .k = 5, .n_components = 3, .seed = seed};
+      struct nk_region *region = nk_region_fit(set, NULL, set->n, &options);
+      if (region == NULL) fail_msg("%s", nk_error());
+      assert_int_equal(region->calibration->n, 99);
+      double p[HELD_OUT];
+      assert_int_equal(nk_region_score(region, others->values, HELD_OUT, NULL, p), 0);
+      for (size_t i = 0; i < HELD_OUT; i++) outside += p[i] <= level;
+      first += p[0] <= level;
+      nk_region_free(region);
+      nk_vectors_free(set);
+      nk_vectors_free(others);
+    }
+    double upper = binomial_tail(DRAWS, 0.04, first);
+    double lower = 1 - binomial_tail(DRAWS, 0.04, first + 1);
+    print_message("%s: %d of %d first rows, %d of %d rows outside at level 0.04\n",
+                  nk_region_kind_name((enum nk_region_kind)kind), first, DRAWS, outside,
+                  DRAWS * HELD_OUT);
+    assert_true(upper > 1e-4 && lower > 1e-4);
+    double h = HELD_OUT, mean = h * a / (a + b);
+    double variance = h * a * b * (a + b + h) / ((a + b) * (a + b) * (a + b + 1));
+    assert_true(fabs(outside - DRAWS * mean) < 4 * sqrt(DRAWS * variance));
+  }
+}
+
+/* Features of different kinds: one bounded, one skewed, one that never differs. */
+static void typical_features_are_outside_as_often_as_promised(void **state) {
+  (void)state;
+  enum { N = 198, FEATURES = 3 };
+  int outside = 0;
+  for (uint64_t seed = 0; seed < 400; seed++) {
+    double features[(N + 1) * FEATURES], p[1];
+    struct nk_random random = nk_random_stream(seed, 3);
+    for (size_t i = 0; i <= N; i++) {
+      features[i * FEATURES] = 1e-3 * nk_random_uniform(&random);
+      features[i * FEATURES + 1] = 1e4 * exp(nk_random_normal(&random));
+      features[i * FEATURES + 2] = 7;
+    }
+    struct nk_typical *typical = nk_typical_new(features, N, FEATURES, seed);
+    assert_non_null(typical);
+    assert_int_equal(nk_typical_score(typical, features + N * FEATURES, 1, NULL, p), 0);
+    outside += p[0] <= 0.05;
+    nk_typical_free(typical);
+  }
+  assert_true(binomial_tail(400, 0.05, outside) > 1e-4);
+  assert_true(binomial_tail(400, 0.05, outside + 1) < 1 - 1e-4);
+}
+
+static void typical_sees_strangeness_in_every_direction(void **state) {
+  (void)state;
+  enum { N = 256 };
+  double features[N * 2], strange[8] = {0, 3, 0, -3, 3, -2.5, 0, 0}, p[4];
+  struct nk_random random = nk_random_stream(1, 3);
+  for (size_t i = 0; i < N; i++) {
+    features[2 * i] = nk_random_normal(&random);
+    features[2 * i + 1] = 0.9 * features[2 * i] + 0.1 * nk_random_normal(&random);
+  }
+  struct nk_typical *typical = nk_typical_new(features, N, 2, 0);
+  assert_int_equal(nk_typical_score(typical, strange, 4, NULL, p), 0);
+  for (int i = 0; i < 3; i++) assert_close(p[i], 1.0 / 129, 1e-12, 0);
+  assert_true(p[3] > 0.5);
+  nk_typical_free(typical);
+  features[5] = (double)INFINITY;
+  assert_null(nk_typical_new(features, N, 2, 0));
+  assert_null(nk_typical_new(features, 3, 1, 0));
+}
+
+/* ---- Scores ---- */
+
+static struct nk_region *fit(const struct nk_vectors *set, enum nk_region_kind kind) {
+  struct nk_region_options options = {.kind = kind, .k = 3, .n_components = 2, .seed = 4};
+  struct nk_region *region = nk_region_fit(set, NULL, set->n, &options);
+  if (region == NULL) fail_msg("%s", nk_error());
+  return region;
+}
+
+static void scores_are_what_their_kinds_say(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(1, 120), *others = draw(2, 7);
+  double scores[7];
+  float mahalanobis[7];
+
+  struct nk_region *region = fit(set, NK_REGION_MAHALANOBIS);
+  struct nk_moments *moments = nk_moments_compute(region->tokens->values, NULL, 60, DIM);
+  nk_gaussian *gaussian = nk_gaussian_new(moments, -1, 0);
+  assert_int_equal(region->n_fit, 60);
+  assert_int_equal(nk_region_score(region, others->values, 7, scores, NULL), 0);
+  assert_int_equal(nk_mahalanobis(gaussian, others->values, 7, mahalanobis), 0);
+  for (size_t i = 0; i < 7; i++) assert_close(scores[i], (double)mahalanobis[i], 1e-6, 0);
+  nk_gaussian_free(gaussian);
+  nk_region_free(region);
+
+  region = fit(set, NK_REGION_KNN);
+  struct nk_knn *knn = nk_knn_search(region->tokens->values, 60, DIM, others->values, 7,
+                                     &(struct nk_knn_options){.k = 3});
+  assert_int_equal(nk_region_score(region, others->values, 7, scores, NULL), 0);
+  for (size_t i = 0; i < 7; i++) assert_close(scores[i], knn->distances[i * 3 + 2], 1e-9, 0);
+  nk_knn_free(knn);
+  nk_region_free(region);
+
+  region = fit(set, NK_REGION_SUBSPACE);
+  struct nk_pca *pca = nk_pca_new(moments, 2, 1);
+  float left[7 * DIM];
+  assert_int_equal(nk_pca_remove(pca, others->values, 7, 2, left), 0);
+  assert_int_equal(nk_region_score(region, others->values, 7, scores, NULL), 0);
+  for (size_t i = 0; i < 7; i++) {
+    double square = 0;
+    for (size_t j = 0; j < DIM; j++) square += pow((double)left[i * DIM + j], 2);
+    assert_close(scores[i], sqrt(square), 1e-5, 0.1);
+  }
+  nk_pca_free(pca);
+  nk_region_free(region);
+  nk_vectors_free(set);
+  nk_vectors_free(others);
+}
+
+/* Outside by one score only is outside by the combined one: a copy of a token is near its
+ * neighbours, but a vector far along the smallest component is seen by the subspace. */
+static void the_combined_score_sees_what_each_score_sees(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(5, 400);
+  struct nk_region *region = fit(set, NK_REGION_COMBINED);
+  assert_int_equal(region->n_fit, 160);
+  assert_int_equal(region->n_ranks, 40);
+  float far[3 * DIM];
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  const struct nk_pca *basis = nk_region_basis(region);
+  for (size_t j = 0; j < DIM; j++) {
+    far[j] = (float)(mean[j] + 1000 * (double)basis->components[j]);
+    far[DIM + j] = (float)(mean[j] + 100 * (double)basis->components[(DIM - 1) * DIM + j]);
+    far[2 * DIM + j] = region->tokens->values[j];
+  }
+  double p[3];
+  assert_int_equal(nk_region_score(region, far, 3, NULL, p), 0);
+  assert_close(p[0], 1.0 / 201, 1e-12, 0);
+  assert_close(p[1], 1.0 / 201, 1e-12, 0);
+  assert_true(p[2] > 0.01);
+  nk_region_free(region);
+  nk_vectors_free(set);
+}
+
+static void the_tokens_own_distances_leave_themselves_out(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(6, 80);
+  struct nk_region *region = fit(set, NK_REGION_MAHALANOBIS);
+  assert_null(region->own[NK_METRIC_KNN]);
+  const double *own = nk_region_own(region, NK_METRIC_KNN);
+  struct nk_knn *self =
+      nk_knn_search(region->tokens->values, 40, DIM, NULL, 0, &(struct nk_knn_options){.k = 3});
+  for (size_t i = 0; i < 40; i++) assert_close(own[i], self->distances[i * 3 + 2], 1e-9, 0);
+  double distance[80];
+  for (int m = 0; m < NK_N_METRICS; m++) {
+    own = nk_region_own(region, (enum nk_metric)m);
+    assert_int_equal(nk_region_distances(region, (enum nk_metric)m,
+                                         region->tokens->values + 40 * DIM, 40, distance),
+                     0);
+    for (size_t i = 0; i < 40; i++) assert_close(own[40 + i], distance[i], 1e-6, 0);
+  }
+  nk_knn_free(self);
+  nk_region_free(region);
+  nk_vectors_free(set);
+}
+
+static void the_split_is_seeded(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(7, 60);
+  struct nk_region_options options = {.seed = 1};
+  struct nk_region *a = nk_region_fit(set, NULL, 60, &options);
+  struct nk_region *b = nk_region_fit(set, NULL, 60, &options);
+  options.seed = 2;
+  struct nk_region *c = nk_region_fit(set, NULL, 60, &options);
+  assert_memory_equal(a->tokens->ids, b->tokens->ids, 60 * sizeof(int64_t));
+  assert_memory_not_equal(a->tokens->ids, c->tokens->ids, 60 * sizeof(int64_t));
+  size_t in_both = 0;
+  for (size_t i = 0; i < 30; i++)
+    for (size_t j = 30; j < 60; j++) in_both += a->tokens->ids[i] == a->tokens->ids[j];
+  assert_int_equal(in_both, 0);
+  nk_region_free(a);
+  nk_region_free(b);
+  nk_region_free(c);
+  nk_vectors_free(set);
+}
+
+static void too_few_or_equal_rows_make_no_region(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(8, 60);
+  struct nk_region_options options = {.kind = NK_REGION_COMBINED, .n_components = 2};
+  assert_null(nk_region_fit(set, NULL, 9, &options));
+  options = (struct nk_region_options){.kind = NK_REGION_SUBSPACE, .n_components = DIM};
+  assert_null(nk_region_fit(set, NULL, 60, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  options = (struct nk_region_options){.kind = NK_REGION_KNN, .tokens = NK_TOKENS_NONE};
+  assert_null(nk_region_fit(set, NULL, 60, &options));
+  memset(nk_vectors_writable(set), 0, 60 * DIM * sizeof(float));
+  options = (struct nk_region_options){.kind = NK_REGION_MAHALANOBIS};
+  assert_null(nk_region_fit(set, NULL, 60, &options));
+  nk_vectors_free(set);
+}
+
+static void padding_is_told_from_tokens(void **state) {
+  (void)state;
+  float x[14] = {1, 2, 0, 0, 3, 4, 1, 2, 1, 2, 0, 0, 2, 1};
+  unsigned char keep[7], want[7] = {1, 0, 1, 0, 0, 0, 1};
+  assert_int_equal(nk_ordinary_rows(x, 7, 2, keep), 0);
+  assert_memory_equal(keep, want, 7);
+}
+
+/* ---- Components ---- */
+
+static void an_ellipse_holds_its_part(void **state) {
+  (void)state;
+  const double centre[2] = {3, -1}, covariance[3] = {4, 1.5, 1};
+  double x[65], y[65];
+  nk_ellipse(centre, covariance, 0.95, 65, x, y);
+  double determinant = 4 * 1 - 1.5 * 1.5;
+  for (size_t i = 0; i < 65; i++) {
+    double u = x[i] - 3, v = y[i] + 1;
+    double square = (1 * u * u - 2 * 1.5 * u * v + 4 * v * v) / determinant;
+    assert_close(square, 5.991464547107979, 1e-9, 0); /* scipy.stats.chi2.ppf(0.95, 2) */
+  }
+  assert_true(x[0] == x[64] && y[0] == y[64]);
+}
+
+static void a_region_in_its_own_components_is_uncorrelated(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(9, 200);
+  double centre[2], covariance[3];
+  for (int kind = 0; kind < NK_N_REGION_KINDS; kind++) {
+    struct nk_region *region = fit(set, (enum nk_region_kind)kind);
+    const struct nk_pca *basis = nk_region_basis(region);
+    assert_int_equal(nk_region_projection(region, basis, 0, 2, centre, covariance), 0);
+    assert_close(centre[0], 0, 1e-6, 1);
+    assert_close(covariance[0], basis->eigenvalues[0], 1e-5, 0);
+    assert_close(covariance[1], 0, 1e-5, covariance[0]);
+    assert_close(covariance[2], basis->eigenvalues[2], 1e-5, 0);
+    assert_int_equal(nk_region_projection(region, basis, 0, 0, centre, covariance), NK_EUSAGE);
+    nk_region_free(region);
+  }
+  nk_vectors_free(set);
+}
+
+/* ---- Files ---- */
+
+static void write_region(const struct nk_region *region, const char *path) {
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  assert_int_equal(nk_region_write(region, output), 0);
+  assert_int_equal(nk_output_commit(output), 0);
+  nk_output_close(output);
+}
+
+static void a_region_reads_back_the_same(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/region.safetensors", (char *)*state);
+  struct nk_vectors *set = draw(10, 90), *others = draw(11, 9);
+  int64_t ends[91];
+  char text[91];
+  for (int64_t i = 0; i <= 90; i++) ends[i] = i;
+  memset(text, 'a', sizeof text);
+  assert_int_equal(nk_vectors_set_text(set, text, ends), 0);
+  assert_int_equal(nk_vectors_set_metadata(set, "noken.model", "tiny"), 0);
+  for (int kind = 0; kind < NK_N_REGION_KINDS; kind++) {
+    struct nk_region *region = fit(set, (enum nk_region_kind)kind);
+    write_region(region, path);
+    struct nk_region *copy = nk_region_read(path);
+    if (copy == NULL) fail_msg("%s", nk_error());
+    double a[18], b[18];
+    assert_int_equal(nk_region_score(region, others->values, 9, a, a + 9), 0);
+    assert_int_equal(nk_region_score(copy, others->values, 9, b, b + 9), 0);
+    assert_memory_equal(a, b, sizeof a);
+    assert_memory_equal(region->tokens->ids, copy->tokens->ids, 90 * sizeof(int64_t));
+    assert_memory_equal(region->tokens->values, copy->tokens->values, 90 * DIM * sizeof(float));
+    assert_string_equal(nk_vectors_metadata(copy->tokens, "noken.model"), "tiny");
+    for (int m = 0; m < NK_N_METRICS; m++)
+      if (region->own[m] != NULL)
+        assert_memory_equal(region->own[m], copy->own[m], 90 * sizeof(double));
+    nk_region_free(region);
+    nk_region_free(copy);
+  }
+  nk_vectors_free(set);
+  nk_vectors_free(others);
+}
+
+/* Tokens kept as F16 are rounded before anything is fitted: the file gives the same scores. Without
+ * tokens the scores stay, neighbours are refused. */
+static void tokens_can_be_kept_smaller_or_not_at_all(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/small.safetensors", (char *)*state);
+  struct nk_vectors *set = draw(12, 90), *others = draw(13, 5);
+  double a[5], b[5];
+  struct nk_region_options options = {.kind = NK_REGION_KNN, .k = 2, .tokens = NK_TOKENS_F16};
+  struct nk_region *region = nk_region_fit(set, NULL, 90, &options);
+  write_region(region, path);
+  struct nk_region *copy = nk_region_read(path);
+  assert_int_equal(copy->keep, NK_TOKENS_F16);
+  assert_int_equal(nk_region_score(region, others->values, 5, a, NULL), 0);
+  assert_int_equal(nk_region_score(copy, others->values, 5, b, NULL), 0);
+  assert_memory_equal(a, b, sizeof a);
+  nk_region_free(region);
+  nk_region_free(copy);
+
+  options = (struct nk_region_options){.tokens = NK_TOKENS_NONE};
+  region = nk_region_fit(set, NULL, 90, &options);
+  write_region(region, path);
+  copy = nk_region_read(path);
+  assert_null(copy->tokens->values);
+  assert_int_equal(copy->tokens->n, 90);
+  assert_int_equal(nk_region_score(copy, others->values, 5, a, NULL), 0);
+  assert_non_null(nk_region_own(copy, NK_METRIC_MAHALANOBIS));
+  assert_null(nk_region_own(copy, NK_METRIC_KNN));
+  nk_region_free(region);
+  nk_region_free(copy);
+
+  options = (struct nk_region_options){.tokens = NK_TOKENS_AUTO};
+  for (size_t i = 0; i < 90 * DIM; i++) nk_vectors_writable(set)[i] = (float)(i * 7 % 256) / 8;
+  region = nk_region_fit(set, NULL, 90, &options);
+  assert_int_equal(region->keep, NK_TOKENS_BF16);
+  nk_region_free(region);
+  nk_vectors_free(set);
+  nk_vectors_free(others);
+}
+
+static void damaged_files_are_refused(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/damaged.safetensors", (char *)*state);
+  struct nk_vectors *set = draw(14, 40);
+  struct nk_region *region = fit(set, NK_REGION_COMBINED);
+  write_region(region, path);
+  nk_region_free(region);
+  nk_vectors_free(set);
+  FILE *file = fopen(path, "rb");
+  static char bytes[1 << 16];
+  size_t n = fread(bytes, 1, sizeof bytes, file);
+  fclose(file);
+  static const char *const CHANGES[][2] = {
+      {"\"region\"", "\"recion\""},
+      {"\"noken.region.fit\":\"16\"", "\"noken.region.fit\":\"96\""},
+      {"\"combined\"", "\"conbined\""},
+      {"\"ranks\"", "\"rants\""},
+      {"\"covariance\"", "\"covarianse\""},
+      {"\"calibration\"", "\"calibratios\""},
+      {"\"id\"", "\"io\""},
+      {"\"noken.region.ranks\":\"4\"", "\"noken.region.ranks\":\"3\""}};
+  for (size_t i = 0; i < sizeof CHANGES / sizeof CHANGES[0]; i++) {
+    size_t length = strlen(CHANGES[i][0]);
+    char *at = memmem(bytes, n, CHANGES[i][0], length);
+    if (at == NULL) fail_msg("no %s in the header", CHANGES[i][0]);
+    memcpy(at, CHANGES[i][1], length);
+    write_bytes(path, bytes, n);
+    assert_null(nk_region_read(path));
+    memcpy(at, CHANGES[i][0], length);
+  }
+  for (size_t cut = 1; cut < n; cut += n / 7) {
+    write_bytes(path, bytes, cut);
+    assert_null(nk_region_read(path));
+  }
+}
+
+int main(void) {
+  nk_set_threads(1); /* thousands of tiny fits: threads would only wait for each other */
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(p_values_count_scores_at_least_as_large),
+      cmocka_unit_test(held_out_rows_are_outside_as_often_as_promised),
+      cmocka_unit_test(typical_features_are_outside_as_often_as_promised),
+      cmocka_unit_test(typical_sees_strangeness_in_every_direction),
+      cmocka_unit_test(scores_are_what_their_kinds_say),
+      cmocka_unit_test(the_combined_score_sees_what_each_score_sees),
+      cmocka_unit_test(the_tokens_own_distances_leave_themselves_out),
+      cmocka_unit_test(the_split_is_seeded),
+      cmocka_unit_test(too_few_or_equal_rows_make_no_region),
+      cmocka_unit_test(padding_is_told_from_tokens),
+      cmocka_unit_test(an_ellipse_holds_its_part),
+      cmocka_unit_test(a_region_in_its_own_components_is_uncorrelated),
+      cmocka_unit_test(a_region_reads_back_the_same),
+      cmocka_unit_test(tokens_can_be_kept_smaller_or_not_at_all),
+      cmocka_unit_test(damaged_files_are_refused),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
