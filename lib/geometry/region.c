@@ -147,17 +147,23 @@ int nk_region_score(const struct nk_region *region, const float *x, size_t n, do
 
 /* ---- Fitting ---- */
 
-/* True when every value survives as dtype. */
-static bool survives(const float *x, size_t n, enum nk_dtype dtype) {
-  size_t lost = 0;
-#pragma omp parallel for schedule(static) reduction(+ : lost)
-  for (size_t i = 0; i < n; i++) {
-    uint16_t bits = dtype == NK_F16 ? nk_f16_of_float(x[i]) : nk_bf16_of_float(x[i]);
-    float back = 0;
-    nk_widen(dtype, &bits, 1, &back);
-    if (!(back == x[i])) lost++;
+/* Rounds x [n] to a half type and back; returns how many values that changed. */
+static size_t round_trip(float *x, size_t n, enum nk_dtype dtype, bool keep_rounded) {
+  enum { BLOCK = 1 << 14 };
+  size_t changed = 0;
+#pragma omp parallel for schedule(static) reduction(+ : changed)
+  for (size_t first = 0; first < n; first += BLOCK) {
+    size_t count = n - first < BLOCK ? n - first : BLOCK;
+    uint16_t bits[BLOCK];
+    float back[BLOCK];
+    for (size_t i = 0; i < count; i++)
+      bits[i] = dtype == NK_F16 ? nk_f16_of_float(x[first + i]) : nk_bf16_of_float(x[first + i]);
+    nk_widen(dtype, bits, count, back);
+    for (size_t i = 0; i < count; i++)
+      if (!(back[i] == x[first + i])) changed++;
+    if (keep_rounded) memcpy(x + first, back, count * sizeof *x);
   }
-  return lost == 0;
+  return changed;
 }
 
 /* Settles how the tokens are kept, and rounds them where that is coarser than they are. */
@@ -166,16 +172,12 @@ static int settle_tokens(struct nk_region *region, enum nk_region_tokens keep) {
   float *x = nk_vectors_writable(region->tokens);
   region->keep = keep;
   if (keep == NK_TOKENS_AUTO)
-    region->keep = survives(x, size, NK_BF16)  ? NK_TOKENS_BF16
-                   : survives(x, size, NK_F16) ? NK_TOKENS_F16
-                                               : NK_TOKENS_F32;
+    region->keep = round_trip(x, size, NK_BF16, false) == 0  ? NK_TOKENS_BF16
+                   : round_trip(x, size, NK_F16, false) == 0 ? NK_TOKENS_F16
+                                                             : NK_TOKENS_F32;
   if (keep != NK_TOKENS_F16 && keep != NK_TOKENS_BF16) return NK_OK;
   enum nk_dtype dtype = nki_token_dtype(keep);
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < size; i++) {
-    uint16_t bits = dtype == NK_F16 ? nk_f16_of_float(x[i]) : nk_bf16_of_float(x[i]);
-    nk_widen(dtype, &bits, 1, &x[i]);
-  }
+  round_trip(x, size, dtype, true);
   return nki_check_rows(x, NULL, 0, region->tokens->n, region->dim) == NK_OK
              ? NK_OK
              : nk_fail(NK_EDATA, "values beyond what %s holds: keep the tokens as F32",

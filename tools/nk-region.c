@@ -1,0 +1,320 @@
+/* nk-region: what is in distribution, fitted to a set of tokens, and how far others lie outside. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+#define UNSET SIZE_MAX
+
+struct options {
+  int kind, metric, tokens;
+  size_t k, n_components, points;
+  const char *components, *with;
+  struct nk_strings exclude;
+  double level;
+  bool include_all, skip_bad;
+};
+
+/* ---- fit ---- */
+
+static int compare_ids(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Adds to ids [*n] those of a table: all of them, or those verified where it has a verdict. */
+static int read_excluded(const char *path, int64_t **ids, size_t *n) {
+  struct nk_frame *frame = nk_frame_read(path);
+  if (frame == NULL) return nk_error_code();
+  int64_t id = nk_frame_column(frame, "id"), verdict = -1;
+  int code = id < 0 ? (int)id : NK_OK;
+  for (size_t c = 0; c < nk_frame_columns(frame); c++)
+    if (strcmp(nk_frame_column_name(frame, c), "verdict") == 0) verdict = (int64_t)c;
+  size_t rows = nk_frame_rows(frame);
+  if (code == NK_OK) {
+    int64_t *more = nk_realloc(*ids, *n, *n + rows, sizeof **ids);
+    if (more != NULL) *ids = more;
+    if (more == NULL) code = NK_EMEMORY;
+  }
+  for (size_t row = 0; row < rows && code == NK_OK; row++) {
+    const char *cell = verdict >= 0 ? nk_frame_cell(frame, row, (size_t)verdict) : "verified";
+    size_t length = strlen(cell);
+    if (length < 8 || strcmp(cell + length - 8, "verified") != 0) continue;
+    if ((code = nk_frame_integer(frame, row, (size_t)id, &(*ids)[*n])) == NK_OK) ++*n;
+  }
+  nk_frame_free(frame);
+  return code;
+}
+
+/* rows [*n] of set that the region is fitted to. */
+static int choose_rows(const struct nk_vectors *set, const struct options *o, size_t *rows,
+                       size_t *n) {
+  int64_t *excluded = nk_alloc(0, sizeof *excluded);
+  unsigned char *keep = nk_alloc(set->n, 1);
+  size_t n_excluded = 0, n_padding = 0, n_listed = 0;
+  int code = excluded != NULL && keep != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < o->exclude.n && code == NK_OK; i++)
+    code = read_excluded(o->exclude.item[i], &excluded, &n_excluded);
+  if (code == NK_OK) {
+    qsort(excluded, n_excluded, sizeof *excluded, compare_ids);
+    memset(keep, 1, set->n);
+    if (!o->include_all) code = nk_ordinary_rows(set->values, set->n, set->dim, keep);
+  }
+  *n = 0;
+  for (size_t row = 0; row < set->n && code == NK_OK; row++) {
+    if (bsearch(&set->ids[row], excluded, n_excluded, sizeof *excluded, compare_ids) != NULL)
+      n_listed++;
+    else if (!keep[row])
+      n_padding++;
+    else
+      rows[(*n)++] = row;
+  }
+  if (code == NK_OK && n_padding > 0)
+    nk_warn(
+        "%zu rows of zeros, or that copy an earlier row, are left out as padding "
+        "(--include-all keeps them)",
+        n_padding);
+  if (code == NK_OK && o->exclude.n > 0)
+    nk_warn("%zu of %zu rows are left out by --exclude", n_listed, set->n);
+  nk_free(excluded);
+  nk_free(keep);
+  return code;
+}
+
+static int fit(const struct nk_run *run, const struct options *o) {
+  struct nk_region_options options = {.kind = (enum nk_region_kind)o->kind,
+                                      .k = o->k,
+                                      .metric = o->metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2,
+                                      .n_components = o->n_components,
+                                      .seed = run->common.seed,
+                                      .tokens = (enum nk_region_tokens)o->tokens};
+  struct nk_region *region = NULL;
+  struct nk_output *output = NULL;
+  size_t *rows = NULL, n = 0;
+  struct nk_vectors *set = nk_vectors_read(run->n_operands > 1 ? run->operands[1] : "-");
+  int code = set != NULL ? nk_vectors_check_finite(&set, o->skip_bad) : nk_error_code();
+  if (code == NK_OK && (rows = nk_alloc(set->n, sizeof *rows)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK) code = choose_rows(set, o, rows, &n);
+  if (code == NK_OK) code = nk_vectors_add_history(set, run->argc, run->argv);
+  if (code == NK_OK && (region = nk_region_fit(set, rows, n, &options)) == NULL)
+    code = nk_error_code();
+  if (code == NK_OK && (output = tool_output(run, NK_OUTPUT_BINARY)) == NULL)
+    code = nk_error_code();
+  if (code == NK_OK) code = nk_region_write(region, output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_close(output);
+  nk_region_free(region);
+  nk_vectors_free(set);
+  nk_free(rows);
+  return code;
+}
+
+/* ---- Tables ---- */
+
+static int write_columns(struct nk_table *table, const char *const *names, size_t n) {
+  int code = NK_OK;
+  for (size_t i = 0; i < n && code == NK_OK; i++) code = nk_table_column(table, names[i]);
+  return code;
+}
+
+static int score(const struct nk_run *run, const struct options *o, const struct nk_region *region,
+                 struct nk_table *table) {
+  static const char *const COLUMNS[] = {"score", "p_value", "inside"};
+  double *scores = NULL, *p_values = NULL;
+  struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
+  int code = set != NULL ? NK_OK : nk_error_code();
+  if (code == NK_OK && set->dim != region->dim)
+    code =
+        nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", set->dim, region->dim);
+  if (code == NK_OK) code = nk_vectors_check_finite(&set, o->skip_bad);
+  if (code == NK_OK) {
+    scores = nk_alloc(set->n, sizeof *scores);
+    p_values = nk_alloc(set->n, sizeof *p_values);
+    if (scores == NULL || p_values == NULL) code = NK_EMEMORY;
+  }
+  if (code == NK_OK) code = nk_region_score(region, set->values, set->n, scores, p_values);
+  if (code == NK_OK) code = nk_vectors_table_head(set, table);
+  if (code == NK_OK) code = write_columns(table, COLUMNS, 3);
+  if (code == NK_OK) code = nk_vectors_table_head_tail(set, COLUMNS, 3, table);
+  for (size_t row = 0; code == NK_OK && row < set->n; row++) {
+    nk_vectors_table_row(set, row, table);
+    nk_table_number(table, scores[row]);
+    nk_table_number(table, p_values[row]);
+    nk_table_integer(table, p_values[row] > o->level);
+    nk_vectors_table_row_tail(set, row, COLUMNS, 3, table);
+    code = nk_table_end_row(table);
+  }
+  nk_free(scores);
+  nk_free(p_values);
+  nk_vectors_free(set);
+  return code;
+}
+
+static int property(struct nk_table *table, const char *name, const char *text, double number) {
+  nk_table_string(table, name);
+  if (text != NULL)
+    nk_table_string(table, text);
+  else
+    nk_table_number(table, number);
+  return nk_table_end_row(table);
+}
+
+static int info(const struct options *o, const struct nk_region *region, struct nk_table *table) {
+  static const char *const COLUMNS[] = {"property", "value"};
+  static const char *const KEPT[] = {"", "F32", "F16", "BF16", "none"};
+  const char *model = nk_vectors_metadata(region->tokens, "noken.model");
+  const char *space = nk_vectors_metadata(region->tokens, "noken.space");
+  const struct nk_conformal *calibration = region->calibration;
+  bool knn = region->kind == NK_REGION_KNN || region->kind == NK_REGION_COMBINED;
+  bool subspace = region->kind == NK_REGION_SUBSPACE || region->kind == NK_REGION_COMBINED;
+  int code = write_columns(table, COLUMNS, 2);
+  const struct {
+    const char *name, *text;
+    double number;
+    bool shown;
+  } properties[] = {
+      {"kind", nk_region_kind_name(region->kind), 0, true},
+      {"model", model, 0, model != NULL},
+      {"space", space, 0, space != NULL},
+      {"dims", NULL, (double)region->dim, true},
+      {"rows", NULL, (double)region->tokens->n, true},
+      {"fitted", NULL, (double)region->n_fit, true},
+      {"ranked", NULL, (double)region->n_ranks, region->n_ranks > 0},
+      {"calibrated", NULL, (double)region->n_calibration, true},
+      {"seed", NULL, (double)region->seed, true},
+      {"k", NULL, (double)region->k, knn},
+      {"metric", nk_metric_name(region->metric), 0, knn},
+      {"components", NULL, (double)region->n_components, subspace},
+      {"tokens", KEPT[region->keep], 0, true},
+      {"median_score", NULL, nk_quantile_sorted(calibration->scores, calibration->n, 0.5), true},
+      {"largest_score", NULL, calibration->scores[calibration->n - 1], true},
+      {"level", NULL, o->level, true},
+      {"threshold", NULL, nk_conformal_threshold(calibration, o->level), true},
+  };
+  for (size_t i = 0; i < sizeof properties / sizeof properties[0] && code == NK_OK; i++)
+    if (properties[i].shown)
+      code = property(table, properties[i].name, properties[i].text, properties[i].number);
+  return code;
+}
+
+static int ellipse(const struct options *o, struct nk_region *region, struct nk_table *table) {
+  int64_t *chosen = NULL;
+  size_t n_chosen = 0;
+  struct nk_pca *other = NULL;
+  double centre[2], covariance[3], *x = NULL, *y = NULL;
+  char names[2][32];
+  int code = nk_parse_ids("--components", o->components, &chosen, &n_chosen);
+  if (code == NK_OK && (n_chosen != 2 || chosen[0] < 1 || chosen[1] < 1))
+    code = nk_fail(NK_EUSAGE, "--components: two of them, as in 1,2");
+  if (code == NK_OK && o->with != NULL && (other = nk_pca_read(o->with)) == NULL)
+    code = nk_error_code();
+  const struct nk_pca *basis = code != NK_OK ? NULL : other ? other : nk_region_basis(region);
+  if (code == NK_OK && basis == NULL) code = nk_error_code();
+  if (code == NK_OK)
+    code = nk_region_projection(region, basis, (size_t)chosen[0] - 1, (size_t)chosen[1] - 1, centre,
+                                covariance);
+  if (code == NK_OK) {
+    x = nk_alloc(o->points, sizeof *x);
+    y = nk_alloc(o->points, sizeof *y);
+    if (x == NULL || y == NULL) code = NK_EMEMORY;
+  }
+  for (int i = 0; i < 2 && code == NK_OK; i++) {
+    snprintf(names[i], sizeof names[i], "pc%lld", (long long)chosen[i]);
+    code = nk_table_column(table, names[i]);
+  }
+  if (code == NK_OK) nk_ellipse(centre, covariance, 1 - o->level, o->points, x, y);
+  for (size_t i = 0; i < o->points && code == NK_OK; i++) {
+    nk_table_number(table, x[i]);
+    nk_table_number(table, y[i]);
+    code = nk_table_end_row(table);
+  }
+  nk_pca_free(other);
+  nk_free(chosen);
+  nk_free(x);
+  nk_free(y);
+  return code;
+}
+
+/* score, info and ellipse: a table from a region. */
+static int write_table(const struct nk_run *run, const struct options *o, const char *verb) {
+  struct nk_output *output = NULL;
+  struct nk_table *table = NULL;
+  struct nk_region *region = nk_region_read(run->operands[1]);
+  if (region != NULL) output = tool_output(run, NK_OUTPUT_TEXT);
+  if (output != NULL) table = tool_table(run, output);
+  int code = table != NULL ? NK_OK : nk_error_code();
+  if (code == NK_OK)
+    code = strcmp(verb, "score") == 0  ? score(run, o, region, table)
+           : strcmp(verb, "info") == 0 ? info(o, region, table)
+                                       : ellipse(o, region, table);
+  if (code == NK_OK) {
+    code = nk_table_finish(table);
+    table = NULL;
+  }
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_table_free(table);
+  nk_output_close(output);
+  nk_region_free(region);
+  return code;
+}
+
+static int work(const struct nk_run *run, const struct options *o) {
+  static const struct {
+    const char *name;
+    size_t least, most;
+  } VERBS[] = {{"fit", 1, 2}, {"score", 2, 3}, {"info", 2, 2}, {"ellipse", 2, 2}};
+  const char *verb = run->operands[0];
+  if (!(o->level > 0 && o->level < 1))
+    return nk_fail(NK_EUSAGE, "--level has to lie between 0 and 1");
+  if (o->include_all && o->exclude.n > 0)
+    return nk_fail(NK_EUSAGE, "--include-all and --exclude contradict each other");
+  for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
+    if (strcmp(verb, VERBS[i].name) != 0) continue;
+    if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
+      return nk_fail(NK_EUSAGE, "%s takes %s", verb,
+                     i == 0   ? "one set"
+                     : i == 1 ? "a region and a set"
+                              : "a region");
+    return i == 0 ? fit(run, o) : write_table(run, o, verb);
+  }
+  return nk_fail(NK_EUSAGE, "'%s' is none of fit, score, info, ellipse", verb);
+}
+
+int main(int argc, char **argv) {
+  struct options o = {
+      .k = 10, .n_components = UNSET, .points = 181, .components = "1,2", .level = 0.05};
+  const struct nk_option options[] = {
+      {0, "kind", NK_OPTION_CHOICE, &o.kind, "mahalanobis|knn|subspace|combined",
+       "fit: the score (default: mahalanobis)"},
+      {'k', "neighbours", NK_OPTION_SIZE, &o.k, "K", "knn: which neighbour (default: 10)"},
+      {0, "metric", NK_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},
+      {0, "subspace", NK_OPTION_SIZE, &o.n_components, "K",
+       "subspace: components (default: 90% of variance)"},
+      {0, "exclude", NK_OPTION_LIST, &o.exclude, "TABLE",
+       "fit: leave out its ids (those verified)"},
+      {0, "include-all", NK_OPTION_FLAG, &o.include_all, NULL, "fit: keep padding rows too"},
+      {0, "tokens", NK_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
+       "fit: how to keep the tokens"},
+      {0, "level", NK_OPTION_NUMBER, &o.level, "A", "outside is p <= A (default: 0.05)"},
+      {0, "components", NK_OPTION_STRING, &o.components, "A,B",
+       "ellipse: in these components (default: 1,2)"},
+      {0, "with", NK_OPTION_STRING, &o.with, "BASIS", "ellipse: in a basis of nk-pca"},
+      {0, "skip-bad", NK_OPTION_FLAG, &o.skip_bad, NULL,
+       "leave out rows with a NaN or an infinity"},
+  };
+  const struct nk_tool tool = {
+      .name = "nk-region",
+      .summary = "what is in distribution, and how far outside vectors lie",
+      .usage = "fit [SET] | score REGION [SET] | info REGION | ellipse REGION",
+      .options = options,
+      .n_options = sizeof options / sizeof options[0],
+      .example = "nk-extract data/gpt2-tiny | nk-region fit -o in.safetensors",
+  };
+  struct nk_run run;
+  tool_begin(&run, &tool, argc, argv, 1, 3);
+  int code = work(&run, &o);
+  nk_strings_free(&o.exclude);
+  return tool_end(&run, code);
+}
