@@ -8,11 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#define NKI_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#else
-#define NKI_CLONES
-#endif
+#include "base/clones.h"
 
 /* Into every clone: a call would be of the plain version, and end the vectorization. */
 #define INLINE static inline __attribute__((always_inline))

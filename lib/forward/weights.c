@@ -5,14 +5,13 @@
 #include <noken/dtype.h>
 #include <noken/error.h>
 #include <noken/memory.h>
-#include <noken/threads.h>
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "forward/family.h"
+#include "io/widen.h"
 
-enum { NAME_SIZE = 256, WIDEN_CHUNK = 1 << 16 };
+enum { NAME_SIZE = 256 };
 
 /* ---- What each part looks like ---- */
 
@@ -261,12 +260,7 @@ const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, siz
   size_t size = nk_dtype_size(tensor->dtype);
   const char *data = (const char *)tensor->data + first * size;
   if (tensor->dtype == NK_F32 && (uintptr_t)data % sizeof(float) == 0) return (const float *)data;
-  size_t n_chunks = (n + WIDEN_CHUNK - 1) / WIDEN_CHUNK;
-#pragma omp parallel for if (n_chunks > 1)
-  for (size_t i = 0; i < n_chunks; i++) {
-    size_t at = i * WIDEN_CHUNK, length = n - at < WIDEN_CHUNK ? n - at : WIDEN_CHUNK;
-    nk_widen(tensor->dtype, data + at * size, length, scratch + at);
-  }
+  nki_widen_parallel(tensor->dtype, data, n, scratch);
   return scratch;
 }
 

@@ -7,14 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Compiled for several instruction sets, chosen when the library is loaded. Sanitizers instrument
- * the choosing code before they are ready for it, so they get the plain version. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define NKI_CLONES __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
-#else
-#define NKI_CLONES
-#endif
+#include "base/clones.h"
 
 /* Independent partial sums in the loops below: enough for the widest registers, and a fixed number,
  * so that a sum does not depend on the processor. */

@@ -41,9 +41,15 @@ int nk_dtype_of_name(const char *name, size_t length) {
 
 /* ---- Widening ---- */
 
+/* Asked of the processor once: the question is slow where a hypervisor answers it. */
 static const struct nki_widen_kernels *best_kernels(void) {
-  const struct nki_widen_kernels *kernels = nki_widen_kernels;
-  while (!kernels->runs_here()) kernels++;
+  static _Atomic(const struct nki_widen_kernels *) best;
+  const struct nki_widen_kernels *kernels = best;
+  if (kernels == NULL) {
+    kernels = nki_widen_kernels;
+    while (!kernels->runs_here()) kernels++;
+    best = kernels;
+  }
   return kernels;
 }
 
