@@ -1,0 +1,151 @@
+/* Models of a given shape with random weights, for benchmarks: folders as Hugging Face lays them
+ * out, written tensor by tensor. */
+#ifndef NOKEN_BENCH_MODEL_H
+#define NOKEN_BENCH_MODEL_H
+
+#include <math.h>
+#include <noken/noken.h>
+#include <sys/stat.h>
+
+#include "bench.h"
+
+enum { MODEL_MAX_TENSORS = 2048 };
+
+struct bench_model {
+  struct nk_safetensors_writer *writer;
+  struct nk_tensor tensors[MODEL_MAX_TENSORS];
+  double scale[MODEL_MAX_TENSORS]; /* standard deviation; 0: all ones */
+  size_t n;
+  enum nk_dtype dtype;
+};
+
+static inline void model_check(bool ok) {
+  if (ok) return;
+  fprintf(stderr, "%s\n", nk_error());
+  exit(2);
+}
+
+static inline void model_add(struct bench_model *model, const char *name, size_t rows,
+                             size_t columns, double scale) {
+  struct nk_tensor *t = &model->tensors[model->n];
+  *t = (struct nk_tensor){.name = strdup(name),
+                          .dtype = model->dtype,
+                          .n_dims = columns ? 2 : 1,
+                          .shape = {rows, columns},
+                          .n_elements = rows * (columns ? columns : 1)};
+  t->n_bytes = t->n_elements * nk_dtype_size(model->dtype);
+  model->scale[model->n++] = scale;
+}
+
+/* Uniform numbers of the standard deviation asked, from a multiplicative generator: quick, and good
+ * enough to multiply. */
+static inline void model_fill(struct nk_safetensors_writer *writer, const struct nk_tensor *t,
+                              double scale) {
+  enum { CHUNK = 1 << 16 };
+  static float values[CHUNK];
+  static uint16_t halves[CHUNK];
+  static uint64_t state = 88172645463325252u;
+  for (size_t at = 0; at < t->n_elements; at += CHUNK) {
+    size_t n = t->n_elements - at < CHUNK ? t->n_elements - at : CHUNK;
+    for (size_t i = 0; i < n; i++) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      double uniform = (double)(state >> 40) / 16777216.0 - 0.5;
+      values[i] = scale == 0 ? 1.0f : (float)(uniform * scale * 3.4641016);
+      halves[i] = nk_bf16_of_float(values[i]);
+    }
+    int code = t->dtype == NK_F32 ? nk_safetensors_writer_bytes(writer, values, n * sizeof(float))
+                                  : nk_safetensors_writer_bytes(writer, halves, 2 * n);
+    model_check(code == 0);
+  }
+}
+
+static inline void model_write(struct bench_model *model, const char *folder, const char *config) {
+  char path[4300];
+  mkdir(folder, 0777);
+  snprintf(path, sizeof path, "%s/config.json", folder);
+  FILE *f = fopen(path, "w");
+  if (f == NULL || fputs(config, f) < 0 || fclose(f) != 0) exit(2);
+  snprintf(path, sizeof path, "%s/model.safetensors", folder);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  model_check(output != NULL);
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  for (size_t i = 0; i < model->n; i++)
+    model_check(nk_safetensors_writer_add(writer, &model->tensors[i]) == 0);
+  model_check(nk_safetensors_writer_begin(writer) == 0);
+  for (size_t i = 0; i < model->n; i++) model_fill(writer, &model->tensors[i], model->scale[i]);
+  model_check(nk_safetensors_writer_finish(writer) == 0);
+  model_check(nk_output_commit(output) == 0);
+  nk_output_close(output);
+  for (size_t i = 0; i < model->n; i++) free((char *)model->tensors[i].name);
+}
+
+/* GPT-2 small: 124 million parameters, F32, 548 MB. */
+static inline void model_gpt2_small(const char *folder) {
+  static struct bench_model m;
+  const size_t d = 768, n_layers = 12;
+  char name[64];
+  m = (struct bench_model){.dtype = NK_F32};
+  model_add(&m, "wte.weight", 50257, d, 0.14);
+  model_add(&m, "wpe.weight", 1024, d, 0.02);
+  for (size_t i = 0; i < n_layers; i++) {
+    const struct {
+      const char *name;
+      size_t rows, columns;
+      double scale;
+    } parts[] = {{"ln_1.weight", d, 0, 0},
+                 {"ln_1.bias", d, 0, 0.02},
+                 {"attn.c_attn.weight", d, 3 * d, 0.1},
+                 {"attn.c_attn.bias", 3 * d, 0, 0.1},
+                 {"attn.c_proj.weight", d, d, 0.1},
+                 {"attn.c_proj.bias", d, 0, 0.1},
+                 {"ln_2.weight", d, 0, 0},
+                 {"ln_2.bias", d, 0, 0.02},
+                 {"mlp.c_fc.weight", d, 4 * d, 0.1},
+                 {"mlp.c_fc.bias", 4 * d, 0, 0.1},
+                 {"mlp.c_proj.weight", 4 * d, d, 0.1},
+                 {"mlp.c_proj.bias", d, 0, 0.1}};
+    for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
+      snprintf(name, sizeof name, "h.%zu.%s", i, parts[k].name);
+      model_add(&m, name, parts[k].rows, parts[k].columns, parts[k].scale);
+    }
+  }
+  model_add(&m, "ln_f.weight", d, 0, 0);
+  model_add(&m, "ln_f.bias", d, 0, 0.02);
+  model_write(&m, folder,
+              "{\"model_type\": \"gpt2\", \"vocab_size\": 50257, \"n_embd\": 768, \"n_head\": 12, "
+              "\"n_layer\": 12, \"n_positions\": 1024, \"n_ctx\": 1024, "
+              "\"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\"}\n");
+}
+
+/* Llama 2 7B's shape with n_layers of its 32 blocks, BF16. */
+static inline void model_llama_7b(const char *folder, size_t n_layers) {
+  static struct bench_model m;
+  const size_t d = 4096, ff = 11008, vocabulary = 32000;
+  char name[96], config[512];
+  m = (struct bench_model){.dtype = NK_BF16};
+  model_add(&m, "model.embed_tokens.weight", vocabulary, d, 0.02);
+  for (size_t i = 0; i < n_layers; i++) {
+    const struct {
+      const char *name;
+      size_t rows, columns;
+    } parts[] = {
+        {"input_layernorm", d, 0},  {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d},
+        {"self_attn.v_proj", d, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
+        {"mlp.gate_proj", ff, d},   {"mlp.up_proj", ff, d},     {"mlp.down_proj", d, ff}};
+    for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
+      snprintf(name, sizeof name, "model.layers.%zu.%s.weight", i, parts[k].name);
+      model_add(&m, name, parts[k].rows, parts[k].columns, parts[k].columns ? 0.02 : 0);
+    }
+  }
+  model_add(&m, "model.norm.weight", d, 0, 0);
+  model_add(&m, "lm_head.weight", vocabulary, d, 0.02);
+  snprintf(config, sizeof config,
+           "{\"model_type\": \"llama\", \"vocab_size\": 32000, \"hidden_size\": 4096, "
+           "\"num_attention_heads\": 32, \"num_hidden_layers\": %zu, \"intermediate_size\": 11008, "
+           "\"max_position_embeddings\": 4096, \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", "
+           "\"tie_word_embeddings\": false}\n",
+           n_layers);
+  model_write(&m, folder, config);
+}
+
+#endif
