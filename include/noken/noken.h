@@ -21,6 +21,7 @@
 #include <noken/options.h>
 #include <noken/pca.h>
 #include <noken/plot.h>
+#include <noken/prompt.h>
 #include <noken/random.h>
 #include <noken/region.h>
 #include <noken/report.h>
@@ -29,6 +30,7 @@
 #include <noken/threads.h>
 #include <noken/tokenizer.h>
 #include <noken/vectors.h>
+#include <noken/verify.h>
 #include <noken/vocabulary.h>
 
 #endif

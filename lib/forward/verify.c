@@ -1,0 +1,108 @@
+/* Whether a model can repeat a token. */
+#include <noken/verify.h>
+
+#include <math.h>
+#include <noken/error.h>
+#include <noken/memory.h>
+#include <string.h>
+
+static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
+
+enum nk_verdict nk_verdict_of(double max_prob) {
+  int verdict = NK_STRONGLY_VERIFIED;
+  while (verdict < NK_STRONGLY_REJECTED && !(max_prob < THRESHOLDS[verdict])) verdict++;
+  return (enum nk_verdict)verdict;
+}
+
+const char *nk_verdict_name(enum nk_verdict verdict) {
+  static const char *const names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
+                                                   "weakly rejected", "strongly rejected"};
+  return names[verdict];
+}
+
+/* Asking in words, and by a pattern that a model without instructions goes on with. */
+int nk_verify_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer) {
+  static const char *const texts[] = {
+      "Please repeat the string \"{}\" back to me: \"",
+      "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
+      "{}{}{}{}{}{}{}{}",
+  };
+  int code = 0;
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0] && code == 0; i++)
+    code = nk_prompts_add(prompts, tokenizer, NULL, texts[i], true, true);
+  return code;
+}
+
+static void take(double *max_prob, const float *watched, size_t n, size_t n_steps) {
+  for (size_t i = 0; i < n; i++)
+    for (size_t t = 0; t < n_steps; t++) {
+      float log_prob = watched[i * n_steps + t];
+      if (!isnan(log_prob)) max_prob[i] = fmax(max_prob[i], exp((double)log_prob));
+    }
+}
+
+/* One prompt for all tokens. */
+static int verify_prompt(struct nk_forward *forward, const struct nk_prompt *prompt,
+                         const int64_t *ids, size_t n, size_t n_steps, size_t memory,
+                         double *max_prob) {
+  size_t first = prompt->slots[0], length = prompt->n - first;
+  int64_t *tokens = nk_alloc(n, length * sizeof *tokens);
+  int64_t *generated = nk_alloc(n, n_steps * sizeof *generated);
+  size_t *lengths = nk_alloc(n, sizeof *lengths);
+  float *watched = nk_alloc(n, n_steps * sizeof *watched);
+  struct nk_sequence *sequences = nk_alloc(n, sizeof *sequences);
+  int code = NK_EMEMORY;
+  if (tokens == NULL || generated == NULL || lengths == NULL || watched == NULL ||
+      sequences == NULL)
+    goto done;
+  for (size_t i = 0; i < n; i++) {
+    int64_t *mine = tokens + i * length;
+    memcpy(mine, prompt->ids + first, length * sizeof *mine);
+    for (size_t s = 0; s < prompt->n_slots; s++) mine[prompt->slots[s] - first] = ids[i];
+    sequences[i] = (struct nk_sequence){mine, length};
+  }
+  struct nk_generation generation = {
+      .n_tokens = n_steps, .watch = ids, .watched = watched, .ids = generated, .lengths = lengths};
+  struct nk_batch batch = {.prefix = {prompt->ids, first},
+                           .sequences = sequences,
+                           .n_sequences = n,
+                           .generation = &generation,
+                           .memory = memory};
+  code = nk_forward_run(forward, &batch);
+  if (code == 0) take(max_prob, watched, n, n_steps);
+done:
+  nk_free(tokens);
+  nk_free(generated);
+  nk_free(lengths);
+  nk_free(watched);
+  nk_free(sequences);
+  return code;
+}
+
+int nk_verify(struct nk_forward *forward, const struct nk_prompts *prompts, const int64_t *ids,
+              size_t n, size_t n_steps, size_t memory, double *max_prob) {
+  int code = 0;
+  if (n_steps == 0) return nk_fail(NK_EUSAGE, "0 steps");
+  for (size_t i = 0; i < n; i++) max_prob[i] = 0;
+  for (size_t p = 0; p < prompts->n && code == 0; p++) {
+    if (prompts->item[p].n_slots == 0)
+      return nk_fail(NK_EUSAGE, "prompt '%s' has no slot {}", prompts->item[p].text);
+    code = verify_prompt(forward, &prompts->item[p], ids, n, n_steps, memory, max_prob);
+    if (code != 0) nk_fail_in(code, "prompt '%s'", prompts->item[p].name);
+  }
+  return code;
+}
+
+void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t n,
+                          struct nk_verdict_range *ranges) {
+  static const int64_t least[NK_VERDICT_RANGES] = {0, 1, 11, 101, 1001, 10001};
+  for (size_t r = 0; r < NK_VERDICT_RANGES; r++) {
+    int64_t most = r + 1 < NK_VERDICT_RANGES ? least[r + 1] - 1 : INT64_MAX;
+    ranges[r] = (struct nk_verdict_range){.least = least[r], .most = most};
+    for (size_t i = 0; i < n; i++) {
+      if (counts[i] < least[r] || counts[i] > most) continue;
+      ranges[r].tokens++;
+      ranges[r].verdicts[nk_verdict_of(max_prob[i])]++;
+    }
+  }
+}
