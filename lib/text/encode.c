@@ -81,7 +81,7 @@ static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *
   size_t first = ids->n;
   int code = t->bpe ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
                     : nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids);
-  if (!code && place) nki_cache_put(place, s, n, ids->id + first, ids->n - first);
+  if (!code && place && ids->n > first) nki_cache_put(place, s, n, ids->id + first, ids->n - first);
   return code;
 }
 
