@@ -227,7 +227,7 @@ static void other_indexes_find_the_same(void **state) {
   assert_non_null(graph);
   size_t same = 0;
   for (size_t i = 0; i < N * 5; i++) same += graph->rows[i] == exact->rows[i];
-  assert_true(same > 0.99 * N * 5);
+  assert_true((double)same > 0.99 * N * 5);
   options.search = "nothing=1";
   assert_null(nk_knn_search(x, N, DIM, NULL, 0, &options));
   nk_knn_free(exact);
