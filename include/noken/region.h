@@ -3,13 +3,20 @@
  * (conformal.h): a token drawn like the others is called outside at level a with a probability of
  * at most a.
  *
- * The combined score. The fitting half is split again, four to one: the first part fits the three
- * scores s_j, the second, in order of each score, says how large a value of it is:
- *   r_j(x) = the rank of s_j(x) among the scores of the second part, linear between them, and
- * beyond the largest, m, growing by 1 for each (m - median) s(x) = max_j r_j(x) s is one score,
- * made from the fitting half alone. The calibrating half and a new token are exchangeable given it,
- * so its p-value is valid as any other's; no correction for taking the largest of three is needed,
- * as the calibrating tokens are judged by the largest of three too.
+ * The three scores are distances, large for what lies too far out. What training never showed a
+ * model can lie too far in instead, in a tight ball near the centre, where no ordinary token is.
+ *
+ * The combined score sees both. The fitting half is split again, four to one: the first part fits
+ * the three scores s_j, the second says which values of them are usual:
+ *   r_j(x) = how far the rank of s_j(x) among the scores of the second part lies from the middle
+ *            rank, linear between them; beyond the largest (least) it grows by 1 for each distance
+ *            of that from the median
+ *   s(x) = max_j r_j(x)
+ * s is one score, made from the fitting half alone. The calibrating half and a new token are
+ * exchangeable given it, so its p-value is valid as any other's; no correction for taking the
+ * largest of three on two sides is needed, as the calibrating tokens are judged by the same
+ * maximum. (Tokens of the fitting half were close to what was fitted to them, so theirs are no
+ * p-values.)
  *
  * The file (safetensors, noken.kind = region) holds all that scoring and sampling need, with d =
  * dim and n = tokens in it, those of the fitting half first: mean         F64 [d]              of
@@ -40,7 +47,7 @@ enum nk_region_kind {
   NK_REGION_MAHALANOBIS, /* distance by the shrunk covariance */
   NK_REGION_KNN,         /* distance to the k-th nearest token: Sun et al. (2022) */
   NK_REGION_SUBSPACE,    /* length of what the top principal components leave over */
-  NK_REGION_COMBINED,    /* the three above as one score */
+  NK_REGION_COMBINED,    /* the three above as one score, too far out or too far in */
   NK_N_REGION_KINDS
 };
 /* "mahalanobis", "knn", "subspace", "combined". */

@@ -93,24 +93,25 @@ static int score_one(const struct nk_region *region, enum nk_region_kind score, 
 
 /* ---- The combined score ---- */
 
-/* Rank of a score among sorted [m]: linear between its neighbours, and beyond the largest growing
- * by one for each distance of that from the median. */
-static double rank_among(const double *sorted, size_t m, double score) {
-  if (score > sorted[m - 1]) {
-    double spread = sorted[m - 1] - sorted[m / 2];
-    if (!(spread > 0)) spread = sorted[m - 1] > 0 ? sorted[m - 1] : 1;
-    return (double)m + (score - sorted[m - 1]) / spread;
-  }
+/* How far the rank of a score among sorted [m] lies from the middle one. Between two scores the
+ * rank is linear; beyond the largest or least it grows by one for each distance of that from the
+ * median. */
+static double rank_from_middle(const double *sorted, size_t m, double score) {
+  double least = sorted[0], most = sorted[m - 1], median = nk_quantile_sorted(sorted, m, 0.5);
+  double middle = 0.5 * (double)(m - 1);
+  if (score > most) return middle + (score - most) / (most > median ? most - median : 1);
+  if (score < least) return middle + (least - score) / (least < median ? median - least : 1);
   size_t below = 0, above = m - 1; /* sorted[below - 1] < score <= sorted[above] */
   while (below < above) {
-    size_t middle = below + (above - below) / 2;
-    if (sorted[middle] < score)
-      below = middle + 1;
+    size_t between = below + (above - below) / 2;
+    if (sorted[between] < score)
+      below = between + 1;
     else
-      above = middle;
+      above = between;
   }
-  double from = above > 0 ? sorted[above - 1] : 0, to = sorted[above];
-  return (double)above + (to > from ? (score - from) / (to - from) : 1);
+  double rank = (double)above;
+  if (above > 0) rank -= (sorted[above] - score) / (sorted[above] - sorted[above - 1]);
+  return fabs(rank - middle);
 }
 
 static int score_combined(const struct nk_region *region, const float *x, size_t n, double *out) {
@@ -120,7 +121,7 @@ static int score_combined(const struct nk_region *region, const float *x, size_t
     const double *sorted = region->ranks + (size_t)j * region->n_ranks;
     code = score_one(region, (enum nk_region_kind)j, x, n, part);
     for (size_t i = 0; i < n && code == NK_OK; i++) {
-      double rank = rank_among(sorted, region->n_ranks, part[i]);
+      double rank = rank_from_middle(sorted, region->n_ranks, part[i]);
       if (j == 0 || rank > out[i]) out[i] = rank;
     }
   }

@@ -1,0 +1,162 @@
+# nk-region as a user calls it, and on the models that ship.
+bats_require_minimum_version 1.5.0
+load npy.bash
+
+setup_file() {
+  cd "$BATS_FILE_TMPDIR"
+  normal_npy 400 8 1 >set.npy
+  normal_npy 6 8 2 >ordinary.npy
+  npy 8 9 9 9 9 9 9 9 9  0 0 0 0 0 0 0 40 >strange.npy
+}
+
+setup() {
+  cd "$BATS_FILE_TMPDIR"
+  data=$BATS_TEST_DIRNAME/../../data
+}
+
+@test "vectors like the tokens are inside and strange ones outside, by every kind" {
+  for kind in mahalanobis knn subspace combined; do
+    nk-region fit --kind $kind set.npy -o $kind.safetensors
+    run -0 nk-region score $kind.safetensors ordinary.npy
+    [ "${lines[0]}" = "id	score	p_value	inside" ]
+    [ "$(cut -f 4 <<<"$output" | grep -c 1)" -ge 4 ]
+    run -0 bash -c "nk-region score $kind.safetensors <strange.npy | cut -f 3,4"
+    # 1 / (200 + 1)
+    [ "${lines[1]}" = "0.00497512438	0" ]
+    [ "${lines[2]}" = "0.00497512438	0" ]
+  done
+}
+
+@test "a region needs nothing but its file, and the same command makes the same bytes" {
+  nk-region fit --kind combined set.npy -o a.safetensors
+  nk-region fit --kind combined --threads 1 set.npy -o b.safetensors
+  nk-region score a.safetensors strange.npy >a.tsv
+  nk-region score b.safetensors strange.npy >b.tsv
+  cut -f 1,3 a.tsv | cmp - <(cut -f 1,3 b.tsv)
+  nk-region fit --kind combined set.npy >c.safetensors
+  nk-region fit --kind combined set.npy | cmp - c.safetensors
+  nk-region fit --kind combined --seed 1 set.npy >d.safetensors
+  run ! cmp -s c.safetensors d.safetensors
+}
+
+@test "info says what a region is" {
+  nk-region fit --kind knn -k 3 --metric cosine set.npy -o knn.safetensors
+  run -0 nk-region info knn.safetensors
+  [ "${lines[0]}" = "property	value" ]
+  for line in "kind	knn" "dims	8" "rows	400" "fitted	200" "calibrated	200" "k	3" \
+    "metric	cosine" "tokens	F32"; do
+    grep -qxF "$line" <<<"$output"
+  done
+  threshold=$(awk '$1 == "threshold" { print $2 }' <<<"$output")
+  nk-region score knn.safetensors set.npy |
+    awk -v t="$threshold" 'NR > 1 && ($2 > t * (1 + 1e-8)) == $4 { exit 1 }'
+}
+
+@test "--exclude leaves out a table's ids, those verified where it has a verdict" {
+  printf 'id\tverdict\n3\tstrongly verified\n4\tweakly rejected\n5\tweakly verified\n' >v.tsv
+  run -0 --separate-stderr nk-region fit --exclude v.tsv set.npy -o v.safetensors
+  [ "$stderr" = "nk-region: warning: 2 of 400 rows are left out by --exclude" ]
+  run -0 nk-region info v.safetensors
+  grep -qxF "rows	398" <<<"$output"
+  printf 'id\n3\n4\n' >ids.tsv
+  nk-region fit -q --exclude ids.tsv --exclude v.tsv set.npy -o ids.safetensors
+  run -0 nk-region info ids.safetensors
+  grep -qxF "rows	397" <<<"$output"
+}
+
+@test "padding is left out unless --include-all asks for it" {
+  npy 2 1 2  0 0  3 1  1 2  5 2  0 0  2 2  8 4  9 7 >padded.npy
+  run -0 --separate-stderr nk-region fit padded.npy -o p.safetensors
+  [[ "$stderr" == *"3 rows of zeros, or that copy an earlier row, are left out"* ]]
+  nk-region fit --include-all padded.npy -o all.safetensors
+  run -0 nk-region info all.safetensors
+  grep -qxF "rows	9" <<<"$output"
+}
+
+@test "a region without its tokens is small and still scores" {
+  nk-region fit --tokens none set.npy -o none.safetensors
+  nk-region fit set.npy -o tokens.safetensors
+  [ "$(stat -c %s none.safetensors)" -lt "$(($(stat -c %s tokens.safetensors) - 400 * 8 * 4 + 1))" ]
+  nk-region score none.safetensors strange.npy | cmp - <(nk-region score tokens.safetensors strange.npy)
+  run -2 nk-region fit --kind knn --tokens none set.npy -o x.safetensors
+  [ ! -e x.safetensors ]
+}
+
+@test "the ellipse is in the region's components, and in those of a basis" {
+  nk-region fit --kind subspace set.npy -o s.safetensors
+  run -0 nk-region ellipse s.safetensors
+  [ "${lines[0]}" = "pc1	pc2" ]
+  [ "${#lines[@]}" -eq 182 ]
+  [ "${lines[1]}" = "${lines[181]}" ]
+  run -0 nk-pca --with s.safetensors -k 2 set.npy
+  [ "${lines[0]}" = "id	pc1	pc2" ]
+  # About 95% of the rows lie inside: |score| / half axis, which are the first and the 46th point.
+  nk-region ellipse s.safetensors >e.tsv
+  inside=$(nk-pca --with s.safetensors -k 2 set.npy |
+    awk 'FILENAME == "e.tsv" { if (FNR == 2) a = $1; if (FNR == 47) b = $2; next }
+      FNR > 1 { n += ($2 / a) ^ 2 + ($3 / b) ^ 2 <= 1 } END { print n }' e.tsv -)
+  [ "$inside" -ge 360 ] && [ "$inside" -le 396 ]
+  nk-pca -k 3 --basis basis.safetensors set.npy >/dev/null
+  run -0 nk-region ellipse --with basis.safetensors --components 3,1 s.safetensors
+  [ "${lines[0]}" = "pc3	pc1" ]
+  run -2 nk-region ellipse --components 1,99 s.safetensors
+  run -2 nk-region ellipse --components 1 s.safetensors
+}
+
+@test "bad input and usage are refused" {
+  run -2 nk-region
+  run -2 nk-region guess set.npy
+  run -2 nk-region score
+  run -2 nk-region fit --include-all --exclude v.tsv set.npy
+  run -1 nk-region info set.npy
+  [[ "$output" == "nk-region: "*set.npy* ]]
+  nk-region fit set.npy -o m.safetensors
+  npy 3 1 2 3 >three.npy
+  run -1 nk-region score m.safetensors three.npy
+  [[ "$output" == *"vectors have 3 values, the region is for 8" ]]
+  run -1 nk-region fit three.npy -o three.safetensors
+  [ ! -e three.safetensors ]
+  run -1 nk-region fit --exclude nothing.tsv set.npy -o x.safetensors
+  head -c 1000 m.safetensors >cut.safetensors
+  run -1 nk-region score cut.safetensors set.npy
+}
+
+# AUC, the probability that a never-seen row has the smaller p-value: of (p-value, seen) pairs on standard input, by ranks.
+auc() {
+  sort -g | awk '{ if ($1 != last) { flush(); last = $1 } if ($2) t++; else f++ }
+    function flush() { below += t * nf + t * f / 2; nt += t; nf += f; t = f = 0 }
+    END { flush(); printf "%.4f", nt && nf ? 1 - below / (nt * nf) : -1 }'
+}
+
+@test "held-out ordinary tokens of the shipped models are outside as often as promised" {
+  [ -e "$data/gpt2-tiny/counts.tsv" ] || skip "the models are not there"
+  for model in gpt2-tiny llama-tiny; do
+    # Ordinary: seen at least 100 times. Every third of them, by id, is held out.
+    awk -F '\t' 'NR > 1 && $2 >= 100 { if (n++ % 3 == 0) print $1 > "held.txt";
+      else print $1 > "fit.txt" }' "$data/$model/counts.tsv"
+    awk -F '\t' 'NR > 1 && $2 == 0 { print $1 }' "$data/$model/counts.tsv" >never.txt
+    for set in fit held never; do
+      nk-extract --ids "$(paste -sd, $set.txt)" "$data/$model" -o $set.safetensors
+    done
+    for kind in mahalanobis knn subspace combined; do
+      nk-region fit -q --kind $kind fit.safetensors -o r.safetensors
+      nk-region score r.safetensors held.safetensors >held.tsv
+      nk-region score r.safetensors never.safetensors >never.tsv
+      column() { awk -F '\t' -v c="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == c) k = i; next }
+        { print $k }' "$2"; }
+      outside=$(column inside held.tsv | grep -c 0)
+      rows=$(wc -l <held.txt)
+      never=$( (column p_value held.tsv | sed 's/$/ 0/'; column p_value never.tsv | sed 's/$/ 1/') |
+        auc)
+      # The distances alone find what lies too far out only, as in gpt2-tiny; the combined score
+      # also what lies too far in, as the ball of never-seen tokens in llama-tiny.
+      [ $kind != combined ] || perl -e 'exit($ARGV[0] < 0.95)' "$never"
+      echo "# $model $kind: $outside of $rows held out are outside at 0.05," \
+        "AUC of never seen $never" >&3
+      # Given m calibrating tokens the level itself is uncertain, with variance a (1 - a) / (m + 2).
+      m=$(($(wc -l <fit.txt) - $(wc -l <fit.txt) / 2))
+      perl -e 'my ($x, $n, $m) = @ARGV; my $v = 0.05 * 0.95 * (1 / $n + 1 / $m);
+        exit(abs($x / $n - 0.05) > 3.9 * sqrt $v)' "$outside" "$rows" "$m"
+    done
+  done
+}
