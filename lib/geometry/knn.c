@@ -24,6 +24,8 @@ const char *nk_metric_name(enum nk_metric metric) {
 
 /* ---- Rows as they are compared ---- */
 
+/* Sum of squares of scale_x x - scale_y y, written so that copies give exactly 0 with fused
+ * products too. */
 NKI_CLONES static double scaled_distance_squares(const float *restrict x, double scale_x,
                                                  const float *restrict y, double scale_y,
                                                  size_t n) {
@@ -31,11 +33,13 @@ NKI_CLONES static double scaled_distance_squares(const float *restrict x, double
   size_t i = 0;
   for (; i + NKI_LANES <= n; i += NKI_LANES)
     for (size_t l = 0; l < NKI_LANES; l++) {
-      double difference = (double)x[i + l] * scale_x - (double)y[i + l] * scale_y;
+      double a = (double)x[i + l], b = (double)y[i + l];
+      double difference = (a - b) * scale_x + b * (scale_x - scale_y);
       part[l] += difference * difference;
     }
   for (; i < n; i++) {
-    double difference = (double)x[i] * scale_x - (double)y[i] * scale_y;
+    double a = (double)x[i], b = (double)y[i];
+    double difference = (a - b) * scale_x + b * (scale_x - scale_y);
     sum += difference * difference;
   }
   for (size_t l = 0; l < NKI_LANES; l++) sum += part[l];
