@@ -1,0 +1,292 @@
+/* Geometry on a matrix of GPT-2's shape, 50,257 rows of 768, against the BLAS and LAPACK calls that
+ * the work cannot do without, timed in the same run, turn about. `bench_geometry NAME...` runs the
+ * named parts only: stats, mahalanobis, pca, region, knn.
+ *
+ * On paper, 128,256 rows of 4,096 at 330 Gflop/s: covariance 2.2 Tflop, 7 s; Mahalanobis distances
+ * as much again; k-NN of all rows 135 Tflop, 410 s. */
+#include "bench.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <math.h>
+#include <noken/noken.h>
+
+enum { N = 50257, DIM = 768, COMPONENTS = 50, SCORED = 10000, K = 10, REPEATS = 5 };
+
+static float *matrix; /* [N, DIM] */
+
+static void *checked(void *pointer) {
+  if (pointer != NULL) return pointer;
+  fprintf(stderr, "%s\n", nk_error());
+  exit(2);
+}
+
+static void check(int code) {
+  if (code != 0) checked(NULL);
+}
+
+/* Correlated normal rows with a few large directions and their own lengths, as embeddings are. */
+static void make_matrix(void) {
+  enum { FACTORS = 48 };
+  float *factors = checked(nk_alloc(FACTORS * DIM, sizeof *factors));
+  float *scores = checked(nk_alloc((size_t)N * FACTORS, sizeof *scores));
+  matrix = checked(nk_alloc((size_t)N * DIM, sizeof *matrix));
+#pragma omp parallel for
+  for (size_t i = 0; i < N; i++) {
+    struct nk_random random = nk_random_stream(1, i);
+    double size = exp(0.2 * nk_random_normal(&random));
+    for (size_t j = 0; j < FACTORS; j++)
+      scores[i * FACTORS + j] = (float)(size * nk_random_normal(&random));
+    for (size_t j = 0; j < DIM; j++)
+      matrix[i * DIM + j] = (float)(0.3 + size * 0.13 * nk_random_normal(&random));
+  }
+  struct nk_random random = nk_random_stream(2, 0);
+  for (size_t i = 0; i < FACTORS * DIM; i++)
+    factors[i] = (float)(0.05 * nk_random_normal(&random) * 8 / (double)(8 + i / DIM));
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, DIM, FACTORS, 1, scores, FACTORS,
+              factors, DIM, 1, matrix, DIM);
+  nk_free(factors);
+  nk_free(scores);
+}
+
+static void write_matrix(const char *path) {
+  struct nk_vectors *set = checked(nk_vectors_new(N, DIM, matrix, true));
+  struct nk_output *output = checked(nk_output_open(path, NK_OUTPUT_BINARY));
+  check(nk_vectors_write(set, output));
+  check(nk_output_commit(output));
+  nk_output_close(output);
+  nk_vectors_free(set);
+}
+
+/* Least times of two works, run turn about. */
+struct pair {
+  double ours, yardstick;
+};
+
+static struct pair turn_about(int repeats, void (*ours)(void), void (*yardstick)(void)) {
+  struct pair least = {1e300, 1e300};
+  for (int i = 0; i < repeats; i++) {
+    double start = bench_now();
+    yardstick();
+    double middle = bench_now();
+    ours();
+    double end = bench_now();
+    if (middle - start < least.yardstick) least.yardstick = middle - start;
+    if (end - middle < least.ours) least.ours = end - middle;
+  }
+  return least;
+}
+
+static void report(const char *name, struct pair pair, double limit) {
+  printf("%s: %.3f s, yardstick %.3f s\n", name, pair.ours, pair.yardstick);
+  bench_ratio(name, pair.ours / pair.yardstick, limit);
+}
+
+/* ---- Column means and distances against one read of the matrix ---- */
+
+static volatile double sink;
+
+static void read_once(void) {
+  double sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum)
+  for (size_t block = 0; block < N; block++) {
+    const float *row = matrix + block * DIM;
+    float part[64] = {0};
+    for (size_t j = 0; j < DIM; j += 64)
+      for (size_t l = 0; l < 64; l++) part[l] += row[j + l];
+    for (size_t l = 0; l < 64; l++) sum += (double)part[l];
+  }
+  sink = sum;
+}
+
+static void distances(void) {
+  static double mean[DIM], norm[N], l2[N], cosine[N];
+  check(nk_mean(matrix, NULL, N, DIM, mean));
+  nk_row_distances(matrix, N, DIM, mean, norm, l2, cosine);
+}
+
+/* ---- Mahalanobis ---- */
+
+static float *square, *product; /* [DIM, DIM], [N, DIM] */
+
+static void ssyrk_and_sgemm(void) {
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, DIM, N, 1, matrix, DIM, 0, square, DIM);
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, DIM, DIM, 1, matrix, DIM, square, DIM,
+              0, product, DIM);
+}
+
+static void mahalanobis(void) {
+  static float out[N];
+  nk_gaussian *dist =
+      checked(nk_gaussian_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), -1, 1));
+  check(nk_mahalanobis(dist, matrix, N, out));
+  nk_gaussian_free(dist);
+}
+
+/* ---- PCA ---- */
+
+static void pca_calls(void) {
+  static double symmetric[DIM * DIM], values[DIM], vectors[DIM * COMPONENTS];
+  static float components[COMPONENTS * DIM], scores[N * COMPONENTS];
+  lapack_int found = 0, support[2 * DIM];
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, DIM, N, 1, matrix, DIM, 0, square, DIM);
+  for (size_t i = 0; i < DIM * DIM; i++) symmetric[i] = (double)square[i];
+  LAPACKE_dsyevr(LAPACK_COL_MAJOR, 'V', 'I', 'L', DIM, symmetric, DIM, 0, 0, DIM - COMPONENTS + 1,
+                 DIM, 0, &found, values, vectors, DIM, support);
+  for (size_t i = 0; i < COMPONENTS * DIM; i++) components[i] = (float)vectors[i];
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N, COMPONENTS, DIM, 1, matrix, DIM,
+              components, DIM, 0, scores, COMPONENTS);
+}
+
+static void pca(void) {
+  static float scores[N * COMPONENTS];
+  struct nk_pca *basis =
+      checked(nk_pca_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), COMPONENTS, 1));
+  check(nk_pca_project(basis, matrix, N, COMPONENTS, false, scores));
+  nk_pca_free(basis);
+}
+
+/* ---- Regions ---- */
+
+static struct nk_region *region;
+static double region_scores[SCORED], region_p[SCORED];
+
+static void region_score(void) {
+  check(nk_region_score(region, matrix, SCORED, region_scores, region_p));
+}
+
+static void region_sgemm(void) {
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SCORED, DIM, DIM, 1, matrix, DIM, square,
+              DIM, 0, product, DIM);
+}
+
+static void region_knn(void) {
+  nk_knn_free(checked(nk_knn_search(region->tokens->values, region->n_fit, DIM, matrix, SCORED,
+                                    &(struct nk_knn_options){.k = K})));
+}
+
+static void bench_regions(void) {
+  static const char *const NAMES[] = {"region-mahalanobis-to-sgemm", "region-knn-to-knn",
+                                      "region-subspace-to-sgemm"};
+  struct nk_vectors *set = checked(nk_vectors_new(N / 2, DIM, matrix, true));
+  for (int kind = 0; kind < 3; kind++) {
+    struct nk_region_options options = {.kind = (enum nk_region_kind)kind,
+                                        .k = K,
+                                        .n_components = SIZE_MAX,
+                                        .tokens = NK_TOKENS_F32};
+    region = checked(nk_region_fit(set, NULL, N / 4, &options));
+    bool knn = kind == NK_REGION_KNN;
+    report(NAMES[kind],
+           turn_about(knn ? 2 : REPEATS, region_score, knn ? region_knn : region_sgemm), 1.5);
+    nk_region_free(region);
+  }
+  nk_vectors_free(set);
+}
+
+/* ---- k-NN ---- */
+
+static void knn(void) {
+  nk_knn_free(checked(nk_knn_search(matrix, N, DIM, NULL, 0, &(struct nk_knn_options){.k = K})));
+}
+
+static void knn_sgemm(void) {
+  enum { BLOCK = 4096 };
+  static float block[BLOCK * BLOCK];
+  for (size_t i = 0; i < N; i += BLOCK)
+    for (size_t j = 0; j < N; j += BLOCK) {
+      int rows = (int)(N - i < BLOCK ? N - i : BLOCK),
+          columns = (int)(N - j < BLOCK ? N - j : BLOCK);
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, DIM, 1, matrix + i * DIM,
+                  DIM, matrix + j * DIM, DIM, 0, block, columns);
+    }
+}
+
+/* ---- Tools: their memory, and scikit-learn ---- */
+
+static void bench_memory(const char *name, const char *arguments, const char *set,
+                         double mebibytes) {
+  char command[8192];
+  snprintf(command, sizeof command, "%s/%s %s >/dev/null", bench_tools(), arguments, set);
+  struct bench_child child = bench_command(command);
+  double own = (double)N * DIM * 4 / 1048576;
+  printf("%s: %.2f s, %.0f MiB resident, the matrix is %.0f MiB\n", arguments, child.seconds,
+         child.mebibytes, own);
+  bench_ratio(name, child.mebibytes / (own + mebibytes), 1);
+}
+
+static void bench_scikit_learn(const char *set, double ours) {
+  char command[8192];
+  snprintf(command, sizeof command,
+           "/usr/bin/python3 - <<'P' >%s.time 2>/dev/null\n"
+           "import time, numpy, sklearn.decomposition as s\n"
+           "f = open('%s', 'rb'); n = int.from_bytes(f.read(8), 'little')\n"
+           "h = __import__('json').loads(f.read(n))['vectors']['data_offsets'][0]\n"
+           "x = numpy.fromfile('%s', numpy.float32, %d * %d, offset=8 + n + h).reshape(-1, %d)\n"
+           "t = []\n"
+           "for i in range(%d):\n"
+           "  b = time.time(); s.PCA(%d).fit_transform(x); t.append(time.time() - b)\n"
+           "print(min(t))\nP",
+           set, set, set, N, DIM, DIM, REPEATS, COMPONENTS);
+  char path[4200];
+  snprintf(path, sizeof path, "%s.time", set);
+  double theirs = 0;
+  int status = system(command);
+  FILE *file = fopen(path, "r");
+  if (status != 0 || file == NULL || fscanf(file, "%lf", &theirs) != 1) {
+    printf("scikit-learn is not installed: no comparison\n");
+  } else {
+    printf("scikit-learn's PCA(%d).fit_transform: %.3f s\n", COMPONENTS, theirs);
+    bench_ratio("pca-to-scikit-learn", ours / theirs, 0.4);
+  }
+  if (file != NULL) fclose(file);
+  unlink(path);
+}
+
+static bool wanted(int argc, char **argv, const char *name) {
+  for (int i = 1; i < argc; i++)
+    if (strcmp(argv[i], name) == 0) return true;
+  return argc == 1;
+}
+
+/* The tools are measured by a child each, and those before this program has grown: a child's size
+ * begins as its parent's. The matrix is therefore made by a child too. */
+static void bench_tools_memory(int argc, char **argv, const char *set) {
+  pid_t child = fork();
+  if (child == 0) {
+    make_matrix();
+    write_matrix(set);
+    _exit(0);
+  }
+  int status = 1;
+  if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0) exit(2);
+  if (wanted(argc, argv, "stats")) {
+    bench_memory("stats-memory", "nk-stats", set, 64);
+    bench_memory("stats-summary-memory", "nk-stats --no-mahalanobis --summary", set, 64);
+  }
+  if (wanted(argc, argv, "knn")) bench_memory("knn-memory", "nk-knn --summary", set, 512);
+}
+
+int main(int argc, char **argv) {
+  char folder[] = "/tmp/noken-bench-XXXXXX", set[64];
+  if (!mkdtemp(folder)) return 2;
+  snprintf(set, sizeof set, "%s/set.safetensors", folder);
+  bench_title("geometry, 50,257 x 768");
+  bench_tools_memory(argc, argv, set);
+  make_matrix();
+  square = checked(nk_calloc(DIM * DIM, sizeof *square));
+  product = checked(nk_alloc((size_t)N * DIM, sizeof *product));
+  if (wanted(argc, argv, "stats"))
+    report("distances-to-one-read", turn_about(4 * REPEATS, distances, read_once), 3);
+  if (wanted(argc, argv, "mahalanobis"))
+    report("mahalanobis-to-ssyrk-sgemm", turn_about(REPEATS, mahalanobis, ssyrk_and_sgemm), 1.5);
+  if (wanted(argc, argv, "pca")) {
+    struct pair pair = turn_about(REPEATS, pca, pca_calls);
+    report("pca-to-its-calls", pair, 1.6);
+    bench_scikit_learn(set, pair.ours);
+  }
+  if (wanted(argc, argv, "region")) bench_regions();
+  if (wanted(argc, argv, "knn")) report("knn-to-sgemm", turn_about(1, knn, knn_sgemm), 1.25);
+  unlink(set);
+  rmdir(folder);
+  return bench_over;
+}
