@@ -53,10 +53,11 @@ int nk_gaussian_whiten(const nk_gaussian *dist, const float *x, size_t n, int ce
  * the mean: rows of a standard normal z become differences that spread as the distribution does. z
  * may be out. */
 int nk_gaussian_colour(const nk_gaussian *dist, const float *z, size_t n, float *out);
-/* Both in double and in place, for differences from the mean [n, dim]. Called from one thread of a
- * parallel region they stay in that thread. */
+/* In double and in place, for differences from the mean [n, dim]; the last one multiplies by the
+ * inverse of the covariance. Called from one thread of a parallel region they stay in it. */
 void nk_gaussian_whiten_wide(const nk_gaussian *dist, double *x, size_t n);
 void nk_gaussian_colour_wide(const nk_gaussian *dist, double *z, size_t n);
+void nk_gaussian_precision_wide(const nk_gaussian *dist, double *x, size_t n);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,7 @@
 #include <noken/region.h>
 #include <noken/report.h>
 #include <noken/safetensors.h>
+#include <noken/sample.h>
 #include <noken/table.h>
 #include <noken/threads.h>
 #include <noken/tokenizer.h>

@@ -259,6 +259,12 @@ void nk_gaussian_whiten_wide(const nk_gaussian *dist, double *x, size_t n) {
               (int)dist->dim, 1.0, dist->square, (int)dist->dim, x, (int)dist->dim);
 }
 
+void nk_gaussian_precision_wide(const nk_gaussian *dist, double *x, size_t n) {
+  nk_gaussian_whiten_wide(dist, x, n);
+  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
+              (int)dist->dim, 1.0, dist->square, (int)dist->dim, x, (int)dist->dim);
+}
+
 /* Z L^T, where L stands in the lower triangle. */
 void nk_gaussian_colour_wide(const nk_gaussian *dist, double *z, size_t n) {
   cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,

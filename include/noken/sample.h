@@ -1,0 +1,89 @@
+/* Nokens: vectors x = origin + r u that are no token's embedding, at asked distances from what a
+ * region calls in distribution. The origin is the region's centroid or a token, u a random unit
+ * direction, and r the smallest radius at which the chosen metric of x has the asked value. */
+#ifndef NOKEN_SAMPLE_H
+#define NOKEN_SAMPLE_H
+
+#include <noken/buffer.h>
+#include <noken/region.h>
+#include <noken/vectors.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum nk_direction_kind {
+  NK_DIRECTION_ISOTROPIC,  /* uniform on the sphere */
+  NK_DIRECTION_COVARIANCE, /* as the tokens spread: a draw from their normal distribution */
+  NK_DIRECTION_COMPONENTS, /* uniform within principal components first to last: pc:A-B */
+  NK_DIRECTION_TOKEN,      /* from the origin towards a random token */
+  NK_DIRECTION_PAIR,       /* from one random token, which is the origin, towards another */
+  NK_DIRECTION_DIFFERENCE, /* the difference of two random tokens, from the origin */
+};
+
+struct nk_direction {
+  enum nk_direction_kind kind;
+  size_t first, last; /* components, counted from 1 */
+};
+
+/* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference". Returns 0 or
+ * NK_EUSAGE. */
+int nk_direction_parse(const char *text, struct nk_direction *direction);
+/* Appends the same text again. */
+void nk_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
+
+enum nk_origin {
+  NK_ORIGIN_CENTROID,
+  NK_ORIGIN_TOKEN, /* the one called origin_id */
+  NK_ORIGIN_TOKENS /* a random token for each noken */
+};
+
+struct nk_sample_options {
+  const struct nk_direction *directions; /* [n_directions] */
+  size_t n_directions;
+  enum nk_metric metric;
+  const double *distances; /* [n_distances] > 0, in the metric's units */
+  size_t n_distances;
+  size_t n; /* nokens per direction and distance */
+  enum nk_origin origin;
+  int64_t origin_id;
+  uint64_t seed;
+};
+
+/* What a region's tokens lie away themselves: quantiles levels [n] in [0, 1] of the distances of
+ * those that the region was not fitted on, and their largest distance. NK_METRIC_KNN is by l2. */
+int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric, const double *levels,
+                        size_t n, double *out, double *largest);
+
+/* n nokens for each direction and distance: direction by direction, distance by distance. The i-th
+ * of a direction lies on the same ray at every distance, and the ray depends on the seed, the
+ * direction's kind and i alone: distances are compared on the same rays, and the first k of n
+ * nokens are those of any other n. Columns of the set: distance, achieved, quantile (the part of
+ * the region's tokens, of those it was not fitted on, that lie nearer), l2, cosine, mahalanobis,
+ * knn, nearest (a token's id), p_value, origin (a token's id, -1 for the centroid), toward (a
+ * token's id, -1 where the direction has none) and direction (its place in the options, which the
+ * metadata noken.directions name). NULL on failure: a distance that a ray never reaches is one, and
+ * named. */
+struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options);
+
+/* For each row of set [n rows], a vector set of (glitch) tokens, `n` nokens elsewhere with that
+ * row's length, Mahalanobis and k-NN distance, each to 1e-5. Columns as nk_sample's, of which
+ * distance is the row's Mahalanobis distance, and match (the row's id) and norm. NULL on failure.
+ */
+struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vectors *set, size_t n,
+                                   uint64_t seed);
+
+/* n nokens from inside the region, as controls, by a smoothed bootstrap (Silverman, "Density
+ * estimation", 1986, section 6.4): mean + sqrt(1 - h^2) (token - mean) + h e, with a random token
+ * and e drawn from the region's normal distribution, which keeps mean and covariance. h is the
+ * largest of 1, 0.9, ..., 0.1 with which nine tenths of the draws are inside at level 0.05; those
+ * outside are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
+ * and blend (h). NULL on failure. */
+struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

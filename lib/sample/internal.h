@@ -1,0 +1,92 @@
+/* What the files of lib/sample share: the space that is sampled, rays in it, and how far along a
+ * ray a distance is reached. Everything is in double and relative to the centroid. */
+#ifndef SAMPLE_INTERNAL_H
+#define SAMPLE_INTERNAL_H
+
+#include <noken/gaussian.h>
+#include <noken/random.h>
+#include <noken/sample.h>
+#include <stddef.h>
+
+/* ---- Rays ---- */
+
+/* Rays are made in blocks of this many, each block by one thread: results must not depend on how
+ * many threads there are, and a BLAS call may when it is split among them. */
+enum { NKI_RAYS = 64 };
+
+struct nki_space {
+  const nk_gaussian *gaussian;
+  const double *mean;  /* [dim] */
+  const float *tokens; /* [n_tokens, dim]; NULL when the region does not hold them */
+  const int64_t *ids;  /* [n_tokens] */
+  size_t n_tokens;
+  size_t n_fit; /* the first so many are those that neighbours are counted among */
+  size_t k;     /* which neighbour */
+  size_t dim;
+  const float *components; /* [dim, dim] unit rows, for NK_DIRECTION_COMPONENTS */
+};
+
+int nki_open_space(struct nk_region *region, struct nki_space *space);
+/* NK_EDATA, naming `what` is asked for, when the region holds no tokens; when they are missing or
+ * its neighbours are not by l2. */
+int nki_need_tokens(const struct nki_space *space, const char *what);
+int nki_need_neighbours(const struct nk_region *region, const struct nki_space *space,
+                        const char *what);
+/* The row of the token called id; NK_ENOTFOUND when there is none. */
+int nki_find_token(const struct nki_space *space, int64_t id, int64_t *row);
+/* Mahalanobis distances in double of the rows of x [n, dim]. */
+int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, double *out);
+/* Adds the columns l2, cosine, mahalanobis, knn, nearest and p_value, and the region's metadata. */
+int nki_describe(struct nk_region *region, const struct nki_space *space, struct nk_vectors *set);
+
+/* A block of rays origin + r u. */
+struct nki_rays {
+  size_t n;
+  double *origin;  /* [NKI_RAYS, dim] minus the centroid */
+  double *u;       /* [NKI_RAYS, dim] unit vectors */
+  int64_t *from;   /* [NKI_RAYS] row of the origin among the tokens, -1 for the centroid */
+  int64_t *toward; /* [NKI_RAYS] row of the token that the ray meets, -1 for none */
+};
+
+/* Fills rays with those from `first` on, `n` of them (at most NKI_RAYS). fixed is the row of the
+ * token that is the origin, -1 for the centroid, -2 for a random token each. Returns 0, or NK_EDATA
+ * when there are no two different tokens to draw. */
+int nki_make_rays(const struct nki_space *space, const struct nk_direction *direction,
+                  int64_t fixed, uint64_t seed, size_t first, size_t n, struct nki_rays *rays);
+
+/* ---- Radii ---- */
+/* The smallest r >= 0 with a r^2 + 2 b r + c = 0; NaN when there is none. */
+double nki_radius_of_quadratic(double a, double b, double c);
+
+/* The smallest r >= 0 at which the cosine distance of origin + r u to m is `distance`, from the
+ * products of the unit vector m and the ray: origin.m, u.m, |origin|^2, origin.u; |u| = 1. NaN when
+ * there is none. */
+double nki_radius_of_cosine(double origin_m, double u_m, double origin_square, double origin_u,
+                            double distance);
+
+/* The smallest r >= 0 at which the k-th nearest of n points is `distance` away from origin + r u.
+ *   square  [n]  |origin - point|^2
+ *   along   [n]  u . (origin - point), with |u| = 1
+ *   events  [4 n] room for work
+ * Each point is within the distance for one interval of r; the answer is the first end of an
+ * interval at which the number of intervals around r passes k. NaN when that never happens. */
+double nki_radius_of_neighbour(const double *square, const double *along, size_t n, size_t k,
+                               double distance, double *events);
+
+/* ---- The k-th nearest token along rays ---- */
+
+/* One thread's memory for it: about 4 (NKI_RAYS * 2 + 14) bytes for each token. */
+struct nki_neighbours;
+
+/* token_squares [n_fit]: |token|^2; it and space have to outlive the result. NULL on failure. */
+struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
+                                          const double *token_squares);
+void nki_neighbours_free(struct nki_neighbours *work);
+/* Takes up a block of rays. */
+void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *rays);
+/* The smallest r >= 0 at which the k-th nearest token is `distance` away from the i-th ray of the
+ * block; NaN when there is none. */
+double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays *rays, size_t i,
+                             double distance);
+
+#endif

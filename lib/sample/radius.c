@@ -1,0 +1,119 @@
+/* How far along a ray a distance is reached. l2 and Mahalanobis distances are the roots of a
+ * quadratic, so is the cosine distance, and the distance to the k-th neighbour is reached where a
+ * ray enters or leaves the k-th of the balls around the points: all in closed form. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sample/internal.h"
+
+/* The real roots of a r^2 + 2 b r + c, ascending; false when there are none. The root that would
+ * lose digits by subtraction comes from the product of both. */
+static bool roots(double a, double b, double c, double out[2]) {
+  if (a == 0) {
+    if (b == 0) return false;
+    out[0] = out[1] = -c / (2 * b);
+    return true;
+  }
+  double discriminant = b * b - a * c;
+  if (discriminant < 0) return false;
+  double q = -(b + copysign(sqrt(discriminant), b));
+  double first = q / a, second = q != 0 ? c / q : 0;
+  out[0] = fmin(first, second);
+  out[1] = fmax(first, second);
+  return true;
+}
+
+double nki_radius_of_quadratic(double a, double b, double c) {
+  double r[2];
+  if (!roots(a, b, c, r)) return NAN;
+  return r[0] >= 0 ? r[0] : r[1] >= 0 ? r[1] : NAN;
+}
+
+double nki_radius_of_cosine(double origin_m, double u_m, double origin_square, double origin_u,
+                            double distance) {
+  double cosine = 1 - distance, square = cosine * cosine, r[2];
+  /* (origin.m + r u.m)^2 = cosine^2 |origin + r u|^2, and the sides before squaring agree in sign
+   */
+  if (!roots(u_m * u_m - square, origin_m * u_m - square * origin_u,
+             origin_m * origin_m - square * origin_square, r))
+    return NAN;
+  for (int i = 0; i < 2; i++)
+    if (r[i] >= 0 && (origin_m + r[i] * u_m) * cosine >= 0) return r[i];
+  return NAN;
+}
+
+/* ---- The k-th neighbour ---- */
+
+enum { N_BUCKETS = 1024 };
+
+static const double SMALLEST = 0x1p-1000; /* stands for r = 0, which has no sign */
+
+/* Ends of intervals in one array of doubles: an entry as r, an exit as -r, r > 0. */
+static int compare_events(const void *a, const void *b) {
+  double x = fabs(*(const double *)a), y = fabs(*(const double *)b);
+  return (x > y) - (x < y);
+}
+
+/* The ends of the points' intervals; *inside = how many balls hold the origin, *last = the largest
+ * |event|. Returns their number. */
+static size_t find_events(const double *square, const double *along, size_t n, double distance,
+                          double *events, size_t *inside, double *last) {
+  size_t n_events = 0;
+  *inside = 0;
+  *last = SMALLEST;
+  for (size_t i = 0; i < n; i++) {
+    double r[2], c = square[i] - distance * distance;
+    if (c <= 0)
+      ++*inside;
+    else if (along[i] >= 0)
+      continue; /* outside and moving away */
+    if (!roots(1, along[i], c, r)) continue;
+    if (c > 0) events[n_events++] = fmax(r[0], SMALLEST);
+    events[n_events++] = -fmax(r[1], SMALLEST);
+    *last = fmax(*last, r[1]);
+  }
+  return n_events;
+}
+
+/* The first crossing among n events, which get sorted; *count is how many balls hold the place
+ * before them and is brought up to date. */
+static double scan_events(double *events, size_t n, size_t k, bool leaving, size_t *count) {
+  qsort(events, n, sizeof *events, compare_events);
+  for (size_t i = 0; i < n; i++) {
+    *count = events[i] > 0 ? *count + 1 : *count - 1;
+    if (leaving ? *count < k : *count >= k) return fabs(events[i]);
+  }
+  return NAN;
+}
+
+static size_t bucket_of(double event, double last) {
+  size_t bucket = (size_t)(fabs(event) / last * N_BUCKETS);
+  return bucket < N_BUCKETS ? bucket : N_BUCKETS - 1;
+}
+
+/* Only those buckets of events are sorted in which the count could pass k. */
+double nki_radius_of_neighbour(const double *square, const double *along, size_t n, size_t k,
+                               double distance, double *events) {
+  size_t count, entries[N_BUCKETS] = {0}, exits[N_BUCKETS] = {0}, place[N_BUCKETS];
+  double last, *sorted = events + 2 * n;
+  size_t n_events = find_events(square, along, n, distance, events, &count, &last);
+  bool leaving = count >= k;
+  for (size_t i = 0; i < n_events; i++)
+    (events[i] > 0 ? entries : exits)[bucket_of(events[i], last)]++;
+  for (size_t b = 0, begin = 0; b < N_BUCKETS; begin += entries[b] + exits[b], b++)
+    place[b] = begin;
+  for (size_t i = 0; i < n_events; i++) sorted[place[bucket_of(events[i], last)]++] = events[i];
+  for (size_t b = 0; b < N_BUCKETS; b++) {
+    bool possible = leaving ? count < k + exits[b] : count + entries[b] >= k;
+    if (possible) {
+      size_t n_here = entries[b] + exits[b]; /* place[b] is now the bucket's end */
+      double r = scan_events(sorted + place[b] - n_here, n_here, k, leaving, &count);
+      if (!isnan(r)) return r;
+    } else {
+      count = count + entries[b] - exits[b];
+    }
+  }
+  return NAN;
+}

@@ -1,0 +1,129 @@
+/* How far along a ray a distance is reached: against evaluating the distance at the answer, and
+ * against walking along the ray in small steps, which must not find it earlier. */
+#include "unit.h"
+
+#include <math.h>
+
+/* The private header needs region.h through sample.h. */
+#include "sample/internal.h"
+
+enum { DIM = 5, POINTS = 40 };
+
+static double random_vector(struct nk_random *random, double scale, double *x) {
+  double square = 0;
+  for (int j = 0; j < DIM; j++) {
+    x[j] = scale * nk_random_normal(random);
+    square += x[j] * x[j];
+  }
+  return sqrt(square);
+}
+
+static double dot(const double *a, const double *b) {
+  double sum = 0;
+  for (int j = 0; j < DIM; j++) sum += a[j] * b[j];
+  return sum;
+}
+
+static void a_quadratic_gives_its_smallest_root_that_is_not_negative(void **state) {
+  (void)state;
+  /* (r - 2)(r - 3), (r + 2)(r - 3), (r + 2)(r + 3), r^2 + 1, 2 r - 4 */
+  assert_true(fabs(nki_radius_of_quadratic(1, -2.5, 6) - 2) < 1e-15);
+  assert_true(fabs(nki_radius_of_quadratic(1, -0.5, -6) - 3) < 1e-15);
+  assert_true(isnan(nki_radius_of_quadratic(1, 2.5, 6)));
+  assert_true(isnan(nki_radius_of_quadratic(1, 0, 1)));
+  assert_true(fabs(nki_radius_of_quadratic(0, 1, -4) - 2) < 1e-15);
+  /* r^2 + 2e8 r - 1: the small root is 5e-9 to 16 digits, and subtraction would leave none */
+  assert_true(fabs(nki_radius_of_quadratic(1, 1e8, -1) - 5e-9) < 1e-22);
+}
+
+static double cosine_at(const double *origin, const double *u, const double *m, double r) {
+  double x[DIM];
+  for (int j = 0; j < DIM; j++) x[j] = origin[j] + r * u[j];
+  return 1 - dot(x, m) / sqrt(dot(x, x) * dot(m, m));
+}
+
+static void a_cosine_distance_is_reached_and_not_earlier(void **state) {
+  (void)state;
+  struct nk_random random = nk_random_stream(11, 0);
+  int reached = 0;
+  for (int round = 0; round < 2000; round++) {
+    double origin[DIM], u[DIM], m[DIM];
+    random_vector(&random, 1, origin);
+    double length = random_vector(&random, 1, u);
+    for (int j = 0; j < DIM; j++) u[j] /= length;
+    length = random_vector(&random, 1, m);
+    for (int j = 0; j < DIM; j++) m[j] /= length;
+    double asked = 2 * nk_random_uniform(&random);
+    double r =
+        nki_radius_of_cosine(dot(origin, m), dot(u, m), dot(origin, origin), dot(origin, u), asked);
+    double start = cosine_at(origin, u, m, 0) - asked;
+    double end = isnan(r) ? 100 : r * (1 - 1e-9);
+    if (!isnan(r)) {
+      assert_true(fabs(cosine_at(origin, u, m, r) - asked) < 1e-9);
+      reached++;
+    }
+    for (int step = 1; step < 500; step++)
+      assert_true((cosine_at(origin, u, m, end * step / 500) - asked) * start > 0);
+  }
+  assert_true(reached > 500);
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double neighbour_at(double points[POINTS][DIM], const double *origin, const double *u,
+                           double r, size_t k) {
+  double distances[POINTS];
+  for (int i = 0; i < POINTS; i++) {
+    double square = 0;
+    for (int j = 0; j < DIM; j++) square += pow(origin[j] + r * u[j] - points[i][j], 2);
+    distances[i] = sqrt(square);
+  }
+  qsort(distances, POINTS, sizeof *distances, ascending);
+  return distances[k - 1];
+}
+
+static void the_kth_neighbour_is_reached_and_not_earlier(void **state) {
+  (void)state;
+  struct nk_random random = nk_random_stream(12, 0);
+  int reached = 0, never = 0;
+  for (int round = 0; round < 600; round++) {
+    double points[POINTS][DIM], origin[DIM], u[DIM], square[POINTS], along[POINTS];
+    double events[4 * POINTS];
+    for (int i = 0; i < POINTS; i++) random_vector(&random, 1, points[i]);
+    random_vector(&random, 2, origin);
+    double length = random_vector(&random, 1, u);
+    for (int j = 0; j < DIM; j++) u[j] /= length;
+    for (int i = 0; i < POINTS; i++) {
+      double away[DIM];
+      for (int j = 0; j < DIM; j++) away[j] = origin[j] - points[i][j];
+      square[i] = dot(away, away);
+      along[i] = dot(u, away);
+    }
+    size_t k = 1 + (size_t)nk_random_below(&random, 6);
+    double asked = 0.5 + 4 * nk_random_uniform(&random);
+    double r = nki_radius_of_neighbour(square, along, POINTS, k, asked, events);
+    double start = neighbour_at(points, origin, u, 0, k) - asked;
+    double end = isnan(r) ? 20 : r * (1 - 1e-9);
+    if (isnan(r)) {
+      never++;
+    } else {
+      assert_true(fabs(neighbour_at(points, origin, u, r, k) - asked) < 1e-9);
+      reached++;
+    }
+    for (int step = 1; step < 500; step++)
+      assert_true((neighbour_at(points, origin, u, end * step / 500, k) - asked) * start > 0);
+  }
+  assert_true(reached > 100 && never > 20);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_quadratic_gives_its_smallest_root_that_is_not_negative),
+      cmocka_unit_test(a_cosine_distance_is_reached_and_not_earlier),
+      cmocka_unit_test(the_kth_neighbour_is_reached_and_not_earlier),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,414 @@
+/* Nokens: every distance is measured again here, by plain loops and Gaussian elimination. */
+#include "unit.h"
+
+#include <math.h>
+
+enum { N = 600, DIM = 12, K = 5, EACH = 9 };
+
+/* Tokens with a mean, spreads of 0.3 to 2 and correlated coordinates. */
+static struct nk_vectors *make_tokens(void) {
+  struct nk_vectors *set = nk_vectors_new(N, DIM, NULL, false);
+  float *x = nk_vectors_writable(set);
+  for (size_t i = 0; i < N; i++) {
+    struct nk_random random = nk_random_stream(77, i);
+    double last = 0;
+    set->ids[i] = 1000 + (int64_t)i;
+    for (size_t j = 0; j < DIM; j++) {
+      last = 0.5 * last + (0.3 + 0.15 * (double)j) * nk_random_normal(&random);
+      x[i * DIM + j] = (float)(last + (j % 3 == 0 ? 1.5 : -0.4));
+    }
+  }
+  return set;
+}
+
+static struct nk_region *make_region(void) {
+  struct nk_vectors *set = make_tokens();
+  const struct nk_region_options options = {.kind = NK_REGION_MAHALANOBIS, .k = K, .seed = 3};
+  struct nk_region *region = nk_region_fit(set, NULL, N, &options);
+  nk_vectors_free(set);
+  assert_non_null(region);
+  return region;
+}
+
+/* ---- Distances, measured again ---- */
+
+static double l2(const struct nk_region *region, const float *x) {
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  double square = 0;
+  for (size_t j = 0; j < DIM; j++) square += pow((double)x[j] - mean[j], 2);
+  return sqrt(square);
+}
+
+static double cosine(const struct nk_region *region, const float *x) {
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  double product = 0, xx = 0, mm = 0;
+  for (size_t j = 0; j < DIM; j++) {
+    product += (double)x[j] * mean[j];
+    xx += (double)x[j] * (double)x[j];
+    mm += mean[j] * mean[j];
+  }
+  return 1 - product / sqrt(xx * mm);
+}
+
+/* sqrt(d' C^-1 d), by elimination on [C | d]. */
+static double mahalanobis(const struct nk_region *region, const float *x) {
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  double a[DIM][DIM + 1], y[DIM], square = 0;
+  for (size_t i = 0; i < DIM; i++) {
+    for (size_t j = 0; j < DIM; j++) a[i][j] = nk_gaussian_covariance(region->gaussian, i, j);
+    a[i][DIM] = (double)x[i] - mean[i];
+  }
+  for (size_t p = 0; p < DIM; p++)
+    for (size_t i = p + 1; i < DIM; i++) {
+      double factor = a[i][p] / a[p][p];
+      for (size_t j = p; j <= DIM; j++) a[i][j] -= factor * a[p][j];
+    }
+  for (size_t i = DIM; i-- > 0;) {
+    y[i] = a[i][DIM];
+    for (size_t j = i + 1; j < DIM; j++) y[i] -= a[i][j] * y[j];
+    y[i] /= a[i][i];
+    square += y[i] * ((double)x[i] - mean[i]);
+  }
+  return sqrt(square);
+}
+
+static int ascending(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+static double knn(const struct nk_region *region, const float *x) {
+  double distances[N];
+  for (size_t i = 0; i < region->n_fit; i++) {
+    double square = 0;
+    for (size_t j = 0; j < DIM; j++)
+      square += pow((double)x[j] - (double)region->tokens->values[i * DIM + j], 2);
+    distances[i] = sqrt(square);
+  }
+  qsort(distances, region->n_fit, sizeof *distances, ascending);
+  return distances[K - 1];
+}
+
+static double measure(const struct nk_region *region, enum nk_metric metric, const float *x) {
+  switch (metric) {
+    case NK_METRIC_L2:
+      return l2(region, x);
+    case NK_METRIC_COSINE:
+      return cosine(region, x);
+    case NK_METRIC_MAHALANOBIS:
+      return mahalanobis(region, x);
+    default:
+      return knn(region, x);
+  }
+}
+
+static void assert_near(double value, double expected, double relative) {
+  if (!(fabs(value - expected) <= relative * fabs(expected)))
+    fail_msg("%.12g for %.12g", value, expected);
+}
+
+/* ---- Tests ---- */
+
+static const struct nk_direction all_directions[] = {
+    {NK_DIRECTION_ISOTROPIC, 0, 0},  {NK_DIRECTION_COVARIANCE, 0, 0},
+    {NK_DIRECTION_COMPONENTS, 2, 5}, {NK_DIRECTION_TOKEN, 0, 0},
+    {NK_DIRECTION_PAIR, 0, 0},       {NK_DIRECTION_DIFFERENCE, 0, 0},
+};
+
+static struct nk_sample_options options_of(enum nk_metric metric, enum nk_origin origin,
+                                           const double *distances, size_t n_distances) {
+  return (struct nk_sample_options){.directions = all_directions,
+                                    .n_directions = 6,
+                                    .metric = metric,
+                                    .distances = distances,
+                                    .n_distances = n_distances,
+                                    .n = EACH,
+                                    .origin = origin,
+                                    .origin_id = 1017,
+                                    .seed = 5};
+}
+
+static void check_nokens(struct nk_region *region, enum nk_metric metric,
+                         const struct nk_sample_options *options) {
+  static const char *const names[] = {"l2", "cosine", "mahalanobis", "knn"};
+  struct nk_vectors *set = nk_sample(region, options);
+  if (!set) fail_msg("%s: %s", names[metric], nk_error());
+  assert_int_equal(set->n, 6 * options->n_distances * EACH);
+  for (size_t i = 0; i < set->n; i++) {
+    const float *x = set->values + i * DIM;
+    double asked = options->distances[i / EACH % options->n_distances];
+    assert_near(nk_vectors_column(set, "distance")->data.number[i], asked, 0);
+    assert_near(measure(region, metric, x), asked, 1e-5);
+    for (int other = 0; other < 4; other++)
+      assert_near(nk_vectors_column(set, names[other])->data.number[i],
+                  measure(region, (enum nk_metric)other, x), 2e-6);
+    assert_int_equal(nk_vectors_column(set, "direction")->data.integer[i],
+                     i / EACH / options->n_distances);
+  }
+  nk_vectors_free(set);
+}
+
+/* From the centroid, and from tokens to distances that lie outward of nearly all of them. */
+static void sample_reaches_the_asked_length_in_every_direction_and_origin(void **state) {
+  (void)state;
+  static const double far[4][2] = {
+      [NK_METRIC_L2] = {9, 30}, [NK_METRIC_MAHALANOBIS] = {7.5, 25}, [NK_METRIC_KNN] = {8, 40}};
+  struct nk_region *region = make_region();
+  for (int metric = 0; metric < 4; metric++)
+    for (int origin = 0; origin < 3; origin++) {
+      struct nk_sample_options options =
+          options_of((enum nk_metric)metric, (enum nk_origin)origin, far[metric], 2);
+      if (metric == NK_METRIC_COSINE) continue; /* the next test */
+      check_nokens(region, (enum nk_metric)metric, &options);
+    }
+  nk_region_free(region);
+}
+
+/* Not every ray has every cosine distance, as far out it tends to the direction's own. What one ray
+ * does have is between what its origin has and what a point on it has, which sampling by l2, on the
+ * same ray, tells. */
+static void sample_reaches_the_asked_cosine_distance_in_every_direction_and_origin(void **state) {
+  (void)state;
+  static const double far[] = {9};
+  struct nk_region *region = make_region();
+  for (int origin = 0; origin < 3; origin++)
+    for (size_t d = 0; d < 6; d++) {
+      struct nk_sample_options options = options_of(NK_METRIC_L2, (enum nk_origin)origin, far, 1);
+      options.directions = &all_directions[d];
+      options.n_directions = 1;
+      options.n = 1;
+      struct nk_vectors *there = nk_sample(region, &options);
+      assert_non_null(there);
+      int64_t from = nk_vectors_column(there, "origin")->data.integer[0];
+      double begin = 0;
+      for (size_t i = 0; i < N && from >= 0; i++)
+        if (region->tokens->ids[i] == from)
+          begin = cosine(region, region->tokens->values + i * DIM);
+      double asked = 0.5 * (begin + cosine(region, there->values));
+      nk_vectors_free(there);
+      options.metric = NK_METRIC_COSINE;
+      options.distances = &asked;
+      struct nk_vectors *set = nk_sample(region, &options);
+      if (!set) fail_msg("%s", nk_error());
+      assert_near(cosine(region, set->values), asked, 1e-5);
+      assert_near(nk_vectors_column(set, "achieved")->data.number[0], asked, 1e-5);
+      nk_vectors_free(set);
+    }
+  nk_region_free(region);
+}
+
+static void quantiles_are_those_of_the_tokens_held_out(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  const double levels[] = {0, 0.5, 1};
+  for (int metric = 0; metric < 4; metric++) {
+    double out[3], largest, distances[N];
+    size_t n = N - region->n_fit;
+    assert_int_equal(nk_sample_quantiles(region, (enum nk_metric)metric, levels, 3, out, &largest),
+                     0);
+    for (size_t i = 0; i < n; i++)
+      distances[i] = measure(region, (enum nk_metric)metric,
+                             region->tokens->values + (region->n_fit + i) * DIM);
+    qsort(distances, n, sizeof *distances, ascending);
+    assert_near(out[0], distances[0], 2e-5);
+    assert_near(out[1], 0.5 * (distances[(n - 1) / 2] + distances[n / 2]), 2e-5);
+    assert_near(out[2], distances[n - 1], 2e-5);
+    assert_true(largest == out[2]);
+  }
+  const double bad = 1.5;
+  double out, largest;
+  assert_int_equal(nk_sample_quantiles(region, NK_METRIC_L2, &bad, 1, &out, &largest), NK_EUSAGE);
+  nk_region_free(region);
+}
+
+static struct nk_vectors *sample_with(struct nk_region *region, size_t n, size_t threads,
+                                      uint64_t seed) {
+  static const double distances[] = {3, 20};
+  struct nk_sample_options options = options_of(NK_METRIC_KNN, NK_ORIGIN_TOKENS, distances + 1, 1);
+  options.n = n;
+  options.seed = seed;
+  nk_set_threads(threads);
+  struct nk_vectors *set = nk_sample(region, &options);
+  nk_set_threads(0);
+  assert_non_null(set);
+  return set;
+}
+
+static void the_same_seed_gives_the_same_bytes_whatever_the_threads(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  struct nk_vectors *one = sample_with(region, 150, 1, 9), *two = sample_with(region, 150, 2, 9);
+  struct nk_vectors *other = sample_with(region, 150, 2, 10);
+  size_t bytes = one->n * DIM * sizeof(float);
+  assert_memory_equal(one->values, two->values, bytes);
+  assert_int_not_equal(memcmp(one->values, other->values, bytes), 0);
+  nk_vectors_free(one);
+  nk_vectors_free(two);
+  nk_vectors_free(other);
+  nk_region_free(region);
+}
+
+static void the_first_of_many_are_those_of_few(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  struct nk_vectors *few = sample_with(region, 10, 2, 9), *many = sample_with(region, 130, 2, 9);
+  for (size_t d = 0; d < 6; d++)
+    assert_memory_equal(few->values + d * 10 * DIM, many->values + d * 130 * DIM,
+                        10 * DIM * sizeof(float));
+  nk_vectors_free(few);
+  nk_vectors_free(many);
+  nk_region_free(region);
+}
+
+/* Rows of a direction at two distances lie on one ray: differences from the origin are parallel. */
+static void distances_are_compared_on_the_same_rays(void **state) {
+  (void)state;
+  static const double distances[] = {4, 12};
+  struct nk_region *region = make_region();
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  struct nk_sample_options options =
+      options_of(NK_METRIC_MAHALANOBIS, NK_ORIGIN_CENTROID, distances, 2);
+  options.n_directions = 1;
+  struct nk_vectors *set = nk_sample(region, &options);
+  assert_non_null(set);
+  for (size_t i = 0; i < EACH; i++)
+    for (size_t j = 0; j < DIM; j++) {
+      double near = (double)set->values[i * DIM + j] - mean[j];
+      double far = (double)set->values[(EACH + i) * DIM + j] - mean[j];
+      assert_true(fabs(far - 3 * near) < 1e-5);
+    }
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
+static void a_distance_that_no_radius_reaches_is_named(void **state) {
+  (void)state;
+  static const double impossible[] = {1.97}, negative[] = {-1};
+  struct nk_region *region = make_region();
+  struct nk_sample_options options =
+      options_of(NK_METRIC_COSINE, NK_ORIGIN_CENTROID, impossible, 1);
+  assert_null(nk_sample(region, &options));
+  assert_non_null(strstr(nk_error(), "in direction isotropic has cosine distance 1.97"));
+  options = options_of(NK_METRIC_L2, NK_ORIGIN_CENTROID, negative, 1);
+  assert_null(nk_sample(region, &options));
+  assert_non_null(strstr(nk_error(), "distance -1"));
+  options = options_of(NK_METRIC_L2, NK_ORIGIN_TOKEN, impossible, 1);
+  options.origin_id = 5;
+  assert_null(nk_sample(region, &options));
+  assert_string_equal(nk_error(), "the region has no token 5");
+  nk_region_free(region);
+}
+
+static void directions_spread_as_they_say(void **state) {
+  (void)state;
+  static const double distances[] = {1};
+  struct nk_region *region = make_region();
+  const double *mean = nk_gaussian_mean(region->gaussian);
+  struct nk_sample_options options = options_of(NK_METRIC_L2, NK_ORIGIN_CENTROID, distances, 1);
+  options.n = 20000;
+  options.n_directions = 3;
+  struct nk_vectors *set = nk_sample(region, &options);
+  assert_non_null(set);
+  /* Isotropic: each coordinate of a unit vector has variance 1 / d; its fourth moment is
+   * 3 / (d (d + 2)). */
+  double variance = 1.0 / DIM;
+  double error = sqrt((3.0 / (DIM * (DIM + 2)) - variance * variance) / 20000);
+  for (size_t j = 0; j < DIM; j++) {
+    double square = 0;
+    for (size_t i = 0; i < 20000; i++)
+      square += pow((double)set->values[i * DIM + j] - mean[j], 2) / 20000;
+    assert_true(fabs(square - variance) < 5 * error);
+  }
+  /* pc:2-5: nothing in the first and in the sixth component. */
+  const float *components = nk_region_basis(region)->components;
+  for (size_t i = 40000; i < 40100; i++)
+    for (size_t c = 0; c < DIM; c++) {
+      double product = 0;
+      for (size_t j = 0; j < DIM; j++)
+        product += ((double)set->values[i * DIM + j] - mean[j]) * (double)components[c * DIM + j];
+      if (c < 1 || c > 4) assert_true(fabs(product) < 1e-5);
+    }
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
+static void matches_have_the_distances_of_their_tokens(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  struct nk_vectors *tokens = nk_vectors_new(3, DIM, NULL, false);
+  float *x = nk_vectors_writable(tokens);
+  struct nk_random random = nk_random_stream(8, 8);
+  for (size_t i = 0; i < 3 * DIM; i++) x[i] = (float)(2.5 * nk_random_normal(&random));
+  struct nk_vectors *set = nk_sample_match(region, tokens, 40, 6);
+  if (!set) fail_msg("%s", nk_error());
+  assert_int_equal(set->n, 120);
+  for (size_t i = 0; i < set->n; i++) {
+    const float *noken = set->values + i * DIM, *token = x + i / 40 * DIM;
+    double norm = 0, wanted = 0, apart = 0;
+    for (size_t j = 0; j < DIM; j++) {
+      norm += (double)noken[j] * (double)noken[j];
+      wanted += (double)token[j] * (double)token[j];
+      apart += pow((double)noken[j] - (double)token[j], 2);
+    }
+    assert_near(sqrt(norm), sqrt(wanted), 1e-5);
+    assert_near(mahalanobis(region, noken), mahalanobis(region, token), 1e-5);
+    assert_near(knn(region, noken), knn(region, token), 1e-5);
+    assert_true(apart > 1e-3 * wanted); /* it is not the token itself */
+    assert_int_equal(nk_vectors_column(set, "match")->data.integer[i], i / 40);
+  }
+  nk_vectors_free(set);
+  nk_vectors_free(tokens);
+  nk_region_free(region);
+}
+
+static void nokens_from_inside_are_inside_and_spread_as_the_tokens(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  struct nk_vectors *set = nk_sample_inside(region, 3000, 2);
+  assert_non_null(set);
+  const double *p = nk_vectors_column(set, "p_value")->data.number;
+  double mean_square = 0;
+  for (size_t i = 0; i < set->n; i++) {
+    assert_true(p[i] > 0.05);
+    mean_square += pow(mahalanobis(region, set->values + i * DIM), 2) / (double)set->n;
+  }
+  /* d for the whole distribution; a twentieth is cut off at the far end. */
+  assert_true(mean_square > 0.8 * DIM && mean_square < 1.05 * DIM);
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
+static void directions_are_read_and_named(void **state) {
+  (void)state;
+  static const char *const good[] = {"isotropic", "covariance", "pc:3-10",
+                                     "token",     "pair",       "difference"};
+  static const char *const bad[] = {"",       "pc",    "pc:",   "pc:0-2",
+                                    "pc:5-2", "pc:1-", "pc:-1", "tokens"};
+  struct nk_direction direction;
+  for (size_t i = 0; i < 6; i++) {
+    struct nk_buffer name = {0};
+    assert_int_equal(nk_direction_parse(good[i], &direction), 0);
+    nk_direction_name(&direction, &name);
+    assert_string_equal(name.data, good[i]);
+    nk_buffer_free(&name);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_int_equal(nk_direction_parse(bad[i], &direction), NK_EUSAGE);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(sample_reaches_the_asked_length_in_every_direction_and_origin),
+      cmocka_unit_test(sample_reaches_the_asked_cosine_distance_in_every_direction_and_origin),
+      cmocka_unit_test(quantiles_are_those_of_the_tokens_held_out),
+      cmocka_unit_test(the_same_seed_gives_the_same_bytes_whatever_the_threads),
+      cmocka_unit_test(the_first_of_many_are_those_of_few),
+      cmocka_unit_test(distances_are_compared_on_the_same_rays),
+      cmocka_unit_test(a_distance_that_no_radius_reaches_is_named),
+      cmocka_unit_test(directions_spread_as_they_say),
+      cmocka_unit_test(matches_have_the_distances_of_their_tokens),
+      cmocka_unit_test(nokens_from_inside_are_inside_and_spread_as_the_tokens),
+      cmocka_unit_test(directions_are_read_and_named),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
