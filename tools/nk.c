@@ -14,13 +14,13 @@ static const struct {
     {"tokens", "the vocabulary of a model; text to ids and back"},
     {"stats", "lengths and distances of every row of a vector set"},
     {"pca", "principal components of a vector set"},
-    {"knn", "nearest neighbours, hubness and outlier factors"},
+    {"knn", "nearest neighbours of every row of a vector set"},
     {"glitch", "ranks a vocabulary by how under-trained it looks"},
-    {"verify", "does the model repeat a token? candidates put to the test"},
-    {"region", "what is in distribution: fit a region, score vectors by it"},
+    {"verify", "does the model repeat the token?"},
+    {"region", "what is in distribution, and how far outside vectors lie"},
     {"sample", "nokens at controlled distances from a region"},
     {"run", "what nokens and tokens do in a prompt"},
-    {"plot", "a picture of a table"},
+    {"plot", "a picture of a table: histogram, scatter, scree, curve, heatmap"},
     {"convert", "a vector set in other programs' formats"},
 };
 
