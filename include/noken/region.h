@@ -19,13 +19,15 @@
  * p-values.)
  *
  * The file (safetensors, noken.kind = region) holds all that scoring and sampling need, with d =
- * dim and n = tokens in it, those of the fitting half first: mean         F64 [d]              of
- * the fitting half covariance   F64 [d (d + 1) / 2]  shrunk; lower triangle, row by row eigenvalues
- * F64 [d], components F32 [d, d]      of that covariance (subspace and combined) calibration  F64
- * [m]              ascending scores of the calibrating half ranks        F64 [3, r] ascending
- * scores for the ranks (combined) id           I64 [n], text.bytes U8, text.offsets I64 [n + 1]
- *   tokens       F32, F16 or BF16 [n, d]             unless left out
- *   own.l2, own.cosine, own.mahalanobis, own.knn     F64 [n] the tokens' own distances
+ * dim and n = tokens in it, those of the fitting half first:
+ *   mean         F64 [d]              of the fitting half
+ *   covariance   F64 [d (d + 1) / 2]  shrunk; lower triangle, row by row
+ *   eigenvalues  F64 [d], components F32 [d, d]: of that covariance (subspace and combined)
+ *   calibration  F64 [m]              ascending scores of the calibrating half
+ *   ranks        F64 [3, r]           ascending scores for the ranks (combined)
+ *   id           I64 [n], text.bytes U8, text.offsets I64 [n + 1]
+ *   tokens       F32, F16 or BF16 [n, d]; unless left out
+ *   own.l2, own.cosine, own.mahalanobis, own.knn: F64 [n], the tokens' own distances
  */
 #ifndef NOKEN_REGION_H
 #define NOKEN_REGION_H
