@@ -23,7 +23,6 @@ for argument in "$@"; do
 done
 
 ./setup.sh
-export OMP_WAIT_POLICY=passive # threads that wait do not take the cores of the next test
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 notes=() legs=()
@@ -84,7 +83,7 @@ build_in() { # build_in FOLDER PRESET [CMAKE OPTION]...
 }
 
 run_benchmarks() {
-  unset OPENBLAS_CORETYPE OMP_WAIT_POLICY # the machine as it is
+  unset OPENBLAS_CORETYPE # the machine as it is
   local program
   for program in build/bin/bench_*; do
     [ -x "$program" ] || continue
