@@ -61,11 +61,11 @@ int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric, const d
  * of a direction lies on the same ray at every distance, and the ray depends on the seed, the
  * direction's kind and i alone: distances are compared on the same rays, and the first k of n
  * nokens are those of any other n. Columns of the set: distance, achieved, quantile (the part of
- * the region's tokens, of those it was not fitted on, that lie nearer), l2, cosine, mahalanobis,
- * knn, nearest (a token's id), p_value, origin (a token's id, -1 for the centroid), toward (a
- * token's id, -1 where the direction has none) and direction (its place in the options, which the
- * metadata noken.directions name). NULL on failure: a distance that a ray never reaches is one, and
- * named. */
+ * the region's tokens, of those it was not fitted on, that lie nearer), times (in units of their
+ * largest distance), l2, cosine, mahalanobis, knn, nearest (a token's id), p_value, origin (a
+ * token's id, -1 for the centroid), toward (a token's id, -1 where the direction has none) and
+ * direction (its place in the options, which the metadata noken.codes.direction name). NULL on
+ * failure: a distance that a ray never reaches is one, and named. */
 struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options);
 
 /* For each row of set [n rows], a vector set of (glitch) tokens, `n` nokens elsewhere with that

@@ -101,7 +101,9 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 /* The columns that every table made from a set carries. nk_vectors_table_head names `id`, and
  * `text` when the set has texts; nk_vectors_table_row writes them for a row. The _tail pair does it
  * for the set's own columns, which stand after the tool's. A set column that the tool itself gives
- * is left out: taken [n_taken] holds the tool's column names. */
+ * is left out: taken [n_taken] holds the tool's column names. Where the metadata noken.codes.NAME
+ * hold words ("isotropic covariance"), the integer column NAME is written as the word of that
+ * number, counted from 0. */
 int nk_vectors_table_head(const struct nk_vectors *set, struct nk_table *table);
 void nk_vectors_table_row(const struct nk_vectors *set, size_t row, struct nk_table *table);
 int nk_vectors_table_head_tail(const struct nk_vectors *set, const char *const *taken,

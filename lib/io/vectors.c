@@ -4,6 +4,7 @@
 #include <noken/report.h>
 #include <noken/vectors.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/vectors.h"
@@ -360,14 +361,35 @@ int nk_vectors_table_head_tail(const struct nk_vectors *set, const char *const *
   return code;
 }
 
+/* The word that the metadata noken.codes.NAME give for a value of the integer column NAME, and its
+ * length; NULL when they give none. */
+static const char *code_word(const struct nk_vectors *set, const struct nk_column *column,
+                             int64_t value, size_t *length) {
+  char key[128];
+  snprintf(key, sizeof key, "noken.codes.%s", column->name);
+  const char *word = nk_vectors_metadata(set, key);
+  for (; word && value > 0; value--) {
+    word = strchr(word, ' ');
+    if (word) word++;
+  }
+  *length = word && value == 0 ? strcspn(word, " ") : 0;
+  return *length > 0 ? word : NULL;
+}
+
 void nk_vectors_table_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
                                size_t n_taken, struct nk_table *table) {
   for (size_t c = 0; c < set->n_columns; c++) {
     const struct nk_column *column = &set->columns[c];
     if (is_taken(column->name, taken, n_taken)) continue;
-    if (column->dtype == NK_I64)
-      nk_table_integer(table, column->data.integer[row]);
-    else
+    if (column->dtype != NK_I64) {
       nk_table_number(table, column->data.number[row]);
+      continue;
+    }
+    size_t length;
+    const char *word = code_word(set, column, column->data.integer[row], &length);
+    if (word)
+      nk_table_text(table, word, length);
+    else
+      nk_table_integer(table, column->data.integer[row]);
   }
 }

@@ -308,14 +308,15 @@ static int make_memory(struct sampling *s) {
   return 0;
 }
 
-/* What the numbers of the column `direction` mean: "0=isotropic 1=pc:1-5". */
+/* What the numbers of the column `direction` mean. */
 static int name_directions(const struct nk_sample_options *o, struct nk_vectors *set) {
   struct nk_buffer text = {0};
   for (size_t i = 0; i < o->n_directions; i++) {
-    nk_buffer_printf(&text, "%s%zu=", i ? " " : "", i);
+    if (i > 0) nk_buffer_byte(&text, ' ');
     nk_direction_name(&o->directions[i], &text);
   }
-  int code = text.failed ? NK_EMEMORY : nk_vectors_set_metadata(set, "noken.directions", text.data);
+  int code =
+      text.failed ? NK_EMEMORY : nk_vectors_set_metadata(set, "noken.codes.direction", text.data);
   nk_buffer_free(&text);
   return code;
 }
@@ -392,7 +393,7 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
   return code;
 }
 
-/* achieved and quantile; an achieved distance that is not the asked one is a failure. */
+/* achieved, quantile and times; an achieved distance that is not the asked one is a failure. */
 static int add_achieved(struct nk_region *region, const struct sampling *s) {
   static const char *const columns[] = {"l2", "cosine", "mahalanobis", "knn"};
   struct nk_vectors *set = s->set;
@@ -408,7 +409,8 @@ static int add_achieved(struct nk_region *region, const struct sampling *s) {
   size_t n_own;
   double *sorted = own_sorted(region, s->options->metric, &n_own);
   double *quantile = sorted ? nk_alloc(set->n, sizeof *quantile) : NULL;
-  if (!quantile && code == 0) code = nk_error_code();
+  double *times = sorted ? nk_alloc(set->n, sizeof *times) : NULL;
+  if ((!quantile || !times) && code == 0) code = nk_error_code();
   for (size_t i = 0; i < set->n && code == 0; i++) {
     size_t below = 0, above = n_own;
     while (below < above) {
@@ -419,10 +421,13 @@ static int add_achieved(struct nk_region *region, const struct sampling *s) {
         above = middle;
     }
     quantile[i] = (double)below / (double)n_own;
+    times[i] = s->distance[i] / sorted[n_own - 1];
   }
   if (code == 0) code = nk_vectors_set_numbers(set, "quantile", quantile);
+  if (code == 0) code = nk_vectors_set_numbers(set, "times", times);
   nk_free(sorted);
   nk_free(quantile);
+  nk_free(times);
   return code;
 }
 
