@@ -83,10 +83,11 @@ struct nk_ask {
   size_t sequence; /* or NK_PREFIX */
   size_t position;
 
-  /* The residual stream at n_layers layers: residuals [n_layers, dim]. */
+  /* The residual stream at n_layers layers: residuals [n_layers, dim], or their lengths alone. */
   const size_t *layers;
   size_t n_layers;
-  float *residuals;
+  float *residuals; /* [n_layers, dim] or NULL */
+  double *norms;    /* [n_layers] or NULL */
 
   /* The distribution of the next token: computed when any of these is asked. */
   bool distribution;    /* entropy, log_sum_exp */

@@ -2,6 +2,8 @@
 #ifndef NOKEN_NOKEN_H
 #define NOKEN_NOKEN_H
 
+#include <noken/behaviour.h>
+#include <noken/behaviour_table.h>
 #include <noken/buffer.h>
 #include <noken/conformal.h>
 #include <noken/convert.h>

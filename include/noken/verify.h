@@ -36,6 +36,10 @@ int nk_verify_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tok
 int nk_verify(struct nk_forward *forward, const struct nk_prompts *prompts, const int64_t *ids,
               size_t n, size_t n_steps, size_t memory, double *max_prob);
 
+/* Adds to ids [*n] (from nk_alloc, or NULL) those of a table: all of them, or those verified where
+ * it has a column `verdict`. */
+int nk_verified_read(const char *path, int64_t **ids, size_t *n);
+
 /* Verdicts by how often training showed the tokens: never, then by powers of ten. */
 struct nk_verdict_range {
   int64_t least, most; /* count */

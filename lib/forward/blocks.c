@@ -130,10 +130,12 @@ static void touch(const struct nk_forward *forward, const struct nk_batch *batch
   }
   for (size_t i = 0; i < pass->n_asks; i++) {
     const struct nk_ask *a = &batch->asks[pass->asks[i].index];
-    for (size_t l = 0; l < a->n_layers; l++)
-      if (a->layers[l] == layer)
-        memcpy(a->residuals + l * dim, stream(pass, layer, pass->asks[i].row, dim),
-               dim * sizeof(float));
+    for (size_t l = 0; l < a->n_layers; l++) {
+      if (a->layers[l] != layer) continue;
+      const float *x = stream(pass, layer, pass->asks[i].row, dim);
+      if (a->residuals != NULL) memcpy(a->residuals + l * dim, x, dim * sizeof *x);
+      if (a->norms != NULL) a->norms[l] = nki_length(x, dim);
+    }
   }
 }
 

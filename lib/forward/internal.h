@@ -108,6 +108,7 @@ void nki_activate(enum nki_activation f, float *h, const float *bias, const floa
 void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias);
 void nki_add(float *x, const float *y, size_t n); /* x [n] += y */
 void nki_scale(float *x, size_t n, float factor);
+double nki_length(const float *x, size_t n); /* of a vector, L2 */
 /* out[i] = cap tanh(x[i] / cap), one thread */
 void nki_soft_cap(float *x, size_t n, float cap);
 /* The norm of each head (RMS, weight [head_dim]) and the rotation of each row's heads:

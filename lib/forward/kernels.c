@@ -224,6 +224,13 @@ void nki_scale(float *x, size_t n, float factor) {
   for (size_t i = 0; i < n; i++) x[i] *= factor;
 }
 
+NKI_CLONES double nki_length(const float *x, size_t n) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sqrt(sum);
+}
+
 NKI_CLONES void nki_soft_cap(float *x, size_t n, float cap) {
   float inverse = 1.0f / cap;
 #pragma omp simd

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <noken/error.h>
 #include <noken/memory.h>
+#include <noken/table.h>
 #include <string.h>
 
 static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
@@ -105,4 +106,31 @@ void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t 
       ranges[r].verdicts[nk_verdict_of(max_prob[i])]++;
     }
   }
+}
+
+static bool is_verified(const char *verdict) {
+  size_t length = strlen(verdict);
+  return length >= 8 && strcmp(verdict + length - 8, "verified") == 0;
+}
+
+int nk_verified_read(const char *path, int64_t **ids, size_t *n) {
+  struct nk_frame *frame = nk_frame_read(path);
+  if (frame == NULL) return nk_error_code();
+  size_t rows = nk_frame_rows(frame), n_columns = nk_frame_columns(frame), verdict = n_columns;
+  int64_t id = nk_frame_column(frame, "id");
+  int code = id < 0 ? (int)id : 0;
+  for (size_t c = 0; c < n_columns; c++)
+    if (strcmp(nk_frame_column_name(frame, c), "verdict") == 0) verdict = c;
+  int64_t *longer = code != 0 ? NULL : nk_realloc(*ids, *n, *n + rows, sizeof *longer);
+  if (longer != NULL)
+    *ids = longer;
+  else if (code == 0)
+    code = NK_EMEMORY;
+  for (size_t row = 0; row < rows && code == 0; row++) {
+    if (verdict < n_columns && !is_verified(nk_frame_cell(frame, row, verdict))) continue;
+    code = nk_frame_integer(frame, row, (size_t)id, &(*ids)[*n]);
+    if (code == 0) ++*n;
+  }
+  nk_frame_free(frame);
+  return code;
 }

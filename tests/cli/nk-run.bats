@@ -1,0 +1,133 @@
+# nk-run as a user calls it, on the models that ship.
+bats_require_minimum_version 1.5.0
+load npy.bash
+
+setup() {
+  root=$PWD
+  gpt2=$PWD/data/gpt2-tiny
+  cd "$BATS_TEST_TMPDIR"
+}
+
+# Column $2 of table $1, without its head.
+column() {
+  awk -F '\t' -v name="$2" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) c = i
+    if (!c) exit 1 } NR > 1 { print $c }' "$1"
+}
+
+@test "a row for every token and prompt, with the columns that were asked for" {
+  nk-run "$gpt2" --ids 300,400 -p 'The {}' -p 'He said: {}' >out
+  [ "$(head -n 1 out)" = "id	text	prompt	offset	entropy	top_id	top_text	top_prob	kl	p_value	residual_norm	self_prob" ]
+  [ "$(column out id | tr '\n' ' ')" = "300 400 300 400 " ]
+  [ "$(column out prompt | tr '\n' ' ')" = "1 1 2 2 " ]
+  nk-extract "$gpt2" --ids 300 | nk-run "$gpt2" -p 'The {}' --norms 1,4 >out
+  [[ "$(head -n 1 out)" == *"p_value	residual_norm_1	residual_norm_4" ]]
+}
+
+@test "a token's embedding does what the token does" {
+  nk-run "$gpt2" --ids 300,8100 --prompts "$root/data/prompts/repeat.tsv" --offsets 2 >tokens
+  nk-extract "$gpt2" --ids 300,8100 | nk-run "$gpt2" --prompts "$root/data/prompts/repeat.tsv" \
+    --offsets 2 >vectors
+  for name in id prompt offset entropy top_id kl p_value residual_norm echo echo_rank; do
+    cmp <(column tokens $name) <(column vectors $name)
+  done
+}
+
+@test "common tokens are echoed, and are then the nearest to themselves" {
+  nk-run "$gpt2" --ids 300,320,350 -p x{} --prompts "$root/data/prompts/repeat.tsv" >out
+  awk -F '\t' '$3 == "row" && $1 == $13 && $16 == 1 { found++ } END { exit found != 3 }' out
+  awk -F '\t' '$3 == "1" && $13 != "" { exit 1 }' out
+}
+
+@test "never-seen tokens leave a higher entropy than common ones" {
+  awk 'NR > 1 && $1 > 300 && $2 == 0 { print $1 }' "$gpt2/counts.tsv" | head -n 40 >never
+  awk 'NR > 1 && $1 > 300 && $2 > 1000 { print $1 }' "$gpt2/counts.tsv" | head -n 40 >common
+  { echo id; cat never common; } >ids.tsv
+  nk-run "$gpt2" --ids-from ids.tsv --prompts "$root/data/prompts/repeat.tsv" >out
+  awk -F '\t' '$3 == "row" { if (++n <= 40) { if (min == "" || $5 < min) min = $5 }
+    else { sum += $5 } } END { exit !(n == 80 && min > sum / 40) }' out
+}
+
+@test "columns of the set are carried; a token has no value in them" {
+  nk-extract "$gpt2" --ids 300-303 -o set.safetensors
+  nk-run "$gpt2" -p 'The {} of' -p 'A {}' --ids 9 --capture 2 set.safetensors -o captured
+  nk-stats captured >stats
+  [[ "$(head -n 1 stats)" == *"	prompt" ]]
+  [ "$(column stats id | tr '\n' ' ')" = "9 300 301 302 303 9 300 301 302 303 " ]
+  [ "$(column stats prompt | tr '\n' ' ')" = "0 0 0 0 0 1 1 1 1 1 " ]
+}
+
+@test "--at: a row for each layer in turn" {
+  nk-extract "$gpt2" --ids 300,301 | nk-run "$gpt2" -p 'The {} of' --at 0,3 >out
+  [ "$(column out at | tr '\n' ' ')" = "0 0 3 3 " ]
+  [ "$(column out entropy | sort -u | wc -l)" -eq 4 ]
+}
+
+@test "a stream captured at a layer and put back there changes nothing" {
+  nk-run "$gpt2" -p 'The {} of' --ids 300 --offsets 1 >token
+  nk-run "$gpt2" -p 'The {} of' --ids 300 --capture 2 |
+    nk-run "$gpt2" -p 'The {} of' --at 2 --fill "$(column token text | head -n 1)" --offsets 1 >put
+  paste <(column token entropy) <(column put entropy) |
+    awk '{ d = $1 - $2; if (d * d > 1e-10) exit 1 } END { exit NR != 2 }'
+  nk-run "$gpt2" -p 'The {} of' --ids 300 --capture 2 |
+    nk-run "$gpt2" -p 'The {} of' --at 2 --offsets 1 >other
+  ! cmp -s <(column token entropy) <(column other entropy)
+}
+
+@test "zeros added over a token leave the token, and so does the slot's position by number" {
+  npy 128 $(yes 0 | head -n 128) >zero.npy
+  nk-run "$gpt2" -p 'The {} of' --ids 300 >token
+  fill=$(column token text)
+  nk-run "$gpt2" -p 'The {} of' --mode add --fill "$fill" zero.npy >added
+  cmp <(column token entropy) <(column added entropy)
+  nk-run "$gpt2" -p 'The {} of' --mode add --fill "$fill" --position -2 zero.npy >placed
+  cmp <(column token entropy) <(column placed entropy)
+  run -2 nk-run "$gpt2" -p 'The of' --ids 300 --position 99
+  [[ "$output" == *"position 99: prompt '1' has "* ]]
+}
+
+@test "continuations, and flags on them" {
+  printf 'name\tpattern\nany\t.\nnever\tzzzzqqq\nletter\t[a-z]\n' >flags.tsv
+  nk-run "$gpt2" --ids 300 -p 'The {} of' --generate 6 --flag flags.tsv >out
+  [ "$(column out flags)" = "any,letter" ]
+  [ -n "$(column out continuation)" ]
+  nk-run "$gpt2" --ids 300 -p 'The {} of' --generate 6 --flag "$root/data/prompts/flags.tsv" >out
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --flag flags.tsv
+  printf 'name\tpattern\nbad\t(\n' >flags.tsv
+  run -1 nk-run "$gpt2" --ids 300 -p 'The {}' --generate 1 --flag flags.tsv
+  [[ "$output" == *"flag 'bad'"* ]]
+}
+
+@test "same seed, same bytes, whatever the threads; the seed draws the reference" {
+  nk-run "$gpt2" --ids 300-320 -p 'The {}' --seed 3 >a
+  nk-run "$gpt2" --ids 300-320 -p 'The {}' --seed 3 >b
+  cmp a b
+  nk-run "$gpt2" --ids 300-320 -p 'The {}' --seed 4 >c
+  ! cmp -s a c
+  nk-run "$gpt2" --ids 300-320 -p 'The {}' --seed 3 --threads 1 >d
+  cmp <(column a top_id) <(column d top_id)
+}
+
+@test "the reference from a region, or without a table's tokens" {
+  nk-extract "$gpt2" | nk-region fit -o in.region
+  nk-run "$gpt2" --ids 300 -p 'The {}' --region in.region >out
+  [ "$(column out id)" = 300 ]
+  nk-run "$gpt2" --ids 300 -p 'The {}' --exclude "$gpt2/counts.tsv" 2>err && false
+  [[ "$(cat err)" == *"too few"* ]]
+}
+
+@test "bad input is told before any work" {
+  run -2 nk-run "$gpt2" --ids 300 -p 'no slot'
+  [[ "$output" == *"has no slot {}"* ]]
+  run -2 nk-run "$gpt2" --ids 300
+  [[ "$output" == *"no prompt"* ]]
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --at 9
+  [[ "$output" == *"--at: layer 9: the model has layers 0 to 4"* ]]
+  run -2 nk-run "$gpt2" --ids 9999 -p 'The {}'
+  [[ "$output" == *"id 9999"* ]]
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --capture 5
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --generate 9999
+  [[ "$output" == *"the model's context is 256"* ]]
+  npy 3 1 2 3 >wide.npy
+  run -1 nk-run "$gpt2" -p 'The {}' wide.npy
+  [[ "$output" == *"vectors have 3 values, the model's have 128"* ]]
+}
