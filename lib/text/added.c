@@ -4,8 +4,8 @@
 #include <noken/error.h>
 #include <noken/memory.h>
 
+#include "base/utf8.h"
 #include "text/chars.h"
-#include "text/utf8.h"
 
 int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool normalized,
                     const struct nki_normalizer *normalizer, struct nki_normalizing *work,

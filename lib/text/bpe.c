@@ -7,7 +7,7 @@
 #include <noken/memory.h>
 #include <string.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 enum { SHORT = 24 }; /* units up to which scanning is faster than the heap */
 #define NO_RANK UINT32_MAX

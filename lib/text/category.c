@@ -6,8 +6,8 @@
 #include <omp.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
 
 const char *nk_category_name(enum nk_category category) {
   static const char *const names[NK_N_CATEGORIES] = {

@@ -8,8 +8,8 @@
 #include <noken/memory.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
 
 /* ---- Encoders ---- */
 

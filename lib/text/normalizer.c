@@ -6,8 +6,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/utf8.h"
 #include "text/chars.h"
-#include "text/utf8.h"
 
 enum kind { UNICODE, PREPEND, REPLACE, LOWERCASE, STRIP, STRIP_ACCENTS };
 

@@ -6,9 +6,9 @@
 #include <noken/memory.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "text/chars.h"
 #include "text/patterns.h"
-#include "text/utf8.h"
 
 enum kind { SPLIT, PREFIX_SPACE, METASPACE };
 enum behavior { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };

@@ -12,9 +12,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "text/patterns.h"
 #include "text/spec.h"
-#include "text/utf8.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { MAX_PIECE = 4096 }; /* cutting a longer one in all ways would take too long */

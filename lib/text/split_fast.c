@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "text/chars.h"
 #include "text/patterns.h"
-#include "text/utf8.h"
 
 static inline enum nki_kind kind_at(const char *s, size_t at, size_t *width) {
   unsigned char c = (unsigned char)s[at];

@@ -7,8 +7,8 @@
 #include <noken/memory.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "text/prefixes.h"
-#include "text/utf8.h"
 
 struct nki_unigram {
   const struct nki_pieces *pieces;

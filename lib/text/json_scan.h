@@ -1,2 +1,0 @@
-/* Moved: base/json_scan.h. */
-#include "base/json_scan.h"

@@ -1,2 +1,0 @@
-/* Moved: base/utf8.h. */
-#include "base/utf8.h"
