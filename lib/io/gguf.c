@@ -392,9 +392,9 @@ int nk_gguf_integer(const struct nk_gguf *gguf, const char *key, int64_t *out) {
   const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
   if (!value) return missing(gguf, key);
   if (value->is_array || !is_integer(value->type)) return wrong(gguf, key, "integer");
-  int64_t integer = nk_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
-  if (value->type == NK_GGUF_UINT64 && integer < 0) return wrong(gguf, key, "integer that fits");
-  *out = integer;
+  if (value->type == NK_GGUF_UINT64 && value->data[7] >> 7)
+    return wrong(gguf, key, "integer that fits");
+  *out = nk_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
   return 0;
 }
 
@@ -459,8 +459,12 @@ double nk_gguf_number_at(const struct nk_gguf_value *array, size_t index) {
   if (dtype < 0) return 0;
   if (dtype == NK_BOOL) return array->data[index] != 0;
   if (!is_integer(array->type)) return nk_element_number((enum nk_dtype)dtype, array->data, index);
-  int64_t integer = nk_element_integer((enum nk_dtype)dtype, array->data, index);
-  return array->type == NK_GGUF_UINT64 ? (double)(uint64_t)integer : (double)integer;
+  if (array->type == NK_GGUF_UINT64) {
+    uint64_t whole; /* above INT64_MAX too */
+    memcpy(&whole, array->data + 8 * index, sizeof whole);
+    return (double)whole;
+  }
+  return (double)nk_element_integer((enum nk_dtype)dtype, array->data, index);
 }
 
 size_t nk_gguf_n_tensors(const struct nk_gguf *gguf) {

@@ -99,6 +99,10 @@ static void find_bytes(struct nki_bpe *bpe) {
  * argument: then nothing is cut. */
 static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   const struct nki_pieces *pieces = &spec->pieces;
+  bool drops = bpe->unknown < 0; /* what has no token leaves nothing, and its neighbours meet */
+  for (int byte = 0; drops && bpe->byte_fallback && byte < 256; byte++)
+    if (bpe->fallback_id[byte] < 0) return;
+  if (drops && !bpe->byte_fallback) return;
   if (bpe->byte_level || bpe->ignore_merges || nki_pieces_find(pieces, mark, sizeof mark) < 0)
     return;
   for (size_t i = 0; i < spec->n_merges; i++) {

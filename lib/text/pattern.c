@@ -3,7 +3,8 @@
  *
  *   Oniguruma          PCRE2
  *   \s \S              \p{White_Space} \P{White_Space}: PCRE2's \s takes U+180E too
- *   \w \W              Alphabetic, M, Nd, Pc: PCRE2's \w leaves the marks out
+ *   \w \W              Alphabetic, M, Nd, Pc: PCRE2's \w leaves the marks out; outside a
+ *                      set Oniguruma takes Latin-1's six other numbers too
  *   \h \H              hexadecimal digits
  *   \v                 U+000B
  *   (?m)               (?s); ^ and $ are always at lines
@@ -31,6 +32,7 @@ struct nki_match {
 /* ---- Translating ---- */
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define LATIN_NUMBERS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
 #define HEX "0-9A-Fa-f"
 
 struct translation {
@@ -57,9 +59,9 @@ static void escape(struct translation *t, bool in_class) {
   const char *replacement = c == 's'                ? "\\p{White_Space}"
                             : c == 'S'              ? "\\P{White_Space}"
                             : c == 'v'              ? "\\x0B"
-                            : c == 'w'              ? (in_class ? WORD : "[" WORD "]")
+                            : c == 'w'              ? (in_class ? WORD : "[" WORD LATIN_NUMBERS "]")
                             : c == 'h'              ? (in_class ? HEX : "[" HEX "]")
-                            : c == 'W' && !in_class ? "[^" WORD "]"
+                            : c == 'W' && !in_class ? "[^" WORD LATIN_NUMBERS "]"
                             : c == 'H' && !in_class ? "[^" HEX "]"
                                                     : NULL;
   if (replacement) {
@@ -82,9 +84,12 @@ static void escape(struct translation *t, bool in_class) {
              (c == 'x' && t->at[1] >= '8')) {
     t->refused = "an escape that the two syntaxes read differently";
   } else {
+    size_t n = 1; /* of \p{L}, \x{20AC}, \k{name} the braces too, which are no interval */
+    if (strchr("pPxk", c) && t->at[1] == '{') n += strcspn(t->at + 1, "}");
+    if (n > 1 && t->at[n] == '}') n++;
     nk_buffer_byte(&t->out, '\\');
-    nk_buffer_byte(&t->out, c);
-    t->at++;
+    nk_buffer_append(&t->out, t->at, n);
+    t->at += n;
   }
 }
 

@@ -135,7 +135,8 @@ static int read_whitespace_split(struct nki_pretokenizer *p, const struct nki_sp
   return 0;
 }
 
-/* Whitespace is the pattern \w+|[^\w\s]+, of which the rest is removed. */
+/* Whitespace is the pattern \w+|[^\w\s]+, of which the rest is removed; \w is that of another
+ * engine here than in Split. */
 static int read_whitespace(struct nki_pretokenizer *p, const struct nki_spec *spec,
                            const json_t *json) {
   (void)json;
@@ -143,9 +144,8 @@ static int read_whitespace(struct nki_pretokenizer *p, const struct nki_spec *sp
   if (!step) return NK_EMEMORY;
   step->behavior = REMOVED;
   step->invert = true;
-  return read_pattern(
-      step, spec,
-      "[\\w\\p{Join_Control}]+|[^\\p{Join_Control}\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\s]+");
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
+  return read_pattern(step, spec, "[" WORD "]+|[^" WORD "\\s]+");
 }
 
 static int read_metaspace(struct nki_pretokenizer *p, const struct nki_spec *spec,

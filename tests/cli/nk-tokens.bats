@@ -1,0 +1,142 @@
+# nk-tokens: the vocabulary, encoding and decoding, with the shipped models and what tests/fixtures
+# holds of other tokenizers.
+bats_require_minimum_version 1.5.0
+
+FIXTURES=tests/fixtures/tokenizers
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.."
+  unset HF_HUB_CACHE HF_HOME XDG_CACHE_HOME
+}
+
+@test "a byte-level vocabulary has 256 bytes, 13 of them never in UTF-8" {
+  for model in data/gpt2-tiny data/llama-tiny; do
+    run -0 --separate-stderr nk-tokens "$model"
+    [ "${#lines[@]}" -eq 8193 ]
+    [ "${lines[0]}" = $'id\ttext\tcategory' ]
+    [ "$(cut -f 3 <<<"$output" | grep -cx byte)" -eq 243 ]
+    [ "$(cut -f 3 <<<"$output" | grep -cx unused_byte)" -eq 13 ]
+    [ "$(grep -P '\tspecial$' <<<"$output")" = $'8191\t<|endoftext|>\tspecial' ]
+  done
+}
+
+@test "rows of the model past the vocabulary are padding" {
+  run -0 nk-tokens tests/fixtures/model
+  [ "${lines[6]}" = $'5\t\tpadding' ]
+  [ "${#lines[@]}" -eq 7 ]
+}
+
+@test "tokens that no text gives are unreachable" {
+  run -0 nk-tokens $FIXTURES/llama2.json
+  # "a" has a token of its own, so its byte token is never taken; U+00C3 has none.
+  grep -P '^\d+\ta\tunreachable$' <<<"$output"
+  grep -P '^\d+\ta\tbyte$' <<<"$output"
+  grep -P '^\d+\t\\xC3\tbyte$' <<<"$output"
+  grep -P '^\d+\t\\xF5\tunused_byte$' <<<"$output"
+  grep -P '^0\t<unk>\tspecial$' <<<"$output"
+}
+
+@test "text comes back from its tokens" {
+  printf '%s\n' 'The cat sat.' '' '  two  spaces ' $'t\tab' 'Größe Ελλάδα 漢字 한국어 😀' '\n \x41 \' \
+    >"$BATS_TEST_TMPDIR/text"
+  for model in data/gpt2-tiny data/llama-tiny $FIXTURES/llama2.json; do
+    nk-tokens -e - "$model" <"$BATS_TEST_TMPDIR/text" | nk-tokens -d - --no-special "$model" |
+      cmp - "$BATS_TEST_TMPDIR/text"
+  done
+}
+
+@test "a text's tokens and a line's tokens are the same" {
+  run -0 nk-tokens --encode 'Hello world' data/gpt2-tiny
+  [ "${lines[0]}" = $'id\ttext' ]
+  nk-tokens -e - data/gpt2-tiny <<<'Hello world' | cut -f 1-2 | diff - <(echo "$output")
+  [ "$(nk-tokens -d "$(cut -f 1 <<<"$output" | tail -n +2 | paste -sd ,)" data/gpt2-tiny)" = 'Hello world' ]
+}
+
+@test "lines are counted" {
+  run -0 bash -c "printf 'a\n\nb' | nk-tokens -e - data/gpt2-tiny | cut -f 2,3"
+  [ "$output" = $'text\tline\na\t1\nb\t3' ]
+}
+
+@test "special tokens are added, left out, or read as text" {
+  run -0 bash -c "nk-tokens -e the $FIXTURES/llama3.json | cut -f 2 | paste -sd '|'"
+  [ "$output" = 'text|<s>|the|</s>' ]
+  run -0 bash -c "nk-tokens --no-special -e the $FIXTURES/llama3.json | cut -f 2 | paste -sd '|'"
+  [ "$output" = 'text|the' ]
+  run -0 nk-tokens -e '<|endoftext|>' data/gpt2-tiny
+  [ "${lines[1]}" = $'8191\t<|endoftext|>' ]
+  run -0 nk-tokens --plain -e '<|endoftext|>' data/gpt2-tiny
+  ! grep -q 8191 <<<"$output"
+  [ "$(nk-tokens -d 8191 data/gpt2-tiny)" = '<|endoftext|>' ]
+  [ "$(nk-tokens --no-special -d 8191 data/gpt2-tiny)" = '' ]
+  nk-tokens --no-special data/gpt2-tiny | tail -n 1 | grep -v special
+}
+
+@test "parts of characters are bytes in text and escaped in tables" {
+  run -0 nk-tokens tests/fixtures/model
+  [ "${lines[5]}" = $'4\t\\xC3\tbyte' ]
+  [ "$(nk-tokens -d 4 tests/fixtures/model | od -An -tx1)" = ' c3 0a' ]
+}
+
+@test "a folder needs no weights, and a file no folder" {
+  mkdir "$BATS_TEST_TMPDIR/model"
+  cp data/gpt2-tiny/tokenizer.json "$BATS_TEST_TMPDIR/model"
+  nk-tokens "$BATS_TEST_TMPDIR/model" | cmp - <(nk-tokens data/gpt2-tiny)
+  nk-tokens data/gpt2-tiny/tokenizer.json | cmp - <(nk-tokens data/gpt2-tiny)
+}
+
+@test "JSON Lines hold the text itself" {
+  run -0 nk-tokens --json -e 'a é' data/gpt2-tiny
+  [[ ${lines[0]} == '{"id":'*',"text":"a"}' ]]
+}
+
+@test "text that is not UTF-8 is refused with its place" {
+  run -1 --separate-stderr bash -c "printf 'ok\na\xFFb\n' | nk-tokens -e - data/gpt2-tiny"
+  [ "$stderr" = 'nk-tokens: line 2: the text is not valid UTF-8 at byte 1' ]
+}
+
+@test "what is not supported is refused by its name" {
+  sed 's/"type":"BPE"/"type":"WordPiece"/' $FIXTURES/gpt2.json >"$BATS_TEST_TMPDIR/a.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/a.json"
+  [[ $output == *"the tokenizer model 'WordPiece' is not supported" ]]
+  sed 's/"type":"NFC"/"type":"Nmt"/' $FIXTURES/nfc.json >"$BATS_TEST_TMPDIR/b.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/b.json"
+  [[ $output == *"the normalizer 'Nmt' is not supported" ]]
+  sed 's/"pre_tokenizer":{"type":"Whitespace"/"pre_tokenizer":{"type":"BertPreTokenizer"/' \
+    $FIXTURES/whitespace.json >"$BATS_TEST_TMPDIR/c.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/c.json"
+  [[ $output == *"the pre-tokenizer 'BertPreTokenizer' is not supported" ]]
+  sed 's/"decoder":{"type":"Fuse"/"decoder":{"type":"CTC"/' $FIXTURES/unk_none.json \
+    >"$BATS_TEST_TMPDIR/d.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/d.json"
+  [[ $output == *"the decoder 'CTC' is not supported" ]]
+  sed 's/"dropout":null/"dropout":0.1/' $FIXTURES/gpt2.json >"$BATS_TEST_TMPDIR/e.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/e.json"
+  [[ $output == *"'dropout' is not supported" ]]
+}
+
+@test "bad ids and bad use are faults" {
+  run -1 nk-tokens -d 3,99999 data/gpt2-tiny
+  [[ $output == *'no token has the id 99999' ]]
+  run -2 nk-tokens -d 3,x data/gpt2-tiny
+  run -2 nk-tokens -d 3 -e x data/gpt2-tiny
+  run -2 nk-tokens -d 3 --json data/gpt2-tiny
+  run -2 nk-tokens data/gpt2-tiny/model.safetensors
+  run -1 nk-tokens no/such/model
+  run -2 nk-tokens
+  run -1 bash -c "printf 'name\nx\n' | nk-tokens -d - data/gpt2-tiny"
+  run -1 bash -c "printf 'id\tline\n5\t2\n5\t1\n' | nk-tokens -d - data/gpt2-tiny"
+  printf '{"model": {"vocab": {"a": 0}' >"$BATS_TEST_TMPDIR/cut.json"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/cut.json"
+  [[ $output == *'line 1, column '* ]]
+}
+
+@test "GPT-2's vocabulary is what is known of it" {
+  local vocab
+  for vocab in "${NOKEN_SHARED:-/nowhere}" ../shared ../../shared; do
+    vocab=$vocab/data/vocab/ggml-vocab-gpt-2.gguf
+    [ -r "$vocab" ] && break
+  done
+  [ -r "$vocab" ] || skip "no GPT-2 vocabulary beside the repository"
+  run -0 bash -c "nk-tokens $vocab | tail -n +2 | cut -f 3 | sort | uniq -c | awk '{print \$2 \$1}' | paste -sd ' '"
+  [ "$output" = 'byte243 ok49784 partial_utf8216 special1 unused_byte13' ]
+}

@@ -1,0 +1,196 @@
+/* GGUF: what is read, and what hostile files are refused for. The files are written here byte by
+ * byte after the format's description. */
+#include <noken/gguf.h>
+
+#include "text_files.h"
+
+static struct nk_buffer file;
+
+static void number(uint64_t value, int n_bytes) {
+  for (int i = 0; i < n_bytes; i++) nk_buffer_byte(&file, (int)(value >> 8 * i & 0xFF));
+}
+
+static void string(const char *text) {
+  number(strlen(text), 8);
+  nk_buffer_text(&file, text);
+}
+
+static void head(uint64_t version, uint64_t n_tensors, uint64_t n_values) {
+  nk_buffer_clear(&file);
+  nk_buffer_text(&file, "GGUF");
+  number(version, 4);
+  number(n_tensors, 8);
+  number(n_values, 8);
+}
+
+static void key(const char *name, uint64_t type) {
+  string(name);
+  number(type, 4);
+}
+
+static void tensor(const char *name, uint64_t n_dims, uint64_t a, uint64_t b, uint64_t type,
+                   uint64_t offset) {
+  string(name);
+  number(n_dims, 4);
+  number(a, 8);
+  if (n_dims > 1) number(b, 8);
+  number(type, 4);
+  number(offset, 8);
+}
+
+static void pad(size_t alignment) {
+  while (file.size % alignment) nk_buffer_byte(&file, 0);
+}
+
+static struct nk_gguf *open_file(void) {
+  const char *path = temporary_file(file.data, file.size);
+  struct nk_gguf *gguf = nk_gguf_open(path);
+  unlink(path);
+  return gguf;
+}
+
+static void metadata_of_every_type_is_read(void **state) {
+  (void)state;
+  int64_t integer;
+  double real;
+  bool yes;
+  const char *text;
+  size_t n, cursor = 0;
+  head(3, 0, 9);
+  key("u8", NK_GGUF_UINT8), number(200, 1);
+  key("i8", NK_GGUF_INT8), number(200, 1);
+  key("i64", NK_GGUF_INT64), number((uint64_t)-5, 8);
+  key("u64", NK_GGUF_UINT64), number(UINT64_MAX, 8);
+  key("f32", NK_GGUF_FLOAT32), number(0x3FC00000, 4); /* 1.5 */
+  key("bool", NK_GGUF_BOOL), number(1, 1);
+  key("text", NK_GGUF_STRING), string("a\xC3\xA9");
+  key("list", NK_GGUF_ARRAY), number(NK_GGUF_STRING, 4), number(2, 8), string(""), string("bc");
+  key("nested", NK_GGUF_ARRAY), number(NK_GGUF_ARRAY, 4), number(1, 8), number(NK_GGUF_INT16, 4),
+      number(2, 8), number(1, 2), number(2, 2);
+  struct nk_gguf *gguf = open_file();
+  assert_non_null(gguf);
+  assert_int_equal(nk_gguf_n_values(gguf), 9);
+  assert_string_equal(nk_gguf_value(gguf, 1)->key, "i8");
+  assert_int_equal(nk_gguf_integer(gguf, "u8", &integer), 0);
+  assert_int_equal(integer, 200);
+  assert_int_equal(nk_gguf_integer(gguf, "i8", &integer), 0);
+  assert_int_equal(integer, -56);
+  assert_int_equal(nk_gguf_integer(gguf, "i64", &integer), 0);
+  assert_int_equal(integer, -5);
+  assert_int_equal(nk_gguf_integer(gguf, "u64", &integer), NK_EDATA);
+  assert_int_equal(nk_gguf_integer(gguf, "f32", &integer), NK_EDATA);
+  assert_int_equal(nk_gguf_number(gguf, "f32", &real), 0);
+  assert_float_equal(real, 1.5, 0);
+  assert_int_equal(nk_gguf_number(gguf, "u64", &real), 0);
+  assert_float_equal(real, 18446744073709551615.0, 0);
+  assert_int_equal(nk_gguf_bool(gguf, "bool", &yes), 0);
+  assert_true(yes);
+  assert_int_equal(nk_gguf_string(gguf, "text", &text, &n), 0);
+  assert_int_equal(n, 3);
+  assert_memory_equal(text, "a\xC3\xA9", 3);
+  assert_int_equal(nk_gguf_string(gguf, "list", &text, &n), NK_EDATA);
+  const struct nk_gguf_value *list = nk_gguf_strings(gguf, "list");
+  assert_non_null(list);
+  assert_non_null(nk_gguf_next_string(list, &cursor, &n));
+  assert_int_equal(n, 0);
+  assert_memory_equal(nk_gguf_next_string(list, &cursor, &n), "bc", 2);
+  assert_null(nk_gguf_next_string(list, &cursor, &n));
+  assert_null(nk_gguf_numbers(gguf, "list"));
+  assert_int_equal(nk_gguf_integer(gguf, "none", &integer), NK_ENOTFOUND);
+  nk_gguf_close(gguf);
+}
+
+/* The file's dims run from the innermost: 3 columns, 2 rows. */
+static void tensors_are_found_with_their_bytes(void **state) {
+  (void)state;
+  head(2, 3, 1);
+  key("general.alignment", NK_GGUF_UINT32), number(64, 4);
+  tensor("floats", 2, 3, 2, 0, 0);
+  tensor("blocks", 2, 64, 1, 12, 64);
+  tensor("future", 1, 5, 0, 999, 64);
+  struct nk_gguf *gguf = open_file();
+  assert_null(gguf); /* no data */
+  file.data[file.size - 8] = 64;
+  pad(64);
+  for (int i = 0; i < 6; i++) number(0x3F800000 + (uint64_t)i, 4);
+  pad(64);
+  gguf = open_file();
+  assert_null(gguf); /* Q4_K comes in blocks of 256 */
+  assert_non_null(strstr(nk_error(), "Q4_K"));
+  for (size_t i = 0; i + 6 < file.size; i++)
+    if (memcmp(file.data + i, "blocks", 6) == 0) file.data[i + 11] = 1; /* 64 + 256 */
+  gguf = open_file();
+  assert_null(gguf);
+  head(2, 2, 1);
+  key("general.alignment", NK_GGUF_UINT32), number(64, 4);
+  tensor("floats", 2, 3, 2, 0, 0);
+  tensor("blocks", 2, 256, 1, 12, 64);
+  pad(64);
+  for (int i = 0; i < 6; i++) number(0x3F800000 + (uint64_t)i, 4);
+  pad(64);
+  for (int i = 0; i < 144; i++) number(0, 1);
+  gguf = open_file();
+  if (!gguf) fail_msg("%s", nk_error());
+  const struct nk_tensor *floats = nk_gguf_tensor(gguf, "floats");
+  assert_non_null(floats);
+  assert_int_equal(floats->dtype, NK_F32);
+  assert_int_equal(floats->shape[0], 2);
+  assert_int_equal(floats->shape[1], 3);
+  assert_int_equal(floats->n_bytes, 24);
+  assert_int_equal(((const unsigned char *)floats->data)[4], 1);
+  assert_string_equal(nk_gguf_entry(gguf, 1)->type_name, "Q4_K");
+  assert_null(nk_gguf_tensor(gguf, "blocks"));
+  assert_non_null(strstr(nk_error(), "Q4_K"));
+  assert_null(nk_gguf_tensor(gguf, "none"));
+  nk_gguf_close(gguf);
+}
+
+static void refuse(const char *message) {
+  struct nk_gguf *gguf = open_file();
+  if (gguf) fail_msg("taken, though '%s'", message);
+  if (!strstr(nk_error(), message)) fail_msg("'%s' does not say '%s'", nk_error(), message);
+}
+
+static void hostile_files_are_refused(void **state) {
+  (void)state;
+  head(1, 0, 0), refuse("version 1");
+  head(0x03000000, 0, 0), refuse("big-endian");
+  head(3, 0, UINT64_MAX), refuse("more than the file can hold");
+  head(3, UINT64_MAX / 2, 0), refuse("more than the file can hold");
+  nk_buffer_clear(&file), nk_buffer_text(&file, "GGML"), refuse("not a GGUF file");
+  nk_buffer_clear(&file), nk_buffer_text(&file, "GGUF\3"), refuse("ends within");
+  head(3, 0, 1), number(UINT64_MAX, 8), number(0, 8), refuse("ends within");
+  head(3, 0, 1), key("k", 13), number(0, 8), refuse("unknown type");
+  head(3, 0, 1), key("k", NK_GGUF_STRING), number(1000, 8), refuse("ends within");
+  head(3, 0, 1), key("k", NK_GGUF_ARRAY), number(NK_GGUF_UINT64, 4), number(UINT64_MAX / 4, 8),
+      refuse("ends within");
+  head(3, 0, 1), key("k", NK_GGUF_ARRAY), number(NK_GGUF_STRING, 4), number(UINT64_MAX, 8),
+      refuse("ends within");
+  head(3, 0, 1), key("k", NK_GGUF_ARRAY);
+  for (int i = 0; i < 1000; i++) number(NK_GGUF_ARRAY, 4), number(1, 8);
+  refuse("unknown type");
+  head(3, 0, 2), key("k", NK_GGUF_BOOL), number(1, 1), key("k", NK_GGUF_BOOL), number(1, 1);
+  refuse("twice");
+  head(3, 0, 1), key("general.alignment", NK_GGUF_UINT32), number(0, 4);
+  refuse("general.alignment is 0");
+  head(3, 0, 1), key("general.alignment", NK_GGUF_UINT32), number(48, 4);
+  refuse("general.alignment is 48");
+  head(3, 2, 0), tensor("t", 1, 0, 0, 0, 0), tensor("t", 1, 0, 0, 0, 0), refuse("twice");
+  head(3, 1, 0), tensor("t", 5, 1, 1, 0, 0), refuse("5 dimensions");
+  head(3, 1, 0), tensor("t", 2, UINT64_MAX, 2, 0, 0), refuse("shape too large");
+  head(3, 1, 0), tensor("t", 2, 1ull << 62, 1, 0, 0), refuse("does not fit F32");
+  head(3, 1, 0), tensor("t", 1, 8, 0, 0, 0), pad(32), number(0, 8), refuse("needs 32 bytes");
+  head(3, 1, 0), tensor("t", 1, 0, 0, 0, 1), pad(32), number(0, 8), refuse("not aligned");
+  head(3, 1, 0), tensor("t", 1, 0, 0, 0, UINT64_MAX - 31), refuse("outside the file");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(metadata_of_every_type_is_read),
+      cmocka_unit_test(tensors_are_found_with_their_bytes),
+      cmocka_unit_test(hostile_files_are_refused),
+  };
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  nk_buffer_free(&file);
+  return failed;
+}
