@@ -8,16 +8,20 @@
 
 enum { TO_NOTHING = -1, TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 static int format = TO_NOTHING;
+enum { MODEL_NONE = -1, MODEL_GGUF, MODEL_GGUF_F16 };
+static int model_format = MODEL_NONE;
 
 static const struct nk_option options[] = {
     {'t', "to", NK_OPTION_CHOICE, &format, "safetensors|npy|f32|tsv|word2vec|projector",
      "what to write"},
+    {'m', "model", NK_OPTION_CHOICE, &model_format, "gguf|gguf-f16",
+     "write a whole model (an operand) for llama.cpp"},
 };
 
 static const struct nk_tool tool = {
     .name = "nk-convert",
     .summary = "a vector set in other programs' formats",
-    .usage = "--to FORMAT [OPTION]... [SET]",
+    .usage = "--to FORMAT [OPTION]... [SET] | --model FORMAT MODEL",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .example = "nk-extract data/gpt2-tiny | nk-convert --to npy -o wte.npy",
@@ -109,9 +113,25 @@ static int write_projector(const struct nk_run *run, const struct nk_vectors *se
   return code;
 }
 
+static int write_model(const struct nk_run *run) {
+  if (run->n_operands == 0) return nk_fail(NK_EUSAGE, "--model: a MODEL is missing");
+  struct nk_model *model = nk_model_open(run->operands[0]);
+  struct nk_output *output = model ? tool_output(run, NK_OUTPUT_BINARY) : NULL;
+  int code = output ? 0 : nk_error_code();
+  if (code == 0) code = nk_gguf_write_model(model, model_format == MODEL_GGUF_F16, output);
+  if (code == 0) code = nk_output_commit(output);
+  nk_output_close(output);
+  nk_model_close(model);
+  return code;
+}
+
 int main(int argc, char **argv) {
   struct nk_run run;
   tool_begin(&run, &tool, argc, argv, 0, 1);
+  if (model_format != MODEL_NONE && format != TO_NOTHING) {
+    return tool_end(&run, nk_fail(NK_EUSAGE, "--to writes a set, --model a model: not both"));
+  }
+  if (model_format != MODEL_NONE) return tool_end(&run, write_model(&run));
   if (format == TO_NOTHING) {
     return tool_end(&run, nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument));
   }

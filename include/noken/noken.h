@@ -14,6 +14,7 @@
 #include <noken/forward.h>
 #include <noken/gaussian.h>
 #include <noken/gguf.h>
+#include <noken/gguf_write.h>
 #include <noken/knn.h>
 #include <noken/memory.h>
 #include <noken/metric.h>

@@ -104,6 +104,22 @@ setup() {
   [[ $output == *"only 0 bytes"* ]]
 }
 
+@test "a model as GGUF keeps its matrices and its vocabulary, a kind without a form is refused" {
+  root=$BATS_TEST_DIRNAME/../..
+  cd "$BATS_TEST_TMPDIR"
+  nk-convert --model gguf "$root/data/llama-tiny" -o f32.gguf
+  nk-convert --model gguf-f16 "$root/data/llama-tiny" -o f16.gguf
+  [ "$(head -c 4 f32.gguf)" = GGUF ]
+  # Half of the matrices' bytes and nothing else is gone.
+  [ $(($(wc -c <f32.gguf) - $(wc -c <f16.gguf))) -ge 4000000 ]
+  grep -aq SolidGoldNokenkarp f32.gguf
+  run -1 nk-convert --model gguf "$root/tests/fixtures/forward/gemma" -o x.gguf
+  [[ $output == *"architecture 'gemma' is not written as GGUF"* ]]
+  [ ! -e x.gguf ]
+  run -2 nk-convert --model gguf --to npy "$root/data/llama-tiny"
+  run -2 nk-convert --model gguf
+}
+
 @test "faults of usage end with 2" {
   run -2 nk-convert $NPY/f4.npy
   [[ $output == "nk-convert: --to FORMAT is needed ("* ]]

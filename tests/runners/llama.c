@@ -1,0 +1,217 @@
+/* The same model, prompt and nokens through noken and through llama.cpp.
+ *
+ *   llama MODEL GGUF LIBRARIES          the largest difference between their logits and the root of
+ *                                       the mean square, over prompts with nokens at the start, in
+ *                                       the middle and at the end
+ *   llama MODEL GGUF LIBRARIES bench    nokens per second of llama.cpp: 512 nokens in a prompt of
+ * 24 tokens, the noken at 12, the logits at the end
+ *
+ * MODEL is the folder, GGUF the same model as nk-convert --model gguf writes it, LIBRARIES the
+ * folder of llama.cpp's. Built by llama.sh, for tests only. llama.cpp keeps its keys and values in
+ * F32 here and does without flash attention, as both would round to half. */
+#include <math.h>
+#include <noken/noken.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ggml-backend.h"
+#include "llama.h"
+
+enum { LENGTH = 24, N_BENCH = 512, AT_ONCE = 128, SLOT = 12 };
+
+static void check(int good, const char *what) {
+  if (good) return;
+  fprintf(stderr, "llama: %s: %s\n", what, nk_error());
+  exit(2);
+}
+
+static void quiet(enum ggml_log_level level, const char *text, void *user) {
+  (void)user;
+  if (level >= GGML_LOG_LEVEL_ERROR) fputs(text, stderr);
+}
+
+struct both {
+  struct nk_model *model;
+  struct nk_forward *forward;
+  struct llama_model *llama;
+  struct llama_context *context;
+  size_t dim, n_vocabulary;
+};
+
+static void open_both(struct both *b, char **argv) {
+  b->model = nk_model_open(argv[1]);
+  check(b->model != NULL, argv[1]);
+  b->forward = nk_forward_open(b->model);
+  check(b->forward != NULL, argv[1]);
+  b->dim = nk_forward_shape(b->forward)->dim;
+  b->n_vocabulary = nk_forward_shape(b->forward)->n_vocabulary;
+  llama_log_set(quiet, NULL);
+  ggml_backend_load_all_from_path(argv[3]);
+  struct llama_model_params model = llama_model_default_params();
+  model.n_gpu_layers = 0;
+  b->llama = llama_model_load_from_file(argv[2], model);
+  check(b->llama != NULL, argv[2]);
+  struct llama_context_params context = llama_context_default_params();
+  context.n_ctx = 8192;
+  context.n_batch = context.n_ubatch = 2048;
+  context.n_seq_max = AT_ONCE + 1;
+  context.kv_unified = true;
+  context.n_threads = context.n_threads_batch = (int)nk_threads();
+  context.type_k = context.type_v = GGML_TYPE_F32;
+  context.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  b->context = llama_init_from_model(b->llama, context);
+  check(b->context != NULL, "context");
+  check((size_t)llama_vocab_n_tokens(llama_model_get_vocab(b->llama)) == b->n_vocabulary,
+        "vocabularies differ");
+}
+
+static void close_both(struct both *b) {
+  llama_free(b->context);
+  llama_model_free(b->llama);
+  nk_forward_free(b->forward);
+  nk_model_close(b->model);
+}
+
+/* n tokens (ids) or vectors from `position` on of sequence `sequence`; their last logits, or NULL.
+ */
+static void add(struct llama_batch *batch, int32_t id, const float *vector, size_t dim,
+                int position, int sequence, bool logits) {
+  int at = batch->n_tokens++;
+  if (vector == NULL)
+    batch->token[at] = id;
+  else
+    memcpy(batch->embd + (size_t)at * dim, vector, dim * sizeof *vector);
+  batch->pos[at] = position;
+  batch->n_seq_id[at] = 1;
+  batch->seq_id[at][0] = sequence;
+  batch->logits[at] = logits;
+}
+
+/* Nokens [first, first + n) in the prompt; logits [n, n_vocabulary] may be NULL. The prefix is
+ * computed once, by sequence 0, and shared. */
+static void run_llama(struct both *b, const int64_t *ids, int slot, int length,
+                      const float *vectors, int n, float *logits) {
+  struct llama_batch tokens = llama_batch_init(2048, 0, 1);
+  struct llama_batch embedded = llama_batch_init(AT_ONCE, (int32_t)b->dim, 1);
+  llama_memory_t memory = llama_get_memory(b->context);
+  llama_memory_clear(memory, true);
+  for (int t = 0; t < slot; t++) add(&tokens, (int32_t)ids[t], NULL, b->dim, t, 0, false);
+  if (slot > 0) check(llama_decode(b->context, tokens) == 0, "decode prefix");
+  for (int i = 0; i < n; i++) {
+    if (slot > 0) llama_memory_seq_cp(memory, 0, i + 1, -1, -1);
+    add(&embedded, 0, vectors + (size_t)i * b->dim, b->dim, slot, i + 1, slot + 1 == length);
+  }
+  check(llama_decode(b->context, embedded) == 0, "decode nokens");
+  tokens.n_tokens = 0;
+  for (int i = 0; i < n && slot + 1 < length; i++)
+    for (int t = slot + 1; t < length; t++)
+      add(&tokens, (int32_t)ids[t], NULL, b->dim, t, i + 1, t + 1 == length);
+  if (slot + 1 < length) check(llama_decode(b->context, tokens) == 0, "decode the rest");
+  for (int i = 0; i < n && logits != NULL; i++) {
+    int at = slot + 1 == length ? i : (i + 1) * (length - slot - 1) - 1;
+    memcpy(logits + (size_t)i * b->n_vocabulary, llama_get_logits_ith(b->context, at),
+           b->n_vocabulary * sizeof *logits);
+  }
+  llama_batch_free(tokens);
+  llama_batch_free(embedded);
+}
+
+static void run_noken(struct both *b, const int64_t *ids, size_t slot, size_t length,
+                      const float *vectors, size_t n, float *logits) {
+  int64_t rest[LENGTH];
+  struct nk_sequence sequences[AT_ONCE];
+  struct nk_override overrides[AT_ONCE];
+  struct nk_ask asks[AT_ONCE];
+  memcpy(rest, ids + slot, (length - slot) * sizeof *ids);
+  rest[0] = NK_VECTOR;
+  for (size_t i = 0; i < n; i++) {
+    sequences[i] = (struct nk_sequence){rest, length - slot};
+    overrides[i] = (struct nk_override){i, slot, 0, NK_REPLACE, vectors + i * b->dim};
+    asks[i] = (struct nk_ask){
+        .sequence = i, .position = length - 1, .logits = logits + i * b->n_vocabulary};
+  }
+  struct nk_batch batch = {.prefix = {ids, slot},
+                           .sequences = sequences,
+                           .n_sequences = n,
+                           .overrides = overrides,
+                           .n_overrides = n,
+                           .asks = asks,
+                           .n_asks = n};
+  check(nk_forward_run(b->forward, &batch) == 0, "noken");
+}
+
+/* Vectors on the way from one token's embedding to another's. */
+static float *make_vectors(struct both *b, size_t n) {
+  float *vectors = malloc(n * b->dim * sizeof *vectors), *other = malloc(b->dim * sizeof *other);
+  check(vectors != NULL && other != NULL, "memory");
+  for (size_t i = 0; i < n; i++) {
+    float *vector = vectors + i * b->dim, share = 0.1f * (float)(i % 9);
+    check(nk_forward_embedding(b->forward, (int64_t)(300 + 7 * i) % (int64_t)b->n_vocabulary,
+                               vector) == 0,
+          "embedding");
+    check(nk_forward_embedding(b->forward, (int64_t)(900 + 3 * i) % (int64_t)b->n_vocabulary,
+                               other) == 0,
+          "embedding");
+    for (size_t k = 0; k < b->dim; k++) vector[k] += share * (other[k] - vector[k]);
+  }
+  free(other);
+  return vectors;
+}
+
+static void compare(struct both *b, const int64_t *ids) {
+  enum { N = 8 };
+  static const size_t slots[] = {0, SLOT, LENGTH - 1};
+  float *vectors = make_vectors(b, N), *ours, *theirs;
+  double worst = 0, squares = 0;
+  ours = malloc(N * b->n_vocabulary * sizeof *ours);
+  theirs = malloc(N * b->n_vocabulary * sizeof *theirs);
+  check(ours != NULL && theirs != NULL, "memory");
+  for (size_t s = 0; s < 3; s++) {
+    run_noken(b, ids, slots[s], LENGTH, vectors, N, ours);
+    run_llama(b, ids, (int)slots[s], LENGTH, vectors, N, theirs);
+    for (size_t i = 0; i < N * b->n_vocabulary; i++) {
+      double difference = fabs((double)ours[i] - (double)theirs[i]);
+      if (!(difference <= worst)) worst = difference;
+      squares += difference * difference / (double)(3 * N * b->n_vocabulary);
+    }
+  }
+  free(vectors);
+  free(ours);
+  free(theirs);
+  printf("%.3g %.3g\n", worst, sqrt(squares));
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double bench(struct both *b, const int64_t *ids) {
+  float *vectors = make_vectors(b, N_BENCH);
+  double least = INFINITY;
+  for (int repeat = 0; repeat < 2; repeat++) {
+    double start = now();
+    for (size_t i = 0; i < N_BENCH; i += AT_ONCE)
+      run_llama(b, ids, SLOT, LENGTH, vectors + i * b->dim, AT_ONCE, NULL);
+    if (now() - start < least) least = now() - start;
+  }
+  free(vectors);
+  return N_BENCH / least;
+}
+
+int main(int argc, char **argv) {
+  struct both b = {0};
+  int64_t ids[LENGTH];
+  if (argc < 4) return 2;
+  open_both(&b, argv);
+  for (size_t t = 0; t < LENGTH; t++) ids[t] = (int64_t)((260 + 37 * t) % b.n_vocabulary);
+  if (argc > 4)
+    printf("%.2f\n", bench(&b, ids));
+  else
+    compare(&b, ids);
+  close_both(&b);
+  return 0;
+}

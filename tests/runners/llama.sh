@@ -1,0 +1,40 @@
+#!/bin/sh
+# Builds runners/llama, which needs llama.cpp's prebuilt libraries and its headers, and prints its
+# path and the libraries' folder. They come from npm into a folder of the build, without running any
+# of the packages' scripts.
+#
+#   llama.sh BUILD     exit status 77, with the reason, where they cannot be had
+set -eu
+build=$1
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+cache=${NOKEN_LLAMA:-$build/llama}
+version=3.22.1
+
+skip() {
+  echo "$1"
+  exit 77
+}
+
+libraries=$cache/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
+bundle=$cache/node_modules/node-llama-cpp/llama/gitRelease.bundle
+if [ ! -d "$libraries" ] || [ ! -f "$bundle" ]; then
+  command -v npm >/dev/null || skip "npm is not installed"
+  mkdir -p "$cache"
+  timeout 300 npm install --prefix "$cache" --ignore-scripts --no-audit --no-fund --omit=optional \
+    "node-llama-cpp@$version" "@node-llama-cpp/linux-x64@$version" >"$cache/npm.log" 2>&1 ||
+    skip "llama.cpp's libraries cannot be installed by npm"
+  [ -d "$libraries" ] && [ -f "$bundle" ] || skip "no llama.cpp libraries for this machine"
+fi
+command -v git >/dev/null || skip "git is not installed: llama.cpp's headers are in a bundle"
+source=$cache/llama.cpp
+[ -f "$source/include/llama.h" ] || git -c advice.detachedHead=false clone -q "$bundle" "$source"
+# Linked by their own names, which npm's package has given them.
+llama=$(ls "$libraries"/libllama.*so | grep -v common | head -n 1)
+ggml=$(ls "$libraries"/libggml.*so | head -n 1)
+if [ ! -x "$cache/llama" ] || [ "$here/llama.c" -nt "$cache/llama" ]; then
+  cc -O2 -o "$cache/llama" "$here/llama.c" -I "$here/../../include" -I "$source/include" \
+    -I "$source/ggml/include" -L "$build/lib" -lnoken "$llama" "$ggml" \
+    "$libraries/libggml-base.so" -lm -Wl,-rpath,"$build/lib:$libraries" \
+    -Wl,--allow-shlib-undefined >&2
+fi
+echo "$cache/llama $libraries"
