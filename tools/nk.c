@@ -11,7 +11,7 @@ static const struct {
   const char *summary;
 } tools[] = {
     {"extract", "the embedding matrix of a model as a vector set"},
-    {"tokens", "the vocabulary of a model; text to ids and back"},
+    {"tokens", "a tokenizer's vocabulary, text to token ids and back"},
     {"stats", "lengths and distances of every row of a vector set"},
     {"pca", "principal components of a vector set"},
     {"knn", "nearest neighbours of every row of a vector set"},
