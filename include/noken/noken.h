@@ -9,12 +9,14 @@
 #include <noken/convert.h>
 #include <noken/dtype.h>
 #include <noken/error.h>
+#include <noken/evaluation.h>
 #include <noken/extract.h>
 #include <noken/file.h>
 #include <noken/forward.h>
 #include <noken/gaussian.h>
 #include <noken/gguf.h>
 #include <noken/gguf_write.h>
+#include <noken/glitch.h>
 #include <noken/knn.h>
 #include <noken/memory.h>
 #include <noken/metric.h>

@@ -1,0 +1,153 @@
+/* The indicators that are columns of their own: how far a row is from where unused rows, or typical
+ * rows, are. */
+#include <cblas.h>
+#include <math.h>
+#include <noken/gaussian.h>
+#include <noken/knn.h>
+#include <noken/memory.h>
+#include <noken/moments.h>
+#include <noken/pca.h>
+#include <noken/random.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry/internal.h"
+#include "glitch/internal.h"
+
+void nki_angles(const float *x, size_t n, size_t dim, const double *origin, const double *target,
+                const float *axis, double *out) {
+  double target_squares = 0, target_along = 0;
+  for (size_t j = 0; j < dim; j++) {
+    double t = target[j] - (origin != NULL ? origin[j] : 0);
+    target_squares += t * t;
+    if (axis != NULL) target_along += t * (double)axis[j];
+  }
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < n; i++) {
+    double product = 0, squares = 0, along = 0;
+    for (size_t j = 0; j < dim; j++) {
+      double o = origin != NULL ? origin[j] : 0, value = (double)x[i * dim + j] - o;
+      product += value * (target[j] - o);
+      squares += value * value;
+      if (axis != NULL) along += value * (double)axis[j];
+    }
+    product -= along * target_along;
+    double lengths = sqrt(fmax(squares - along * along, 0) *
+                          fmax(target_squares - target_along * target_along, 0));
+    out[i] = lengths > 0 ? fmax(1 - product / lengths, 0) : (double)NAN;
+  }
+}
+
+double *nki_column(struct nk_glitch *glitch, const char *name, bool large_is_odd) {
+  struct nk_glitch_column *columns =
+      nk_realloc(glitch->columns, glitch->n_columns, glitch->n_columns + 1, sizeof *columns);
+  if (columns == NULL) return NULL;
+  glitch->columns = columns;
+  double *values = nk_alloc(glitch->n, sizeof *values);
+  if (values != NULL)
+    columns[glitch->n_columns++] = (struct nk_glitch_column){name, values, large_is_odd};
+  return values;
+}
+
+int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim) {
+  const struct nki_evidence *ball = &glitch->own->output;
+  size_t n = glitch->n;
+  double *unused = nk_alloc(dim, sizeof *unused);
+  struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
+  struct nk_pca *pca = moments != NULL ? nk_pca_new(moments, 1, 0) : NULL;
+  double *cosine = nki_column(glitch, "output_cosine", false);
+  double *centred = nki_column(glitch, "output_cosine_centred", false);
+  double *minus_pc = nki_column(glitch, "output_cosine_minus_pc", false);
+  double *l2 = nki_column(glitch, "output_l2", false);
+  double *exposure = nki_column(glitch, "exposure", false);
+  double *evidence = nki_column(glitch, "output_evidence", false);
+  int code = moments == NULL || pca == NULL ? nk_error_code() : NK_OK;
+  if (!unused || !cosine || !centred || !minus_pc || !l2 || !exposure || !evidence)
+    code = NK_EMEMORY;
+  if (code == NK_OK) code = nk_mean(x, glitch->unused, glitch->n_unused, dim, unused);
+  if (code == NK_OK) {
+    nk_row_distances(x, n, dim, unused, NULL, l2, NULL);
+    nki_angles(x, n, dim, NULL, unused, NULL, cosine);
+    nki_angles(x, n, dim, moments->mean, unused, NULL, centred);
+    nki_angles(x, n, dim, NULL, unused, pca->components, minus_pc);
+    nk_row_distances(x, n, dim, ball->centre, NULL, exposure, NULL);
+    for (size_t i = 0; i < n; i++)
+      exposure[i] = exposure[i] > 0 ? log(exposure[i] / ball->radius) : -INFINITY;
+    memcpy(evidence, ball->trained, n * sizeof *evidence);
+  }
+  nk_free(unused);
+  nk_moments_free(moments);
+  nk_pca_free(pca);
+  return code;
+}
+
+/* out [n] = Mahalanobis distance to the distribution of all rows. */
+static int mahalanobis(const float *x, size_t n, struct nk_moments *moments, double *out) {
+  nk_gaussian *dist = nk_gaussian_new(moments, -1, 0);
+  float *distances = dist != NULL ? nk_alloc(n, sizeof *distances) : NULL;
+  int code = dist == NULL ? nk_error_code() : distances == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = nk_mahalanobis(dist, x, n, distances);
+  for (size_t i = 0; i < n && code == NK_OK; i++) out[i] = (double)distances[i];
+  nk_free(distances);
+  nk_gaussian_free(dist);
+  return code;
+}
+
+static int ascending_rows(const void *a, const void *b) {
+  size_t x = *(const size_t *)a, y = *(const size_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* rows [count] of n, drawn without replacement, ascending; NULL when there is no memory. */
+static size_t *draw_rows(size_t n, size_t count, uint64_t seed) {
+  size_t *rows = nk_alloc(n, sizeof *rows);
+  struct nk_random random = nk_random_stream(seed, 0);
+  if (rows == NULL) return NULL;
+  nk_random_permutation(&random, n, rows);
+  qsort(rows, count, sizeof *rows, ascending_rows);
+  return rows;
+}
+
+/* out [n] = L2 distance of each row of x to its k-th nearest among `count` drawn rows. A row that
+ * was drawn is its own neighbour there: one neighbour more is asked for, and it is left out. */
+static int knn_distance(const float *x, size_t n, size_t dim, size_t k, size_t count, uint64_t seed,
+                        double *out) {
+  size_t *drawn = draw_rows(n, count, seed), size = 0, next = 0;
+  float *base = nk_size_mul(count, dim, &size) ? nk_alloc(size, sizeof *base) : NULL;
+  struct nk_knn_options options = {.k = k + 1, .metric = NK_METRIC_L2};
+  struct nk_knn *knn = NULL;
+  int code = drawn == NULL || base == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) {
+    nki_copy_rows(x, drawn, 0, count, dim, NULL, 1, base);
+    knn = nk_knn_search(base, count, dim, x, n, &options);
+    if (knn == NULL) code = nk_error_code();
+  }
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    bool self = next < count && drawn[next] == i;
+    size_t last = knn->k - 1, at = knn->k < k + 1 || self ? last : last - 1;
+    out[i] = knn->distances[i * knn->k + at];
+    if (self) next++;
+  }
+  nk_knn_free(knn);
+  nk_free(base);
+  nk_free(drawn);
+  return code;
+}
+
+int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
+                      const struct nk_glitch_options *options) {
+  size_t n = glitch->n, k = options->knn_k;
+  size_t drawn = options->knn_rows == 0 || options->knn_rows > n ? n : options->knn_rows;
+  double *norm = nki_column(glitch, "input_norm", false);
+  double *centroid = nki_column(glitch, "input_centroid_l2", true);
+  double *distance = nki_column(glitch, "input_mahalanobis", true);
+  double *knn = k > 0 && k < drawn ? nki_column(glitch, "input_knn", true) : NULL;
+  if (!norm || !centroid || !distance || (k > 0 && k < drawn && !knn)) return NK_EMEMORY;
+  struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
+  if (moments == NULL) return nk_error_code();
+  nk_row_distances(x, n, dim, moments->mean, norm, centroid, NULL);
+  int code = mahalanobis(x, n, moments, distance);
+  nk_moments_free(moments);
+  if (code == NK_OK && knn != NULL) code = knn_distance(x, n, dim, k, drawn, options->seed, knn);
+  return code;
+}
