@@ -1,0 +1,122 @@
+# nk-glitch as a user calls it: on the models that ship and on vector sets.
+bats_require_minimum_version 1.5.0
+load npy.bash
+
+setup() {
+  data=$PWD/data
+  [ -e "$data/gpt2-tiny/counts.tsv" ] || data=$BATS_TEST_DIRNAME/../../data
+  cd "$BATS_TEST_TMPDIR"
+}
+
+# column NAME: that column of the table on standard input.
+column() {
+  awk -F '\t' -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) at = i; next }
+    { print $at }'
+}
+
+# sets: 400 rows of 6 in out.npy and in.npy; ids 0-4 are known to be unused, 5-24 are like them.
+sets() {
+  npy 6 $(perl -e 'srand(4); for my $i (0 .. 399) { for my $j (1 .. 6) {
+    my $s = -6; $s += rand for 1 .. 12;
+    print +($i < 25 ? 0.01 * $s + 3 * ($j == 1) : $s), "\n" } }') >out.npy
+  npy 6 $(perl -e 'srand(5); for my $i (0 .. 399) { for my $j (1 .. 6) {
+    my $s = -6; $s += rand for 1 .. 12; print +($i < 25 ? 0.01 : 1) * $s, "\n" } }') >in.npy
+}
+
+@test "a list at 5% holds the never-seen tokens and few others" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-glitch --knn 0 --fdr 0.05 --with "$data/$model/counts.tsv" "$data/$model" >list.tsv
+    [ "$(head -1 list.tsv | cut -f 1-7)" = \
+      "id	text	category	rank	score	p_value	q_value" ]
+    awk -F '\t' 'NR == FNR { if (FNR > 1 && $3 == 0) never[$1] = 1; next }
+      FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "steps") at = i; next }
+      $3 == "ok" { reported++; wrong += $at > 10; found += $at == 0 }
+      END { if (wrong > 0.1 * reported || found < 400) exit 1 }' \
+      "$data/$model/counts.tsv" list.tsv
+  done
+}
+
+@test "tokens that were invented for the tokenizer are on it" {
+  nk-glitch --knn 0 --fdr 0.05 "$data/gpt2-tiny" | column text >texts
+  for token in ' SolidGoldNokenkarp' ' petertoddler' ' StreamerBotanist'; do
+    grep -qxF "$token" texts
+  done
+}
+
+@test "--truth measures the score and every indicator" {
+  nk-glitch --knn 0 --truth "$data/llama-tiny/counts.tsv" "$data/llama-tiny" >truth.tsv
+  [ "$(head -1 truth.tsv | tr '\t' ' ')" = "indicator steps tokens positives auc\
+ average_precision precision spearman reported fdr recall" ]
+  [ "$(grep -c '^score	' truth.tsv)" -eq 2 ]
+  awk -F '\t' '$1 == "score" { if (!($5 > 0.99 && $6 > 0.98 && $8 < -0.5)) exit 1 }
+    $1 == "output_l2" && !($8 > 0.5) { exit 1 }' truth.tsv
+}
+
+@test "cuts: the best, those over a score, those of a list; all have to be met" {
+  sets
+  nk-glitch --output-set out.npy --unused 0-4 >all.tsv
+  [ "$(wc -l <all.tsv)" -eq 401 ]
+  [ "$(column id <all.tsv | head -20 | sort -n | tr '\n' ' ')" = "$(seq -s ' ' 5 24) " ]
+  [ "$(column category <all.tsv | tail -5 | sort -u)" = unused ]
+  run -0 nk-glitch --output-set out.npy --unused 0-4 -n 3
+  [ "${#lines[@]}" -eq 4 ]
+  [ "${lines[3]}" = "$(sed -n 4p all.tsv)" ]
+  nk-glitch --output-set out.npy --unused 0-4 --fdr 0.05 | column id | sort -n >listed
+  for id in $(seq 5 24); do grep -qx "$id" listed; done
+  nk-glitch --output-set out.npy --unused 0-4 --threshold 0.5 -n 100 | column score >scores
+  awk '$1 < 0.5 { exit 1 }' scores
+  run -0 nk-glitch --output-set out.npy --unused 0-4 --threshold 100
+  [ "${#lines[@]}" -eq 1 ]
+}
+
+@test "an input matrix adds its evidence; --output is then the output matrix" {
+  sets
+  nk-glitch --input in.npy --output out.npy --unused 0-4 >both.tsv
+  head -1 both.tsv | grep -q 'input_evidence'
+  nk-glitch --input-set in.npy --output-set out.npy --unused 0-4 -o table.tsv
+  cmp both.tsv table.tsv
+  [ "$(column id <both.tsv | head -20 | sort -n | tr '\n' ' ')" = "$(seq -s ' ' 5 24) " ]
+}
+
+@test "threads and runs give the same table" {
+  sets
+  nk-glitch --threads 1 --output-set out.npy --unused 0-4 >one.tsv
+  nk-glitch --threads 2 --output-set out.npy --unused 0-4 | cut -f 1-3 >two.tsv
+  cut -f 1-3 one.tsv | cmp - two.tsv
+  nk-glitch --threads 1 --output-set out.npy --unused 0-4 | cmp - one.tsv
+  nk-glitch --json -n 1 --output-set out.npy --unused 0-4 | grep -q '^{"id":.*"rank":1,'
+}
+
+@test "without known unused tokens the rule is stated" {
+  sets
+  run -0 --separate-stderr nk-glitch --output-set out.npy --unused 4000 -n 5
+  [[ "$stderr" == *"1 of the 1 unused ids are not in the set"* ]]
+  [[ "$stderr" == *"only 0 unused tokens are known"* ]]
+}
+
+@test "--with adds the columns of a table" {
+  sets
+  printf 'id\tcount\tnote\n7\t0\ta\\tb\n9\t3\t\n' >notes.tsv
+  nk-glitch --output-set out.npy --unused 0-4 --with notes.tsv >with.tsv
+  [ "$(awk -F '\t' '$1 == 7 { print $(NF - 1), $NF }' with.tsv)" = '0 a\tb' ]
+  [ "$(awk -F '\t' '$1 == 8 { print $(NF - 1) "," $NF }' with.tsv)" = ',' ]
+  printf 'id\tscore\n7\t0\n' >taken.tsv
+  run -2 nk-glitch --output-set out.npy --unused 0-4 --with taken.tsv
+  [[ "$output" == *"its column 'score' is one of this table's"* ]]
+}
+
+@test "bad input and usage are refused" {
+  sets
+  run -2 nk-glitch
+  run -2 nk-glitch --output-set out.npy
+  run -2 nk-glitch --output-set out.npy --unused 0-4 model
+  run -1 nk-glitch no-such-model
+  npy 6 1 2 3 4 5 6 >one.npy
+  run -1 nk-glitch --output-set one.npy --unused 0
+  [[ "$output" == *"too few to rank"* ]]
+  run -1 nk-glitch --input-set one.npy --output-set out.npy --unused 0-4
+  [[ "$output" == *"1 rows, the output set 400"* ]]
+  printf 'id\n1\n' >bare.tsv
+  run -1 nk-glitch --output-set out.npy --unused 0-4 --truth bare.tsv
+  [[ "$output" == *"count"* ]]
+}
