@@ -1,7 +1,8 @@
 /* The forward pass at GPT-2 small's shape: 512 nokens in a prompt of 24 tokens, the noken at
  * position 12, the entropy at the end.
  *
- *   bench_forward           the lines below; other programs' where they are there
+ *   bench_forward           noken, and PyTorch and llama.cpp where they can be had
+ *   bench_forward --verify  nk_verify of 1,000 candidates, and what they take one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, and what all 32 would take
  *
  * The arithmetic needed: (12 + 512 x 12) positions x 2 x 85 million weights, and 512 x 2 x 38.6
@@ -51,7 +52,7 @@ static double gemm_rate(void) {
   return 2.0 * g.n * g.n * g.n / seconds;
 }
 
-/* Nokens made like the embedding's rows: a row and some noise. */
+/* Nokens: rows of the embedding as vectors, so that other programs can make the same. */
 static void fill_batch(struct nk_forward *forward, struct nk_batch *batch, size_t n_nokens,
                        size_t length, size_t slot) {
   const struct nk_forward_shape *shape = nk_forward_shape(forward);
@@ -65,9 +66,7 @@ static void fill_batch(struct nk_forward *forward, struct nk_batch *batch, size_
   ids[slot] = NK_VECTOR;
   for (size_t i = 0; i < n_nokens; i++) {
     float *vector = vectors + i * shape->dim;
-    struct nk_random random = nk_random_stream(1, i);
     model_check(nk_forward_embedding(forward, (int64_t)(17 * i), vector) == 0);
-    for (size_t k = 0; k < shape->dim; k++) vector[k] += 0.1f * (float)nk_random_normal(&random);
     sequences[i] = (struct nk_sequence){ids + slot, length - slot};
     overrides[i] = (struct nk_override){.sequence = i, .position = slot, .vector = vector};
     asks[i] = (struct nk_ask){.sequence = i, .position = length - 1, .distribution = true};
@@ -87,6 +86,42 @@ static double peak_mebibytes(void) {
   return (double)usage.ru_maxrss / 1024;
 }
 
+/* The number that a command prints first, 0 when it cannot be run. */
+static double number_of(const char *command) {
+  double value = 0;
+  FILE *pipe = popen(command, "r");
+  if (pipe == NULL) return 0;
+  int found = fscanf(pipe, "%lf", &value);
+  return pclose(pipe) == 0 && found == 1 ? value : 0;
+}
+
+static void bench_others(const char *folder, double nokens_per_second) {
+  char command[32768];
+  snprintf(command, sizeof command,
+           "/usr/bin/python3 -c 'import torch' 2>/dev/null && "
+           "/usr/bin/python3 tests/bench/forward_torch.py '%s'",
+           folder);
+  double torch = number_of(command);
+  if (torch > 0) {
+    printf("PyTorch: %.1f nokens/s\n", torch);
+    bench_ratio("forward_torch_over_noken", torch / nokens_per_second, 1 / 1.3);
+  } else {
+    printf("PyTorch: not here\n");
+  }
+  snprintf(command, sizeof command,
+           "set -e; line=$(tests/runners/llama.sh '%s/..' | tail -n 1); "
+           "[ -f '%s.gguf' ] || '%s/nk-convert' --model gguf '%s' -o '%s.gguf'; "
+           "${line%%%% *} '%s' '%s.gguf' \"${line#* }\" bench 2>/dev/null | tail -n 1",
+           bench_tools(), folder, bench_tools(), folder, folder, folder, folder);
+  double llama = number_of(command);
+  if (llama > 0) {
+    printf("llama.cpp: %.1f nokens/s\n", llama);
+    bench_ratio("forward_llama_cpp_over_noken", llama / nokens_per_second, 1 / 2.0);
+  } else {
+    printf("llama.cpp: not here\n");
+  }
+}
+
 static int bench_gpt2(const char *folder) {
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
@@ -104,13 +139,110 @@ static int bench_gpt2(const char *folder) {
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
   nk_forward_free(work.forward);
   nk_model_close(model);
+  fflush(stdout);
+  bench_others(folder, N_NOKENS / seconds);
+  return bench_over;
+}
+
+/* ---- Verification ---- */
+
+/* A repetition prompt of GPT-2's tokens: "Please repeat the string" and so on. */
+static int64_t repeat_ids[] = {5492, 9585, 262, 4731, 366, NK_VECTOR, 1, 736, 284, 502, 25, 366};
+enum { REPEAT_LENGTH = 12, REPEAT_SLOT = 5, N_CANDIDATES = 1000, N_ALONE = 8 };
+
+struct verification {
+  struct nk_forward *forward;
+  struct nk_prompts prompts;
+  int64_t ids[N_CANDIDATES];
+  double max_prob[N_CANDIDATES];
+};
+
+static void verify_all(void *argument) {
+  struct verification *v = argument;
+  model_check(nk_verify(v->forward, &v->prompts, v->ids, N_CANDIDATES, 3, 0, v->max_prob) == 0);
+}
+
+/* One candidate after the other, each with the whole prompt. */
+static void verify_alone(void *argument) {
+  struct verification *v = argument;
+  for (size_t i = 0; i < N_ALONE; i++) {
+    int64_t ids[REPEAT_LENGTH], out[3];
+    float watched[3];
+    size_t length;
+    memcpy(ids, repeat_ids, sizeof ids);
+    ids[REPEAT_SLOT] = v->ids[i];
+    struct nk_sequence sequence = {ids, REPEAT_LENGTH};
+    struct nk_generation generation = {
+        .n_tokens = 3, .watch = &v->ids[i], .watched = watched, .ids = out, .lengths = &length};
+    struct nk_batch batch = {.sequences = &sequence, .n_sequences = 1, .generation = &generation};
+    model_check(nk_forward_run(v->forward, &batch) == 0);
+  }
+}
+
+static int bench_verify(const char *folder) {
+  static struct verification v;
+  size_t slot = REPEAT_SLOT;
+  struct nk_prompt prompt = {.name = "repeat",
+                             .text = "",
+                             .repetition = true,
+                             .ids = repeat_ids,
+                             .n = REPEAT_LENGTH,
+                             .slots = &slot,
+                             .n_slots = 1};
+  struct nk_model *model = nk_model_open(folder);
+  model_check(model != NULL);
+  v.forward = nk_forward_open(model);
+  model_check(v.forward != NULL);
+  v.prompts = (struct nk_prompts){&prompt, 1};
+  for (size_t i = 0; i < N_CANDIDATES; i++) v.ids[i] = (int64_t)(40 * i + 300);
+  double together = bench_min(1, verify_all, &v);
+  double alone = bench_min(1, verify_alone, &v) * N_CANDIDATES / N_ALONE;
+  printf(
+      "verify: 1,000 candidates, a prompt of %d tokens and 3 steps: %.2f s; one at a time "
+      "without a shared prefix %.0f s\n",
+      REPEAT_LENGTH, together, alone);
+  bench_ratio("verify_together_over_alone", together / alone, 0.25);
+  nk_forward_free(v.forward);
+  nk_model_close(model);
+  return bench_over;
+}
+
+/* ---- Seven billion parameters ---- */
+
+static int bench_7b(const char *folder) {
+  enum { N_BLOCKS = 4, ALL = 32, N = 128 };
+  if (access(folder, R_OK) != 0) model_llama_7b(folder, N_BLOCKS);
+  struct nk_model *model = nk_model_open(folder);
+  model_check(model != NULL);
+  struct work work = {.forward = nk_forward_open(model)};
+  model_check(work.forward != NULL);
+  const struct nk_forward_shape *shape = nk_forward_shape(work.forward);
+  fill_batch(work.forward, &work.batch, N, LENGTH, SLOT);
+  double seconds = bench_min(1, run, &work), peak = peak_mebibytes();
+  double block = (double)shape->n_parameters / N_BLOCKS, embeddings = 2.0 * 32000 * 4096;
+  double mapped = (embeddings + N_BLOCKS * block) * 2 / 1048576;
+  double own = peak - mapped, weights = (embeddings + ALL * block) * 2 / 1048576;
+  /* what grows with the blocks, beside the mapped weights: the prefix's keys and values */
+  double prefix = 2.0 * SLOT * 4096 * 4 * (ALL - N_BLOCKS) / 1048576;
+  printf(
+      "7B: %d of %d blocks, %d nokens: %.2f s; peak %.0f MiB, of it %.0f MiB mapped BF16 "
+      "weights\n",
+      N_BLOCKS, ALL, N, seconds, peak, mapped);
+  printf("7B: all %d blocks: %.0f MiB mapped + %.0f MiB = %.1f GiB; about %.0f s\n", ALL, weights,
+         own + prefix, (weights + own + prefix) / 1024, seconds * ALL / N_BLOCKS);
+  bench_ratio("forward_7b_gib_over_24", (weights + own + prefix) / 1024 / 24, 1);
+  nk_forward_free(work.forward);
+  nk_model_close(model);
   return bench_over;
 }
 
 int main(int argc, char **argv) {
   char folder[4200];
-  (void)argc, (void)argv;
-  snprintf(folder, sizeof folder, "%s/bench-gpt2-small", bench_tools());
+  bool seven = argc > 1 && strcmp(argv[1], "--7b") == 0;
+  snprintf(folder, sizeof folder, "%s/%s", bench_tools(), seven ? "bench-7b" : "bench-gpt2-small");
+  bench_title("the forward pass");
+  if (seven) return bench_7b(folder);
   if (access(folder, R_OK) != 0) model_gpt2_small(folder);
+  if (argc > 1 && strcmp(argv[1], "--verify") == 0) return bench_verify(folder);
   return bench_gpt2(folder);
 }

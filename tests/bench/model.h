@@ -79,6 +79,22 @@ static inline void model_write(struct bench_model *model, const char *folder, co
   for (size_t i = 0; i < model->n; i++) free((char *)model->tensors[i].name);
 }
 
+/* A byte-level BPE tokenizer.json that names every token by its number and merges nothing: enough
+ * to write the model in other forms. */
+static inline void model_tokenizer(const char *folder, size_t n) {
+  char path[4300];
+  snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+  FILE *f = fopen(path, "w");
+  if (f == NULL) exit(2);
+  fprintf(f,
+          "{\"added_tokens\": [], \"normalizer\": null, \"pre_tokenizer\": {\"type\": "
+          "\"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true}, \"model\": "
+          "{\"type\": \"BPE\", \"merges\": [\"1 2\"], \"vocab\": {");
+  for (size_t i = 0; i < n; i++) fprintf(f, "%s\"%zu\": %zu", i ? ", " : "", i, i);
+  fprintf(f, "}}}\n");
+  if (fclose(f) != 0) exit(2);
+}
+
 /* GPT-2 small: 124 million parameters, F32, 548 MB. */
 static inline void model_gpt2_small(const char *folder) {
   static struct bench_model m;
@@ -115,6 +131,7 @@ static inline void model_gpt2_small(const char *folder) {
               "{\"model_type\": \"gpt2\", \"vocab_size\": 50257, \"n_embd\": 768, \"n_head\": 12, "
               "\"n_layer\": 12, \"n_positions\": 1024, \"n_ctx\": 1024, "
               "\"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\"}\n");
+  model_tokenizer(folder, 50257);
 }
 
 /* Llama 2 7B's shape with n_layers of its 32 blocks, BF16. */
