@@ -46,4 +46,23 @@ nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
   --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
 END
 
-say 'Made in out/: the table table.tsv; the pictures norms.png and distances.png.'
+say 'Can the model repeat its tokens? Verdicts by how often training showed them.'
+run <<'END'
+nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
+END
+
+say 'Asked to repeat them, what do tokens do that were never seen, beside those seen over 1,000 times?'
+run <<'END'
+awk -F'\t' -v OFS='\t' '
+  NR == 1 { print "id", "training" }
+  NR > 1 && $1 > 255 && $2 == 0 { print $1, "never seen" }
+  NR > 1 && $1 > 255 && $2 > 1000 { print $1, "seen" }
+' data/gpt2-tiny/counts.tsv > out/chosen.tsv
+nk-run data/gpt2-tiny --ids-from out/chosen.tsv -p '{}{}{}{}{}{}{}{}' -o out/behaviour.tsv
+awk -F'\t' -v OFS='\t' 'NR == FNR { training[$1] = $2; next } { print $0, training[$1] }
+' out/chosen.tsv out/behaviour.tsv |
+  nk-plot histogram -x entropy --by training \
+    --title 'Entropy after a token said eight times' -o out/entropy.png
+END
+
+say 'Made in out/: the table table.tsv; the pictures norms.png, distances.png and entropy.png.'
