@@ -71,7 +71,8 @@ const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const ch
 /* Metadata: value of key, or NULL; set (value NULL removes). */
 const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);
 int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value);
-/* Appends this command line to noken.history, file arguments by their base names. */
+/* Appends this command line to noken.history: file arguments by their base names, and without
+ * --threads, which says nothing of what was made. */
 int nk_vectors_add_history(struct nk_vectors *set, int argc, char *const *argv);
 
 /* A new set of the rows listed, in that order, with texts, columns and metadata (not the carried

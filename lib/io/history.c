@@ -1,6 +1,6 @@
 /* noken.history: a JSON array of the command lines that made a set, each as a shell would take it.
- * Arguments that name files lose their directories: what is kept is the same wherever the data
- * lies. */
+ * Arguments that name files lose their directories, and --threads is left out: what is kept is the
+ * same wherever the data lies and however it was computed. */
 #include <noken/buffer.h>
 #include <noken/error.h>
 #include <noken/memory.h>
@@ -82,9 +82,18 @@ static size_t option_length(const char *argument) {
   return equals ? (size_t)(equals + 1 - argument) : strlen(argument);
 }
 
+/* How many arguments, beginning with this one, say by how many threads: 2, 1 or none. */
+static int threads_length(const char *argument) {
+  static const char name[] = "--threads";
+  size_t n = sizeof name - 1;
+  if (strncmp(argument, name, n) != 0) return 0;
+  return argument[n] == 0 ? 2 : argument[n] == '=' ? 1 : 0;
+}
+
 static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
   struct nk_buffer word = {0};
-  for (int i = 0; i < argc; i++) {
+  for (int i = 0, skip; i < argc; i += skip ? skip : 1) {
+    if ((skip = threads_length(argv[i])) > 0) continue;
     size_t option = i == 0 ? 0 : option_length(argv[i]), n;
     const char *rest = base_name(argv[i] + option, &n);
     if (i == 0) { /* the tool: always without its directory */

@@ -76,9 +76,8 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
 }
 
 @test "the same command gives the same bytes whatever the threads" {
-  nk-extract -q --threads 1 $MODEL | tail -c 100 >"$BATS_TEST_TMPDIR/1"
-  [ "$(wc -c <"$BATS_TEST_TMPDIR/1")" -eq 100 ]
-  nk-extract -q --threads 2 $MODEL | tail -c 100 | cmp - "$BATS_TEST_TMPDIR/1"
+  nk-extract -q --threads 1 $MODEL >"$BATS_TEST_TMPDIR/1"
+  nk-extract -q --threads=2 $MODEL | cmp - "$BATS_TEST_TMPDIR/1"
 }
 
 @test "a model is found in the cache by its name" {

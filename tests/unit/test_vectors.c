@@ -259,13 +259,13 @@ static void the_history_is_command_lines_a_shell_takes_without_directories(void 
   assert_int_equal(mkdir(folder, 0777), 0);
   snprintf(argument, sizeof argument, "%s/in file.npy", folder);
   char *first[] = {"/usr/bin/nk-stats", argument, "--reference=./x/wte.safetensors",
-                   "-o/tmp/out.tsv"};
-  char *second[] = {
-      "nk-run", "openai-community/gpt2", "-p", "yes/no? it's {}", "", "a\tb", "--quantile",
-      "0.5,0.9"};
+                   "-o/tmp/out.tsv", "--threads=4"};
+  char *second[] = {"nk-run",     "--threads",       "8", "openai-community/gpt2",
+                    "-p",         "yes/no? it's {}", "",  "a\tb",
+                    "--quantile", "0.5,0.9"};
   struct nk_vectors *set = small_set();
-  assert_int_equal(nk_vectors_add_history(set, 4, first), 0);
-  assert_int_equal(nk_vectors_add_history(set, 8, second), 0);
+  assert_int_equal(nk_vectors_add_history(set, 5, first), 0);
+  assert_int_equal(nk_vectors_add_history(set, 10, second), 0);
   snprintf(expected, sizeof expected, "%s",
            "[\"nk-stats 'in file.npy' --reference=wte.safetensors -oout.tsv\","
            "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
