@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "geometry/internal.h"
+#include "geometry/region.h"
 #include "geometry/tensors.h"
 
 static struct nk_pca *allocate(size_t n, size_t dim, size_t n_components) {
@@ -199,8 +200,8 @@ struct nk_pca *nki_read_basis(const struct nk_safetensors *file) {
 }
 
 /* The components of a region, computed where its file has none. */
-static struct nk_pca *read_region_basis(const char *path) {
-  struct nk_region *region = nk_region_read(path);
+static struct nk_pca *read_region_basis(const struct nk_safetensors *file) {
+  struct nk_region *region = nki_read_region(file);
   struct nk_pca *pca = NULL;
   if (region != NULL && nk_region_basis(region) != NULL) {
     pca = region->basis;
@@ -215,13 +216,13 @@ struct nk_pca *nk_pca_read(const char *path) {
   struct nk_pca *pca = NULL;
   if (file == NULL) return NULL;
   const char *kind = nk_safetensors_metadata_find(file, "noken.kind");
-  bool is_region = kind != NULL && strcmp(kind, "region") == 0;
-  int code = NK_OK;
-  if (!is_region && (kind == NULL || strcmp(kind, "basis") != 0))
-    code =
-        nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
-  if (code == NK_OK && !is_region && (pca = nki_read_basis(file)) == NULL) code = nk_error_code();
-  if (code != NK_OK) nk_fail_in(code, "%s", nk_safetensors_file(file)->name);
+  if (kind != NULL && strcmp(kind, "region") == 0)
+    pca = read_region_basis(file);
+  else if (kind != NULL && strcmp(kind, "basis") == 0)
+    pca = nki_read_basis(file);
+  else
+    nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
+  if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
   nk_safetensors_close(file);
-  return is_region ? read_region_basis(path) : pca;
+  return pca;
 }

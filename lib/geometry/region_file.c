@@ -313,18 +313,23 @@ static int read_scores(const struct nk_safetensors *file, struct nk_region *regi
   return code;
 }
 
-struct nk_region *nk_region_read(const char *path) {
-  struct nk_safetensors *file = nk_safetensors_open(path);
-  if (file == NULL) return NULL;
+struct nk_region *nki_read_region(const struct nk_safetensors *file) {
   struct nk_region *region = nk_calloc(1, sizeof *region);
   int code = region != NULL ? read_metadata(file, region) : NK_EMEMORY;
   if (code == NK_OK) code = read_gaussian(file, region);
   if (code == NK_OK) code = read_tokens(file, region);
   if (code == NK_OK) code = read_components(file, region);
   if (code == NK_OK) code = read_scores(file, region);
-  if (code != NK_OK) nk_fail_in(code, "%s", nk_safetensors_file(file)->name);
-  nk_safetensors_close(file);
   if (code == NK_OK) return region;
   nk_region_free(region);
   return NULL;
+}
+
+struct nk_region *nk_region_read(const char *path) {
+  struct nk_safetensors *file = nk_safetensors_open(path);
+  if (file == NULL) return NULL;
+  struct nk_region *region = nki_read_region(file);
+  if (region == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
+  nk_safetensors_close(file);
+  return region;
 }

@@ -64,6 +64,13 @@ close() {
   run -1 nk-pca --with a.npy b.npy
 }
 
+@test "a region's basis can come through a pipe" {
+  normal_npy 100 4 1 | nk-region fit -o region.safetensors
+  normal_npy 10 4 2 >b.npy
+  nk-pca --with region.safetensors b.npy >scores.tsv
+  nk-pca --with <(cat region.safetensors) b.npy | cmp - scores.tsv
+}
+
 @test "the history of a set tells how it was made" {
   run -0 bash -c "nk-pca --remove 1 tilted.npy | head -c 2000 | tr -d '\0'"
   [[ "$output" == *"nk-pca --remove 1 tilted.npy"* ]]
