@@ -13,7 +13,7 @@ struct options {
   const char *basis, *with;
 };
 
-static int check_usage(const struct options *o) {
+static int check_usage(const struct options *o, const char *output) {
   int n_outputs = o->spectrum + o->summary + (o->project != UNSET) + (o->remove != UNSET);
   if (n_outputs > 1)
     return nk_fail(NK_EUSAGE, "choose one of --spectrum, --summary, --project and --remove");
@@ -22,6 +22,9 @@ static int check_usage(const struct options *o) {
   if (o->components != UNSET && o->project != UNSET)
     return nk_fail(NK_EUSAGE, "--project says how many components; leave --components out");
   if (o->project == 0) return nk_fail(NK_EUSAGE, "--project needs at least one component");
+  if (o->basis != NULL && strcmp(o->basis, "-") == 0 && (!output || strcmp(output, "-") == 0))
+    return nk_fail(NK_EUSAGE, "the basis and the %s cannot both go to standard output",
+                   o->project != UNSET || o->remove != UNSET ? "set" : "table");
   if (o->with != NULL && o->basis != NULL)
     return nk_fail(NK_EUSAGE, "--with applies a basis, --basis saves a new one: choose one");
   return NK_OK;
@@ -203,7 +206,7 @@ int main(int argc, char **argv) {
 
   struct nk_vectors *set = NULL;
   struct nk_pca *pca = NULL;
-  int code = check_usage(&o);
+  int code = check_usage(&o, run.common.output);
   if (code != NK_OK) goto done;
   set = nk_vectors_read(tool_operand(&run, 0));
   if ((code = set != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;

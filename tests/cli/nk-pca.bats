@@ -71,6 +71,13 @@ close() {
   nk-pca --with <(cat region.safetensors) b.npy | cmp - scores.tsv
 }
 
+@test "a table and a basis do not share standard output" {
+  run -2 nk-pca --basis - tilted.npy
+  [ "$output" = "nk-pca: the basis and the table cannot both go to standard output" ]
+  nk-pca --basis - -o scores.tsv tilted.npy >basis.safetensors
+  nk-pca --with basis.safetensors tilted.npy | cmp - scores.tsv
+}
+
 @test "the history of a set tells how it was made" {
   run -0 bash -c "nk-pca --remove 1 tilted.npy | head -c 2000 | tr -d '\0'"
   [[ "$output" == *"nk-pca --remove 1 tilted.npy"* ]]
