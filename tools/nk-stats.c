@@ -28,12 +28,15 @@ static int fit(const struct nk_vectors *reference, nk_gaussian **dist) {
   return NK_OK;
 }
 
-/* The column means of *set. Only when they show that a row is not finite is the set searched. */
+/* The column means of *set, where it has rows. Only when they show that a row is not finite is the
+ * set searched. */
 static int centre_of(struct nk_vectors **set, bool skip_bad, double *mean) {
+  if ((*set)->n == 0) return NK_OK;
   int code = nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
-  if (code != NK_EDATA || (*set)->n == 0) return code;
+  if (code != NK_EDATA) return code;
   code = nk_vectors_check_finite(set, skip_bad);
-  return code != NK_OK ? code : nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
+  if (code != NK_OK || (*set)->n == 0) return code;
+  return nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
 }
 
 static int make_columns(size_t n, const struct options *options, double *values[N_MEASURES]) {
@@ -64,13 +67,15 @@ static int measure(struct nk_vectors **set, const struct options *options,
   double *centre = nk_alloc((*set)->dim, sizeof *centre);
   code = centre == NULL ? NK_EMEMORY
                         : centre_of(reference ? &reference : set, options->skip_bad, centre);
+  if (code == NK_OK && reference != NULL && reference->n == 0)
+    code = nk_fail(NK_EDATA, "%s: no rows to measure from", options->reference);
   size_t n = (*set)->n; /* known only now: rows may have been left out */
   if (code == NK_OK) code = make_columns(n, options, values);
   if (code == NK_OK)
     nk_row_distances((*set)->values, n, (*set)->dim, centre, values[NORM], values[L2],
                      values[COSINE]);
   nk_free(centre);
-  if (code != NK_OK || options->no_mahalanobis) goto done;
+  if (code != NK_OK || n == 0 || options->no_mahalanobis) goto done;
 
   if ((code = fit(reference != NULL ? reference : *set, &dist)) != NK_OK) goto done;
   if ((distances = nk_alloc(n, sizeof *distances)) == NULL) code = NK_EMEMORY;

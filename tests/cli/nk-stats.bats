@@ -60,6 +60,11 @@ setup() {
   [ "${#lines[@]}" -eq 5 ]
   [[ "${lines[2]}" == "2	6	3	0	"* ]]
   [[ "$stderr" == *"1 of 5 rows"* ]]
+  npy 2 nan 0  0 nan >all.npy
+  run -0 --separate-stderr nk-stats --skip-bad all.npy
+  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+  run -1 --separate-stderr nk-stats --skip-bad --no-mahalanobis --reference all.npy cross.npy
+  [[ "$stderr" == *"nk-stats: all.npy: no rows to measure from" ]]
   run -1 nk-stats --reference cross.npy nan.npy
 }
 
