@@ -32,8 +32,7 @@ static const struct nk_tool tool = {
     .usage = "[OPTION]... [REGION]",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .example =
-        "nk-sample in.safetensors -n 64 --quantile 0.5,0.99 --times 2,4 -o nokens.safetensors",
+    .example = "nk-sample in.safetensors -n 64 --quantile 0.9 --times 2 -o n.safetensors",
 };
 
 /* ---- Options that take work to read ---- */
