@@ -136,6 +136,9 @@ int nki_faiss(int status, const char *what) {
   const char *message = faiss_get_last_error();
   if (message != NULL && strstr(message, "bad_alloc") != NULL)
     return nk_fail(NK_EMEMORY, "FAISS: %s: no memory", what);
+  /* "Error in FUNCTION at FILE:LINE: Error: 'CONDITION' failed: for people" */
+  const char *reason = message != NULL ? strstr(message, "' failed: ") : NULL;
+  if (reason != NULL) message = reason + strlen("' failed: ");
   return nk_fail(NK_EDATA, "FAISS: %s: %s", what, message != NULL ? message : "failed");
 }
 
