@@ -28,8 +28,42 @@ struct nk_gaussian {
 
 static const double SMALLEST_FLOAT_PART = 3e-3;
 
+/* a [dim, dim] = L, on and below the diagonal, of the matrix a = L L^T of which that part is read;
+ * what lies above stays. False when it is not positive definite. LAPACK's own routine rounds
+ * differently for each number of threads, and every noken is placed by L: blocks of one size, each
+ * by one thread, make it the same for all. */
+static bool cholesky(double *a, size_t dim) {
+  enum { BLOCK = 128 };
+  int info = 0;
+#pragma omp parallel
+  for (size_t k = 0; k < dim; k += BLOCK) {
+    size_t n = dim - k < BLOCK ? dim - k : BLOCK, next = k + n;
+    double *corner = a + k * dim + k;
+    /* Row-major lower is LAPACK's upper. */
+#pragma omp single
+    info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (int)n, corner, (int)dim);
+    if (info != 0) break;
+#pragma omp for schedule(dynamic)
+    for (size_t i = next; i < dim; i += BLOCK)
+      cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
+                  (int)(dim - i < BLOCK ? dim - i : BLOCK), (int)n, 1, corner, (int)dim,
+                  a + i * dim + k, (int)dim);
+#pragma omp for schedule(dynamic)
+    for (size_t i = next; i < dim; i += BLOCK) {
+      int rows = (int)(dim - i < BLOCK ? dim - i : BLOCK);
+      if (i > next)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, (int)(i - next), (int)n, -1,
+                    a + i * dim + k, (int)dim, a + next * dim + k, (int)dim, 1, a + i * dim + next,
+                    (int)dim);
+      cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, rows, (int)n, -1, a + i * dim + k,
+                  (int)dim, 1, a + i * dim + i, (int)dim);
+    }
+  }
+  return info == 0;
+}
+
 /* Factors the matrix whose upper triangle is in square and whose diagonal is in diagonal, with
- * `ridge` added to the latter. Row-major lower is LAPACK's upper, so that L comes out by rows. */
+ * `ridge` added to the latter. */
 static bool factor(nk_gaussian *dist, double ridge) {
   size_t dim = dist->dim;
 #pragma omp parallel for schedule(guided)
@@ -37,8 +71,7 @@ static bool factor(nk_gaussian *dist, double ridge) {
     for (size_t j = 0; j < i; j++) dist->square[i * dim + j] = dist->square[j * dim + i];
     dist->square[i * dim + i] = dist->diagonal[i] + ridge;
   }
-  if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (int)dim, dist->square, (int)dim) != 0)
-    return false;
+  if (!cholesky(dist->square, dim)) return false;
   for (size_t i = 0; i < dim; i++) dist->diagonal[i] += ridge;
   return true;
 }
