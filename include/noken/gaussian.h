@@ -19,7 +19,8 @@ typedef struct nk_gaussian nk_gaussian;
  * shrinkage in [0, 1], or negative for nk_ledoit_wolf's. The moments stay the caller's, unless
  * `take` is not 0: they are then used up (also on failure), which saves 8 dim^2 bytes. NULL on
  * failure: all rows are the same. A covariance that is singular even so (two rows; or shrinkage 0
- * asked for) gets 1e-9 of its mean variance added to the diagonal, with a warning. */
+ * asked for) gets the least of 1e-9, 1e-6 and 1e-3 of its mean variance that makes it regular added
+ * to the diagonal, with a warning. */
 nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, int take);
 
 /* The same from a mean [dim] and the lower triangle of a covariance, row by row, [dim (dim + 1) /

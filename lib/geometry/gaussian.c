@@ -28,6 +28,11 @@ struct nk_gaussian {
 
 static const double SMALLEST_FLOAT_PART = 3e-3;
 
+/* Added to the diagonal of a singular covariance, as a part of the mean variance: this, or a
+ * thousand or a million times it where the rounding of the moments' float products, some 1e-7 of
+ * the largest variance, has made eigenvalues negative by more. */
+static const double LEAST_RIDGE = 1e-9;
+
 /* a [dim, dim] = L, on and below the diagonal, of the matrix a = L L^T of which that part is read;
  * what lies above stays. False when it is not positive definite. LAPACK's own routine rounds
  * differently for each number of threads, and every noken is placed by L: blocks of one size, each
@@ -127,13 +132,17 @@ nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, int t
     dist->diagonal[i] = keep * dist->square[i * dim + i] + dist->shrinkage * mu;
     for (size_t j = i + 1; j < dim; j++) dist->square[i * dim + j] *= keep;
   }
-  if (!factor(dist, 0)) {
-    nk_warn("the covariance is singular: 1e-9 of the mean variance is added to its diagonal");
-    if (!factor(dist, 1e-9 * mu)) {
+  double ridge = 0;
+  while (!factor(dist, ridge * mu)) {
+    if (ridge > 1e-4) {
       code = nk_fail(NK_EDATA, "the covariance is not positive definite");
       goto done;
     }
+    ridge = ridge > 0 ? 1000 * ridge : LEAST_RIDGE;
   }
+  if (ridge > 0)
+    nk_warn("the covariance is singular: %.0e of the mean variance is added to its diagonal",
+            ridge);
   code = make_float_factor(dist);
 
 done:

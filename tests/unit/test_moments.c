@@ -176,6 +176,21 @@ static void a_singular_covariance_is_warned_about(void **state) {
   nk_gaussian_free(dist);
 }
 
+/* The same in 40 dimensions, where rounding makes eigenvalues more negative than the least addition
+ * makes up for. */
+static void two_rows_of_many_values_have_a_gaussian(void **state) {
+  (void)state;
+  enum { DIM = 40 };
+  float x[2 * DIM], out[2];
+  for (int i = 0; i < 2 * DIM; i++) x[i] = sinf((float)(i * i));
+  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, DIM), -1, 1);
+  assert_non_null(dist);
+  assert_int_equal(nk_mahalanobis(dist, x, 2, out), 0);
+  assert_close((double)out[0], 1, 1e-2, 0);
+  assert_close((double)out[1], 1, 1e-2, 0);
+  nk_gaussian_free(dist);
+}
+
 /* Two columns that differ by a thousandth of their spread, one of them times 1e6: float would not
  * do. The reference is the closed form for the 2 x 2 covariance, from the moments in double. */
 static void nearly_dependent_columns_keep_their_digits(void **state) {
@@ -279,6 +294,7 @@ int main(void) {
       cmocka_unit_test(bad_rows_are_named),
       cmocka_unit_test(rows_that_do_not_differ_have_no_gaussian),
       cmocka_unit_test(a_singular_covariance_is_warned_about),
+      cmocka_unit_test(two_rows_of_many_values_have_a_gaussian),
       cmocka_unit_test(nearly_dependent_columns_keep_their_digits),
       cmocka_unit_test(colouring_undoes_whitening),
       cmocka_unit_test(a_packed_covariance_makes_the_same_gaussian),
