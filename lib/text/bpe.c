@@ -174,11 +174,10 @@ void nki_bpe_work_free(struct nki_bpe_work *work) {
 
 size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at) {
   if (!bpe->cuts) return n;
-  const char *from = s + at + 1, *end = s + n;
-  while (from < end && (from = memmem(from, (size_t)(end - from), mark, sizeof mark))) {
-    if (!bpe->joined[(unsigned char)from[-1]]) return (size_t)(from - s);
-    from++;
-  }
+  for (size_t i = at + 1; i + sizeof mark <= n; i++)
+    if (s[i] == mark[0] && s[i + 1] == mark[1] && s[i + 2] == mark[2] &&
+        !bpe->joined[(unsigned char)s[i - 1]])
+      return i;
   return n;
 }
 

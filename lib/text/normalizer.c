@@ -199,7 +199,30 @@ static int replace_pattern(const struct step *step, struct nki_match *match, con
   return found < 0 ? found : 0;
 }
 
+/* One byte by a string, which is how spaces become U+2581: there are many of them, so the text is
+ * put together in a block at a time. */
+static void replace_byte(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
+  char block[4096];
+  size_t filled = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (filled + step->n_to > sizeof block) {
+      nk_buffer_append(out, block, filled);
+      filled = 0;
+    }
+    if (s[i] != step->from[0]) {
+      block[filled++] = s[i];
+      continue;
+    }
+    for (size_t j = 0; j < step->n_to; j++) block[filled++] = step->to[j];
+  }
+  nk_buffer_append(out, block, filled);
+}
+
 static void replace(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
+  if (step->n_from == 1 && step->n_to > 0 && step->n_to <= 16) {
+    replace_byte(step, s, n, out);
+    return;
+  }
   const char *end = s + n, *found;
   while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from))) {
     nk_buffer_append(out, s, (size_t)(found - s));

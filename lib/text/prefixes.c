@@ -28,6 +28,7 @@ void nki_prefixes_build(struct nki_prefixes *set, struct nki_prefix_entry *entry
   set->first[256] = (uint32_t)n;
   for (size_t i = 0; i < n; i++) {
     unsigned a = (unsigned char)entry[i].bytes[0];
+    set->begins[a] = true;
     if (entry[i].length == 1) {
       set->single[a] = true;
       continue;

@@ -18,6 +18,7 @@ struct nki_prefixes {
   size_t n;
   uint32_t first[257];       /* strings that begin with byte b: entry[first[b]..first[b + 1]) */
   unsigned char pairs[8192]; /* a bit per pair of first bytes that some string has */
+  bool begins[256];          /* some string begins with this byte */
   bool single[256];          /* there is a string of this one byte */
 };
 
@@ -43,6 +44,7 @@ static inline int64_t nki_prefixes_value(const struct nki_prefixes *set,
 /* False when certainly no string begins at s[0..n), n > 0. */
 static inline bool nki_prefixes_may_begin(const struct nki_prefixes *set, const char *s, size_t n) {
   unsigned a = (unsigned char)s[0];
+  if (!set->begins[a]) return false;
   if (set->single[a]) return true;
   if (n < 2) return false;
   unsigned pair = a << 8 | (unsigned char)s[1];

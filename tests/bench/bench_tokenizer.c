@@ -1,0 +1,188 @@
+/* The tokenizer: bytes of English-like text per second on one core, against 20 MB/s; and a
+ * tokenizer.json of 262,144 tokens and 30 MB, against 1.5 s and 600 MiB.
+ * The text is made of the tokenizer's own words, the r-th as often as 1/r (Zipf), every thirtieth
+ * joined to another into a word that is no token; with punctuation and lines.
+ * Both are the work of one thread and are given in processor time, which other load disturbs least.
+ *   bench_tokenizer TOKENIZER TEXT    measures a text of one's own */
+#include "bench.h"
+
+#include <math.h>
+#include <noken/noken.h>
+
+enum { TEXT_BYTES = 16 << 20, REPEATS = 3, BIG_TOKENS = 262144, BIG_BYTES = 30000000 };
+
+static void stop(void) {
+  fprintf(stderr, "%s\n", nk_error());
+  exit(2);
+}
+
+/* ---- Text ---- */
+
+/* The ids of the tokens that are a space and letters. */
+static size_t find_words(const struct nk_vocabulary *vocabulary, size_t *words) {
+  size_t n_words = 0, n;
+  for (size_t id = 0; id < nk_vocabulary_size(vocabulary); id++) {
+    const char *s = nk_vocabulary_bytes(vocabulary, id, &n);
+    bool letters = s && n > 1 && s[0] == ' ';
+    for (size_t i = 1; letters && i < n; i++)
+      letters = (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z';
+    if (letters) words[n_words++] = id;
+  }
+  return n_words;
+}
+
+static struct nk_buffer make_text(const struct nk_vocabulary *vocabulary) {
+  struct nk_random random = nk_random_stream(0, 0);
+  struct nk_buffer text = {0};
+  size_t *words = nk_alloc(nk_vocabulary_size(vocabulary), sizeof *words), n, count = 0;
+  if (!words) stop();
+  size_t n_words = find_words(vocabulary, words);
+  while (text.size < TEXT_BYTES) {
+    /* n to the power of a uniform number has a density of 1/r. */
+    size_t rank = (size_t)pow((double)n_words, nk_random_uniform(&random)) - 1;
+    const char *word = nk_vocabulary_bytes(vocabulary, words[rank], &n);
+    bool joined = ++count % 30 == 0; /* no space before it */
+    nk_buffer_append(&text, word + joined, n - joined);
+    if (count % 11 == 0) nk_buffer_byte(&text, ',');
+    if (count % 17 == 0) nk_buffer_byte(&text, '.');
+    if (count % 97 == 0) nk_buffer_text(&text, " It's 1984.\n\n");
+  }
+  nk_free(words);
+  return text;
+}
+
+/* ---- Encoding ---- */
+
+struct job {
+  const struct nk_tokenizer *tokenizer;
+  struct nk_buffer text;
+  size_t n_ids;
+};
+
+/* The least processor time in seconds of a few encodings. */
+static double encode(struct job *job) {
+  double least = 1e300;
+  for (int i = 0; i < REPEATS; i++) {
+    int64_t *ids;
+    clock_t start = clock();
+    if (nk_tokenizer_encode(job->tokenizer, job->text.data, job->text.size, 0, &ids, &job->n_ids))
+      stop();
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    if (seconds < least) least = seconds;
+    nk_free(ids);
+  }
+  return least;
+}
+
+static void measure(const char *name, const char *path, const char *text_path) {
+  char line[64];
+  struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
+  if (!tokenizer) stop();
+  struct job job = {.tokenizer = tokenizer};
+  if (text_path) {
+    struct nk_file *file = nk_file_open(text_path);
+    if (!file) stop();
+    while (job.text.size < TEXT_BYTES && file->size)
+      nk_buffer_append(&job.text, file->data, file->size);
+    nk_file_close(file);
+  } else {
+    job.text = make_text(nk_tokenizer_vocabulary(tokenizer));
+  }
+  double seconds = encode(&job), megabytes = (double)job.text.size / 1e6;
+  printf("encode %s: %.1f MB in %.3f s, %.0f MB/s, %.2f bytes a token\n", name, megabytes, seconds,
+         megabytes / seconds, (double)job.text.size / (double)job.n_ids);
+  snprintf(line, sizeof line, "encode-%s-to-20MB/s", name);
+  bench_ratio(line, seconds / (megabytes / 20), 1);
+  nk_buffer_free(&job.text);
+  nk_tokenizer_free(tokenizer);
+}
+
+/* ---- Loading ---- */
+
+/* Token i of the big vocabulary: 64 letters, then pairs of earlier tokens, numbered so that each is
+ * another string. */
+static void write_token(FILE *file, size_t i) {
+  static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  if (i >= 64) write_token(file, i / 64 - 1);
+  fputc(letters[i % 64], file);
+}
+
+/* A byte-level BPE of 262,144 tokens, white space bringing it to 30 MB as pretty-printing does. */
+static void write_big(const char *path) {
+  FILE *file = fopen(path, "w");
+  if (!file) exit(2);
+  fputs(
+      "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null,\n"
+      "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},\n"
+      "\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\n",
+      file);
+  for (size_t i = 0; i < BIG_TOKENS; i++) {
+    fprintf(file, "%s%24s\"", i ? ",\n" : "", "");
+    write_token(file, i);
+    fprintf(file, "\": %zu", i);
+  }
+  fputs("},\n\"merges\": [", file);
+  for (size_t i = 64; i < BIG_TOKENS; i++) {
+    fprintf(file, "%s%12s[\n%16s\"", i > 64 ? ",\n" : "", "", "");
+    write_token(file, i / 64 - 1);
+    fputs("\",\n                \"", file);
+    write_token(file, i % 64);
+    fputs("\"]", file);
+  }
+  fputs("]}}", file);
+  for (long left = BIG_BYTES - ftell(file); left > 0; left--) fputc('\n', file);
+  if (fclose(file)) exit(2);
+}
+
+/* The processor time of the commands run so far. */
+static double children_seconds(void) {
+  struct rusage usage;
+  getrusage(RUSAGE_CHILDREN, &usage);
+  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static void load_big(void) {
+  char path[] = "/tmp/noken-bench-XXXXXX", command[4200];
+  int fd = mkstemp(path);
+  if (fd < 0) exit(2);
+  close(fd);
+  write_big(path);
+  snprintf(command, sizeof command, "%s/nk-tokens --encode x %s >/dev/null", bench_tools(), path);
+  struct bench_child child = {0};
+  double least = 1e300, sum = children_seconds();
+  for (int i = 0; i < REPEATS; i++) {
+    child = bench_command(command);
+    double seconds = children_seconds() - sum;
+    sum += seconds;
+    if (seconds < least) least = seconds;
+  }
+  printf("load %d tokens, 30 MB: %.3f s, %.0f MiB resident\n", BIG_TOKENS, least, child.mebibytes);
+  bench_ratio("load-to-1.5s", least / 1.5, 1);
+  bench_ratio("load-memory-to-600MiB", child.mebibytes / 600, 1);
+  unlink(path);
+}
+
+int main(int argc, char **argv) {
+  static const char *const shared[] = {"../shared", "../../shared"};
+  static const char *const names[] = {"gpt-2", "llama-bpe", "llama-spm"};
+  if (argc == 3) {
+    measure("text", argv[1], argv[2]);
+    return bench_over;
+  }
+  bench_title("tokenizer: a 30 MB file, and text on one core");
+  load_big();
+  measure("gpt2-tiny", "data/gpt2-tiny", NULL);
+  for (size_t i = 0; i < 3; i++) {
+    char path[256] = "";
+    for (size_t j = 0; j < 2; j++) {
+      snprintf(path, sizeof path, "%s/data/vocab/ggml-vocab-%s.gguf", shared[j], names[i]);
+      if (access(path, R_OK) == 0) break;
+    }
+    if (access(path, R_OK) == 0)
+      measure(names[i], path, NULL);
+    else
+      printf("no vocabulary %s beside the repository: skipped\n", names[i]);
+  }
+  return bench_over;
+}

@@ -1,0 +1,157 @@
+/* What a tokenizer promises whatever its kind: text comes back, threads do not disturb each other,
+ * questions about tokens are answered. */
+#include <noken/tokenizer.h>
+
+#include "base/utf8.h"
+#include "text_files.h"
+
+/* Random text of every plane, often of what tokenizers treat apart. */
+static size_t random_text(struct nk_random *random, char *text) {
+  static const char *const parts[] = {
+      " ",  "  ", "\n", "the", " of",          "'s",  "<|endoftext|>",
+      "12", "\t", "\\", ",",   "\xE2\x96\x81", "\x7F"};
+  size_t n = 0;
+  for (uint64_t left = nk_random_below(random, 24); left > 0; left--) {
+    if (nk_random_below(random, 2)) {
+      const char *part = parts[nk_random_below(random, sizeof parts / sizeof *parts)];
+      memcpy(text + n, part, strlen(part));
+      n += strlen(part);
+    } else {
+      uint32_t code =
+          (uint32_t)nk_random_below(random, nk_random_below(random, 2) ? 0x3000 : 0x110000);
+      if (code >= 0xD800 && code < 0xE000) code = 'x';
+      n += nki_utf8_encode(code, text + n);
+    }
+  }
+  return n;
+}
+
+/* These have no normalizer, or one that the decoder undoes. */
+static void text_comes_back_from_its_ids(void **state) {
+  (void)state;
+  static const char *const models[] = {
+      "data/gpt2-tiny", "data/llama-tiny", "tests/fixtures/tokenizers/llama3.json",
+      "tests/fixtures/tokenizers/starcoder.json", "tests/fixtures/tokenizers/o200k.json"};
+  for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
+    struct nk_tokenizer *t = nk_tokenizer_open(models[m]);
+    if (!t) fail_msg("%s", nk_error());
+    struct nk_random random = nk_random_stream(2, m);
+    struct nk_buffer back = {0};
+    for (int trial = 0; trial < 5000; trial++) {
+      char text[512];
+      int64_t *ids;
+      size_t n = random_text(&random, text), n_ids;
+      int flags = trial % 2 ? NK_ENCODE_PLAIN : 0;
+      nk_buffer_clear(&back);
+      assert_int_equal(nk_tokenizer_encode(t, text, n, flags, &ids, &n_ids), 0);
+      assert_int_equal(nk_tokenizer_decode(t, ids, n_ids, 0, &back), 0);
+      if (back.size != n || (n && memcmp(back.data, text, n)))
+        fail_msg("%s: '%.*s' became '%s'", models[m], (int)n, text, back.data);
+      nk_free(ids);
+    }
+    nk_buffer_free(&back);
+    nk_tokenizer_free(t);
+  }
+}
+
+/* Many texts at once, against the same one by one. */
+static void threads_share_a_tokenizer(void **state) {
+  (void)state;
+  enum { TEXTS = 2000 };
+  struct nk_tokenizer *t = nk_tokenizer_open("data/gpt2-tiny");
+  assert_non_null(t);
+  int64_t *alone[TEXTS], *together[TEXTS];
+  size_t n_alone[TEXTS], n_together[TEXTS];
+  int failures = 0;
+  for (int i = 0; i < TEXTS; i++) {
+    char text[512];
+    struct nk_random random = nk_random_stream(3, (uint64_t)i);
+    size_t n = random_text(&random, text);
+    assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &alone[i], &n_alone[i]), 0);
+  }
+#pragma omp parallel for num_threads(4) schedule(dynamic, 1) reduction(+ : failures)
+  for (int i = 0; i < TEXTS; i++) {
+    char text[512];
+    struct nk_random random = nk_random_stream(3, (uint64_t)i);
+    size_t n = random_text(&random, text);
+    failures += nk_tokenizer_encode(t, text, n, 0, &together[i], &n_together[i]) != 0;
+  }
+  assert_int_equal(failures, 0);
+  for (int i = 0; i < TEXTS; i++) {
+    assert_int_equal(n_alone[i], n_together[i]);
+    assert_memory_equal(alone[i], together[i], n_alone[i] * sizeof *alone[i]);
+    nk_free(alone[i]);
+    nk_free(together[i]);
+  }
+  nk_tokenizer_free(t);
+}
+
+/* In the order of the file's merges: " t" is GPT-2's first, "he" its third. */
+static void ranks_follow_the_merges(void **state) {
+  (void)state;
+  const char *path = shared_file("vocab/ggml-vocab-gpt-2.gguf");
+  if (!path) skip();
+  struct nk_tokenizer *t = nk_tokenizer_open(path);
+  assert_non_null(t);
+  int64_t id = nk_tokenizer_id(t, " t", 2);
+  assert_int_equal(id, 256);
+  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)id), 0);
+  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "he", 2)), 2);
+  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "a", 1)), -1);
+  assert_int_equal(nk_tokenizer_id(t, "<|endoftext|>", 13), 50256);
+  assert_int_equal(nk_tokenizer_merge_rank(t, 50256), -1);
+  assert_int_equal(nk_tokenizer_merge_rank(t, 99999999), -1);
+  assert_int_equal(nk_tokenizer_id(t, "no such token", 13), NK_ENOTFOUND);
+  nk_tokenizer_free(t);
+}
+
+static void a_piece_of_a_hundred_thousand_letters_is_encoded(void **state) {
+  (void)state;
+  struct nk_tokenizer *t = nk_tokenizer_open("data/gpt2-tiny");
+  assert_non_null(t);
+  enum { N = 100000 };
+  char *text = malloc(N);
+  struct nk_buffer back = {0};
+  int64_t *ids;
+  size_t n;
+  for (size_t i = 0; i < N; i++) text[i] = "thecatsat"[i % 9];
+  assert_int_equal(nk_tokenizer_encode(t, text, N, 0, &ids, &n), 0);
+  assert_int_equal(nk_tokenizer_decode(t, ids, n, 0, &back), 0);
+  assert_int_equal(back.size, N);
+  assert_memory_equal(back.data, text, N);
+  assert_true(n < N / 2);
+  nk_free(ids);
+  free(text);
+  nk_buffer_free(&back);
+  nk_tokenizer_free(t);
+}
+
+static void bad_text_and_ids_are_refused(void **state) {
+  (void)state;
+  struct nk_tokenizer *t = nk_tokenizer_open("data/gpt2-tiny");
+  struct nk_buffer out = {0};
+  int64_t *ids = NULL, bad[] = {-1, 8192, INT64_MAX, INT64_MIN};
+  size_t n = 0;
+  assert_non_null(t);
+  assert_int_equal(nk_tokenizer_encode(t, "ab\xC3", 3, 0, &ids, &n), NK_EDATA);
+  assert_non_null(strstr(nk_error(), "at byte 2"));
+  for (size_t i = 0; i < 4; i++)
+    assert_int_equal(nk_tokenizer_decode(t, &bad[i], 1, 0, &out), NK_EDATA);
+  assert_int_equal(nk_tokenizer_encode(t, "", 0, 0, &ids, &n), 0);
+  assert_int_equal(n, 0);
+  nk_free(ids);
+  assert_int_equal(nk_tokenizer_decode(t, NULL, 0, 0, &out), 0);
+  nk_buffer_free(&out);
+  nk_tokenizer_free(t);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(text_comes_back_from_its_ids),
+      cmocka_unit_test(threads_share_a_tokenizer),
+      cmocka_unit_test(ranks_follow_the_merges),
+      cmocka_unit_test(a_piece_of_a_hundred_thousand_letters_is_encoded),
+      cmocka_unit_test(bad_text_and_ids_are_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
