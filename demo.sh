@@ -46,6 +46,13 @@ nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
   --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
 END
 
+say 'The twenty tokens that look least trained, from the weights alone; can the model repeat them?'
+run <<'END'
+nk-glitch data/gpt2-tiny --top 20 | nk-verify data/gpt2-tiny -o out/glitch.tsv
+awk -F'\t' -v OFS='\t' '{ print $1, $2, $4, $5, $(NF - 1), $NF }' out/glitch.tsv |
+  column -t -s $'\t'
+END
+
 say 'Can the model repeat its tokens? Verdicts by how often training showed them.'
 run <<'END'
 nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
@@ -65,4 +72,4 @@ awk -F'\t' -v OFS='\t' 'NR == FNR { training[$1] = $2; next } { print $0, traini
     --title 'Entropy after a token said eight times' -o out/entropy.png
 END
 
-say 'Made in out/: the table table.tsv; the pictures norms.png, distances.png and entropy.png.'
+say 'Made in out/: the tables table.tsv and glitch.tsv; the pictures norms.png, distances.png and entropy.png.'
