@@ -230,6 +230,30 @@ static void colouring_undoes_whitening(void **state) {
   nk_gaussian_free(dist);
 }
 
+/* The covariance min(i, j) + 1 of a random walk has a factor of ones: a distance is the length of
+ * the walk's steps. Wide enough for the factor to be made of several blocks. */
+static void wide_covariances_are_factored_in_blocks(void **state) {
+  (void)state;
+  enum { DIM = 300 };
+  double *packed = nk_alloc(DIM * (DIM + 1) / 2, sizeof *packed), mean[DIM] = {0}, steps = 0;
+  float x[DIM], got;
+  for (size_t i = 0, at = 0; i < DIM; i++)
+    for (size_t j = 0; j <= i; j++) packed[at++] = (double)j + 1;
+  for (int i = 0; i < DIM; i++) {
+    x[i] = sinf((float)(i * i));
+    double step = (double)x[i] - (i > 0 ? (double)x[i - 1] : 0);
+    steps += step * step;
+  }
+  nk_gaussian *dist = nk_gaussian_of(mean, packed, DIM);
+  assert_non_null(dist);
+  assert_int_equal(nk_mahalanobis(dist, x, 1, &got), 0);
+  assert_close((double)got, sqrt(steps), 1e-5, 0);
+  nk_gaussian_free(dist);
+  packed[DIM * (DIM + 1) / 2 - 1] = DIM - 2; /* the last diagonal: no longer positive definite */
+  assert_null(nk_gaussian_of(mean, packed, DIM));
+  nk_free(packed);
+}
+
 static void a_packed_covariance_makes_the_same_gaussian(void **state) {
   (void)state;
   const struct geometry_case *c = &geometry_cases[0];
@@ -297,6 +321,7 @@ int main(void) {
       cmocka_unit_test(two_rows_of_many_values_have_a_gaussian),
       cmocka_unit_test(nearly_dependent_columns_keep_their_digits),
       cmocka_unit_test(colouring_undoes_whitening),
+      cmocka_unit_test(wide_covariances_are_factored_in_blocks),
       cmocka_unit_test(a_packed_covariance_makes_the_same_gaussian),
       cmocka_unit_test(distances_from_the_centre_have_their_closed_form),
       cmocka_unit_test(quantiles_are_numpys),
