@@ -162,7 +162,8 @@ static int read_metaspace(struct nki_pretokenizer *p, const struct nki_spec *spe
   step->scheme = scheme && !strcmp(scheme, "first")                ? FIRST
                  : (scheme ? !strcmp(scheme, "never") : old_never) ? NEVER
                                                                    : ALWAYS;
-  if (scheme && step->scheme == ALWAYS && strcmp(scheme, "always"))
+  if (scheme && ((step->scheme == ALWAYS && strcmp(scheme, "always")) ||
+                 (step->scheme != NEVER && old_never))) /* the old and the new form disagree */
     return malformed(spec, "Metaspace");
   if (json_is_false(json_object_get(json, "split"))) return 0;
   struct step *cut = new_step(p); /* may move step */
