@@ -32,7 +32,7 @@ static const struct nk_tool tool = {
     .usage = "[OPTION]... [REGION]",
     .options = options,
     .n_options = sizeof options / sizeof *options,
-    .example = "nk-sample in.safetensors -n 64 --quantile 0.9 --times 2 -o n.safetensors",
+    .example = "nk-sample in.safetensors --quantile 0.9 --times 2 -o n.safetensors",
 };
 
 /* ---- Options that take work to read ---- */
