@@ -58,7 +58,7 @@ run <<'END'
 nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
 END
 
-say 'Asked to repeat them, what do tokens do that were never seen, beside those seen over 1,000 times?'
+say 'Asked to repeat them, what do tokens do that were never seen, and those seen 1,000 times?'
 run <<'END'
 awk -F'\t' -v OFS='\t' '
   NR == 1 { print "id", "training" }

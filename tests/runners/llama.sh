@@ -6,7 +6,7 @@
 #   llama.sh BUILD     exit status 77, with the reason, where they cannot be had
 set -eu
 build=$1
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+here=$(CDPATH="" cd -- "$(dirname -- "$0")" && pwd)
 cache=${NOKEN_LLAMA:-$build/llama}
 version=3.22.1
 
@@ -29,9 +29,9 @@ command -v git >/dev/null || skip "git is not installed: llama.cpp's headers are
 source=$cache/llama.cpp
 [ -f "$source/include/llama.h" ] || git -c advice.detachedHead=false clone -q "$bundle" "$source"
 # Linked by their own names, which npm's package has given them.
-llama=$(ls "$libraries"/libllama.*so | grep -v common | head -n 1)
-ggml=$(ls "$libraries"/libggml.*so | head -n 1)
-if [ ! -x "$cache/llama" ] || [ "$here/llama.c" -nt "$cache/llama" ]; then
+llama=$(find "$libraries" -name 'libllama.*so' ! -name '*common*' | sort | head -n 1)
+ggml=$(find "$libraries" -name 'libggml.*so' | sort | head -n 1)
+if [ ! -x "$cache/llama" ] || [ -n "$(find "$here/llama.c" -newer "$cache/llama")" ]; then
   cc -O2 -o "$cache/llama" "$here/llama.c" -I "$here/../../include" -I "$source/include" \
     -I "$source/ggml/include" -L "$build/lib" -lnoken "$llama" "$ggml" \
     "$libraries/libggml-base.so" -lm -Wl,-rpath,"$build/lib:$libraries" \
