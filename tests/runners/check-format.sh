@@ -8,7 +8,7 @@ folders=(include lib tools tests cmake)
 mapfile -t c_files < <(find "${folders[@]}" -name '*.[ch]' | sort)
 mapfile -t scripts < <(find ./*.sh "${folders[@]}" -name '*.sh' | sort)
 # but for numbers that a script wrote
-mapfile -t text_files < <(find "${folders[@]}" \( -name '*.cmake' -o -name '*.bats' \
+mapfile -t text_files < <(find "${folders[@]}" \( -name '*.cmake' \
   -o -name '*.awk' -o -name CMakeLists.txt -o -name '*.[ch]' ! -name '*_fixture.h' \) | sort)
 text_files+=(CMakeLists.txt "${scripts[@]}")
 
