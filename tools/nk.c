@@ -15,7 +15,7 @@ static const struct {
     {"stats", "lengths and distances of every row of a vector set"},
     {"pca", "principal components of a vector set"},
     {"knn", "nearest neighbours of every row of a vector set"},
-    {"glitch", "ranks a vocabulary by how under-trained it looks"},
+    {"glitch", "rank a vocabulary by how little training its rows show"},
     {"verify", "does the model repeat the token?"},
     {"region", "what is in distribution, and how far outside vectors lie"},
     {"sample", "nokens at controlled distances from a region"},
