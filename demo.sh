@@ -1,5 +1,5 @@
 #!/bin/bash
-# demo.sh: the main job on a model that ships in data/. Sets up, then runs each pipeline after
+# demo.sh: the main job on the models that ship in data/. Sets up, then runs each pipeline after
 # printing it, and ends by naming the files it made, in out/.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,7 +12,7 @@ run() { # prints a pipeline, given on standard input, and runs it
   local pipeline
   pipeline=$(cat)
   printf '$ %s\n' "$pipeline"
-  bash -o pipefail -c "$pipeline"
+  bash -e -o pipefail -c "$pipeline"
 }
 
 say 'The embedding matrix of a small GPT-2, and the statistics of its 8,192 rows.'
@@ -46,30 +46,77 @@ nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
   --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
 END
 
-say 'The twenty tokens that look least trained, from the weights alone; can the model repeat them?'
+say 'Which tokens are glitch tokens? From the weights alone, without the counts; then beside them.'
 run <<'END'
-nk-glitch data/gpt2-tiny --top 20 | nk-verify data/gpt2-tiny -o out/glitch.tsv
-awk -F'\t' -v OFS='\t' '{ print $1, $2, $4, $5, $(NF - 1), $NF }' out/glitch.tsv |
-  column -t -s $'\t'
+nk-glitch data/gpt2-tiny --with data/gpt2-tiny/counts.tsv -o out/ranking.tsv
+nk-glitch data/gpt2-tiny --fdr 0.05 --with data/gpt2-tiny/counts.tsv -o out/candidates.tsv
+awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+  { found++; never += $at["steps"] == 0 }
+  END { printf "%d tokens found, %d of them truly never seen in training\n", found, never }
+' out/candidates.tsv
+cut=$(awk -F'\t' 'NR > 1 { score = $5 } END { print score }' out/candidates.tsv)
+awk -F'\t' '$3 == "category" || $3 == "ok"' out/ranking.tsv |
+  nk-plot scatter -x score -y rank_mismatch --mark 'steps=0' --line "x=$cut:FDR 5%" \
+    --label-by rank_mismatch --label 20 --title 'Glitch tokens, found from the weights' \
+    -o out/glitch.png
 END
 
-say 'Can the model repeat its tokens? Verdicts by how often training showed them.'
+say 'Does the model repeat them, as it does ordinary tokens? The twenty top candidates.'
 run <<'END'
-nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
+nk-verify data/gpt2-tiny < out/candidates.tsv > out/glitch.tsv
+awk -F'\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
+  NR <= 21 { print $at["id"], $at["text"], $at["score"], $at["p_value"], $at["max_prob"],
+             $at["verdict"], $at["steps"] }
+' out/glitch.tsv | column -t -s $'\t'
 END
 
-say 'Asked to repeat them, what do tokens do that were never seen, and those seen 1,000 times?'
+say 'What the model makes of tokens it never saw, and of ordinary ones.'
 run <<'END'
-awk -F'\t' -v OFS='\t' '
-  NR == 1 { print "id", "training" }
-  NR > 1 && $1 > 255 && $2 == 0 { print $1, "never seen" }
-  NR > 1 && $1 > 255 && $2 > 1000 { print $1, "seen" }
-' data/gpt2-tiny/counts.tsv > out/chosen.tsv
-nk-run data/gpt2-tiny --ids-from out/chosen.tsv -p '{}{}{}{}{}{}{}{}' -o out/behaviour.tsv
-awk -F'\t' -v OFS='\t' 'NR == FNR { training[$1] = $2; next } { print $0, training[$1] }
-' out/chosen.tsv out/behaviour.tsv |
-  nk-plot histogram -x entropy --by training \
-    --title 'Entropy after a token said eight times' -o out/entropy.png
+awk -F'\t' 'NR == 1 || ($3 == 0 && ++never <= 400) || ($2 > 300 && ++seen <= 400)' \
+  data/gpt2-tiny/counts.tsv > out/some.tsv
+nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-from out/some.tsv |
+  awk -F'\t' -v OFS='\t' '
+    NR == FNR { training[$1] = $3 == 0 ? "never seen" : "seen over 300 times"; next }
+    { print $0, FNR == 1 ? "training" : training[$1] }
+  ' data/gpt2-tiny/counts.tsv - > out/tokens.tsv
+nk-plot histogram -x entropy --by training --xlabel 'entropy of the next token (nats)' \
+  --title 'After the token, in a prompt that asks to repeat it' -o out/entropy.png out/tokens.tsv
 END
 
-say 'Made in out/: the tables table.tsv and glitch.tsv; the pictures norms.png, distances.png and entropy.png.'
+say 'What is in distribution, without those; nokens near and far from it, and what they do.'
+run <<'END'
+nk-region fit out/wte.safetensors --exclude out/glitch.tsv -o out/in.safetensors
+nk-region ellipse out/in.safetensors -o out/ellipse.tsv
+nk-pca --with out/in.safetensors -k 2 out/wte.safetensors |
+  nk-plot scatter -x pc1 -y pc2 --ellipse out/ellipse.tsv --label 12 \
+    --title 'The region that holds 95% of the ordinary tokens' -o out/region.png
+nk-sample out/in.safetensors -n 48 -d isotropic,covariance,difference \
+  --quantile 0.5,0.9,0.99 --times 1,2,4,8 -o out/nokens.safetensors
+nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --exclude out/glitch.tsv \
+  < out/nokens.safetensors > out/behaviour.tsv
+nk-plot curve -x distance -y kl --by direction --log x --xlabel 'Mahalanobis distance of the noken' \
+  --ylabel 'KL from the mean of ordinary tokens (nats)' --title 'How strangeness grows with distance' \
+  -o out/curve.png out/behaviour.tsv
+END
+
+say 'The same in the residual stream, at every layer of both models: a region of what ordinary' \
+  'tokens make there, nokens around it, and how far they turn the next token.'
+run <<'END'
+for model in gpt2-tiny llama-tiny; do
+  awk -F'\t' 'NR == 1 || ($2 >= 300 && ++n <= 1000)' data/$model/counts.tsv > out/ordinary.tsv
+  for layer in 0 1 2 3 4; do
+    nk-run data/$model -p 'He said to the {}' --ids-from out/ordinary.tsv --capture $layer |
+      nk-region fit -o out/states.safetensors
+    nk-sample out/states.safetensors -n 16 --times 0.25,0.5,1,2,4,8 |
+      nk-run data/$model -p 'He said to the {}' --at $layer --reference 64 |
+      if [ $layer = 0 ]; then cat; else sed 1d; fi
+  done > out/layers-$model.tsv
+  nk-plot heatmap -x times -y at -z kl --title "Nokens in the residual stream of $model" \
+    --xlabel 'distance, in units of the farthest ordinary state' --ylabel layer \
+    -o out/layers-$model.png out/layers-$model.tsv
+done
+END
+
+say 'Made in out/: the tables table.tsv, ranking.tsv, glitch.tsv, behaviour.tsv; the pictures' \
+  'norms.png, distances.png, glitch.png, entropy.png, region.png, curve.png, layers-gpt2-tiny.png and' \
+  'layers-llama-tiny.png; and the nokens, nokens.safetensors.'
