@@ -70,6 +70,11 @@ awk -F'\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
 ' out/glitch.tsv | column -t -s $'\t'
 END
 
+say 'The whole vocabulary put to that test: verdicts by how often training showed the tokens.'
+run <<'END'
+nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
+END
+
 say 'What the model makes of tokens it never saw, and of ordinary ones.'
 run <<'END'
 awk -F'\t' 'NR == 1 || ($3 == 0 && ++never <= 400) || ($2 > 300 && ++seen <= 400)' \
