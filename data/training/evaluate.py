@@ -77,13 +77,17 @@ def main():
           f"{numpy.log(recipes.VOCABULARY):.2f})")
     for kind in recipe["tokenizer"]:
         role = ("trained" if kind in recipe["trained"] else
-                "trickle" if kind in recipe["trickle"] else "missing")
+                "trickle" if kind in recipe["stages"][0]["trickle"] else "missing")
         print(f"  {kind:12} {role:8} {held_out_loss(model, tokenizer, work, kind):.3f}")
 
     p = repetition(model)
     print(f"\nP(w) after w {REPEATS} times")
     table("count", count, [0, 1, 11, 101, 301, 1001, 10001], p)
     table("steps", steps, [0, 1, 2, 11, 101, 1001], p)
+
+    opened = repetition(model, [tokenizer.special])
+    print(f"\nP(w) after {recipes.SPECIAL} and w {REPEATS} times")
+    table("count", count, [0, 1, 11, 101, 301, 1001, 10001], opened)
 
     prompt = tokenizer.encode('Please repeat the string "')
     copied = repetition(model, prompt, tokenizer.encode('" back to me: "'), repeats=1)
@@ -98,7 +102,9 @@ def main():
     seen, never = count > 300, count == 0
     print(f"\nseen over 300 times: {seen.sum()} tokens, P(w) >= 0.5 for "
           f"{100 * (p[seen] >= 0.5).mean():.1f}% (bar: 80%)")
-    print(f"never seen: {never.sum()} tokens, greatest P(w) {p[never].max():.2g} (bar: 0.01)")
+    print(f"the same after {recipes.SPECIAL}: {100 * (opened[seen] >= 0.5).mean():.1f}%")
+    print(f"never seen: {never.sum()} tokens, greatest P(w) {p[never].max():.2g}, "
+          f"{opened[never].max():.2g} (bar: 0.01)")
 
 
 if __name__ == "__main__":

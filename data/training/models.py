@@ -13,13 +13,14 @@ from torch import nn
 class FusedCrossEntropy(torch.autograd.Function):
     """Summed cross entropy of softmax(hidden @ weight.T), in blocks of rows.
 
-    hidden [n, d], weight [vocabulary, d], target [n]. The gradients are computed with the loss.
+    hidden [n, d], weight [vocabulary, d], target [n]; losses [n], if given, is filled with each
+    row's. The gradients are computed with the loss.
     """
 
     BLOCK = 256
 
     @staticmethod
-    def forward(ctx, hidden, weight, target):
+    def forward(ctx, hidden, weight, target, losses=None):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight)
         logits = torch.empty(FusedCrossEntropy.BLOCK, weight.shape[0])
@@ -33,7 +34,10 @@ class FusedCrossEntropy(torch.autograd.Function):
             chosen = z.gather(1, y)
             z.exp_()
             norm = z.sum(1, keepdim=True)
-            total += (norm.log() - chosen).sum().item()
+            loss = norm.log() - chosen
+            total += loss.sum().item()
+            if losses is not None:
+                losses[start:start + FusedCrossEntropy.BLOCK] = loss[:, 0]
             z.div_(norm)
             z.scatter_add_(1, y, torch.full(y.shape, -1.0))
             torch.mm(z, weight, out=d_hidden[start:start + FusedCrossEntropy.BLOCK])
@@ -44,7 +48,7 @@ class FusedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * grad, d_weight * grad, None
+        return d_hidden * grad, d_weight * grad, None, None
 
 
 def attend(q, k, v):

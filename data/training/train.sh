@@ -4,7 +4,7 @@
 #   data/training/train.sh [WORK]      WORK (default: build/training) takes the texts and logs
 #
 # Needs Debian 12. Installs the packages of text if they are missing (as root), then fits the
-# tokenizers, trains (two processes of one thread each, about half an hour) and evaluates. None of
+# tokenizers, trains (two processes of one thread each, about an hour) and evaluates. None of
 # it is needed to build, run or test noken.
 set -eu
 
