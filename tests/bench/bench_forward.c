@@ -135,6 +135,9 @@ static int bench_gpt2(const char *folder) {
   if (again > rate) rate = again;
   printf("forward: %.3f s, %.1f nokens/s; %.0f GFLOP/s of sgemm's %.0f; peak %.0f MiB\n", seconds,
          N_NOKENS / seconds, needed / seconds * 1e-9, rate * 1e-9, peak);
+  double sum = 0;
+  for (size_t i = 0; i < N_NOKENS; i++) sum += work.batch.asks[i].entropy;
+  printf("sum of the entropies: %.3f (forward_torch.py prints its own)\n", sum);
   bench_ratio("forward_gpt2_small_over_sgemm", seconds * rate / needed, 1.25);
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
   nk_forward_free(work.forward);
