@@ -49,6 +49,16 @@ column() {
     else { sum += $5 } } END { exit !(n == 80 && min > sum / 40) }' out
 }
 
+@test "p-values of never-seen tokens are small, those of common tokens are not" {
+  llama=$root/data/llama-tiny
+  awk 'NR > 1 && $1 > 300 && $2 == 0 { print $1 }' "$llama/counts.tsv" | head -n 40 >never
+  awk 'NR > 1 && $1 > 300 && $2 > 300 && $1 % 40 == 0 { print $1 }' "$llama/counts.tsv" >common
+  { echo id; cat never common; } >ids.tsv
+  nk-run "$llama" --ids-from ids.tsv -p 'Repeat after me: "{}" "{}" "{}" "' >out
+  column out p_value | awk '{ if (NR <= 40) never += $1 < 0.05; else { n++; common += $1 < 0.05 } }
+    END { exit !(never >= 38 && n > 50 && common < 0.25 * n) }'
+}
+
 @test "columns of the set are carried; a token has no value in them" {
   nk-extract "$gpt2" --ids 300-303 -o set.safetensors
   nk-run "$gpt2" -p 'The {} of' -p 'A {}' --ids 9 --capture 2 set.safetensors -o captured
