@@ -99,9 +99,10 @@ nk-sample out/in.safetensors -n 48 -d isotropic,covariance,difference \
   --quantile 0.5,0.9,0.99 --times 1,2,4,8 -o out/nokens.safetensors
 nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --exclude out/glitch.tsv \
   < out/nokens.safetensors > out/behaviour.tsv
-nk-plot curve -x distance -y kl --by direction --log x --xlabel 'Mahalanobis distance of the noken' \
-  --ylabel 'KL from the mean of ordinary tokens (nats)' --title 'How strangeness grows with distance' \
-  -o out/curve.png out/behaviour.tsv
+nk-plot curve -x distance -y kl --by direction --log x \
+  --xlabel 'Mahalanobis distance of the noken' \
+  --ylabel 'KL from the mean of ordinary tokens (nats)' \
+  --title 'How strangeness grows with distance' -o out/curve.png out/behaviour.tsv
 END
 
 say 'The same in the residual stream, at every layer of both models: a region of what ordinary' \
@@ -122,6 +123,6 @@ for model in gpt2-tiny llama-tiny; do
 done
 END
 
-say 'Made in out/: the tables table.tsv, ranking.tsv, glitch.tsv, behaviour.tsv; the pictures' \
-  'norms.png, distances.png, glitch.png, entropy.png, region.png, curve.png, layers-gpt2-tiny.png and' \
-  'layers-llama-tiny.png; and the nokens, nokens.safetensors.'
+say 'Made in out/: the tables table.tsv, ranking.tsv, glitch.tsv and behaviour.tsv; the pictures' \
+  'norms.png, distances.png, glitch.png, entropy.png, region.png, curve.png,' \
+  'layers-gpt2-tiny.png and layers-llama-tiny.png; and the nokens, nokens.safetensors.'

@@ -16,7 +16,8 @@ setup() {
   run -0 bash -c "nk-sample '$region' -n 3 -d isotropic,covariance --quantile 0.5,0.99 --times 2 |
     nk-convert --to tsv"
   [ "${#lines[@]}" -eq 19 ] # 2 directions x 3 distances x 3, and the header
-  for column in distance achieved quantile times l2 cosine mahalanobis knn nearest p_value origin toward direction; do
+  for column in distance achieved quantile times l2 cosine mahalanobis knn nearest p_value \
+    origin toward direction; do
     grep -qw "$column" <<<"${lines[0]}"
   done
   # in a table the directions have their names

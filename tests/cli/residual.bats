@@ -19,6 +19,11 @@ behaviour() {
     awk 'NR == 6 || NR == 17 { printf "%s ", $2 } END { print NR }'
 }
 
+# entropy TABLE: its column of that name
+entropy() {
+  awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["entropy"] }' "$1"
+}
+
 @test "nokens far from a layer's states turn the next token more than near ones, in both models" {
   for model in gpt2-tiny llama-tiny; do
     for layer in 0 2 4; do
@@ -45,7 +50,6 @@ behaviour() {
   nk-run data/gpt2-tiny -p 'He said to the {}' --ids 300-330 --capture 3 |
     nk-run data/gpt2-tiny -p 'He said to the {}' --at 3 --reference 64 > "$cd_tmp/states.tsv"
   nk-run data/gpt2-tiny -p 'He said to the {}' --ids 300-330 --reference 64 > "$cd_tmp/tokens.tsv"
-  paste <(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["entropy"] }' "$cd_tmp/states.tsv") \
-        <(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["entropy"] }' "$cd_tmp/tokens.tsv") |
+  paste <(entropy "$cd_tmp/states.tsv") <(entropy "$cd_tmp/tokens.tsv") |
     awk '{ d = $1 - $2; if (d < -1e-3 || d > 1e-3) bad++ } END { exit !(NR == 31 && !bad) }'
 }
