@@ -16,38 +16,38 @@ run() { # prints a pipeline, given on standard input, and runs it
 }
 
 say 'The embedding matrix of a small GPT-2, and the statistics of its 8,192 rows.'
-run <<'END'
+run <<'EOF'
 nk-extract data/gpt2-tiny -o out/wte.safetensors
 nk-stats out/wte.safetensors --summary | column -t -s $'\t'
 nk-stats out/wte.safetensors -o out/stats.tsv
-END
+EOF
 
 say 'What training really showed the model, beside each row: how often, in how many steps.'
-run <<'END'
+run <<'EOF'
 awk -F'\t' -v OFS='\t' '
   NR == FNR { seen[$1] = $2 OFS $3; training[$1] = $3 == 0 ? "never seen" : "seen"; next }
   { print $0, seen[$1], FNR == 1 ? "training" : training[$1] }
 ' data/gpt2-tiny/counts.tsv out/stats.tsv > out/table.tsv
-END
+EOF
 
 say 'The twenty tokens nearest to the centroid, and the twenty farthest from it.'
-run <<'END'
+run <<'EOF'
 for order in g gr; do
   { IFS= read -r header; echo "$header"; sort -t $'\t' -k 4,4$order | sed -n 1,20p; } \
     < out/table.tsv | column -t -s $'\t'
 done
-END
+EOF
 
 say 'Norms of tokens that were seen and of those that never were; norm against distance.'
-run <<'END'
+run <<'EOF'
 nk-plot histogram -x norm --by training --title 'Length of the token embeddings' \
   -o out/norms.png out/table.tsv
 nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
   --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
-END
+EOF
 
 say 'Which tokens are glitch tokens? From the weights alone, without the counts; then beside them.'
-run <<'END'
+run <<'EOF'
 nk-glitch data/gpt2-tiny --with data/gpt2-tiny/counts.tsv -o out/ranking.tsv
 nk-glitch data/gpt2-tiny --fdr 0.05 --with data/gpt2-tiny/counts.tsv -o out/candidates.tsv
 awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
@@ -59,24 +59,24 @@ awk -F'\t' '$3 == "category" || $3 == "ok"' out/ranking.tsv |
   nk-plot scatter -x score -y rank_mismatch --mark 'steps=0' --line "x=$cut:FDR 5%" \
     --label-by rank_mismatch --label 20 --title 'Glitch tokens, found from the weights' \
     -o out/glitch.png
-END
+EOF
 
 say 'Does the model repeat them, as it does ordinary tokens? The twenty top candidates.'
-run <<'END'
+run <<'EOF'
 nk-verify data/gpt2-tiny < out/candidates.tsv > out/glitch.tsv
 awk -F'\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
   NR <= 21 { print $at["id"], $at["text"], $at["score"], $at["p_value"], $at["max_prob"],
              $at["verdict"], $at["steps"] }
 ' out/glitch.tsv | column -t -s $'\t'
-END
+EOF
 
 say 'The whole vocabulary put to that test: verdicts by how often training showed the tokens.'
-run <<'END'
+run <<'EOF'
 nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
-END
+EOF
 
 say 'What the model makes of tokens it never saw, and of ordinary ones.'
-run <<'END'
+run <<'EOF'
 awk -F'\t' 'NR == 1 || ($3 == 0 && ++never <= 400) || ($2 > 300 && ++seen <= 400)' \
   data/gpt2-tiny/counts.tsv > out/some.tsv
 nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-from out/some.tsv |
@@ -86,10 +86,10 @@ nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-fro
   ' data/gpt2-tiny/counts.tsv - > out/tokens.tsv
 nk-plot histogram -x entropy --by training --xlabel 'entropy of the next token (nats)' \
   --title 'After the token, in a prompt that asks to repeat it' -o out/entropy.png out/tokens.tsv
-END
+EOF
 
 say 'What is in distribution, without those; nokens near and far from it, and what they do.'
-run <<'END'
+run <<'EOF'
 nk-region fit out/wte.safetensors --exclude out/glitch.tsv -o out/in.safetensors
 nk-region ellipse out/in.safetensors -o out/ellipse.tsv
 nk-pca --with out/in.safetensors -k 2 out/wte.safetensors |
@@ -103,11 +103,11 @@ nk-plot curve -x distance -y kl --by direction --log x \
   --xlabel 'Mahalanobis distance of the noken' \
   --ylabel 'KL from the mean of ordinary tokens (nats)' \
   --title 'How strangeness grows with distance' -o out/curve.png out/behaviour.tsv
-END
+EOF
 
 say 'The same in the residual stream, at every layer of both models: a region of what ordinary' \
   'tokens make there, nokens around it, and how far they turn the next token.'
-run <<'END'
+run <<'EOF'
 for model in gpt2-tiny llama-tiny; do
   awk -F'\t' 'NR == 1 || ($2 >= 300 && ++n <= 1000)' data/$model/counts.tsv > out/ordinary.tsv
   for layer in 0 1 2 3 4; do
@@ -121,7 +121,7 @@ for model in gpt2-tiny llama-tiny; do
     --xlabel 'distance, in units of the farthest ordinary state' --ylabel layer \
     -o out/layers-$model.png out/layers-$model.tsv
 done
-END
+EOF
 
 say 'Made in out/: the tables table.tsv, ranking.tsv, glitch.tsv and behaviour.tsv; the pictures' \
   'norms.png, distances.png, glitch.png, entropy.png, region.png, curve.png,' \
