@@ -42,7 +42,7 @@ say 'Norms of tokens that were seen and of those that never were; norm against d
 run <<'EOF'
 nk-plot histogram -x norm --by training --title 'Length of the token embeddings' \
   -o out/norms.png out/table.tsv
-nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 15 \
+nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 10 \
   --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
 EOF
 
@@ -84,7 +84,7 @@ nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-fro
     NR == FNR { training[$1] = $3 == 0 ? "never seen" : "seen over 300 times"; next }
     { print $0, FNR == 1 ? "training" : training[$1] }
   ' data/gpt2-tiny/counts.tsv - > out/tokens.tsv
-nk-plot histogram -x entropy --by training --xlabel 'entropy of the next token (nats)' \
+nk-plot histogram -x entropy --by training --bins 40 --xlabel 'entropy of the next token (nats)' \
   --title 'After the token, in a prompt that asks to repeat it' -o out/entropy.png out/tokens.tsv
 EOF
 
