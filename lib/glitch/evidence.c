@@ -8,8 +8,10 @@
  * a grid that is even in log t.
  *
  * It is taken twice: with S0 = s^2 I, as rows begin, and with S0 the covariance of the rows found
- * inside the ball, shrunk by Ledoit and Wolf (2004). The first is the better judge far from the
- * ball, the second near it. */
+ * inside the ball, shrunk by Ledoit and Wolf (2004). The second is the better judge near the ball
+ * and a poor one far from it, where it weighs most what varied least in the ball: there it levels
+ * off, as does the direction in which a row lies. How far a row has come on the way from c to m is
+ * the better judge of those that were seen a few times. */
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
@@ -24,6 +26,7 @@
 enum { PASSES = 3, MAX_GRID = 128 };
 static const double GRID_RATIO = 1.25; /* between neighbouring t */
 static const double LARGEST_T = 4;
+static const double HALF_WAY = 0.5; /* where the evidence with the ball's own shape levels off */
 static const double DIRECTION_WEIGHT = 0.5;
 
 /* The ball and the rest of the rows as two normal distributions. */
@@ -31,6 +34,7 @@ struct model {
   size_t dim;
   struct nk_moments *ball, *rest;
   double variance; /* of a coordinate, in the ball */
+  double rounding; /* of a coordinate, by the precision in which the rows were kept */
 };
 
 /* Coordinates z = transform (x - centre) in which the ball is standard normal and the rest has the
@@ -67,6 +71,27 @@ static void split(const bool *member, size_t n, size_t *rows, size_t *n_in) {
   }
 }
 
+/* Square of the distance between neighbouring numbers of the precision in which the rows were kept,
+ * mean over the coordinates of row. Halves and bfloat16 leave the mantissa's last bits 0. */
+static double rounding_of(const float *x, size_t dim, const size_t *rows, size_t n,
+                          const double *row) {
+  uint32_t used = 0, bits;
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < dim; j++) {
+      memcpy(&bits, x + rows[i] * dim + j, sizeof bits);
+      used |= bits & 0x7fffff;
+    }
+  int kept = 23;
+  while (kept > 0 && !(used >> (23 - kept) & 1)) kept--;
+  double sum = 0;
+  for (size_t j = 0; j < dim; j++) {
+    int exponent;
+    frexp(row[j], &exponent);
+    sum += row[j] != 0 ? ldexp(1, 2 * (exponent - 1 - kept)) : 0;
+  }
+  return sum / (double)dim;
+}
+
 /* The ball by its members; the rest by all other rows, or, when `all`, by every row. */
 static int fit(const float *x, size_t n, size_t dim, const bool *member, bool all,
                struct model *out) {
@@ -78,13 +103,14 @@ static int fit(const float *x, size_t n, size_t dim, const bool *member, bool al
   out->ball = nk_moments_compute(x, rows, n_in, dim);
   if (out->ball != NULL)
     out->rest = nk_moments_compute(x, all ? NULL : rows + n_in, all ? n : n - n_in, dim);
+  if (out->rest != NULL) out->rounding = rounding_of(x, dim, rows, n_in, out->ball->mean);
   nk_free(rows);
   if (out->rest == NULL) return nk_error_code();
   double spread = nk_total_variance(out->rest) / (double)dim;
   if (!(spread > 0)) return nk_fail(NK_EDATA, "the rows do not differ: there is nothing to rank");
   out->variance = nk_total_variance(out->ball) / (double)dim * (double)n_in / (double)(n_in - 1);
-  /* Rows that differ by rounding alone must not make every other row infinitely far. */
-  if (out->variance < 1e-10 * spread) out->variance = 1e-10 * spread;
+  /* Rows that differ by rounding alone do not show how wide the ball is. */
+  out->variance = fmax(out->variance, fmax(out->rounding, 1e-10 * spread));
   return NK_OK;
 }
 
@@ -365,6 +391,22 @@ static int member_median(const double *values, const bool *member, size_t n, dou
   return NK_OK;
 }
 
+/* Adds how far rows have come on the straight way from the ball's centre to the mean of the rest,
+ * on the scale of the evidence: log(1 + square of that in units of the ball's radius). */
+static void add_way(const float *x, size_t n, const struct model *model, double *trained) {
+  size_t dim = model->dim;
+  const double *m = model->rest->mean, *c = model->ball->mean;
+  double length = 0, radius_squares = model->variance * (double)dim;
+  for (size_t j = 0; j < dim; j++) length += (m[j] - c[j]) * (m[j] - c[j]);
+  if (!(length > 0)) return;
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < n; i++) {
+    double way = 0;
+    for (size_t j = 0; j < dim; j++) way += ((double)x[i * dim + j] - c[j]) * (m[j] - c[j]);
+    if (way > 0) trained[i] += log1p(way * way / length / radius_squares);
+  }
+}
+
 /* Adds what the direction alone says: the cosine distance to the ball's centre, seen from the mean
  * of the rest, in units of what is usual in the ball. Where the ball has few rows it judges those
  * near it better than lengths do; it levels off, as it knows little of rows far away. */
@@ -410,8 +452,11 @@ int nki_evidence(const float *x, size_t n, size_t dim, const size_t *unused, siz
   if ((code = keep_ball(&model, out)) != NK_OK) goto done;
   code = measure(x, n, &model, true, out->trained);
   if (code == NK_OK) code = measure(x, n, &model, false, shaped);
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    out->trained[i] = log1p(scale * out->trained[i]) + log1p(scale * shaped[i]);
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    double near = log1p(scale * shaped[i]);
+    out->trained[i] = log1p(scale * out->trained[i]) + near / (near + HALF_WAY);
+  }
+  if (code == NK_OK) add_way(x, n, &model, out->trained);
   if (code == NK_OK) code = add_direction(x, n, &model, out->member, out->trained);
 
 done:

@@ -1,9 +1,7 @@
 /* Rankings from a model's files and from vector sets: roles, and the matrices one at a time. */
-#include <math.h>
 #include <noken/dtype.h>
 #include <noken/glitch.h>
 #include <noken/memory.h>
-#include <noken/random.h>
 #include <noken/report.h>
 #include <stdlib.h>
 
@@ -23,36 +21,6 @@ static enum nk_glitch_role role_of(enum nk_category category) {
   }
 }
 
-/* Half the distance between the neighbours of value in a type of `digits` binary digits whose
- * smallest exponent is `least`. */
-static float half_unit(float value, int digits, int least) {
-  int exponent = ilogbf(value);
-  return ldexpf(0.5f, (exponent > least ? exponent : least) + 1 - digits);
-}
-
-/* Spreads each value evenly over what its type rounds to it. Training can leave never-seen rows so
- * alike that they differ in the file by rounding alone, in steps; as a few points on a grid they
- * are no ball whose spread could be told, and rounding rows of their own would look like training.
- * The noise is that of the row's number: the same in every run. Zeros stay: they are padding. */
-static void undo_rounding(enum nk_dtype dtype, size_t first, size_t n, size_t dim, float *x) {
-  if (dtype != NK_F16 && dtype != NK_BF16) return;
-  const int digits = dtype == NK_F16 ? 11 : 8, least = dtype == NK_F16 ? -14 : -126;
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j < dim; j += 4) {
-      const uint32_t key[2] = {0, 0};
-      const uint32_t counter[4] = {(uint32_t)j, (uint32_t)((uint64_t)j >> 32),
-                                   (uint32_t)(first + i), (uint32_t)((uint64_t)(first + i) >> 32)};
-      uint32_t noise[4];
-      nk_philox(counter, key, noise);
-      for (size_t k = 0; k < 4 && j + k < dim; k++) {
-        float *value = &x[i * dim + j + k];
-        float part = (float)(noise[k] >> 8) * 0x1p-23f - 1; /* [-1, 1) */
-        if (*value != 0 && isfinite(*value)) *value += part * half_unit(*value, digits, least);
-      }
-    }
-}
-
 /* The first n rows of a 2-D tensor as floats, for nk_free. */
 static float *widen(const struct nk_model *model, const struct nk_tensor *tensor, size_t n) {
   size_t dim = tensor->shape[1], values = 0, block = ((size_t)4 << 20) / dim + 1;
@@ -64,7 +32,6 @@ static float *widen(const struct nk_model *model, const struct nk_tensor *tensor
     size_t rows = n - first < block ? n - first : block;
     code = nk_widen(tensor->dtype, (const char *)tensor->data + first * row_bytes, rows * dim,
                     x + first * dim);
-    undo_rounding(tensor->dtype, first, rows, dim, x + first * dim);
     nk_model_forget(model, tensor, first, rows);
     if (code == NK_OK) code = nk_progress("reading", first + rows, n);
   }

@@ -233,38 +233,6 @@ struct place {
   bool apart;
 };
 
-static int by_value(const void *a, const void *b) {
-  const struct place *x = a, *y = b;
-  if (x->score != y->score) return x->score < y->score ? -1 : 1;
-  return (x->row > y->row) - (x->row < y->row);
-}
-
-/* Beyond the ball the evidence says that a row was trained, and its distance from the ball how
- * much: it grows with the logarithm of the count, in every direction, where the evidence weighs
- * directions by what tells them from the ball. So the ranked rows past the edge keep their values
- * of fused [n] between them, and with that the null's distribution, but take them in the order of
- * their distance. */
-static int order_by_distance(const struct nk_glitch *glitch, double edge, double *fused) {
-  const struct nk_glitch_column *distance = nk_glitch_find(glitch, "output_l2");
-  struct place *places = nk_alloc(glitch->n, sizeof *places);
-  double *values = nk_alloc(glitch->n, sizeof *values);
-  size_t n = 0;
-  int code = places && values ? NK_OK : NK_EMEMORY;
-  for (size_t i = 0; i < glitch->n && code == NK_OK; i++) {
-    if (glitch->role[i] != NK_ROLE_TEXT || !(fused[i] > edge)) continue;
-    values[n] = fused[i];
-    places[n++] = (struct place){distance->values[i], i, false};
-  }
-  if (code == NK_OK) {
-    nk_sort_numbers(values, n);
-    qsort(places, n, sizeof *places, by_value);
-    for (size_t at = 0; at < n; at++) fused[places[at].row] = values[at];
-  }
-  nk_free(values);
-  nk_free(places);
-  return code;
-}
-
 static int by_score(const void *a, const void *b) {
   const struct place *x = a, *y = b;
   if (x->apart != y->apart) return x->apart ? 1 : -1;
@@ -338,6 +306,11 @@ static int rank_mismatch(struct nk_glitch *glitch, const int64_t *merge_rank) {
 
 /* ---- q-values ---- */
 
+static int by_p(const void *a, const void *b) {
+  const struct place *x = a, *y = b;
+  return (x->score > y->score) - (x->score < y->score);
+}
+
 int nk_q_values(const double *p_values, size_t n, double *q_values) {
   struct place *places = nk_alloc(n, sizeof *places);
   size_t known = 0;
@@ -347,7 +320,7 @@ int nk_q_values(const double *p_values, size_t n, double *q_values) {
     q_values[i] = (double)NAN;
     if (!isnan(p_values[i])) places[known++] = (struct place){p_values[i], i, false};
   }
-  qsort(places, known, sizeof *places, by_value);
+  qsort(places, known, sizeof *places, by_p);
   for (size_t at = known; at > 0; at--) {
     double q = places[at - 1].score * (double)known / (double)at;
     if (q < least) least = q;
@@ -368,12 +341,11 @@ int nk_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
   fuse(glitch, fused);
   find_null(glitch, fused, some, &null);
   double distance = null.typical - null.ball;
-  if (distance > 0) code = order_by_distance(glitch, null.edge, fused);
-  for (size_t i = 0; i < n && code == NK_OK; i++) {
+  for (size_t i = 0; i < n; i++) {
     glitch->score[i] = distance > 0 ? 1 - (fused[i] - null.ball) / distance : -fused[i];
     glitch->p_value[i] = glitch->role[i] == NK_ROLE_TEXT ? tail(&null, fused[i]) : (double)NAN;
   }
-  if (code == NK_OK) code = nk_q_values(glitch->p_value, n, glitch->q_value);
+  code = nk_q_values(glitch->p_value, n, glitch->q_value);
   if (code == NK_OK) code = set_ranks(glitch);
   if (code == NK_OK && merge_rank != NULL) code = rank_mismatch(glitch, merge_rank);
 

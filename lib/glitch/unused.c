@@ -19,7 +19,7 @@ enum {
 };
 /* How far rows of a group may be, in units of the distance that is usual within it. Without hints a
  * wide net: there the tightest rows of a ball stand for all of it. */
-static const double SAME_GROUP = 1.5, WIDE_GROUP = 2;
+static const double SAME_GROUP = 1.5, WIDE_GROUP = 2, NEAR = 0.05;
 
 struct candidates {
   size_t *rows; /* [n] */
@@ -58,15 +58,28 @@ static int compare_distances(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* Median distance, squared, from row `from` to rows of x at even steps. */
+static double typical_square(const float *x, size_t n, size_t dim, size_t from, double *sorted,
+                             size_t room) {
+  size_t taken = n < room ? n : room;
+  for (size_t i = 0; i < taken; i++)
+    sorted[i] = nki_distance_squares(x + from * dim, x + i * n / taken * dim, dim);
+  nk_sort_numbers(sorted, taken);
+  return nk_quantile_sorted(sorted, taken, 0.5);
+}
+
 /* Keeps the candidate whose k-th nearest other candidate is nearest, and those within `group`
- * times that distance of it. Rows in a ball of many dimensions are all at about the same distance
- * from each other. */
-static int keep_tightest(const float *x, size_t dim, size_t k, double group, struct candidates *c) {
+ * times that distance of it, or nearer to it than NEAR times a typical row of x [n_all, dim]. Rows
+ * in a ball of many dimensions are all at about the same distance from each other, unless they were
+ * rounded. */
+static int keep_tightest(const float *x, size_t n_all, size_t dim, size_t k, double group,
+                         struct candidates *c) {
   size_t n = c->n, best = 0, kept = 0;
   double nearest = INFINITY;
   if (n < 2) return NK_OK;
   if (k > n - 1) k = n - 1;
-  double *square = nk_alloc(n * n, sizeof *square), *sorted = nk_alloc(n, sizeof *sorted);
+  size_t room = n > MOST ? n : MOST;
+  double *square = nk_alloc(n * n, sizeof *square), *sorted = nk_alloc(room, sizeof *sorted);
   int code = square == NULL || sorted == NULL ? NK_EMEMORY : NK_OK;
   if (code != NK_OK) goto done;
 #pragma omp parallel for schedule(dynamic)
@@ -82,8 +95,10 @@ static int keep_tightest(const float *x, size_t dim, size_t k, double group, str
       best = i;
     }
   }
+  double typical = typical_square(x, n_all, dim, c->rows[best], sorted, room);
+  double reach = fmax(group * group * nearest, NEAR * NEAR * typical);
   for (size_t i = 0; i < n; i++)
-    if (square[best * n + i] <= group * group * nearest) c->rows[kept++] = c->rows[i];
+    if (square[best * n + i] <= reach) c->rows[kept++] = c->rows[i];
   c->n = kept;
 
 done:
@@ -148,7 +163,7 @@ static int without_hint(const float *x, size_t n, size_t dim, struct candidates 
   nk_free(taken);
   if (code != NK_OK) return code;
   leave_one_copy(x, dim, out);
-  return keep_tightest(x, dim, FEWEST, WIDE_GROUP, out);
+  return keep_tightest(x, n, dim, FEWEST, WIDE_GROUP, out);
 }
 
 static int ascending_rows(const void *a, const void *b) {
@@ -164,7 +179,7 @@ int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_ro
   leave_one_copy(x, dim, &sure);
   size_t known = sure.n;
   if (known >= FEWEST) { /* most of them agree, so the group is found from half of them */
-    code = keep_tightest(x, dim, known / 2 > 2 ? known / 2 : 2, SAME_GROUP, &sure);
+    code = keep_tightest(x, n, dim, known / 2 > 2 ? known / 2 : 2, SAME_GROUP, &sure);
     if (code != NK_OK || sure.n >= FEWEST) goto done;
   }
   if ((code = of_role(role, n, NK_ROLE_SUSPECT, &suspect)) != NK_OK) goto done;
@@ -178,7 +193,7 @@ int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_ro
   sure.n += suspect.n;
   leave_one_copy(x, dim, &sure);
   size_t candidates = sure.n;
-  if (candidates >= FEWEST && (code = keep_tightest(x, dim, FEWEST, SAME_GROUP, &sure)) != NK_OK)
+  if (candidates >= FEWEST && (code = keep_tightest(x, n, dim, FEWEST, SAME_GROUP, &sure)) != NK_OK)
     goto done;
   if (sure.n >= FEWEST) goto done;
   nk_warn(

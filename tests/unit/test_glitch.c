@@ -304,10 +304,10 @@ static void no_indicator_beats_the_score(const char *folder) {
     for (size_t c = 1; c <= glitch->n_columns; c++) {
       const struct nk_retrieval *other = &measures[c].retrieval;
       if (strstr(measures[c].name, "evidence") != NULL) continue; /* parts of the score */
-      /* Which of the best is ahead in the fourth digit is chance, and changes with the seed of the
-       * noise that undoes rounding. */
-      if (other->auc > score->auc + 1e-4 ||
-          other->average_precision > score->average_precision + 1e-3)
+      /* Differences smaller than this are a few places of a token or two. */
+      const double same = 2e-4;
+      if (other->auc > score->auc + same ||
+          other->average_precision > score->average_precision + same)
         fail_msg("%s, at most %d steps: score %.6f %.6f, %s %.6f %.6f", folder, at_most, score->auc,
                  score->average_precision, measures[c].name, other->auc, other->average_precision);
     }
