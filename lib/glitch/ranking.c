@@ -12,6 +12,7 @@ enum {
   WINDOWS = 10, /* between the ball and the typical row, in which rows are counted */
   PEERS = 250,  /* tokens of neighbouring merge rank, on each side */
   FEWEST_ROWS = 8,
+  LOWEST = 50, /* ordinary rows that show how their tail ends */
 };
 
 /* The normal tail is an extrapolation: smaller values would say more than is known. One token in
@@ -128,10 +129,11 @@ static void fuse(const struct nk_glitch *glitch, double *fused) {
 struct null {
   double ball;            /* median of the rows in the ball */
   double typical, spread; /* median and lower spread of the rows outside */
-  double lowest;          /* of the ranked rows */
   double edge;            /* up to here rows may be never-seen ones */
   double valley;          /* up to here ordinary rows have the valley's density */
-  double density, inside; /* of ordinary rows up to the valley, and up to the edge, per unit */
+  double density;         /* of ordinary rows up to the valley, per unit */
+  double low, low_part;   /* a low value of ordinary rows, and the part of them below it */
+  double excess;          /* how far below it those are in the mean */
   double *beyond;         /* [n_beyond] rows past the valley, ascending */
   size_t n_beyond;
   double ordinary; /* number of rows past the edge */
@@ -143,9 +145,9 @@ static double median_of(double *values, size_t n) {
 }
 
 /* Counts rows in windows going out from the ball; the valley ends with the last window before the
- * counts rise. *count: of that window; *run: how many windows up to it count the same. */
-static size_t find_valley(const double *values, size_t n, double ball, double width, size_t *count,
-                          size_t *run) {
+ * counts rise. *count: of that window. */
+static size_t find_valley(const double *values, size_t n, double ball, double width,
+                          size_t *count) {
   size_t counts[WINDOWS + 1] = {0}, valley = 1;
   for (size_t i = 0; i < n; i++) {
     double window = floor((values[i] - ball) / width + 0.5);
@@ -153,8 +155,17 @@ static size_t find_valley(const double *values, size_t n, double ball, double wi
   }
   while (valley < WINDOWS && counts[valley + 1] <= counts[valley]) valley++;
   *count = counts[valley];
-  for (*run = 1; *run < valley && counts[valley - *run] == *count;) (*run)++;
   return valley;
+}
+
+/* The tail of the LOWEST smallest of values [n], ascending: beyond a low value, what is left of
+ * most distributions is nearly exponential (Pickands, 1975). */
+static void find_low_tail(const double *values, size_t n, struct null *null) {
+  size_t k = n / 4 < LOWEST ? n / 4 : LOWEST;
+  null->low = n > 0 ? values[k] : 0;
+  null->low_part = n > 0 ? (double)k / (double)n : 1;
+  null->excess = 0;
+  for (size_t i = 0; i < k; i++) null->excess += (null->low - values[i]) / (double)k;
 }
 
 /* fused [n]: the evidence; some [n] is used for, and has to outlive, null->beyond. */
@@ -175,23 +186,21 @@ static void find_null(const struct nk_glitch *glitch, const double *fused, doubl
     null->edge = -INFINITY;
     return;
   }
-  size_t count = 0, run = 0, ranked = 0, past = 0;
+  size_t count = 0, ranked = 0, past = 0;
   for (size_t i = 0; i < glitch->n; i++)
     if (glitch->role[i] == NK_ROLE_TEXT) some[ranked++] = fused[i];
-  size_t valley = find_valley(some, ranked, null->ball, width, &count, &run);
+  size_t valley = find_valley(some, ranked, null->ball, width, &count);
   nk_sort_numbers(some, ranked);
   null->edge = null->ball + width / 2;
   null->valley = null->ball + ((double)valley + 0.5) * width;
   null->density = (double)count / width;
-  /* One row more in the whole run: none seen does not mean that there are none. */
-  null->inside = null->density + 1 / ((double)run * width);
-  null->lowest = fmin(some[0], null->ball - width / 2);
   while (past < ranked && some[past] <= null->edge) past++;
   null->ordinary = (double)(ranked - past);
   null->typical = nk_quantile_sorted(some + past, ranked - past, 0.5);
   /* The lower quartile of a normal distribution is 0.6745 below its median. */
   null->spread =
       (null->typical - nk_quantile_sorted(some + past, ranked - past, 0.25)) / 0.67448975;
+  find_low_tail(some + past, ranked - past, null);
   while (past < ranked && some[past] <= null->valley) past++;
   null->n_beyond = ranked - past;
   memmove(some, some + past, null->n_beyond * sizeof *some);
@@ -201,11 +210,14 @@ static void find_null(const struct nk_glitch *glitch, const double *fused, doubl
 /* How often an ordinary row lies at or below value, where value is in the ball. Rows there say
  * nothing of ordinary ones. Two guesses each err on the high side: the tail of the normal
  * distribution that ordinary rows have on this scale, of logarithms of how much a token was trained
- * (their tail is shorter: every token of a text was seen); and the density in the valley, carried
- * on (the valley holds rows of tokens that were seen a few times). The smaller one is taken. */
+ * (their tail is shorter: every token of a text was seen); and the exponential tail of the lowest
+ * of them (which are those that were seen a few times, if there are such). The smaller one is
+ * taken. */
 static double tail_inside(const struct null *null, double value) {
   double z = (null->typical - value) / null->spread;
-  return fmin(erfc(z / sqrt(2)) / 2, null->inside * (value - null->lowest) / null->ordinary);
+  double below = null->low - value;
+  double part = below > 0 && null->excess > 0 ? exp(-below / null->excess) : 1;
+  return fmin(erfc(z / sqrt(2)) / 2, null->low_part * part);
 }
 
 /* How often an ordinary row lies at or below value: beyond the edge the rows are counted. */

@@ -106,6 +106,7 @@ static void simulated_glitch_tokens_are_found_and_few_others(void **state) {
       {"a dozen, untied, unit rows", 4096, 64, 12, 0, false, true},
       {"a dozen among many dimensions", 2048, 512, 12, 0, true, false},
       {"a dozen among many rows", 50000, 16, 12, 0, true, false},
+      {"a dozen among many rows, untied", 30000, 64, 12, 0, false, false},
       {"a tenth, untied", 6000, 48, 600, 120, false, false},
       {"two thirds, tied, unit rows", 6000, 128, 4000, 200, true, true},
       {"two thirds, untied", 6000, 128, 4000, 200, false, false},
