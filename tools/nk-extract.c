@@ -50,13 +50,7 @@ static int print_list(const struct nk_run *run, const struct nk_model *model) {
     print_tensor(table, nk_model_tensor(model, i));
     code = nk_table_end_row(table);
   }
-  if (code == 0)
-    code = nk_table_finish(table);
-  else
-    nk_table_free(table);
-  if (code == 0) code = nk_output_commit(output);
-  nk_output_close(output);
-  return code;
+  return tool_close(table, output, code);
 }
 
 /* ---- The matrix ---- */

@@ -310,13 +310,7 @@ int main(int argc, char **argv) {
   if (code == NK_OK && (table = tool_table(&run, output)) == NULL) code = nk_error_code();
   if (code == NK_OK)
     code = truth_file ? write_evaluation(&tokens, table) : write_ranking(&tokens, table);
-  if (code == NK_OK) {
-    code = nk_table_finish(table);
-    table = NULL;
-  }
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   tokens_free(&tokens);
   return tool_end(&run, code);
 }

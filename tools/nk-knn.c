@@ -105,13 +105,7 @@ static int search_and_write(const struct nk_run *run, const struct options *o,
   if (code == NK_OK)
     code = o->summary ? write_summary(from, knn, query == NULL, table)
                       : write_neighbours(from, base, knn, table);
-  if (code == NK_OK) {
-    code = nk_table_finish(table);
-    table = NULL;
-  }
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   nk_knn_free(knn);
   return code;
 }

@@ -138,13 +138,7 @@ static int write_table(const struct nk_run *run, const struct options *o,
     code = o->spectrum  ? write_spectrum(pca, table)
            : o->summary ? write_summary(pca, table)
                         : write_scores(set, scores, count, table);
-  if (code == NK_OK) {
-    code = nk_table_finish(table);
-    table = NULL;
-  }
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   nk_free(scores);
   return code;
 }

@@ -249,13 +249,7 @@ static int write_table(const struct nk_run *run, const struct options *o, const 
     code = strcmp(verb, "score") == 0  ? score(run, o, region, table)
            : strcmp(verb, "info") == 0 ? info(o, region, table)
                                        : ellipse(o, region, table);
-  if (code == NK_OK) {
-    code = nk_table_finish(table);
-    table = NULL;
-  }
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   nk_region_free(region);
   return code;
 }

@@ -220,14 +220,7 @@ static int print_table(const struct job *job) {
   for (size_t p = 0; p < job->prompts.n && code == NK_OK; p++)
     for (size_t l = 0; l < job->n_layers && code == NK_OK; l++)
       code = run_prompt(job, &job->prompts.item[p], job->layers[l], table);
-  if (code == NK_OK) {
-    code = nk_table_finish(table);
-    table = NULL;
-  }
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_table_free(table);
-  nk_output_close(output);
-  return code;
+  return tool_close(table, output, code);
 }
 
 /* --capture L[:POS]: POS is an offset from the slot, or `end`. */

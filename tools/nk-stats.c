@@ -177,14 +177,9 @@ int main(int argc, char **argv) {
   table = output != NULL ? tool_table(&run, output) : NULL;
   if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
-  if (code != NK_OK) goto done;
-  code = nk_table_finish(table);
-  table = NULL;
-  if (code == NK_OK) code = nk_output_commit(output);
 
 done:
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   nk_vectors_free(set);
   for (int m = 0; m < N_MEASURES; m++) nk_free(values[m]);
   return tool_end(&run, code);

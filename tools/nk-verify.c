@@ -239,14 +239,9 @@ int main(int argc, char **argv) {
   table = output != NULL ? tool_table(&run, output) : NULL;
   if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   code = o->truth != NULL ? write_by_count(&job, table) : write_rows(&job, table);
-  if (code != NK_OK) goto done;
-  code = nk_table_finish(table);
-  table = NULL;
-  if (code == NK_OK) code = nk_output_commit(output);
 
 done:
-  nk_table_free(table);
-  nk_output_close(output);
+  code = tool_close(table, output, code);
   nk_frame_free(job.frame);
   nk_prompts_free(&job.prompts);
   nk_tokenizer_free(job.tokenizer);

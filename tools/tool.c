@@ -100,6 +100,16 @@ struct nk_table *tool_table(const struct nk_run *run, struct nk_output *output) 
   return nk_table_new(output, run->common.json ? NK_TABLE_JSON : NK_TABLE_TSV);
 }
 
+int tool_close(struct nk_table *table, struct nk_output *output, int code) {
+  if (code == 0)
+    code = nk_table_finish(table);
+  else
+    nk_table_free(table);
+  if (code == 0) code = nk_output_commit(output);
+  nk_output_close(output);
+  return code;
+}
+
 int tool_end(const struct nk_run *run, int code) {
   clear_progress(&screen);
   nk_free(run->operands);

@@ -27,6 +27,10 @@ struct nk_output *tool_output(const struct nk_run *run, int kind);
 /* A table over output in the format asked for. */
 struct nk_table *tool_table(const struct nk_run *run, struct nk_output *output);
 
+/* Ends a table and its output, either of which may be NULL after a failure: finished and committed
+ * when code is 0, left behind otherwise. Frees both and returns the code that is then due. */
+int tool_close(struct nk_table *table, struct nk_output *output, int code);
+
 /* Turns a code of the library into the exit status, printing nk_error() as "nk-stats: message" for
  * a failure: 0 for NK_OK, 2 for NK_EUSAGE, 1 for the rest; NK_EPIPE is quiet (141 as if by the
  * signal). */
