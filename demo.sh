@@ -54,10 +54,12 @@ awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
   { found++; never += $at["steps"] == 0 }
   END { printf "%d tokens found, %d of them truly never seen in training\n", found, never }
 ' out/candidates.tsv
-cut=$(awk -F'\t' 'NR > 1 { score = $5 } END { print score }' out/candidates.tsv)
+cut=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+  $at["exposure"] > most { most = $at["exposure"] } END { print most }' out/candidates.tsv)
 awk -F'\t' '$3 == "category" || $3 == "ok"' out/ranking.tsv |
-  nk-plot scatter -x score -y rank_mismatch --mark 'steps=0' --line "x=$cut:FDR 5%" \
-    --label-by rank_mismatch --label 20 --title 'Glitch tokens, found from the weights' \
+  nk-plot scatter -x exposure -y input_norm --xrange -1: --mark 'steps=0' \
+    --line "x=$cut:FDR 5%" --label-by score --label 12 \
+    --title 'Glitch tokens, found from the weights' \
     -o out/glitch.png
 EOF
 
