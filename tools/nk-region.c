@@ -24,30 +24,6 @@ static int compare_ids(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Adds to ids [*n] those of a table: all of them, or those verified where it has a verdict. */
-static int read_excluded(const char *path, int64_t **ids, size_t *n) {
-  struct nk_frame *frame = nk_frame_read(path);
-  if (frame == NULL) return nk_error_code();
-  int64_t id = nk_frame_column(frame, "id"), verdict = -1;
-  int code = id < 0 ? (int)id : NK_OK;
-  for (size_t c = 0; c < nk_frame_columns(frame); c++)
-    if (strcmp(nk_frame_column_name(frame, c), "verdict") == 0) verdict = (int64_t)c;
-  size_t rows = nk_frame_rows(frame);
-  if (code == NK_OK) {
-    int64_t *more = nk_realloc(*ids, *n, *n + rows, sizeof **ids);
-    if (more != NULL) *ids = more;
-    if (more == NULL) code = NK_EMEMORY;
-  }
-  for (size_t row = 0; row < rows && code == NK_OK; row++) {
-    const char *cell = verdict >= 0 ? nk_frame_cell(frame, row, (size_t)verdict) : "verified";
-    size_t length = strlen(cell);
-    if (length < 8 || strcmp(cell + length - 8, "verified") != 0) continue;
-    if ((code = nk_frame_integer(frame, row, (size_t)id, &(*ids)[*n])) == NK_OK) ++*n;
-  }
-  nk_frame_free(frame);
-  return code;
-}
-
 /* rows [*n] of set that the region is fitted to. */
 static int choose_rows(const struct nk_vectors *set, const struct options *o, size_t *rows,
                        size_t *n) {
@@ -56,7 +32,7 @@ static int choose_rows(const struct nk_vectors *set, const struct options *o, si
   size_t n_excluded = 0, n_padding = 0, n_listed = 0;
   int code = excluded != NULL && keep != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < o->exclude.n && code == NK_OK; i++)
-    code = read_excluded(o->exclude.item[i], &excluded, &n_excluded);
+    code = nk_verified_read(o->exclude.item[i], &excluded, &n_excluded);
   if (code == NK_OK) {
     qsort(excluded, n_excluded, sizeof *excluded, compare_ids);
     memset(keep, 1, set->n);
