@@ -118,13 +118,6 @@ static int read_table(const char *path, const struct tokens *t, struct nk_frame 
 
 /* ---- The ranking ---- */
 
-static void number_or_missing(struct nk_table *table, double value) {
-  if (isnan(value))
-    nk_table_missing(table);
-  else
-    nk_table_number(table, value);
-}
-
 static void write_text(const struct tokens *t, size_t row, struct nk_table *table) {
   size_t n = 0;
   const char *text = "";
@@ -187,10 +180,10 @@ static int write_row(const struct tokens *t, size_t row, const struct nk_frame *
   nk_table_string(table, category_of(t, row));
   nk_table_integer(table, (int64_t)glitch->rank[row]);
   nk_table_number(table, glitch->score[row]);
-  number_or_missing(table, glitch->p_value[row]);
-  number_or_missing(table, glitch->q_value[row]);
+  nk_table_known(table, glitch->p_value[row]);
+  nk_table_known(table, glitch->q_value[row]);
   for (size_t c = 0; c < glitch->n_columns; c++)
-    number_or_missing(table, glitch->columns[c].values[row]);
+    nk_table_known(table, glitch->columns[c].values[row]);
   if (with != NULL) write_with(with, with_row[row], table);
   return nk_table_end_row(table);
 }
@@ -250,14 +243,14 @@ static int write_measures(const struct nk_glitch_measure *measures, size_t n,
     nk_table_number(table, at_most);
     nk_table_integer(table, (int64_t)r->n);
     nk_table_integer(table, (int64_t)r->positives);
-    number_or_missing(table, r->auc);
-    number_or_missing(table, r->average_precision);
-    number_or_missing(table, r->precision);
-    number_or_missing(table, measures[m].spearman);
+    nk_table_known(table, r->auc);
+    nk_table_known(table, r->average_precision);
+    nk_table_known(table, r->precision);
+    nk_table_known(table, measures[m].spearman);
     if (m == 0) {
       nk_table_integer(table, (int64_t)report->reported);
       nk_table_number(table, report->false_rate);
-      number_or_missing(table, report->recall);
+      nk_table_known(table, report->recall);
     }
     for (int i = 0; m > 0 && i < 3; i++) nk_table_missing(table);
     code = nk_table_end_row(table);

@@ -22,13 +22,6 @@ static int read_set(const char *path, bool skip_bad, struct nk_vectors **set) {
   return nk_vectors_check_finite(set, skip_bad);
 }
 
-static void number_or_missing(struct nk_table *table, double value) {
-  if (isnan(value))
-    nk_table_missing(table);
-  else
-    nk_table_number(table, value);
-}
-
 static const char *const NEIGHBOUR_COLUMNS[] = {"rank", "neighbour", "neighbour_text", "distance"};
 
 /* A row per row of `from` and neighbour among the rows of `base`. */
@@ -76,10 +69,10 @@ static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn
     size_t count = 0;
     for (; count < knn->k && knn->rows[row * knn->k + count] >= 0; count++) sum += distances[count];
     nk_vectors_table_row(from, row, table);
-    number_or_missing(table, count > 0 ? distances[count - 1] : (double)NAN);
-    number_or_missing(table, count > 0 ? sum / (double)count : (double)NAN);
+    nk_table_known(table, count > 0 ? distances[count - 1] : (double)NAN);
+    nk_table_known(table, count > 0 ? sum / (double)count : (double)NAN);
     if (self) nk_table_integer(table, hubness[row]);
-    if (self) number_or_missing(table, lof[row]);
+    if (self) nk_table_known(table, lof[row]);
     nk_vectors_table_row_tail(from, row, SUMMARY_COLUMNS, n_columns, table);
     code = nk_table_end_row(table);
   }

@@ -90,13 +90,6 @@ done:
   return code;
 }
 
-static void number_or_missing(struct nk_table *table, double value) {
-  if (isnan(value))
-    nk_table_missing(table);
-  else
-    nk_table_number(table, value);
-}
-
 static int write_rows(const struct nk_vectors *set, double *const values[N_MEASURES],
                       struct nk_table *table) {
   size_t n_taken = values[MAHALANOBIS] != NULL ? N_MEASURES : MAHALANOBIS;
@@ -107,7 +100,7 @@ static int write_rows(const struct nk_vectors *set, double *const values[N_MEASU
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
     nk_vectors_table_row(set, row, table);
     for (int m = 0; m < N_MEASURES; m++)
-      if (values[m] != NULL) number_or_missing(table, values[m][row]);
+      if (values[m] != NULL) nk_table_known(table, values[m][row]);
     nk_vectors_table_row_tail(set, row, MEASURES, n_taken, table);
     code = nk_table_end_row(table);
   }
@@ -136,9 +129,9 @@ static int write_summary(size_t n, double *const values[N_MEASURES], struct nk_t
     for (size_t i = 0; i < known; i++) sum += values[m][i];
     nk_table_string(table, MEASURES[m]);
     nk_table_integer(table, (int64_t)known);
-    number_or_missing(table, known > 0 ? sum / (double)known : (double)NAN);
+    nk_table_known(table, known > 0 ? sum / (double)known : (double)NAN);
     for (int q = 0; q < N_QUANTILES; q++)
-      number_or_missing(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
+      nk_table_known(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
     code = nk_table_end_row(table);
   }
   return code;

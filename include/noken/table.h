@@ -31,6 +31,8 @@ void nk_table_string(struct nk_table *table, const char *string);
 void nk_table_integer(struct nk_table *table, int64_t value);
 void nk_table_number(struct nk_table *table, double value);
 void nk_table_missing(struct nk_table *table);
+/* A number, or a missing value where it is NaN: a measure that a row does not have. */
+void nk_table_known(struct nk_table *table, double value);
 /* Ends the row (in TSV the header line goes out before the first). Returns 0 or a negative code;
  * a row with more or fewer cells than columns is NK_EUSAGE. */
 int nk_table_end_row(struct nk_table *table);

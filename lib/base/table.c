@@ -91,6 +91,13 @@ void nk_table_missing(struct nk_table *table) {
   begin_cell(table, true);
 }
 
+void nk_table_known(struct nk_table *table, double value) {
+  if (isnan(value))
+    nk_table_missing(table);
+  else
+    nk_table_number(table, value);
+}
+
 static int write_header(struct nk_table *table) {
   struct nk_buffer line = {0};
   for (size_t i = 0; i < table->n_columns; i++) {

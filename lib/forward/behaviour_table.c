@@ -71,13 +71,6 @@ int nk_behaviour_table_head(const struct nk_behaviour_table *what, struct nk_tab
 
 /* ---- Cells ---- */
 
-static void number_or_missing(struct nk_table *table, double value) {
-  if (isnan(value))
-    nk_table_missing(table);
-  else
-    nk_table_number(table, value);
-}
-
 static void write_token(const struct nk_behaviour_table *what, int64_t id, struct nk_table *table) {
   size_t n = 0;
   const char *bytes = nk_vocabulary_bytes(nk_tokenizer_vocabulary(what->tokenizer), (size_t)id, &n);
@@ -116,7 +109,7 @@ static void write_numbers(const struct nk_behaviour_table *what,
   nk_table_number(table, b->p_value[row]);
   if (what->n_norms == 0) nk_table_number(table, norms[b->n_layers - 1]);
   for (size_t l = 0; l < what->n_norms; l++) nk_table_number(table, norms[what->norms[l] - 1]);
-  if (what->items->n_tokens > 0) number_or_missing(table, b->self_prob[row]);
+  if (what->items->n_tokens > 0) nk_table_known(table, b->self_prob[row]);
 }
 
 /* What is repeated stands at the prompt's end. */
