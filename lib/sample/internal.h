@@ -14,6 +14,13 @@
  * many threads there are, and a BLAS call may when it is split among them. */
 enum { NKI_RAYS = 64 };
 
+/* Inner product of a and b, both [n]; in the order of n, whatever the threads. */
+static inline double nki_product(const double *a, const double *b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
+  return sum;
+}
+
 struct nki_space {
   const nk_gaussian *gaussian;
   const double *mean;  /* [dim] */

@@ -31,12 +31,6 @@ struct matching {
   float *rounded; /* [n_left, dim] their x as it will be stored */
 };
 
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 /* Solves the symmetric a [3, 3] y = b by Cramer's rule; false when a has no inverse. */
 static bool solve(double a[EQUATIONS][EQUATIONS], const double b[EQUATIONS], double y[EQUATIONS]) {
   double c00 = a[1][1] * a[2][2] - a[1][2] * a[2][1];
@@ -101,7 +95,7 @@ static void draw(struct matching *m, size_t i, uint64_t seed, int attempt) {
   struct nk_random random = nk_random_stream(seed, i);
   random.position = (uint64_t)attempt << 40; /* far beyond what one draw takes */
   for (size_t j = 0; j < dim; j++) x[j] = nk_random_normal(&random);
-  double scale = m->target[i].mahalanobis / sqrt(dot(x, x, dim));
+  double scale = m->target[i].mahalanobis / sqrt(nki_product(x, x, dim));
   nk_gaussian_colour_wide(m->space.gaussian, x, 1);
   for (size_t j = 0; j < dim; j++) x[j] = m->space.mean[j] + scale * x[j];
 }

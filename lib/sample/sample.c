@@ -136,21 +136,15 @@ static void prepare_block(const struct nki_space *space, enum nk_metric metric, 
   }
 }
 
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 static double cosine_radius(const struct nki_space *space, const double *origin, const double *u,
                             double distance) {
   size_t dim = space->dim;
-  double length = sqrt(dot(space->mean, space->mean, dim));
-  double origin_m = dot(origin, space->mean, dim) / length + length;
-  double origin_square = dot(origin, origin, dim) + length * (2 * origin_m - length);
-  double origin_u = dot(origin, u, dim) + dot(space->mean, u, dim);
-  return nki_radius_of_cosine(origin_m, dot(u, space->mean, dim) / length, origin_square, origin_u,
-                              distance);
+  double length = sqrt(nki_product(space->mean, space->mean, dim));
+  double origin_m = nki_product(origin, space->mean, dim) / length + length;
+  double origin_square = nki_product(origin, origin, dim) + length * (2 * origin_m - length);
+  double origin_u = nki_product(origin, u, dim) + nki_product(space->mean, u, dim);
+  return nki_radius_of_cosine(origin_m, nki_product(u, space->mean, dim) / length, origin_square,
+                              origin_u, distance);
 }
 
 /* The radius on the i-th ray of the block; NaN when there is none. */
@@ -165,8 +159,8 @@ static double radius(const struct nki_space *space, enum nk_metric metric, const
     origin = work->white_origin + at;
     u = work->white_u + at;
   }
-  return nki_radius_of_quadratic(dot(u, u, dim), dot(origin, u, dim),
-                                 dot(origin, origin, dim) - distance * distance);
+  return nki_radius_of_quadratic(nki_product(u, u, dim), nki_product(origin, u, dim),
+                                 nki_product(origin, origin, dim) - distance * distance);
 }
 
 /* ---- Sampling ---- */
@@ -280,7 +274,7 @@ static int check_options(struct nk_region *region, struct sampling *s) {
   if (code == 0 && o->metric == NK_METRIC_KNN)
     code = nki_need_neighbours(region, &s->space, "metric knn");
   if (code == 0 && o->metric == NK_METRIC_COSINE &&
-      !(dot(s->space.mean, s->space.mean, s->space.dim) > 0))
+      !(nki_product(s->space.mean, s->space.mean, s->space.dim) > 0))
     code = nk_fail(NK_EDATA, "the centroid is zero: there is no cosine distance to it");
   s->fixed = o->origin == NK_ORIGIN_TOKENS ? -2 : -1;
   if (code == 0 && o->origin == NK_ORIGIN_TOKEN)
@@ -342,7 +336,7 @@ int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, dou
       nk_gaussian_whiten_wide(space->gaussian, block, count);
       for (size_t i = 0; i < count; i++) {
         const double *row = block + i * space->dim;
-        out[first + i] = sqrt(dot(row, row, space->dim));
+        out[first + i] = sqrt(nki_product(row, row, space->dim));
       }
     }
     nk_free(block);
