@@ -2,21 +2,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 static const char *matrix = "input", *id_list, *id_table;
 static bool list, no_text;
 
-static const struct nk_option options[] = {
-    {'m', "matrix", NK_OPTION_STRING, &matrix, "WHICH",
+static const struct cli_option options[] = {
+    {'m', "matrix", CLI_OPTION_STRING, &matrix, "WHICH",
      "input (default), output, position, or a tensor's name"},
-    {0, "ids", NK_OPTION_STRING, &id_list, "LIST", "only these rows, in this order: 3,10-20"},
-    {0, "ids-from", NK_OPTION_STRING, &id_table, "FILE", "only the ids of this table ('-': stdin)"},
-    {0, "no-text", NK_OPTION_FLAG, &no_text, NULL, "leave out the tokens' texts"},
-    {'l', "list", NK_OPTION_FLAG, &list, NULL, "print a table of the model's tensors instead"},
+    {0, "ids", CLI_OPTION_STRING, &id_list, "LIST", "only these rows, in this order: 3,10-20"},
+    {0, "ids-from", CLI_OPTION_STRING, &id_table, "FILE",
+     "only the ids of this table ('-': stdin)"},
+    {0, "no-text", CLI_OPTION_FLAG, &no_text, NULL, "leave out the tokens' texts"},
+    {'l', "list", CLI_OPTION_FLAG, &list, NULL, "print a table of the model's tensors instead"},
 };
 
-static const struct nk_tool tool = {
+static const struct cli_tool tool = {
     .name = "nk-extract",
     .summary = "the embedding matrix of a model as a vector set",
     .usage = "[OPTION]... MODEL",
@@ -27,30 +28,30 @@ static const struct nk_tool tool = {
 
 /* ---- --list ---- */
 
-static void print_tensor(struct nk_table *table, const struct nk_tensor *tensor) {
+static void print_tensor(struct cli_table *table, const struct nk_tensor *tensor) {
   char shape[NK_MAX_DIMS * 24] = "";
   for (size_t i = 0; i < tensor->n_dims; i++) {
     size_t used = strlen(shape);
     snprintf(shape + used, sizeof shape - used, i == 0 ? "%zu" : "x%zu", tensor->shape[i]);
   }
-  nk_table_string(table, tensor->name);
-  nk_table_string(table, nk_dtype_name(tensor->dtype));
-  nk_table_string(table, tensor->n_dims == 0 ? "scalar" : shape);
-  nk_table_integer(table, (int64_t)tensor->n_bytes);
+  cli_table_string(table, tensor->name);
+  cli_table_string(table, nk_dtype_name(tensor->dtype));
+  cli_table_string(table, tensor->n_dims == 0 ? "scalar" : shape);
+  cli_table_integer(table, (int64_t)tensor->n_bytes);
 }
 
-static int print_list(const struct nk_run *run, const struct nk_model *model) {
+static int print_list(const struct cli_run *run, const struct nk_model *model) {
   static const char *const columns[] = {"name", "dtype", "shape", "bytes"};
-  struct nk_output *output = tool_output(run, NK_OUTPUT_TEXT);
+  struct nk_output *output = cli_output(run, NK_OUTPUT_TEXT);
   if (!output) return nk_error_code();
-  struct nk_table *table = tool_table(run, output);
-  int code = table ? 0 : nk_error_code();
-  for (size_t c = 0; c < 4 && code == 0; c++) code = nk_table_column(table, columns[c]);
-  for (size_t i = 0; i < nk_model_count(model) && code == 0; i++) {
+  struct cli_table *table = cli_new_table(run, output);
+  int code = table ? NK_OK : nk_error_code();
+  for (size_t c = 0; c < 4 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
+  for (size_t i = 0; i < nk_model_n_tensors(model) && code == NK_OK; i++) {
     print_tensor(table, nk_model_tensor(model, i));
-    code = nk_table_end_row(table);
+    code = cli_table_end_row(table);
   }
-  return tool_close(table, output, code);
+  return cli_close(table, output, code);
 }
 
 /* ---- The matrix ---- */
@@ -78,13 +79,13 @@ static int choose_ids(int64_t **ids, size_t *n) {
   *ids = NULL;
   *n = 0;
   if (id_list && id_table) return nk_fail(NK_EUSAGE, "--ids and --ids-from exclude each other");
-  if (id_list) return nk_parse_ids("--ids", id_list, ids, n);
+  if (id_list) return cli_parse_ids("--ids", id_list, ids, n);
   if (!id_table) return 0;
-  struct nk_frame *frame = nk_frame_read(id_table);
+  struct cli_frame *frame = cli_frame_read(id_table);
   if (!frame) return nk_error_code();
-  *n = nk_frame_rows(frame);
-  int code = nk_frame_integers(frame, "id", ids);
-  nk_frame_free(frame);
+  *n = cli_frame_n_rows(frame);
+  int code = cli_frame_integers(frame, "id", ids);
+  cli_frame_free(frame);
   return code;
 }
 
@@ -96,7 +97,7 @@ static int label(const struct nk_model *model, const struct nk_tensor *tensor, c
   if (!path) return 0;
   struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
   if (!vocabulary) return nk_fail_in(nk_error_code(), "cannot read the tokens' texts (--no-text)");
-  size_t size = nk_vocabulary_size(vocabulary), rows = tensor->shape[0];
+  size_t size = nk_vocabulary_n_tokens(vocabulary), rows = tensor->shape[0];
   if (size != rows) {
     nk_warn("%s: the tokenizer has %zu ids, the matrix %zu rows: %s", nk_model_name(model), size,
             rows, size < rows ? "rows past its end have no text" : "some tokens have no row");
@@ -106,7 +107,7 @@ static int label(const struct nk_model *model, const struct nk_tensor *tensor, c
   return code;
 }
 
-static int extract(const struct nk_run *run, const struct nk_model *model) {
+static int extract(const struct cli_run *run, const struct nk_model *model) {
   const char *space;
   const struct nk_tensor *tensor = choose(model, &space);
   if (!tensor) return nk_error_code();
@@ -115,23 +116,24 @@ static int extract(const struct nk_run *run, const struct nk_model *model) {
   struct nk_vectors *set = NULL;
   struct nk_output *output = NULL;
   int code = choose_ids(&ids, &n);
-  if (code == 0 && !(set = nk_extract_begin(model, tensor, space, ids, n))) code = nk_error_code();
+  if (code == NK_OK && !(set = nk_extract_begin(model, tensor, space, ids, n)))
+    code = nk_error_code();
   nk_free(ids);
-  if (code == 0) code = label(model, tensor, space, set);
-  if (code == 0) code = nk_vectors_add_history(set, run->argc, run->argv);
-  if (code == 0 && !(output = tool_output(run, NK_OUTPUT_BINARY))) code = nk_error_code();
-  if (code == 0) code = nk_extract_write(model, tensor, set, output);
-  if (code == 0) code = nk_output_commit(output);
-  nk_output_close(output);
+  if (code == NK_OK) code = label(model, tensor, space, set);
+  if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
+  if (code == NK_OK && !(output = cli_output(run, NK_OUTPUT_BINARY))) code = nk_error_code();
+  if (code == NK_OK) code = nk_extract_write(model, tensor, set, output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
   nk_vectors_free(set);
   return code;
 }
 
 int main(int argc, char **argv) {
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 1, 1);
-  struct nk_model *model = nk_model_open(tool_operand(&run, 0));
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 1, 1);
+  struct nk_model *model = nk_model_open(cli_operand(&run, 0));
   int code = !model ? nk_error_code() : list ? print_list(&run, model) : extract(&run, model);
-  nk_model_close(model);
-  return tool_end(&run, code);
+  nk_model_free(model);
+  return cli_end(&run, code);
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 struct options {
   struct nk_knn_options search;
@@ -26,25 +26,25 @@ static const char *const NEIGHBOUR_COLUMNS[] = {"rank", "neighbour", "neighbour_
 
 /* A row per row of `from` and neighbour among the rows of `base`. */
 static int write_neighbours(const struct nk_vectors *from, const struct nk_vectors *base,
-                            const struct nk_knn *knn, struct nk_table *table) {
+                            const struct nk_knn *knn, struct cli_table *table) {
   bool texts = base->text_offsets != NULL;
-  int code = nk_vectors_table_head(from, table);
+  int code = cli_set_head(from, table);
   for (int i = 0; i < 4 && code == NK_OK; i++)
-    if (i != 2 || texts) code = nk_table_column(table, NEIGHBOUR_COLUMNS[i]);
-  if (code == NK_OK) code = nk_vectors_table_head_tail(from, NEIGHBOUR_COLUMNS, 4, table);
+    if (i != 2 || texts) code = cli_table_column(table, NEIGHBOUR_COLUMNS[i]);
+  if (code == NK_OK) code = cli_set_head_tail(from, NEIGHBOUR_COLUMNS, 4, table);
   for (size_t i = 0; i < knn->n * knn->k && code == NK_OK; i++) {
     if (knn->rows[i] < 0) continue;
     size_t row = i / knn->k, neighbour = (size_t)knn->rows[i], n_bytes = 0;
-    nk_vectors_table_row(from, row, table);
-    nk_table_integer(table, (int64_t)(i % knn->k) + 1);
-    nk_table_integer(table, base->ids[neighbour]);
+    cli_set_row(from, row, table);
+    cli_table_integer(table, (int64_t)(i % knn->k) + 1);
+    cli_table_integer(table, base->ids[neighbour]);
     if (texts) {
       const char *text = nk_vectors_text(base, neighbour, &n_bytes);
-      nk_table_text(table, text, n_bytes);
+      cli_table_text(table, text, n_bytes);
     }
-    nk_table_number(table, knn->distances[i]);
-    nk_vectors_table_row_tail(from, row, NEIGHBOUR_COLUMNS, 4, table);
-    code = nk_table_end_row(table);
+    cli_table_number(table, knn->distances[i]);
+    cli_set_row_tail(from, row, NEIGHBOUR_COLUMNS, 4, table);
+    code = cli_table_end_row(table);
   }
   return code;
 }
@@ -53,14 +53,14 @@ static const char *const SUMMARY_COLUMNS[] = {"kth", "mean", "hubness", "lof"};
 
 /* A row per row of `from`; hubness and lof only where it was searched among its own rows. */
 static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn, bool self,
-                         struct nk_table *table) {
+                         struct cli_table *table) {
   size_t n_columns = self ? 4 : 2;
   int64_t *hubness = nk_alloc(knn->n, sizeof *hubness);
   double *lof = nk_alloc(knn->n, sizeof *lof);
-  int code = hubness != NULL && lof != NULL ? nk_vectors_table_head(from, table) : NK_EMEMORY;
+  int code = hubness != NULL && lof != NULL ? cli_set_head(from, table) : NK_EMEMORY;
   for (size_t i = 0; i < n_columns && code == NK_OK; i++)
-    code = nk_table_column(table, SUMMARY_COLUMNS[i]);
-  if (code == NK_OK) code = nk_vectors_table_head_tail(from, SUMMARY_COLUMNS, n_columns, table);
+    code = cli_table_column(table, SUMMARY_COLUMNS[i]);
+  if (code == NK_OK) code = cli_set_head_tail(from, SUMMARY_COLUMNS, n_columns, table);
   if (code == NK_OK && self) nk_hubness(knn, hubness);
   if (code == NK_OK && self) code = nk_lof(knn, lof);
   for (size_t row = 0; row < knn->n && code == NK_OK; row++) {
@@ -68,37 +68,37 @@ static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn
     double sum = 0;
     size_t count = 0;
     for (; count < knn->k && knn->rows[row * knn->k + count] >= 0; count++) sum += distances[count];
-    nk_vectors_table_row(from, row, table);
-    nk_table_known(table, count > 0 ? distances[count - 1] : (double)NAN);
-    nk_table_known(table, count > 0 ? sum / (double)count : (double)NAN);
-    if (self) nk_table_integer(table, hubness[row]);
-    if (self) nk_table_known(table, lof[row]);
-    nk_vectors_table_row_tail(from, row, SUMMARY_COLUMNS, n_columns, table);
-    code = nk_table_end_row(table);
+    cli_set_row(from, row, table);
+    cli_table_known(table, count > 0 ? distances[count - 1] : (double)NAN);
+    cli_table_known(table, count > 0 ? sum / (double)count : (double)NAN);
+    if (self) cli_table_integer(table, hubness[row]);
+    if (self) cli_table_known(table, lof[row]);
+    cli_set_row_tail(from, row, SUMMARY_COLUMNS, n_columns, table);
+    code = cli_table_end_row(table);
   }
   nk_free(hubness);
   nk_free(lof);
   return code;
 }
 
-static int search_and_write(const struct nk_run *run, const struct options *o,
+static int search_and_write(const struct cli_run *run, const struct options *o,
                             const struct nk_vectors *base, const struct nk_vectors *query) {
   const struct nk_vectors *from = query != NULL ? query : base;
   struct nk_output *output = NULL;
-  struct nk_table *table = NULL;
+  struct cli_table *table = NULL;
   if (query != NULL && query->dim != base->dim)
     return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set %zu", o->query,
                    query->dim, base->dim);
   struct nk_knn *knn =
       nk_knn_search(base->values, base->n, base->dim, query != NULL ? query->values : NULL,
                     query != NULL ? query->n : 0, &o->search);
-  if (knn != NULL) output = tool_output(run, NK_OUTPUT_TEXT);
-  if (output != NULL) table = tool_table(run, output);
+  if (knn != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
+  if (output != NULL) table = cli_new_table(run, output);
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
     code = o->summary ? write_summary(from, knn, query == NULL, table)
                       : write_neighbours(from, base, knn, table);
-  code = tool_close(table, output, code);
+  code = cli_close(table, output, code);
   nk_knn_free(knn);
   return code;
 }
@@ -106,20 +106,20 @@ static int search_and_write(const struct nk_run *run, const struct options *o,
 int main(int argc, char **argv) {
   int metric = NK_METRIC_L2;
   struct options o = {.search = {.k = 10}};
-  const struct nk_option options[] = {
-      {'k', "neighbours", NK_OPTION_SIZE, &o.search.k, "K", "neighbours per row (default: 10)"},
-      {0, "metric", NK_OPTION_CHOICE, &metric, "l2|cosine", "distance (default: l2)"},
-      {0, "query", NK_OPTION_STRING, &o.query, "SET", "search for this set's rows in SET"},
-      {0, "summary", NK_OPTION_FLAG, &o.summary, NULL,
+  const struct cli_option options[] = {
+      {'k', "neighbours", CLI_OPTION_SIZE, &o.search.k, "K", "neighbours per row (default: 10)"},
+      {0, "metric", CLI_OPTION_CHOICE, &metric, "l2|cosine", "distance (default: l2)"},
+      {0, "query", CLI_OPTION_STRING, &o.query, "SET", "search for this set's rows in SET"},
+      {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "print one row per vector: kth, mean, hubness, lof"},
-      {0, "index", NK_OPTION_STRING, &o.search.index, "FACTORY",
+      {0, "index", CLI_OPTION_STRING, &o.search.index, "FACTORY",
        "a FAISS index: IVF256,Flat; HNSW32 (default: exact)"},
-      {0, "search", NK_OPTION_STRING, &o.search.search, "PARAMETERS",
+      {0, "search", CLI_OPTION_STRING, &o.search.search, "PARAMETERS",
        "parameters of the index: nprobe=16; efSearch=64"},
-      {0, "skip-bad", NK_OPTION_FLAG, &o.skip_bad, NULL,
+      {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
        "leave out rows that hold a NaN or an infinity"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-knn",
       .summary = "nearest neighbours of every row of a vector set",
       .usage = "[OPTION]... [SET]",
@@ -127,16 +127,16 @@ int main(int argc, char **argv) {
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-extract --ids 300-310 data/gpt2-tiny | nk-knn -k 3",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 0, 1);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 0, 1);
   o.search.metric = metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2;
 
   struct nk_vectors *base = NULL, *query = NULL;
   int code = check_usage(&o);
-  if (code == NK_OK) code = read_set(tool_operand(&run, 0), o.skip_bad, &base);
+  if (code == NK_OK) code = read_set(cli_operand(&run, 0), o.skip_bad, &base);
   if (code == NK_OK && o.query != NULL) code = read_set(o.query, o.skip_bad, &query);
   if (code == NK_OK) code = search_and_write(&run, &o, base, query);
   nk_vectors_free(base);
   nk_vectors_free(query);
-  return tool_end(&run, code);
+  return cli_end(&run, code);
 }

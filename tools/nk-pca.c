@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 #define UNSET SIZE_MAX
 enum { DEFAULT_COMPONENTS = 10 };
@@ -61,90 +61,90 @@ static int save_basis(const struct nk_pca *pca, const char *path) {
   if (output == NULL) return nk_error_code();
   int code = nk_pca_write(pca, output);
   if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_close(output);
+  nk_output_free(output);
   return code;
 }
 
-static int write_spectrum(const struct nk_pca *pca, struct nk_table *table) {
+static int write_spectrum(const struct nk_pca *pca, struct cli_table *table) {
   static const char *const COLUMNS[] = {"component", "eigenvalue", "ratio", "cumulative"};
   double total = nk_pca_total_variance(pca), sum = 0;
   int code = NK_OK;
-  for (int i = 0; i < 4 && code == NK_OK; i++) code = nk_table_column(table, COLUMNS[i]);
+  for (int i = 0; i < 4 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
   for (size_t k = 0; k < pca->dim && code == NK_OK; k++) {
     sum += pca->eigenvalues[k];
-    nk_table_integer(table, (int64_t)k + 1);
-    nk_table_number(table, pca->eigenvalues[k]);
-    nk_table_number(table, total > 0 ? pca->eigenvalues[k] / total : 0);
-    nk_table_number(table, total > 0 ? sum / total : 0);
-    code = nk_table_end_row(table);
+    cli_table_integer(table, (int64_t)k + 1);
+    cli_table_number(table, pca->eigenvalues[k]);
+    cli_table_number(table, total > 0 ? pca->eigenvalues[k] / total : 0);
+    cli_table_number(table, total > 0 ? sum / total : 0);
+    code = cli_table_end_row(table);
   }
   return code;
 }
 
-static int write_summary(const struct nk_pca *pca, struct nk_table *table) {
+static int write_summary(const struct nk_pca *pca, struct cli_table *table) {
   static const char *const COLUMNS[] = {"rows", "dims", "total_variance", "participation_ratio",
                                         "effective_rank"};
   int code = NK_OK;
-  for (int i = 0; i < 5 && code == NK_OK; i++) code = nk_table_column(table, COLUMNS[i]);
+  for (int i = 0; i < 5 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
   if (code != NK_OK) return code;
-  nk_table_integer(table, (int64_t)pca->n);
-  nk_table_integer(table, (int64_t)pca->dim);
-  nk_table_number(table, nk_pca_total_variance(pca));
-  nk_table_number(table, nk_pca_participation_ratio(pca));
-  nk_table_number(table, nk_pca_effective_rank(pca));
-  return nk_table_end_row(table);
+  cli_table_integer(table, (int64_t)pca->n);
+  cli_table_integer(table, (int64_t)pca->dim);
+  cli_table_number(table, nk_pca_total_variance(pca));
+  cli_table_number(table, nk_pca_participation_ratio(pca));
+  cli_table_number(table, nk_pca_effective_rank(pca));
+  return cli_table_end_row(table);
 }
 
 /* Table of the rows' scores [n, count]. */
 static int write_scores(const struct nk_vectors *set, const float *scores, size_t count,
-                        struct nk_table *table) {
+                        struct cli_table *table) {
   enum { NAME = 24 };
   char(*names)[NAME] = nk_alloc(count, NAME);
   const char **taken = nk_alloc(count, sizeof *taken);
-  int code = names != NULL && taken != NULL ? nk_vectors_table_head(set, table) : NK_EMEMORY;
+  int code = names != NULL && taken != NULL ? cli_set_head(set, table) : NK_EMEMORY;
   for (size_t k = 0; k < count && code == NK_OK; k++) {
     snprintf(names[k], NAME, "pc%zu", k + 1);
     taken[k] = names[k];
-    code = nk_table_column(table, names[k]);
+    code = cli_table_column(table, names[k]);
   }
-  if (code == NK_OK) code = nk_vectors_table_head_tail(set, taken, count, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, taken, count, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
-    nk_vectors_table_row(set, row, table);
-    for (size_t k = 0; k < count; k++) nk_table_number(table, (double)scores[row * count + k]);
-    nk_vectors_table_row_tail(set, row, taken, count, table);
-    code = nk_table_end_row(table);
+    cli_set_row(set, row, table);
+    for (size_t k = 0; k < count; k++) cli_table_number(table, (double)scores[row * count + k]);
+    cli_set_row_tail(set, row, taken, count, table);
+    code = cli_table_end_row(table);
   }
   nk_free(names);
   nk_free(taken);
   return code;
 }
 
-static int write_table(const struct nk_run *run, const struct options *o,
+static int write_table(const struct cli_run *run, const struct options *o,
                        const struct nk_vectors *set, const struct nk_pca *pca) {
   size_t count = needed(o, pca->n_components), size = 0;
   bool scores_wanted = !o->spectrum && !o->summary;
   float *scores = NULL;
-  struct nk_table *table = NULL;
+  struct cli_table *table = NULL;
   int code = NK_OK;
   if (scores_wanted) {
     if (nk_size_mul(set->n, count, &size)) scores = nk_alloc(size, sizeof *scores);
     code = scores == NULL ? NK_EMEMORY
                           : nk_pca_project(pca, set->values, set->n, count, o->whiten, scores);
   }
-  struct nk_output *output = code == NK_OK ? tool_output(run, NK_OUTPUT_TEXT) : NULL;
+  struct nk_output *output = code == NK_OK ? cli_output(run, NK_OUTPUT_TEXT) : NULL;
   if (code == NK_OK && output == NULL) code = nk_error_code();
-  if (code == NK_OK && (table = tool_table(run, output)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && (table = cli_new_table(run, output)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK)
     code = o->spectrum  ? write_spectrum(pca, table)
            : o->summary ? write_summary(pca, table)
                         : write_scores(set, scores, count, table);
-  code = tool_close(table, output, code);
+  code = cli_close(table, output, code);
   nk_free(scores);
   return code;
 }
 
 /* The set of --project or --remove. */
-static int write_set(const struct nk_run *run, const struct options *o,
+static int write_set(const struct cli_run *run, const struct options *o,
                      const struct nk_vectors *set, const struct nk_pca *pca) {
   bool project = o->project != UNSET;
   size_t dim = project ? o->project : set->dim, size = 0;
@@ -159,13 +159,13 @@ static int write_set(const struct nk_run *run, const struct options *o,
   code = NK_EMEMORY;
   if ((out = nk_vectors_like(set, dim, values)) == NULL) goto done;
   values = NULL;
-  if ((code = nk_vectors_add_history(out, run->argc, run->argv)) != NK_OK) goto done;
-  output = tool_output(run, NK_OUTPUT_BINARY);
+  if ((code = cli_add_history(out, run->argc, run->argv)) != NK_OK) goto done;
+  output = cli_output(run, NK_OUTPUT_BINARY);
   code = output != NULL ? nk_vectors_write(out, output) : nk_error_code();
   if (code == NK_OK) code = nk_output_commit(output);
 
 done:
-  nk_output_close(output);
+  nk_output_free(output);
   nk_vectors_free(out);
   nk_free(values);
   return code;
@@ -173,21 +173,22 @@ done:
 
 int main(int argc, char **argv) {
   struct options o = {.components = UNSET, .project = UNSET, .remove = UNSET};
-  const struct nk_option options[] = {
-      {'k', "components", NK_OPTION_SIZE, &o.components, "K",
+  const struct cli_option options[] = {
+      {'k', "components", CLI_OPTION_SIZE, &o.components, "K",
        "components to print or save (default: 10)"},
-      {0, "spectrum", NK_OPTION_FLAG, &o.spectrum, NULL, "print all eigenvalues instead of scores"},
-      {0, "summary", NK_OPTION_FLAG, &o.summary, NULL,
+      {0, "spectrum", CLI_OPTION_FLAG, &o.spectrum, NULL,
+       "print all eigenvalues instead of scores"},
+      {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "print total variance and effective dimensions"},
-      {0, "project", NK_OPTION_SIZE, &o.project, "K", "give the set of scores on K components"},
-      {0, "remove", NK_OPTION_SIZE, &o.remove, "K", "give the set without mean and K components"},
-      {'w', "whiten", NK_OPTION_FLAG, &o.whiten, NULL, "scale scores to variance 1"},
-      {0, "basis", NK_OPTION_STRING, &o.basis, "FILE", "save the basis, for --with"},
-      {0, "with", NK_OPTION_STRING, &o.with, "FILE", "apply this basis, or a region's"},
-      {0, "skip-bad", NK_OPTION_FLAG, &o.skip_bad, NULL,
+      {0, "project", CLI_OPTION_SIZE, &o.project, "K", "give the set of scores on K components"},
+      {0, "remove", CLI_OPTION_SIZE, &o.remove, "K", "give the set without mean and K components"},
+      {'w', "whiten", CLI_OPTION_FLAG, &o.whiten, NULL, "scale scores to variance 1"},
+      {0, "basis", CLI_OPTION_STRING, &o.basis, "FILE", "save the basis, for --with"},
+      {0, "with", CLI_OPTION_STRING, &o.with, "FILE", "apply this basis, or a region's"},
+      {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
        "leave out rows that hold a NaN or an infinity"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-pca",
       .summary = "principal components of a vector set",
       .usage = "[OPTION]... [SET]",
@@ -195,14 +196,14 @@ int main(int argc, char **argv) {
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-extract data/gpt2-tiny | nk-pca --spectrum | nk-plot scree > s.png",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 0, 1);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 0, 1);
 
   struct nk_vectors *set = NULL;
   struct nk_pca *pca = NULL;
   int code = check_usage(&o, run.common.output);
   if (code != NK_OK) goto done;
-  set = nk_vectors_read(tool_operand(&run, 0));
+  set = nk_vectors_read(cli_operand(&run, 0));
   if ((code = set != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   if ((code = nk_vectors_check_finite(&set, o.skip_bad)) != NK_OK) goto done;
   if (needed(&o, set->dim) > set->dim) {
@@ -219,5 +220,5 @@ int main(int argc, char **argv) {
 done:
   nk_pca_free(pca);
   nk_vectors_free(set);
-  return tool_end(&run, code);
+  return cli_end(&run, code);
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 #define UNSET SIZE_MAX
 
@@ -12,7 +12,7 @@ struct options {
   int kind, metric, tokens;
   size_t k, n_components, points;
   const char *components, *with;
-  struct nk_strings exclude;
+  struct cli_strings exclude;
   double level;
   bool include_all, skip_bad;
 };
@@ -32,7 +32,7 @@ static int choose_rows(const struct nk_vectors *set, const struct options *o, si
   size_t n_excluded = 0, n_padding = 0, n_listed = 0;
   int code = excluded != NULL && keep != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < o->exclude.n && code == NK_OK; i++)
-    code = nk_verified_read(o->exclude.item[i], &excluded, &n_excluded);
+    code = cli_read_verified(o->exclude.item[i], &excluded, &n_excluded);
   if (code == NK_OK) {
     qsort(excluded, n_excluded, sizeof *excluded, compare_ids);
     memset(keep, 1, set->n);
@@ -59,7 +59,7 @@ static int choose_rows(const struct nk_vectors *set, const struct options *o, si
   return code;
 }
 
-static int fit(const struct nk_run *run, const struct options *o) {
+static int fit(const struct cli_run *run, const struct options *o) {
   struct nk_region_options options = {.kind = (enum nk_region_kind)o->kind,
                                       .k = o->k,
                                       .metric = o->metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2,
@@ -73,14 +73,13 @@ static int fit(const struct nk_run *run, const struct options *o) {
   int code = set != NULL ? nk_vectors_check_finite(&set, o->skip_bad) : nk_error_code();
   if (code == NK_OK && (rows = nk_alloc(set->n, sizeof *rows)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = choose_rows(set, o, rows, &n);
-  if (code == NK_OK) code = nk_vectors_add_history(set, run->argc, run->argv);
+  if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
   if (code == NK_OK && (region = nk_region_fit(set, rows, n, &options)) == NULL)
     code = nk_error_code();
-  if (code == NK_OK && (output = tool_output(run, NK_OUTPUT_BINARY)) == NULL)
-    code = nk_error_code();
+  if (code == NK_OK && (output = cli_output(run, NK_OUTPUT_BINARY)) == NULL) code = nk_error_code();
   if (code == NK_OK) code = nk_region_write(region, output);
   if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_close(output);
+  nk_output_free(output);
   nk_region_free(region);
   nk_vectors_free(set);
   nk_free(rows);
@@ -89,14 +88,14 @@ static int fit(const struct nk_run *run, const struct options *o) {
 
 /* ---- Tables ---- */
 
-static int write_columns(struct nk_table *table, const char *const *names, size_t n) {
+static int write_columns(struct cli_table *table, const char *const *names, size_t n) {
   int code = NK_OK;
-  for (size_t i = 0; i < n && code == NK_OK; i++) code = nk_table_column(table, names[i]);
+  for (size_t i = 0; i < n && code == NK_OK; i++) code = cli_table_column(table, names[i]);
   return code;
 }
 
-static int score(const struct nk_run *run, const struct options *o, const struct nk_region *region,
-                 struct nk_table *table) {
+static int score(const struct cli_run *run, const struct options *o, const struct nk_region *region,
+                 struct cli_table *table) {
   static const char *const COLUMNS[] = {"score", "p_value", "inside"};
   double *scores = NULL, *p_values = NULL;
   struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
@@ -111,16 +110,16 @@ static int score(const struct nk_run *run, const struct options *o, const struct
     if (scores == NULL || p_values == NULL) code = NK_EMEMORY;
   }
   if (code == NK_OK) code = nk_region_score(region, set->values, set->n, scores, p_values);
-  if (code == NK_OK) code = nk_vectors_table_head(set, table);
+  if (code == NK_OK) code = cli_set_head(set, table);
   if (code == NK_OK) code = write_columns(table, COLUMNS, 3);
-  if (code == NK_OK) code = nk_vectors_table_head_tail(set, COLUMNS, 3, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, COLUMNS, 3, table);
   for (size_t row = 0; code == NK_OK && row < set->n; row++) {
-    nk_vectors_table_row(set, row, table);
-    nk_table_number(table, scores[row]);
-    nk_table_number(table, p_values[row]);
-    nk_table_integer(table, p_values[row] > o->level);
-    nk_vectors_table_row_tail(set, row, COLUMNS, 3, table);
-    code = nk_table_end_row(table);
+    cli_set_row(set, row, table);
+    cli_table_number(table, scores[row]);
+    cli_table_number(table, p_values[row]);
+    cli_table_integer(table, p_values[row] > o->level);
+    cli_set_row_tail(set, row, COLUMNS, 3, table);
+    code = cli_table_end_row(table);
   }
   nk_free(scores);
   nk_free(p_values);
@@ -128,16 +127,16 @@ static int score(const struct nk_run *run, const struct options *o, const struct
   return code;
 }
 
-static int property(struct nk_table *table, const char *name, const char *text, double number) {
-  nk_table_string(table, name);
+static int property(struct cli_table *table, const char *name, const char *text, double number) {
+  cli_table_string(table, name);
   if (text != NULL)
-    nk_table_string(table, text);
+    cli_table_string(table, text);
   else
-    nk_table_number(table, number);
-  return nk_table_end_row(table);
+    cli_table_number(table, number);
+  return cli_table_end_row(table);
 }
 
-static int info(const struct options *o, const struct nk_region *region, struct nk_table *table) {
+static int info(const struct options *o, const struct nk_region *region, struct cli_table *table) {
   static const char *const COLUMNS[] = {"property", "value"};
   static const char *const KEPT[] = {"", "F32", "F16", "BF16", "none"};
   const char *model = nk_vectors_metadata(region->tokens, "noken.model");
@@ -175,13 +174,13 @@ static int info(const struct options *o, const struct nk_region *region, struct 
   return code;
 }
 
-static int ellipse(const struct options *o, struct nk_region *region, struct nk_table *table) {
+static int ellipse(const struct options *o, struct nk_region *region, struct cli_table *table) {
   int64_t *chosen = NULL;
   size_t n_chosen = 0;
   struct nk_pca *other = NULL;
   double centre[2], covariance[3], *x = NULL, *y = NULL;
   char names[2][32];
-  int code = nk_parse_ids("--components", o->components, &chosen, &n_chosen);
+  int code = cli_parse_ids("--components", o->components, &chosen, &n_chosen);
   if (code == NK_OK && (n_chosen != 2 || chosen[0] < 1 || chosen[1] < 1))
     code = nk_fail(NK_EUSAGE, "--components: two of them, as in 1,2");
   if (code == NK_OK && o->with != NULL && (other = nk_pca_read(o->with)) == NULL)
@@ -198,13 +197,13 @@ static int ellipse(const struct options *o, struct nk_region *region, struct nk_
   }
   for (int i = 0; i < 2 && code == NK_OK; i++) {
     snprintf(names[i], sizeof names[i], "pc%lld", (long long)chosen[i]);
-    code = nk_table_column(table, names[i]);
+    code = cli_table_column(table, names[i]);
   }
   if (code == NK_OK) nk_ellipse(centre, covariance, 1 - o->level, o->points, x, y);
   for (size_t i = 0; i < o->points && code == NK_OK; i++) {
-    nk_table_number(table, x[i]);
-    nk_table_number(table, y[i]);
-    code = nk_table_end_row(table);
+    cli_table_number(table, x[i]);
+    cli_table_number(table, y[i]);
+    code = cli_table_end_row(table);
   }
   nk_pca_free(other);
   nk_free(chosen);
@@ -214,23 +213,23 @@ static int ellipse(const struct options *o, struct nk_region *region, struct nk_
 }
 
 /* score, info and ellipse: a table from a region. */
-static int write_table(const struct nk_run *run, const struct options *o, const char *verb) {
+static int write_table(const struct cli_run *run, const struct options *o, const char *verb) {
   struct nk_output *output = NULL;
-  struct nk_table *table = NULL;
+  struct cli_table *table = NULL;
   struct nk_region *region = nk_region_read(run->operands[1]);
-  if (region != NULL) output = tool_output(run, NK_OUTPUT_TEXT);
-  if (output != NULL) table = tool_table(run, output);
+  if (region != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
+  if (output != NULL) table = cli_new_table(run, output);
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
     code = strcmp(verb, "score") == 0  ? score(run, o, region, table)
            : strcmp(verb, "info") == 0 ? info(o, region, table)
                                        : ellipse(o, region, table);
-  code = tool_close(table, output, code);
+  code = cli_close(table, output, code);
   nk_region_free(region);
   return code;
 }
 
-static int work(const struct nk_run *run, const struct options *o) {
+static int work(const struct cli_run *run, const struct options *o) {
   static const struct {
     const char *name;
     size_t least, most;
@@ -255,26 +254,26 @@ static int work(const struct nk_run *run, const struct options *o) {
 int main(int argc, char **argv) {
   struct options o = {
       .k = 10, .n_components = UNSET, .points = 181, .components = "1,2", .level = 0.05};
-  const struct nk_option options[] = {
-      {0, "kind", NK_OPTION_CHOICE, &o.kind, "mahalanobis|knn|subspace|combined",
+  const struct cli_option options[] = {
+      {0, "kind", CLI_OPTION_CHOICE, &o.kind, "mahalanobis|knn|subspace|combined",
        "fit: the score (default: mahalanobis)"},
-      {'k', "neighbours", NK_OPTION_SIZE, &o.k, "K", "knn: which neighbour (default: 10)"},
-      {0, "metric", NK_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},
-      {0, "subspace", NK_OPTION_SIZE, &o.n_components, "K",
+      {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K", "knn: which neighbour (default: 10)"},
+      {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},
+      {0, "subspace", CLI_OPTION_SIZE, &o.n_components, "K",
        "subspace: components (default: 90% of variance)"},
-      {0, "exclude", NK_OPTION_LIST, &o.exclude, "TABLE",
+      {0, "exclude", CLI_OPTION_LIST, &o.exclude, "TABLE",
        "fit: leave out its ids (those verified)"},
-      {0, "include-all", NK_OPTION_FLAG, &o.include_all, NULL, "fit: keep padding rows too"},
-      {0, "tokens", NK_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
+      {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: keep padding rows too"},
+      {0, "tokens", CLI_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
        "fit: how to keep the tokens"},
-      {0, "level", NK_OPTION_NUMBER, &o.level, "A", "outside is p <= A (default: 0.05)"},
-      {0, "components", NK_OPTION_STRING, &o.components, "A,B",
+      {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside is p <= A (default: 0.05)"},
+      {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
        "ellipse: in these components (default: 1,2)"},
-      {0, "with", NK_OPTION_STRING, &o.with, "BASIS", "ellipse: in a basis of nk-pca"},
-      {0, "skip-bad", NK_OPTION_FLAG, &o.skip_bad, NULL,
+      {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: in a basis of nk-pca"},
+      {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
        "leave out rows with a NaN or an infinity"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-region",
       .summary = "what is in distribution, and how far outside vectors lie",
       .usage = "fit [SET] | score REGION [SET] | info REGION | ellipse REGION",
@@ -282,9 +281,9 @@ int main(int argc, char **argv) {
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-extract data/gpt2-tiny | nk-region fit -o in.safetensors",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 1, 3);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 1, 3);
   int code = work(&run, &o);
-  nk_strings_free(&o.exclude);
-  return tool_end(&run, code);
+  cli_strings_free(&o.exclude);
+  return cli_end(&run, code);
 }

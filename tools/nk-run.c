@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 struct options {
-  struct nk_strings texts, prompts, exclude;
+  struct cli_strings texts, prompts, exclude;
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture;
   size_t reference, offsets, generate;
   int mode;
@@ -13,7 +13,7 @@ struct options {
 };
 
 struct job {
-  const struct nk_run *run;
+  const struct cli_run *run;
   struct options options;
   struct nk_model *model;
   struct nk_forward *forward;
@@ -23,7 +23,7 @@ struct job {
   struct nk_vectors *set; /* or NULL */
   int64_t *tokens;        /* [items.n_tokens] */
   struct nk_items items;
-  struct nk_behaviour_table what;
+  struct cli_behaviour_table what;
   size_t *layers, *norms; /* of --at, of --norms */
   size_t n_layers, n_norms;
   float *fill;
@@ -36,9 +36,9 @@ struct job {
 
 static int read_items(struct job *job) {
   const struct options *o = &job->options;
-  const char *path = tool_operand(job->run, 1);
-  int code = nk_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
-                            &job->items.n_tokens);
+  const char *path = cli_operand(job->run, 1);
+  int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
+                             &job->items.n_tokens);
   job->items.tokens = job->tokens;
   if (code != NK_OK) return code;
   if (job->run->n_operands < 2 && (o->ids != NULL || o->ids_from != NULL)) return NK_OK;
@@ -63,7 +63,7 @@ static int read_prompts(struct job *job) {
   for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
     code = nk_prompts_add(&job->prompts, job->tokenizer, NULL, o->texts.item[i], false, need_slot);
   for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
-    code = nk_prompts_read(&job->prompts, job->tokenizer, o->prompts.item[i], need_slot);
+    code = cli_read_prompts(&job->prompts, job->tokenizer, o->prompts.item[i], need_slot);
   for (size_t p = 0; p < job->prompts.n; p++)
     job->what.echo = job->what.echo || job->prompts.item[p].repetition;
   return code;
@@ -106,7 +106,7 @@ static int find_ordinary(struct job *job) {
   if (o->reference < 8 || !nk_size_mul(o->reference, 2, &wanted))
     return nk_fail(NK_EUSAGE, "--reference: 8 tokens or more");
   for (size_t i = 0; i < o->exclude.n && code == NK_OK; i++)
-    code = nk_verified_read(o->exclude.item[i], &excluded, &n_excluded);
+    code = cli_read_verified(o->exclude.item[i], &excluded, &n_excluded);
   if (code == NK_OK && o->region == NULL)
     code = nk_ordinary_tokens(job->forward, job->tokenizer, excluded, n_excluded, o->exclude.n == 0,
                               seed, wanted, &job->ordinary, &job->n_ordinary);
@@ -130,10 +130,10 @@ static int prepare(struct job *job) {
   job->shape = nk_forward_shape(job->forward);
   int code = read_prompts(job);
   if (code == NK_OK)
-    code =
-        nk_parse_layers(job->forward, "--at", o->at ? o->at : "0", 0, &job->layers, &job->n_layers);
+    code = cli_parse_layers(job->forward, "--at", o->at ? o->at : "0", 0, &job->layers,
+                            &job->n_layers);
   if (code == NK_OK && o->norms != NULL)
-    code = nk_parse_layers(job->forward, "--norms", o->norms, 1, &job->norms, &job->n_norms);
+    code = cli_parse_layers(job->forward, "--norms", o->norms, 1, &job->norms, &job->n_norms);
   if (code == NK_OK) code = read_fill(job);
   for (size_t p = 0; p < job->prompts.n && code == NK_OK; p++) {
     struct nk_intervention how;
@@ -141,19 +141,19 @@ static int prepare(struct job *job) {
   }
   if (code == NK_OK && o->flag != NULL && o->generate == 0)
     code = nk_fail(NK_EUSAGE, "--flag looks at continuations: give --generate N");
-  if (code == NK_OK && o->flag != NULL && (job->flags = nk_flags_read(o->flag)) == NULL)
+  if (code == NK_OK && o->flag != NULL && (job->flags = cli_read_flags(o->flag)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = read_items(job);
   if (code == NK_OK && o->capture == NULL) code = find_ordinary(job);
-  job->what = (struct nk_behaviour_table){.tokenizer = job->tokenizer,
-                                          .items = &job->items,
-                                          .set = job->set,
-                                          .at = o->at != NULL,
-                                          .echo = job->what.echo,
-                                          .norms = job->norms,
-                                          .n_norms = job->n_norms,
-                                          .n_generate = o->generate,
-                                          .flags = job->flags};
+  job->what = (struct cli_behaviour_table){.tokenizer = job->tokenizer,
+                                           .items = &job->items,
+                                           .set = job->set,
+                                           .at = o->at != NULL,
+                                           .echo = job->what.echo,
+                                           .norms = job->norms,
+                                           .n_norms = job->n_norms,
+                                           .n_generate = o->generate,
+                                           .flags = job->flags};
   return code;
 }
 
@@ -177,7 +177,7 @@ static int continue_items(const struct job *job, const struct nk_prompt *prompt,
 }
 
 static int run_prompt(const struct job *job, const struct nk_prompt *prompt, size_t layer,
-                      struct nk_table *table) {
+                      struct cli_table *table) {
   struct nk_intervention how;
   struct nk_reference *reference = NULL;
   struct nk_behaviour *behaviour = NULL;
@@ -201,8 +201,9 @@ static int run_prompt(const struct job *job, const struct nk_prompt *prompt, siz
   if (prompt->repetition)
     code = nk_behaviour_echo(job->forward, &how, &job->items, behaviour, &ranks);
   if (generate > 0 && code == NK_OK) code = continue_items(job, prompt, &how, ids, lengths);
-  const struct nk_behaviour_result result = {prompt, &how, offsets, behaviour, ranks, ids, lengths};
-  if (code == NK_OK) code = nk_behaviour_table_rows(&job->what, &result, table);
+  const struct cli_behaviour_result result = {prompt, &how, offsets, behaviour,
+                                              ranks,  ids,  lengths};
+  if (code == NK_OK) code = cli_behaviour_table_rows(&job->what, &result, table);
 done:
   nk_behaviour_free(behaviour);
   nk_reference_free(reference);
@@ -214,13 +215,13 @@ done:
 }
 
 static int print_table(const struct job *job) {
-  struct nk_output *output = tool_output(job->run, NK_OUTPUT_TEXT);
-  struct nk_table *table = output != NULL ? tool_table(job->run, output) : NULL;
-  int code = table != NULL ? nk_behaviour_table_head(&job->what, table) : nk_error_code();
+  struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
+  struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
+  int code = table != NULL ? cli_behaviour_table_head(&job->what, table) : nk_error_code();
   for (size_t p = 0; p < job->prompts.n && code == NK_OK; p++)
     for (size_t l = 0; l < job->n_layers && code == NK_OK; l++)
       code = run_prompt(job, &job->prompts.item[p], job->layers[l], table);
-  return tool_close(table, output, code);
+  return cli_close(table, output, code);
 }
 
 /* --capture L[:POS]: POS is an offset from the slot, or `end`. */
@@ -265,16 +266,16 @@ static int capture(const struct job *job) {
           nk_capture(job->forward, prompt, &how, &job->items, layer, offset, values + p * n * dim);
   }
   if (code == NK_OK) {
-    set = nk_capture_set(&job->what, dim, values, &job->prompts, layer, nk_model_name(job->model));
+    set = cli_capture_set(&job->what, dim, values, &job->prompts, layer, nk_model_name(job->model));
     code = set == NULL ? nk_error_code() : NK_OK;
   }
   if (set == NULL) nk_free(values);
-  if (code == NK_OK) code = nk_vectors_add_history(set, job->run->argc, job->run->argv);
-  if (code == NK_OK && (output = tool_output(job->run, NK_OUTPUT_BINARY)) == NULL)
+  if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
+  if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = nk_vectors_write(set, output);
   if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_close(output);
+  nk_output_free(output);
   nk_vectors_free(set);
   return code;
 }
@@ -286,40 +287,42 @@ static void free_job(struct job *job) {
   nk_prompts_free(&job->prompts);
   nk_tokenizer_free(job->tokenizer);
   nk_forward_free(job->forward);
-  nk_model_close(job->model);
+  nk_model_free(job->model);
   nk_free(job->tokens);
   nk_free(job->layers);
   nk_free(job->norms);
   nk_free(job->fill);
   nk_free(job->ordinary);
-  nk_strings_free(&o->texts);
-  nk_strings_free(&o->prompts);
-  nk_strings_free(&o->exclude);
+  cli_strings_free(&o->texts);
+  cli_strings_free(&o->prompts);
+  cli_strings_free(&o->exclude);
 }
 
 int main(int argc, char **argv) {
   struct job job = {.options = {.reference = 256, .offsets = SIZE_MAX}};
   struct options *o = &job.options;
-  const struct nk_option options[] = {
-      {'p', "prompt", NK_OPTION_LIST, &o->texts, "TEXT", "a prompt, {} the slot; repeatable"},
-      {0, "prompts", NK_OPTION_LIST, &o->prompts, "FILE", "a table of prompts (prompt, text)"},
-      {0, "ids", NK_OPTION_STRING, &o->ids, "LIST", "real tokens: 3,10-20"},
-      {0, "ids-from", NK_OPTION_STRING, &o->ids_from, "TABLE", "real tokens: a table's column id"},
-      {0, "offsets", NK_OPTION_SIZE, &o->offsets, "T", "a row for each position up to T after it"},
-      {0, "at", NK_OPTION_STRING, &o->at, "L[,L..]", "put vectors in at these layers in turn (0)"},
-      {0, "mode", NK_OPTION_CHOICE, &o->mode, "replace|add", "replace what is there, or add to it"},
-      {0, "position", NK_OPTION_STRING, &o->position, "P", "at this position; -1 is the last"},
-      {0, "fill", NK_OPTION_STRING, &o->fill, "TOKEN", "below the layer (the mean embedding)"},
-      {0, "norms", NK_OPTION_STRING, &o->norms, "L[,L..]", "residual norms at these layers"},
-      {0, "reference", NK_OPTION_SIZE, &o->reference, "N", "ordinary tokens to compare with (256)"},
-      {0, "region", NK_OPTION_STRING, &o->region, "REGION", "compare with a region's tokens"},
-      {0, "exclude", NK_OPTION_LIST, &o->exclude, "TABLE", "not with a table's verified tokens"},
-      {0, "generate", NK_OPTION_SIZE, &o->generate, "N", "let the model go on for N tokens"},
-      {0, "flag", NK_OPTION_STRING, &o->flag, "FILE", "patterns to find in that (name, pattern)"},
-      {0, "capture", NK_OPTION_STRING, &o->capture, "L[:POS]", "give residual vectors as a set"},
-      {0, "skip-bad", NK_OPTION_FLAG, &o->skip_bad, NULL, "leave out rows with a NaN"},
+  const struct cli_option options[] = {
+      {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt, {} the slot; repeatable"},
+      {0, "prompts", CLI_OPTION_LIST, &o->prompts, "FILE", "a table of prompts (prompt, text)"},
+      {0, "ids", CLI_OPTION_STRING, &o->ids, "LIST", "real tokens: 3,10-20"},
+      {0, "ids-from", CLI_OPTION_STRING, &o->ids_from, "TABLE", "real tokens: a table's column id"},
+      {0, "offsets", CLI_OPTION_SIZE, &o->offsets, "T", "a row for each position up to T after it"},
+      {0, "at", CLI_OPTION_STRING, &o->at, "L[,L..]", "put vectors in at these layers in turn (0)"},
+      {0, "mode", CLI_OPTION_CHOICE, &o->mode, "replace|add",
+       "replace what is there, or add to it"},
+      {0, "position", CLI_OPTION_STRING, &o->position, "P", "at this position; -1 is the last"},
+      {0, "fill", CLI_OPTION_STRING, &o->fill, "TOKEN", "below the layer (the mean embedding)"},
+      {0, "norms", CLI_OPTION_STRING, &o->norms, "L[,L..]", "residual norms at these layers"},
+      {0, "reference", CLI_OPTION_SIZE, &o->reference, "N",
+       "ordinary tokens to compare with (256)"},
+      {0, "region", CLI_OPTION_STRING, &o->region, "REGION", "compare with a region's tokens"},
+      {0, "exclude", CLI_OPTION_LIST, &o->exclude, "TABLE", "not with a table's verified tokens"},
+      {0, "generate", CLI_OPTION_SIZE, &o->generate, "N", "let the model go on for N tokens"},
+      {0, "flag", CLI_OPTION_STRING, &o->flag, "FILE", "patterns to find in that (name, pattern)"},
+      {0, "capture", CLI_OPTION_STRING, &o->capture, "L[:POS]", "give residual vectors as a set"},
+      {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "leave out rows with a NaN"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-run",
       .summary = "what nokens and tokens do in a prompt",
       .usage = "[OPTION]... MODEL [SET]",
@@ -327,11 +330,11 @@ int main(int argc, char **argv) {
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-run data/gpt2-tiny --ids 300,8100 --prompts data/prompts/repeat.tsv",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 1, 2);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 1, 2);
   job.run = &run;
   int code = prepare(&job);
   if (code == NK_OK) code = o->capture != NULL ? capture(&job) : print_table(&job);
   free_job(&job);
-  return tool_end(&run, code);
+  return cli_end(&run, code);
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 static const char *const MEASURES[] = {"norm", "centroid_l2", "centroid_cosine", "mahalanobis"};
 enum { NORM, L2, COSINE, MAHALANOBIS, N_MEASURES };
@@ -91,35 +91,35 @@ done:
 }
 
 static int write_rows(const struct nk_vectors *set, double *const values[N_MEASURES],
-                      struct nk_table *table) {
+                      struct cli_table *table) {
   size_t n_taken = values[MAHALANOBIS] != NULL ? N_MEASURES : MAHALANOBIS;
-  int code = nk_vectors_table_head(set, table);
+  int code = cli_set_head(set, table);
   for (int m = 0; m < N_MEASURES && code == NK_OK; m++)
-    if (values[m] != NULL) code = nk_table_column(table, MEASURES[m]);
-  if (code == NK_OK) code = nk_vectors_table_head_tail(set, MEASURES, n_taken, table);
+    if (values[m] != NULL) code = cli_table_column(table, MEASURES[m]);
+  if (code == NK_OK) code = cli_set_head_tail(set, MEASURES, n_taken, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
-    nk_vectors_table_row(set, row, table);
+    cli_set_row(set, row, table);
     for (int m = 0; m < N_MEASURES; m++)
-      if (values[m] != NULL) nk_table_known(table, values[m][row]);
-    nk_vectors_table_row_tail(set, row, MEASURES, n_taken, table);
-    code = nk_table_end_row(table);
+      if (values[m] != NULL) cli_table_known(table, values[m][row]);
+    cli_set_row_tail(set, row, MEASURES, n_taken, table);
+    code = cli_table_end_row(table);
   }
   return code;
 }
 
 /* One row per measure; the measures are sorted in place. */
-static int write_summary(size_t n, double *const values[N_MEASURES], struct nk_table *table) {
+static int write_summary(size_t n, double *const values[N_MEASURES], struct cli_table *table) {
   static const struct {
     const char *name;
     double level;
   } QUANTILES[] = {{"min", 0},    {"q01", 0.01}, {"q05", 0.05}, {"q25", 0.25}, {"median", 0.5},
                    {"q75", 0.75}, {"q95", 0.95}, {"q99", 0.99}, {"max", 1}};
   enum { N_QUANTILES = sizeof QUANTILES / sizeof QUANTILES[0] };
-  int code = nk_table_column(table, "measure");
-  if (code == NK_OK) code = nk_table_column(table, "rows");
-  if (code == NK_OK) code = nk_table_column(table, "mean");
+  int code = cli_table_column(table, "measure");
+  if (code == NK_OK) code = cli_table_column(table, "rows");
+  if (code == NK_OK) code = cli_table_column(table, "mean");
   for (int q = 0; q < N_QUANTILES && code == NK_OK; q++)
-    code = nk_table_column(table, QUANTILES[q].name);
+    code = cli_table_column(table, QUANTILES[q].name);
   for (int m = 0; m < N_MEASURES && code == NK_OK; m++) {
     if (values[m] == NULL) continue;
     nk_sort_numbers(values[m], n);
@@ -127,29 +127,29 @@ static int write_summary(size_t n, double *const values[N_MEASURES], struct nk_t
     while (known > 0 && isnan(values[m][known - 1])) known--;
     double sum = 0;
     for (size_t i = 0; i < known; i++) sum += values[m][i];
-    nk_table_string(table, MEASURES[m]);
-    nk_table_integer(table, (int64_t)known);
-    nk_table_known(table, known > 0 ? sum / (double)known : (double)NAN);
+    cli_table_string(table, MEASURES[m]);
+    cli_table_integer(table, (int64_t)known);
+    cli_table_known(table, known > 0 ? sum / (double)known : (double)NAN);
     for (int q = 0; q < N_QUANTILES; q++)
-      nk_table_known(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
-    code = nk_table_end_row(table);
+      cli_table_known(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
+    code = cli_table_end_row(table);
   }
   return code;
 }
 
 int main(int argc, char **argv) {
   struct options options = {0};
-  const struct nk_option table_of_options[] = {
-      {'r', "reference", NK_OPTION_STRING, &options.reference, "SET",
+  const struct cli_option table_of_options[] = {
+      {'r', "reference", CLI_OPTION_STRING, &options.reference, "SET",
        "measure from this set's centroid and covariance"},
-      {0, "no-mahalanobis", NK_OPTION_FLAG, &options.no_mahalanobis, NULL,
+      {0, "no-mahalanobis", CLI_OPTION_FLAG, &options.no_mahalanobis, NULL,
        "leave out the one column that needs the covariance"},
-      {0, "summary", NK_OPTION_FLAG, &options.summary, NULL,
+      {0, "summary", CLI_OPTION_FLAG, &options.summary, NULL,
        "print quantiles of each column instead"},
-      {0, "skip-bad", NK_OPTION_FLAG, &options.skip_bad, NULL,
+      {0, "skip-bad", CLI_OPTION_FLAG, &options.skip_bad, NULL,
        "leave out rows that hold a NaN or an infinity"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-stats",
       .summary = "lengths and distances of every row of a vector set",
       .usage = "[OPTION]... [SET]",
@@ -157,23 +157,23 @@ int main(int argc, char **argv) {
       .n_options = sizeof table_of_options / sizeof table_of_options[0],
       .example = "nk-extract data/gpt2-tiny | nk-stats --summary",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 0, 1);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 0, 1);
 
   double *values[N_MEASURES] = {NULL};
   struct nk_output *output = NULL;
-  struct nk_table *table = NULL;
-  struct nk_vectors *set = nk_vectors_read(tool_operand(&run, 0));
+  struct cli_table *table = NULL;
+  struct nk_vectors *set = nk_vectors_read(cli_operand(&run, 0));
   int code = set != NULL ? NK_OK : nk_error_code();
   if (code != NK_OK || (code = measure(&set, &options, values)) != NK_OK) goto done;
-  output = tool_output(&run, NK_OUTPUT_TEXT);
-  table = output != NULL ? tool_table(&run, output) : NULL;
+  output = cli_output(&run, NK_OUTPUT_TEXT);
+  table = output != NULL ? cli_new_table(&run, output) : NULL;
   if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
 
 done:
-  code = tool_close(table, output, code);
+  code = cli_close(table, output, code);
   nk_vectors_free(set);
   for (int m = 0; m < N_MEASURES; m++) nk_free(values[m]);
-  return tool_end(&run, code);
+  return cli_end(&run, code);
 }

@@ -2,22 +2,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 static const char *text_to_encode, *ids_to_decode;
 static bool no_special, plain;
 
-static const struct nk_option options[] = {
-    {'e', "encode", NK_OPTION_STRING, &text_to_encode, "TEXT",
+static const struct cli_option options[] = {
+    {'e', "encode", CLI_OPTION_STRING, &text_to_encode, "TEXT",
      "print the tokens of TEXT ('-': of each line of stdin)"},
-    {'d', "decode", NK_OPTION_STRING, &ids_to_decode, "IDS",
+    {'d', "decode", CLI_OPTION_STRING, &ids_to_decode, "IDS",
      "print the text of ids 3,10-20 ('-': of the table on stdin)"},
-    {0, "no-special", NK_OPTION_FLAG, &no_special, NULL,
+    {0, "no-special", CLI_OPTION_FLAG, &no_special, NULL,
      "without special tokens: begin, end, rows, text"},
-    {0, "plain", NK_OPTION_FLAG, &plain, NULL, "encode what looks like a special token as text"},
+    {0, "plain", CLI_OPTION_FLAG, &plain, NULL, "encode what looks like a special token as text"},
 };
 
-static const struct nk_tool tool = {
+static const struct cli_tool tool = {
     .name = "nk-tokens",
     .summary = "a tokenizer's vocabulary, text to token ids and back",
     .usage = "[OPTION]... MODEL",
@@ -28,56 +28,27 @@ static const struct nk_tool tool = {
 
 /* ---- The vocabulary ---- */
 
-static bool ends_with(const char *string, const char *end) {
-  size_t n = strlen(string), m = strlen(end);
-  return n >= m && strcmp(string + n - m, end) == 0;
-}
-
-/* Raises *rows to the rows of the model's input matrix where its weights are at hand. */
-static int count_rows(const char *name, size_t *rows) {
-  size_t found = 0;
-  if (ends_with(name, ".json")) return 0;
-  if (ends_with(name, ".gguf")) {
-    struct nk_gguf *gguf = nk_gguf_open(name);
-    if (!gguf) return nk_error_code();
-    for (size_t i = 0; i < nk_gguf_n_tensors(gguf); i++) {
-      const struct nk_gguf_entry *entry = nk_gguf_entry(gguf, i);
-      if (strcmp(entry->name, "token_embd.weight") == 0 && entry->n_dims == 2)
-        found = entry->shape[0];
-    }
-    nk_gguf_close(gguf);
-  } else {
-    struct nk_model *model = nk_model_open(name);
-    if (!model && nk_error_code() == NK_ENOTFOUND) return 0; /* a tokenizer without weights */
-    if (!model) return nk_error_code();
-    const struct nk_tensor *matrix = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
-    if (matrix) found = matrix->shape[0];
-    nk_model_close(model);
-  }
-  if (found > *rows) *rows = found;
-  return 0;
-}
-
-static int print_vocabulary(const struct nk_run *run, const struct nk_tokenizer *tokenizer,
-                            struct nk_table *table) {
+static int print_vocabulary(const struct cli_run *run, const struct nk_tokenizer *tokenizer,
+                            struct cli_table *table) {
   static const char *const columns[] = {"id", "text", "category"};
   const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(tokenizer);
-  size_t rows = nk_vocabulary_size(vocabulary), n;
-  int code = count_rows(run->operands[0], &rows);
+  size_t rows = 0, n;
+  int code = nk_model_count_rows(run->operands[0], &rows);
+  if (rows < nk_vocabulary_n_tokens(vocabulary)) rows = nk_vocabulary_n_tokens(vocabulary);
   enum nk_category *category = code ? NULL : nk_alloc(rows, sizeof *category);
   if (!category) return nk_error_code();
   code = nk_tokenizer_categories(tokenizer, rows, category);
-  for (size_t c = 0; c < 3 && code == 0; c++) code = nk_table_column(table, columns[c]);
-  for (size_t id = 0; id < rows && code == 0; id++) {
+  for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
+  for (size_t id = 0; id < rows && code == NK_OK; id++) {
     const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
     if (no_special && category[id] == NK_TOKEN_SPECIAL) continue;
-    nk_table_integer(table, (int64_t)id);
+    cli_table_integer(table, (int64_t)id);
     if (bytes)
-      nk_table_text(table, bytes, n);
+      cli_table_text(table, bytes, n);
     else
-      nk_table_missing(table);
-    nk_table_string(table, nk_category_name(category[id]));
-    code = nk_table_end_row(table);
+      cli_table_missing(table);
+    cli_table_string(table, nk_category_name(category[id]));
+    code = cli_table_end_row(table);
   }
   nk_free(category);
   return code;
@@ -87,41 +58,41 @@ static int print_vocabulary(const struct nk_run *run, const struct nk_tokenizer 
 
 /* Prints a row for each token of a text; `line` > 0 is its number. */
 static int print_tokens(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
-                        int64_t line, struct nk_table *table) {
+                        int64_t line, struct cli_table *table) {
   int flags = (no_special ? 0 : NK_ENCODE_SPECIAL) | (plain ? NK_ENCODE_PLAIN : 0);
   int64_t *ids;
   size_t n_ids, n_bytes;
   int code = nk_tokenizer_encode(tokenizer, text, n, flags, &ids, &n_ids);
-  if (code) return line ? nk_fail_in(code, "line %lld", (long long)line) : code;
-  for (size_t i = 0; i < n_ids && code == 0; i++) {
+  if (code != NK_OK) return line ? nk_fail_in(code, "line %lld", (long long)line) : code;
+  for (size_t i = 0; i < n_ids && code == NK_OK; i++) {
     const char *bytes =
         nk_vocabulary_bytes(nk_tokenizer_vocabulary(tokenizer), (size_t)ids[i], &n_bytes);
-    nk_table_integer(table, ids[i]);
-    nk_table_text(table, bytes ? bytes : "", bytes ? n_bytes : 0);
-    if (line) nk_table_integer(table, line);
-    code = nk_table_end_row(table);
+    cli_table_integer(table, ids[i]);
+    cli_table_text(table, bytes ? bytes : "", bytes ? n_bytes : 0);
+    if (line) cli_table_integer(table, line);
+    code = cli_table_end_row(table);
   }
   nk_free(ids);
   return code;
 }
 
-static int encode(const struct nk_tokenizer *tokenizer, struct nk_table *table) {
+static int encode(const struct nk_tokenizer *tokenizer, struct cli_table *table) {
   bool lines = strcmp(text_to_encode, "-") == 0;
-  int code = nk_table_column(table, "id");
-  if (code == 0) code = nk_table_column(table, "text");
-  if (code == 0 && lines) code = nk_table_column(table, "line");
-  if (code != 0) return code;
+  int code = cli_table_column(table, "id");
+  if (code == NK_OK) code = cli_table_column(table, "text");
+  if (code == NK_OK && lines) code = cli_table_column(table, "line");
+  if (code != NK_OK) return code;
   if (!lines) return print_tokens(tokenizer, text_to_encode, strlen(text_to_encode), 0, table);
   struct nk_file *file = nk_file_open("-");
   if (!file) return nk_error_code();
   const char *at = (const char *)file->data, *end = at + file->size;
-  for (int64_t line = 1; at < end && code == 0; line++) {
+  for (int64_t line = 1; at < end && code == NK_OK; line++) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
     if (!stop) stop = end;
     code = print_tokens(tokenizer, at, (size_t)(stop - at), line, table);
     at = stop + 1;
   }
-  nk_file_close(file);
+  nk_file_free(file);
   return code;
 }
 
@@ -138,26 +109,26 @@ enum { MOST_EMPTY_LINES = 1000000 };
 
 /* The ids of a table; those of one `line`, where it has that column, make a line of text. */
 static int decode_table(const struct nk_tokenizer *tokenizer, struct nk_buffer *out) {
-  struct nk_frame *frame = nk_frame_read("-");
+  struct cli_frame *frame = cli_frame_read("-");
   if (!frame) return nk_error_code();
-  size_t rows = nk_frame_rows(frame), first = 0;
-  int64_t line_column = nk_frame_column(frame, "line"), line = 1;
-  int64_t column = nk_frame_column(frame, "id"), *ids = nk_alloc(rows, sizeof *ids);
-  int code = !ids || column < 0 ? nk_error_code() : 0;
-  for (size_t row = 0; row < rows && code == 0; row++) {
+  size_t rows = cli_frame_n_rows(frame), first = 0;
+  int64_t line_column = cli_frame_column(frame, "line"), line = 1;
+  int64_t column = cli_frame_column(frame, "id"), *ids = nk_alloc(rows, sizeof *ids);
+  int code = !ids || column < 0 ? nk_error_code() : NK_OK;
+  for (size_t row = 0; row < rows && code == NK_OK; row++) {
     int64_t number = line;
-    code = nk_frame_integer(frame, row, (size_t)column, &ids[row]);
-    if (code == 0 && line_column >= 0)
-      code = nk_frame_integer(frame, row, (size_t)line_column, &number);
-    if (code == 0 && (number < line || number - line > MOST_EMPTY_LINES))
+    code = cli_frame_integer(frame, row, (size_t)column, &ids[row]);
+    if (code == NK_OK && line_column >= 0)
+      code = cli_frame_integer(frame, row, (size_t)line_column, &number);
+    if (code == NK_OK && (number < line || number - line > MOST_EMPTY_LINES))
       code = nk_fail(NK_EDATA, "row %zu: line %lld behind line %lld", row + 1, (long long)number,
                      (long long)line);
-    for (; line < number && code == 0; line++, first = row) /* lines without tokens are empty */
+    for (; line < number && code == NK_OK; line++, first = row) /* lines without tokens are empty */
       code = decode_ids(tokenizer, ids + first, row - first, out);
   }
-  if (code == 0) code = decode_ids(tokenizer, ids + first, rows - first, out);
+  if (code == NK_OK) code = decode_ids(tokenizer, ids + first, rows - first, out);
   nk_free(ids);
-  nk_frame_free(frame);
+  cli_frame_free(frame);
   return code;
 }
 
@@ -169,11 +140,11 @@ static int decode(const struct nk_tokenizer *tokenizer, struct nk_output *output
   if (strcmp(ids_to_decode, "-") == 0) {
     code = decode_table(tokenizer, &text);
   } else {
-    code = nk_parse_ids("--decode", ids_to_decode, &ids, &n);
-    if (code == 0) code = decode_ids(tokenizer, ids, n, &text);
+    code = cli_parse_ids("--decode", ids_to_decode, &ids, &n);
+    if (code == NK_OK) code = decode_ids(tokenizer, ids, n, &text);
   }
-  if (code == 0 && text.failed) code = nk_fail(NK_EMEMORY, "out of memory for the text");
-  if (code == 0) code = nk_output_write(output, text.data, text.size);
+  if (code == NK_OK && text.failed) code = nk_fail(NK_EMEMORY, "out of memory for the text");
+  if (code == NK_OK) code = nk_output_write(output, text.data, text.size);
   nk_free(ids);
   nk_buffer_free(&text);
   return code;
@@ -181,29 +152,29 @@ static int decode(const struct nk_tokenizer *tokenizer, struct nk_output *output
 
 /* ---- The whole ---- */
 
-static int print(const struct nk_run *run, const struct nk_tokenizer *tokenizer,
+static int print(const struct cli_run *run, const struct nk_tokenizer *tokenizer,
                  struct nk_output *output) {
   if (ids_to_decode) return decode(tokenizer, output);
-  struct nk_table *table = tool_table(run, output);
+  struct cli_table *table = cli_new_table(run, output);
   if (!table) return nk_error_code();
   int code = text_to_encode ? encode(tokenizer, table) : print_vocabulary(run, tokenizer, table);
-  if (code == 0) return nk_table_finish(table);
-  nk_table_free(table);
+  if (code == NK_OK) return cli_table_finish(table);
+  cli_table_free(table);
   return code;
 }
 
 int main(int argc, char **argv) {
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 1, 1);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 1, 1);
   if (text_to_encode && ids_to_decode)
-    return tool_end(&run, nk_fail(NK_EUSAGE, "--encode and --decode exclude each other"));
+    return cli_end(&run, nk_fail(NK_EUSAGE, "--encode and --decode exclude each other"));
   if (ids_to_decode && run.common.json)
-    return tool_end(&run, nk_fail(NK_EUSAGE, "--decode prints text: --json has no meaning"));
+    return cli_end(&run, nk_fail(NK_EUSAGE, "--decode prints text: --json has no meaning"));
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(run.operands[0]);
-  struct nk_output *output = tokenizer ? tool_output(&run, NK_OUTPUT_TEXT) : NULL;
+  struct nk_output *output = tokenizer ? cli_output(&run, NK_OUTPUT_TEXT) : NULL;
   int code = output ? print(&run, tokenizer, output) : nk_error_code();
-  if (code == 0) code = nk_output_commit(output);
-  nk_output_close(output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
   nk_tokenizer_free(tokenizer);
-  return tool_end(&run, code);
+  return cli_end(&run, code);
 }

@@ -1,12 +1,12 @@
 /* nk-verify: does the model repeat the token? */
 #include <string.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 struct options {
   bool all;
   const char *prompts;
-  struct nk_strings texts;
+  struct cli_strings texts;
   size_t steps;
   const char *truth;
 };
@@ -17,7 +17,7 @@ struct job {
   struct nk_forward *forward;
   struct nk_tokenizer *tokenizer;
   struct nk_prompts prompts;
-  struct nk_frame *frame;       /* the candidates' table, NULL with --all */
+  struct cli_frame *frame;      /* the candidates' table, NULL with --all */
   enum nk_category *categories; /* --all: [n] */
   size_t n;
   int64_t *ids;     /* [n] */
@@ -32,7 +32,7 @@ static int read_prompts(struct job *job) {
   for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
     code = nk_prompts_add(&job->prompts, job->tokenizer, NULL, o->texts.item[i], true, true);
   if (code == NK_OK && o->prompts != NULL)
-    code = nk_prompts_read(&job->prompts, job->tokenizer, o->prompts, true);
+    code = cli_read_prompts(&job->prompts, job->tokenizer, o->prompts, true);
   if (code == NK_OK && o->prompts == NULL && o->texts.n == 0)
     code = nk_verify_prompts(&job->prompts, job->tokenizer);
   return code;
@@ -49,39 +49,40 @@ static int take_all(struct job *job) {
 
 static int take_table(struct job *job, const char *path) {
   size_t n_vocabulary = nk_forward_shape(job->forward)->n_vocabulary;
-  job->frame = nk_frame_read(path);
+  job->frame = cli_frame_read(path);
   if (job->frame == NULL) return nk_error_code();
-  int64_t column = nk_frame_column(job->frame, "id");
+  int64_t column = cli_frame_column(job->frame, "id");
   if (column < 0) return (int)column;
-  job->n = nk_frame_rows(job->frame);
+  job->n = cli_frame_n_rows(job->frame);
   job->ids = nk_alloc(job->n, sizeof *job->ids);
   if (job->ids == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < job->n; i++) {
-    int code = nk_frame_integer(job->frame, i, (size_t)column, &job->ids[i]);
+    int code = cli_frame_integer(job->frame, i, (size_t)column, &job->ids[i]);
     if (code != NK_OK) return code;
     if (job->ids[i] < 0 || (size_t)job->ids[i] >= n_vocabulary)
       return nk_fail(NK_EDATA, "%s: row %zu: id %lld: the model has tokens 0 to %zu",
-                     nk_frame_name(job->frame), i + 1, (long long)job->ids[i], n_vocabulary - 1);
+                     cli_frame_name(job->frame), i + 1, (long long)job->ids[i], n_vocabulary - 1);
   }
   return NK_OK;
 }
 
 /* ---- Tables ---- */
 
-static void write_cell(const struct nk_frame *frame, size_t row, size_t column,
-                       struct nk_table *table) {
-  const char *name = nk_frame_column_name(frame, column), *cell = nk_frame_cell(frame, row, column);
+static void write_cell(const struct cli_frame *frame, size_t row, size_t column,
+                       struct cli_table *table) {
+  const char *name = cli_frame_column_name(frame, column),
+             *cell = cli_frame_cell(frame, row, column);
   size_t length = strlen(name);
   bool is_text = length >= 4 && strcmp(name + length - 4, "text") == 0;
   double number;
   struct nk_buffer plain = {0};
-  if (!is_text && nk_frame_number(frame, row, column, &number) == NK_OK) {
-    nk_table_number(table, number);
+  if (!is_text && cli_frame_number(frame, row, column, &number) == NK_OK) {
+    cli_table_number(table, number);
   } else if (cell[0] == 0) {
-    nk_table_missing(table);
+    cli_table_missing(table);
   } else {
     nk_unescape(&plain, cell, strlen(cell));
-    nk_table_text(table, plain.data, plain.size);
+    cli_table_text(table, plain.data, plain.size);
   }
   nk_buffer_free(&plain);
 }
@@ -91,34 +92,34 @@ static bool is_taken(const char *name) {
   return strcmp(name, "max_prob") == 0 || strcmp(name, "verdict") == 0;
 }
 
-static void write_token(const struct job *job, size_t row, struct nk_table *table) {
+static void write_token(const struct job *job, size_t row, struct cli_table *table) {
   const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(job->tokenizer);
   size_t n = 0;
   const char *bytes = nk_vocabulary_bytes(vocabulary, (size_t)job->ids[row], &n);
-  nk_table_integer(table, job->ids[row]);
-  nk_table_text(table, bytes == NULL ? "" : bytes, n);
-  nk_table_string(table, nk_category_name(job->categories[row]));
+  cli_table_integer(table, job->ids[row]);
+  cli_table_text(table, bytes == NULL ? "" : bytes, n);
+  cli_table_string(table, nk_category_name(job->categories[row]));
 }
 
-static int write_rows(const struct job *job, struct nk_table *table) {
+static int write_rows(const struct job *job, struct cli_table *table) {
   static const char *const own[] = {"id", "text", "category"};
-  size_t n_columns = job->frame == NULL ? 3 : nk_frame_columns(job->frame);
+  size_t n_columns = job->frame == NULL ? 3 : cli_frame_n_columns(job->frame);
   int code = NK_OK;
   for (size_t c = 0; c < n_columns && code == NK_OK; c++) {
-    const char *name = job->frame == NULL ? own[c] : nk_frame_column_name(job->frame, c);
-    if (!is_taken(name)) code = nk_table_column(table, name);
+    const char *name = job->frame == NULL ? own[c] : cli_frame_column_name(job->frame, c);
+    if (!is_taken(name)) code = cli_table_column(table, name);
   }
-  if (code == NK_OK) code = nk_table_column(table, "max_prob");
-  if (code == NK_OK) code = nk_table_column(table, "verdict");
+  if (code == NK_OK) code = cli_table_column(table, "max_prob");
+  if (code == NK_OK) code = cli_table_column(table, "verdict");
   for (size_t row = 0; row < job->n && code == NK_OK; row++) {
     if (job->frame == NULL)
       write_token(job, row, table);
     else
       for (size_t c = 0; c < n_columns; c++)
-        if (!is_taken(nk_frame_column_name(job->frame, c))) write_cell(job->frame, row, c, table);
-    nk_table_number(table, job->max_prob[row]);
-    nk_table_string(table, nk_verdict_name(nk_verdict_of(job->max_prob[row])));
-    code = nk_table_end_row(table);
+        if (!is_taken(cli_frame_column_name(job->frame, c))) write_cell(job->frame, row, c, table);
+    cli_table_number(table, job->max_prob[row]);
+    cli_table_string(table, nk_verdict_name(nk_verdict_of(job->max_prob[row])));
+    code = cli_table_end_row(table);
   }
   return code;
 }
@@ -127,17 +128,17 @@ static int write_rows(const struct job *job, struct nk_table *table) {
  * text gives are counted: the others are never seen by construction. Keeps those in job. */
 static int match_truth(struct job *job, int64_t *counts) {
   size_t n_vocabulary = nk_forward_shape(job->forward)->n_vocabulary, kept = 0;
-  struct nk_frame *frame = nk_frame_read(job->options.truth);
+  struct cli_frame *frame = cli_frame_read(job->options.truth);
   int64_t *by_id = nk_alloc(n_vocabulary, sizeof *by_id);
   int code = frame == NULL || by_id == NULL ? nk_error_code() : NK_OK;
   int64_t id = 0, count = 0;
-  if (code == NK_OK && (id = nk_frame_column(frame, "id")) < 0) code = (int)id;
-  if (code == NK_OK && (count = nk_frame_column(frame, "count")) < 0) code = (int)count;
+  if (code == NK_OK && (id = cli_frame_column(frame, "id")) < 0) code = (int)id;
+  if (code == NK_OK && (count = cli_frame_column(frame, "count")) < 0) code = (int)count;
   for (size_t i = 0; code == NK_OK && i < n_vocabulary; i++) by_id[i] = -1;
-  for (size_t row = 0; code == NK_OK && row < nk_frame_rows(frame); row++) {
+  for (size_t row = 0; code == NK_OK && row < cli_frame_n_rows(frame); row++) {
     int64_t token, value;
-    code = nk_frame_integer(frame, row, (size_t)id, &token);
-    if (code == NK_OK) code = nk_frame_integer(frame, row, (size_t)count, &value);
+    code = cli_frame_integer(frame, row, (size_t)id, &token);
+    if (code == NK_OK) code = cli_frame_integer(frame, row, (size_t)count, &value);
     if (code == NK_OK && token >= 0 && (size_t)token < n_vocabulary) by_id[token] = value;
   }
   for (size_t i = 0; code == NK_OK && i < job->n; i++) {
@@ -148,11 +149,11 @@ static int match_truth(struct job *job, int64_t *counts) {
   }
   if (code == NK_OK) job->n = kept;
   nk_free(by_id);
-  nk_frame_free(frame);
+  cli_frame_free(frame);
   return code;
 }
 
-static int write_by_count(struct job *job, struct nk_table *table) {
+static int write_by_count(struct job *job, struct cli_table *table) {
   struct nk_verdict_range ranges[NK_VERDICT_RANGES];
   int64_t *counts = nk_alloc(job->n, sizeof *counts);
   int code = counts == NULL ? NK_EMEMORY : match_truth(job, counts);
@@ -164,30 +165,30 @@ static int write_by_count(struct job *job, struct nk_table *table) {
                                         "weakly_rejected",
                                         "strongly_rejected",
                                         "verified"};
-  for (size_t c = 0; c < 8 && code == NK_OK; c++) code = nk_table_column(table, columns[c]);
+  for (size_t c = 0; c < 8 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
   if (code == NK_OK) nk_verdicts_by_count(job->max_prob, counts, job->n, ranges);
   for (size_t r = 0; r < NK_VERDICT_RANGES && code == NK_OK; r++) {
     const struct nk_verdict_range *range = &ranges[r];
-    nk_table_integer(table, range->least);
+    cli_table_integer(table, range->least);
     if (range->most == INT64_MAX)
-      nk_table_missing(table);
+      cli_table_missing(table);
     else
-      nk_table_integer(table, range->most);
-    nk_table_integer(table, (int64_t)range->tokens);
-    for (int v = 0; v < NK_N_VERDICTS; v++) nk_table_integer(table, (int64_t)range->verdicts[v]);
+      cli_table_integer(table, range->most);
+    cli_table_integer(table, (int64_t)range->tokens);
+    for (int v = 0; v < NK_N_VERDICTS; v++) cli_table_integer(table, (int64_t)range->verdicts[v]);
     if (range->tokens == 0)
-      nk_table_missing(table);
+      cli_table_missing(table);
     else
-      nk_table_number(table, (double)(range->verdicts[NK_STRONGLY_VERIFIED] +
-                                      range->verdicts[NK_WEAKLY_VERIFIED]) /
-                                 (double)range->tokens);
-    code = nk_table_end_row(table);
+      cli_table_number(table, (double)(range->verdicts[NK_STRONGLY_VERIFIED] +
+                                       range->verdicts[NK_WEAKLY_VERIFIED]) /
+                                  (double)range->tokens);
+    code = cli_table_end_row(table);
   }
   nk_free(counts);
   return code;
 }
 
-static int verify(struct job *job, const struct nk_run *run) {
+static int verify(struct job *job, const struct cli_run *run) {
   job->model = nk_model_open(run->operands[0]);
   if (job->model == NULL) return nk_error_code();
   job->forward = nk_forward_open(job->model);
@@ -195,8 +196,7 @@ static int verify(struct job *job, const struct nk_run *run) {
   job->tokenizer = nk_tokenizer_open(run->operands[0]);
   if (job->tokenizer == NULL) return nk_error_code();
   int code = read_prompts(job);
-  if (code == NK_OK)
-    code = job->options.all ? take_all(job) : take_table(job, tool_operand(run, 1));
+  if (code == NK_OK) code = job->options.all ? take_all(job) : take_table(job, cli_operand(run, 1));
   if (code != NK_OK) return code;
   job->max_prob = nk_alloc(job->n, sizeof *job->max_prob);
   if (job->max_prob == NULL) return NK_EMEMORY;
@@ -207,18 +207,18 @@ static int verify(struct job *job, const struct nk_run *run) {
 int main(int argc, char **argv) {
   struct job job = {.options = {.steps = 3}};
   struct options *o = &job.options;
-  const struct nk_option table_of_options[] = {
-      {'a', "all", NK_OPTION_FLAG, &o->all, NULL, "verify the whole vocabulary, no table is read"},
-      {'p', "prompt", NK_OPTION_LIST, &o->texts, "TEXT",
+  const struct cli_option table_of_options[] = {
+      {'a', "all", CLI_OPTION_FLAG, &o->all, NULL, "verify the whole vocabulary, no table is read"},
+      {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT",
        "ask with this prompt, {} the token's place; repeatable"},
-      {0, "prompts", NK_OPTION_STRING, &o->prompts, "FILE",
+      {0, "prompts", CLI_OPTION_STRING, &o->prompts, "FILE",
        "ask with the prompts of a table (prompt, text)"},
-      {0, "steps", NK_OPTION_SIZE, &o->steps, "N",
+      {0, "steps", CLI_OPTION_SIZE, &o->steps, "N",
        "look for the token at N positions after the prompt (3)"},
-      {0, "truth", NK_OPTION_STRING, &o->truth, "FILE",
+      {0, "truth", CLI_OPTION_STRING, &o->truth, "FILE",
        "print verdicts by training count instead (id, count)"},
   };
-  const struct nk_tool tool = {
+  const struct cli_tool tool = {
       .name = "nk-verify",
       .summary = "does the model repeat the token?",
       .usage = "[OPTION]... MODEL [TABLE]",
@@ -226,30 +226,30 @@ int main(int argc, char **argv) {
       .n_options = sizeof table_of_options / sizeof table_of_options[0],
       .example = "nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv",
   };
-  struct nk_run run;
-  tool_begin(&run, &tool, argc, argv, 1, 2);
+  struct cli_run run;
+  cli_begin(&run, &tool, argc, argv, 1, 2);
 
   struct nk_output *output = NULL;
-  struct nk_table *table = NULL;
+  struct cli_table *table = NULL;
   int code = o->all && run.n_operands == 2
                  ? nk_fail(NK_EUSAGE, "a table and --all: one of them says what to verify")
                  : verify(&job, &run);
   if (code != NK_OK) goto done;
-  output = tool_output(&run, NK_OUTPUT_TEXT);
-  table = output != NULL ? tool_table(&run, output) : NULL;
+  output = cli_output(&run, NK_OUTPUT_TEXT);
+  table = output != NULL ? cli_new_table(&run, output) : NULL;
   if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
   code = o->truth != NULL ? write_by_count(&job, table) : write_rows(&job, table);
 
 done:
-  code = tool_close(table, output, code);
-  nk_frame_free(job.frame);
+  code = cli_close(table, output, code);
+  cli_frame_free(job.frame);
   nk_prompts_free(&job.prompts);
   nk_tokenizer_free(job.tokenizer);
   nk_forward_free(job.forward);
-  nk_model_close(job.model);
+  nk_model_free(job.model);
   nk_free(job.categories);
   nk_free(job.ids);
   nk_free(job.max_prob);
-  nk_strings_free(&o->texts);
-  return tool_end(&run, code);
+  cli_strings_free(&o->texts);
+  return cli_end(&run, code);
 }

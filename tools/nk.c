@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "cli/tool.h"
 
 static const struct {
   const char *name;

@@ -16,6 +16,7 @@
 #ifndef NOKEN_FORWARD_H
 #define NOKEN_FORWARD_H
 
+#include <noken/base.h>
 #include <noken/model.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -6,7 +6,7 @@
 #ifndef NOKEN_MODEL_H
 #define NOKEN_MODEL_H
 
-#include <noken/safetensors.h>
+#include <noken/base.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,13 +15,53 @@
 extern "C" {
 #endif
 
+/* ==== Tensors ==== */
+
+/* The element types of tensors in files. */
+enum nk_dtype {
+  NK_F32,
+  NK_F16,
+  NK_BF16,
+  NK_F64,
+  NK_I64,
+  NK_I32,
+  NK_I16,
+  NK_I8,
+  NK_U64,
+  NK_U32,
+  NK_U16,
+  NK_U8,
+  NK_BOOL,
+  NK_F8_E4M3,
+  NK_F8_E5M2,
+  NK_N_DTYPES
+};
+
+/* The name in a safetensors header, "F32". */
+const char *nk_dtype_name(enum nk_dtype dtype);
+
+#define NK_MAX_DIMS 8
+
+/* A tensor of a file or of memory: it points to names and bytes that its owner keeps. */
+struct nk_tensor {
+  const char *name;
+  enum nk_dtype dtype;
+  size_t n_dims;
+  size_t shape[NK_MAX_DIMS]; /* row-major, outermost first */
+  size_t n_elements;         /* product of shape; 1 for a scalar */
+  size_t n_bytes;
+  const void *data; /* [n_bytes], of any alignment */
+};
+
+/* ==== Models ==== */
+
 struct nk_model;
 
 /* Opens and maps the weights, reads the configuration. NULL on failure (no such folder or cached
  * name: the message lists where it looked; a shard is missing; a file is damaged; pickled .bin
  * weights only: says how to convert). A model without config.json opens, with no configuration. */
 struct nk_model *nk_model_open(const char *model);
-void nk_model_close(struct nk_model *model);
+void nk_model_free(struct nk_model *model);
 
 /* As the user named it, without directories: for noken.model and messages. */
 const char *nk_model_name(const struct nk_model *model);
@@ -47,7 +87,7 @@ int nk_model_config_string_at(const struct nk_model *model, const char *path, si
                               const char **out);
 
 /* All tensors of all shards. */
-size_t nk_model_count(const struct nk_model *model);
+size_t nk_model_n_tensors(const struct nk_model *model);
 const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);
 /* By name; NULL with nk_error() set when there is none. */
 const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
@@ -68,6 +108,20 @@ enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
  * failure; the message lists the model's 2-D tensors that could be meant. */
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied);
+
+/* *n_rows = rows of the input embedding of the model called name (as in nk_model_open, or a .gguf
+ * file); 0 where only a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
+int nk_model_count_rows(const char *name, size_t *n_rows);
+
+/* ==== Writing as GGUF ==== */
+
+/* Writing a model as GGUF, for llama.cpp: GPT-2 and Llama with a byte-level BPE tokenizer. */
+
+/* Writes the model, a tensor at a time: matrices as F32, or with `half` as F16; vectors as F32.
+ * Returns 0; NK_EUNSUPPORTED for another architecture, a rope scaling, biases that llama.cpp's form
+ * has no place for, a tokenizer of another kind; or another negative code. Does not commit the
+ * output. */
+int nk_gguf_write_model(const struct nk_model *model, bool half, struct nk_output *output);
 
 #ifdef __cplusplus
 }

@@ -4,9 +4,10 @@
 #ifndef NOKEN_SAMPLE_H
 #define NOKEN_SAMPLE_H
 
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <noken/region.h>
 #include <noken/vectors.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,13 +1,9 @@
-/* A tokenizer: text to token ids and back, as Hugging Face's tokenizer.json or a GGUF file's
- * vocabulary says. BPE (byte-level, with byte fallback, by SentencePiece's scores) and Unigram,
- * with their normalizers, pre-tokenizers, added tokens and decoders. What noken does not implement
- * is refused by name when the tokenizer is opened: nothing is guessed. An open tokenizer does not
- * change: any number of threads may use it at once. */
+/* Tokenizers and their vocabularies. */
 #ifndef NOKEN_TOKENIZER_H
 #define NOKEN_TOKENIZER_H
 
-#include <noken/buffer.h>
-#include <noken/vocabulary.h>
+#include <noken/base.h>
+#include <noken/vectors.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +11,40 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ==== The vocabulary ==== */
+
+/* The vocabulary of a model: for each id the raw bytes that the token stands for. Byte-level
+ * alphabets are decoded (GPT-2's table), SentencePiece's U+2581 is a space and <0xNN> a byte; added
+ * tokens are as written. Encoding text is tokenizer.h's. */
+
+struct nk_vocabulary;
+
+/* Reads tokenizer.json, or a GGUF file's vocabulary. NULL on failure (invalid JSON: line and
+ * column). */
+struct nk_vocabulary *nk_vocabulary_open(const char *path);
+void nk_vocabulary_free(struct nk_vocabulary *vocabulary);
+
+/* One more than the largest id. */
+size_t nk_vocabulary_n_tokens(const struct nk_vocabulary *vocabulary);
+/* The token's bytes, not 0-terminated, and their number. NULL for an id without a token. */
+const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id, size_t *n_bytes);
+/* True for added tokens that are marked special ("<|endoftext|>"). */
+bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id);
+/* True for any token of added_tokens. */
+bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id);
+
+/* Gives each row of set the text of its id's token, the empty text to ids without one. Returns 0 or
+ * a negative code. */
+int nk_vocabulary_label(const struct nk_vocabulary *vocabulary, struct nk_vectors *set);
+
+/* ==== Text to ids and back ==== */
+
+/* A tokenizer: text to token ids and back, as Hugging Face's tokenizer.json or a GGUF file's
+ * vocabulary says. BPE (byte-level, with byte fallback, by SentencePiece's scores) and Unigram,
+ * with their normalizers, pre-tokenizers, added tokens and decoders. What noken does not implement
+ * is refused by name when the tokenizer is opened: nothing is guessed. An open tokenizer does not
+ * change: any number of threads may use it at once. */
 
 struct nk_tokenizer;
 

@@ -9,10 +9,8 @@
 #ifndef NOKEN_VECTORS_H
 #define NOKEN_VECTORS_H
 
-#include <noken/dtype.h>
-#include <noken/file.h>
-#include <noken/safetensors.h>
-#include <noken/table.h>
+#include <noken/base.h>
+#include <noken/model.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,9 +69,6 @@ const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const ch
 /* Metadata: value of key, or NULL; set (value NULL removes). */
 const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);
 int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value);
-/* Appends this command line to noken.history: file arguments by their base names, and without
- * --threads, which says nothing of what was made. */
-int nk_vectors_add_history(struct nk_vectors *set, int argc, char *const *argv);
 
 /* A new set of the rows listed, in that order, with texts, columns and metadata (not the carried
  * tensors, whose meaning is unknown once rows are gone). */
@@ -88,29 +83,49 @@ struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, flo
 /* Writes the set. Returns 0 or a negative code. Does not commit the output. */
 int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
 
-/* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
- * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
-typedef int nk_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
-int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
-                          nk_vectors_row_source *source, void *user);
-
 /* Rows with a NaN or an infinity. Returns 0 when there are none; NK_EDATA with "row 17 holds a NaN
  * (use --skip-bad to leave such rows out)" when there are and skip is false; with skip true *set is
  * replaced by a set without them (warned about, with their number). */
 int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 
-/* The columns that every table made from a set carries. nk_vectors_table_head names `id`, and
- * `text` when the set has texts; nk_vectors_table_row writes them for a row. The _tail pair does it
- * for the set's own columns, which stand after the tool's. A set column that the tool itself gives
- * is left out: taken [n_taken] holds the tool's column names. Where the metadata noken.codes.NAME
- * hold words ("isotropic covariance"), the integer column NAME is written as the word of that
- * number, counted from 0. */
-int nk_vectors_table_head(const struct nk_vectors *set, struct nk_table *table);
-void nk_vectors_table_row(const struct nk_vectors *set, size_t row, struct nk_table *table);
-int nk_vectors_table_head_tail(const struct nk_vectors *set, const char *const *taken,
-                               size_t n_taken, struct nk_table *table);
-void nk_vectors_table_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
-                               size_t n_taken, struct nk_table *table);
+/* ==== Rows of a model ==== */
+
+/* Rows of a model's matrix as a vector set, streamed: a block of rows is read, widened and written,
+ * then forgotten, so that memory does not grow with the matrix. */
+
+/* A set without values for rows ids [n] of a 2-D tensor, in that order (ids NULL: all rows), with
+ * noken.model, and noken.space = space (`input`, `output`, `position`, a tensor's name). Give it
+ * texts and a history, then write it with nk_extract_write. NULL on failure: not 2-D, a type that
+ * is not widened, an id that is no row. */
+struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
+                                    const char *space, const int64_t *ids, size_t n);
+
+/* Writes the set with the rows of tensor that its ids name, NaN and infinities as they are. Returns
+ * 0 or a negative code. Does not commit the output. */
+int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
+                     const struct nk_vectors *set, struct nk_output *output);
+
+/* ==== Other formats ==== */
+
+/* Vector sets in other programs' formats. */
+
+/* The rows alone: a .npy array F32 [n, dim]; or raw little-endian floats, row after row, as
+ * llama.cpp's llama_batch.embd takes them. Return 0 or a negative code; none of these commits the
+ * output. */
+int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output);
+int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output);
+
+/* word2vec's text format: a line "n dim", then a line per row: its word and its values, each after
+ * one space. The word is the text escaped as in tables, with every space of Unicode written \xNN
+ * too, so that no reader splits it; the id, as a decimal number, where the set has no texts; and
+ * "id:NUMBER" for an empty text. */
+int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output);
+
+/* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what
+ * is known of each row: text (escaped), id, the set's columns, with a header line (without one when
+ * the id is all there is, as the projector wants it). */
+int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output);
+int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output);
 
 #ifdef __cplusplus
 }

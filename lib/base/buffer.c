@@ -1,6 +1,5 @@
 /* Growing text, and the escaping that keeps a token on one line. */
-#include <noken/buffer.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -144,4 +143,20 @@ void nk_unescape(struct nk_buffer *out, const char *text, size_t n) {
       nk_buffer_byte(out, c);
     }
   }
+}
+
+void nk_buffer_quote(struct nk_buffer *out, const char *bytes, size_t n) {
+  nk_buffer_byte(out, '"');
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = (unsigned char)bytes[i];
+    if (c == '"' || c == '\\') {
+      nk_buffer_byte(out, '\\');
+      nk_buffer_byte(out, c);
+    } else if (c < 0x20 || c == 0x7F) {
+      nk_buffer_printf(out, "\\u%04x", c);
+    } else {
+      nk_buffer_byte(out, c);
+    }
+  }
+  nk_buffer_byte(out, '"');
 }

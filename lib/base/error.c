@@ -1,7 +1,7 @@
 /* The message of a thread's last failure. A fixed buffer: telling of an error must not need memory.
  */
 #include <errno.h>
-#include <noken/error.h>
+#include <noken/base.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

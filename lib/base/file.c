@@ -2,8 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <noken/file.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -61,15 +60,15 @@ struct nk_file *nk_file_open(const char *path) {
   file->name = nk_strdup(standard ? "standard input" : path);
   int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
   int code = file->name ? 0 : NK_EMEMORY;
-  if (code == 0 && fd < 0) code = nk_fail_errno("%s", path);
-  if (code == 0) code = load(fd, file);
+  if (code == NK_OK && fd < 0) code = nk_fail_errno("%s", path);
+  if (code == NK_OK) code = load(fd, file);
   if (!standard && fd >= 0) close(fd);
-  if (code == 0) return file;
-  nk_file_close(file);
+  if (code == NK_OK) return file;
+  nk_file_free(file);
   return NULL;
 }
 
-void nk_file_close(struct nk_file *file) {
+void nk_file_free(struct nk_file *file) {
   if (!file) return;
   if (file->mapped) {
     munmap((void *)(uintptr_t)file->data, file->size);
@@ -143,7 +142,7 @@ struct nk_output *nk_output_open(const char *path, int kind) {
   if (!output) return NULL;
   memset(output, 0, offsetof(struct nk_output, block));
   output->fd = -1;
-  int code = 0;
+  int code = NK_OK;
   bool standard = !path || strcmp(path, "-") == 0;
   output->name = nk_strdup(standard ? "standard output" : path);
   if (!output->name) {
@@ -156,8 +155,8 @@ struct nk_output *nk_output_open(const char *path, int kind) {
       code = nk_fail(NK_EUSAGE,
                      "binary output to a terminal: use -o FILE, or pipe it into another tool");
   }
-  if (code == 0) return output;
-  nk_output_close(output);
+  if (code == NK_OK) return output;
+  nk_output_free(output);
   return NULL;
 }
 
@@ -186,7 +185,7 @@ int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
     return 0;
   }
   int code = flush(output);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (n >= BLOCK) return write_all(output, bytes, n);
   memcpy(output->block, bytes, n);
   output->used = n;
@@ -230,13 +229,13 @@ int nk_output_commit(struct nk_output *output) {
   if (output->failed) return output->failed;
   int code = flush(output);
   /* Some file systems tell of a full disk only when a descriptor is closed: a copy's will do. */
-  int copy = code == 0 && output->owned ? dup(output->fd) : -1;
+  int copy = code == NK_OK && output->owned ? dup(output->fd) : -1;
   if (copy >= 0 && close(copy) != 0) code = output->failed = nk_fail_errno("%s", output->name);
-  if (code == 0 && output->path) code = output->failed = name_file(output);
+  if (code == NK_OK && output->path) code = output->failed = name_file(output);
   return code;
 }
 
-void nk_output_close(struct nk_output *output) {
+void nk_output_free(struct nk_output *output) {
   if (!output) return;
   if (output->owned && output->fd >= 0) close(output->fd);
   if (output->temporary) unlink(output->temporary);

@@ -3,7 +3,7 @@
 #define NOKEN_BASE_JSON_H
 
 #include <jansson.h>
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <stddef.h>
 
 /* Parses n bytes. flags: jansson's (JSON_REJECT_DUPLICATES, ...). NULL on failure, with "NAME: line
@@ -11,8 +11,5 @@
 json_t *nki_json_parse(const char *name, const void *bytes, size_t n, size_t flags);
 /* The same for a file. */
 json_t *nki_json_load(const char *path, size_t flags);
-
-/* Appends bytes as a JSON string with its quotes; they have to be valid UTF-8. */
-void nki_json_quote(struct nk_buffer *out, const char *bytes, size_t n);
 
 #endif

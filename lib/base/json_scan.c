@@ -2,7 +2,7 @@
 #include "base/json_scan.h"
 
 #include <locale.h>
-#include <noken/error.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +45,7 @@ int nki_scan_next(struct nki_scan *scan, char close, bool *first) {
   }
   if (!*first) {
     int code = nki_scan_expect(scan, ',');
-    if (code) return code;
+    if (code != NK_OK) return code;
     if (nki_scan_peek(scan) == close) return nki_scan_fail(scan, "a value expected after ','");
   }
   *first = false;
@@ -99,7 +99,7 @@ static int escape(struct nki_scan *scan, struct nk_buffer *out) {
 
 int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out) {
   int code = nki_scan_expect(scan, '"');
-  if (code) return code;
+  if (code != NK_OK) return code;
   for (;;) {
     const char *run = scan->at;
     unsigned char high = 0;

@@ -7,7 +7,7 @@
 #ifndef NOKEN_BASE_JSON_SCAN_H
 #define NOKEN_BASE_JSON_SCAN_H
 
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,5 @@
 /* Checked sizes, and malloc with the alignment that vector instructions like. */
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Numbers as text: what printf's %.9g and %lld give, several times faster, for a matrix as text is
  * tens of millions of them. */
 #include <math.h>
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Philox4x32-10. The counter is (position / 4, stream), the key is the seed: 2^64 streams of 2^66
  * words each. */
+#include "base/random.h"
 #include <math.h>
-#include <noken/random.h>
 
 enum { ROUNDS = 10 };
 

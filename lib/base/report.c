@@ -1,5 +1,5 @@
 /* The two hooks through which the library speaks to its program. */
-#include <noken/report.h>
+#include <noken/base.h>
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -1,5 +1,5 @@
 /* OpenMP's pool is the only one: OpenBLAS's OpenMP build and FAISS draw from it as well. */
-#include <noken/threads.h>
+#include <noken/base.h>
 #include <omp.h>
 
 void nk_set_threads(size_t n) {

@@ -1,6 +1,7 @@
 /* Checking that a text is valid UTF-8. */
 #include "base/utf8.h"
 
+#include <noken/base.h>
 #include <string.h>
 
 size_t nki_utf8_first_invalid(const char *s, size_t n) {

@@ -2,7 +2,7 @@
 #ifndef NOKEN_BASE_UTF8_H
 #define NOKEN_BASE_UTF8_H
 
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -5,8 +5,7 @@
  * threads, each with scratch of its own; OpenBLAS runs in one thread when it is called from within
  * such a loop. */
 #include <cblas.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <omp.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* Checking a batch and planning it: what must be computed, how deep, in which groups. */
 #include "forward/batch.h"
 
-#include <noken/dtype.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
+#include <noken/forward.h>
 #include <string.h>
+#include "model/dtype.h"
 
 static const size_t DEFAULT_MEMORY = (size_t)1 << 30;
 
@@ -41,7 +41,7 @@ static int check_override(const struct nki_plan *plan, size_t i) {
   const struct nk_override *o = &plan->batch->overrides[i];
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
   int code = check_place(plan->batch, "override", i, o->sequence, o->position);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (o->layer > shape->n_layers)
     return nk_fail(NK_EUSAGE, "override %zu: layer %zu: the model has layers 0 to %zu", i, o->layer,
                    shape->n_layers);
@@ -55,7 +55,7 @@ static int check_ask(const struct nki_plan *plan, size_t i) {
   const struct nk_ask *a = &plan->batch->asks[i];
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
   int code = check_place(plan->batch, "ask", i, a->sequence, a->position);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   for (size_t l = 0; l < a->n_layers; l++)
     if (a->layers[l] > shape->n_layers)
       return nk_fail(NK_EUSAGE, "ask %zu: layer %zu: the model has layers 0 to %zu", i,
@@ -182,17 +182,17 @@ static int make_groups(struct nki_plan *plan) {
 
 static int check_batch(struct nki_plan *plan) {
   const struct nk_batch *batch = plan->batch;
-  int code = 0;
+  int code = NK_OK;
   if (batch->generation != NULL) code = nki_generation_check(batch->generation);
-  for (size_t i = 0; i < batch->n_overrides && code == 0; i++) code = check_override(plan, i);
-  for (size_t i = 0; i < batch->n_asks && code == 0; i++) code = check_ask(plan, i);
-  if (code == 0)
+  for (size_t i = 0; i < batch->n_overrides && code == NK_OK; i++) code = check_override(plan, i);
+  for (size_t i = 0; i < batch->n_asks && code == NK_OK; i++) code = check_ask(plan, i);
+  if (code == NK_OK)
     code = sort_by_sequence(batch, batch->n_overrides, sequence_of_override, &plan->overrides);
-  if (code == 0) code = sort_by_sequence(batch, batch->n_asks, sequence_of_ask, &plan->asks);
-  if (code == 0) code = check_ids(plan, &batch->prefix, batch->n_sequences);
-  for (size_t s = 0; s < batch->n_sequences && code == 0; s++) {
+  if (code == NK_OK) code = sort_by_sequence(batch, batch->n_asks, sequence_of_ask, &plan->asks);
+  if (code == NK_OK) code = check_ids(plan, &batch->prefix, batch->n_sequences);
+  for (size_t s = 0; s < batch->n_sequences && code == NK_OK; s++) {
     code = check_ids(plan, &batch->sequences[s], s);
-    if (code == 0 && batch->generation != NULL && batch->sequences[s].n == 0)
+    if (code == NK_OK && batch->generation != NULL && batch->sequences[s].n == 0)
       code = nk_fail(NK_EUSAGE, "sequence %zu has no token of its own to continue after", s);
   }
   return code;
@@ -202,7 +202,7 @@ int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch
                   struct nki_plan *plan) {
   *plan = (struct nki_plan){.forward = forward, .batch = batch};
   int code = check_batch(plan);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   plan->lengths = nk_calloc(batch->n_sequences, sizeof(size_t));
   if (plan->lengths == NULL) return NK_EMEMORY;
   measure(plan);

@@ -1,67 +1,21 @@
 /* What items do in a prompt's slot. Every question goes through one function, probe, that lays the
  * items out as a batch: the prompt up to the first touched position is the shared prefix, the rest
  * is a sequence per item with its overrides. */
-#include <noken/behaviour.h>
+#include <noken/probe.h>
 
 #include <math.h>
-#include <noken/conformal.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/options.h>
-#include <noken/random.h>
-#include <noken/report.h>
-#include <noken/table.h>
-#include <noken/verify.h>
+#include <noken/base.h>
+#include <noken/region.h>
 #include <string.h>
+#include "base/random.h"
 
+#include <noken/forward.h>
+#include <noken/tokenizer.h>
 #include "forward/internal.h"
 
 enum { ITEMS_AT_ONCE = 16384 }; /* bounds the bookkeeping of a batch */
 
 /* ---- Laying items out ---- */
-
-int nk_read_tokens(const char *list, const char *table, size_t n_vocabulary, int64_t **ids,
-                   size_t *n) {
-  struct nk_frame *frame = NULL;
-  int64_t *more = NULL;
-  *ids = NULL;
-  *n = 0;
-  int code = list == NULL ? 0 : nk_parse_ids("--ids", list, ids, n);
-  if (code == 0 && table != NULL) {
-    frame = nk_frame_read(table);
-    code = frame == NULL ? nk_error_code() : nk_frame_integers(frame, "id", &more);
-    size_t rows = code == 0 ? nk_frame_rows(frame) : 0;
-    int64_t *all = code == 0 ? nk_realloc(*ids, *n, *n + rows, sizeof *all) : NULL;
-    if (code == 0 && all == NULL) code = NK_EMEMORY;
-    if (all != NULL) *ids = all;
-    for (size_t i = 0; i < rows && all != NULL; i++) all[(*n)++] = more[i];
-  }
-  for (size_t i = 0; i < *n && code == 0; i++)
-    if ((*ids)[i] < 0 || (size_t)(*ids)[i] >= n_vocabulary)
-      code = nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)(*ids)[i],
-                     n_vocabulary - 1);
-  nk_free(more);
-  nk_frame_free(frame);
-  return code;
-}
-
-int nk_parse_layers(const struct nk_forward *forward, const char *what, const char *text,
-                    size_t least, size_t **layers, size_t *n) {
-  size_t most = nk_forward_shape(forward)->n_layers;
-  int64_t *ids = NULL;
-  int code = nk_parse_ids(what, text, &ids, n);
-  *layers = code == 0 ? nk_alloc(*n, sizeof **layers) : NULL;
-  if (code == 0 && *layers == NULL) code = NK_EMEMORY;
-  for (size_t i = 0; code == 0 && i < *n; i++) {
-    if (ids[i] < (int64_t)least || (size_t)ids[i] > most)
-      code = nk_fail(NK_EUSAGE, "%s: layer %lld: the model has layers %zu to %zu", what,
-                     (long long)ids[i], least, most);
-    else
-      (*layers)[i] = (size_t)ids[i];
-  }
-  nk_free(ids);
-  return code;
-}
 
 static size_t n_items(const struct nk_items *items) {
   return items->n_tokens + items->n_vectors;
@@ -230,9 +184,9 @@ static int probe_some(struct nk_forward *forward, const struct nk_prompt *prompt
   struct nk_ask *asks = nk_calloc(n_asks, sizeof *asks);
   float *log_probs = nk_alloc(n_asks, 2 * sizeof *log_probs);
   size_t *layers = nk_alloc(shape->n_layers, sizeof *layers);
-  int code = asks == NULL || log_probs == NULL || layers == NULL ? NK_EMEMORY : 0;
-  if (code == 0) code = lay_out(prompt, how, items, shape->dim, &layout);
-  if (code != 0) goto done;
+  int code = asks == NULL || log_probs == NULL || layers == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = lay_out(prompt, how, items, shape->dim, &layout);
+  if (code != NK_OK) goto done;
   for (size_t l = 0; l < shape->n_layers; l++) layers[l] = l + 1;
   for (size_t i = 0; i < n; i++)
     for (size_t k = 0; k < probe->n_offsets; k++) {
@@ -245,7 +199,7 @@ static int probe_some(struct nk_forward *forward, const struct nk_prompt *prompt
   layout.batch.asks = asks;
   layout.batch.n_asks = n_asks;
   code = nk_forward_run(forward, &layout.batch);
-  for (size_t at = 0; at < n_asks && code == 0 && probe->into != NULL; at++)
+  for (size_t at = 0; at < n_asks && code == NK_OK && probe->into != NULL; at++)
     take_answer(&asks[at], first * probe->n_offsets + at, probe->into);
 done:
   free_layout(&layout);
@@ -259,8 +213,8 @@ static int run_probe(struct nk_forward *forward, const struct nk_prompt *prompt,
                      const struct nk_intervention *how, const struct nk_items *items,
                      const struct probe *probe) {
   size_t dim = nk_forward_shape(forward)->dim, n = n_items(items);
-  int code = 0;
-  for (size_t first = 0; first < n && code == 0; first += ITEMS_AT_ONCE) {
+  int code = NK_OK;
+  for (size_t first = 0; first < n && code == NK_OK; first += ITEMS_AT_ONCE) {
     struct nk_items some =
         slice(items, first, n - first < ITEMS_AT_ONCE ? n - first : ITEMS_AT_ONCE, dim);
     code = probe_some(forward, prompt, how, &some, first, probe);
@@ -282,14 +236,14 @@ int nk_draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_want
   size_t *order = nk_alloc(n_from, sizeof *order);
   *n = n_wanted < n_from ? n_wanted : n_from;
   *ids = nk_alloc(*n, sizeof **ids);
-  int code = order == NULL || *ids == NULL ? NK_EMEMORY : 0;
-  if (code == 0) {
+  int code = order == NULL || *ids == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) {
     struct nk_random random = nk_random_stream(seed, 0);
     nk_random_permutation(&random, n_from, order);
     for (size_t i = 0; i < *n; i++) (*ids)[i] = from[order[i]];
   }
   nk_free(order);
-  if (code != 0) {
+  if (code != NK_OK) {
     nk_free(*ids);
     *ids = NULL;
     *n = 0;
@@ -306,21 +260,21 @@ static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tok
   int64_t *known = nk_alloc(n_wanted, sizeof *known);
   int code =
       max_prob == NULL || known == NULL ? NK_EMEMORY : nk_verify_prompts(&prompts, tokenizer);
-  while (code == 0 && at < most && kept < n_wanted) {
+  while (code == NK_OK && at < most && kept < n_wanted) {
     size_t some = (n_wanted - kept) + (n_wanted - kept) / 4 + 8;
     if (some > most - at) some = most - at;
     code = nk_verify(forward, &prompts, ids + at, some, 1, 0, max_prob);
-    for (size_t i = 0; i < some && code == 0 && kept < n_wanted; i++)
+    for (size_t i = 0; i < some && code == NK_OK && kept < n_wanted; i++)
       if (nk_verdict_of(max_prob[i]) != NK_STRONGLY_VERIFIED) known[kept++] = ids[at + i];
     at += some;
   }
-  if (code == 0 && kept < n_wanted / 2) {
+  if (code == NK_OK && kept < n_wanted / 2) {
     nk_warn(
         "of %zu tokens the model can repeat %zu: the reference is of tokens drawn without "
         "regard to that",
         at, kept);
     kept = *n < n_wanted ? *n : n_wanted;
-  } else if (code == 0) {
+  } else if (code == NK_OK) {
     memcpy(ids, known, kept * sizeof *ids);
   }
   *n = kept;
@@ -336,16 +290,16 @@ int nk_ordinary_tokens(struct nk_forward *forward, const struct nk_tokenizer *to
   size_t total = forward->embedding->shape[0], found = 0;
   enum nk_category *category = nk_alloc(total, sizeof *category);
   int64_t *ordinary = nk_alloc(total, sizeof *ordinary);
-  int code = category == NULL || ordinary == NULL ? NK_EMEMORY : 0;
+  int code = category == NULL || ordinary == NULL ? NK_EMEMORY : NK_OK;
   if (total > forward->config.shape.n_vocabulary) total = forward->config.shape.n_vocabulary;
-  if (code == 0) code = nk_tokenizer_categories(tokenizer, total, category);
-  for (size_t i = 0; code == 0 && i < n_excluded; i++)
+  if (code == NK_OK) code = nk_tokenizer_categories(tokenizer, total, category);
+  for (size_t i = 0; code == NK_OK && i < n_excluded; i++)
     if (excluded[i] >= 0 && (size_t)excluded[i] < total)
       category[excluded[i]] = NK_TOKEN_UNREACHABLE;
-  for (size_t i = 0; code == 0 && i < total; i++)
+  for (size_t i = 0; code == NK_OK && i < total; i++)
     if (category[i] == NK_TOKEN_OK) ordinary[found++] = (int64_t)i;
-  if (code == 0) code = nk_draw_ids(ordinary, found, seed, known ? found : n_wanted, ids, n);
-  if (code == 0 && known) code = keep_known(forward, tokenizer, n_wanted, *ids, n);
+  if (code == NK_OK) code = nk_draw_ids(ordinary, found, seed, known ? found : n_wanted, ids, n);
+  if (code == NK_OK && known) code = keep_known(forward, tokenizer, n_wanted, *ids, n);
   nk_free(category);
   nk_free(ordinary);
   return code;
@@ -413,7 +367,7 @@ static int find_mean(struct nk_forward *forward, const struct nk_prompt *prompt,
   struct probe probe = {
       .offsets = reference->offsets, .n_offsets = reference->n_offsets, .sum = sum};
   int code = run_probe(forward, prompt, how, items, &probe);
-  for (size_t i = 0; i < n && code == 0; i++)
+  for (size_t i = 0; i < n && code == NK_OK; i++)
     reference->log_mean[i] = (float)log(fmax(sum[i] / (double)items->n_tokens, 1e-38));
   nk_free(sum);
   return code;
@@ -429,7 +383,7 @@ static int find_typical(struct nk_forward *forward, const struct nk_prompt *prom
                         .log_mean = reference->log_mean,
                         .into = b};
   int code = b == NULL ? NK_EMEMORY : run_probe(forward, prompt, how, items, &probe);
-  for (size_t k = 0; k < reference->n_offsets && code == 0; k++) {
+  for (size_t k = 0; k < reference->n_offsets && code == NK_OK; k++) {
     double *features = features_at(b, k);
     if (features != NULL)
       reference->typical[k] = nk_typical_new(features, b->n_items, 3 + b->n_layers, seed);
@@ -457,13 +411,13 @@ struct nk_reference *nk_reference_new(struct nk_forward *forward, const struct n
   r->offsets = nk_alloc(n_offsets, sizeof *r->offsets);
   r->log_mean = nk_alloc(n_offsets, vocabulary * sizeof *r->log_mean);
   r->typical = nk_calloc(n_offsets, sizeof(struct nk_typical *));
-  int code = r->offsets == NULL || r->log_mean == NULL || r->typical == NULL ? NK_EMEMORY : 0;
-  if (code == 0) {
+  int code = r->offsets == NULL || r->log_mean == NULL || r->typical == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) {
     memcpy(r->offsets, offsets, n_offsets * sizeof *offsets);
     code = find_mean(forward, prompt, how, &mean, r);
   }
-  if (code == 0) code = find_typical(forward, prompt, how, &others, seed, r);
-  if (code == 0) return r;
+  if (code == NK_OK) code = find_typical(forward, prompt, how, &others, seed, r);
+  if (code == NK_OK) return r;
   nk_reference_free(r);
   return NULL;
 }
@@ -481,15 +435,15 @@ void nk_reference_free(struct nk_reference *reference) {
 /* ---- Behaviour, continuation, capture ---- */
 
 static int find_p_values(const struct nk_reference *reference, struct nk_behaviour *b) {
-  int code = 0;
+  int code = NK_OK;
   double *p_values = nk_alloc(b->n_items, sizeof *p_values);
   if (p_values == NULL) return NK_EMEMORY;
-  for (size_t k = 0; k < b->n_offsets && code == 0; k++) {
+  for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
     double *features = features_at(b, k);
     code = features == NULL
                ? NK_EMEMORY
                : nk_typical_score(reference->typical[k], features, b->n_items, NULL, p_values);
-    for (size_t i = 0; i < b->n_items && code == 0; i++)
+    for (size_t i = 0; i < b->n_items && code == NK_OK; i++)
       b->p_value[i * b->n_offsets + k] = p_values[i];
     nk_free(features);
   }
@@ -508,8 +462,8 @@ struct nk_behaviour *nk_behave(struct nk_forward *forward, const struct nk_promp
                         .log_mean = reference->log_mean,
                         .into = b};
   int code = run_probe(forward, prompt, how, items, &probe);
-  if (code == 0) code = find_p_values(reference, b);
-  if (code == 0) return b;
+  if (code == NK_OK) code = find_p_values(reference, b);
+  if (code == NK_OK) return b;
   nk_behaviour_free(b);
   return NULL;
 }
@@ -518,8 +472,8 @@ int nk_continue(struct nk_forward *forward, const struct nk_prompt *prompt,
                 const struct nk_intervention *how, const struct nk_items *items, size_t n_tokens,
                 const int64_t *stop, size_t n_stop, int64_t *ids, size_t *lengths) {
   size_t dim = nk_forward_shape(forward)->dim, n = n_items(items);
-  int code = 0;
-  for (size_t first = 0; first < n && code == 0; first += ITEMS_AT_ONCE) {
+  int code = NK_OK;
+  for (size_t first = 0; first < n && code == NK_OK; first += ITEMS_AT_ONCE) {
     struct nk_items some =
         slice(items, first, n - first < ITEMS_AT_ONCE ? n - first : ITEMS_AT_ONCE, dim);
     struct nk_generation generation = {.n_tokens = n_tokens,
@@ -529,7 +483,7 @@ int nk_continue(struct nk_forward *forward, const struct nk_prompt *prompt,
                                        .lengths = lengths + first};
     struct layout layout;
     code = lay_out(prompt, how, &some, dim, &layout);
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
     layout.batch.generation = &generation;
     code = nk_forward_run(forward, &layout.batch);
     free_layout(&layout);
@@ -542,18 +496,18 @@ int nk_capture(struct nk_forward *forward, const struct nk_prompt *prompt,
                size_t offset, float *out) {
   size_t dim = nk_forward_shape(forward)->dim, n = n_items(items);
   size_t last = prompt->n - 1 - nk_prompt_base(prompt, how);
-  int code = 0;
+  int code = NK_OK;
   if (offset == SIZE_MAX) offset = last;
   if (offset > last)
     return nk_fail(NK_EUSAGE, "prompt '%s' has %zu tokens after the slot", prompt->name, last);
   struct nk_ask *asks = nk_calloc(n < ITEMS_AT_ONCE ? n : ITEMS_AT_ONCE, sizeof *asks);
   if (asks == NULL) return NK_EMEMORY;
-  for (size_t first = 0; first < n && code == 0; first += ITEMS_AT_ONCE) {
+  for (size_t first = 0; first < n && code == NK_OK; first += ITEMS_AT_ONCE) {
     struct nk_items some =
         slice(items, first, n - first < ITEMS_AT_ONCE ? n - first : ITEMS_AT_ONCE, dim);
     struct layout layout;
     code = lay_out(prompt, how, &some, dim, &layout);
-    if (code != 0) break;
+    if (code != NK_OK) break;
     for (size_t i = 0; i < n_items(&some); i++)
       asks[i] = (struct nk_ask){.sequence = i,
                                 .position = nk_prompt_base(prompt, how) + offset,

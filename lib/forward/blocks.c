@@ -6,9 +6,8 @@
 #include "forward/batch.h"
 
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/forward.h>
 #include <string.h>
 
 /* ---- Sizes ---- */
@@ -408,7 +407,7 @@ static int run_piece(struct piece *piece) {
            f[NKI_NORM1].weight, f[NKI_NORM1].bias, work->y);
   project_heads(piece);
   int code = attend(piece);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (piece->n_q == 0) return 0;
   finish_attention(piece);
   add_mlp(piece);
@@ -448,17 +447,17 @@ static int run_block(struct nki_work *work, struct nki_pass *pass, size_t layer)
     piece.n_q = last ? final - piece.final : piece.n_rows;
     piece.x = last ? pass->final + piece.final * dim : pass->x + piece.row * dim;
     int code = run_piece(&piece);
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
   }
   return 0;
 }
 
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {
   int code = embed(work->forward, batch, pass);
-  for (size_t layer = 0; layer < pass->depth && code == 0; layer++) {
+  for (size_t layer = 0; layer < pass->depth && code == NK_OK; layer++) {
     if (layer > 0) touch(work->forward, batch, pass, layer);
     code = run_block(work, pass, layer);
   }
-  if (code == 0 && pass->depth > 0) touch(work->forward, batch, pass, pass->depth);
+  if (code == NK_OK && pass->depth > 0) touch(work->forward, batch, pass, pass->depth);
   return code;
 }

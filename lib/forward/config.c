@@ -2,10 +2,11 @@
  * configuration says beyond them is read by one list of keys, and a value that is not implemented
  * is refused by its name. */
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
+#include <noken/forward.h>
+#include <noken/model.h>
 #include "forward/family.h"
 
 /* The names of Llama's kin. */
@@ -193,7 +194,7 @@ static int read_size(const struct nk_model *model, const char *const *keys, size
     int64_t value;
     int code = nk_model_config_integer(model, *keys, &value);
     if (code == NK_ENOTFOUND) continue;
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
     if (value < (int64_t)least || value > (int64_t)most)
       return nk_fail(NK_EDATA, "config.json: %s is %lld, outside %zu to %zu", *keys,
                      (long long)value, least, most);
@@ -216,7 +217,7 @@ static int read_number(const struct nk_model *model, const char *const *keys, do
     double value;
     int code = nk_model_config_number(model, *keys, &value);
     if (code == NK_ENOTFOUND) continue;
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
     if (!(value > 0) || value > 1e12)
       return nk_fail(NK_EDATA, "config.json: %s is %g, not a positive number", *keys, value);
     *out = value;
@@ -253,7 +254,7 @@ static int refuse_variants(const struct nk_model *model) {
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     bool value = known[i].value;
     int code = read_bool(model, known[i].key, &value);
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
     if (value != known[i].value)
       return nk_fail(NK_EUNSUPPORTED, "config.json: %s = %s is not implemented", known[i].key,
                      value ? "true" : "false");
@@ -289,7 +290,7 @@ static int read_activation(const struct nk_model *model, const struct nki_family
   const char *name = family->activation;
   for (; *keys != NULL; keys++) {
     int code = nk_model_config_string(model, *keys, &name);
-    if (code == 0) break;
+    if (code == NK_OK) break;
     if (code != NK_ENOTFOUND) return code;
   }
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -310,11 +311,11 @@ static int read_activation(const struct nk_model *model, const struct nki_family
 static int scale_llama3(const struct nk_model *model, struct nki_config *config) {
   double factor = 0, low = 0, high = 0, original = 0;
   int code = read_number(model, KEYS(ROPE("factor")), &factor);
-  if (code == 0) code = read_number(model, KEYS(ROPE("low_freq_factor")), &low);
-  if (code == 0) code = read_number(model, KEYS(ROPE("high_freq_factor")), &high);
-  if (code == 0)
+  if (code == NK_OK) code = read_number(model, KEYS(ROPE("low_freq_factor")), &low);
+  if (code == NK_OK) code = read_number(model, KEYS(ROPE("high_freq_factor")), &high);
+  if (code == NK_OK)
     code = read_number(model, KEYS(ROPE("original_max_position_embeddings")), &original);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (factor == 0 || low == 0 || high <= low || original == 0)
     return nk_fail(NK_EDATA,
                    "config.json: rope_scaling 'llama3' needs factor, low_freq_factor, "
@@ -337,13 +338,13 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
   int code = need_size(
       model, KEYS("original_max_position_embeddings", ROPE("original_max_position_embeddings")),
       1u << 30, &original);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   for (size_t i = 0; i < config->rotary_dim / 2; i++) {
     double factor;
     code = nk_model_config_number_at(model, "rope_scaling.short_factor", i, &factor);
-    if (code != 0)
+    if (code != NK_OK)
       code = nk_model_config_number_at(model, "rope_parameters.short_factor", i, &factor);
-    if (code != 0 || !(factor > 0))
+    if (code != NK_OK || !(factor > 0))
       return nk_fail(NK_EDATA, "config.json: rope_scaling.short_factor needs %zu positive numbers",
                      config->rotary_dim / 2);
     config->frequencies[i] /= factor;
@@ -351,7 +352,7 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
   double stretch = (double)shape->n_positions / (double)original;
   double amplitude = stretch <= 1 ? 1 : sqrt(1 + log(stretch) / log((double)original));
   code = read_number(model, KEYS(ROPE("attention_factor")), &amplitude);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   config->rotary_amplitude = (float)amplitude;
   if (original < shape->n_positions) shape->n_positions = original;
   return 0;
@@ -366,10 +367,10 @@ static int scale_frequencies(const struct nk_model *model, struct nki_config *co
   if (code == NK_ENOTFOUND) {
     double factor = 0;
     code = read_number(model, KEYS(ROPE("factor")), &factor);
-    if (code != 0 || factor == 0) return code;
+    if (code != NK_OK || factor == 0) return code;
     return nk_fail(NK_EDATA, "config.json: rope_scaling has no rope_type");
   }
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (strcmp(type, "default") == 0) return 0;
   if (strcmp(type, "llama3") == 0) return scale_llama3(model, config);
   if (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0)
@@ -378,7 +379,7 @@ static int scale_frequencies(const struct nk_model *model, struct nki_config *co
     return nk_fail(NK_EUNSUPPORTED, "config.json: rope type '%s' is not implemented", type);
   double factor = 0;
   code = read_number(model, KEYS(ROPE("factor")), &factor);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (factor == 0) return nk_fail(NK_EDATA, "config.json: rope_scaling 'linear' has no factor");
   for (size_t i = 0; i < config->rotary_dim / 2; i++) config->frequencies[i] /= factor;
   return 0;
@@ -392,12 +393,12 @@ static int read_rotary(const struct nk_model *model, const struct nki_family *fa
   double part = family->rotary_part, base = 10000;
   int code = read_number(
       model, KEYS("rotary_pct", "partial_rotary_factor", ROPE("partial_rotary_factor")), &part);
-  if (code == 0)
+  if (code == NK_OK)
     code = read_number(model, KEYS("rope_theta", "rotary_emb_base", ROPE("rope_theta")), &base);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   config->rotary_dim = (size_t)((double)head_dim * part);
   code = read_size(model, KEYS("rotary_dim"), 1, head_dim, &config->rotary_dim);
-  if (code != 0 && code != NK_ENOTFOUND) return code;
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
   size_t n = config->rotary_dim;
   if (n == 0 || n > head_dim || n % 2 != 0)
     return nk_fail(NK_EDATA, "config.json: %zu of a head's %zu components cannot be rotated", n,
@@ -419,20 +420,20 @@ static int read_windows(const struct nk_model *model, const struct nki_family *f
   if (config->windows == NULL) return NK_EMEMORY;
   int code = read_size(model, KEYS("sliding_window"), 1, (size_t)1 << 40, &window);
   if (code == NK_ENOTFOUND || family->window == NKI_NO_WINDOW) return 0;
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   if (family->window == NKI_WINDOW_QWEN) {
     bool use = false;
     code = read_bool(model, "use_sliding_window", &use);
-    if (code != 0 || !use) return code;
+    if (code != NK_OK || !use) return code;
     first = n_layers;
     code = read_size(model, KEYS("max_window_layers"), 0, (size_t)1 << 40, &first);
-    if (code != 0 && code != NK_ENOTFOUND) return code;
+    if (code != NK_OK && code != NK_ENOTFOUND) return code;
   }
   for (size_t i = 0; i < n_layers; i++) {
     bool windowed = i >= first && (family->window != NKI_WINDOW_ALTERNATING || i % 2 == 0);
     const char *kind;
     code = nk_model_config_string_at(model, "layer_types", i, &kind);
-    if (code == 0) {
+    if (code == NK_OK) {
       windowed = strcmp(kind, "sliding_attention") == 0;
       if (!windowed && strcmp(kind, "full_attention") != 0)
         return nk_fail(NK_EUNSUPPORTED, "config.json: layer type '%s' is not implemented", kind);
@@ -449,24 +450,24 @@ static int read_windows(const struct nk_model *model, const struct nki_family *f
 static int read_shape(const struct nk_model *model, struct nk_forward_shape *shape) {
   const size_t most = (size_t)1 << 24;
   int code = need_size(model, KEYS("hidden_size", "n_embd"), most, &shape->dim);
-  if (code == 0)
+  if (code == NK_OK)
     code = need_size(model, KEYS("num_hidden_layers", "n_layer"), 1u << 16, &shape->n_layers);
-  if (code == 0)
+  if (code == NK_OK)
     code = need_size(model, KEYS("num_attention_heads", "n_head"), most, &shape->n_heads);
-  if (code == 0)
+  if (code == NK_OK)
     code = need_size(model, KEYS("max_position_embeddings", "n_positions", "n_ctx"),
                      (size_t)1 << 30, &shape->n_positions);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   shape->n_kv_heads = shape->n_heads;
   shape->head_dim = shape->dim / shape->n_heads;
   shape->mlp_dim = 4 * shape->dim;
   code = read_size(model, KEYS("num_key_value_heads"), 1, most, &shape->n_kv_heads);
-  if (code == 0 || code == NK_ENOTFOUND)
+  if (code == NK_OK || code == NK_ENOTFOUND)
     code = read_size(model, KEYS("head_dim"), 1, most, &shape->head_dim);
-  if (code == 0 || code == NK_ENOTFOUND)
+  if (code == NK_OK || code == NK_ENOTFOUND)
     code =
         read_size(model, KEYS("intermediate_size", "n_inner", "ffn_dim"), 1, most, &shape->mlp_dim);
-  if (code != 0 && code != NK_ENOTFOUND) return code;
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
   if (shape->n_heads % shape->n_kv_heads != 0)
     return nk_fail(NK_EDATA, "config.json: %zu attention heads cannot share %zu key heads",
                    shape->n_heads, shape->n_kv_heads);
@@ -475,7 +476,7 @@ static int read_shape(const struct nk_model *model, struct nk_forward_shape *sha
                    shape->dim);
   size_t projected = shape->dim; /* OPT-350m's embeddings are narrower than its stream */
   code = read_size(model, KEYS("word_embed_proj_dim"), 1, most, &projected);
-  if (code != 0 && code != NK_ENOTFOUND) return code;
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
   if (projected != shape->dim)
     return nk_fail(NK_EUNSUPPORTED, "config.json: word_embed_proj_dim %zu is not implemented",
                    projected);
@@ -487,12 +488,12 @@ static int read_numbers(const struct nk_model *model, const struct nki_family *f
   double eps = family->norm_eps, scalar = (double)config->shape.head_dim, cap = 0, final_cap = 0;
   bool scaled = true, parallel = true;
   int code = read_number(model, KEYS("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"), &eps);
-  if (code == 0) code = read_number(model, KEYS("query_pre_attn_scalar"), &scalar);
-  if (code == 0) code = read_number(model, KEYS("attn_logit_softcapping"), &cap);
-  if (code == 0) code = read_number(model, KEYS("final_logit_softcapping"), &final_cap);
-  if (code == 0) code = read_bool(model, "scale_attn_weights", &scaled);
-  if (code == 0) code = read_bool(model, "use_parallel_residual", &parallel);
-  if (code != 0) return code;
+  if (code == NK_OK) code = read_number(model, KEYS("query_pre_attn_scalar"), &scalar);
+  if (code == NK_OK) code = read_number(model, KEYS("attn_logit_softcapping"), &cap);
+  if (code == NK_OK) code = read_number(model, KEYS("final_logit_softcapping"), &final_cap);
+  if (code == NK_OK) code = read_bool(model, "scale_attn_weights", &scaled);
+  if (code == NK_OK) code = read_bool(model, "use_parallel_residual", &parallel);
+  if (code != NK_OK) return code;
   config->norm_eps = (float)eps;
   config->attention_scale = scaled ? (float)(1 / sqrt(scalar)) : 1;
   config->attention_cap = (float)cap;
@@ -523,12 +524,12 @@ int nki_config_read(const struct nk_model *model, struct nki_config *config,
                                 .position_offset = family->position_offset};
   config->shape.architecture = family->type;
   int code = refuse_variants(model);
-  if (code == 0) code = read_shape(model, &config->shape);
-  if (code == 0) code = read_activation(model, family, &config->activation);
-  if (code == 0) code = read_numbers(model, family, config);
-  if (code == 0) code = read_rotary(model, family, config);
-  if (code == 0) code = read_windows(model, family, config);
-  if (code != 0) {
+  if (code == NK_OK) code = read_shape(model, &config->shape);
+  if (code == NK_OK) code = read_activation(model, family, &config->activation);
+  if (code == NK_OK) code = read_numbers(model, family, config);
+  if (code == NK_OK) code = read_rotary(model, family, config);
+  if (code == NK_OK) code = read_windows(model, family, config);
+  if (code != NK_OK) {
     nki_config_free(config);
     return nk_fail_in(code, "%s", nk_model_name(model));
   }

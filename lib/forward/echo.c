@@ -1,10 +1,10 @@
 /* How near a token is to a vector among all tokens. */
 #include <cblas.h>
-#include <noken/behaviour.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
+#include <noken/probe.h>
 #include <string.h>
 
+#include <noken/forward.h>
 #include "forward/internal.h"
 
 enum { TOKENS = 4096, ROWS = 512 };
@@ -35,14 +35,14 @@ int nk_echo_ranks(const struct nk_forward *forward, const float *vectors, const 
   float *products = nk_alloc((size_t)TOKENS * ROWS, sizeof *products);
   double *half_squares = nk_alloc(TOKENS, sizeof *half_squares);
   double *own = nk_alloc(n, sizeof *own);
-  int code =
-      weights == NULL || products == NULL || half_squares == NULL || own == NULL ? NK_EMEMORY : 0;
-  for (size_t i = 0; i < n && code == 0; i++) {
+  int code = weights == NULL || products == NULL || half_squares == NULL || own == NULL ? NK_EMEMORY
+                                                                                        : NK_OK;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     ranks[i] = 1;
     code = nk_forward_embedding(forward, ids[i], weights);
-    if (code == 0) own[i] = nearness(vectors + i * dim, weights, dim);
+    if (code == NK_OK) own[i] = nearness(vectors + i * dim, weights, dim);
   }
-  for (size_t first = 0; first < n_tokens && code == 0; first += TOKENS) {
+  for (size_t first = 0; first < n_tokens && code == NK_OK; first += TOKENS) {
     size_t n_block = n_tokens - first < TOKENS ? n_tokens - first : TOKENS;
     const float *w = nki_tensor_floats(forward->embedding, first * dim, n_block * dim, weights);
     for (size_t t = 0; t < n_block; t++) {
@@ -71,8 +71,8 @@ int nk_behaviour_echo(const struct nk_forward *forward, const struct nk_interven
   if (how->layer != 0 || how->mode != NK_REPLACE) return 0;
   float *vectors = nk_alloc(n * dim, sizeof *vectors);
   int64_t *ids = nk_alloc(n, sizeof *ids), *out = nk_alloc(n, sizeof *out);
-  int code = vectors == NULL || ids == NULL || out == NULL ? NK_EMEMORY : 0;
-  for (size_t i = 0; i < n && code == 0; i++) {
+  int code = vectors == NULL || ids == NULL || out == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     ids[i] = behaviour->top_id[(i + 1) * behaviour->n_offsets - 1];
     if (i < items->n_tokens)
       code = nk_forward_embedding(forward, items->tokens[i], vectors + i * dim);
@@ -80,8 +80,8 @@ int nk_behaviour_echo(const struct nk_forward *forward, const struct nk_interven
       memcpy(vectors + i * dim, items->vectors + (i - items->n_tokens) * dim,
              dim * sizeof *vectors);
   }
-  if (code == 0) code = nk_echo_ranks(forward, vectors, ids, n, out);
-  if (code == 0) {
+  if (code == NK_OK) code = nk_echo_ranks(forward, vectors, ids, n, out);
+  if (code == NK_OK) {
     *ranks = out;
     out = NULL;
   }

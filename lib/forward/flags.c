@@ -1,11 +1,7 @@
 /* Patterns of what is unwanted in a continuation. */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <noken/behaviour.h>
-#include <noken/buffer.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/report.h>
-#include <noken/table.h>
+#include <noken/base.h>
+#include <noken/probe.h>
 #include <pcre2.h>
 #include <string.h>
 
@@ -49,26 +45,16 @@ static int add_flag(struct nk_flags *flags, const char *name, const char *patter
   return 0;
 }
 
-struct nk_flags *nk_flags_read(const char *path) {
-  struct nk_frame *frame = nk_frame_read(path);
-  struct nk_flags *flags = frame == NULL ? NULL : nk_calloc(1, sizeof *flags);
-  int64_t name, pattern = 0;
-  int code = flags == NULL ? nk_error_code() : 0;
-  if (code == 0) {
-    flags->context = pcre2_match_context_create(NULL);
-    if (flags->context == NULL) code = nk_fail(NK_EMEMORY, "no memory for patterns");
-  }
-  if (code == 0) pcre2_set_match_limit(flags->context, MATCH_LIMIT);
-  if (code == 0 && (name = nk_frame_column(frame, "name")) < 0) code = (int)name;
-  if (code == 0 && (pattern = nk_frame_column(frame, "pattern")) < 0) code = (int)pattern;
-  for (size_t row = 0; code == 0 && row < nk_frame_rows(frame); row++) {
-    /* A pattern has backslashes of its own: it stands as it is written, not unescaped. */
-    const char *text = nk_frame_cell(frame, row, (size_t)pattern);
-    code = add_flag(flags, nk_frame_cell(frame, row, (size_t)name), text, strlen(text));
-  }
-  if (code != 0 && frame != NULL) nk_fail_in(code, "%s", nk_frame_name(frame));
-  nk_frame_free(frame);
-  if (code == 0) return flags;
+struct nk_flags *nk_flags_new(const char *const *names, const char *const *patterns, size_t n) {
+  struct nk_flags *flags = nk_calloc(1, sizeof *flags);
+  if (flags == NULL) return NULL;
+  int code = NK_OK;
+  flags->context = pcre2_match_context_create(NULL);
+  if (flags->context == NULL) code = nk_fail(NK_EMEMORY, "no memory for patterns");
+  if (code == NK_OK) pcre2_set_match_limit(flags->context, MATCH_LIMIT);
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    code = add_flag(flags, names[i], patterns[i], strlen(patterns[i]));
+  if (code == NK_OK) return flags;
   nk_flags_free(flags);
   return NULL;
 }

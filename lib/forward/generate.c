@@ -1,11 +1,10 @@
 /* Choosing the next token: the most probable one, or one drawn. Drawing needs a row's whole
  * distribution at once, so those rows' logits are kept a few rows at a time. */
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/random.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/random.h"
 
 #include "forward/internal.h"
 
@@ -64,12 +63,12 @@ static int draw_rows(const struct nk_forward *forward, const struct nk_generatio
   if (tile > n) tile = n;
   float *logits = nk_alloc(tile * vocabulary, sizeof *logits);
   struct candidate *candidates = nk_alloc(tile * vocabulary, sizeof *candidates);
-  int code = logits == NULL || candidates == NULL ? NK_EMEMORY : 0;
-  for (size_t first = 0; first < n && code == 0; first += tile) {
+  int code = logits == NULL || candidates == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t first = 0; first < n && code == NK_OK; first += tile) {
     size_t rows = n - first < tile ? n - first : tile;
     for (size_t i = 0; i < rows; i++) asks[first + i]->logits = logits + i * vocabulary;
     code = nki_readout(forward, hidden + first * dim, rows, asks + first);
-    if (code != 0) break;
+    if (code != NK_OK) break;
 #pragma omp parallel for
     for (size_t i = 0; i < rows; i++) {
       struct nk_random random = nk_random_stream(g->seed, sequences[first + i]);

@@ -1,10 +1,9 @@
 /* Prompts with slots. */
-#include <noken/prompt.h>
+#include <noken/probe.h>
 
-#include <noken/error.h>
+#include <noken/base.h>
 #include <noken/forward.h>
-#include <noken/memory.h>
-#include <noken/table.h>
+#include <noken/tokenizer.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,7 +57,7 @@ static int encode_middle(const struct nk_tokenizer *tokenizer, const char *text,
                          int64_t **ids, size_t *n_ids) {
   static const char *const befores[] = {"\n", "a", "0", ")"};
   int code = nk_tokenizer_encode(tokenizer, text, n, 0, ids, n_ids);
-  if (code != 0 || n == 0 || spells(tokenizer, *ids, *n_ids, text, n)) return code;
+  if (code != NK_OK || n == 0 || spells(tokenizer, *ids, *n_ids, text, n)) return code;
   int64_t *better;
   for (size_t i = 0; i < sizeof befores / sizeof befores[0]; i++) {
     if (!encode_after(tokenizer, befores[i], text, n, &better, n_ids)) continue;
@@ -75,8 +74,8 @@ static int encode_begin(const struct nk_tokenizer *tokenizer, int64_t **ids, siz
   int64_t *plain = NULL;
   size_t n_plain = 0, n = 0;
   int code = nk_tokenizer_encode(tokenizer, "a", 1, 0, &plain, &n_plain);
-  if (code == 0) code = nk_tokenizer_encode(tokenizer, "a", 1, NK_ENCODE_SPECIAL, ids, n_ids);
-  if (code == 0) {
+  if (code == NK_OK) code = nk_tokenizer_encode(tokenizer, "a", 1, NK_ENCODE_SPECIAL, ids, n_ids);
+  if (code == NK_OK) {
     while (n + n_plain <= *n_ids && memcmp(*ids + n, plain, n_plain * sizeof *plain) != 0) n++;
     *n_ids = n + n_plain <= *n_ids ? n : 0;
   }
@@ -107,15 +106,15 @@ static int encode_prompt(struct nk_prompt *prompt, const struct nk_tokenizer *to
   static const int64_t slot = NK_VECTOR;
   const char *text = prompt->text;
   int code = encode_begin(tokenizer, &prompt->ids, &prompt->n);
-  for (bool first = true; code == 0; first = false) {
+  for (bool first = true; code == NK_OK; first = false) {
     const char *brace = strstr(text, "{}");
     size_t length = brace == NULL ? strlen(text) : (size_t)(brace - text), n = 0;
     int64_t *ids = NULL;
     code = first ? nk_tokenizer_encode(tokenizer, text, length, 0, &ids, &n)
                  : encode_middle(tokenizer, text, length, &ids, &n);
-    if (code == 0) code = append(&prompt->ids, &prompt->n, ids, n);
+    if (code == NK_OK) code = append(&prompt->ids, &prompt->n, ids, n);
     nk_free(ids);
-    if (code != 0 || brace == NULL) break;
+    if (code != NK_OK || brace == NULL) break;
     size_t *slots = nk_realloc(prompt->slots, prompt->n_slots, prompt->n_slots + 1, sizeof *slots);
     if (slots == NULL) return NK_EMEMORY;
     prompt->slots = slots;
@@ -133,19 +132,19 @@ int nk_prompts_add(struct nk_prompts *prompts, const struct nk_tokenizer *tokeni
   snprintf(number, sizeof number, "%zu", prompts->n + 1);
   prompt.name = nk_strdup(name == NULL ? number : name);
   prompt.text = nk_strdup(text);
-  int code = prompt.name == NULL || prompt.text == NULL ? NK_EMEMORY : 0;
-  if (code == 0) code = encode_prompt(&prompt, tokenizer);
-  if (code != 0)
+  int code = prompt.name == NULL || prompt.text == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = encode_prompt(&prompt, tokenizer);
+  if (code != NK_OK)
     nk_fail_in(code, "prompt '%s'", text);
   else if (prompt.n == 0)
     code = nk_fail(NK_EUSAGE, "an empty prompt");
   else if (need_slot && prompt.n_slots == 0)
     code = nk_fail(NK_EUSAGE, "prompt '%s' has no slot {}", text);
   struct nk_prompt *item =
-      code != 0 ? NULL : nk_realloc(prompts->item, prompts->n, prompts->n + 1, sizeof *item);
+      code != NK_OK ? NULL : nk_realloc(prompts->item, prompts->n, prompts->n + 1, sizeof *item);
   if (item == NULL) {
     free_prompt(&prompt);
-    return code != 0 ? code : NK_EMEMORY;
+    return code != NK_OK ? code : NK_EMEMORY;
   }
   prompts->item = item;
   prompts->item[prompts->n++] = prompt;
@@ -153,35 +152,6 @@ int nk_prompts_add(struct nk_prompts *prompts, const struct nk_tokenizer *tokeni
 }
 
 /* ---- Sets of prompts ---- */
-
-int nk_prompts_read(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer,
-                    const char *path, bool need_slot) {
-  struct nk_frame *frame = nk_frame_read(path);
-  if (frame == NULL) return nk_error_code();
-  int64_t name = nk_frame_column(frame, "prompt"), text = nk_frame_column(frame, "text");
-  int code = name < 0 ? (int)name : text < 0 ? (int)text : 0;
-  int64_t repetition = -1;
-  for (size_t c = 0; c < nk_frame_columns(frame); c++)
-    if (strcmp(nk_frame_column_name(frame, c), "repetition") == 0) repetition = (int64_t)c;
-  for (size_t row = 0; row < nk_frame_rows(frame) && code == 0; row++) {
-    const char *cell = nk_frame_cell(frame, row, (size_t)text);
-    struct nk_buffer plain = {0};
-    int64_t repeats = 0;
-    nk_unescape(&plain, cell, strlen(cell));
-    nk_buffer_byte(&plain, 0);
-    if (plain.failed) code = nk_fail(NK_EMEMORY, "no memory for a prompt");
-    if (repetition >= 0 && code == 0) {
-      code = nk_frame_integer(frame, row, (size_t)repetition, &repeats);
-      if (code == NK_ENOTFOUND) code = 0;
-    }
-    if (code == 0)
-      code = nk_prompts_add(prompts, tokenizer, nk_frame_cell(frame, row, (size_t)name), plain.data,
-                            repeats != 0, need_slot);
-    nk_buffer_free(&plain);
-  }
-  nk_frame_free(frame);
-  return code;
-}
 
 void nk_prompts_free(struct nk_prompts *prompts) {
   for (size_t i = 0; i < prompts->n; i++) free_prompt(&prompts->item[i]);

@@ -4,8 +4,7 @@
  * size of the vocabulary times the batch is ever kept. Probabilities that are summed over asks need
  * the log-sum-exp first, so those rows' logits are computed a second time. */
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "forward/internal.h"
@@ -166,7 +165,7 @@ int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struc
   if (normed == NULL || r.scratch == NULL || r.bias == NULL || r.logits == NULL || rows == NULL)
     goto done;
   code = normalize(forward, hidden, n, normed);
-  if (code != 0) goto done;
+  if (code != NK_OK) goto done;
   bool sums = false;
   for (size_t i = 0; i < n; i++) {
     rows[i].ask = asks[i];

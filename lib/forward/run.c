@@ -2,11 +2,10 @@
  * layer, then, where wanted, the continuation, one token of all of the group's sequences at a time.
  */
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
 #include <string.h>
 
+#include <noken/forward.h>
 #include "forward/batch.h"
 
 struct run {
@@ -153,13 +152,13 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
   pass->n_spans = make_spans(run, group, pass->spans);
   if (pass->n_spans == 0) return 0;
   int code = allocate_pass(run, pass);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   pass->n_overrides = find_places(&run->plan.overrides, pass, batch->n_sequences,
                                   position_of_override, batch, pass->overrides);
   pass->n_asks =
       find_places(&run->plan.asks, pass, batch->n_sequences, position_of_ask, batch, pass->asks);
   code = find_final_rows(run, pass);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   pass->final = nk_alloc(pass->n_final * shape->dim, sizeof(float));
   if (pass->final == NULL) return NK_EMEMORY;
   if (batch->generation == NULL) return 0;
@@ -170,7 +169,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
     return nk_fail(NK_EMEMORY, "keys and values of %zu positions", pass->cache_rows);
   pass->cache_k = nk_alloc(size, sizeof(float));
   pass->cache_v = nk_alloc(size, sizeof(float));
-  return pass->cache_k == NULL || pass->cache_v == NULL ? NK_EMEMORY : 0;
+  return pass->cache_k == NULL || pass->cache_v == NULL ? NK_EMEMORY : NK_OK;
 }
 
 /* ---- What is asked of the distribution ---- */
@@ -279,12 +278,12 @@ static int generate(struct run *run, const struct nki_pass *prompt) {
     live[n++] = s;
   }
   code = 0;
-  for (size_t step = 0; step < g->n_tokens && n > 0 && code == 0; step++) {
+  for (size_t step = 0; step < g->n_tokens && n > 0 && code == NK_OK; step++) {
     if (step > 0) code = decode(run, prompt, live, n, step, &pass);
     for (size_t i = 0; i < n; i++) sequences[i] = prompt->spans[live[i]].sequence;
-    if (code == 0) code = nki_choose(run->forward, g, pass.final, n, sequences, step, tokens);
-    if (code == 0) take_tokens(g, prompt, tokens, step, live, &n);
-    if (code == 0) code = nk_progress("forward pass", ++run->done, run->total);
+    if (code == NK_OK) code = nki_choose(run->forward, g, pass.final, n, sequences, step, tokens);
+    if (code == NK_OK) take_tokens(g, prompt, tokens, step, live, &n);
+    if (code == NK_OK) code = nk_progress("forward pass", ++run->done, run->total);
   }
 done:
   pass.cache_k = pass.cache_v = NULL; /* the prompt's */
@@ -301,11 +300,11 @@ static int run_group(struct run *run, size_t group) {
   struct nki_pass pass = {0};
   const struct nk_generation *g = run->batch->generation;
   int code = make_pass(run, group, &pass);
-  if (code == 0 && pass.n_spans > 0) {
+  if (code == NK_OK && pass.n_spans > 0) {
     code = nki_pass_run(&run->work, run->batch, &pass);
-    if (code == 0) code = answer(run, &pass);
-    if (code == 0) code = nk_progress("forward pass", ++run->done, run->total);
-    if (code == 0 && g != NULL) code = generate(run, &pass);
+    if (code == NK_OK) code = answer(run, &pass);
+    if (code == NK_OK) code = nk_progress("forward pass", ++run->done, run->total);
+    if (code == NK_OK && g != NULL) code = generate(run, &pass);
   }
   run->done =
       (group + 1) * (1 + (g == NULL ? 0 : g->n_tokens)); /* sequences may have ended early */
@@ -326,7 +325,7 @@ int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
   struct run run = {.forward = forward, .batch = batch};
   size_t longest_span, most = 0;
   int code = nki_plan_make(forward, batch, &run.plan);
-  if (code != 0) goto done;
+  if (code != NK_OK) goto done;
   longest_span = prefix_length(&run);
   for (size_t g = 0; g < run.plan.n_groups; g++) {
     size_t n = run.plan.group_start[g + 1] - run.plan.group_start[g] + 1;
@@ -335,12 +334,12 @@ int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
   for (size_t s = 0; s < batch->n_sequences; s++)
     if (run.plan.lengths[s] > longest_span) longest_span = run.plan.lengths[s];
   code = nki_work_make(&run.plan, longest_span, most, &run.work);
-  if (code != 0) goto done;
+  if (code != NK_OK) goto done;
   clear_generation(batch);
   run.total =
       run.plan.n_groups * (1 + (batch->generation == NULL ? 0 : batch->generation->n_tokens));
-  for (size_t g = 0; g < run.plan.n_groups && code == 0; g++) code = run_group(&run, g);
-  if (code == 0) code = nk_progress("forward pass", run.total, run.total);
+  for (size_t g = 0; g < run.plan.n_groups && code == NK_OK; g++) code = run_group(&run, g);
+  if (code == NK_OK) code = nk_progress("forward pass", run.total, run.total);
 done:
   nki_work_free(&run.work);
   nki_plan_free(&run.plan);

@@ -1,10 +1,9 @@
 /* Whether a model can repeat a token. */
-#include <noken/verify.h>
+#include <noken/probe.h>
 
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/table.h>
+#include <noken/base.h>
+#include <noken/forward.h>
 #include <string.h>
 
 static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
@@ -28,8 +27,8 @@ int nk_verify_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tok
       "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
       "{}{}{}{}{}{}{}{}",
   };
-  int code = 0;
-  for (size_t i = 0; i < sizeof texts / sizeof texts[0] && code == 0; i++)
+  int code = NK_OK;
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0] && code == NK_OK; i++)
     code = nk_prompts_add(prompts, tokenizer, NULL, texts[i], true, true);
   return code;
 }
@@ -70,7 +69,7 @@ static int verify_prompt(struct nk_forward *forward, const struct nk_prompt *pro
                            .generation = &generation,
                            .memory = memory};
   code = nk_forward_run(forward, &batch);
-  if (code == 0) take(max_prob, watched, n, n_steps);
+  if (code == NK_OK) take(max_prob, watched, n, n_steps);
 done:
   nk_free(tokens);
   nk_free(generated);
@@ -82,14 +81,14 @@ done:
 
 int nk_verify(struct nk_forward *forward, const struct nk_prompts *prompts, const int64_t *ids,
               size_t n, size_t n_steps, size_t memory, double *max_prob) {
-  int code = 0;
+  int code = NK_OK;
   if (n_steps == 0) return nk_fail(NK_EUSAGE, "0 steps");
   for (size_t i = 0; i < n; i++) max_prob[i] = 0;
-  for (size_t p = 0; p < prompts->n && code == 0; p++) {
+  for (size_t p = 0; p < prompts->n && code == NK_OK; p++) {
     if (prompts->item[p].n_slots == 0)
       return nk_fail(NK_EUSAGE, "prompt '%s' has no slot {}", prompts->item[p].text);
     code = verify_prompt(forward, &prompts->item[p], ids, n, n_steps, memory, max_prob);
-    if (code != 0) nk_fail_in(code, "prompt '%s'", prompts->item[p].name);
+    if (code != NK_OK) nk_fail_in(code, "prompt '%s'", prompts->item[p].name);
   }
   return code;
 }
@@ -106,31 +105,4 @@ void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t 
       ranges[r].verdicts[nk_verdict_of(max_prob[i])]++;
     }
   }
-}
-
-static bool is_verified(const char *verdict) {
-  size_t length = strlen(verdict);
-  return length >= 8 && strcmp(verdict + length - 8, "verified") == 0;
-}
-
-int nk_verified_read(const char *path, int64_t **ids, size_t *n) {
-  struct nk_frame *frame = nk_frame_read(path);
-  if (frame == NULL) return nk_error_code();
-  size_t rows = nk_frame_rows(frame), n_columns = nk_frame_columns(frame), verdict = n_columns;
-  int64_t id = nk_frame_column(frame, "id");
-  int code = id < 0 ? (int)id : 0;
-  for (size_t c = 0; c < n_columns; c++)
-    if (strcmp(nk_frame_column_name(frame, c), "verdict") == 0) verdict = c;
-  int64_t *longer = code != 0 ? NULL : nk_realloc(*ids, *n, *n + rows, sizeof *longer);
-  if (longer != NULL)
-    *ids = longer;
-  else if (code == 0)
-    code = NK_EMEMORY;
-  for (size_t row = 0; row < rows && code == 0; row++) {
-    if (verdict < n_columns && !is_verified(nk_frame_cell(frame, row, verdict))) continue;
-    code = nk_frame_integer(frame, row, (size_t)id, &(*ids)[*n]);
-    if (code == 0) ++*n;
-  }
-  nk_frame_free(frame);
-  return code;
 }

@@ -2,14 +2,15 @@
  * block at a time. A tensor in a block's place that the architecture does not know is refused: it
  * would be a part of the model that the forward pass leaves out (an adapter, a quantized weight's
  * scales). */
-#include <noken/dtype.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdio.h>
 #include <string.h>
+#include "model/dtype.h"
 
+#include <noken/forward.h>
+#include <noken/model.h>
 #include "forward/family.h"
-#include "io/widen.h"
+#include "model/widen.h"
 
 enum { NAME_SIZE = 256 };
 
@@ -115,9 +116,9 @@ static int find_block(struct nk_forward *forward, const struct nki_family *famil
     bool turned = forward->config.in_out && n_in != 0;
     int code = find_tensor(forward->model, name, "weight", turned ? n_in : n_out,
                            turned ? n_out : n_in, &weight->weight);
-    if (code == 0 && part_bias(forward->model, family, (enum nki_part)part))
+    if (code == NK_OK && part_bias(forward->model, family, (enum nki_part)part))
       code = find_tensor(forward->model, name, "bias", n_out, 0, &weight->bias);
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
   }
   return 0;
 }
@@ -150,7 +151,7 @@ static int refuse_strangers(const struct nk_forward *forward, const struct nki_f
   const char *number = strchr(family->block, '%');
   snprintf(head, sizeof head, "%s%.*s", prefix, (int)(number - family->block), family->block);
   size_t n_head = strlen(head);
-  for (size_t i = 0; i < nk_model_count(forward->model); i++) {
+  for (size_t i = 0; i < nk_model_n_tensors(forward->model); i++) {
     const struct nk_tensor *tensor = nk_model_tensor(forward->model, i);
     size_t layer;
     if (strncmp(tensor->name, head, n_head) != 0) continue;
@@ -197,11 +198,11 @@ static int find_matrices(struct nk_forward *forward, const struct nki_family *fa
   forward->embedding = nk_model_find(model, name);
   if (forward->embedding == NULL) return NK_ENOTFOUND;
   int code = check_tensor(forward->embedding, forward->embedding->shape[0], shape->dim);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
 
   bool tied = family->tied;
   code = nk_model_config_bool(model, "tie_word_embeddings", &tied);
-  if (code != 0 && code != NK_ENOTFOUND) return code;
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
   forward->unembedding = forward->embedding;
   if (!tied) {
     snprintf(name, sizeof name, "%s.weight", family->head);
@@ -212,10 +213,10 @@ static int find_matrices(struct nk_forward *forward, const struct nki_family *fa
     code = 0;
   }
   shape->n_vocabulary = forward->unembedding->shape[0];
-  if (code == 0 && family->head_bias)
+  if (code == NK_OK && family->head_bias)
     code = find_tensor(model, family->head, "bias", shape->n_vocabulary, 0,
                        &forward->unembedding_bias);
-  if (code != 0 || family->positions == NULL) return code;
+  if (code != NK_OK || family->positions == NULL) return code;
   snprintf(name, sizeof name, "%s%s", prefix, family->positions);
   return find_tensor(model, name, "weight", shape->n_positions + family->position_offset,
                      shape->dim, &forward->positions);
@@ -230,15 +231,15 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_family *family
                    family->embedding, family->type);
   forward->blocks = nk_calloc(shape->n_layers, sizeof *forward->blocks);
   if (forward->blocks == NULL) return NK_EMEMORY;
-  int code = 0;
-  for (size_t layer = 0; layer < shape->n_layers && code == 0; layer++)
+  int code = NK_OK;
+  for (size_t layer = 0; layer < shape->n_layers && code == NK_OK; layer++)
     code = find_block(forward, family, prefix, layer);
-  if (code == 0) code = refuse_strangers(forward, family, prefix);
-  if (code == 0) code = find_matrices(forward, family, prefix);
-  if (code != 0) return code;
+  if (code == NK_OK) code = refuse_strangers(forward, family, prefix);
+  if (code == NK_OK) code = find_matrices(forward, family, prefix);
+  if (code != NK_OK) return code;
   snprintf(name, sizeof name, "%s%s", prefix, family->final_norm);
   code = find_tensor(forward->model, name, "weight", shape->dim, 0, &forward->final_norm.weight);
-  if (code == 0 && !family->rms)
+  if (code == NK_OK && !family->rms)
     code = find_tensor(forward->model, name, "bias", shape->dim, 0, &forward->final_norm.bias);
   for (size_t layer = 0; layer < shape->n_layers; layer++) {
     const struct nki_block *block = &forward->blocks[layer];
@@ -288,11 +289,11 @@ struct nk_forward *nk_forward_open(const struct nk_model *model) {
   if (forward == NULL) return NULL;
   forward->model = model;
   int code = nki_config_read(model, &forward->config, &family);
-  if (code == 0) {
+  if (code == NK_OK) {
     code = nki_weights_find(forward, family);
-    if (code != 0) nk_fail_in(code, "%s", nk_model_name(model));
+    if (code != NK_OK) nk_fail_in(code, "%s", nk_model_name(model));
   }
-  if (code != 0) {
+  if (code != NK_OK) {
     nk_forward_free(forward);
     return NULL;
   }

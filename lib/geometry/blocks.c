@@ -3,9 +3,9 @@
  * registers. */
 #include "geometry/internal.h"
 
-#include <noken/dtype.h>
-#include <noken/error.h>
+#include <noken/base.h>
 #include <string.h>
+#include "model/dtype.h"
 
 size_t nki_block_rows(size_t dim) {
   size_t rows = ((size_t)8 << 20) / (sizeof(float) * dim);

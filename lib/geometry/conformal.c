@@ -1,11 +1,11 @@
 /* Conformal p-values, and what is ordinary for short vectors of features. */
-#include <noken/conformal.h>
+#include <noken/region.h>
 
 #include <math.h>
-#include <noken/gaussian.h>
-#include <noken/memory.h>
-#include <noken/random.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <string.h>
+#include "base/random.h"
 
 /* ---- p-values from scores ---- */
 

@@ -1,8 +1,8 @@
 /* What needs no covariance: column means, lengths, distances from a centre; and quantiles. One read
  * of the matrix each, so the loops are kept as fast as memory is. */
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <noken/region.h>
 #include <stdbool.h>
 #include <stdint.h>

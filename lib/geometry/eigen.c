@@ -4,8 +4,7 @@
  * its eigenvectors (dstemr; dstedc when most are wanted), turned back (dormtr). */
 #include <lapacke.h>
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "geometry/internal.h"

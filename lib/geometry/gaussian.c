@@ -6,13 +6,12 @@
  * five digits and in double where it would not: the smallest ratio L_ii / sqrt(covariance_ii) is
  * the part of a coordinate's spread that the coordinates before it leave unexplained, and errors
  * grow with its inverse. */
-#include <noken/gaussian.h>
+#include <noken/geometry.h>
 
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "geometry/internal.h"

@@ -1,16 +1,14 @@
 /* Nearest neighbours: the rows as they are compared, searches with an index that FAISS makes from a
  * description, and what is computed from lists of neighbours. The exact search is in knn_exact.c.
  */
-#include <noken/knn.h>
+#include <noken/geometry.h>
 
 #include <faiss/c_api/AutoTune_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
 #include <faiss/c_api/index_factory_c.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/report.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -15,10 +15,8 @@
 #include <faiss/c_api/index_factory_c.h>
 #include <faiss/c_api/utils/distances_c.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/report.h>
-#include <noken/threads.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,12 +2,11 @@
  * taken evenly from the whole matrix) and scaled by a power of two that keeps float products in
  * range; BLAS multiplies it with itself in float, tile by tile; the tiles are added to the sums in
  * double. What the provisional mean was off by is taken out at the end, exactly. */
-#include <noken/moments.h>
+#include <noken/geometry.h>
 
 #include <cblas.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,9 +98,9 @@ static int add_block(struct pass *pass, size_t first, size_t count) {
   }
   if (!isfinite(squares)) {
     int code = nki_check_rows(pass->x, pass->rows, first, count, dim);
-    return code != 0 ? code
-                     : nk_fail(NK_EDATA, "rows %zu to %zu hold values too large to be squared",
-                               first, first + count - 1);
+    return code != NK_OK ? code
+                         : nk_fail(NK_EDATA, "rows %zu to %zu hold values too large to be squared",
+                                   first, first + count - 1);
   }
   pass->sum_squares += squares;
   pass->sum_fourth += fourth;

@@ -2,7 +2,7 @@
 #ifndef GEOMETRY_NEIGHBOURS_H
 #define GEOMETRY_NEIGHBOURS_H
 
-#include <noken/knn.h>
+#include <noken/geometry.h>
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -1,15 +1,14 @@
 /* Principal components: made from moments, applied to rows a block at a time, kept in files. */
-#include <noken/pca.h>
+#include <noken/geometry.h>
 
 #include <cblas.h>
 #include <math.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <noken/region.h>
-#include <noken/report.h>
-#include <noken/safetensors.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "model/safetensors.h"
 
 #include "geometry/internal.h"
 #include "geometry/region.h"
@@ -223,6 +222,6 @@ struct nk_pca *nk_pca_read(const char *path) {
   else
     nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
   if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
-  nk_safetensors_close(file);
+  nk_safetensors_free(file);
   return pca;
 }

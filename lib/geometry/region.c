@@ -4,13 +4,15 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <noken/dtype.h>
-#include <noken/knn.h>
-#include <noken/memory.h>
-#include <noken/random.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <string.h>
+#include "base/random.h"
+#include "model/dtype.h"
 
+#include <noken/model.h>
+#include <noken/region.h>
+#include <noken/vectors.h>
 #include "geometry/internal.h"
 
 const char *nk_region_kind_name(enum nk_region_kind kind) {

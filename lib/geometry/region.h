@@ -3,8 +3,8 @@
 #define GEOMETRY_REGION_H
 
 #include <noken/region.h>
-#include <noken/safetensors.h>
 #include <stdbool.h>
+#include "model/safetensors.h"
 
 /* Which of the three scores a kind takes. */
 bool nki_region_takes(enum nk_region_kind kind, enum nk_region_kind score);

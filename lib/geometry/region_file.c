@@ -4,14 +4,18 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/safetensors.h>
+#include <noken/base.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "model/safetensors.h"
 
+#include <noken/geometry.h>
+#include <noken/region.h>
+#include <noken/vectors.h>
 #include "geometry/internal.h"
 #include "geometry/tensors.h"
+#include "model/dtype.h"
 
 static const char *const KEPT_METADATA[] = {"noken.model", "noken.space", "noken.history"};
 enum { N_KEPT = sizeof KEPT_METADATA / sizeof KEPT_METADATA[0] };
@@ -330,6 +334,6 @@ struct nk_region *nk_region_read(const char *path) {
   if (file == NULL) return NULL;
   struct nk_region *region = nki_read_region(file);
   if (region == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
-  nk_safetensors_close(file);
+  nk_safetensors_free(file);
   return region;
 }

@@ -1,7 +1,10 @@
 /* Tensors of the files that geometry writes and reads: bases and regions. */
 #include "geometry/tensors.h"
 
-#include <noken/error.h>
+#include <noken/base.h>
+#include <noken/model.h>
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 struct nk_tensor nki_vector(const char *name, enum nk_dtype dtype, const void *data, size_t n) {
   return (struct nk_tensor){.name = name,

@@ -2,8 +2,9 @@
 #ifndef GEOMETRY_TENSORS_H
 #define GEOMETRY_TENSORS_H
 
-#include <noken/pca.h>
-#include <noken/safetensors.h>
+#include <noken/geometry.h>
+#include "model/gguf.h"
+#include "model/safetensors.h"
 
 /* A 1-D tensor of n, and a 2-D one, over data [n] or [rows, columns]. */
 struct nk_tensor nki_vector(const char *name, enum nk_dtype dtype, const void *data, size_t n);

@@ -1,9 +1,8 @@
 /* Measures of a ranking. All sort once and walk over groups of equal scores. */
-#include <noken/evaluation.h>
+#include <noken/glitch.h>
 
 #include <math.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 
 struct item {

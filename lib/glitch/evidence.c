@@ -15,9 +15,8 @@
 #include <cblas.h>
 #include <lapacke.h>
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <string.h>
 
 #include "geometry/internal.h"

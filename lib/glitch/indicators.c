@@ -2,14 +2,11 @@
  * rows, are. */
 #include <cblas.h>
 #include <math.h>
-#include <noken/gaussian.h>
-#include <noken/knn.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/pca.h>
-#include <noken/random.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/random.h"
 
 #include "geometry/internal.h"
 #include "glitch/internal.h"

@@ -1,9 +1,10 @@
 /* Rankings from a model's files and from vector sets: roles, and the matrices one at a time. */
-#include <noken/dtype.h>
+#include <noken/base.h>
 #include <noken/glitch.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/model.h>
+#include <noken/tokenizer.h>
 #include <stdlib.h>
+#include "model/dtype.h"
 
 static enum nk_glitch_role role_of(enum nk_category category) {
   switch (category) {
@@ -62,7 +63,7 @@ static int know_tokens(const struct nk_tokenizer *tokenizer, size_t n, enum nk_c
     return NK_OK;
   }
   int code = nk_tokenizer_categories(tokenizer, n, category);
-  size_t known = nk_vocabulary_size(nk_tokenizer_vocabulary(tokenizer));
+  size_t known = nk_vocabulary_n_tokens(nk_tokenizer_vocabulary(tokenizer));
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     role[i] = role_of(category[i]);
     merge_rank[i] = i < known ? nk_tokenizer_merge_rank(tokenizer, i) : -1;

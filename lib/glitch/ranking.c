@@ -1,8 +1,8 @@
 /* From evidence to a ranking: fusion of the matrices, p-values, ranks. */
 #include <math.h>
-#include <noken/evaluation.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
+#include <noken/glitch.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* A ranking against what is known of the training. */
 #include <math.h>
+#include <noken/base.h>
 #include <noken/glitch.h>
-#include <noken/memory.h>
 
 /* The judged rows, packed. */
 struct judged {

@@ -2,13 +2,12 @@
  * (padding may have been added after training, a token that the tokenizer cannot produce may have
  * been in the data), so rows count only where they agree with one another. */
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/pca.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <noken/glitch.h>
 #include "geometry/internal.h"
 #include "glitch/internal.h"
 

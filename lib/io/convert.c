@@ -1,16 +1,12 @@
 /* Vector sets in other programs' formats. Rows of text are made by all threads, a batch at a time,
  * and written in their order. */
 #include <inttypes.h>
-#include <noken/buffer.h>
-#include <noken/convert.h>
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/npy.h>
-#include <noken/report.h>
-#include <noken/threads.h>
+#include <noken/base.h>
+#include <noken/vectors.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "io/npy.h"
 
 /* ---- The rows as they are ---- */
 
@@ -21,47 +17,7 @@ int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output) {
 int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output) {
   const size_t shape[2] = {set->n, set->dim};
   int code = nk_npy_write_header(output, NK_F32, 2, shape);
-  return code == 0 ? nk_convert_f32(set, output) : code;
-}
-
-/* ---- A table ---- */
-
-/* Whether name is one of v1 .. vDIM. */
-static bool is_value_name(const char *name, size_t dim) {
-  char *end;
-  if (name[0] != 'v' || name[1] < '1' || name[1] > '9') return false;
-  unsigned long long number = strtoull(name + 1, &end, 10);
-  return *end == 0 && number <= dim;
-}
-
-static int name_columns(const struct nk_vectors *set, struct nk_table *table) {
-  int code = nk_vectors_table_head(set, table);
-  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
-    if (is_value_name(set->columns[c].name, set->dim)) {
-      code =
-          nk_fail(NK_EDATA, "the set's column '%s' has the name of a value", set->columns[c].name);
-    }
-  }
-  if (code == 0) code = nk_vectors_table_head_tail(set, NULL, 0, table);
-  for (size_t i = 0; i < set->dim && code == 0; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "v%zu", i + 1);
-    code = nk_table_column(table, name);
-  }
-  return code;
-}
-
-int nk_convert_table(const struct nk_vectors *set, struct nk_table *table) {
-  int code = name_columns(set, table);
-  for (size_t row = 0; row < set->n && code == 0; row++) {
-    nk_vectors_table_row(set, row, table);
-    nk_vectors_table_row_tail(set, row, NULL, 0, table);
-    const float *values = set->values + row * set->dim;
-    for (size_t i = 0; i < set->dim; i++) nk_table_number(table, (double)values[i]);
-    code = nk_table_end_row(table);
-    if (code == 0 && row % 1024 == 0) code = nk_progress("rows", row, set->n);
-  }
-  return code == 0 ? nk_progress("rows", set->n, set->n) : code;
+  return code == NK_OK ? nk_convert_f32(set, output) : code;
 }
 
 /* ---- Rows of text ---- */
@@ -85,17 +41,17 @@ static int write_lines(const struct nk_vectors *set, row_format *format, struct 
   size_t count = set->dim < VALUES ? VALUES / set->dim : 1, n_buffers = 4 * nk_threads();
   struct nk_buffer *buffers = nk_calloc(n_buffers, sizeof *buffers);
   int code = buffers ? 0 : NK_EMEMORY;
-  for (size_t start = 0; start < set->n && code == 0; start += n_buffers * count) {
+  for (size_t start = 0; start < set->n && code == NK_OK; start += n_buffers * count) {
     format_batch(set, format, start, count, buffers, n_buffers);
-    for (size_t t = 0; t < n_buffers && code == 0; t++) {
+    for (size_t t = 0; t < n_buffers && code == NK_OK; t++) {
       code = buffers[t].failed ? nk_fail(NK_EMEMORY, "out of memory for lines of text")
                                : nk_output_write(output, buffers[t].data, buffers[t].size);
     }
-    if (code == 0) code = nk_progress("rows", start, set->n);
+    if (code == NK_OK) code = nk_progress("rows", start, set->n);
   }
   for (size_t t = 0; buffers && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
   nk_free(buffers);
-  return code == 0 ? nk_progress("rows", set->n, set->n) : code;
+  return code == NK_OK ? nk_progress("rows", set->n, set->n) : code;
 }
 
 /* ---- word2vec ---- */
@@ -161,7 +117,7 @@ static void word2vec_line(const struct nk_vectors *set, size_t row, struct nk_bu
 
 int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output) {
   int code = nk_output_printf(output, "%zu %zu\n", set->n, set->dim);
-  return code == 0 ? write_lines(set, word2vec_line, output) : code;
+  return code == NK_OK ? write_lines(set, word2vec_line, output) : code;
 }
 
 /* ---- TensorBoard's projector ---- */
@@ -207,8 +163,8 @@ int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output
   }
   nk_buffer_byte(&head, '\n');
   int code = head.failed ? nk_fail(NK_EMEMORY, "out of memory for a header") : 0;
-  if (code == 0 && (set->text_offsets || set->n_columns > 0))
+  if (code == NK_OK && (set->text_offsets || set->n_columns > 0))
     code = nk_output_write(output, head.data, head.size);
   nk_buffer_free(&head);
-  return code == 0 ? write_lines(set, metadata_line, output) : code;
+  return code == NK_OK ? write_lines(set, metadata_line, output) : code;
 }

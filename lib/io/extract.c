@@ -1,8 +1,10 @@
 /* From a model's file to a vector set without holding either in memory. */
-#include <noken/error.h>
-#include <noken/extract.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/model.h>
+#include <noken/vectors.h>
+#include "io/vectors.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 enum {
   BLOCK = 1 << 18
@@ -17,7 +19,7 @@ struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct n
     return NULL;
   }
   int code = nk_widen(tensor->dtype, tensor->data, 0, &nothing);
-  if (code != 0) {
+  if (code != NK_OK) {
     nk_fail_in(code, "%s: tensor '%s'", nk_model_name(model), tensor->name);
     return NULL;
   }
@@ -62,20 +64,21 @@ static size_t run_length(const struct stream *s, size_t row, size_t most) {
 static int write_rows(struct nk_safetensors_writer *writer, void *user) {
   const struct stream *s = user;
   size_t n = s->set->n, dim = s->set->dim, most = dim < BLOCK ? BLOCK / dim : 1;
-  int code = 0;
-  for (size_t row = 0, count; row < n && code == 0; row += count) {
+  int code = NK_OK;
+  for (size_t row = 0, count; row < n && code == NK_OK; row += count) {
     code = nk_progress("rows", row, n);
-    if (code != 0) break;
+    if (code != NK_OK) break;
     count = run_length(s, row, n - row < most ? n - row : most);
     const void *floats = row_at(s, row);
     if (s->block) {
       code = nk_widen(s->tensor->dtype, floats, count * dim, s->block);
       floats = s->block;
     }
-    if (code == 0) code = nk_safetensors_writer_bytes(writer, floats, count * dim * sizeof(float));
+    if (code == NK_OK)
+      code = nk_safetensors_writer_bytes(writer, floats, count * dim * sizeof(float));
     nk_model_forget(s->model, s->tensor, (size_t)s->set->ids[row], count);
   }
-  return code == 0 ? nk_progress("rows", n, n) : code;
+  return code == NK_OK ? nk_progress("rows", n, n) : code;
 }
 
 int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,

@@ -5,10 +5,11 @@
  *   header: a Python literal, padded with spaces and ended by a newline:
  *     {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
  *   the elements */
-#include <noken/buffer.h>
-#include <noken/memory.h>
-#include <noken/npy.h>
+#include "io/npy.h"
+#include <noken/base.h>
+#include <noken/model.h>
 #include <string.h>
+#include "model/dtype.h"
 
 static const char magic[6] = "\x93NUMPY";
 
@@ -114,7 +115,7 @@ static int read_npy_shape(struct cursor *c, struct nk_tensor *tensor) {
 
 static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran_order) {
   bool has_descr = false, has_order = false, has_shape = false;
-  int code = 0;
+  int code = NK_OK;
   if (!take(c, '{')) return nk_fail(NK_EDATA, "its header is not a dictionary");
   while (!take(c, '}')) {
     const char *key;
@@ -136,7 +137,7 @@ static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran
     } else {
       code = nk_fail(NK_EDATA, "unknown key '%.*s' in its header", n < 40 ? (int)n : 40, key);
     }
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
     take(c, ',');
   }
   if (has_descr && has_order && has_shape) return 0;
@@ -157,7 +158,7 @@ static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool 
   if (length > file->size - start) return nk_fail(NK_EDATA, "cut short in its header");
   struct cursor c = {(const char *)file->data + start, (const char *)file->data + start + length};
   int code = read_header(&c, tensor, fortran_order);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   start += length;
   if (!nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes)) {
     return nk_fail(NK_EDATA, "the product of its shape overflows");
@@ -173,7 +174,7 @@ static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool 
 
 int nk_npy_read(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
   int code = read_file(file, tensor, fortran_order);
-  return code == 0 ? 0 : nk_fail_in(code, "%s", file->name);
+  return code == NK_OK ? 0 : nk_fail_in(code, "%s", file->name);
 }
 
 int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_dims,
@@ -194,10 +195,10 @@ int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_
   nk_buffer_byte(&header, '\n');
   int code = header.failed ? nk_fail(NK_EMEMORY, ".npy header: out of memory") : 0;
   uint16_t length = (uint16_t)header.size; /* at most NK_MAX_DIMS numbers: far below 65536 */
-  if (code == 0) code = nk_output_write(output, magic, sizeof magic);
-  if (code == 0) code = nk_output_write(output, "\x01\x00", 2);
-  if (code == 0) code = nk_output_write(output, &length, 2);
-  if (code == 0) code = nk_output_write(output, header.data, header.size);
+  if (code == NK_OK) code = nk_output_write(output, magic, sizeof magic);
+  if (code == NK_OK) code = nk_output_write(output, "\x01\x00", 2);
+  if (code == NK_OK) code = nk_output_write(output, &length, 2);
+  if (code == NK_OK) code = nk_output_write(output, header.data, header.size);
   nk_buffer_free(&header);
   return code;
 }

@@ -1,13 +1,14 @@
 /* Vector sets in memory: rows, ids, texts, columns, metadata. Their files are vectors_file.c's. */
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
 #include <noken/vectors.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "io/vectors.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 /* ---- Making and freeing ---- */
 
@@ -66,8 +67,8 @@ void nk_vectors_free(struct nk_vectors *set) {
     nk_free(private->values);
     nk_free(private->text);
     nk_free(private->name);
-    nk_safetensors_close(private->st);
-    nk_file_close(private->npy);
+    nk_safetensors_free(private->st);
+    nk_file_free(private->npy);
   }
   nk_free(private);
   nk_free(set);
@@ -181,11 +182,11 @@ int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char 
 
 static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
   const struct nki_pairs *pairs = &from->hidden->metadata;
-  int code = 0;
-  for (size_t i = 0; i < pairs->n && code == 0; i++) {
+  int code = NK_OK;
+  for (size_t i = 0; i < pairs->n && code == NK_OK; i++) {
     code = nki_pairs_set(&to->hidden->metadata, pairs->item[i].key, pairs->item[i].value);
   }
-  if (code == 0 && from->hidden->name) {
+  if (code == NK_OK && from->hidden->name) {
     to->hidden->name = nk_strdup(from->hidden->name);
     if (!to->hidden->name) code = NK_EMEMORY;
   }
@@ -207,10 +208,10 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
     offsets[i + 1] = (int64_t)text.size;
   }
   int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts") : 0;
-  if (code == 0 && offsets) code = nk_vectors_set_text(to, text.data, offsets);
+  if (code == NK_OK && offsets) code = nk_vectors_set_text(to, text.data, offsets);
   nk_buffer_free(&text);
   nk_free(offsets);
-  for (size_t c = 0; c < from->n_columns && code == 0; c++) {
+  for (size_t c = 0; c < from->n_columns && code == NK_OK; c++) {
     const struct nk_column *source = &from->columns[c];
     struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
     if (!column) return nk_error_code();
@@ -327,69 +328,4 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   nk_vectors_free(*set);
   *set = finite;
   return 0;
-}
-
-/* ---- The columns of tables made from a set ---- */
-
-static bool is_taken(const char *name, const char *const *taken, size_t n_taken) {
-  for (size_t i = 0; i < n_taken; i++) {
-    if (strcmp(name, taken[i]) == 0) return true;
-  }
-  return false;
-}
-
-int nk_vectors_table_head(const struct nk_vectors *set, struct nk_table *table) {
-  int code = nk_table_column(table, "id");
-  return code == 0 && set->text_offsets ? nk_table_column(table, "text") : code;
-}
-
-void nk_vectors_table_row(const struct nk_vectors *set, size_t row, struct nk_table *table) {
-  nk_table_integer(table, set->ids[row]);
-  if (!set->text_offsets) return;
-  size_t n_bytes;
-  const char *text = nk_vectors_text(set, row, &n_bytes);
-  nk_table_text(table, text, n_bytes);
-}
-
-int nk_vectors_table_head_tail(const struct nk_vectors *set, const char *const *taken,
-                               size_t n_taken, struct nk_table *table) {
-  int code = 0;
-  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
-    const char *name = set->columns[c].name;
-    if (!is_taken(name, taken, n_taken)) code = nk_table_column(table, name);
-  }
-  return code;
-}
-
-/* The word that the metadata noken.codes.NAME give for a value of the integer column NAME, and its
- * length; NULL when they give none. */
-static const char *code_word(const struct nk_vectors *set, const struct nk_column *column,
-                             int64_t value, size_t *length) {
-  char key[128];
-  snprintf(key, sizeof key, "noken.codes.%s", column->name);
-  const char *word = nk_vectors_metadata(set, key);
-  for (; word && value > 0; value--) {
-    word = strchr(word, ' ');
-    if (word) word++;
-  }
-  *length = word && value == 0 ? strcspn(word, " ") : 0;
-  return *length > 0 ? word : NULL;
-}
-
-void nk_vectors_table_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
-                               size_t n_taken, struct nk_table *table) {
-  for (size_t c = 0; c < set->n_columns; c++) {
-    const struct nk_column *column = &set->columns[c];
-    if (is_taken(column->name, taken, n_taken)) continue;
-    if (column->dtype != NK_I64) {
-      nk_table_number(table, column->data.number[row]);
-      continue;
-    }
-    size_t length;
-    const char *word = code_word(set, column, column->data.integer[row], &length);
-    if (word)
-      nk_table_text(table, word, length);
-    else
-      nk_table_integer(table, column->data.integer[row]);
-  }
 }

@@ -4,7 +4,8 @@
 
 #include <noken/vectors.h>
 
-#include "io/pairs.h"
+#include "model/pairs.h"
+#include "model/safetensors.h"
 
 struct nk_vectors_private {
   char *name;                /* of the file, for messages; NULL for a set made in memory */
@@ -24,5 +25,11 @@ struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
 /* Adds an empty column of n values to fill, or finds the one of that name and type. */
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);
+
+/* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
+ * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
+typedef int nk_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
+int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
+                          nk_vectors_row_source *source, void *user);
 
 #endif

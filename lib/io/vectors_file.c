@@ -1,14 +1,17 @@
 /* Vector sets from files and to files. The layout is in vectors.h; what matters here is the order
  * of the tensors: those of 8-byte elements first, then 4, 2 and 1, so that every tensor of a file
  * that noken writes is aligned to its elements and can be used in place when it is mapped. */
-#include <noken/memory.h>
-#include <noken/npy.h>
+#include <noken/base.h>
 #include <noken/vectors.h>
 #include <stdint.h>
 #include <string.h>
+#include "io/npy.h"
 
+#include <noken/model.h>
 #include "io/vectors.h"
-#include "io/widen.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
+#include "model/widen.h"
 
 /* ---- Reading: the rows ---- */
 
@@ -34,7 +37,7 @@ static int take_values(struct nk_vectors *set, const struct nk_tensor *matrix, b
   float *values = nk_alloc(matrix->n_elements, sizeof *values);
   if (!values) return NK_EMEMORY;
   int code = nki_widen_parallel(matrix->dtype, matrix->data, matrix->n_elements, values);
-  if (code == 0 && transposed) {
+  if (code == NK_OK && transposed) {
     float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
     if (rows)
       transpose(values, set->n, set->dim, rows);
@@ -63,19 +66,19 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
   bool fortran_order;
   struct nk_vectors *set = NULL;
   int code = nk_npy_read(file, &matrix, &fortran_order);
-  if (code == 0) {
+  if (code == NK_OK) {
     code = check_matrix(&matrix);
-    if (code != 0) nk_fail_in(code, "%s", file->name);
+    if (code != NK_OK) nk_fail_in(code, "%s", file->name);
   }
-  if (code == 0) set = nk_vectors_new(matrix.shape[0], matrix.shape[1], NULL, true);
+  if (code == NK_OK) set = nk_vectors_new(matrix.shape[0], matrix.shape[1], NULL, true);
   if (!set) {
-    nk_file_close(file);
+    nk_file_free(file);
     return NULL;
   }
   set->hidden->npy = file;
   set->hidden->name = nk_strdup(file->name);
   code = set->hidden->name ? take_values(set, &matrix, fortran_order) : NK_EMEMORY;
-  if (code == 0) return set;
+  if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);
   nk_vectors_free(set);
   return NULL;
@@ -85,7 +88,7 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
 
 /* The tensor of that name, without an error when there is none. */
 static const struct nk_tensor *look_up(const struct nk_safetensors *st, const char *name) {
-  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
     if (strcmp(tensor->name, name) == 0) return tensor;
   }
@@ -101,7 +104,7 @@ static const struct nk_tensor *find_matrix(const struct nk_safetensors *st) {
     return NULL;
   }
   size_t n_found = 0;
-  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
     if (tensor->n_dims != 2) continue;
     matrix = tensor;
@@ -181,14 +184,14 @@ static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
 static int take_metadata(struct nk_vectors *set) {
   struct nk_vectors_private *private = set->hidden;
   const char *key, *value;
-  int code = 0;
-  for (size_t i = 0; code == 0; i++) {
+  int code = NK_OK;
+  for (size_t i = 0; code == NK_OK; i++) {
     if (nk_safetensors_metadata(private->st, i, &key, &value) != 0) break;
     code = nki_pairs_append(&private->metadata, key, value);
   }
-  if (code == 0 && !nk_vectors_metadata(set, "noken.kind"))
+  if (code == NK_OK && !nk_vectors_metadata(set, "noken.kind"))
     code = nk_vectors_set_metadata(set, "noken.kind", "vectors");
-  if (code == 0 && !nk_vectors_metadata(set, "noken.version"))
+  if (code == NK_OK && !nk_vectors_metadata(set, "noken.version"))
     code = nk_vectors_set_metadata(set, "noken.version", "1");
   return code;
 }
@@ -199,11 +202,11 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   const struct nk_tensor *bytes = look_up(private->st, "text.bytes");
   const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
   int code = take_metadata(set);
-  if (code == 0 && (bytes || offsets)) code = take_text(set, bytes, offsets);
-  size_t n = nk_safetensors_count(private->st);
+  if (code == NK_OK && (bytes || offsets)) code = take_text(set, bytes, offsets);
+  size_t n = nk_safetensors_n_tensors(private->st);
   private->carried = nk_calloc(n, sizeof *private->carried);
   if (!private->carried) return NK_EMEMORY;
-  for (size_t i = 0; i < n && code == 0; i++) {
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     const struct nk_tensor *tensor = nk_safetensors_tensor(private->st, i);
     if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
     if (strcmp(tensor->name, "id") == 0) {
@@ -234,14 +237,14 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   if (matrix) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
   if (!set) {
     nk_fail_in(nk_error_code(), "%s", file->name);
-    nk_safetensors_close(st);
+    nk_safetensors_free(st);
     return NULL;
   }
   set->hidden->st = st;
   set->hidden->name = nk_strdup(file->name);
   int code = set->hidden->name ? take_values(set, matrix, false) : NK_EMEMORY;
-  if (code == 0) code = take_rest(set, matrix);
-  if (code == 0) return set;
+  if (code == NK_OK) code = take_rest(set, matrix);
+  if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);
   nk_vectors_free(set);
   return NULL;
@@ -266,8 +269,8 @@ static float *narrow(const struct nk_column *column, size_t n) {
  * c's floats until they are written. */
 static int add_others(const struct nk_vectors *set, size_t size,
                       struct nk_safetensors_writer *writer, float **narrowed) {
-  int code = 0;
-  for (size_t c = 0; c < set->n_columns && code == 0; c++) {
+  int code = NK_OK;
+  for (size_t c = 0; c < set->n_columns && code == NK_OK; c++) {
     const struct nk_column *column = &set->columns[c];
     if (nk_dtype_size(column->dtype) != size) continue;
     struct nk_tensor tensor = {.name = column->name,
@@ -278,7 +281,7 @@ static int add_others(const struct nk_vectors *set, size_t size,
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
     code = tensor.data ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
-  for (size_t i = 0; i < set->hidden->n_carried && code == 0; i++) {
+  for (size_t i = 0; i < set->hidden->n_carried && code == NK_OK; i++) {
     const struct nk_tensor *carried = &set->hidden->carried[i];
     if (nk_dtype_size(carried->dtype) == size) code = nk_safetensors_writer_add(writer, carried);
   }
@@ -301,16 +304,16 @@ static int add_tensors(const struct nk_vectors *set, struct nk_safetensors_write
                               .data = set->values};
   struct nk_tensor bytes = {.name = "text.bytes", .dtype = NK_U8, .n_dims = 1, .data = set->text};
   int code = nk_safetensors_writer_add(writer, &id);
-  if (code == 0 && set->text_offsets) code = nk_safetensors_writer_add(writer, &offsets);
-  if (code == 0) code = add_others(set, 8, writer, narrowed);
-  if (code == 0) code = nk_safetensors_writer_add(writer, &vectors);
-  if (code == 0) code = add_others(set, 4, writer, narrowed);
-  if (code == 0) code = add_others(set, 2, writer, narrowed);
-  if (code == 0 && set->text_offsets) {
+  if (code == NK_OK && set->text_offsets) code = nk_safetensors_writer_add(writer, &offsets);
+  if (code == NK_OK) code = add_others(set, 8, writer, narrowed);
+  if (code == NK_OK) code = nk_safetensors_writer_add(writer, &vectors);
+  if (code == NK_OK) code = add_others(set, 4, writer, narrowed);
+  if (code == NK_OK) code = add_others(set, 2, writer, narrowed);
+  if (code == NK_OK && set->text_offsets) {
     bytes.shape[0] = (size_t)set->text_offsets[set->n];
     code = nk_safetensors_writer_add(writer, &bytes);
   }
-  return code == 0 ? add_others(set, 1, writer, narrowed) : code;
+  return code == NK_OK ? add_others(set, 1, writer, narrowed) : code;
 }
 
 int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
@@ -319,13 +322,13 @@ int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nki_pairs *metadata = &set->hidden->metadata;
   int code = writer && narrowed ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < metadata->n && code == 0; i++) {
+  for (size_t i = 0; i < metadata->n && code == NK_OK; i++) {
     code = nk_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
-  if (code == 0) code = add_tensors(set, writer, narrowed);
-  if (code == 0) code = nk_safetensors_writer_begin(writer);
-  if (code == 0 && source && set->n > 0) code = source(writer, user);
-  if (code == 0) {
+  if (code == NK_OK) code = add_tensors(set, writer, narrowed);
+  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK && source && set->n > 0) code = source(writer, user);
+  if (code == NK_OK) {
     code = nk_safetensors_writer_finish(writer);
   } else {
     nk_safetensors_writer_free(writer);

@@ -1,10 +1,13 @@
 /* Directions: their names, and the rays drawn from them. */
 #include <cblas.h>
 #include <math.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <noken/geometry.h>
+#include <noken/sample.h>
+#include "base/random.h"
 #include "sample/internal.h"
 
 /* ---- Names ---- */
@@ -128,7 +131,7 @@ int nki_make_rays(const struct nki_space *space, const struct nk_direction *dire
     uint64_t stream = (uint64_t)direction->kind << 48 | (first + i);
     struct nk_random random = nk_random_stream(seed, stream);
     int code = make_ray(space, direction, fixed, &random, rays, i);
-    if (code != 0) return code;
+    if (code != NK_OK) return code;
   }
   if (direction->kind == NK_DIRECTION_COVARIANCE)
     nk_gaussian_colour_wide(space->gaussian, rays->u, n);

@@ -1,11 +1,14 @@
 /* Nokens from inside a region, as controls: a smoothed bootstrap of its tokens. */
 #include <math.h>
-#include <noken/memory.h>
-#include <noken/report.h>
-#include <noken/threads.h>
+#include <noken/base.h>
 #include <omp.h>
 #include <string.h>
 
+#include <noken/geometry.h>
+#include <noken/region.h>
+#include <noken/sample.h>
+#include <noken/vectors.h>
+#include "base/random.h"
 #include "sample/internal.h"
 
 enum { PILOT = 256, MOST_DRAWS = 1000 };
@@ -35,13 +38,13 @@ static int draw_all(struct nk_region *region, const struct nki_space *space, uin
   float *drawn = nk_alloc(n * dim, sizeof *drawn);
   double *work = nk_alloc(nk_threads() * dim, sizeof *work), *p = nk_alloc(n, sizeof *p);
   int code = drawn && work && p ? 0 : NK_EMEMORY;
-  size_t n_drawn = code == 0 ? n : 0;
+  size_t n_drawn = code == NK_OK ? n : 0;
 #pragma omp parallel for schedule(dynamic)
   for (size_t i = 0; i < n_drawn; i++)
     tokens[list[i]] = draw(space, seed, list[i], attempt, h,
                            work + (size_t)omp_get_thread_num() * dim, drawn + i * dim);
-  if (code == 0) code = nk_region_score(region, drawn, n, NULL, p);
-  for (size_t i = 0; i < n && code == 0; i++) {
+  if (code == NK_OK) code = nk_region_score(region, drawn, n, NULL, p);
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     memcpy(x + list[i] * dim, drawn + i * dim, dim * sizeof *x);
     p_values[list[i]] = p[i];
   }
@@ -59,15 +62,15 @@ static int choose_blend(struct nk_region *region, const struct nki_space *space,
   int64_t *tokens = nk_alloc(PILOT, sizeof *tokens);
   size_t *list = nk_alloc(PILOT, sizeof *list), inside = 0;
   int code = x && p && tokens && list ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < PILOT && code == 0; i++) list[i] = i;
-  for (int tenths = 10; tenths > 0 && code == 0; tenths--) {
+  for (size_t i = 0; i < PILOT && code == NK_OK; i++) list[i] = i;
+  for (int tenths = 10; tenths > 0 && code == NK_OK; tenths--) {
     *h = tenths / 10.0;
     code = draw_all(region, space, ~seed, list, PILOT, 0, *h, x, tokens, p);
     inside = 0;
-    for (size_t i = 0; i < PILOT && code == 0; i++) inside += p[i] > LEVEL;
+    for (size_t i = 0; i < PILOT && code == NK_OK; i++) inside += p[i] > LEVEL;
     if ((double)inside >= SHARE * PILOT) break;
   }
-  if (code == 0 && (double)inside < SHARE * PILOT)
+  if (code == NK_OK && (double)inside < SHARE * PILOT)
     nk_warn("even close to its tokens only %zu of %d draws are inside the region", inside, PILOT);
   nk_free(x);
   nk_free(p);
@@ -82,17 +85,17 @@ static int draw_until_inside(struct nk_region *region, const struct nki_space *s
   size_t *list = nk_alloc(n, sizeof *list), left = n;
   double *p = nk_alloc(n, sizeof *p);
   int code = list && p ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < n && code == 0; i++) list[i] = i;
-  for (size_t attempt = 0; left > 0 && code == 0; attempt++) {
+  for (size_t i = 0; i < n && code == NK_OK; i++) list[i] = i;
+  for (size_t attempt = 0; left > 0 && code == NK_OK; attempt++) {
     if (attempt == MOST_DRAWS)
       code = nk_fail(NK_EDATA, "after %d draws %zu of %zu nokens are still outside the region",
                      MOST_DRAWS, left, n);
-    if (code == 0) code = draw_all(region, space, seed, list, left, attempt, h, x, tokens, p);
+    if (code == NK_OK) code = draw_all(region, space, seed, list, left, attempt, h, x, tokens, p);
     size_t still = 0;
-    for (size_t i = 0; i < left && code == 0; i++)
+    for (size_t i = 0; i < left && code == NK_OK; i++)
       if (!(p[list[i]] > LEVEL)) list[still++] = list[i];
     left = still;
-    if (code == 0) code = nk_progress("drawing inside the region", n - left, n);
+    if (code == NK_OK) code = nk_progress("drawing inside the region", n - left, n);
   }
   nk_free(list);
   nk_free(p);
@@ -103,27 +106,27 @@ struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t
   struct nki_space space;
   double h = 0;
   int code = nki_open_space(region, &space);
-  if (code == 0) code = nki_need_tokens(&space, "drawing from inside the region");
-  struct nk_vectors *set = code == 0 ? nk_vectors_new(n, space.dim, NULL, false) : NULL;
+  if (code == NK_OK) code = nki_need_tokens(&space, "drawing from inside the region");
+  struct nk_vectors *set = code == NK_OK ? nk_vectors_new(n, space.dim, NULL, false) : NULL;
   int64_t *origin = nk_alloc(n, sizeof *origin);
   double *blend = nk_alloc(n, sizeof *blend);
-  if (code == 0 && (!set || !origin || !blend)) code = NK_EMEMORY;
-  if (code == 0) code = choose_blend(region, &space, seed, &h);
-  if (code == 0 && n > 0)
+  if (code == NK_OK && (!set || !origin || !blend)) code = NK_EMEMORY;
+  if (code == NK_OK) code = choose_blend(region, &space, seed, &h);
+  if (code == NK_OK && n > 0)
     code = draw_until_inside(region, &space, seed, h, n, nk_vectors_writable(set), origin);
-  for (size_t i = 0; i < n && code == 0; i++) {
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     origin[i] = space.ids[origin[i]];
     blend[i] = h;
   }
-  if (code == 0) code = nki_describe(region, &space, set);
-  if (code == 0)
+  if (code == NK_OK) code = nki_describe(region, &space, set);
+  if (code == NK_OK)
     code =
         nk_vectors_set_numbers(set, "distance", nk_vectors_column(set, "mahalanobis")->data.number);
-  if (code == 0) code = nk_vectors_set_integers(set, "origin", origin);
-  if (code == 0) code = nk_vectors_set_numbers(set, "blend", blend);
+  if (code == NK_OK) code = nk_vectors_set_integers(set, "origin", origin);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "blend", blend);
   nk_free(origin);
   nk_free(blend);
-  if (code == 0) return set;
+  if (code == NK_OK) return set;
   nk_vectors_free(set);
   return NULL;
 }

@@ -3,10 +3,10 @@
 #ifndef SAMPLE_INTERNAL_H
 #define SAMPLE_INTERNAL_H
 
-#include <noken/gaussian.h>
-#include <noken/random.h>
+#include <noken/geometry.h>
 #include <noken/sample.h>
 #include <stddef.h>
+#include "base/random.h"
 
 /* ---- Rays ---- */
 

@@ -3,11 +3,13 @@
  * that meets their tangents: d numbers against three equations leave it free in all other
  * directions. */
 #include <math.h>
-#include <noken/knn.h>
-#include <noken/memory.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <string.h>
 
+#include <noken/sample.h>
+#include <noken/vectors.h>
+#include "base/random.h"
 #include "sample/internal.h"
 
 /* A noken that has not arrived after PATIENCE rounds (its k-th neighbour may keep changing to and
@@ -120,9 +122,9 @@ static int round_of_steps(struct matching *m) {
       nk_knn_search(m->space.tokens, m->space.n_fit, dim, m->rounded, m->n_left, &options);
   double *mahalanobis = nk_alloc(m->n_left, sizeof *mahalanobis);
   bool *arrived = nk_calloc(m->n_left, sizeof *arrived);
-  int code = knn && mahalanobis && arrived ? 0 : nk_error_code();
-  if (code == 0) code = nki_mahalanobis(&m->space, m->rounded, m->n_left, mahalanobis);
-  size_t n = code == 0 ? m->n_left : 0;
+  int code = knn && mahalanobis && arrived ? NK_OK : nk_error_code();
+  if (code == NK_OK) code = nki_mahalanobis(&m->space, m->rounded, m->n_left, mahalanobis);
+  size_t n = code == NK_OK ? m->n_left : 0;
 #pragma omp parallel for schedule(dynamic)
   for (size_t l = 0; l < n; l++) {
     size_t i = m->left[l], last = (l + 1) * knn->k - 1;
@@ -141,7 +143,7 @@ static int round_of_steps(struct matching *m) {
   }
   for (size_t l = 0; l < n; l++)
     if (!arrived[l]) m->left[still++] = m->left[l];
-  if (code == 0) m->n_left = still;
+  if (code == NK_OK) m->n_left = still;
   nk_free(arrived);
   nk_free(mahalanobis);
   nk_knn_free(knn);
@@ -154,9 +156,9 @@ static int measure(const struct matching *m, const struct nk_vectors *set, size_
   struct nk_knn *knn =
       nk_knn_search(m->space.tokens, m->space.n_fit, set->dim, set->values, set->n, &options);
   double *mahalanobis = nk_alloc(set->n, sizeof *mahalanobis);
-  int code = knn && mahalanobis ? 0 : nk_error_code();
-  if (code == 0) code = nki_mahalanobis(&m->space, set->values, set->n, mahalanobis);
-  for (size_t i = 0; i < set->n && code == 0; i++) {
+  int code = knn && mahalanobis ? NK_OK : nk_error_code();
+  if (code == NK_OK) code = nki_mahalanobis(&m->space, set->values, set->n, mahalanobis);
+  for (size_t i = 0; i < set->n && code == NK_OK; i++) {
     double square = 0;
     for (size_t j = 0; j < set->dim; j++)
       square += (double)set->values[i * set->dim + j] * (double)set->values[i * set->dim + j];
@@ -197,19 +199,19 @@ static struct nk_vectors *gather(struct nk_region *region, struct matching *m,
   int64_t *match = nk_alloc(m->n, sizeof *match);
   double *distance = nk_alloc(m->n, sizeof *distance), *norm = nk_alloc(m->n, sizeof *norm);
   int code = made && match && distance && norm ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < m->n && code == 0; i++) {
+  for (size_t i = 0; i < m->n && code == NK_OK; i++) {
     match[i] = set->ids[i / n];
     distance[i] = m->target[i].mahalanobis;
     norm[i] = m->target[i].norm;
   }
-  if (code == 0) code = nk_vectors_set_integers(made, "match", match);
-  if (code == 0) code = nk_vectors_set_numbers(made, "distance", distance);
-  if (code == 0) code = nk_vectors_set_numbers(made, "norm", norm);
-  if (code == 0) code = nki_describe(region, &m->space, made);
+  if (code == NK_OK) code = nk_vectors_set_integers(made, "match", match);
+  if (code == NK_OK) code = nk_vectors_set_numbers(made, "distance", distance);
+  if (code == NK_OK) code = nk_vectors_set_numbers(made, "norm", norm);
+  if (code == NK_OK) code = nki_describe(region, &m->space, made);
   nk_free(match);
   nk_free(distance);
   nk_free(norm);
-  if (code == 0) return made;
+  if (code == NK_OK) return made;
   nk_vectors_free(made);
   return NULL;
 }
@@ -219,21 +221,21 @@ struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vec
   struct matching m = {0};
   struct nk_vectors *made = NULL;
   int code = nki_open_space(region, &m.space);
-  if (code == 0) code = nki_need_neighbours(region, &m.space, "matching");
-  if (code == 0 && set->dim != m.space.dim)
+  if (code == NK_OK) code = nki_need_neighbours(region, &m.space, "matching");
+  if (code == NK_OK && set->dim != m.space.dim)
     code = nk_fail(NK_EDATA, "the tokens to match have %zu dimensions, the region has %zu",
                    set->dim, m.space.dim);
-  if (code == 0) code = make_memory(&m, set->n, n);
-  if (code == 0 && m.n > 0) code = measure(&m, set, n);
-  for (int round = 0; round < ROUNDS && m.n_left > 0 && code == 0; round++) {
+  if (code == NK_OK) code = make_memory(&m, set->n, n);
+  if (code == NK_OK && m.n > 0) code = measure(&m, set, n);
+  for (int round = 0; round < ROUNDS && m.n_left > 0 && code == NK_OK; round++) {
     if (round % PATIENCE == 0) draw_left(&m, seed, round / PATIENCE);
     code = round_of_steps(&m);
-    if (code == 0) code = nk_progress("matching distances", m.n - m.n_left, m.n);
+    if (code == NK_OK) code = nk_progress("matching distances", m.n - m.n_left, m.n);
   }
-  if (code == 0 && m.n_left > 0)
+  if (code == NK_OK && m.n_left > 0)
     code = nk_fail(NK_EDATA, "%zu of %zu nokens did not reach the three distances of their token",
                    m.n_left, m.n);
-  if (code == 0) made = gather(region, &m, set, n);
+  if (code == NK_OK) made = gather(region, &m, set, n);
   nk_free(m.target);
   nk_free(m.x);
   nk_free(m.gradient);

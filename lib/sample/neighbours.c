@@ -4,7 +4,7 @@
 #include <cblas.h>
 #include <float.h>
 #include <math.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 
 #include "sample/internal.h"

@@ -3,13 +3,13 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <noken/knn.h>
-#include <noken/memory.h>
-#include <noken/moments.h>
-#include <noken/report.h>
+#include <noken/base.h>
+#include <noken/geometry.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <noken/region.h>
+#include <noken/vectors.h>
 #include "sample/internal.h"
 
 static const double TOLERANCE = 1e-5; /* relative, of the achieved distance */
@@ -72,12 +72,12 @@ int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric, const d
                         size_t n, double *out, double *largest) {
   struct nki_space space;
   int code = nki_open_space(region, &space);
-  if (code == 0 && metric == NK_METRIC_KNN)
+  if (code == NK_OK && metric == NK_METRIC_KNN)
     code = nki_need_neighbours(region, &space, "metric knn");
-  for (size_t i = 0; i < n && code == 0; i++)
+  for (size_t i = 0; i < n && code == NK_OK; i++)
     if (!(levels[i] >= 0 && levels[i] <= 1))
       code = nk_fail(NK_EUSAGE, "quantile %g is not between 0 and 1", levels[i]);
-  if (code != 0) return code;
+  if (code != NK_OK) return code;
   size_t n_own;
   double *sorted = own_sorted(region, metric, &n_own);
   if (!sorted) return nk_error_code();
@@ -181,7 +181,7 @@ struct sampling {
 
 static void note_failure(struct sampling *s, size_t ray, int code, const char *message) {
 #pragma omp critical(sample_failure)
-  if (s->code == 0 || ray < s->failed_ray) {
+  if (s->code == NK_OK || ray < s->failed_ray) {
     s->failed_ray = ray;
     s->code = code;
     snprintf(s->message, sizeof s->message, "%s", message);
@@ -232,14 +232,14 @@ static int place_direction(struct sampling *s, size_t direction) {
   {
     struct work work;
     int code = make_work(&s->space, o->metric, s->token_squares, &work);
-    if (code != 0) note_failure(s, 0, code, nk_error());
+    if (code != NK_OK) note_failure(s, 0, code, nk_error());
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
       size_t first = b * NKI_RAYS, n = o->n - first < NKI_RAYS ? o->n - first : NKI_RAYS;
-      if (code != 0 || s->code != 0) continue;
+      if (code != NK_OK || s->code != NK_OK) continue;
       code = nki_make_rays(&s->space, &o->directions[direction], s->fixed, o->seed, first, n,
                            &work.rays);
-      if (code != 0)
+      if (code != NK_OK)
         note_failure(s, direction * o->n + first, code, nk_error());
       else
         place_block(s, &work, direction, first);
@@ -249,14 +249,14 @@ static int place_direction(struct sampling *s, size_t direction) {
     }
     free_work(&work);
   }
-  return s->code == 0 ? 0 : nk_fail(s->code, "%s", s->message);
+  return s->code == NK_OK ? 0 : nk_fail(s->code, "%s", s->message);
 }
 
 static int check_options(struct nk_region *region, struct sampling *s) {
   const struct nk_sample_options *o = s->options;
   int code = nki_open_space(region, &s->space);
   bool tokens = o->origin != NK_ORIGIN_CENTROID;
-  for (size_t i = 0; i < o->n_directions && code == 0; i++) {
+  for (size_t i = 0; i < o->n_directions && code == NK_OK; i++) {
     const struct nk_direction *direction = &o->directions[i];
     tokens = tokens || direction->kind >= NK_DIRECTION_TOKEN;
     if (direction->kind != NK_DIRECTION_COMPONENTS) continue;
@@ -267,17 +267,18 @@ static int check_options(struct nk_region *region, struct sampling *s) {
     if (!basis) return nk_error_code();
     s->space.components = basis->components;
   }
-  for (size_t i = 0; i < o->n_distances && code == 0; i++)
+  for (size_t i = 0; i < o->n_distances && code == NK_OK; i++)
     if (!(o->distances[i] > 0 && isfinite(o->distances[i])))
       code = nk_fail(NK_EUSAGE, "distance %g: distances are numbers above 0", o->distances[i]);
-  if (code == 0 && tokens) code = nki_need_tokens(&s->space, "an origin or direction from tokens");
-  if (code == 0 && o->metric == NK_METRIC_KNN)
+  if (code == NK_OK && tokens)
+    code = nki_need_tokens(&s->space, "an origin or direction from tokens");
+  if (code == NK_OK && o->metric == NK_METRIC_KNN)
     code = nki_need_neighbours(region, &s->space, "metric knn");
-  if (code == 0 && o->metric == NK_METRIC_COSINE &&
+  if (code == NK_OK && o->metric == NK_METRIC_COSINE &&
       !(nki_product(s->space.mean, s->space.mean, s->space.dim) > 0))
     code = nk_fail(NK_EDATA, "the centroid is zero: there is no cosine distance to it");
   s->fixed = o->origin == NK_ORIGIN_TOKENS ? -2 : -1;
-  if (code == 0 && o->origin == NK_ORIGIN_TOKEN)
+  if (code == NK_OK && o->origin == NK_ORIGIN_TOKEN)
     code = nki_find_token(&s->space, o->origin_id, &s->fixed);
   return code;
 }
@@ -351,13 +352,13 @@ static int add_neighbours(const struct nki_space *space, struct nk_vectors *set)
       nk_knn_search(space->tokens, space->n_fit, space->dim, set->values, set->n, &options);
   double *kth = nk_alloc(set->n, sizeof *kth);
   int64_t *nearest = nk_alloc(set->n, sizeof *nearest);
-  int code = knn && kth && nearest ? 0 : nk_error_code();
-  for (size_t i = 0; i < set->n && code == 0; i++) {
+  int code = knn && kth && nearest ? NK_OK : nk_error_code();
+  for (size_t i = 0; i < set->n && code == NK_OK; i++) {
     kth[i] = knn->distances[(i + 1) * knn->k - 1];
     nearest[i] = space->ids[knn->rows[i * knn->k]];
   }
-  if (code == 0) code = nk_vectors_set_numbers(set, "knn", kth);
-  if (code == 0) code = nk_vectors_set_integers(set, "nearest", nearest);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "knn", kth);
+  if (code == NK_OK) code = nk_vectors_set_integers(set, "nearest", nearest);
   nk_free(kth);
   nk_free(nearest);
   nk_knn_free(knn);
@@ -368,19 +369,19 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
   size_t n = set->n;
   double *value = nk_alloc(n, sizeof *value);
   int code = value ? 0 : NK_EMEMORY;
-  if (code == 0) code = nk_region_distances(region, NK_METRIC_L2, set->values, n, value);
-  if (code == 0) code = nk_vectors_set_numbers(set, "l2", value);
-  if (code == 0) code = nk_region_distances(region, NK_METRIC_COSINE, set->values, n, value);
-  if (code == 0) code = nk_vectors_set_numbers(set, "cosine", value);
-  if (code == 0) code = nki_mahalanobis(space, set->values, n, value);
-  if (code == 0) code = nk_vectors_set_numbers(set, "mahalanobis", value);
-  if (code == 0 && space->tokens && n > 0) code = add_neighbours(space, set);
-  if (code == 0) code = nk_region_score(region, set->values, n, NULL, value);
-  if (code == 0) code = nk_vectors_set_numbers(set, "p_value", value);
+  if (code == NK_OK) code = nk_region_distances(region, NK_METRIC_L2, set->values, n, value);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "l2", value);
+  if (code == NK_OK) code = nk_region_distances(region, NK_METRIC_COSINE, set->values, n, value);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "cosine", value);
+  if (code == NK_OK) code = nki_mahalanobis(space, set->values, n, value);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "mahalanobis", value);
+  if (code == NK_OK && space->tokens && n > 0) code = add_neighbours(space, set);
+  if (code == NK_OK) code = nk_region_score(region, set->values, n, NULL, value);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "p_value", value);
   nk_free(value);
   for (const char *const *key =
            (const char *const[]){"noken.model", "noken.space", "noken.history", NULL};
-       *key && code == 0; key++) {
+       *key && code == NK_OK; key++) {
     const char *text = nk_vectors_metadata(region->tokens, *key);
     if (text) code = nk_vectors_set_metadata(set, *key, text);
   }
@@ -399,13 +400,13 @@ static int add_achieved(struct nk_region *region, const struct sampling *s) {
                      "for it here",
                      i, columns[s->options->metric], s->distance[i], achieved[i]);
   int code = nk_vectors_set_numbers(set, "distance", s->distance);
-  if (code == 0) code = nk_vectors_set_numbers(set, "achieved", achieved);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "achieved", achieved);
   size_t n_own;
   double *sorted = own_sorted(region, s->options->metric, &n_own);
   double *quantile = sorted ? nk_alloc(set->n, sizeof *quantile) : NULL;
   double *times = sorted ? nk_alloc(set->n, sizeof *times) : NULL;
-  if ((!quantile || !times) && code == 0) code = nk_error_code();
-  for (size_t i = 0; i < set->n && code == 0; i++) {
+  if ((!quantile || !times) && code == NK_OK) code = nk_error_code();
+  for (size_t i = 0; i < set->n && code == NK_OK; i++) {
     size_t below = 0, above = n_own;
     while (below < above) {
       size_t middle = below + (above - below) / 2;
@@ -417,8 +418,8 @@ static int add_achieved(struct nk_region *region, const struct sampling *s) {
     quantile[i] = (double)below / (double)n_own;
     times[i] = s->distance[i] / sorted[n_own - 1];
   }
-  if (code == 0) code = nk_vectors_set_numbers(set, "quantile", quantile);
-  if (code == 0) code = nk_vectors_set_numbers(set, "times", times);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "quantile", quantile);
+  if (code == NK_OK) code = nk_vectors_set_numbers(set, "times", times);
   nk_free(sorted);
   nk_free(quantile);
   nk_free(times);
@@ -428,20 +429,20 @@ static int add_achieved(struct nk_region *region, const struct sampling *s) {
 struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options) {
   struct sampling s = {.options = options};
   int code = check_options(region, &s);
-  if (code == 0) code = make_memory(&s);
-  for (size_t d = 0; d < options->n_directions && code == 0; d++) code = place_direction(&s, d);
-  if (code == 0) code = nki_describe(region, &s.space, s.set);
-  if (code == 0) code = add_achieved(region, &s);
-  if (code == 0) code = nk_vectors_set_integers(s.set, "origin", s.origin);
-  if (code == 0) code = nk_vectors_set_integers(s.set, "toward", s.toward);
-  if (code == 0) code = nk_vectors_set_integers(s.set, "direction", s.direction);
-  if (code == 0) code = name_directions(options, s.set);
+  if (code == NK_OK) code = make_memory(&s);
+  for (size_t d = 0; d < options->n_directions && code == NK_OK; d++) code = place_direction(&s, d);
+  if (code == NK_OK) code = nki_describe(region, &s.space, s.set);
+  if (code == NK_OK) code = add_achieved(region, &s);
+  if (code == NK_OK) code = nk_vectors_set_integers(s.set, "origin", s.origin);
+  if (code == NK_OK) code = nk_vectors_set_integers(s.set, "toward", s.toward);
+  if (code == NK_OK) code = nk_vectors_set_integers(s.set, "direction", s.direction);
+  if (code == NK_OK) code = name_directions(options, s.set);
   nk_free(s.token_squares);
   nk_free(s.distance);
   nk_free(s.origin);
   nk_free(s.toward);
   nk_free(s.direction);
-  if (code == 0) return s.set;
+  if (code == NK_OK) return s.set;
   nk_vectors_free(s.set);
   return NULL;
 }

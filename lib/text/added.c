@@ -1,8 +1,7 @@
 /* Finding added tokens: leftmost, then longest. */
 #include "text/added.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 
 #include "base/utf8.h"
 #include "text/chars.h"
@@ -28,7 +27,7 @@ int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool
   }
   if (set->bytes.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
   for (size_t i = 0; i < n && !code; i++) entry[i].bytes = set->bytes.data + offset[i];
-  if (code)
+  if (code != NK_OK)
     nk_free(entry);
   else
     nki_prefixes_build(&set->prefixes, entry, n);

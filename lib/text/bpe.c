@@ -3,8 +3,7 @@
  * pairs in a heap, since that would be quadratic. */
 #include "text/bpe.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -334,7 +333,7 @@ int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const c
   if (n >= UINT32_MAX / 4)
     return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
   int code = reserve_symbols(work, n);
-  if (code) return code;
+  if (code != NK_OK) return code;
   size_t count;
   split_units(bpe, s, n, work->symbol, &count);
   if (count <= SHORT)

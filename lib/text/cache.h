@@ -3,7 +3,7 @@
 #ifndef NOKEN_TEXT_CACHE_H
 #define NOKEN_TEXT_CACHE_H
 
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "text/ids.h"

@@ -1,11 +1,9 @@
 /* The category of each token: can text give it? */
-#include <noken/error.h>
-#include <noken/memory.h>
-#include <noken/report.h>
-#include <noken/threads.h>
+#include <noken/base.h>
 #include <omp.h>
 #include <string.h>
 
+#include <noken/tokenizer.h>
 #include "base/utf8.h"
 #include "text/tokenizer.h"
 
@@ -59,7 +57,7 @@ static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n,
     trial->ids.n = 0;
     int code = nki_encode(trial->tokenizer, trial->encoder, trial->text.data, trial->text.size, 0,
                           &trial->ids);
-    if (code) return code;
+    if (code != NK_OK) return code;
     *out = trial->ids.n == before->n + 1 && trial->ids.id[before->n] == id &&
            (before->n == 0 || !memcmp(trial->ids.id, before->id, before->n * sizeof *before->id));
   }

@@ -4,8 +4,7 @@
  * U+FFFD: a token's bytes must not be lost here. */
 #include "text/decoder.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/utf8.h"

@@ -2,7 +2,7 @@
 #ifndef NOKEN_TEXT_DECODER_H
 #define NOKEN_TEXT_DECODER_H
 
-#include <noken/buffer.h>
+#include <noken/base.h>
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -4,10 +4,10 @@
  *        -> model, a piece at a time, through the cache
  *
  * What lies between two added tokens is normalized and split by itself. */
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
+#include <noken/tokenizer.h>
 #include "base/utf8.h"
 #include "text/tokenizer.h"
 
@@ -87,7 +87,7 @@ static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *
 
 static int encode_piece(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
                         size_t n, struct nki_ids *ids) {
-  int code = 0;
+  int code = NK_OK;
   for (size_t at = 0, end; at < n && !code; at = end) {
     end = t->bpe ? nki_bpe_cut(t->bpe, s, n, at) : n;
     code = encode_word(t, encoder, s + at, end - at, ids);
@@ -99,7 +99,7 @@ static int encode_piece(const struct nk_tokenizer *t, struct nki_encoder *encode
 static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
                          size_t n, bool at_start, struct nki_ids *ids) {
   const struct nki_spans *spans;
-  int code = 0;
+  int code = NK_OK;
   if (t->fast) {
     for (size_t at = 0, end; at < n && !code; at = end) {
       end = t->fast(s, n, at);
@@ -109,7 +109,7 @@ static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encod
   }
   code = nki_pretokenize(t->pretokenizer, &encoder->splitting, encoder->match, s, n, at_start, &s,
                          &spans);
-  if (code) return code;
+  if (code != NK_OK) return code;
   for (size_t i = 0; i < spans->n && !code; i++)
     code = encode_piece(t, encoder, s + spans->span[i].begin,
                         spans->span[i].end - spans->span[i].begin, ids);
@@ -128,7 +128,7 @@ static int sections(const struct nk_tokenizer *t, struct nki_encoder *encoder,
                     int flags, struct nki_ids *ids, section *inner) {
   size_t taken = 0;
   struct nki_hit hit = {0};
-  int code = 0;
+  int code = NK_OK;
   while (!code && nki_added_find(set, s, n, hit.next, taken, flags & NK_ENCODE_PLAIN, &hit)) {
     if (hit.begin > taken)
       code = inner(t, encoder, s + taken, hit.begin - taken, at_start && taken == 0, flags, ids);
@@ -150,7 +150,7 @@ static int normalized_section(const struct nk_tokenizer *t, struct nki_encoder *
 static int raw_section(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
                        size_t n, bool at_start, int flags, struct nki_ids *ids) {
   int code = nki_normalize(t->normalizer, &encoder->normalizing, encoder->match, s, n, &s, &n);
-  if (code) return code;
+  if (code != NK_OK) return code;
   return sections(t, encoder, &t->added_normalized, s, n, at_start, flags, ids, normalized_section);
 }
 
@@ -174,10 +174,10 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   int code = encoder && nki_ids_reserve(&out, n / 4 + 1) ? 0 : NK_EMEMORY;
   bool around = flags & NK_ENCODE_SPECIAL;
   if (!code && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
-  if (!code) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
+  if (code == NK_OK) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
   if (!code && around && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
   nki_encoder_return(tokenizer, encoder);
-  if (code) {
+  if (code != NK_OK) {
     nk_free(out.id);
     return code;
   }

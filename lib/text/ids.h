@@ -2,7 +2,7 @@
 #ifndef NOKEN_TEXT_IDS_H
 #define NOKEN_TEXT_IDS_H
 
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

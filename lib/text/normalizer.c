@@ -1,8 +1,7 @@
 /* The normalizer: a list of steps, each from a text to a text. */
 #include "text/normalizer.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -176,7 +175,7 @@ static int unicode(const struct step *step, struct nki_normalizing *work, const 
     while (end < n && (unsigned char)s[end] >= limit) end += nki_utf8_width(s[end]);
     nk_buffer_append(out, s + copied, begin - copied);
     int code = unicode_run(step, work, s + begin, end - begin, out);
-    if (code) return code;
+    if (code != NK_OK) return code;
     copied = end;
   }
   nk_buffer_append(out, s + copied, n - copied);
@@ -306,7 +305,7 @@ int nki_normalize(const struct nki_normalizer *normalizer, struct nki_normalizin
     nk_buffer_clear(to);
     int code = run_step(step, work, match, s, n, to);
     if (!code && to->failed) code = nk_fail(NK_EMEMORY, "out of memory for normalizing");
-    if (code) return code;
+    if (code != NK_OK) return code;
     s = to->data ? to->data : "";
     n = to->size;
   }

@@ -14,9 +14,7 @@
 #include "text/pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <noken/buffer.h>
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <pcre2.h>
 #include <stdbool.h>
 #include <string.h>

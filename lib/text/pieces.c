@@ -2,8 +2,7 @@
  * million separate allocations would cost more than the strings. */
 #include "text/pieces.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 static uint64_t mix(uint64_t a, uint64_t b) {
@@ -39,7 +38,7 @@ int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hid
   if (pieces->bytes.failed || pieces->bytes.size > UINT32_MAX || id >= UINT32_MAX)
     return nk_fail(NK_EMEMORY, "a vocabulary too large for memory");
   int code = reserve(pieces, id + 1);
-  if (code) return code;
+  if (code != NK_OK) return code;
   if (id >= pieces->n) pieces->n = id + 1;
   if (pieces->piece[id].present) return nk_fail(NK_EDATA, "two tokens have the id %zu", id);
   pieces->piece[id] = (struct nki_piece){

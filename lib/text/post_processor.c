@@ -1,6 +1,6 @@
 /* The post-processor, of which only one thing matters here: the tokens that it puts around a text.
  */
-#include <noken/error.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "text/tokenizer.h"
@@ -36,7 +36,7 @@ static int read_template(const struct nki_spec *spec, const json_t *json, struct
     if (!json_is_array(ids)) return malformed(spec, "TemplateProcessing");
     for (size_t j = 0; (id = json_array_get(ids, j)); j++) {
       int code = add(spec, id, side);
-      if (code) return code;
+      if (code != NK_OK) return code;
     }
   }
   return side == behind ? 0 : malformed(spec, "TemplateProcessing");
@@ -61,7 +61,7 @@ int nki_post_processor_read(const struct nki_spec *spec, struct nki_ids *before,
       return nk_fail(NK_EUNSUPPORTED, "%s: the post-processor '%s' is not supported%s", spec->name,
                      type, before->n || behind->n ? " behind another" : "");
     int code = (pair ? read_pair : read_template)(spec, step, before, behind);
-    if (code) return code;
+    if (code != NK_OK) return code;
   }
   return 0;
 }

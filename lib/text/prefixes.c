@@ -2,7 +2,7 @@
  * most searches end, is a table. */
 #include "text/prefixes.h"
 
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 

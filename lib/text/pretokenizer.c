@@ -2,8 +2,7 @@
  * or (ByteLevel with add_prefix_space, Metaspace) of a changed one. */
 #include "text/pretokenizer.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -97,7 +96,7 @@ static int read_split(struct nki_pretokenizer *p, const struct nki_spec *spec, c
   const json_t *literal = json_object_get(pattern, "String");
   const char *regex = json_string_value(json_object_get(pattern, "Regex"));
   int code = read_behavior(spec, json_object_get(json, "behavior"), &step->behavior);
-  if (code) return code;
+  if (code != NK_OK) return code;
   step->invert = json_is_true(json_object_get(json, "invert"));
   if (regex) return read_pattern(step, spec, regex);
   step->literal = json_string_value(literal);
@@ -321,7 +320,7 @@ static int split_piece(const struct step *step, struct nki_match *match, const c
                        size_t base, struct nki_spans *out) {
   struct cutter cutter = {.behavior = step->behavior, .out = out};
   size_t at = 0, done = 0, begin, end;
-  int code = 0;
+  int code = NK_OK;
   if (step->fast) {
     for (; at < n && !code; at = end) {
       end = step->fast(s, n, at);
@@ -332,7 +331,7 @@ static int split_piece(const struct step *step, struct nki_match *match, const c
   while (at <= n && (code = next_match(step, match, s, n, at, &begin, &end)) == 1) {
     code = begin > done ? cut(&cutter, base + done, base + begin, step->invert) : 0;
     if (!code && end > begin) code = cut(&cutter, base + begin, base + end, !step->invert);
-    if (code) return code;
+    if (code != NK_OK) return code;
     done = end;
     at = end > begin ? end : end < n ? end + nki_utf8_width(s[end]) : n + 1;
   }
@@ -391,7 +390,7 @@ int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_spli
           metaspace(step, buffer, piece, n_piece, at_start && span->begin == 0);
         code = add(to, begin, buffer->size);
       }
-      if (code) return code;
+      if (code != NK_OK) return code;
     }
     if (buffer && buffer->failed) return nk_fail(NK_EMEMORY, "out of memory for splitting");
     if (buffer) s = buffer->data ? buffer->data : "";

@@ -1,13 +1,13 @@
 /* The texts of a vector set's rows, from the vocabulary that its ids belong to. */
-#include <noken/buffer.h>
-#include <noken/memory.h>
-#include <noken/vocabulary.h>
+#include <noken/base.h>
+#include <noken/tokenizer.h>
+#include <noken/vectors.h>
 
 int nk_vocabulary_label(const struct nk_vocabulary *vocabulary, struct nk_vectors *set) {
   struct nk_buffer text = {0};
   int64_t *offsets = nk_alloc(set->n + 1, sizeof *offsets);
   if (!offsets) return NK_EMEMORY;
-  size_t size = nk_vocabulary_size(vocabulary);
+  size_t size = nk_vocabulary_n_tokens(vocabulary);
   offsets[0] = 0;
   for (size_t row = 0; row < set->n; row++) {
     size_t n_bytes;

@@ -1,10 +1,10 @@
 /* What the readers of both formats share. */
 #include "text/spec.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
+#include "model/gguf.h"
 #include "text/byte_level.h"
 
 struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
@@ -24,9 +24,9 @@ struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
   file = NULL; /* the reader's now */
   if (gguf) code = nki_spec_read_gguf(spec, gguf, vocabulary_only);
 done:
-  nk_gguf_close(gguf);
-  nk_file_close(file);
-  if (!code) return spec;
+  nk_gguf_free(gguf);
+  nk_file_free(file);
+  if (code == NK_OK) return spec;
   nki_spec_free(spec);
   return NULL;
 }

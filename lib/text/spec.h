@@ -5,11 +5,11 @@
 #define NOKEN_TEXT_SPEC_H
 
 #include <jansson.h>
-#include <noken/file.h>
-#include <noken/gguf.h>
+#include <noken/base.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "model/gguf.h"
 
 #include "text/pieces.h"
 

@@ -6,13 +6,13 @@
  *     whose join is a piece, those of the best score join first
  *
  * Each token has a type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "model/gguf.h"
 #include "text/patterns.h"
 #include "text/spec.h"
 
@@ -129,7 +129,7 @@ static int add_cuts(struct nki_spec *spec, const struct nk_gguf_value *types, ui
       continue;
     int code =
         nki_spec_push_merge(spec, (struct nki_merge){(uint32_t)left, (uint32_t)right, id, rank});
-    if (code) return code;
+    if (code != NK_OK) return code;
   }
   return 0;
 }
@@ -142,7 +142,7 @@ static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
   struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
   if (!order) return NK_EMEMORY;
   size_t n = 0;
-  int code = 0;
+  int code = NK_OK;
   for (uint32_t id = 0; id < spec->pieces.n && id < scores->count; id++) {
     int type = type_of(types, id);
     double score = nk_gguf_number_at(scores, id);
@@ -199,7 +199,7 @@ static int put_template(struct nki_spec *spec, const struct nk_gguf *gguf, bool 
   int code = put_special(spec, gguf, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id",
                          add_bos, single, tokens);
   json_array_append_new(single, json_pack("{s:{s:s,s:i}}", "Sequence", "id", "A", "type_id", 0));
-  if (!code)
+  if (code == NK_OK)
     code = put_special(spec, gguf, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id",
                        false, single, tokens);
   json_t *template = json_pack("{s:s,s:o,s:o}", "type", "TemplateProcessing", "single", single,
@@ -217,10 +217,10 @@ static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
   size_t n_pre = 0, kind = 0;
   spec->byte_level = true;
   int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
-  if (!code) code = read_tokens(spec, tokens, types);
+  if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code || vocabulary_only) return code;
   code = nk_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
-  if (code) return code;
+  if (code != NK_OK) return code;
   while (kind < N_KINDS &&
          (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre)))
     kind++;
@@ -234,11 +234,11 @@ static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
                       "type", "Split", "pattern", "Regex", kinds[kind].pattern, "behavior",
                       "Isolated", "invert", 0, parse(BYTE_LEVEL("false")));
   code = put(spec, "pre_tokenizer", pre_tokenizer);
-  if (!code) code = put(spec, "normalizer", parse(kinds[kind].normalizer));
-  if (!code)
+  if (code == NK_OK) code = put(spec, "normalizer", parse(kinds[kind].normalizer));
+  if (code == NK_OK)
     code = put(spec, "model",
                json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", kinds[kind].ignore_merges));
-  if (!code) code = put_template(spec, gguf, kinds[kind].add_bos);
+  if (code == NK_OK) code = put_template(spec, gguf, kinds[kind].add_bos);
   return code ? code : read_merges(spec, gguf);
 }
 
@@ -256,7 +256,7 @@ static int read_llama(struct nki_spec *spec, const struct nk_gguf *gguf,
                        "Sequence", "decoders", "type", "Replace", "pattern", "String",
                        "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse",
                        "type", "Strip", "content", " ", "start", prefix ? 1 : 0, "stop", 0));
-  if (!code) code = read_tokens(spec, tokens, types);
+  if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code || vocabulary_only) return code;
   json_t *normalizer =
       json_pack("{s:s,s:[{s:s,s:{s:s},s:s}]}", "type", "Sequence", "normalizers", "type", "Replace",
@@ -270,11 +270,11 @@ static int read_llama(struct nki_spec *spec, const struct nk_gguf *gguf,
     json_object_set_new(model, "unk_token",
                         json_stringn(nki_pieces_bytes(&spec->pieces, (size_t)unknown),
                                      spec->pieces.piece[unknown].length));
-  if (!code)
+  if (code == NK_OK)
     code = put(spec, "model", model);
   else
     json_decref(model);
-  if (!code) code = put_template(spec, gguf, true);
+  if (code == NK_OK) code = put_template(spec, gguf, true);
   return code ? code : merges_by_score(spec, gguf, types);
 }
 
@@ -282,7 +282,7 @@ int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool v
   const char *model;
   size_t n;
   int code = nk_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
-  if (code) return code;
+  if (code != NK_OK) return code;
   const struct nk_gguf_value *tokens = nk_gguf_strings(gguf, "tokenizer.ggml.tokens");
   if (!tokens) return NK_EDATA;
   const struct nk_gguf_value *types = nk_gguf_find(gguf, "tokenizer.ggml.token_type");

@@ -7,8 +7,7 @@
  * Unigram's vocab is an array of [string, score]. Vocabulary and merges are nearly all of the file:
  * a first pass finds where they stand, jansson reads the rest, and two more passes read them
  * straight into arrays. */
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -38,9 +37,9 @@ static int find_members(struct nki_scan *scan, const char *const *name, struct s
   while (!code && (code = nki_scan_next(scan, '}', &first)) == 1) {
     nk_buffer_clear(&key);
     code = nki_scan_string(scan, &key);
-    if (!code) code = nki_scan_expect(scan, ':');
+    if (code == NK_OK) code = nki_scan_expect(scan, ':');
     struct span value;
-    if (!code) code = span_of_value(scan, &value);
+    if (code == NK_OK) code = span_of_value(scan, &value);
     if (!code && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
     for (size_t i = 0; !code && i < n_names; i++)
       if (key.size == strlen(name[i]) && memcmp(key.data, name[i], key.size) == 0) span[i] = value;
@@ -93,10 +92,10 @@ static int read_vocab_object(struct nki_spec *spec, struct nki_scan *scan) {
     size_t offset = spec->pieces.bytes.size;
     int64_t id = 0;
     code = nki_scan_string(scan, &spec->pieces.bytes);
-    if (!code) code = nki_scan_expect(scan, ':');
-    if (!code) code = nki_scan_integer(scan, &id);
+    if (code == NK_OK) code = nki_scan_expect(scan, ':');
+    if (code == NK_OK) code = nki_scan_integer(scan, &id);
     if (!code && id < 0) code = nki_scan_fail(scan, "a token's id is negative");
-    if (!code) code = nki_spec_add_piece(spec, (size_t)id, offset);
+    if (code == NK_OK) code = nki_spec_add_piece(spec, (size_t)id, offset);
   }
   return code;
 }
@@ -116,11 +115,11 @@ static int read_vocab_array(struct nki_spec *spec, struct nki_scan *scan) {
     }
     size_t offset = spec->pieces.bytes.size;
     code = nki_scan_expect(scan, '[');
-    if (!code) code = nki_scan_string(scan, &spec->pieces.bytes);
-    if (!code) code = nki_scan_expect(scan, ',');
-    if (!code) code = nki_scan_number(scan, &spec->pieces.score[id]);
-    if (!code) code = nki_scan_expect(scan, ']');
-    if (!code) code = nki_spec_add_piece(spec, id++, offset);
+    if (code == NK_OK) code = nki_scan_string(scan, &spec->pieces.bytes);
+    if (code == NK_OK) code = nki_scan_expect(scan, ',');
+    if (code == NK_OK) code = nki_scan_number(scan, &spec->pieces.score[id]);
+    if (code == NK_OK) code = nki_scan_expect(scan, ']');
+    if (code == NK_OK) code = nki_spec_add_piece(spec, id++, offset);
   }
   return code;
 }
@@ -137,21 +136,21 @@ static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct 
 
 /* One merge, "a b" or ["a", "b"], into both[0..*split) and both[*split..size). */
 static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *split) {
-  int code = 0;
+  int code = NK_OK;
   nk_buffer_clear(both);
   if (nki_scan_peek(scan) == '[') {
     scan->at++;
     code = nki_scan_string(scan, both);
     *split = both->size;
-    if (!code) code = nki_scan_expect(scan, ',');
-    if (!code) code = nki_scan_string(scan, both);
-    if (!code) code = nki_scan_expect(scan, ']');
+    if (code == NK_OK) code = nki_scan_expect(scan, ',');
+    if (code == NK_OK) code = nki_scan_string(scan, both);
+    if (code == NK_OK) code = nki_scan_expect(scan, ']');
   } else {
     code = nki_scan_string(scan, both);
     char *space = !code && both->data ? memchr(both->data, ' ', both->size) : NULL;
     if (!code && (!space || memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data))))
       return nki_scan_fail(scan, "a merge that is not two strings with a space between");
-    if (code) return code;
+    if (code != NK_OK) return code;
     *split = (size_t)(space - both->data);
     both->size--;
     memmove(space, space + 1, both->size - *split);
@@ -181,7 +180,7 @@ static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct
       continue;
     }
     code = read_merge(&scan, &both, &split);
-    if (!code) code = nki_spec_add_merge(spec, &both, split, rank++);
+    if (code == NK_OK) code = nki_spec_add_merge(spec, &both, split, rank++);
   }
   nk_buffer_free(&both);
   return code;
@@ -214,7 +213,7 @@ static int read_added(struct nki_spec *spec) {
   size_t n = json_array_size(added);
   for (size_t i = 0; i < n; i++) {
     int code = add_added(spec, json_array_get(added, i));
-    if (code) return code;
+    if (code != NK_OK) return code;
   }
   return 0;
 }
@@ -237,7 +236,7 @@ int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool v
   scan.end = scan.start + file->size;
   struct span model = {0}, parts[2] = {{0}, {0}};
   int code = find_members(&scan, top, &model, 1);
-  if (code) return code;
+  if (code != NK_OK) return code;
   if (!model.begin || *model.begin != '{')
     return nk_fail(NK_EDATA, "%s: no 'model': not a tokenizer.json", spec->name);
   scan.at = model.begin;

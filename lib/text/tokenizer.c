@@ -1,12 +1,12 @@
 /* Opening a tokenizer, and what is asked of its tokens. */
 #include "text/tokenizer.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/model.h"
+#include <noken/tokenizer.h>
+#include "model/model.h"
 #include "text/vocabulary.h"
 
 /* ---- Ranks ---- */
@@ -49,7 +49,7 @@ static int ranks_of_scores(struct nk_tokenizer *t) {
 }
 
 static int build_ranks(struct nk_tokenizer *t) {
-  size_t n = nk_vocabulary_size(t->vocabulary);
+  size_t n = nk_vocabulary_n_tokens(t->vocabulary);
   t->rank = nk_alloc(n, sizeof *t->rank);
   if (!t->rank) return NK_EMEMORY;
   for (size_t id = 0; id < n; id++) t->rank[id] = -1;
@@ -87,7 +87,7 @@ static int build_added(struct nk_tokenizer *t) {
   if (!encoder) return NK_EMEMORY;
   int code = nki_added_build(&t->added, t->spec, false, t->normalizer, &encoder->normalizing,
                              encoder->match);
-  if (!code)
+  if (code == NK_OK)
     code = nki_added_build(&t->added_normalized, t->spec, true, t->normalizer,
                            &encoder->normalizing, encoder->match);
   nki_encoder_return(t, encoder);
@@ -96,8 +96,8 @@ static int build_added(struct nk_tokenizer *t) {
 
 static int build(struct nk_tokenizer *t) {
   int code = check_byte_level(t->spec);
-  if (!code) code = build_model(t);
-  if (code) return code;
+  if (code == NK_OK) code = build_model(t);
+  if (code != NK_OK) return code;
   if (!(t->pool = nki_pool_new()) || !(t->vocabulary = nki_vocabulary_new(t->spec)) ||
       !(t->normalizer = nki_normalizer_new(t->spec)) ||
       !(t->pretokenizer = nki_pretokenizer_new(t->spec)) ||
@@ -105,7 +105,7 @@ static int build(struct nk_tokenizer *t) {
     return NK_EDATA;
   t->fast = nki_pretokenizer_fast(t->pretokenizer);
   code = nki_post_processor_read(t->spec, &t->before, &t->behind);
-  if (!code) code = build_added(t);
+  if (code == NK_OK) code = build_added(t);
   return code ? code : build_ranks(t);
 }
 
@@ -173,7 +173,7 @@ const struct nk_vocabulary *nk_tokenizer_vocabulary(const struct nk_tokenizer *t
 }
 
 int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
-  return id < nk_vocabulary_size(tokenizer->vocabulary) ? tokenizer->rank[id] : -1;
+  return id < nk_vocabulary_n_tokens(tokenizer->vocabulary) ? tokenizer->rank[id] : -1;
 }
 
 int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n) {
@@ -184,7 +184,7 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
       return (int64_t)spec->added[i].id;
   /* As the vocabulary writes it first: a text's own "a" is meant before the byte token <0x61>. */
   int64_t id = nki_pieces_find(&spec->pieces, bytes, n);
-  size_t size = nk_vocabulary_size(tokenizer->vocabulary), length;
+  size_t size = nk_vocabulary_n_tokens(tokenizer->vocabulary), length;
   for (size_t i = 0; i < size && id < 0; i++) {
     const char *token = nk_vocabulary_bytes(tokenizer->vocabulary, i, &length);
     if (token && length == n && memcmp(token, bytes, n) == 0) id = (int64_t)i;
@@ -220,7 +220,7 @@ int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids
     code = append_token(tokenizer, ids[i], &strings.bytes);
     strings.ends[strings.n++] = strings.bytes.size;
   }
-  if (!code) code = nki_decoder_run(tokenizer->decoder, &strings, out);
+  if (code == NK_OK) code = nki_decoder_run(tokenizer->decoder, &strings, out);
   nk_buffer_free(&strings.bytes);
   nk_free(strings.ends);
   return code;

@@ -3,8 +3,7 @@
  * and neighbours of that kind become one. */
 #include "text/unigram.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -153,8 +152,8 @@ int nki_unigram_encode(const struct nki_unigram *u, struct nki_unigram_work *wor
   if (n >= UINT32_MAX / 2)
     return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
   int code = reserve(work, n + 1);
-  if (!code) code = forward(u, work->node, s, n);
-  if (code) return code;
+  if (code == NK_OK) code = forward(u, work->node, s, n);
+  if (code != NK_OK) return code;
   size_t k = 0;
   bool fusing = false; /* the stretch last cut is unknown */
   for (size_t end = n; end > 0; end = work->node[end].from) {

@@ -1,10 +1,10 @@
 /* The vocabulary: what each id stands for, as raw bytes. */
 #include "text/vocabulary.h"
 
-#include <noken/error.h>
-#include <noken/memory.h>
+#include <noken/base.h>
 #include <string.h>
 
+#include <noken/tokenizer.h>
 #include "text/decoder.h"
 
 enum { PRESENT = 1, ADDED = 2, SPECIAL = 4 };
@@ -38,7 +38,7 @@ static int fill(struct nk_vocabulary *vocabulary, const struct nki_spec *spec,
     size_t offset = vocabulary->bytes.size;
     int code = nki_decoder_token(decoder, nki_pieces_bytes(pieces, id), pieces->piece[id].length,
                                  &vocabulary->bytes);
-    if (code) return code;
+    if (code != NK_OK) return code;
     set(vocabulary, id, offset, 0);
   }
   for (size_t i = 0; i < spec->n_added; i++) {
@@ -86,7 +86,7 @@ void nk_vocabulary_free(struct nk_vocabulary *vocabulary) {
   nk_free(vocabulary);
 }
 
-size_t nk_vocabulary_size(const struct nk_vocabulary *vocabulary) {
+size_t nk_vocabulary_n_tokens(const struct nk_vocabulary *vocabulary) {
   return vocabulary->n;
 }
 

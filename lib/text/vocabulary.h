@@ -2,7 +2,7 @@
 #ifndef NOKEN_TEXT_VOCABULARY_H
 #define NOKEN_TEXT_VOCABULARY_H
 
-#include <noken/vocabulary.h>
+#include <noken/tokenizer.h>
 
 #include "text/spec.h"
 

@@ -3,6 +3,9 @@
 #include "bench.h"
 
 #include <noken/noken.h>
+#include "base/random.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 enum { ROWS = 50257, DIM = 768, REPEATS = 5 };
 
@@ -13,9 +16,9 @@ static void make_model(const char *path, enum nk_dtype dtype) {
   struct nk_tensor tensor = {
       .name = "wte.weight", .dtype = dtype, .n_dims = 2, .shape = {ROWS, DIM}};
   int code = writer ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
-  if (code == 0) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
   struct nk_random random = nk_random_stream(0, 0);
-  for (size_t row = 0; row < ROWS && code == 0; row++) {
+  for (size_t row = 0; row < ROWS && code == NK_OK; row++) {
     float floats[DIM];
     uint16_t halves[DIM];
     for (size_t i = 0; i < DIM; i++) {
@@ -25,13 +28,13 @@ static void make_model(const char *path, enum nk_dtype dtype) {
     const void *values = dtype == NK_F32 ? (const void *)floats : halves;
     code = nk_safetensors_writer_bytes(writer, values, DIM * nk_dtype_size(dtype));
   }
-  if (code == 0) code = nk_safetensors_writer_finish(writer);
-  if (code == 0) code = nk_output_commit(output);
-  if (code != 0) {
+  if (code == NK_OK) code = nk_safetensors_writer_finish(writer);
+  if (code == NK_OK) code = nk_output_commit(output);
+  if (code != NK_OK) {
     fprintf(stderr, "%s\n", nk_error());
     exit(2);
   }
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 /* Times `nk-extract MODEL` and `cat` of what it writes, each into a pipe that cat empties. */

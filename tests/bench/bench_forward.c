@@ -141,7 +141,7 @@ static int bench_gpt2(const char *folder) {
   bench_ratio("forward_gpt2_small_over_sgemm", seconds * rate / needed, 1.25);
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
   nk_forward_free(work.forward);
-  nk_model_close(model);
+  nk_model_free(model);
   fflush(stdout);
   bench_others(folder, N_NOKENS / seconds);
   return bench_over;
@@ -206,7 +206,7 @@ static int bench_verify(const char *folder) {
       REPEAT_LENGTH, together, alone);
   bench_ratio("verify_together_over_alone", together / alone, 0.25);
   nk_forward_free(v.forward);
-  nk_model_close(model);
+  nk_model_free(model);
   return bench_over;
 }
 
@@ -235,7 +235,7 @@ static int bench_7b(const char *folder) {
          own + prefix, (weights + own + prefix) / 1024, seconds * ALL / N_BLOCKS);
   bench_ratio("forward_7b_gib_over_24", (weights + own + prefix) / 1024 / 24, 1);
   nk_forward_free(work.forward);
-  nk_model_close(model);
+  nk_model_free(model);
   return bench_over;
 }
 

@@ -10,6 +10,7 @@
 #include <lapacke.h>
 #include <math.h>
 #include <noken/noken.h>
+#include "base/random.h"
 
 enum { N = 50257, DIM = 768, COMPONENTS = 50, SCORED = 10000, K = 10, REPEATS = 5 };
 
@@ -22,7 +23,7 @@ static void *checked(void *pointer) {
 }
 
 static void check(int code) {
-  if (code != 0) checked(NULL);
+  if (code != NK_OK) checked(NULL);
 }
 
 /* Correlated normal rows with a few large directions and their own lengths, as embeddings are. */
@@ -54,7 +55,7 @@ static void write_matrix(const char *path) {
   struct nk_output *output = checked(nk_output_open(path, NK_OUTPUT_BINARY));
   check(nk_vectors_write(set, output));
   check(nk_output_commit(output));
-  nk_output_close(output);
+  nk_output_free(output);
   nk_vectors_free(set);
 }
 

@@ -4,6 +4,7 @@
 #include <cblas.h>
 #include <noken/noken.h>
 
+#include "base/random.h"
 #include "bench.h"
 
 enum { TOKENS = 10000, DIM = 4096, NOKENS = 10000 };

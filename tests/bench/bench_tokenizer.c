@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <noken/noken.h>
+#include "base/random.h"
 
 enum { TEXT_BYTES = 16 << 20, REPEATS = 3, BIG_TOKENS = 262144, BIG_BYTES = 30000000 };
 
@@ -21,7 +22,7 @@ static void stop(void) {
 /* The ids of the tokens that are a space and letters. */
 static size_t find_words(const struct nk_vocabulary *vocabulary, size_t *words) {
   size_t n_words = 0, n;
-  for (size_t id = 0; id < nk_vocabulary_size(vocabulary); id++) {
+  for (size_t id = 0; id < nk_vocabulary_n_tokens(vocabulary); id++) {
     const char *s = nk_vocabulary_bytes(vocabulary, id, &n);
     bool letters = s && n > 1 && s[0] == ' ';
     for (size_t i = 1; letters && i < n; i++)
@@ -34,7 +35,7 @@ static size_t find_words(const struct nk_vocabulary *vocabulary, size_t *words) 
 static struct nk_buffer make_text(const struct nk_vocabulary *vocabulary) {
   struct nk_random random = nk_random_stream(0, 0);
   struct nk_buffer text = {0};
-  size_t *words = nk_alloc(nk_vocabulary_size(vocabulary), sizeof *words), n, count = 0;
+  size_t *words = nk_alloc(nk_vocabulary_n_tokens(vocabulary), sizeof *words), n, count = 0;
   if (!words) stop();
   size_t n_words = find_words(vocabulary, words);
   while (text.size < TEXT_BYTES) {
@@ -84,7 +85,7 @@ static void measure(const char *name, const char *path, const char *text_path) {
     if (!file) stop();
     while (job.text.size < TEXT_BYTES && file->size)
       nk_buffer_append(&job.text, file->data, file->size);
-    nk_file_close(file);
+    nk_file_free(file);
   } else {
     job.text = make_text(nk_tokenizer_vocabulary(tokenizer));
   }

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #include "bench.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 enum { MODEL_MAX_TENSORS = 2048 };
 
@@ -55,7 +57,7 @@ static inline void model_fill(struct nk_safetensors_writer *writer, const struct
     }
     int code = t->dtype == NK_F32 ? nk_safetensors_writer_bytes(writer, values, n * sizeof(float))
                                   : nk_safetensors_writer_bytes(writer, halves, 2 * n);
-    model_check(code == 0);
+    model_check(code == NK_OK);
   }
 }
 
@@ -75,7 +77,7 @@ static inline void model_write(struct bench_model *model, const char *folder, co
   for (size_t i = 0; i < model->n; i++) model_fill(writer, &model->tensors[i], model->scale[i]);
   model_check(nk_safetensors_writer_finish(writer) == 0);
   model_check(nk_output_commit(output) == 0);
-  nk_output_close(output);
+  nk_output_free(output);
   for (size_t i = 0; i < model->n; i++) free((char *)model->tensors[i].name);
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "model/gguf.h"
 
 const char *const fuzz_words[] = {"tokenizer.ggml.model",
                                   "tokenizer.ggml.tokens",
@@ -45,7 +46,7 @@ static void read_header(const char *path) {
     const struct nk_tensor *tensor = nk_gguf_tensor(gguf, entry->name);
     if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
   }
-  nk_gguf_close(gguf);
+  nk_gguf_free(gguf);
 }
 
 static void read_tokenizer(const char *path) {

@@ -95,7 +95,7 @@ static void ask_all(const struct nk_model *model) {
     const struct nk_tensor *tensor = nk_model_matrix(model, (enum nk_matrix)which, &tied);
     if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
   }
-  for (size_t i = 0; i < nk_model_count(model); i++) {
+  for (size_t i = 0; i < nk_model_n_tensors(model); i++) {
     const struct nk_tensor *tensor = nk_model_tensor(model, i);
     fuzz_use(tensor->data, tensor->n_bytes);
   }
@@ -114,7 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_memory_begin(size);
   struct nk_model *model = nk_model_open(folder);
   if (model != NULL) ask_all(model);
-  nk_model_close(model);
+  nk_model_free(model);
   fuzz_memory_end();
   return 0;
 }

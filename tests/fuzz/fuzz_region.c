@@ -46,7 +46,7 @@ static void read_all(const void *data, size_t size) {
   if (region != NULL) use_region(region, output);
   nk_region_free(region);
   fuzz_memory_end();
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

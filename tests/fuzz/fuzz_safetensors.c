@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 const char *const fuzz_words[] = {"\"dtype\":\"F32\"",
                                   "\"dtype\":\"BF16\"",
@@ -25,7 +27,7 @@ static void read_all(const void *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
   struct nk_safetensors *st = nk_safetensors_open(path);
-  for (size_t i = 0; st && i < nk_safetensors_count(st); i++) {
+  for (size_t i = 0; st && i < nk_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
     fuzz_use(tensor->data, tensor->n_bytes);
     (void)nk_safetensors_find(st, tensor->name);
@@ -39,7 +41,7 @@ static void read_all(const void *data, size_t size) {
     fuzz_use(value, strlen(value));
     (void)nk_safetensors_metadata_find(st, key);
   }
-  nk_safetensors_close(st);
+  nk_safetensors_free(st);
   fuzz_memory_end();
 }
 

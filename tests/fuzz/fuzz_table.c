@@ -1,6 +1,6 @@
 /* The table reader: TSV and JSON Lines. */
-#include <noken/table.h>
 #include <string.h>
+#include "cli/table.h"
 
 #include "fuzz.h"
 
@@ -11,26 +11,26 @@ const char *const fuzz_words[] = {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
-  struct nk_frame *frame = nk_frame_read(path);
-  size_t rows = frame ? nk_frame_rows(frame) : 0;
-  size_t columns = frame ? nk_frame_columns(frame) : 0;
+  struct cli_frame *frame = cli_frame_read(path);
+  size_t rows = frame ? cli_frame_n_rows(frame) : 0;
+  size_t columns = frame ? cli_frame_n_columns(frame) : 0;
   for (size_t column = 0; column < columns; column++) {
-    const char *name = nk_frame_column_name(frame, column);
+    const char *name = cli_frame_column_name(frame, column);
     fuzz_use(name, strlen(name));
-    (void)nk_frame_column(frame, name);
+    (void)cli_frame_column(frame, name);
     for (size_t row = 0; row < rows; row++) {
-      const char *cell = nk_frame_cell(frame, row, column);
+      const char *cell = cli_frame_cell(frame, row, column);
       fuzz_use(cell, strlen(cell));
       double number = 0;
       int64_t integer = 0;
-      (void)nk_frame_number(frame, row, column, &number);
-      (void)nk_frame_integer(frame, row, column, &integer);
+      (void)cli_frame_number(frame, row, column, &number);
+      (void)cli_frame_integer(frame, row, column, &integer);
       struct nk_buffer raw = {0};
       nk_unescape(&raw, cell, strlen(cell));
       nk_buffer_free(&raw);
     }
   }
-  nk_frame_free(frame);
+  cli_frame_free(frame);
   fuzz_memory_end();
   return 0;
 }

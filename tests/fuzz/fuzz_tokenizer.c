@@ -25,7 +25,7 @@ const char *const fuzz_words[] = {"\"type\":\"BPE\"",
                                   NULL};
 
 static void list_all(const struct nk_vocabulary *vocabulary) {
-  for (size_t id = 0; id < nk_vocabulary_size(vocabulary); id++) {
+  for (size_t id = 0; id < nk_vocabulary_n_tokens(vocabulary); id++) {
     size_t n = 0;
     const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
     if (bytes != NULL) fuzz_use(bytes, n);
@@ -56,7 +56,7 @@ static void read_tokenizer(const char *path) {
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
   if (tokenizer == NULL) return;
   encode_and_decode(tokenizer);
-  size_t n = nk_vocabulary_size(nk_tokenizer_vocabulary(tokenizer));
+  size_t n = nk_vocabulary_n_tokens(nk_tokenizer_vocabulary(tokenizer));
   enum nk_category few[256];
   if (n <= sizeof few / sizeof few[0]) (void)nk_tokenizer_categories(tokenizer, n, few);
   for (size_t id = 0; id < n; id++) (void)nk_tokenizer_merge_rank(tokenizer, id);

@@ -2,6 +2,8 @@
 #include <noken/noken.h>
 #include <string.h>
 
+#include "cli/sets.h"
+#include "cli/table.h"
 #include "fuzz.h"
 
 const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",
@@ -17,16 +19,16 @@ const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",
 
 static void make_table(const struct nk_vectors *set, struct nk_output *output) {
   static const char *const taken[] = {"norm"};
-  struct nk_table *table = nk_table_new(output, NK_TABLE_JSON);
-  nk_vectors_table_head(set, table);
-  nk_vectors_table_head_tail(set, taken, 1, table);
-  int code = 0;
-  for (size_t row = 0; row < set->n && code == 0; row++) {
-    nk_vectors_table_row(set, row, table);
-    nk_vectors_table_row_tail(set, row, taken, 1, table);
-    code = nk_table_end_row(table);
+  struct cli_table *table = cli_table_new(output, CLI_TABLE_JSON);
+  cli_set_head(set, table);
+  cli_set_head_tail(set, taken, 1, table);
+  int code = NK_OK;
+  for (size_t row = 0; row < set->n && code == NK_OK; row++) {
+    cli_set_row(set, row, table);
+    cli_set_row_tail(set, row, taken, 1, table);
+    code = cli_table_end_row(table);
   }
-  (void)nk_table_finish(table);
+  (void)cli_table_finish(table);
 }
 
 static void read_all(const void *data, size_t size) {
@@ -43,7 +45,7 @@ static void read_all(const void *data, size_t size) {
       const char *text = nk_vectors_text(set, row, &n);
       fuzz_use(text, n);
     }
-    (void)nk_vectors_add_history(set, 2, argv);
+    (void)cli_add_history(set, 2, argv);
     make_table(set, output);
     (void)nk_vectors_write(set, output);
     size_t rows[2] = {set->n / 2, 0};
@@ -54,7 +56,7 @@ static void read_all(const void *data, size_t size) {
   }
   nk_vectors_free(set);
   fuzz_memory_end();
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -71,7 +71,7 @@ static void close_both(struct both *b) {
   llama_free(b->context);
   llama_model_free(b->llama);
   nk_forward_free(b->forward);
-  nk_model_close(b->model);
+  nk_model_free(b->model);
 }
 
 /* n tokens (ids) or vectors from `position` on of sequence `sequence`; their last logits, or NULL.

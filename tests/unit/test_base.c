@@ -6,6 +6,9 @@
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/random.h"
+#include "cli/options.h"
+#include "cli/table.h"
 
 /* ---- Sizes and errors ---- */
 
@@ -232,19 +235,19 @@ static void an_output_appears_only_when_committed(void **state) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
   assert_non_null(output);
   assert_int_equal(nk_output_printf(output, "%s", "half"), 0);
-  nk_output_close(output);
+  nk_output_free(output);
   assert_int_not_equal(access(path, F_OK), 0);
   for (int round = 0; round < 2; round++) { /* the second replaces the first */
     output = nk_output_open(path, NK_OUTPUT_TEXT);
     assert_int_equal(nk_output_printf(output, "round %d", round), 0);
     assert_int_equal(nk_output_commit(output), 0);
-    nk_output_close(output);
+    nk_output_free(output);
   }
   struct nk_file *file = nk_file_open(path);
   assert_int_equal(file->size, 7);
   assert_memory_equal(file->data, "round 1", 7);
   assert_true(file->mapped);
-  nk_file_close(file);
+  nk_file_free(file);
 }
 
 static void a_full_device_is_noticed(void **state) {
@@ -254,7 +257,7 @@ static void a_full_device_is_noticed(void **state) {
   assert_int_equal(nk_output_printf(output, "x"), 0);
   assert_int_equal(nk_output_commit(output), NK_EIO);
   assert_string_equal(nk_error(), "/dev/full: No space left on device");
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 static void what_cannot_be_read_is_named(void **state) {
@@ -267,35 +270,35 @@ static void what_cannot_be_read_is_named(void **state) {
 
 /* ---- Tables ---- */
 
-static struct nk_frame *frame_of(const char *folder, const char *bytes, size_t n) {
+static struct cli_frame *frame_of(const char *folder, const char *bytes, size_t n) {
   char path[512];
   snprintf(path, sizeof path, "%s/table", folder);
   write_bytes(path, bytes, n);
-  return nk_frame_read(path);
+  return cli_frame_read(path);
 }
 
-static void write_example(const char *path, enum nk_table_format format) {
+static void write_example(const char *path, enum cli_table_format format) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
-  struct nk_table *table = nk_table_new(output, format);
-  assert_int_equal(nk_table_column(table, "id"), 0);
-  assert_int_equal(nk_table_column(table, "text"), 0);
-  assert_int_equal(nk_table_column(table, "score"), 0);
-  assert_int_equal(nk_table_column(table, "id"), NK_EDATA);
+  struct cli_table *table = cli_table_new(output, format);
+  assert_int_equal(cli_table_column(table, "id"), 0);
+  assert_int_equal(cli_table_column(table, "text"), 0);
+  assert_int_equal(cli_table_column(table, "score"), 0);
+  assert_int_equal(cli_table_column(table, "id"), NK_EDATA);
   static const char *texts[] = {" a\tb\"", "\xC0\\", ""};
   static const double scores[] = {0.25, NAN, -INFINITY};
   for (int i = 0; i < 3; i++) {
-    nk_table_integer(table, i);
-    nk_table_string(table, texts[i]);
+    cli_table_integer(table, i);
+    cli_table_string(table, texts[i]);
     if (i == 1) {
-      nk_table_missing(table);
+      cli_table_missing(table);
     } else {
-      nk_table_number(table, scores[i]);
+      cli_table_number(table, scores[i]);
     }
-    assert_int_equal(nk_table_end_row(table), 0);
+    assert_int_equal(cli_table_end_row(table), 0);
   }
-  assert_int_equal(nk_table_finish(table), 0);
+  assert_int_equal(cli_table_finish(table), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 static void a_table_reads_back_the_same_from_tsv_and_json(void **state) {
@@ -303,35 +306,35 @@ static void a_table_reads_back_the_same_from_tsv_and_json(void **state) {
   char path[512];
   snprintf(path, sizeof path, "%s/example", folder);
   for (int format = 0; format < 2; format++) {
-    write_example(path, format ? NK_TABLE_JSON : NK_TABLE_TSV);
-    struct nk_frame *frame = nk_frame_read(path);
+    write_example(path, format ? CLI_TABLE_JSON : CLI_TABLE_TSV);
+    struct cli_frame *frame = cli_frame_read(path);
     assert_non_null(frame);
-    assert_int_equal(nk_frame_rows(frame), 3);
-    assert_int_equal(nk_frame_columns(frame), 3);
-    assert_string_equal(nk_frame_cell(frame, 0, 1), " a\\tb\"");
-    assert_string_equal(nk_frame_cell(frame, 1, 1), "\\xC0\\\\");
+    assert_int_equal(cli_frame_n_rows(frame), 3);
+    assert_int_equal(cli_frame_n_columns(frame), 3);
+    assert_string_equal(cli_frame_cell(frame, 0, 1), " a\\tb\"");
+    assert_string_equal(cli_frame_cell(frame, 1, 1), "\\xC0\\\\");
     double score;
     int64_t id;
-    assert_int_equal(nk_frame_number(frame, 0, 2, &score), 0);
+    assert_int_equal(cli_frame_number(frame, 0, 2, &score), 0);
     assert_true(score == 0.25);
-    assert_int_equal(nk_frame_number(frame, 1, 2, &score), NK_ENOTFOUND);
-    assert_int_equal(nk_frame_number(frame, 2, 2, &score), 0);
+    assert_int_equal(cli_frame_number(frame, 1, 2, &score), NK_ENOTFOUND);
+    assert_int_equal(cli_frame_number(frame, 2, 2, &score), 0);
     assert_true(score == -INFINITY);
-    assert_int_equal(nk_frame_integer(frame, 2, 0, &id), 0);
+    assert_int_equal(cli_frame_integer(frame, 2, 0, &id), 0);
     assert_int_equal(id, 2);
-    assert_int_equal(nk_frame_column(frame, "score"), 2);
-    assert_int_equal(nk_frame_column(frame, "norm"), NK_ENOTFOUND);
+    assert_int_equal(cli_frame_column(frame, "score"), 2);
+    assert_int_equal(cli_frame_column(frame, "norm"), NK_ENOTFOUND);
     assert_non_null(strstr(nk_error(), "there are: id text score"));
-    nk_frame_free(frame);
+    cli_frame_free(frame);
   }
 }
 
 static void a_header_alone_is_a_table_without_rows(void **state) {
-  struct nk_frame *frame = frame_of(*state, "id\ttext", 7);
+  struct cli_frame *frame = frame_of(*state, "id\ttext", 7);
   assert_non_null(frame);
-  assert_int_equal(nk_frame_rows(frame), 0);
-  assert_int_equal(nk_frame_columns(frame), 2);
-  nk_frame_free(frame);
+  assert_int_equal(cli_frame_n_rows(frame), 0);
+  assert_int_equal(cli_frame_n_columns(frame), 2);
+  cli_frame_free(frame);
 }
 
 static void a_damaged_table_is_refused_with_its_line(void **state) {
@@ -354,12 +357,12 @@ static void a_damaged_table_is_refused_with_its_line(void **state) {
 }
 
 static void lines_may_end_in_cr_lf(void **state) {
-  struct nk_frame *frame = frame_of(*state, "id\tx\r\n1\t2.5\r\n", 13);
+  struct cli_frame *frame = frame_of(*state, "id\tx\r\n1\t2.5\r\n", 13);
   double x;
   assert_non_null(frame);
-  assert_int_equal(nk_frame_number(frame, 0, 1, &x), 0);
+  assert_int_equal(cli_frame_number(frame, 0, 1, &x), 0);
   assert_true(x == 2.5);
-  nk_frame_free(frame);
+  cli_frame_free(frame);
 }
 
 /* ---- Options ---- */
@@ -369,24 +372,24 @@ struct settings {
   const char *name;
   size_t n;
   double level;
-  struct nk_strings prompts;
+  struct cli_strings prompts;
   int metric;
 };
 
-static int parse(struct settings *s, struct nk_common *common, size_t *n_operands, int argc,
+static int parse(struct settings *s, struct cli_common *common, size_t *n_operands, int argc,
                  char **argv) {
-  const struct nk_option options[] = {
-      {0, "flag", NK_OPTION_FLAG, &s->flag, NULL, "a flag"},
-      {'m', "model-name", NK_OPTION_STRING, &s->name, "NAME", "a name"},
-      {'n', NULL, NK_OPTION_SIZE, &s->n, "N", "a number"},
-      {0, "level", NK_OPTION_NUMBER, &s->level, "X", "a level"},
-      {'p', "prompt", NK_OPTION_LIST, &s->prompts, "TEXT", "a prompt"},
-      {0, "metric", NK_OPTION_CHOICE, &s->metric, "l2|cosine", "a metric"},
+  const struct cli_option options[] = {
+      {0, "flag", CLI_OPTION_FLAG, &s->flag, NULL, "a flag"},
+      {'m', "model-name", CLI_OPTION_STRING, &s->name, "NAME", "a name"},
+      {'n', NULL, CLI_OPTION_SIZE, &s->n, "N", "a number"},
+      {0, "level", CLI_OPTION_NUMBER, &s->level, "X", "a level"},
+      {'p', "prompt", CLI_OPTION_LIST, &s->prompts, "TEXT", "a prompt"},
+      {0, "metric", CLI_OPTION_CHOICE, &s->metric, "l2|cosine", "a metric"},
   };
-  const struct nk_tool tool = {"nk-test", "tests", "[FILE]", options, 6, NULL};
+  const struct cli_tool tool = {"nk-test", "tests", "[FILE]", options, 6, NULL};
   char **operands;
-  *common = (struct nk_common){0};
-  int code = nk_options_parse(&tool, common, argc, argv, &operands, n_operands);
+  *common = (struct cli_common){0};
+  int code = cli_options_parse(&tool, common, argc, argv, &operands, n_operands);
   nk_free(operands);
   return code;
 }
@@ -394,7 +397,7 @@ static int parse(struct settings *s, struct nk_common *common, size_t *n_operand
 static void options_are_read_in_every_spelling(void **state) {
   (void)state;
   struct settings s = {0};
-  struct nk_common common;
+  struct cli_common common;
   size_t n;
   char *argv[] = {"nk-test",
                   "a",
@@ -427,7 +430,7 @@ static void options_are_read_in_every_spelling(void **state) {
   assert_int_equal(s.metric, 1);
   assert_string_equal(common.output, "out");
   assert_true(common.seed == UINT64_MAX);
-  nk_strings_free(&s.prompts);
+  cli_strings_free(&s.prompts);
 }
 
 static void options_that_make_no_sense_are_refused(void **state) {
@@ -445,7 +448,7 @@ static void options_that_make_no_sense_are_refused(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct settings s = {0};
-    struct nk_common common;
+    struct cli_common common;
     size_t n;
     char *argv[] = {"nk-test", cases[i][0], cases[i][1]};
     int code = parse(&s, &common, &n, cases[i][1] ? 3 : 2, argv);
@@ -459,18 +462,18 @@ static void lists_of_numbers_and_ids_are_read(void **state) {
   double *numbers;
   int64_t *ids;
   size_t n;
-  assert_int_equal(nk_parse_numbers("--quantile", "0.5,0.9,1e-3", &numbers, &n), 0);
+  assert_int_equal(cli_parse_numbers("--quantile", "0.5,0.9,1e-3", &numbers, &n), 0);
   assert_int_equal(n, 3);
   assert_true(numbers[2] == 1e-3);
   nk_free(numbers);
-  assert_int_equal(nk_parse_ids("--ids", "7,10-12", &ids, &n), 0);
+  assert_int_equal(cli_parse_ids("--ids", "7,10-12", &ids, &n), 0);
   assert_int_equal(n, 4);
   assert_int_equal(ids[3], 12);
   nk_free(ids);
-  assert_int_equal(nk_parse_ids("--ids", "12-10", &ids, &n), NK_EUSAGE);
-  assert_int_equal(nk_parse_ids("--ids", "0-99999999999", &ids, &n), NK_EUSAGE);
-  assert_int_equal(nk_parse_ids("--ids", "1,,2", &ids, &n), NK_EUSAGE);
-  assert_int_equal(nk_parse_numbers("--distance", "1,x", &numbers, &n), NK_EUSAGE);
+  assert_int_equal(cli_parse_ids("--ids", "12-10", &ids, &n), NK_EUSAGE);
+  assert_int_equal(cli_parse_ids("--ids", "0-99999999999", &ids, &n), NK_EUSAGE);
+  assert_int_equal(cli_parse_ids("--ids", "1,,2", &ids, &n), NK_EUSAGE);
+  assert_int_equal(cli_parse_numbers("--distance", "1,x", &numbers, &n), NK_EUSAGE);
   assert_non_null(strstr(nk_error(), "'x' is not a finite number"));
 }
 

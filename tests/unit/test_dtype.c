@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-#include "io/widen.h"
+#include "model/dtype.h"
+#include "model/widen.h"
 
 /* The value of an IEEE 754 binary16 by its definition. */
 static double half_value(unsigned bits) {

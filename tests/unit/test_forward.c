@@ -2,6 +2,7 @@
  * architecture. */
 #include <math.h>
 
+#include "model/safetensors.h"
 #include "unit.h"
 
 enum { MAX_LENGTH = 64, MAX_DIM = 64, MAX_VOCABULARY = 64, MAX_LAYERS = 8 };
@@ -51,9 +52,9 @@ static void open_fixture(struct fixture *f, const char *name) {
 }
 
 static void close_fixture(struct fixture *f) {
-  nk_safetensors_close(f->expected);
+  nk_safetensors_free(f->expected);
   nk_forward_free(f->forward);
-  nk_model_close(f->model);
+  nk_model_free(f->model);
 }
 
 static void run(const struct fixture *f, const struct nk_batch *batch) {
@@ -485,7 +486,7 @@ static void refuse(const char *folder, const char *name, const char *from, const
   assert_non_null(model);
   assert_null(nk_forward_open(model));
   if (strstr(nk_error(), says) == NULL) fail_msg("%s, %s: %s", name, to, nk_error());
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 static void what_is_not_implemented_is_refused_by_name(void **state) {

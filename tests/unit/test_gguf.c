@@ -1,6 +1,6 @@
 /* GGUF: what is read, and what hostile files are refused for. The files are written here byte by
  * byte after the format's description. */
-#include <noken/gguf.h>
+#include "model/gguf.h"
 
 #include "text_files.h"
 
@@ -97,7 +97,7 @@ static void metadata_of_every_type_is_read(void **state) {
   assert_null(nk_gguf_next_string(list, &cursor, &n));
   assert_null(nk_gguf_numbers(gguf, "list"));
   assert_int_equal(nk_gguf_integer(gguf, "none", &integer), NK_ENOTFOUND);
-  nk_gguf_close(gguf);
+  nk_gguf_free(gguf);
 }
 
 /* The file's dims run from the innermost: 3 columns, 2 rows. */
@@ -142,7 +142,7 @@ static void tensors_are_found_with_their_bytes(void **state) {
   assert_null(nk_gguf_tensor(gguf, "blocks"));
   assert_non_null(strstr(nk_error(), "Q4_K"));
   assert_null(nk_gguf_tensor(gguf, "none"));
-  nk_gguf_close(gguf);
+  nk_gguf_free(gguf);
 }
 
 static void refuse(const char *message) {

@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include <unistd.h>
+#include "base/random.h"
+#include "cli/table.h"
 
 /* ---- Simulated models ---- */
 
@@ -84,9 +86,9 @@ static struct nk_glitch *rank(const struct model *m) {
   struct nk_glitch *glitch = nk_glitch_new(m->n, m->role);
   assert_non_null(glitch);
   int code = nk_glitch_output(glitch, m->output, m->dim, m->input == NULL, &PLAIN);
-  if (code == 0 && m->input) code = nk_glitch_input(glitch, m->input, m->dim, &PLAIN);
-  if (code == 0) code = nk_glitch_rank(glitch, NULL);
-  if (code != 0) fail_msg("%s", nk_error());
+  if (code == NK_OK && m->input) code = nk_glitch_input(glitch, m->input, m->dim, &PLAIN);
+  if (code == NK_OK) code = nk_glitch_rank(glitch, NULL);
+  if (code != NK_OK) fail_msg("%s", nk_error());
   return glitch;
 }
 
@@ -268,14 +270,14 @@ static void small_and_thin_sets_are_ranked_without_fault(void **state) {
 
 /* steps [n] and count [n] of counts.tsv. */
 static void read_counts(const char *path, size_t n, double *count, double *steps) {
-  struct nk_frame *frame = nk_frame_read(path);
+  struct cli_frame *frame = cli_frame_read(path);
   assert_non_null(frame);
-  assert_int_equal(nk_frame_rows(frame), n);
+  assert_int_equal(cli_frame_n_rows(frame), n);
   for (size_t i = 0; i < n; i++) {
-    assert_int_equal(nk_frame_number(frame, i, 1, &count[i]), 0);
-    assert_int_equal(nk_frame_number(frame, i, 2, &steps[i]), 0);
+    assert_int_equal(cli_frame_number(frame, i, 1, &count[i]), 0);
+    assert_int_equal(cli_frame_number(frame, i, 2, &steps[i]), 0);
   }
-  nk_frame_free(frame);
+  cli_frame_free(frame);
 }
 
 static void no_indicator_beats_the_score(const char *folder) {
@@ -321,7 +323,7 @@ static void no_indicator_beats_the_score(const char *folder) {
   nk_free(category);
   nk_glitch_free(glitch);
   nk_tokenizer_free(tokenizer);
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 static void no_indicator_beats_the_score_on_the_tied_model(void **state) {

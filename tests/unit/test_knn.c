@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/random.h"
 #include "geometry_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };

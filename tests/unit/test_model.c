@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 #include <unistd.h>
+#include "model/safetensors.h"
 
 /* ---- Small models made here ---- */
 
@@ -44,7 +45,7 @@ static void add_weights(const char *file, const char *names) {
   assert_int_equal(nk_safetensors_writer_begin(writer), 0);
   assert_int_equal(nk_safetensors_writer_finish(writer), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 static void assert_no_model(const char *name, const char *message) {
@@ -131,7 +132,7 @@ static void the_matrices_of_each_architecture_are_found(void **state) {
         fail_msg("case %zu, matrix %d: %s", i, m, tensor ? tensor->name : nk_error());
       if (m != NK_MATRIX_POSITION && tied != cases[i].tied) fail_msg("case %zu: tied %d", i, tied);
     }
-    nk_model_close(model);
+    nk_model_free(model);
   }
 }
 
@@ -145,19 +146,19 @@ static void a_matrix_that_is_not_found_names_the_candidates(void **state) {
                       "model: no input matrix known for model type strange; tensors "
                       "that could be meant: first.table [4, 2], second.table [4, 2]");
   assert_null(nk_model_matrix(model, NK_MATRIX_POSITION, NULL));
-  nk_model_close(model);
+  nk_model_free(model);
   add_text("config.json", "{\"model_type\":\"llama\"}"); /* untied, and no lm_head */
   add_weights("model.safetensors", "model.embed_tokens.weight");
   assert_non_null(model = nk_model_open(folder));
   assert_non_null(nk_model_matrix(model, NK_MATRIX_INPUT, NULL));
   assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
   assert_non_null(strstr(nk_error(), "no output matrix in this llama model"));
-  nk_model_close(model);
+  nk_model_free(model);
   add_text("config.json", "{\"model_type\":\"gpt2\",\"tie_word_embeddings\":0}");
   assert_non_null(model = nk_model_open(folder));
   assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
   assert_non_null(strstr(nk_error(), "'tie_word_embeddings' is not true or false"));
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 /* ---- Files ---- */
@@ -173,7 +174,7 @@ static void shards_are_one_model(void **state) {
            "\"model.layers.0.w\":\"model-1.safetensors\"}}");
   struct nk_model *model = nk_model_open(folder);
   if (!model) fail_msg("%s", nk_error());
-  assert_int_equal(nk_model_count(model), 4);
+  assert_int_equal(nk_model_n_tensors(model), 4);
   assert_string_equal(nk_model_name(model), "sharded");
   const struct nk_tensor *output = nk_model_find(model, "lm_head.weight");
   float row[2];
@@ -182,7 +183,7 @@ static void shards_are_one_model(void **state) {
   assert_int_equal(nk_model_rows(output, 3, 2, row), NK_EUSAGE);
   nk_model_forget(model, output, 0, 4);
   assert_null(nk_model_type(model));
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 static void faults_of_shards_are_named(void **state) {
@@ -224,7 +225,7 @@ static void folders_without_readable_weights_say_why(void **state) {
   add_weights("a.safetensors", "w");
   struct nk_model *model = nk_model_open(folder); /* the only one */
   assert_non_null(model);
-  nk_model_close(model);
+  nk_model_free(model);
   add_weights("b.safetensors", "w");
   assert_no_model(folder, "2 .safetensors files and no model.safetensors.index.json");
   add_weights("model.safetensors", "w");
@@ -246,11 +247,11 @@ static void a_single_file_is_a_model_without_configuration(void **state) {
   assert_string_equal(nk_model_name(model), "wte.safetensors");
   assert_null(nk_model_type(model));
   assert_null(nk_model_path(model, "tokenizer.json"));
-  nk_model_close(model);
+  nk_model_free(model);
   assert_non_null(model = nk_model_open(folder));
   assert_non_null(strstr(nk_model_path(model, "tokenizer.json"), "single/tokenizer.json"));
   assert_null(nk_model_path(model, "merges.txt"));
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 /* ---- The cache ---- */
@@ -284,11 +285,11 @@ static void names_are_looked_up_in_the_cache(void **state) {
     struct nk_model *model = nk_model_open(names[i]);
     if (!model) fail_msg("%s: %s", names[i], nk_error());
     assert_string_equal(nk_model_name(model), names[i]);
-    nk_model_close(model);
+    nk_model_free(model);
   }
   struct nk_model *model = nk_model_open(folder); /* the cache's own folder of a model */
   assert_non_null(model);
-  nk_model_close(model);
+  nk_model_free(model);
   assert_no_model("some/other", "hub (models--some--other)");
   assert_no_model("other", "models--other, models--openai-community--other");
   assert_no_model("../etc/passwd", "../etc/passwd: no such file or folder");
@@ -298,7 +299,7 @@ static void names_are_looked_up_in_the_cache(void **state) {
   setenv("HF_HUB_CACHE", hub, 1);
   setenv("HF_HOME", "/nonexistent", 1);
   assert_non_null(model = nk_model_open("some/model"));
-  nk_model_close(model);
+  nk_model_free(model);
   add_cached(state, "odd--ref", "33cc", true);
   add_text("refs/main", "../../..");
   assert_no_model("odd/ref", "holds no commit's hash");
@@ -348,7 +349,7 @@ static void values_of_the_configuration_are_checked(void **state) {
   assert_int_equal(nk_model_config_number_at(model, "n", 0, &number), NK_EDATA);
   assert_int_equal(nk_model_config_string_at(model, "names", 0, &string), 0);
   assert_int_equal(nk_model_config_string_at(model, "a", 0, &string), NK_EDATA);
-  nk_model_close(model);
+  nk_model_free(model);
 }
 
 int main(void) {

@@ -5,6 +5,7 @@
 #include <noken/noken.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "geometry_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };

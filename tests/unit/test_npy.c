@@ -106,13 +106,13 @@ static void written_headers_are_numpys_own(void **state) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   assert_int_equal(nk_convert_npy(set, output), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
   nk_vectors_free(set);
   struct nk_file *numpy = nk_file_open(FOLDER "f4.npy"), *own = nk_file_open(path);
   assert_int_equal(own->size, numpy->size);
   assert_memory_equal(own->data, numpy->data, numpy->size);
-  nk_file_close(own);
-  nk_file_close(numpy);
+  nk_file_free(own);
+  nk_file_free(numpy);
 }
 
 int main(void) {

@@ -165,7 +165,7 @@ static void a_basis_reads_back_the_same(void **state) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   assert_int_equal(nk_pca_write(pca, output), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
   struct nk_pca *copy = nk_pca_read(path);
   assert_non_null(copy);
   assert_int_equal(copy->n, pca->n);

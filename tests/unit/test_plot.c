@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "base/random.h"
+#include "cli/table.h"
 
 static void assert_near(double value, double expected) {
   if (!(fabs(value - expected) <= 1e-9 * fmax(1, fabs(expected))))
@@ -17,11 +19,11 @@ static void assert_near(double value, double expected) {
 static void quantiles_are_linear_between_order_statistics(void **state) {
   (void)state;
   const double x[] = {1, 2, 3, 4}, one[] = {7};
-  assert_near(nki_quantile(x, 4, 0.25), 1.75); /* numpy.quantile */
-  assert_near(nki_quantile(x, 4, 0.5), 2.5);
-  assert_near(nki_quantile(x, 4, 0), 1);
-  assert_near(nki_quantile(x, 4, 1), 4);
-  assert_near(nki_quantile(one, 1, 0.05), 7);
+  assert_near(plot_quantile(x, 4, 0.25), 1.75); /* numpy.quantile */
+  assert_near(plot_quantile(x, 4, 0.5), 2.5);
+  assert_near(plot_quantile(x, 4, 0), 1);
+  assert_near(plot_quantile(x, 4, 1), 4);
+  assert_near(plot_quantile(one, 1, 0.05), 7);
 }
 
 static void bins_follow_freedman_and_diaconis(void **state) {
@@ -30,16 +32,16 @@ static void bins_follow_freedman_and_diaconis(void **state) {
   size_t n_bins;
   for (int i = 0; i < 1000; i++) x[i] = i / 10.0;
   /* IQR 49.95, width 2 * 49.95 / 10 = 9.99, range 99.9: 10 bins of it */
-  assert_int_equal(nki_bin_edges(x, 1000, 0, 100, &edges, &n_bins), 0);
+  assert_int_equal(plot_bin_edges(x, 1000, 0, 100, &edges, &n_bins), 0);
   assert_int_equal(n_bins, 10);
   assert_near(edges[0], 0);
   assert_near(edges[1], 9.99);
   assert_near(edges[10], 99.9);
   nk_free(edges);
-  assert_int_equal(nki_bin_edges(x, 1000, 0, 4, &edges, &n_bins), 0);
+  assert_int_equal(plot_bin_edges(x, 1000, 0, 4, &edges, &n_bins), 0);
   assert_int_equal(n_bins, 4);
   nk_free(edges);
-  assert_int_equal(nki_bin_edges(x, 1000, 7, 4, &edges, &n_bins), 0);
+  assert_int_equal(plot_bin_edges(x, 1000, 7, 4, &edges, &n_bins), 0);
   assert_int_equal(n_bins, 7);
   nk_free(edges);
 }
@@ -49,12 +51,12 @@ static void whole_numbers_stand_in_the_middle_of_their_bins(void **state) {
   double x[60], *edges;
   size_t n_bins, counts[6];
   for (int i = 0; i < 60; i++) x[i] = i % 6;
-  assert_int_equal(nki_bin_edges(x, 60, 0, 100, &edges, &n_bins), 0);
+  assert_int_equal(plot_bin_edges(x, 60, 0, 100, &edges, &n_bins), 0);
   assert_near(edges[0], -0.5);
   assert_near(fmod(edges[1] - edges[0], 1), 0);
   size_t sum = 0;
   assert_true(n_bins <= 6);
-  nki_bin_count(x, 60, edges, n_bins, counts);
+  plot_bin_count(x, 60, edges, n_bins, counts);
   for (size_t b = 0; b < n_bins; b++) sum += counts[b];
   assert_int_equal(sum, 60);
   nk_free(edges);
@@ -64,10 +66,10 @@ static void the_last_bin_holds_its_end_and_strangers_are_not_counted(void **stat
   (void)state;
   const double edges[] = {0, 1, 2}, x[] = {0, 0.5, 1, 2, 2.1, -0.1, NAN};
   size_t counts[2];
-  nki_bin_count(x, 7, edges, 2, counts);
+  plot_bin_count(x, 7, edges, 2, counts);
   assert_int_equal(counts[0], 2);
   assert_int_equal(counts[1], 2);
-  assert_int_equal(nki_bin_of(2.1, edges, 2), -1);
+  assert_int_equal(plot_bin_of(2.1, edges, 2), -1);
 }
 
 static void a_single_value_has_one_bin_around_it(void **state) {
@@ -75,7 +77,7 @@ static void a_single_value_has_one_bin_around_it(void **state) {
   const double x[] = {0.3, 0.3, 0.3};
   double *edges;
   size_t n_bins;
-  assert_int_equal(nki_bin_edges(x, 3, 0, 100, &edges, &n_bins), 0);
+  assert_int_equal(plot_bin_edges(x, 3, 0, 100, &edges, &n_bins), 0);
   assert_int_equal(n_bins, 1);
   assert_true(edges[0] < 0.3 && edges[1] > 0.3);
   nk_free(edges);
@@ -88,12 +90,12 @@ static void extremeness_is_in_median_absolute_deviations(void **state) {
   const double x[] = {-1, 0, 1, 0.5, -0.5, 100}, y[] = {3, 3, 3, 3, 3, 3};
   double out[6];
   /* median 0.25; |x - 0.25| sorted 0.25 0.25 0.75 0.75 1.25 99.75: their median 0.75 */
-  assert_int_equal(nki_extremeness(x, y, 6, out), 0);
+  assert_int_equal(plot_extremeness(x, y, 6, out), 0);
   assert_near(out[0], 1.25 / (1.4826 * 0.75));
   assert_near(out[5], 99.75 / (1.4826 * 0.75));
-  assert_int_equal(nki_extremeness(y, NULL, 6, out), 0);
+  assert_int_equal(plot_extremeness(y, NULL, 6, out), 0);
   for (int i = 0; i < 6; i++) assert_near(out[i], 0);
-  assert_int_equal(nki_extremeness(NULL, NULL, 0, NULL), 0);
+  assert_int_equal(plot_extremeness(NULL, NULL, 0, NULL), 0);
 }
 
 static void density_is_one_at_the_densest_and_small_for_the_lonely(void **state) {
@@ -105,10 +107,10 @@ static void density_is_one_at_the_densest_and_small_for_the_lonely(void **state)
     y[i] = 50;
   }
   x[200] = y[200] = 250;
-  assert_int_equal(nki_density(x, y, 201, 300, 300, out), 0);
+  assert_int_equal(plot_density(x, y, 201, 300, 300, out), 0);
   for (int i = 0; i < 200; i++) assert_true(out[i] > 0.95 && out[i] <= 1);
   assert_true(out[200] > 0 && out[200] < 0.3);
-  assert_int_equal(nki_thin(x, y, 201, 300, 300, 10, 3, keep), 0);
+  assert_int_equal(plot_thin(x, y, 201, 300, 300, 10, 3, keep), 0);
   size_t kept = 0;
   for (int i = 0; i < 201; i++) kept += keep[i];
   assert_int_equal(kept, 4);
@@ -118,9 +120,9 @@ static void density_is_one_at_the_densest_and_small_for_the_lonely(void **state)
 /* ---- Axes ---- */
 
 static void assert_ticks(double lo, double hi, bool log_axis, size_t wanted, const char *expected) {
-  struct nki_axis axis = {.lo = lo, .hi = hi, .log = log_axis};
+  struct plot_axis axis = {.lo = lo, .hi = hi, .log = log_axis};
   struct nk_buffer found = {0};
-  nki_axis_ticks(&axis, wanted);
+  plot_axis_ticks(&axis, wanted);
   for (size_t i = 0; i < axis.ticks.n; i++)
     nk_buffer_printf(&found, "%s%s", i ? " " : "", axis.ticks.text[i]);
   assert_string_equal(found.data, expected);
@@ -142,26 +144,26 @@ static void ticks_are_round_numbers_inside_the_range(void **state) {
 
 static void an_axis_takes_its_ends_to_its_positions(void **state) {
   (void)state;
-  struct nki_axis axis = {.lo = 1, .hi = 100, .log = true, .from = 10, .to = 30};
-  assert_near(nki_axis_position(&axis, 10), 20);
+  struct plot_axis axis = {.lo = 1, .hi = 100, .log = true, .from = 10, .to = 30};
+  assert_near(plot_axis_position(&axis, 10), 20);
   axis.log = false;
-  assert_near(nki_axis_position(&axis, 50.5), 20);
-  struct nki_axis flat = {.lo = 3, .hi = 3};
-  nki_axis_pad(&flat, 0.04);
+  assert_near(plot_axis_position(&axis, 50.5), 20);
+  struct plot_axis flat = {.lo = 3, .hi = 3};
+  plot_axis_pad(&flat, 0.04);
   assert_true(flat.lo < 3 && flat.hi > 3);
 }
 
 /* ---- Texts ---- */
 
 static void assert_shown(const char *cell, const char *fonts, size_t most, const char *expected) {
-  struct nki_glyphs glyphs = {0};
+  struct plot_glyphs glyphs = {0};
   struct nk_buffer shown = {0};
-  if (fonts) assert_int_equal(nki_glyphs_parse(&glyphs, fonts), 0);
-  nki_display(&shown, cell, &glyphs, true, most);
+  if (fonts) assert_int_equal(plot_glyphs_parse(&glyphs, fonts), 0);
+  plot_display(&shown, cell, &glyphs, true, most);
   shown.data[shown.size] = 0;
   assert_string_equal(shown.data, expected);
   nk_buffer_free(&shown);
-  nki_glyphs_free(&glyphs);
+  plot_glyphs_free(&glyphs);
 }
 
 static void cells_are_shown_so_that_a_reader_sees_what_is_there(void **state) {
@@ -183,8 +185,8 @@ static void cells_are_shown_so_that_a_reader_sees_what_is_there(void **state) {
 
 static void widths_follow_the_font_or_the_terminal(void **state) {
   (void)state;
-  assert_near(nki_text_width("iW", false), 0.278 + 0.989);
-  assert_near(nki_text_width("a\u65E5\u0301", true), 3);
+  assert_near(plot_text_width("iW", false), 0.278 + 0.989);
+  assert_near(plot_text_width("a\u65E5\u0301", true), 3);
 }
 
 /* gnuplot itself says what it makes of a text. */
@@ -206,12 +208,12 @@ static void a_text_reaches_gnuplot_as_it_is(void **state) {
   if (chdir(*state) != 0) fail_msg("no folder to work in");
   nk_buffer_text(&script, "set print '-'\nY_name = 'expanded'\n");
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    nki_script_text(&script, "T", texts[i]);
+    plot_script_text(&script, "T", texts[i]);
     nk_buffer_text(&script, "print T\n");
     nk_buffer_printf(&expected, "%s\n", texts[i]);
   }
-  int code = nki_gnuplot(&script, &printed);
-  if (code != 0) fail_msg("%s", nk_error());
+  int code = plot_gnuplot(&script, &printed);
+  if (code != NK_OK) fail_msg("%s", nk_error());
   nk_buffer_byte(&printed, 0);
   assert_string_equal(printed.data, expected.data);
   assert_int_equal(access("injected", F_OK), -1);
@@ -224,11 +226,11 @@ static void gnuplots_own_message_comes_back(void **state) {
   (void)state;
   struct nk_buffer script = {0}, picture = {0};
   nk_buffer_text(&script, "plot no_such_function(x)\n");
-  assert_int_equal(nki_gnuplot(&script, &picture), NK_EIO);
+  assert_int_equal(plot_gnuplot(&script, &picture), NK_EIO);
   assert_non_null(strstr(nk_error(), "undefined function: no_such_function"));
   char *path = strdup(getenv("PATH"));
   setenv("PATH", "/nowhere", 1);
-  assert_int_equal(nki_gnuplot(&script, &picture), NK_EIO);
+  assert_int_equal(plot_gnuplot(&script, &picture), NK_EIO);
   assert_non_null(strstr(nk_error(), "gnuplot is not installed"));
   setenv("PATH", path, 1);
   free(path);
@@ -240,16 +242,16 @@ static void gnuplots_own_message_comes_back(void **state) {
 
 enum { MANY = 60 };
 
-static bool boxes_overlap(const struct nki_box *a, const struct nki_box *b) {
+static bool boxes_overlap(const struct plot_box *a, const struct plot_box *b) {
   return a->x0 < b->x1 && b->x0 < a->x1 && a->y0 < b->y1 && b->y0 < a->y1;
 }
 
 /* A crowd of points, some on one spot, with labels of all widths. */
-static void make_labels(struct nki_label *labels, size_t n, uint64_t seed) {
+static void make_labels(struct plot_label *labels, size_t n, uint64_t seed) {
   struct nk_random random = nk_random_stream(seed, 0);
   for (size_t i = 0; i < n; i++) {
     bool crowd = i % 3 == 0;
-    labels[i] = (struct nki_label){
+    labels[i] = (struct plot_label){
         .x = crowd ? 700 + 5 * nk_random_uniform(&random) : 800 * nk_random_uniform(&random),
         .y = crowd ? 20 : 500 * nk_random_uniform(&random),
         .width = 10 + 150 * nk_random_uniform(&random),
@@ -260,22 +262,22 @@ static void make_labels(struct nki_label *labels, size_t n, uint64_t seed) {
 
 static void labels_overlap_nothing_and_stay_inside(void **state) {
   (void)state;
-  const struct nki_box taken[] = {{100, 100, 300, 300}, {790, 0, 800, 500}};
-  struct nki_placing placing = {.frame = {0, 0, 800, 500}, .taken = taken, .n_taken = 2, .gap = 8};
+  const struct plot_box taken[] = {{100, 100, 300, 300}, {790, 0, 800, 500}};
+  struct plot_placing placing = {.frame = {0, 0, 800, 500}, .taken = taken, .n_taken = 2, .gap = 8};
   size_t placed = 0, all = 0;
   for (uint64_t seed = 0; seed < 20; seed++) {
-    struct nki_label labels[MANY], again[MANY];
+    struct plot_label labels[MANY], again[MANY];
     size_t n = 1 + 3 * (size_t)seed;
     make_labels(labels, n, seed);
     memcpy(again, labels, sizeof labels);
-    assert_int_equal(nki_labels_place(labels, n, &placing), 0);
-    assert_int_equal(nki_labels_place(again, n, &placing), 0);
+    assert_int_equal(plot_labels_place(labels, n, &placing), 0);
+    assert_int_equal(plot_labels_place(again, n, &placing), 0);
     for (size_t i = 0; i < n; i++) {
       all++;
       assert_int_equal(labels[i].placed, again[i].placed);
       if (!labels[i].placed) continue;
       placed++;
-      const struct nki_box *box = &labels[i].box;
+      const struct plot_box *box = &labels[i].box;
       assert_memory_equal(box, &again[i].box, sizeof *box);
       assert_near(box->x1 - box->x0, labels[i].width);
       assert_true(box->x0 >= 0 && box->y0 >= 0 && box->x1 <= 800 && box->y1 <= 500);
@@ -289,45 +291,45 @@ static void labels_overlap_nothing_and_stay_inside(void **state) {
 
 static void a_lonely_label_stands_beside_its_point_without_a_line(void **state) {
   (void)state;
-  struct nki_label label = {.x = 400, .y = 250, .width = 80, .height = 16};
-  struct nki_placing placing = {.frame = {0, 0, 800, 500}, .gap = 8};
-  assert_int_equal(nki_labels_place(&label, 1, &placing), 0);
+  struct plot_label label = {.x = 400, .y = 250, .width = 80, .height = 16};
+  struct plot_placing placing = {.frame = {0, 0, 800, 500}, .gap = 8};
+  assert_int_equal(plot_labels_place(&label, 1, &placing), 0);
   assert_true(label.placed && !label.leader);
   assert_true(label.box.x0 > 400 && label.box.x0 < 420);
 }
 
 static void a_label_without_room_is_not_placed(void **state) {
   (void)state;
-  struct nki_label label = {.x = 5, .y = 5, .width = 80, .height = 16};
-  struct nki_placing placing = {.frame = {0, 0, 60, 500}, .gap = 8};
-  assert_int_equal(nki_labels_place(&label, 1, &placing), 0);
+  struct plot_label label = {.x = 5, .y = 5, .width = 80, .height = 16};
+  struct plot_placing placing = {.frame = {0, 0, 60, 500}, .gap = 8};
+  assert_int_equal(plot_labels_place(&label, 1, &placing), 0);
   assert_false(label.placed);
 }
 
 static void names_in_a_column_move_apart_and_keep_their_order(void **state) {
   (void)state;
   double centres[] = {100, 101, 300, 99};
-  assert_int_equal(nki_spread(centres, 4, 20, 0, 400), 0);
+  assert_int_equal(plot_spread(centres, 4, 20, 0, 400), 0);
   assert_near(centres[3], 80); /* three about their mean, 100 */
   assert_near(centres[0], 100);
   assert_near(centres[1], 120);
   assert_near(centres[2], 300);
   double low[] = {1, 2};
-  assert_int_equal(nki_spread(low, 2, 20, 0, 400), 0);
+  assert_int_equal(plot_spread(low, 2, 20, 0, 400), 0);
   assert_near(low[0], 0);
   assert_near(low[1], 20);
 }
 
 /* ---- From the table ---- */
 
-static struct nk_frame *frame_of(const char *folder, const char *text) {
+static struct cli_frame *frame_of(const char *folder, const char *text) {
   char path[256];
   snprintf(path, sizeof path, "%s/table.tsv", folder);
   FILE *file = fopen(path, "w");
   assert_non_null(file);
   assert_true(fputs(text, file) >= 0);
   assert_int_equal(fclose(file), 0);
-  struct nk_frame *frame = nk_frame_read(path);
+  struct cli_frame *frame = cli_frame_read(path);
   if (!frame) fail_msg("%s", nk_error());
   return frame;
 }
@@ -347,32 +349,32 @@ static const char *const table =
     "5\t5\t5\ta\t12\n";
 
 static void rows_that_cannot_be_drawn_are_left_out_with_a_warning_each(void **state) {
-  struct nk_frame *frame = frame_of(*state, table);
-  struct nki_rows rows;
-  struct nk_plot plot;
+  struct cli_frame *frame = frame_of(*state, table);
+  struct plot_rows rows;
+  struct plot plot;
   int warnings = 0;
-  nk_plot_defaults(&plot);
+  plot_defaults(&plot);
   plot.x = "x";
   plot.y = "y";
   plot.by = "g";
   plot.mark = "steps=0";
   nk_on_warning(count_warnings, &warnings);
-  assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X | NKI_Y), 0);
+  assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X | PLOT_Y), 0);
   assert_int_equal(warnings, 2); /* one missing, two not finite */
   assert_int_equal(rows.n, 3);
   assert_int_equal(rows.n_groups, 2);
   assert_string_equal(rows.group_names[0], "b"); /* in the order in which they come */
   assert_int_equal(rows.n_marked, 2);
   assert_true(rows.marked[0] && rows.marked[1] && !rows.marked[2]);
-  nki_rows_free(&rows);
+  plot_rows_free(&rows);
   plot.log_x = true;
   warnings = 0;
-  assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X | NKI_Y), 0);
+  assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X | PLOT_Y), 0);
   assert_int_equal(warnings, 3);
   assert_int_equal(rows.n, 2);
-  nki_rows_free(&rows);
+  plot_rows_free(&rows);
   nk_on_warning(NULL, NULL);
-  nk_frame_free(frame);
+  cli_frame_free(frame);
 }
 
 static void marks_are_comparisons_or_columns(void **state) {
@@ -381,59 +383,59 @@ static void marks_are_comparisons_or_columns(void **state) {
     size_t n;
   } cases[] = {{"steps", 4},   {"steps=0", 2},  {"steps!=0", 4}, {"steps<=5", 4},  {"steps<5", 3},
                {"steps>5", 2}, {"steps>=5", 3}, {"g=a", 3},      {"steps==0.0", 2}};
-  struct nk_frame *frame = frame_of(*state, table);
-  struct nk_plot plot;
-  nk_plot_defaults(&plot);
+  struct cli_frame *frame = frame_of(*state, table);
+  struct plot plot;
+  plot_defaults(&plot);
   plot.x = "id";
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-    struct nki_rows rows;
+    struct plot_rows rows;
     plot.mark = cases[i].mark;
-    assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X), 0);
+    assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X), 0);
     if (rows.n_marked != cases[i].n)
       fail_msg("%s marks %zu rows, not %zu", cases[i].mark, rows.n_marked, cases[i].n);
-    nki_rows_free(&rows);
+    plot_rows_free(&rows);
   }
-  struct nki_rows rows;
+  struct plot_rows rows;
   plot.mark = "g<a";
-  assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X), NK_EUSAGE);
-  nki_rows_free(&rows);
+  assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X), NK_EUSAGE);
+  plot_rows_free(&rows);
   plot.mark = "nothing=1";
-  assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X), NK_ENOTFOUND);
-  nki_rows_free(&rows);
-  nk_frame_free(frame);
+  assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X), NK_ENOTFOUND);
+  plot_rows_free(&rows);
+  cli_frame_free(frame);
 }
 
 static void small_groups_are_joined_and_numbers_ascend(void **state) {
-  struct nk_frame *frame = frame_of(*state, "x\tg\n1\t10\n2\t9\n3\t10\n4\t1e3\n5\t9\n6\t-1\n");
-  struct nk_plot plot;
-  struct nki_rows rows;
-  nk_plot_defaults(&plot);
+  struct cli_frame *frame = frame_of(*state, "x\tg\n1\t10\n2\t9\n3\t10\n4\t1e3\n5\t9\n6\t-1\n");
+  struct plot plot;
+  struct plot_rows rows;
+  plot_defaults(&plot);
   plot.x = "x";
   plot.by = "g";
-  assert_int_equal(nki_rows_collect(&rows, &plot, frame, NKI_X), 0);
+  assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X), 0);
   assert_true(rows.numeric_groups);
   assert_int_equal(rows.n_groups, 4);
   assert_string_equal(rows.group_names[0], "-1");
   assert_string_equal(rows.group_names[1], "9");
   assert_string_equal(rows.group_names[2], "10");
   assert_string_equal(rows.group_names[3], "1e3");
-  assert_int_equal(nki_rows_join_groups(&rows, 3), 0);
+  assert_int_equal(plot_rows_join_groups(&rows, 3), 0);
   assert_int_equal(rows.n_groups, 3);
   assert_string_equal(rows.group_names[0], "9");
   assert_string_equal(rows.group_names[1], "10");
   assert_string_equal(rows.group_names[2], "other (2 groups)");
   const uint32_t expected[] = {1, 0, 1, 2, 0, 2};
   assert_memory_equal(rows.group, expected, sizeof expected);
-  nki_rows_free(&rows);
-  nk_frame_free(frame);
+  plot_rows_free(&rows);
+  cli_frame_free(frame);
 }
 
 static void formats_are_told_by_suffix_or_name(void **state) {
   (void)state;
-  assert_int_equal(nk_plot_format_of("a/b.PNG"), NK_PLOT_PNG);
-  assert_int_equal(nk_plot_format_of("svg"), NK_PLOT_SVG);
-  assert_int_equal(nk_plot_format_of("x.tar.pdf"), NK_PLOT_PDF);
-  assert_int_equal(nk_plot_format_of("x.jpeg"), -1);
+  assert_int_equal(plot_format_of("a/b.PNG"), PLOT_PNG);
+  assert_int_equal(plot_format_of("svg"), PLOT_SVG);
+  assert_int_equal(plot_format_of("x.tar.pdf"), PLOT_PDF);
+  assert_int_equal(plot_format_of("x.jpeg"), -1);
 }
 
 int main(void) {

@@ -5,6 +5,7 @@
 #include <math.h>
 
 /* The private header needs region.h through sample.h. */
+#include "base/random.h"
 #include "sample/internal.h"
 
 enum { DIM = 5, POINTS = 40 };

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <math.h>
+#include "base/random.h"
 
 static void assert_close(double got, double want, double relative, double scale) {
   double allowed = relative * (fabs(want) > scale ? fabs(want) : scale);
@@ -311,7 +312,7 @@ static void write_region(const struct nk_region *region, const char *path) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   assert_int_equal(nk_region_write(region, output), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 static void a_region_reads_back_the_same(void **state) {

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 #include <unistd.h>
+#include "model/safetensors.h"
 
 static char path[256];
 
@@ -31,7 +32,7 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
                   "\"scalar\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}   ",
                   20);
   assert_non_null(st);
-  assert_int_equal(nk_safetensors_count(st), 3);
+  assert_int_equal(nk_safetensors_n_tensors(st), 3);
   assert_string_equal(nk_safetensors_tensor(st, 0)->name, "scalar");
   assert_int_equal(nk_safetensors_tensor(st, 0)->n_elements, 1);
   assert_string_equal(nk_safetensors_tensor(st, 1)->name, "nothing");
@@ -47,7 +48,7 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
   assert_string_equal(key, "format");
   assert_int_equal(nk_safetensors_metadata(st, 2, &key, &value), NK_ENOTFOUND);
   assert_string_equal(nk_safetensors_metadata_find(st, "z"), "");
-  nk_safetensors_close(st);
+  nk_safetensors_free(st);
 }
 
 #define TENSOR(name, shape, begin, end) \
@@ -194,7 +195,7 @@ static void what_is_written_in_pieces_is_read_back(void **state) {
   assert_int_equal(nk_safetensors_writer_bytes(writer, "678", 3), 0);
   assert_int_equal(nk_safetensors_writer_finish(writer), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
 
   struct nk_safetensors *st = nk_safetensors_open(path);
   assert_non_null(st);
@@ -206,7 +207,7 @@ static void what_is_written_in_pieces_is_read_back(void **state) {
   const unsigned char *start = nk_safetensors_file(st)->data;
   size_t at = (size_t)((const unsigned char *)nk_safetensors_tensor(st, 0)->data - start);
   assert_int_equal(at % 8, 0); /* as the format's own writer aligns them */
-  nk_safetensors_close(st);
+  nk_safetensors_free(st);
 }
 
 static void bytes_left_out_are_noticed(void **state) {
@@ -218,7 +219,7 @@ static void bytes_left_out_are_noticed(void **state) {
   assert_int_equal(nk_safetensors_writer_bytes(writer, "1234", 4), 0);
   assert_int_equal(nk_safetensors_writer_finish(writer), NK_EUSAGE);
   assert_non_null(strstr(nk_error(), "tensor 'w': 4 of its 8 bytes were not given"));
-  nk_output_close(output);
+  nk_output_free(output);
   assert_int_not_equal(access(path, F_OK), 0); /* never committed */
 }
 
@@ -227,7 +228,7 @@ static void names_that_are_not_utf8_are_refused(void **state) {
   struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
   assert_int_equal(nk_safetensors_writer_metadata(writer, "k", "\xff"), NK_EDATA);
   nk_safetensors_writer_free(writer);
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 int main(void) {

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <math.h>
+#include "base/random.h"
 
 enum { N = 600, DIM = 12, K = 5, EACH = 9 };
 

@@ -1,6 +1,7 @@
 /* The hand-written split functions against the patterns that they stand for, matched by PCRE2. */
 #include <utf8proc.h>
 
+#include "base/random.h"
 #include "base/utf8.h"
 #include "text/pattern.h"
 #include "text/patterns.h"

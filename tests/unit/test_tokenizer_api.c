@@ -2,6 +2,7 @@
  * questions about tokens are answered. */
 #include <noken/tokenizer.h>
 
+#include "base/random.h"
 #include "base/utf8.h"
 #include "text_files.h"
 

@@ -2,6 +2,7 @@
  * is in tests/fixtures/tokenizers (made by tests/fixtures/tokenizers.js). */
 #include <noken/tokenizer.h>
 
+#include "cli/table.h"
 #include "text_files.h"
 
 enum { TOKENIZER, TEXT, IDS, SPECIAL, DECODED, N_COLUMNS };
@@ -52,12 +53,12 @@ static void every_kind_gives_the_ids_and_text_of_the_reference(void **state) {
   (void)state;
   char open[64] = "", path[256];
   struct nk_tokenizer *t = NULL;
-  struct nk_frame *frame = nk_frame_read(FOLDER "expected.tsv");
+  struct cli_frame *frame = cli_frame_read(FOLDER "expected.tsv");
   assert_non_null(frame);
-  assert_true(nk_frame_rows(frame) > 1500);
-  for (size_t row = 0; row < nk_frame_rows(frame); row++) {
+  assert_true(cli_frame_n_rows(frame) > 1500);
+  for (size_t row = 0; row < cli_frame_n_rows(frame); row++) {
     const char *cell[N_COLUMNS];
-    for (size_t i = 0; i < N_COLUMNS; i++) cell[i] = nk_frame_cell(frame, row, i);
+    for (size_t i = 0; i < N_COLUMNS; i++) cell[i] = cli_frame_cell(frame, row, i);
     if (strcmp(open, cell[TOKENIZER])) {
       nk_tokenizer_free(t);
       snprintf(open, sizeof open, "%s", cell[TOKENIZER]);
@@ -70,7 +71,7 @@ static void every_kind_gives_the_ids_and_text_of_the_reference(void **state) {
     if (cell[DECODED][0] == '=') compare_text(t, open, cell[IDS], cell[DECODED] + 1);
   }
   nk_tokenizer_free(t);
-  nk_frame_free(frame);
+  cli_frame_free(frame);
 }
 
 int main(void) {

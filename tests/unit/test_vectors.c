@@ -3,6 +3,9 @@
 
 #include <math.h>
 #include <sys/stat.h>
+#include "cli/sets.h"
+#include "model/dtype.h"
+#include "model/safetensors.h"
 
 /* ---- What the tests share ---- */
 
@@ -18,7 +21,7 @@ static void write_set(const struct nk_vectors *set, const char *to) {
   assert_non_null(output);
   assert_int_equal(nk_vectors_write(set, output), 0);
   assert_int_equal(nk_output_commit(output), 0);
-  nk_output_close(output);
+  nk_output_free(output);
 }
 
 /* A safetensors file of this header and n bytes of data. */
@@ -36,8 +39,8 @@ static void assert_same_files(const char *a, const char *b) {
   assert_true(x && y);
   assert_int_equal(x->size, y->size);
   assert_memory_equal(x->data, y->data, x->size);
-  nk_file_close(x);
-  nk_file_close(y);
+  nk_file_free(x);
+  nk_file_free(y);
 }
 
 /* Three rows of two values with text and columns. */
@@ -101,7 +104,7 @@ static void what_noken_does_not_know_is_carried_through_to_the_same_bytes(void *
   struct nk_safetensors *st = nk_safetensors_open(path[0]);
   assert_non_null(nk_safetensors_find(st, "odd"));
   assert_int_equal(nk_safetensors_find(st, "loss")->dtype, NK_F32);
-  nk_safetensors_close(st);
+  nk_safetensors_free(st);
   assert_non_null(set = nk_vectors_read(path[0]));
   write_set(set, path[1]);
   nk_vectors_free(set);
@@ -115,12 +118,12 @@ static void tensors_of_a_written_set_are_aligned(void **state) {
   nk_vectors_free(set);
   struct nk_safetensors *st = nk_safetensors_open(path[0]);
   const unsigned char *start = nk_safetensors_file(st)->data;
-  for (size_t i = 0; i < nk_safetensors_count(st); i++) {
+  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
     size_t at = (size_t)((const unsigned char *)tensor->data - start);
     assert_int_equal(at % nk_dtype_size(tensor->dtype), 0);
   }
-  nk_safetensors_close(st);
+  nk_safetensors_free(st);
 }
 
 static void the_only_matrix_of_a_foreign_file_is_the_set(void **state) {
@@ -264,15 +267,15 @@ static void the_history_is_command_lines_a_shell_takes_without_directories(void 
                     "-p",         "yes/no? it's {}", "",  "a\tb",
                     "--quantile", "0.5,0.9"};
   struct nk_vectors *set = small_set();
-  assert_int_equal(nk_vectors_add_history(set, 5, first), 0);
-  assert_int_equal(nk_vectors_add_history(set, 10, second), 0);
+  assert_int_equal(cli_add_history(set, 5, first), 0);
+  assert_int_equal(cli_add_history(set, 10, second), 0);
   snprintf(expected, sizeof expected, "%s",
            "[\"nk-stats 'in file.npy' --reference=wte.safetensors -oout.tsv\","
            "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
            "--quantile 0.5,0.9\"]");
   assert_string_equal(nk_vectors_metadata(set, "noken.history"), expected);
   assert_int_equal(nk_vectors_set_metadata(set, "noken.history", "[1"), 0);
-  assert_int_equal(nk_vectors_add_history(set, 1, first), NK_EDATA);
+  assert_int_equal(cli_add_history(set, 1, first), NK_EDATA);
   assert_non_null(strstr(nk_error(), "noken.history: line 1, column"));
   nk_vectors_free(set);
 }

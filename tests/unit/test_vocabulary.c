@@ -1,8 +1,8 @@
 /* The vocabulary of tokenizer.json. */
 #include "text_files.h"
 
-#include <noken/error.h>
-#include <noken/vocabulary.h>
+#include <noken/base.h>
+#include <noken/tokenizer.h>
 
 static struct nk_vocabulary *vocabulary_of(const char *json) {
   const char *path = temporary_file(json, strlen(json));
@@ -32,7 +32,7 @@ static void byte_level_strings_become_raw_bytes(void **state) {
       "\"a\": 0, \"\xC4\xA0the\": 1, \"\\u010a\": 2, \"\\u0100\": 3, \"\xC3\x83\xC2\xA9\": 4,\n"
       "\"\xE4\xB8\xAD\": 9}}}");
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_size(v), 10);
+  assert_int_equal(nk_vocabulary_n_tokens(v), 10);
   assert_token(v, 0, "a", 1);
   assert_token(v, 1, " the", 4);
   assert_token(v, 2, "\n", 1);
@@ -79,7 +79,7 @@ static void a_unigram_vocabulary_is_numbered_by_its_order(void **state) {
       "[\"\xE2\x96\x81"
       "a\", -1.5e0], [\"b\\ud83d\\ude00\", -2]]}}");
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_size(v), 3);
+  assert_int_equal(nk_vocabulary_n_tokens(v), 3);
   assert_token(v, 0, "<unk>", 5);
   assert_token(v, 1, " a", 2);
   assert_token(v, 2, "b\xF0\x9F\x98\x80", 5);
@@ -128,7 +128,7 @@ static void pythia_has_its_tokens(void **state) {
   if (!path) skip();
   struct nk_vocabulary *v = nk_vocabulary_open(path);
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_size(v), 50278);
+  assert_int_equal(nk_vocabulary_n_tokens(v), 50278);
   assert_token(v, 0, "<|endoftext|>", 13);
   assert_true(nk_vocabulary_is_special(v, 0));
   assert_token(v, 50276, "  ", 2);

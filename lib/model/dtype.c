@@ -1,0 +1,233 @@
+/* Element types: their names, sizes and conversions. Files hold little-endian values, and so do the
+ * machines noken is built for; a big-endian one does not compile. */
+#include "model/dtype.h"
+#include <noken/base.h>
+
+#include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <noken/model.h>
+#include "model/widen.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "noken reads and writes little-endian files in place and needs a little-endian machine"
+#endif
+
+static const struct {
+  const char *name;
+  size_t size;
+} dtypes[NK_N_DTYPES] = {
+    [NK_F32] = {"F32", 4},   [NK_F16] = {"F16", 2},         [NK_BF16] = {"BF16", 2},
+    [NK_F64] = {"F64", 8},   [NK_I64] = {"I64", 8},         [NK_I32] = {"I32", 4},
+    [NK_I16] = {"I16", 2},   [NK_I8] = {"I8", 1},           [NK_U64] = {"U64", 8},
+    [NK_U32] = {"U32", 4},   [NK_U16] = {"U16", 2},         [NK_U8] = {"U8", 1},
+    [NK_BOOL] = {"BOOL", 1}, [NK_F8_E4M3] = {"F8_E4M3", 1}, [NK_F8_E5M2] = {"F8_E5M2", 1},
+};
+
+size_t nk_dtype_size(enum nk_dtype dtype) {
+  return dtypes[dtype].size;
+}
+
+const char *nk_dtype_name(enum nk_dtype dtype) {
+  return dtypes[dtype].name;
+}
+
+int nk_dtype_of_name(const char *name, size_t length) {
+  for (int i = 0; i < NK_N_DTYPES; i++) {
+    if (strlen(dtypes[i].name) == length && memcmp(dtypes[i].name, name, length) == 0) return i;
+  }
+  return -1;
+}
+
+/* ---- Widening ---- */
+
+/* Asked of the processor once: the question is slow where a hypervisor answers it. */
+static const struct nki_widen_kernels *best_kernels(void) {
+  static _Atomic(const struct nki_widen_kernels *) best;
+  const struct nki_widen_kernels *kernels = best;
+  if (kernels == NULL) {
+    kernels = nki_widen_kernels;
+    while (!kernels->runs_here()) kernels++;
+    best = kernels;
+  }
+  return kernels;
+}
+
+int nk_widen(enum nk_dtype dtype, const void *source, size_t n, float *out) {
+  switch (dtype) {
+    case NK_F32:
+      if (n > 0) memcpy(out, source, n * sizeof *out);
+      return 0;
+    case NK_F16:
+      best_kernels()->f16(source, n, out);
+      return 0;
+    case NK_BF16:
+      best_kernels()->bf16(source, n, out);
+      return 0;
+    case NK_F64:
+      best_kernels()->f64(source, n, out);
+      return 0;
+    default:
+      return nk_fail(NK_EUNSUPPORTED, "elements of type %s, where F32, F16, BF16 or F64 is needed",
+                     nk_dtype_name(dtype));
+  }
+}
+
+int nki_widen_parallel(enum nk_dtype dtype, const void *source, size_t n, float *out) {
+  enum { BLOCK = 1 << 16 };
+  size_t n_blocks = (n + BLOCK - 1) / BLOCK, size = nk_dtype_size(dtype);
+  int code = nk_widen(dtype, source, 0, out); /* the type's error is this thread's */
+  if (code != NK_OK) return code;
+#pragma omp parallel for schedule(static) if (n_blocks > 4)
+  for (size_t block = 0; block < n_blocks; block++) {
+    size_t start = block * BLOCK, count = n - start < BLOCK ? n - start : BLOCK;
+    nk_widen(dtype, (const unsigned char *)source + start * size, count, out + start);
+  }
+  return 0;
+}
+
+/* ---- Single elements ---- */
+
+/* An 8-bit float of e exponent bits, by its definition (OCP 8-bit floating point, revision 1.0). */
+static double float8_number(unsigned byte, int exponent_bits, bool has_infinity) {
+  int mantissa_bits = 7 - exponent_bits;
+  int bias = (1 << (exponent_bits - 1)) - 1;
+  int exponent_max = (1 << exponent_bits) - 1;
+  int exponent = (int)(byte >> mantissa_bits) & exponent_max;
+  int mantissa = (int)byte & ((1 << mantissa_bits) - 1);
+  double sign = byte & 0x80 ? -1 : 1;
+  if (has_infinity && exponent == exponent_max) return mantissa == 0 ? sign * INFINITY : NAN;
+  if (!has_infinity && (byte & 0x7f) == 0x7f) return NAN;
+  if (exponent == 0) return sign * ldexp(mantissa, 1 - bias - mantissa_bits);
+  return sign * ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
+}
+
+double nk_element_number(enum nk_dtype dtype, const void *source, size_t index) {
+  const unsigned char *at = (const unsigned char *)source + index * nk_dtype_size(dtype);
+  float single;
+  double number;
+  uint64_t natural;
+  switch (dtype) {
+    case NK_F32:
+    case NK_F16:
+    case NK_BF16:
+      nk_widen(dtype, at, 1, &single);
+      return (double)single;
+    case NK_F64:
+      memcpy(&number, at, sizeof number);
+      return number;
+    case NK_F8_E4M3:
+      return float8_number(*at, 4, false);
+    case NK_F8_E5M2:
+      return float8_number(*at, 5, true);
+    case NK_U64:
+      memcpy(&natural, at, sizeof natural);
+      return (double)natural;
+    default:
+      return (double)nk_element_integer(dtype, source, index);
+  }
+}
+
+int64_t nk_element_integer(enum nk_dtype dtype, const void *source, size_t index) {
+  const unsigned char *at = (const unsigned char *)source + index * nk_dtype_size(dtype);
+  double number;
+  union {
+    int64_t i64;
+    int32_t i32;
+    int16_t i16;
+    int8_t i8;
+    uint32_t u32;
+    uint16_t u16;
+    uint8_t u8;
+  } u;
+  switch (dtype) {
+    case NK_I64:
+    case NK_U64:
+    case NK_I32:
+    case NK_U32:
+    case NK_I16:
+    case NK_U16:
+    case NK_I8:
+    case NK_U8:
+    case NK_BOOL:
+      memcpy(&u, at, nk_dtype_size(dtype));
+      break;
+    default: /* a float: towards zero, held within int64_t; a NaN is 0 */
+      number = nk_element_number(dtype, source, index);
+      if (isnan(number)) return 0;
+      if (number >= 0x1p63) return INT64_MAX;
+      return number < -0x1p63 ? INT64_MIN : (int64_t)number;
+  }
+  switch (dtype) {
+    case NK_I32:
+      return u.i32;
+    case NK_U32:
+      return u.u32;
+    case NK_I16:
+      return u.i16;
+    case NK_U16:
+      return u.u16;
+    case NK_I8:
+      return u.i8;
+    case NK_U8:
+      return u.u8;
+    case NK_BOOL:
+      return u.u8 != 0;
+    case NK_U64:
+      return u.i64 < 0 ? INT64_MAX : u.i64; /* over 2^63 - 1: held there */
+    default:
+      return u.i64;
+  }
+}
+
+/* ---- Narrowing, to nearest, ties to even ---- */
+
+/* bits without their lowest `drop` bits (1 to 31), rounded. A carry runs on into the exponent,
+ * which is what the formats want. */
+static uint32_t round_off(uint32_t bits, unsigned drop) {
+  uint32_t kept = bits >> drop, rest = bits & ((1u << drop) - 1), half = 1u << (drop - 1);
+  return kept + (rest > half || (rest == half && (kept & 1)));
+}
+
+uint16_t nk_f16_of_float(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  uint32_t sign = bits >> 16 & 0x8000u;
+  bits &= 0x7fffffffu;
+  if (bits > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (bits >> 13 & 0x3ffu));
+  if (bits >= 0x47800000u) return (uint16_t)(sign | 0x7c00u); /* 2^16 and over */
+  if (bits >= 0x38800000u) {                                  /* 2^-14 and over: normal */
+    return (uint16_t)(sign | (round_off(bits, 13) - (112u << 10)));
+  }
+  uint32_t exponent = bits >> 23;
+  if (exponent < 102) return (uint16_t)sign; /* below 2^-25, half the least subnormal */
+  return (uint16_t)(sign | round_off((bits & 0x7fffffu) | 0x800000u, 126 - exponent));
+}
+
+uint16_t nk_bf16_of_float(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); /* quiet NaN */
+  return (uint16_t)round_off(bits, 16);
+}
+
+/* ---- Checking ---- */
+
+size_t nk_first_not_finite(const float *x, size_t n) {
+  enum { BLOCK = 256 }; /* short enough to look through again, long enough to vectorize */
+  for (size_t start = 0; start < n; start += BLOCK) {
+    size_t end = n - start < BLOCK ? n : start + BLOCK;
+    int bad = 0;
+    for (size_t i = start; i < end; i++) {
+      uint32_t bits;
+      memcpy(&bits, x + i, sizeof bits);
+      bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (!bad) continue;
+    for (size_t i = start; i < end; i++) {
+      if (!isfinite(x[i])) return i;
+    }
+  }
+  return n;
+}

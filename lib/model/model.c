@@ -1,0 +1,181 @@
+/* A model's tensors over all its files. */
+#include <noken/base.h>
+#include <noken/model.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "model/dtype.h"
+#include "model/model.h"
+#include "model/safetensors.h"
+#include "model/widen.h"
+
+enum { MAX_CONFIG = 1 << 22 }; /* bytes; real ones have some thousand */
+
+/* ---- Opening ---- */
+
+static int by_name(const void *a, const void *b) {
+  const struct nk_tensor *const *x = a, *const *y = b;
+  return strcmp((*x)->name, (*y)->name);
+}
+
+/* Whether the index gives this tensor to another shard: then that one's is meant. */
+static bool is_elsewhere(const struct nk_model *model, const char *name, const char *shard) {
+  const char *mapped = nki_shard_index_find(&model->files.index, name);
+  return mapped && strcmp(mapped, strrchr(shard, '/') + 1) != 0;
+}
+
+/* All shards' tensors in one list. */
+static int gather_tensors(struct nk_model *model) {
+  size_t n = 0;
+  for (size_t s = 0; s < model->files.n_shards; s++)
+    n += nk_safetensors_n_tensors(model->shards[s]);
+  model->tensors = nk_calloc(n, sizeof *model->tensors);
+  model->by_name = nk_calloc(n, sizeof *model->by_name);
+  if (!model->tensors || !model->by_name) return NK_EMEMORY;
+  for (size_t s = 0; s < model->files.n_shards; s++) {
+    for (size_t i = 0; i < nk_safetensors_n_tensors(model->shards[s]); i++) {
+      const struct nk_tensor *tensor = nk_safetensors_tensor(model->shards[s], i);
+      if (!is_elsewhere(model, tensor->name, model->files.shards[s]))
+        model->tensors[model->n_tensors++] = tensor;
+    }
+  }
+  n = model->n_tensors;
+  if (n > 0) memcpy(model->by_name, model->tensors, n * sizeof *model->by_name);
+  qsort(model->by_name, n, sizeof *model->by_name, by_name);
+  for (size_t i = 1; i < n; i++) {
+    if (strcmp(model->by_name[i - 1]->name, model->by_name[i]->name) == 0) {
+      return nk_fail(NK_EDATA, "%s: tensor '%.200s' is in two shards", model->files.name,
+                     model->by_name[i]->name);
+    }
+  }
+  return 0;
+}
+
+/* Every tensor that the index names is where it says. */
+static int check_index(const struct nk_model *model) {
+  const struct nki_shard_index *index = &model->files.index;
+  for (size_t i = 0; i < index->n_entries; i++) {
+    const char *name = nki_shard_index_name(index, i);
+    if (nki_model_look_up(model, name)) continue;
+    return nk_fail(NK_EDATA, "%s: tensor '%.200s' is not in shard %s, where the index has it",
+                   model->files.name, name, index->shards[index->entries[i].shard]);
+  }
+  return 0;
+}
+
+static int open_weights(struct nk_model *model) {
+  size_t n = model->files.n_shards;
+  model->shards = nk_calloc(n, sizeof *model->shards);
+  if (!model->shards) return NK_EMEMORY;
+  for (size_t s = 0; s < n; s++) {
+    struct nk_file *file = nk_file_open(model->files.shards[s]);
+    if (!file) return nk_error_code();
+    if (file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0) {
+      int code = nk_fail(NK_EUNSUPPORTED, "%s: the weights of GGUF files are not read", file->name);
+      nk_file_free(file);
+      return code;
+    }
+    if (!(model->shards[s] = nk_safetensors_read(file))) return nk_error_code();
+  }
+  int code = gather_tensors(model);
+  return code == NK_OK ? check_index(model) : code;
+}
+
+static int read_config(struct nk_model *model) {
+  const char *path = nki_model_files_path(&model->files, "config.json");
+  if (!path) return 0;
+  struct nk_file *file = nk_file_open(path);
+  if (!file) return nk_error_code();
+  if (file->size <= MAX_CONFIG)
+    model->config = nki_json_parse(path, file->data, file->size, 0);
+  else
+    nk_fail(NK_EDATA, "%s: %zu bytes are too many for a configuration", path, file->size);
+  nk_file_free(file);
+  if (!model->config) return nk_error_code();
+  return json_is_object(model->config) ? 0 : nk_fail(NK_EDATA, "%s: not a JSON object", path);
+}
+
+struct nk_model *nk_model_open(const char *name) {
+  struct nk_model *model = nk_calloc(1, sizeof *model);
+  if (!model) return NULL;
+  if (nki_model_files_find(name, &model->files) == 0 && read_config(model) == 0 &&
+      open_weights(model) == 0) {
+    return model;
+  }
+  nk_model_free(model);
+  return NULL;
+}
+
+void nk_model_free(struct nk_model *model) {
+  if (!model) return;
+  for (size_t s = 0; model->shards && s < model->files.n_shards; s++) {
+    nk_safetensors_free(model->shards[s]);
+  }
+  nk_free(model->shards);
+  nk_free(model->tensors);
+  nk_free(model->by_name);
+  json_decref(model->config);
+  nki_model_files_free(&model->files);
+  nk_free(model);
+}
+
+/* ---- What it holds ---- */
+
+const char *nk_model_name(const struct nk_model *model) {
+  return model->files.name;
+}
+
+const char *nk_model_path(const struct nk_model *model, const char *file) {
+  return nki_model_files_path(&model->files, file);
+}
+
+size_t nk_model_n_tensors(const struct nk_model *model) {
+  return model->n_tensors;
+}
+
+const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index) {
+  return model->tensors[index];
+}
+
+const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const char *name) {
+  const struct nk_tensor wanted = {.name = name}, *key = &wanted;
+  const struct nk_tensor **found =
+      bsearch(&key, model->by_name, model->n_tensors, sizeof key, by_name);
+  return found ? *found : NULL;
+}
+
+const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name) {
+  const struct nk_tensor *tensor = nki_model_look_up(model, name);
+  if (!tensor) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
+  return tensor;
+}
+
+/* ---- Rows ---- */
+
+/* Bytes of one row of a 2-D tensor. */
+static size_t row_bytes(const struct nk_tensor *tensor) {
+  return tensor->shape[1] * nk_dtype_size(tensor->dtype);
+}
+
+void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
+                     size_t n) {
+  for (size_t s = 0; s < model->files.n_shards; s++) {
+    const struct nk_file *file = nk_safetensors_file(model->shards[s]);
+    uintptr_t at = (uintptr_t)tensor->data, begin = (uintptr_t)file->data;
+    if (at < begin || at - begin >= file->size) continue;
+    nk_file_forget(file, at - begin + first * row_bytes(tensor), n * row_bytes(tensor));
+    return;
+  }
+}
+
+int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
+  if (tensor->n_dims != 2 || first > tensor->shape[0] || n > tensor->shape[0] - first) {
+    return nk_fail(NK_EUSAGE, "tensor '%s': has no rows %zu to %zu", tensor->name, first,
+                   first + n);
+  }
+  const unsigned char *source = (const unsigned char *)tensor->data + first * row_bytes(tensor);
+  int code = nki_widen_parallel(tensor->dtype, source, n * tensor->shape[1], out);
+  return code == NK_OK ? 0 : nk_fail_in(code, "tensor '%s'", tensor->name);
+}

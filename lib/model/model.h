@@ -1,0 +1,43 @@
+/* A model opened: what lib/io's model files share. */
+#ifndef NOKEN_IO_MODEL_H
+#define NOKEN_IO_MODEL_H
+
+#include <jansson.h>
+#include <noken/model.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "model/safetensors.h"
+#include "model/shard_index.h"
+
+/* Where a model's files are (model_files.c). Every string is from nk_alloc. */
+struct nki_model_files {
+  char *name;   /* as the user named it, without directories */
+  char *folder; /* NULL for a single file */
+  char **files; /* [n_files] paths of the folder's entries, sorted */
+  size_t n_files;
+  char **shards; /* [n_shards] paths of the files that hold the weights */
+  size_t n_shards;
+  struct nki_shard_index index; /* of a sharded model */
+};
+
+/* Finds them. Returns 0 or a negative code; frees nothing on failure but what is in *files already
+ * (call nki_model_files_free). */
+int nki_model_files_find(const char *model, struct nki_model_files *files);
+void nki_model_files_free(struct nki_model_files *files);
+/* The path of the folder's entry called `file`, or NULL. */
+const char *nki_model_files_path(const struct nki_model_files *files, const char *file);
+
+struct nk_model {
+  struct nki_model_files files;
+  json_t *config;                   /* config.json, or NULL */
+  struct nk_safetensors **shards;   /* [files.n_shards] */
+  const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
+  const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
+  size_t n_tensors;
+};
+
+/* The tensor called name, or NULL without an error. */
+const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const char *name);
+
+#endif

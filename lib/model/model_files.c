@@ -1,0 +1,315 @@
+/* Where a model's files are: a folder, a single file, or a name in the Hugging Face cache, which is
+ * laid out as
+ *
+ *   HUB/models--ORG--NAME/refs/main             the text of a commit's hash
+ *   HUB/models--ORG--NAME/snapshots/HASH/...    the files, as links into ../../blobs
+ *
+ * HUB is the first that is set of HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub and
+ * ~/.cache/huggingface/hub. */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <noken/base.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "model/model.h"
+
+/* ---- Paths ---- */
+
+/* "a/b/c" from its parts. NULL without memory. */
+static char *join(const char *a, const char *b, const char *c) {
+  struct nk_buffer path = {0};
+  nk_buffer_text(&path, a);
+  for (int i = 0; i < 2; i++) {
+    const char *part = i == 0 ? b : c;
+    if (!part) continue;
+    nk_buffer_byte(&path, '/');
+    nk_buffer_text(&path, part);
+  }
+  char *copy = path.failed ? NULL : nk_strdup(path.data);
+  if (path.failed) nk_fail(NK_EMEMORY, "%s: out of memory", a);
+  nk_buffer_free(&path);
+  return copy;
+}
+
+static bool is_folder(const char *path) {
+  struct stat status;
+  return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool ends_with(const char *string, const char *ending) {
+  size_t n = strlen(string), m = strlen(ending);
+  return n >= m && strcmp(string + n - m, ending) == 0;
+}
+
+/* The last component of a path, as a copy: "gpt2" of "models/gpt2/". */
+static char *last_component(const char *path) {
+  size_t end = strlen(path);
+  while (end > 1 && path[end - 1] == '/') end--;
+  size_t begin = end;
+  while (begin > 0 && path[begin - 1] != '/') begin--;
+  return nk_strndup(path + begin, end - begin);
+}
+
+static int compare_strings(const void *a, const void *b) {
+  return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The paths of a folder's entries, sorted. */
+static int list_folder(const char *folder, char ***files, size_t *n_files) {
+  DIR *directory = opendir(folder);
+  if (!directory) return nk_fail_errno("%s", folder);
+  size_t capacity = 0;
+  int code = NK_OK;
+  struct dirent *entry;
+  while (code == NK_OK && (entry = readdir(directory))) {
+    if (entry->d_name[0] == '.') continue;
+    if (*n_files == capacity) {
+      char **grown = nk_realloc(*files, *n_files, capacity = 2 * capacity + 32, sizeof *grown);
+      if (!grown) {
+        code = NK_EMEMORY;
+        break;
+      }
+      *files = grown;
+    }
+    char *path = join(folder, entry->d_name, NULL);
+    if (path)
+      (*files)[(*n_files)++] = path;
+    else
+      code = NK_EMEMORY;
+  }
+  closedir(directory);
+  if (*n_files > 0) qsort(*files, *n_files, sizeof **files, compare_strings);
+  return code;
+}
+
+const char *nki_model_files_path(const struct nki_model_files *files, const char *file) {
+  for (size_t i = 0; i < files->n_files; i++) {
+    const char *slash = strrchr(files->files[i], '/');
+    if (strcmp(slash + 1, file) == 0) return files->files[i];
+  }
+  return NULL;
+}
+
+/* ---- The cache ---- */
+
+/* The cache's folder. NULL on failure. */
+static char *cache_folder(void) {
+  static const struct {
+    const char *variable, *rest;
+  } places[] = {
+      {"HF_HUB_CACHE", NULL},
+      {"HF_HOME", "hub"},
+      {"XDG_CACHE_HOME", "huggingface/hub"},
+      {"HOME", ".cache/huggingface/hub"},
+  };
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    const char *value = getenv(places[i].variable);
+    if (value && *value) return join(value, places[i].rest, NULL);
+  }
+  nk_fail(NK_ENOTFOUND, "no Hugging Face cache: neither HF_HUB_CACHE, HF_HOME nor HOME is set");
+  return NULL;
+}
+
+/* Whether a name can be a model's on the hub: NAME or ORG/NAME of letters, digits, '.', '_', '-'.
+ */
+static bool is_hub_name(const char *name) {
+  size_t slashes = 0;
+  if (!isalnum((unsigned char)*name)) return false;
+  for (const char *c = name; *c; c++) {
+    if (*c == '/')
+      slashes++;
+    else if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+      return false;
+    if (*c == '/' && !isalnum((unsigned char)c[1])) return false;
+  }
+  return slashes <= 1;
+}
+
+/* "models--ORG--NAME" in the cache. */
+static char *cached_model(const char *cache, const char *organisation, const char *name) {
+  struct nk_buffer folder = {0};
+  nk_buffer_text(&folder, "models--");
+  if (organisation) nk_buffer_printf(&folder, "%s--", organisation);
+  for (const char *c = name; *c; c++) nk_buffer_text(&folder, *c == '/' ? "--" : (char[]){*c, 0});
+  char *path = folder.failed ? NULL : join(cache, folder.data, NULL);
+  nk_buffer_free(&folder);
+  return path;
+}
+
+/* The hash in refs/main; or, where that is missing (a model fetched by its revision), the only
+ * snapshot's name. NULL on failure. */
+static char *find_revision(const char *repository) {
+  char *path = join(repository, "refs", "main"), *revision = NULL;
+  struct stat status;
+  if (path && stat(path, &status) == 0) {
+    struct nk_file *file = nk_file_open(path);
+    size_t n = 0;
+    while (file && n < file->size && isxdigit(file->data[n])) n++;
+    if (file && n > 0)
+      revision = nk_strndup((const char *)file->data, n);
+    else if (file)
+      nk_fail(NK_EDATA, "%s: holds no commit's hash", path);
+    nk_file_free(file);
+    nk_free(path);
+    return revision;
+  }
+  nk_free(path);
+  char *snapshots = join(repository, "snapshots", NULL), **entries = NULL;
+  size_t n = 0;
+  if (snapshots && list_folder(snapshots, &entries, &n) == 0) {
+    if (n == 1)
+      revision = last_component(entries[0]);
+    else
+      nk_fail(NK_ENOTFOUND, "%s: no refs/main, and %zu snapshots to choose from", repository, n);
+  }
+  for (size_t i = 0; i < n; i++) nk_free(entries[i]);
+  nk_free(entries);
+  nk_free(snapshots);
+  return revision;
+}
+
+/* The folder of a cached repository's files. NULL on failure. */
+static char *snapshot_folder(const char *repository) {
+  char *revision = find_revision(repository);
+  if (!revision) return NULL;
+  char *folder = join(repository, "snapshots", revision);
+  nk_free(revision);
+  if (folder && is_folder(folder)) return folder;
+  if (folder) nk_fail(NK_ENOTFOUND, "%s: the snapshot that refs/main names is not there", folder);
+  nk_free(folder);
+  return NULL;
+}
+
+/* The folder of the model called name in the cache. NULL on failure. The hub's first models had no
+ * organisation and were given one later: a bare name is looked for under those too. */
+static char *find_in_cache(const char *name) {
+  static const char *const organisations[] = {NULL, "openai-community", "distilbert"};
+  if (!is_hub_name(name)) {
+    nk_fail(NK_ENOTFOUND, "%s: no such file or folder", name);
+    return NULL;
+  }
+  char *cache = cache_folder(), *folder = NULL;
+  if (!cache) {
+    nk_fail_in(NK_ENOTFOUND, "%s: no such file or folder, and", name);
+    return NULL;
+  }
+  size_t n = strchr(name, '/') ? 1 : sizeof organisations / sizeof *organisations;
+  struct nk_buffer tried = {0};
+  bool found = false;
+  for (size_t i = 0; i < n && !found; i++) {
+    char *repository = cached_model(cache, organisations[i], name);
+    if (repository && is_folder(repository)) {
+      folder = snapshot_folder(repository);
+      found = true;
+    } else if (repository) {
+      nk_buffer_printf(&tried, "%s%s", i == 0 ? "" : ", ", strrchr(repository, '/') + 1);
+    }
+    nk_free(repository);
+  }
+  if (!found) {
+    nk_fail(NK_ENOTFOUND, "%s: no such file or folder, nor in the cache %s (%s)", name, cache,
+            tried.data ? tried.data : "");
+  }
+  nk_buffer_free(&tried);
+  nk_free(cache);
+  return folder;
+}
+
+/* ---- The weights ---- */
+
+static int add_shard(struct nki_model_files *files, const char *path) {
+  char **grown = nk_realloc(files->shards, files->n_shards, files->n_shards + 1, sizeof *grown);
+  if (!grown) return NK_EMEMORY;
+  files->shards = grown;
+  grown[files->n_shards] = nk_strdup(path);
+  return grown[files->n_shards++] ? 0 : NK_EMEMORY;
+}
+
+/* Pickled weights can run code when they are read, so noken does not read them. */
+static int refuse_pickle(const char *path) {
+  return nk_fail(NK_EUNSUPPORTED,
+                 "%s: pickled weights are not read; save the model as safetensors "
+                 "(Python: model.save_pretrained(FOLDER, safe_serialization=True))",
+                 path);
+}
+
+/* The shards that the index names. */
+static int find_shards(struct nki_model_files *files, const char *path) {
+  int code = nki_shard_index_read(path, &files->index);
+  for (size_t s = 0; s < files->index.n_shards && code == NK_OK; s++) {
+    const char *shard = nki_model_files_path(files, files->index.shards[s]);
+    if (!shard) {
+      return nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing", path, files->index.shards[s]);
+    }
+    code = add_shard(files, shard);
+  }
+  return code;
+}
+
+static int find_weights(struct nki_model_files *files) {
+  const char *single = nki_model_files_path(files, "model.safetensors");
+  if (single) return add_shard(files, single);
+  const char *index = nki_model_files_path(files, "model.safetensors.index.json");
+  if (index) return find_shards(files, index);
+  const char *pickle = NULL, *found = NULL, *gguf = NULL;
+  size_t n_found = 0;
+  for (size_t i = 0; i < files->n_files; i++) {
+    const char *path = files->files[i];
+    if (ends_with(path, ".safetensors")) {
+      found = path;
+      n_found++;
+    }
+    if (ends_with(path, ".bin") || ends_with(path, ".pt") || ends_with(path, ".pth")) pickle = path;
+    if (ends_with(path, ".gguf")) gguf = path;
+  }
+  if (n_found == 1) return add_shard(files, found);
+  if (n_found > 1) {
+    return nk_fail(NK_EDATA, "%s: %zu .safetensors files and no model.safetensors.index.json",
+                   files->folder, n_found);
+  }
+  if (pickle) return refuse_pickle(pickle);
+  if (gguf)
+    return nk_fail(NK_ENOTFOUND, "%s: no safetensors weights (name %s itself to read that)",
+                   files->folder, strrchr(gguf, '/') + 1);
+  return nk_fail(NK_ENOTFOUND,
+                 "%s: no weights in this folder (model.safetensors, or "
+                 "model.safetensors.index.json and its shards)",
+                 files->folder);
+}
+
+int nki_model_files_find(const char *model, struct nki_model_files *files) {
+  struct stat status;
+  bool exists = stat(model, &status) == 0;
+  if (!exists && errno != ENOENT && errno != ENOTDIR) return nk_fail_errno("%s", model);
+  if (exists && !S_ISDIR(status.st_mode)) {
+    if (!(files->name = last_component(model))) return NK_EMEMORY;
+    bool pickle = ends_with(model, ".bin") || ends_with(model, ".pt") || ends_with(model, ".pth");
+    return pickle ? refuse_pickle(model) : add_shard(files, model);
+  }
+  if (!exists) {
+    files->name = nk_strdup(model);
+    files->folder = find_in_cache(model);
+  } else {
+    files->name = last_component(model);
+    char *snapshots = join(model, "snapshots", NULL); /* the cache's own folder of a model */
+    bool is_repository = snapshots && is_folder(snapshots);
+    nk_free(snapshots);
+    files->folder = is_repository ? snapshot_folder(model) : nk_strdup(model);
+  }
+  if (!files->name || !files->folder) return nk_error_code();
+  int code = list_folder(files->folder, &files->files, &files->n_files);
+  return code == NK_OK ? find_weights(files) : code;
+}
+
+void nki_model_files_free(struct nki_model_files *files) {
+  for (size_t i = 0; i < files->n_files; i++) nk_free(files->files[i]);
+  for (size_t i = 0; i < files->n_shards; i++) nk_free(files->shards[i]);
+  nk_free(files->files);
+  nk_free(files->shards);
+  nk_free(files->folder);
+  nk_free(files->name);
+  nki_shard_index_free(&files->index);
+}

@@ -1,0 +1,274 @@
+/* Behaviours as rows, captures as vector sets. */
+#include "cli/behaviour_table.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <noken/base.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/sets.h"
+
+/* The columns, in order; those that are not always there have a letter. */
+static const struct {
+  const char *name;
+  char when; /* 0 always, a at, s tokens, n norms, e echo, g continuation, f flags */
+} columns[] = {
+    {"prompt", 0},      {"offset", 0},          {"at", 'a'},        {"entropy", 0},
+    {"top_id", 0},      {"top_text", 0},        {"top_prob", 0},    {"kl", 0},
+    {"p_value", 0},     {"residual_norm", 'n'}, {"self_prob", 's'}, {"echo", 'e'},
+    {"echo_text", 'e'}, {"echo_prob", 'e'},     {"echo_rank", 'e'}, {"continuation", 'g'},
+    {"flags", 'f'},
+};
+enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
+
+static bool has_column(const struct cli_behaviour_table *what, char when) {
+  switch (when) {
+    case 'a':
+      return what->at;
+    case 's':
+      return what->items->n_tokens > 0;
+    case 'n':
+      return what->n_norms == 0;
+    case 'e':
+      return what->echo;
+    case 'g':
+      return what->n_generate > 0;
+    case 'f':
+      return what->flags != NULL;
+    default:
+      return true;
+  }
+}
+
+static bool has_text(const struct cli_behaviour_table *what) {
+  return what->items->n_tokens > 0 || (what->set != NULL && what->set->text != NULL);
+}
+
+static void taken_names(const char *names[N_COLUMNS]) {
+  for (size_t c = 0; c < N_COLUMNS; c++) names[c] = columns[c].name;
+}
+
+int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table) {
+  const char *taken[N_COLUMNS];
+  int code = cli_table_column(table, "id");
+  taken_names(taken);
+  if (code == NK_OK && has_text(what)) code = cli_table_column(table, "text");
+  for (size_t c = 0; c < N_COLUMNS && code == NK_OK; c++) {
+    if (has_column(what, columns[c].when)) code = cli_table_column(table, columns[c].name);
+    if (columns[c].when != 'n') continue;
+    for (size_t l = 0; l < what->n_norms && code == NK_OK; l++) {
+      char name[48];
+      snprintf(name, sizeof name, "residual_norm_%zu", what->norms[l]);
+      code = cli_table_column(table, name);
+    }
+  }
+  if (code == NK_OK && what->set != NULL)
+    code = cli_set_head_tail(what->set, taken, N_COLUMNS, table);
+  return code;
+}
+
+/* ---- Cells ---- */
+
+static void write_token(const struct cli_behaviour_table *what, int64_t id,
+                        struct cli_table *table) {
+  size_t n = 0;
+  const char *bytes = nk_vocabulary_bytes(nk_tokenizer_vocabulary(what->tokenizer), (size_t)id, &n);
+  cli_table_text(table, bytes == NULL ? "" : bytes, bytes == NULL ? 0 : n);
+}
+
+static void write_item(const struct cli_behaviour_table *what, size_t item,
+                       struct cli_table *table) {
+  size_t n, row = item - what->items->n_tokens;
+  if (item < what->items->n_tokens) {
+    cli_table_integer(table, what->items->tokens[item]);
+    write_token(what, what->items->tokens[item], table);
+    return;
+  }
+  cli_table_integer(table, what->set->ids[row]);
+  if (!has_text(what)) return;
+  const char *text = nk_vectors_text(what->set, row, &n);
+  if (what->set->text == NULL)
+    cli_table_missing(table);
+  else
+    cli_table_text(table, text, n);
+}
+
+static void write_numbers(const struct cli_behaviour_table *what,
+                          const struct cli_behaviour_result *result, size_t row, size_t offset,
+                          struct cli_table *table) {
+  const struct nk_behaviour *b = result->behaviour;
+  const double *norms = b->norms + row * b->n_layers;
+  cli_table_string(table, result->prompt->name);
+  cli_table_integer(table, (int64_t)result->offsets[offset]);
+  if (what->at) cli_table_integer(table, (int64_t)result->how->layer);
+  cli_table_number(table, b->entropy[row]);
+  cli_table_integer(table, b->top_id[row]);
+  write_token(what, b->top_id[row], table);
+  cli_table_number(table, b->top_prob[row]);
+  cli_table_number(table, b->kl[row]);
+  cli_table_number(table, b->p_value[row]);
+  if (what->n_norms == 0) cli_table_number(table, norms[b->n_layers - 1]);
+  for (size_t l = 0; l < what->n_norms; l++) cli_table_number(table, norms[what->norms[l] - 1]);
+  if (what->items->n_tokens > 0) cli_table_known(table, b->self_prob[row]);
+}
+
+/* What is repeated stands at the prompt's end. */
+static void write_echo(const struct cli_behaviour_table *what,
+                       const struct cli_behaviour_result *result, size_t item, size_t row,
+                       size_t offset, struct cli_table *table) {
+  const struct nk_behaviour *b = result->behaviour;
+  size_t position = nk_prompt_base(result->prompt, result->how) + result->offsets[offset];
+  if (!result->prompt->repetition || position + 1 != result->prompt->n) {
+    for (int c = 0; c < 4; c++) cli_table_missing(table);
+    return;
+  }
+  cli_table_integer(table, b->top_id[row]);
+  write_token(what, b->top_id[row], table);
+  cli_table_number(table, b->top_prob[row]);
+  if (result->echo_ranks == NULL)
+    cli_table_missing(table);
+  else
+    cli_table_integer(table, result->echo_ranks[item]);
+}
+
+static int write_continuation(const struct cli_behaviour_table *what,
+                              const struct cli_behaviour_result *result, size_t item,
+                              struct cli_table *table) {
+  struct nk_buffer text = {0}, names = {0};
+  int code = nk_tokenizer_decode(what->tokenizer, result->ids + item * what->n_generate,
+                                 result->lengths[item], NK_DECODE_SKIP_SPECIAL, &text);
+  if (code == NK_OK) cli_table_text(table, text.data == NULL ? "" : text.data, text.size);
+  if (code == NK_OK && what->flags != NULL)
+    code = nk_flags_match(what->flags, text.data == NULL ? "" : text.data, text.size, &names);
+  if (code == NK_OK && what->flags != NULL)
+    cli_table_text(table, names.data == NULL ? "" : names.data, names.size);
+  nk_buffer_free(&text);
+  nk_buffer_free(&names);
+  return code;
+}
+
+/* A token has no value in the columns of the vectors' set. */
+static void skip_tail(const struct nk_vectors *set, const char *const taken[N_COLUMNS],
+                      struct cli_table *table) {
+  for (size_t c = 0; c < set->n_columns; c++) {
+    bool is_taken = false;
+    for (size_t t = 0; t < N_COLUMNS; t++)
+      is_taken = is_taken || strcmp(set->columns[c].name, taken[t]) == 0;
+    if (!is_taken) cli_table_missing(table);
+  }
+}
+
+int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
+                             const struct cli_behaviour_result *result, struct cli_table *table) {
+  const struct nk_behaviour *b = result->behaviour;
+  const char *taken[N_COLUMNS];
+  int code = NK_OK;
+  taken_names(taken);
+  for (size_t item = 0; item < b->n_items && code == NK_OK; item++)
+    for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
+      size_t row = item * b->n_offsets + k;
+      write_item(what, item, table);
+      write_numbers(what, result, row, k, table);
+      if (what->echo) write_echo(what, result, item, row, k, table);
+      if (what->n_generate > 0) code = write_continuation(what, result, item, table);
+      if (code != NK_OK) break;
+      if (what->set != NULL && item >= what->items->n_tokens)
+        cli_set_row_tail(what->set, item - what->items->n_tokens, taken, N_COLUMNS, table);
+      if (what->set != NULL && item < what->items->n_tokens) skip_tail(what->set, taken, table);
+      code = cli_table_end_row(table);
+    }
+  return code;
+}
+
+/* ---- Captures ---- */
+
+static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
+                     struct nk_vectors *out) {
+  const struct nk_items *items = what->items;
+  const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(what->tokenizer);
+  size_t n = items->n_tokens + items->n_vectors;
+  struct nk_buffer bytes = {0};
+  int64_t *offsets = nk_alloc(n * n_prompts + 1, sizeof *offsets);
+  if (offsets == NULL) return NK_EMEMORY;
+  offsets[0] = 0;
+  for (size_t i = 0; i < n * n_prompts; i++) {
+    size_t item = i % n, length = 0;
+    const char *text = item < items->n_tokens
+                           ? nk_vocabulary_bytes(vocabulary, (size_t)items->tokens[item], &length)
+                           : nk_vectors_text(what->set, item - items->n_tokens, &length);
+    if (text != NULL) nk_buffer_append(&bytes, text, length);
+    offsets[i + 1] = (int64_t)bytes.size;
+  }
+  int code = bytes.failed ? nk_fail(NK_EMEMORY, "no memory for texts")
+                          : nk_vectors_set_text(out, bytes.data, offsets);
+  nk_buffer_free(&bytes);
+  nk_free(offsets);
+  return code;
+}
+
+/* The set's columns, repeated; a token has no value in them. */
+static int set_columns(const struct cli_behaviour_table *what, struct nk_vectors *out) {
+  const struct nk_items *items = what->items;
+  size_t n = items->n_tokens + items->n_vectors;
+  double *numbers = nk_alloc(out->n, sizeof *numbers);
+  int64_t *integers = nk_alloc(out->n, sizeof *integers);
+  int code = numbers == NULL || integers == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t i = 0; i < out->n && code == NK_OK; i++) integers[i] = (int64_t)(i / n);
+  if (code == NK_OK) code = nk_vectors_set_integers(out, "prompt", integers);
+  for (size_t c = 0; what->set != NULL && c < what->set->n_columns && code == NK_OK; c++) {
+    const struct nk_column *column = &what->set->columns[c];
+    if (strcmp(column->name, "prompt") == 0) continue;
+    bool whole = column->dtype == NK_I64 && items->n_tokens == 0;
+    for (size_t i = 0; i < out->n; i++) {
+      size_t item = i % n, row = item - items->n_tokens;
+      if (whole)
+        integers[i] = column->data.integer[row];
+      else if (item < items->n_tokens)
+        numbers[i] = NAN;
+      else
+        numbers[i] =
+            column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
+    }
+    code = whole ? nk_vectors_set_integers(out, column->name, integers)
+                 : nk_vectors_set_numbers(out, column->name, numbers);
+  }
+  nk_free(numbers);
+  nk_free(integers);
+  return code;
+}
+
+static int set_prompt_names(const struct nk_prompts *prompts, struct nk_vectors *out) {
+  json_t *names = json_array();
+  for (size_t p = 0; names != NULL && p < prompts->n; p++)
+    json_array_append_new(names, json_string(prompts->item[p].name));
+  char *text = names == NULL ? NULL : json_dumps(names, JSON_COMPACT);
+  int code = text == NULL ? nk_fail(NK_EMEMORY, "no memory for the prompts' names")
+                          : nk_vectors_set_metadata(out, "noken.prompts", text);
+  free(text);
+  json_decref(names);
+  return code;
+}
+
+struct nk_vectors *cli_capture_set(const struct cli_behaviour_table *what, size_t dim,
+                                   float *values, const struct nk_prompts *prompts, size_t layer,
+                                   const char *model) {
+  size_t n = what->items->n_tokens + what->items->n_vectors;
+  struct nk_vectors *out = nk_vectors_new(n * prompts->n, dim, values, false);
+  char space[48];
+  if (out == NULL) return NULL;
+  for (size_t i = 0; i < out->n; i++) {
+    size_t item = i % n;
+    out->ids[i] = item < what->items->n_tokens ? what->items->tokens[item]
+                                               : what->set->ids[item - what->items->n_tokens];
+  }
+  snprintf(space, sizeof space, "residual:%zu", layer);
+  int code = has_text(what) ? set_texts(what, prompts->n, out) : 0;
+  if (code == NK_OK) code = set_columns(what, out);
+  if (code == NK_OK) code = set_prompt_names(prompts, out);
+  if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.space", space);
+  if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.model", model);
+  if (code == NK_OK) return out;
+  nk_vectors_free(out);
+  return NULL;
+}

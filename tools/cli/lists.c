@@ -1,0 +1,127 @@
+/* Lists and tables of prompts, tokens and patterns. */
+#include "cli/lists.h"
+
+#include <string.h>
+
+#include "cli/options.h"
+
+int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, int64_t **ids,
+                    size_t *n) {
+  struct cli_frame *frame = NULL;
+  int64_t *more = NULL;
+  *ids = NULL;
+  *n = 0;
+  int code = list == NULL ? 0 : cli_parse_ids("--ids", list, ids, n);
+  if (code == NK_OK && table != NULL) {
+    frame = cli_frame_read(table);
+    code = frame == NULL ? nk_error_code() : cli_frame_integers(frame, "id", &more);
+    size_t rows = code == NK_OK ? cli_frame_n_rows(frame) : 0;
+    int64_t *all = code == NK_OK ? nk_realloc(*ids, *n, *n + rows, sizeof *all) : NULL;
+    if (code == NK_OK && all == NULL) code = NK_EMEMORY;
+    if (all != NULL) *ids = all;
+    for (size_t i = 0; i < rows && all != NULL; i++) all[(*n)++] = more[i];
+  }
+  for (size_t i = 0; i < *n && code == NK_OK; i++)
+    if ((*ids)[i] < 0 || (size_t)(*ids)[i] >= n_vocabulary)
+      code = nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)(*ids)[i],
+                     n_vocabulary - 1);
+  nk_free(more);
+  cli_frame_free(frame);
+  return code;
+}
+
+int cli_parse_layers(const struct nk_forward *forward, const char *what, const char *text,
+                     size_t least, size_t **layers, size_t *n) {
+  size_t most = nk_forward_shape(forward)->n_layers;
+  int64_t *ids = NULL;
+  int code = cli_parse_ids(what, text, &ids, n);
+  *layers = code == NK_OK ? nk_alloc(*n, sizeof **layers) : NULL;
+  if (code == NK_OK && *layers == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; code == NK_OK && i < *n; i++) {
+    if (ids[i] < (int64_t)least || (size_t)ids[i] > most)
+      code = nk_fail(NK_EUSAGE, "%s: layer %lld: the model has layers %zu to %zu", what,
+                     (long long)ids[i], least, most);
+    else
+      (*layers)[i] = (size_t)ids[i];
+  }
+  nk_free(ids);
+  return code;
+}
+
+static bool is_verified(const char *verdict) {
+  size_t length = strlen(verdict);
+  return length >= 8 && strcmp(verdict + length - 8, "verified") == 0;
+}
+
+int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
+  struct cli_frame *frame = cli_frame_read(path);
+  if (frame == NULL) return nk_error_code();
+  size_t rows = cli_frame_n_rows(frame), n_columns = cli_frame_n_columns(frame),
+         verdict = n_columns;
+  int64_t id = cli_frame_column(frame, "id");
+  int code = id < 0 ? (int)id : 0;
+  for (size_t c = 0; c < n_columns; c++)
+    if (strcmp(cli_frame_column_name(frame, c), "verdict") == 0) verdict = c;
+  int64_t *longer = code != NK_OK ? NULL : nk_realloc(*ids, *n, *n + rows, sizeof *longer);
+  if (longer != NULL)
+    *ids = longer;
+  else if (code == NK_OK)
+    code = NK_EMEMORY;
+  for (size_t row = 0; row < rows && code == NK_OK; row++) {
+    if (verdict < n_columns && !is_verified(cli_frame_cell(frame, row, verdict))) continue;
+    code = cli_frame_integer(frame, row, (size_t)id, &(*ids)[*n]);
+    if (code == NK_OK) ++*n;
+  }
+  cli_frame_free(frame);
+  return code;
+}
+
+int cli_read_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer,
+                     const char *path, bool need_slot) {
+  struct cli_frame *frame = cli_frame_read(path);
+  if (frame == NULL) return nk_error_code();
+  int64_t name = cli_frame_column(frame, "prompt"), text = cli_frame_column(frame, "text");
+  int code = name < 0 ? (int)name : text < 0 ? (int)text : 0;
+  int64_t repetition = -1;
+  for (size_t c = 0; c < cli_frame_n_columns(frame); c++)
+    if (strcmp(cli_frame_column_name(frame, c), "repetition") == 0) repetition = (int64_t)c;
+  for (size_t row = 0; row < cli_frame_n_rows(frame) && code == NK_OK; row++) {
+    const char *cell = cli_frame_cell(frame, row, (size_t)text);
+    struct nk_buffer plain = {0};
+    int64_t repeats = 0;
+    nk_unescape(&plain, cell, strlen(cell));
+    nk_buffer_byte(&plain, 0);
+    if (plain.failed) code = nk_fail(NK_EMEMORY, "no memory for a prompt");
+    if (repetition >= 0 && code == NK_OK) {
+      code = cli_frame_integer(frame, row, (size_t)repetition, &repeats);
+      if (code == NK_ENOTFOUND) code = 0;
+    }
+    if (code == NK_OK)
+      code = nk_prompts_add(prompts, tokenizer, cli_frame_cell(frame, row, (size_t)name),
+                            plain.data, repeats != 0, need_slot);
+    nk_buffer_free(&plain);
+  }
+  cli_frame_free(frame);
+  return code;
+}
+
+/* A pattern has backslashes of its own: it is taken as it stands in the table, not unescaped. */
+struct nk_flags *cli_read_flags(const char *path) {
+  struct cli_frame *frame = cli_frame_read(path);
+  if (frame == NULL) return NULL;
+  size_t n = cli_frame_n_rows(frame);
+  struct nk_flags *flags = NULL;
+  const char **cells = nk_alloc(2 * n, sizeof *cells), **patterns = cells + n;
+  int64_t name = cli_frame_column(frame, "name"), pattern = cli_frame_column(frame, "pattern");
+  if (cells == NULL || name < 0 || pattern < 0) goto done;
+  for (size_t row = 0; row < n; row++) {
+    cells[row] = cli_frame_cell(frame, row, (size_t)name);
+    patterns[row] = cli_frame_cell(frame, row, (size_t)pattern);
+  }
+  flags = nk_flags_new(cells, patterns, n);
+  if (flags == NULL) nk_fail_in(nk_error_code(), "%s", cli_frame_name(frame));
+done:
+  nk_free(cells);
+  cli_frame_free(frame);
+  return flags;
+}

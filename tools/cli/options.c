@@ -1,0 +1,342 @@
+/* Command lines: one table per tool, and the options all tools share. */
+#include "cli/options.h"
+#include <errno.h>
+#include <math.h>
+#include <noken/base.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_COMMON = 7 };
+
+static void common_options(struct cli_common *common, struct cli_option out[N_COMMON]) {
+  const struct cli_option options[N_COMMON] = {
+      {'o', "output", CLI_OPTION_STRING, &common->output, "FILE",
+       "write FILE, not standard output"},
+      {0, "json", CLI_OPTION_FLAG, &common->json, NULL, "tables as JSON Lines, not TSV"},
+      {0, "threads", CLI_OPTION_SIZE, &common->threads, "N", "threads to use (default: all cores)"},
+      {0, "seed", CLI_OPTION_SEED, &common->seed, "N", "seed of random choices (default: 0)"},
+      {'q', "quiet", CLI_OPTION_FLAG, &common->quiet, NULL, "no warnings, no progress"},
+      {'h', "help", CLI_OPTION_FLAG, &common->help, NULL, "print this help and exit"},
+      {0, "version", CLI_OPTION_FLAG, &common->version, NULL, "print the version and exit"},
+  };
+  memcpy(out, options, sizeof options);
+}
+
+/* ---- Values ---- */
+
+static int parse_whole(const char *text, uint64_t *out) {
+  char *end;
+  errno = 0;
+  unsigned long long value = strtoull(text, &end, 10);
+  if (text[0] < '0' || text[0] > '9' || *end || errno) return -1;
+  *out = value;
+  return 0;
+}
+
+static int parse_finite(const char *text, double *out) {
+  char *end;
+  double value = strtod(text, &end);
+  if (end == text || *end || !isfinite(value)) return -1;
+  *out = value;
+  return 0;
+}
+
+/* The index of text among choices "a|b|c", or -1. */
+static int find_choice(const char *choices, const char *text) {
+  size_t n = strlen(text);
+  for (int index = 0;; index++) {
+    size_t length = strcspn(choices, "|");
+    if (length == n && memcmp(choices, text, n) == 0) return index;
+    if (choices[length] == 0) return -1;
+    choices += length + 1;
+  }
+}
+
+static int append_string(struct cli_strings *list, const char *text) {
+  const char **grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
+  if (!grown) return NK_EMEMORY;
+  list->item = grown;
+  list->item[list->n++] = text;
+  return 0;
+}
+
+static int set_value(const struct cli_option *option, const char *shown, const char *text) {
+  uint64_t whole = 0;
+  int choice;
+  switch (option->type) {
+    case CLI_OPTION_FLAG:
+      *(bool *)option->target = true;
+      return 0;
+    case CLI_OPTION_STRING:
+      *(const char **)option->target = text;
+      return 0;
+    case CLI_OPTION_LIST:
+      return append_string(option->target, text);
+    case CLI_OPTION_SIZE:
+      if (parse_whole(text, &whole) != 0 || whole > SIZE_MAX / 2) break;
+      *(size_t *)option->target = (size_t)whole;
+      return 0;
+    case CLI_OPTION_SEED:
+      if (parse_whole(text, &whole) != 0) break;
+      *(uint64_t *)option->target = whole;
+      return 0;
+    case CLI_OPTION_NUMBER:
+      if (parse_finite(text, option->target) != 0)
+        return nk_fail(NK_EUSAGE, "option %s: '%s' is not a finite number", shown, text);
+      return 0;
+    case CLI_OPTION_CHOICE:
+      choice = find_choice(option->argument, text);
+      if (choice < 0)
+        return nk_fail(NK_EUSAGE, "option %s: '%s' is none of %s", shown, text, option->argument);
+      *(int *)option->target = choice;
+      return 0;
+  }
+  return nk_fail(NK_EUSAGE, "option %s: '%s' is not a whole number", shown, text);
+}
+
+/* ---- The command line ---- */
+
+struct parser {
+  const struct cli_option *own;
+  size_t n_own;
+  struct cli_option common[N_COMMON];
+  int argc;
+  char **argv;
+  int next; /* the argument after the one being read */
+};
+
+static const struct cli_option *option_at(const struct parser *parser, size_t i) {
+  return i < parser->n_own ? &parser->own[i] : &parser->common[i - parser->n_own];
+}
+
+/* The option of this name, whole or cut short. */
+static int find_long(const struct parser *parser, const char *name, size_t length,
+                     const struct cli_option **found) {
+  *found = NULL;
+  for (size_t i = 0; i < parser->n_own + N_COMMON; i++) {
+    const struct cli_option *option = option_at(parser, i);
+    if (!option->name || strncmp(option->name, name, length) != 0) continue;
+    if (option->name[length] == 0) {
+      *found = option;
+      return 0;
+    }
+    if (*found)
+      return nk_fail(NK_EUSAGE, "option '--%.*s' could be --%s or --%s", (int)length, name,
+                     (*found)->name, option->name);
+    *found = option;
+  }
+  if (*found && length > 0) return 0;
+  return nk_fail(NK_EUSAGE, "unknown option '--%.*s' (--help lists them)", (int)length, name);
+}
+
+/* The value of an option: what is attached, else the next argument. */
+static int take_value(struct parser *parser, const struct cli_option *option, const char *shown,
+                      const char *attached) {
+  if (option->type == CLI_OPTION_FLAG) {
+    if (attached) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
+    return set_value(option, shown, NULL);
+  }
+  if (!attached && parser->next == parser->argc)
+    return nk_fail(NK_EUSAGE, "option %s needs a value (%s)", shown, option->argument);
+  return set_value(option, shown, attached ? attached : parser->argv[parser->next++]);
+}
+
+static int parse_long(struct parser *parser, const char *text) {
+  size_t length = strcspn(text, "=");
+  const struct cli_option *option;
+  int code = find_long(parser, text, length, &option);
+  if (code != NK_OK) return code;
+  char shown[64];
+  snprintf(shown, sizeof shown, "--%s", option->name);
+  return take_value(parser, option, shown, text[length] ? text + length + 1 : NULL);
+}
+
+/* "-q", "-oFILE", "-o FILE", "-qo FILE" */
+static int parse_short(struct parser *parser, const char *letters) {
+  for (; *letters; letters++) {
+    const struct cli_option *option = NULL;
+    for (size_t i = 0; !option && i < parser->n_own + N_COMMON; i++)
+      if (option_at(parser, i)->letter == *letters) option = option_at(parser, i);
+    if (!option) return nk_fail(NK_EUSAGE, "unknown option '-%c' (--help lists them)", *letters);
+    const char shown[] = {'-', *letters, 0};
+    bool flag = option->type == CLI_OPTION_FLAG;
+    int code = take_value(parser, option, shown, !flag && letters[1] ? letters + 1 : NULL);
+    if (code != NK_OK || !flag) return code;
+  }
+  return 0;
+}
+
+int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
+                      char ***operands, size_t *n_operands) {
+  struct parser parser = {
+      .own = tool->options, .n_own = tool->n_options, .argc = argc, .argv = argv, .next = 1};
+  common_options(common, parser.common);
+  size_t n = 0;
+  bool only_operands = false;
+  char **kept = nk_alloc((size_t)argc + 1, sizeof *kept);
+  if (!kept) return NK_EMEMORY;
+  int code = NK_OK;
+  while (code == NK_OK && parser.next < argc) {
+    char *argument = argv[parser.next++];
+    if (only_operands || argument[0] != '-' || argument[1] == 0) {
+      kept[n++] = argument;
+    } else if (strcmp(argument, "--") == 0) {
+      only_operands = true;
+    } else if (argument[1] == '-') {
+      code = parse_long(&parser, argument + 2);
+    } else {
+      code = parse_short(&parser, argument + 1);
+    }
+  }
+  *operands = kept;
+  *n_operands = n;
+  return code;
+}
+
+/* ---- Help ---- */
+
+enum { HELP_INDENT = 26, HELP_WIDTH = 79 };
+
+/* Appends text at column HELP_INDENT, folded at blanks. */
+static void append_folded(struct nk_buffer *out, const char *text) {
+  size_t room = HELP_WIDTH - HELP_INDENT;
+  while (*text) {
+    size_t n = strlen(text);
+    if (n > room) {
+      n = room;
+      while (n > 0 && text[n] != ' ') n--;
+      if (n == 0) n = room;
+    }
+    nk_buffer_append(out, text, n);
+    nk_buffer_byte(out, '\n');
+    text += n;
+    while (*text == ' ') text++;
+    if (*text) nk_buffer_printf(out, "%*s", HELP_INDENT, "");
+  }
+}
+
+static void append_option(struct nk_buffer *out, const struct cli_option *option) {
+  size_t begin = out->size;
+  if (option->letter) nk_buffer_printf(out, "  -%c", option->letter);
+  if (option->name) {
+    nk_buffer_text(out, option->letter ? ", " : "      ");
+    nk_buffer_printf(out, "--%s", option->name);
+  }
+  if (option->argument) nk_buffer_printf(out, " %s", option->argument);
+  size_t used = out->size - begin;
+  if (used + 2 > HELP_INDENT) {
+    nk_buffer_byte(out, '\n');
+    used = 0;
+  }
+  nk_buffer_printf(out, "%*s", (int)(HELP_INDENT - used), "");
+  append_folded(out, option->help);
+}
+
+void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out) {
+  struct cli_common unused;
+  struct cli_option common[N_COMMON];
+  common_options(&unused, common);
+  nk_buffer_printf(out, "usage: %s %s\n%s\n\n", tool->name, tool->usage, tool->summary);
+  for (size_t i = 0; i < tool->n_options; i++) append_option(out, &tool->options[i]);
+  for (size_t i = 0; i < N_COMMON; i++) append_option(out, &common[i]);
+  if (tool->example) nk_buffer_printf(out, "\nexample: %s\n", tool->example);
+  nk_buffer_printf(out, "more: man %s\n", tool->name);
+}
+
+void cli_strings_free(struct cli_strings *strings) {
+  nk_free(strings->item);
+  *strings = (struct cli_strings){0};
+}
+
+/* ---- Lists ---- */
+
+/* Calls add with each item of "a,b,c". */
+static int each_item(const char *what, const char *text,
+                     int (*add)(void *list, const char *what, const char *item), void *list) {
+  int code = NK_OK;
+  for (const char *p = text; code == NK_OK;) {
+    size_t length = strcspn(p, ",");
+    char *item = nk_strndup(p, length);
+    if (!item) return NK_EMEMORY;
+    code = add(list, what, item);
+    nk_free(item);
+    if (p[length] == 0) break;
+    p += length + 1;
+  }
+  return code;
+}
+
+struct number_list {
+  double *item;
+  size_t n;
+};
+
+static int add_number(void *pointer, const char *what, const char *item) {
+  struct number_list *list = pointer;
+  double value;
+  if (parse_finite(item, &value) != 0)
+    return nk_fail(NK_EUSAGE, "%s: '%s' is not a finite number", what, item);
+  double *grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
+  if (!grown) return NK_EMEMORY;
+  list->item = grown;
+  list->item[list->n++] = value;
+  return 0;
+}
+
+int cli_parse_numbers(const char *what, const char *text, double **out, size_t *n) {
+  struct number_list list = {0};
+  int code = each_item(what, text, add_number, &list);
+  if (code != NK_OK) {
+    nk_free(list.item);
+    return code;
+  }
+  *out = list.item;
+  *n = list.n;
+  return 0;
+}
+
+struct id_list {
+  int64_t *item;
+  size_t n;
+  size_t capacity;
+};
+
+enum { MOST_IDS = 1 << 24 }; /* more than any vocabulary; "0-9999999999" is a slip of the finger */
+
+static int add_ids(void *pointer, const char *what, const char *item) {
+  struct id_list *list = pointer;
+  char *dash = strchr(item, '-');
+  uint64_t first, last;
+  if (dash) *dash = 0;
+  if (parse_whole(item, &first) != 0 || (dash && parse_whole(dash + 1, &last) != 0)) {
+    if (dash) *dash = '-';
+    return nk_fail(NK_EUSAGE, "%s: '%s' is neither an id nor a range such as 10-20", what, item);
+  }
+  if (!dash) last = first;
+  if (last < first || last > INT64_MAX || last - first >= MOST_IDS - list->n)
+    return nk_fail(NK_EUSAGE, "%s: a range from %llu to %llu is empty or too long", what,
+                   (unsigned long long)first, (unsigned long long)last);
+  size_t more = (size_t)(last - first) + 1;
+  if (list->n + more > list->capacity) {
+    size_t capacity = (list->n + more) * 2;
+    int64_t *grown = nk_realloc(list->item, list->n, capacity, sizeof *list->item);
+    if (!grown) return NK_EMEMORY;
+    list->item = grown;
+    list->capacity = capacity;
+  }
+  for (size_t i = 0; i < more; i++) list->item[list->n++] = (int64_t)(first + i);
+  return 0;
+}
+
+int cli_parse_ids(const char *what, const char *text, int64_t **out, size_t *n) {
+  struct id_list list = {0};
+  int code = each_item(what, text, add_ids, &list);
+  if (code != NK_OK) {
+    nk_free(list.item);
+    return code;
+  }
+  *out = list.item;
+  *n = list.n;
+  return 0;
+}
