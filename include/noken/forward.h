@@ -43,15 +43,15 @@ struct nk_forward_shape {
  * result. NULL with NK_EUNSUPPORTED for an architecture, activation, rope type, attention variant
  * or quantized checkpoint that is not implemented (the message names it), with NK_EDATA when a
  * weight is missing or has another shape than the configuration says. */
-struct nk_forward *nk_forward_open(const struct nk_model *model);
-void nk_forward_free(struct nk_forward *forward);
-const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
+NK_API struct nk_forward *nk_forward_open(const struct nk_model *model);
+NK_API void nk_forward_free(struct nk_forward *forward);
+NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
 
 /* The architectures that can run, "gpt2", ...; NULL past the last. */
-const char *nk_forward_architecture(size_t index);
+NK_API const char *nk_forward_architecture(size_t index);
 
 /* out [dim] = row `id` of the input embedding. 0, or NK_EUSAGE when there is no such row. */
-int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
+NK_API int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
 
 /* ---- What goes in ---- */
 
@@ -142,7 +142,7 @@ struct nk_batch {
  * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums. */
-int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
+NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
 
 #ifdef __cplusplus
 }

@@ -43,14 +43,15 @@ struct nk_retrieval {
 };
 
 /* Returns 0 or NK_EMEMORY. */
-int nk_retrieval(const double *scores, const bool *positive, size_t n, struct nk_retrieval *out);
+NK_API int nk_retrieval(const double *scores, const bool *positive, size_t n,
+                        struct nk_retrieval *out);
 
 /* *out = Spearman's rank correlation of x and y [n], equal values sharing their mean rank; NaN when
  * one of them is constant. Returns 0 or NK_EMEMORY. */
-int nk_spearman(const double *x, const double *y, size_t n, double *out);
+NK_API int nk_spearman(const double *x, const double *y, size_t n, double *out);
 
 /* ranks [n] = the mean rank, from 1, of each of values [n]; NaN first. Returns 0 or NK_EMEMORY. */
-int nk_mean_ranks(const double *values, size_t n, double *ranks);
+NK_API int nk_mean_ranks(const double *values, size_t n, double *ranks);
 
 /* ==== Ranking ==== */
 
@@ -93,52 +94,54 @@ struct nk_glitch_options {
 };
 
 /* A ranking of n tokens. role [n] is copied. NULL on failure. */
-struct nk_glitch *nk_glitch_new(size_t n, const enum nk_glitch_role *role);
-void nk_glitch_free(struct nk_glitch *glitch);
+NK_API struct nk_glitch *nk_glitch_new(size_t n, const enum nk_glitch_role *role);
+NK_API void nk_glitch_free(struct nk_glitch *glitch);
 
 /* Measures the output matrix x [n, dim]: finds the unused rows, adds its indicators, and with
  * `tied` those of the input matrix too. Returns 0 or a negative code (fewer than 8 rows; a row is
  * not finite; no memory; interrupted). */
-int nk_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
-                     const struct nk_glitch_options *options);
+NK_API int nk_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
+                            const struct nk_glitch_options *options);
 /* Measures an untied model's input matrix x [n, dim]. */
-int nk_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
-                    const struct nk_glitch_options *options);
+NK_API int nk_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
+                           const struct nk_glitch_options *options);
 
 /* Fuses what the matrices show into score, p_value, rank and order. merge_rank [n] (may be NULL):
  * in which order the tokenizer learned the tokens, negative where it is unknown: adds the column
  * `rank_mismatch`. */
-int nk_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
+NK_API int nk_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
 
 /* The column called name, or NULL (no error is set). */
-const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch, const char *name);
+NK_API const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch,
+                                                     const char *name);
 
 /* Picks rows that mark the ball of never-seen rows in x [n, dim]: *rows [*n_rows] ascending, for
  * nk_free. At least 3 NK_ROLE_UNUSED rows that agree are taken alone; else the tightest group among
  * them and the NK_ROLE_SUSPECT ones; else, with a warning, the tightest group among the rows that
  * stand out by length or along the mean or the first principal component. */
-int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
-                   size_t **rows, size_t *n_rows);
+NK_API int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
+                          size_t **rows, size_t *n_rows);
 
 /* q_values [n]: the smallest level at which the procedure of Benjamini and Hochberg (1995) reports
  * a row, from p_values [n]. NaN where that is NaN, which is not counted. Returns 0 or NK_EMEMORY.
  */
-int nk_q_values(const double *p_values, size_t n, double *q_values);
+NK_API int nk_q_values(const double *p_values, size_t n, double *q_values);
 
 /* ---- From files ---- */
 
 /* The ranking of a model's vocabulary. tokenizer NULL: every token counts as one that text can
  * hold. category [*n] (may be NULL) is filled for the rows of the ranking, for nk_free. Matrices
  * are widened one at a time. NULL on failure. */
-struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
-                                     const struct nk_tokenizer *tokenizer,
-                                     const struct nk_glitch_options *options,
-                                     enum nk_category **category);
+NK_API struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
+                                            const struct nk_tokenizer *tokenizer,
+                                            const struct nk_glitch_options *options,
+                                            enum nk_category **category);
 /* The ranking of the rows of vector sets with the same ids: the output matrix, and the input matrix
  * or NULL when they are tied; unused [n_unused]: ids of tokens known to be unused. */
-struct nk_glitch *nk_glitch_of_sets(const struct nk_vectors *output, const struct nk_vectors *input,
-                                    const int64_t *unused, size_t n_unused,
-                                    const struct nk_glitch_options *options);
+NK_API struct nk_glitch *nk_glitch_of_sets(const struct nk_vectors *output,
+                                           const struct nk_vectors *input, const int64_t *unused,
+                                           size_t n_unused,
+                                           const struct nk_glitch_options *options);
 
 /* ---- Against the truth ---- */
 
@@ -158,9 +161,10 @@ struct nk_glitch_report {
 /* Judges the rows with judged [n] set. A glitch token is one with steps [n] (in how many optimizer
  * steps training showed it) of at most `at_most`. measures [n_columns + 1]: the score's, then each
  * column's, turned so that what is odd is found first. */
-int nk_glitch_evaluate(const struct nk_glitch *glitch, const bool *judged, const double *count,
-                       const double *steps, double at_most, double level,
-                       struct nk_glitch_measure *measures, struct nk_glitch_report *report);
+NK_API int nk_glitch_evaluate(const struct nk_glitch *glitch, const bool *judged,
+                              const double *count, const double *steps, double at_most,
+                              double level, struct nk_glitch_measure *measures,
+                              struct nk_glitch_report *report);
 
 #ifdef __cplusplus
 }

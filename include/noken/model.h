@@ -38,7 +38,7 @@ enum nk_dtype {
 };
 
 /* The name in a safetensors header, "F32". */
-const char *nk_dtype_name(enum nk_dtype dtype);
+NK_API const char *nk_dtype_name(enum nk_dtype dtype);
 
 #define NK_MAX_DIMS 8
 
@@ -60,44 +60,44 @@ struct nk_model;
 /* Opens and maps the weights, reads the configuration. NULL on failure (no such folder or cached
  * name: the message lists where it looked; a shard is missing; a file is damaged; pickled .bin
  * weights only: says how to convert). A model without config.json opens, with no configuration. */
-struct nk_model *nk_model_open(const char *model);
-void nk_model_free(struct nk_model *model);
+NK_API struct nk_model *nk_model_open(const char *model);
+NK_API void nk_model_free(struct nk_model *model);
 
 /* As the user named it, without directories: for noken.model and messages. */
-const char *nk_model_name(const struct nk_model *model);
+NK_API const char *nk_model_name(const struct nk_model *model);
 /* config.json's model_type ("gpt2", "llama", ...), or NULL. Here and below a multimodal model's
  * values are those of its language model (text_config), else its own. */
-const char *nk_model_type(const struct nk_model *model);
+NK_API const char *nk_model_type(const struct nk_model *model);
 /* Path of a file of the model's folder ("tokenizer.json"), or NULL when it is not there (no error
  * is set) or the model is a single file. */
-const char *nk_model_path(const struct nk_model *model, const char *file);
+NK_API const char *nk_model_path(const struct nk_model *model, const char *file);
 
 /* Values of config.json. `path` is a key, or keys joined by dots ("rope_scaling.factor"). 0;
  * NK_ENOTFOUND when missing or null (out untouched); NK_EDATA when it is of another type or not in
  * range. Strings live as long as the model. */
-int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
-int nk_model_config_number(const struct nk_model *model, const char *path, double *out);
-int nk_model_config_bool(const struct nk_model *model, const char *path, bool *out);
-int nk_model_config_string(const struct nk_model *model, const char *path, const char **out);
+NK_API int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
+NK_API int nk_model_config_number(const struct nk_model *model, const char *path, double *out);
+NK_API int nk_model_config_bool(const struct nk_model *model, const char *path, bool *out);
+NK_API int nk_model_config_string(const struct nk_model *model, const char *path, const char **out);
 /* The i-th element of an array of numbers, or of strings ("architectures"); NK_ENOTFOUND past its
  * end. */
-int nk_model_config_number_at(const struct nk_model *model, const char *path, size_t index,
-                              double *out);
-int nk_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
-                              const char **out);
+NK_API int nk_model_config_number_at(const struct nk_model *model, const char *path, size_t index,
+                                     double *out);
+NK_API int nk_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
+                                     const char **out);
 
 /* All tensors of all shards. */
-size_t nk_model_n_tensors(const struct nk_model *model);
-const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);
+NK_API size_t nk_model_n_tensors(const struct nk_model *model);
+NK_API const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);
 /* By name; NULL with nk_error() set when there is none. */
-const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
+NK_API const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
 /* Tells the system that rows [first, first + n) of a 2-D tensor were read (nk_file_forget). */
-void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
-                     size_t n);
+NK_API void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor,
+                            size_t first, size_t n);
 
 /* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns 0
  * or a negative code (no such rows; a type that is not widened). */
-int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
+NK_API int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 
@@ -106,12 +106,12 @@ enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
  * output is the input matrix, which is so when tie_word_embeddings says it, else by the
  * architecture's default, else (an architecture that is not known) when there is no other. NULL on
  * failure; the message lists the model's 2-D tensors that could be meant. */
-const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
-                                        bool *tied);
+NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
+                                               bool *tied);
 
 /* *n_rows = rows of the input embedding of the model called name (as in nk_model_open, or a .gguf
  * file); 0 where only a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
-int nk_model_count_rows(const char *name, size_t *n_rows);
+NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 
 /* ==== Writing as GGUF ==== */
 
@@ -121,7 +121,7 @@ int nk_model_count_rows(const char *name, size_t *n_rows);
  * Returns 0; NK_EUNSUPPORTED for another architecture, a rope scaling, biases that llama.cpp's form
  * has no place for, a tokenizer of another kind; or another negative code. Does not commit the
  * output. */
-int nk_gguf_write_model(const struct nk_model *model, bool half, struct nk_output *output);
+NK_API int nk_gguf_write_model(const struct nk_model *model, bool half, struct nk_output *output);
 
 #ifdef __cplusplus
 }

@@ -59,13 +59,13 @@ struct nk_conformal {
 };
 
 /* Takes a copy of scores [n]. NULL on failure: no scores, one that is NaN. */
-struct nk_conformal *nk_conformal_new(const double *scores, size_t n);
-void nk_conformal_free(struct nk_conformal *conformal);
+NK_API struct nk_conformal *nk_conformal_new(const double *scores, size_t n);
+NK_API void nk_conformal_free(struct nk_conformal *conformal);
 /* The p-value of a score, in [1 / (n + 1), 1]; NaN for NaN. */
-double nk_conformal_p(const struct nk_conformal *conformal, double score);
+NK_API double nk_conformal_p(const struct nk_conformal *conformal, double score);
 /* The least score that is called outside at this level: the p-value of anything above or at it is
  * at most level. Infinity when no score is enough, with fewer than 1 / level - 1 scores. */
-double nk_conformal_threshold(const struct nk_conformal *conformal, double level);
+NK_API double nk_conformal_threshold(const struct nk_conformal *conformal, double level);
 
 /* What is ordinary for short vectors of features of different kinds and units (an entropy, a
  * probability, a logarithm of a norm): scored by the Mahalanobis distance of the standardized
@@ -75,11 +75,12 @@ struct nk_typical;
 /* From reference objects, features [n, dim], all finite; a seeded half of them is fitted. A feature
  * that never differs gets a spread of 1e-6 of its size. NULL on failure: n below 4, a value that is
  * not finite. */
-struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim, uint64_t seed);
-void nk_typical_free(struct nk_typical *typical);
+NK_API struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim,
+                                         uint64_t seed);
+NK_API void nk_typical_free(struct nk_typical *typical);
 /* scores [n] (may be NULL) and p_values [n] of new objects features [n, dim]. */
-int nk_typical_score(const struct nk_typical *typical, const double *features, size_t n,
-                     double *scores, double *p_values);
+NK_API int nk_typical_score(const struct nk_typical *typical, const double *features, size_t n,
+                            double *scores, double *p_values);
 
 /* ==== Regions ==== */
 
@@ -91,7 +92,7 @@ enum nk_region_kind {
   NK_N_REGION_KINDS
 };
 /* "mahalanobis", "knn", "subspace", "combined". */
-const char *nk_region_kind_name(enum nk_region_kind kind);
+NK_API const char *nk_region_kind_name(enum nk_region_kind kind);
 
 /* How a region keeps its tokens. A type that cannot hold every value as it is rounds the tokens
  * before anything is fitted, so that the region agrees with its file. */
@@ -135,43 +136,43 @@ struct nk_region {
 /* A region of the rows of set that rows [n] lists (NULL: all n). The tokens are copied. NULL on
  * failure: fewer than 4 rows (combined: 10), rows that do not differ, a row that is not finite,
  * more components than dim - 1. */
-struct nk_region *nk_region_fit(const struct nk_vectors *set, const size_t *rows, size_t n,
-                                const struct nk_region_options *options);
-void nk_region_free(struct nk_region *region);
+NK_API struct nk_region *nk_region_fit(const struct nk_vectors *set, const size_t *rows, size_t n,
+                                       const struct nk_region_options *options);
+NK_API void nk_region_free(struct nk_region *region);
 
-int nk_region_write(const struct nk_region *region, struct nk_output *output);
-struct nk_region *nk_region_read(const char *path);
+NK_API int nk_region_write(const struct nk_region *region, struct nk_output *output);
+NK_API struct nk_region *nk_region_read(const char *path);
 
 /* scores and p_values [n] (either may be NULL) of the rows of x [n, dim]. */
-int nk_region_score(const struct nk_region *region, const float *x, size_t n, double *scores,
-                    double *p_values);
+NK_API int nk_region_score(const struct nk_region *region, const float *x, size_t n, double *scores,
+                           double *p_values);
 
 /* The tokens' own distances by a metric, [region->tokens->n]: from the mean of the fitting half
  * (l2, cosine), from its distribution (mahalanobis), to the k-th nearest token of it, itself left
  * out (knn, by the region's metric). Those after the first n_fit had no part in what they are
  * measured from. Computed when first asked for where the file does not have them (knn). NULL on
  * failure: knn without tokens. */
-const double *nk_region_own(struct nk_region *region, enum nk_metric metric);
+NK_API const double *nk_region_own(struct nk_region *region, enum nk_metric metric);
 /* Distances of other vectors x [n, dim], measured in the same way. */
-int nk_region_distances(const struct nk_region *region, enum nk_metric metric, const float *x,
-                        size_t n, double *out);
+NK_API int nk_region_distances(const struct nk_region *region, enum nk_metric metric,
+                               const float *x, size_t n, double *out);
 
 /* All principal components of the region's covariance, computed when the file has none (seconds for
  * dim in the thousands). NULL on failure. */
-const struct nk_pca *nk_region_basis(struct nk_region *region);
+NK_API const struct nk_pca *nk_region_basis(struct nk_region *region);
 
 /* The region's normal distribution seen in components a and b (from 0) of a basis (its own, or one
  * that nk-pca saved): centre [2], covariance [3] as aa, ab, bb. */
-int nk_region_projection(const struct nk_region *region, const struct nk_pca *basis, size_t a,
-                         size_t b, double centre[2], double covariance[3]);
+NK_API int nk_region_projection(const struct nk_region *region, const struct nk_pca *basis,
+                                size_t a, size_t b, double centre[2], double covariance[3]);
 /* Points [n] around the ellipse that holds `part` (0.95) of a normal distribution in two
  * dimensions; the first comes back as the last. */
-void nk_ellipse(const double centre[2], const double covariance[3], double part, size_t n,
-                double *x, double *y);
+NK_API void nk_ellipse(const double centre[2], const double covariance[3], double part, size_t n,
+                       double *x, double *y);
 
 /* keep [n] = 0 for rows of x [n, dim] that are padding and no tokens: all zeros, or an exact copy
  * of an earlier row; else 1. Returns 0 or NK_EMEMORY. */
-int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep);
+NK_API int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep);
 
 #ifdef __cplusplus
 }

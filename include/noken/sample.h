@@ -31,9 +31,9 @@ struct nk_direction {
 
 /* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference". Returns 0 or
  * NK_EUSAGE. */
-int nk_direction_parse(const char *text, struct nk_direction *direction);
+NK_API int nk_direction_parse(const char *text, struct nk_direction *direction);
 /* Appends the same text again. */
-void nk_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
+NK_API void nk_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
 
 enum nk_origin {
   NK_ORIGIN_CENTROID,
@@ -55,8 +55,8 @@ struct nk_sample_options {
 
 /* What a region's tokens lie away themselves: quantiles levels [n] in [0, 1] of the distances of
  * those that the region was not fitted on, and their largest distance. NK_METRIC_KNN is by l2. */
-int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric, const double *levels,
-                        size_t n, double *out, double *largest);
+NK_API int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric,
+                               const double *levels, size_t n, double *out, double *largest);
 
 /* n nokens for each direction and distance: direction by direction, distance by distance. The i-th
  * of a direction lies on the same ray at every distance, and the ray depends on the seed, the
@@ -67,14 +67,15 @@ int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric, const d
  * token's id, -1 for the centroid), toward (a token's id, -1 where the direction has none) and
  * direction (its place in the options, which the metadata noken.codes.direction name). NULL on
  * failure: a distance that a ray never reaches is one, and named. */
-struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options);
+NK_API struct nk_vectors *nk_sample(struct nk_region *region,
+                                    const struct nk_sample_options *options);
 
 /* For each row of set [n rows], a vector set of (glitch) tokens, `n` nokens elsewhere with that
  * row's length, Mahalanobis and k-NN distance, each to 1e-5. Columns as nk_sample's, of which
  * distance is the row's Mahalanobis distance, and match (the row's id) and norm. NULL on failure.
  */
-struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vectors *set, size_t n,
-                                   uint64_t seed);
+NK_API struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vectors *set,
+                                          size_t n, uint64_t seed);
 
 /* n nokens from inside the region, as controls, by a smoothed bootstrap (Silverman, "Density
  * estimation", 1986, section 6.4): mean + sqrt(1 - h^2) (token - mean) + h e, with a random token
@@ -82,7 +83,7 @@ struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vec
  * largest of 1, 0.9, ..., 0.1 with which nine tenths of the draws are inside at level 0.05; those
  * outside are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
  * and blend (h). NULL on failure. */
-struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed);
+NK_API struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed);
 
 #ifdef __cplusplus
 }

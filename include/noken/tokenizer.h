@@ -22,21 +22,22 @@ struct nk_vocabulary;
 
 /* Reads tokenizer.json, or a GGUF file's vocabulary. NULL on failure (invalid JSON: line and
  * column). */
-struct nk_vocabulary *nk_vocabulary_open(const char *path);
-void nk_vocabulary_free(struct nk_vocabulary *vocabulary);
+NK_API struct nk_vocabulary *nk_vocabulary_open(const char *path);
+NK_API void nk_vocabulary_free(struct nk_vocabulary *vocabulary);
 
 /* One more than the largest id. */
-size_t nk_vocabulary_n_tokens(const struct nk_vocabulary *vocabulary);
+NK_API size_t nk_vocabulary_n_tokens(const struct nk_vocabulary *vocabulary);
 /* The token's bytes, not 0-terminated, and their number. NULL for an id without a token. */
-const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id, size_t *n_bytes);
+NK_API const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id,
+                                       size_t *n_bytes);
 /* True for added tokens that are marked special ("<|endoftext|>"). */
-bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id);
+NK_API bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id);
 /* True for any token of added_tokens. */
-bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id);
+NK_API bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id);
 
 /* Gives each row of set the text of its id's token, the empty text to ids without one. Returns 0 or
  * a negative code. */
-int nk_vocabulary_label(const struct nk_vocabulary *vocabulary, struct nk_vectors *set);
+NK_API int nk_vocabulary_label(const struct nk_vocabulary *vocabulary, struct nk_vectors *set);
 
 /* ==== Text to ids and back ==== */
 
@@ -50,15 +51,15 @@ struct nk_tokenizer;
 
 /* Opens a tokenizer.json, a .gguf file, a model's folder that holds a tokenizer.json (weights need
  * not be there), or a name in the local Hugging Face cache. NULL on failure. */
-struct nk_tokenizer *nk_tokenizer_open(const char *model);
-void nk_tokenizer_free(struct nk_tokenizer *tokenizer);
+NK_API struct nk_tokenizer *nk_tokenizer_open(const char *model);
+NK_API void nk_tokenizer_free(struct nk_tokenizer *tokenizer);
 
 /* Its tokens as raw bytes; lives as long as the tokenizer. */
-const struct nk_vocabulary *nk_tokenizer_vocabulary(const struct nk_tokenizer *tokenizer);
+NK_API const struct nk_vocabulary *nk_tokenizer_vocabulary(const struct nk_tokenizer *tokenizer);
 
 /* The id of the token that stands for these bytes (" the"), or that is written so ("<s>"). Of
  * several the one that text gives. NK_ENOTFOUND when there is none. */
-int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n);
+NK_API int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n);
 
 /* ---- Encoding and decoding ---- */
 
@@ -69,8 +70,8 @@ enum {
 
 /* The ids of text[0..n), which has to be valid UTF-8. *ids [*n_ids] is to be freed with nk_free.
  * Returns 0 or a negative code (NK_EDATA: the byte where the text is not valid). */
-int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n, int flags,
-                        int64_t **ids, size_t *n_ids);
+NK_API int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
+                               int flags, int64_t **ids, size_t *n_ids);
 
 enum {
   NK_DECODE_SKIP_SPECIAL = 1, /* special tokens leave nothing */
@@ -78,8 +79,8 @@ enum {
 
 /* Appends the text of ids[0..n) to out. Tokens that are parts of characters give their bytes.
  * Returns 0 or a negative code (NK_EDATA: an id without a token). */
-int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
-                        int flags, struct nk_buffer *out);
+NK_API int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
+                               int flags, struct nk_buffer *out);
 
 /* ---- What is known of each token ---- */
 
@@ -95,17 +96,17 @@ enum nk_category {
 };
 
 /* "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding". */
-const char *nk_category_name(enum nk_category category);
+NK_API const char *nk_category_name(enum nk_category category);
 
 /* The category of each id from 0 to n - 1, category [n]. n is the rows of the model's matrix, which
  * may be more than the tokenizer has tokens. Reports progress. Returns 0 or a negative code. */
-int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
-                            enum nk_category *category);
+NK_API int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
+                                   enum nk_category *category);
 
 /* How early training the tokenizer made the token: the smallest rank of a merge that gives it
  * (BPE), or the rank of its score (SentencePiece's BPE, Unigram), 0 for the most frequent. -1 for
  * tokens that no merge makes (single units, added tokens). */
-int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id);
+NK_API int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id);
 
 #ifdef __cplusplus
 }

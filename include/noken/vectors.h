@@ -43,50 +43,51 @@ struct nk_vectors {
 
 /* Reads a vector set from path ("-" or NULL: standard input): safetensors or .npy, told by its
  * first bytes. NULL on failure. */
-struct nk_vectors *nk_vectors_read(const char *path);
+NK_API struct nk_vectors *nk_vectors_read(const char *path);
 
 /* A set of n x dim over memory: values is taken over (from nk_alloc; NULL: allocated, not set), or
  * with `borrowed` true must outlive the set (NULL: a set without values, whose rows
  * nk_vectors_write_rows asks for). ids are 0..n-1. NULL on failure; values is then the caller's. */
-struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed);
-void nk_vectors_free(struct nk_vectors *set);
+NK_API struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed);
+NK_API void nk_vectors_free(struct nk_vectors *set);
 
 /* The rows' own floats for writing; NULL when the set's values are mapped or borrowed. */
-float *nk_vectors_writable(struct nk_vectors *set);
+NK_API float *nk_vectors_writable(struct nk_vectors *set);
 
 /* Text of row i: its bytes and their number; "" and 0 when the set has no text. */
-const char *nk_vectors_text(const struct nk_vectors *set, size_t row, size_t *n_bytes);
+NK_API const char *nk_vectors_text(const struct nk_vectors *set, size_t row, size_t *n_bytes);
 /* Gives the set its texts (copied): offsets [n + 1] ascending from 0. */
-int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets);
+NK_API int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets);
 
 /* Adds a column of n values (copied), or replaces the one of that name. "vectors", "id" and names
  * beginning "text." are refused. */
-int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values);
-int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values);
+NK_API int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values);
+NK_API int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values);
 /* The column called name, or NULL (no error is set). */
-const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name);
+NK_API const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name);
 
 /* Metadata: value of key, or NULL; set (value NULL removes). */
-const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);
-int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value);
+NK_API const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);
+NK_API int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value);
 
 /* A new set of the rows listed, in that order, with texts, columns and metadata (not the carried
  * tensors, whose meaning is unknown once rows are gone). */
-struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n);
+NK_API struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows,
+                                            size_t n);
 /* The same by ids [n]; the first row of an id that is there twice. NULL when an id is not there. */
-struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
-                                         size_t n);
+NK_API struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
+                                                size_t n);
 /* An empty-handed copy of everything but the values: for a set made row by row from another one.
  * values and dim as in nk_vectors_new; n is the source's. */
-struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values);
+NK_API struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values);
 
 /* Writes the set. Returns 0 or a negative code. Does not commit the output. */
-int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
 
 /* Rows with a NaN or an infinity. Returns 0 when there are none; NK_EDATA with "row 17 holds a NaN
  * (use --skip-bad to leave such rows out)" when there are and skip is false; with skip true *set is
  * replaced by a set without them (warned about, with their number). */
-int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
+NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 
 /* ==== Rows of a model ==== */
 
@@ -97,13 +98,14 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
  * noken.model, and noken.space = space (`input`, `output`, `position`, a tensor's name). Give it
  * texts and a history, then write it with nk_extract_write. NULL on failure: not 2-D, a type that
  * is not widened, an id that is no row. */
-struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
-                                    const char *space, const int64_t *ids, size_t n);
+NK_API struct nk_vectors *nk_extract_begin(const struct nk_model *model,
+                                           const struct nk_tensor *tensor, const char *space,
+                                           const int64_t *ids, size_t n);
 
 /* Writes the set with the rows of tensor that its ids name, NaN and infinities as they are. Returns
  * 0 or a negative code. Does not commit the output. */
-int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
-                     const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
+                            const struct nk_vectors *set, struct nk_output *output);
 
 /* ==== Other formats ==== */
 
@@ -112,20 +114,20 @@ int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tenso
 /* The rows alone: a .npy array F32 [n, dim]; or raw little-endian floats, row after row, as
  * llama.cpp's llama_batch.embd takes them. Return 0 or a negative code; none of these commits the
  * output. */
-int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output);
-int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output);
 
 /* word2vec's text format: a line "n dim", then a line per row: its word and its values, each after
  * one space. The word is the text escaped as in tables, with every space of Unicode written \xNN
  * too, so that no reader splits it; the id, as a decimal number, where the set has no texts; and
  * "id:NUMBER" for an empty text. */
-int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output);
 
 /* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what
  * is known of each row: text (escaped), id, the set's columns, with a header line (without one when
  * the id is all there is, as the projector wants it). */
-int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output);
-int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output);
+NK_API int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output);
 
 #ifdef __cplusplus
 }
