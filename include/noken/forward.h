@@ -47,6 +47,10 @@ NK_API struct nk_forward *nk_forward_open(const struct nk_model *model);
 NK_API void nk_forward_free(struct nk_forward *forward);
 NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
 
+/* The model's own forward pass: opened at the first call, freed with the model. NULL as above, and
+ * for a model of NULL. Not for several threads at once before the first call has returned. */
+NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
+
 /* The architectures that can run, "gpt2", ...; NULL past the last. */
 NK_API const char *nk_forward_architecture(size_t index);
 

@@ -52,6 +52,9 @@ struct nk_tokenizer;
 /* Opens a tokenizer.json, a .gguf file, a model's folder that holds a tokenizer.json (weights need
  * not be there), or a name in the local Hugging Face cache. NULL on failure. */
 NK_API struct nk_tokenizer *nk_tokenizer_open(const char *model);
+/* The model's own tokenizer: opened at the first call, freed with the model. NULL on failure, and
+ * for a model of NULL. Not for several threads at once before the first call has returned. */
+NK_API const struct nk_tokenizer *nk_model_tokenizer(struct nk_model *model);
 NK_API void nk_tokenizer_free(struct nk_tokenizer *tokenizer);
 
 /* Its tokens as raw bytes; lives as long as the tokenizer. */

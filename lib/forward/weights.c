@@ -10,6 +10,7 @@
 #include <noken/forward.h>
 #include <noken/model.h>
 #include "forward/family.h"
+#include "model/model.h"
 #include "model/widen.h"
 
 enum { NAME_SIZE = 256 };
@@ -305,6 +306,17 @@ void nk_forward_free(struct nk_forward *forward) {
   nki_config_free(&forward->config);
   nk_free(forward->blocks);
   nk_free(forward);
+}
+
+static void free_part(void *forward) {
+  nk_forward_free(forward);
+}
+
+struct nk_forward *nk_model_forward(struct nk_model *model) {
+  if (model == NULL) return NULL;
+  struct nki_model_slot *slot = &model->parts[NKI_MODEL_FORWARD];
+  if (slot->object == NULL) *slot = (struct nki_model_slot){nk_forward_open(model), free_part};
+  return slot->object;
 }
 
 const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward) {

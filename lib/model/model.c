@@ -99,17 +99,20 @@ static int read_config(struct nk_model *model) {
 
 struct nk_model *nk_model_open(const char *name) {
   struct nk_model *model = nk_calloc(1, sizeof *model);
-  if (!model) return NULL;
-  if (nki_model_files_find(name, &model->files) == 0 && read_config(model) == 0 &&
-      open_weights(model) == 0) {
-    return model;
-  }
+  if (model == NULL) return NULL;
+  model->source = nk_strdup(name);
+  int code = model->source == NULL ? NK_EMEMORY : nki_model_files_find(name, &model->files);
+  if (code == NK_OK) code = read_config(model);
+  if (code == NK_OK) code = open_weights(model);
+  if (code == NK_OK) return model;
   nk_model_free(model);
   return NULL;
 }
 
 void nk_model_free(struct nk_model *model) {
-  if (!model) return;
+  if (model == NULL) return;
+  for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before what it stands on */
+    if (model->parts[p].object != NULL) model->parts[p].free(model->parts[p].object);
   for (size_t s = 0; model->shards && s < model->files.n_shards; s++) {
     nk_safetensors_free(model->shards[s]);
   }
@@ -118,6 +121,7 @@ void nk_model_free(struct nk_model *model) {
   nk_free(model->by_name);
   json_decref(model->config);
   nki_model_files_free(&model->files);
+  nk_free(model->source);
   nk_free(model);
 }
 

@@ -1,6 +1,6 @@
-/* A model opened: what lib/io's model files share. */
-#ifndef NOKEN_IO_MODEL_H
-#define NOKEN_IO_MODEL_H
+/* A model opened: what the files of lib/model share. */
+#ifndef NOKEN_MODEL_MODEL_H
+#define NOKEN_MODEL_MODEL_H
 
 #include <jansson.h>
 #include <noken/model.h>
@@ -28,13 +28,23 @@ void nki_model_files_free(struct nki_model_files *files);
 /* The path of the folder's entry called `file`, or NULL. */
 const char *nki_model_files_path(const struct nki_model_files *files, const char *file);
 
+/* Parts of a model that upper layers open when they are first asked for, and the model frees. */
+enum nki_model_part { NKI_MODEL_TOKENIZER, NKI_MODEL_FORWARD, NKI_N_MODEL_PARTS };
+
+struct nki_model_slot {
+  void *object; /* NULL: not open */
+  void (*free)(void *object);
+};
+
 struct nk_model {
+  char *source; /* as the user named it */
   struct nki_model_files files;
   json_t *config;                   /* config.json, or NULL */
   struct nk_safetensors **shards;   /* [files.n_shards] */
   const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;
+  struct nki_model_slot parts[NKI_N_MODEL_PARTS];
 };
 
 /* The tensor called name, or NULL without an error. */

@@ -225,3 +225,15 @@ int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids
   nk_free(strings.ends);
   return code;
 }
+
+static void free_part(void *tokenizer) {
+  nk_tokenizer_free(tokenizer);
+}
+
+const struct nk_tokenizer *nk_model_tokenizer(struct nk_model *model) {
+  if (model == NULL) return NULL;
+  struct nki_model_slot *slot = &model->parts[NKI_MODEL_TOKENIZER];
+  if (slot->object == NULL)
+    *slot = (struct nki_model_slot){nk_tokenizer_open(model->source), free_part};
+  return slot->object;
+}
