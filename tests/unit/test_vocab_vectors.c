@@ -74,11 +74,35 @@ static void llama2_gives_its_own_ids(void **state) {
   assert_int_equal(compare_vectors("llama-spm"), 46);
 }
 
+static void phi3_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("phi-3"), 46);
+}
+
+static void qwen2_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("qwen2"), 46);
+}
+
+static void mpt_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("mpt"), 46);
+}
+
+static void starcoder_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("starcoder"), 46);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(gpt2_gives_its_own_ids),
       cmocka_unit_test(llama3_gives_its_own_ids),
       cmocka_unit_test(llama2_gives_its_own_ids),
+      cmocka_unit_test(phi3_gives_its_own_ids),
+      cmocka_unit_test(qwen2_gives_its_own_ids),
+      cmocka_unit_test(mpt_gives_its_own_ids),
+      cmocka_unit_test(starcoder_gives_its_own_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
