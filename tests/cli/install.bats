@@ -40,7 +40,7 @@ END
   cat >"$BATS_FILE_TMPDIR/program/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.25)
 project(program LANGUAGES C)
-find_package(noken 0.1 REQUIRED)
+find_package(noken 0.2 REQUIRED)
 add_executable(program program.c)
 target_link_libraries(program PRIVATE noken::noken)
 END
