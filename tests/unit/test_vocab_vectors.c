@@ -96,12 +96,9 @@ static void starcoder_gives_its_own_ids(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(gpt2_gives_its_own_ids),
-      cmocka_unit_test(llama3_gives_its_own_ids),
-      cmocka_unit_test(llama2_gives_its_own_ids),
-      cmocka_unit_test(phi3_gives_its_own_ids),
-      cmocka_unit_test(qwen2_gives_its_own_ids),
-      cmocka_unit_test(mpt_gives_its_own_ids),
+      cmocka_unit_test(gpt2_gives_its_own_ids),      cmocka_unit_test(llama3_gives_its_own_ids),
+      cmocka_unit_test(llama2_gives_its_own_ids),    cmocka_unit_test(phi3_gives_its_own_ids),
+      cmocka_unit_test(qwen2_gives_its_own_ids),     cmocka_unit_test(mpt_gives_its_own_ids),
       cmocka_unit_test(starcoder_gives_its_own_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
