@@ -1,13 +1,18 @@
-/* What the benchmarks share. A benchmark prints lines of
+/* What the benchmarks share. A benchmark prints
  *
+ *   # TITLE
+ *   on PROCESSOR; kernels NAME; N threads
  *   ratio NAME VALUE limit LIMIT ok|over
  *
- * where VALUE is a time (or size) over that of the same work done by the yardstick in the same run:
- * other load on the machine then disturbs both. It ends with status 1 when a limit is exceeded.
- * Times are the least of a few repetitions. */
+ * and more lines of the last kind. The second line names the matrix kernels that OpenBLAS chose.
+ * VALUE is a time (or size) over that of the same work done by the yardstick in the same run: other
+ * load on the machine then disturbs both. A benchmark ends with status 1 when a limit is exceeded.
+ * Times are the least of a few repetitions. tests/runners/bench-results.sh reads these lines. */
 #ifndef NOKEN_BENCH_H
 #define NOKEN_BENCH_H
 
+#include <cblas.h>
+#include <omp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,8 +86,51 @@ static inline const char *bench_tools(void) {
   return folder;
 }
 
+/* OPENBLAS_CORETYPE overrides the kernels that OpenBLAS would choose. It is read when the library
+ * is loaded; a benchmark started with it therefore starts itself again without it. The yardstick,
+ * the tools and other programs then run on the kernels that a user has. */
+__attribute__((constructor)) static void bench_use_own_kernels(int argc, char **argv) {
+  (void)argc;
+  if (getenv("OPENBLAS_CORETYPE") == NULL) return;
+  unsetenv("OPENBLAS_CORETYPE");
+  execv("/proc/self/exe", argv);
+}
+
+/* The value of a line "KEY : VALUE" of /proc/cpuinfo, with `before` in front of it; nothing where
+ * this processor has no such line. */
+static inline void bench_append_cpuinfo(char *text, size_t size, const char *before,
+                                        const char *key) {
+  char line[512];
+  size_t length = strlen(text);
+  FILE *file = fopen("/proc/cpuinfo", "r");
+  while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    size_t n = strlen(key);
+    if (strncmp(line, key, n) != 0 || line[n + strspn(line + n, " \t")] != ':') continue;
+    char *value = strchr(line, ':') + 1;
+    value[strcspn(value, "\n")] = 0;
+    snprintf(text + length, size - length, "%s%s", before, value + strspn(value, " "));
+    break;
+  }
+  if (file != NULL) fclose(file);
+}
+
+/* Such as "AMD EPYC family 25 model 17": names of processors in the cloud are often no more than
+ * the maker's. */
+static inline const char *bench_processor(void) {
+  static char name[1024];
+  name[0] = 0;
+  bench_append_cpuinfo(name, sizeof name, "", "model name");
+  bench_append_cpuinfo(name, sizeof name, " family ", "cpu family");
+  bench_append_cpuinfo(name, sizeof name, " model ", "model");
+  bench_append_cpuinfo(name, sizeof name, "implementer ", "CPU implementer"); /* of arm64 */
+  bench_append_cpuinfo(name, sizeof name, " part ", "CPU part");
+  return name[0] != 0 ? name : "unknown";
+}
+
 static inline void bench_title(const char *what) {
-  printf("# %s; %ld processors\n", what, sysconf(_SC_NPROCESSORS_ONLN));
+  printf("# %s\n", what);
+  printf("on %s; kernels %s; %d threads\n", bench_processor(), openblas_get_corename(),
+         omp_get_max_threads());
   fflush(stdout);
 }
 
@@ -90,7 +138,7 @@ static int bench_over; /* limits exceeded: what main returns */
 
 static inline void bench_ratio(const char *name, double value, double limit) {
   bool over = !(value <= limit);
-  printf("ratio %s %.2f limit %.2f %s\n", name, value, limit, over ? "over" : "ok");
+  printf("ratio %s %.3f limit %.3g %s\n", name, value, limit, over ? "over" : "ok");
   fflush(stdout);
   if (over) bench_over = 1;
 }
