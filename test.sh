@@ -1,28 +1,35 @@
 #!/bin/bash
-# test.sh [--long] [--bench]: builds, then runs every test; the last line counts them.
-#   --long   everything under the sanitizers, fuzzing for minutes (with libFuzzer where clang has
-#            it), and a build with gcc and with clang in which a warning is an error
-#   --bench  the programs of tests/bench instead of the tests: ratios of times
+# test.sh [--long | --coverage | --bench]: builds, then runs every test; the last line counts them.
+#   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
+#               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
+#               (with libFuzzer where clang has it); installs the packages for that, if possible
+#   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
+#   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
 set -euo pipefail
 cd "$(dirname "$0")"
 
-long=no bench=no
+mode=short
 for argument in "$@"; do
   case $argument in
-    --long) long=yes ;;
-    --bench) bench=yes ;;
+    --long | --coverage | --bench)
+      [ "$mode" = short ] || { echo "test.sh: one of --long, --coverage, --bench" >&2; exit 2; }
+      mode=${argument#--}
+      ;;
     -h | --help)
       sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"
       exit 0
       ;;
     *)
-      echo "usage: test.sh [--long] [--bench]" >&2
+      echo "usage: test.sh [--long | --coverage | --bench]" >&2
       exit 2
       ;;
   esac
 done
 
-./setup.sh
+case $mode in
+  long | coverage) ./setup.sh --developer ;;
+  *) ./setup.sh ;;
+esac
 jobs=$(nproc)
 passed=0 failed=0 skipped=0
 notes=() legs=()
@@ -82,28 +89,56 @@ build_in() { # build_in FOLDER PRESET [CMAKE OPTION]...
     ninja -C "$folder" --quiet
 }
 
-run_benchmarks() {
-  unset OPENBLAS_CORETYPE # the machine as it is
-  local program
-  for program in build/bin/bench_*; do
-    [ -x "$program" ] || continue
-    try "${program##*/}" "$program"
-  done
-}
-
 run_all_tests() {
   run_tests tests build
 
   local sanitized="^(test_|fuzz_)|^cli_nk-(extract|convert|stats|tokens)"
-  [ $long = no ] || sanitized=.
+  [ "$mode" = short ] || sanitized=.
   echo "== building with sanitizers"
   if build_in build-asan asan; then
-    NOKEN_FUZZ_SECONDS=$([ $long = yes ] && echo 60 || echo 4) \
+    NOKEN_FUZZ_SECONDS=$([ "$mode" = long ] && echo 60 || echo 4) \
       run_tests "sanitizers" build-asan -R "$sanitized"
   else
     try "build with sanitizers" false
   fi
 }
+
+# ---- --bench ----
+
+run_benchmark() { # run_benchmark PROGRAM; its output is kept in build/bench
+  "$1" 2>&1 | tee "build/bench/${1##*/}.txt"
+}
+
+run_benchmarks() {
+  unset OPENBLAS_CORETYPE # the kernels that OpenBLAS chooses by itself
+  local program
+  rm -rf build/bench
+  mkdir build/bench
+  for program in build/bin/bench_*; do
+    [ -x "$program" ] || continue
+    try "${program##*/}" run_benchmark "$program"
+  done
+  mapfile -t -O "${#notes[@]}" notes < <(tests/runners/bench-results.sh build/bench/*.txt)
+}
+
+# ---- --coverage ----
+
+run_coverage() {
+  if ! command -v gcovr >/dev/null; then
+    skip "coverage" "gcovr is not installed"
+    return
+  fi
+  echo "== building with instrumentation"
+  if ! build_in build-coverage coverage; then
+    try "build with instrumentation" false
+    return
+  fi
+  find build-coverage -name '*.gcda' -delete
+  run_tests coverage build-coverage -E '^check-'
+  mapfile -t -O "${#notes[@]}" notes < <(tests/runners/coverage.sh build-coverage)
+}
+
+# ---- --long ----
 
 clang_has_openmp() {
   echo '#include <omp.h>' | clang -fopenmp -x c - -shared -o /dev/null 2>/dev/null
@@ -124,6 +159,31 @@ fuzz_with_clang() {
   done
 }
 
+# analyze PROGRAM COMMAND...: a case where the program is installed.
+analyze() {
+  local program=$1
+  if command -v "$program" >/dev/null; then
+    try "$program" "${@:2}"
+  else
+    skip "$program" "it is not installed"
+  fi
+}
+
+fail_with() { # fail_with TEXT
+  echo "$1"
+  return 1
+}
+
+fetch_test_data() {
+  local status=0 output
+  output=$(tests/fixtures/test-data.sh 2>&1) || status=$?
+  case $status in
+    0) echo "$output" ;;
+    77) skip "download of real tokenizers" "${output##*$'\n'}" ;;
+    *) try "download of real tokenizers" fail_with "$output" ;;
+  esac
+}
+
 run_long_tests() {
   local warnings=(-DCMAKE_COMPILE_WARNING_AS_ERROR=ON)
   try "build with gcc, warnings are errors" \
@@ -131,19 +191,26 @@ run_long_tests() {
   if command -v clang >/dev/null && clang_has_openmp; then
     try "build with clang, warnings are errors" build_in build-clang debug \
       -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ "${warnings[@]}"
+    analyze clang-tidy tests/runners/clang-tidy.sh build-clang
+    analyze clang-query tests/runners/dialect.sh build-clang
     try "fuzzing with libFuzzer" fuzz_with_clang
   else
-    skip "build with clang, fuzzing with libFuzzer" \
-      "needs the packages clang, libomp-dev and libclang-rt-14-dev"
+    skip "build with clang, clang-tidy, clang-query, fuzzing with libFuzzer" \
+      "needs the packages clang, libomp-dev and libclang-rt-dev"
   fi
+  analyze cppcheck tests/runners/cppcheck.sh build-gcc
 }
 
-if [ $bench = yes ]; then
-  run_benchmarks
-else
-  run_all_tests
-  [ $long = no ] || run_long_tests
-fi
+case $mode in
+  bench) run_benchmarks ;;
+  coverage) run_coverage ;;
+  long)
+    fetch_test_data
+    run_all_tests
+    run_long_tests
+    ;;
+  short) run_all_tests ;;
+esac
 
 echo
 [ ${#notes[@]} -eq 0 ] || printf '%s\n' "${notes[@]}"
