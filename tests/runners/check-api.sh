@@ -9,7 +9,7 @@ library=${NOKEN_BUILD:-build}/lib/libnoken.so
 
 # The names that the headers declare as exported: NK_API TYPE NAME(, over one line or several.
 declared() {
-  cat include/noken/*.h | tr '\n' ' ' | grep -oE '\bNK_API [^;(]*\(' |
+  grep -hv '^ *#' include/noken/*.h | tr '\n' ' ' | grep -oE '\bNK_API [^;(]*\(' |
     sed -E 's/.*[ *](nk_[a-z0-9_]+)\($/\1/' | sort -u
 }
 exported() {
