@@ -91,6 +91,12 @@ NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 
 /* ==== Rows of a model ==== */
 
+/* A model's matrix as a set of its rows: id i in row i, noken.model and noken.space, and for the
+ * input and the output matrix the tokens' texts where the model has a tokenizer.json. F32 rows are
+ * the model's own mapped bytes: free the set before the model. NULL on failure, and for a model of
+ * NULL, which keeps the message of the call that gave it. */
+NK_API struct nk_vectors *nk_model_vectors(struct nk_model *model, enum nk_matrix which);
+
 /* Rows of a model's matrix as a vector set, streamed: a block of rows is read, widened and written,
  * then forgotten, so that memory does not grow with the matrix. */
 

@@ -22,6 +22,11 @@ struct nk_vectors_private {
 /* A set with ids 0..n-1 and nothing else; values as they are. NULL on failure. */
 struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
 
+/* The set's values from a matrix [n, dim], or [dim, n] for `transposed`: in place where they can be
+ * (then the matrix must outlive the set), else widened or transposed. */
+int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
+                            bool transposed);
+
 /* Adds an empty column of n values to fill, or finds the one of that name and type. */
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);

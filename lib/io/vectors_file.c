@@ -28,8 +28,8 @@ static void transpose(const float *source, size_t n, size_t dim, float *out) {
   }
 }
 
-/* The set's values from a matrix: in place where they can be, else widened or transposed. */
-static int take_values(struct nk_vectors *set, const struct nk_tensor *matrix, bool transposed) {
+int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
+                            bool transposed) {
   if (matrix->dtype == NK_F32 && !transposed && (uintptr_t)matrix->data % sizeof(float) == 0) {
     set->values = matrix->data;
     return 0;
@@ -77,7 +77,7 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
   }
   set->hidden->npy = file;
   set->hidden->name = nk_strdup(file->name);
-  code = set->hidden->name ? take_values(set, &matrix, fortran_order) : NK_EMEMORY;
+  code = set->hidden->name ? nki_vectors_take_values(set, &matrix, fortran_order) : NK_EMEMORY;
   if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);
   nk_vectors_free(set);
@@ -242,7 +242,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   }
   set->hidden->st = st;
   set->hidden->name = nk_strdup(file->name);
-  int code = set->hidden->name ? take_values(set, matrix, false) : NK_EMEMORY;
+  int code = set->hidden->name ? nki_vectors_take_values(set, matrix, false) : NK_EMEMORY;
   if (code == NK_OK) code = take_rest(set, matrix);
   if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);

@@ -280,6 +280,48 @@ static void the_history_is_command_lines_a_shell_takes_without_directories(void 
   nk_vectors_free(set);
 }
 
+/* data/gpt2-tiny: tensor, ids and texts as model.safetensors and tokenizer.json hold them. */
+static void a_models_matrix_is_a_set_with_its_tokens_texts(void **state) {
+  (void)state;
+  struct nk_model *model = nk_model_open("data/gpt2-tiny");
+  struct nk_vectors *set = nk_model_vectors(model, NK_MATRIX_INPUT);
+  assert_non_null(set);
+  const struct nk_tensor *wte = nk_model_find(model, "wte.weight");
+  assert_non_null(wte);
+  assert_int_equal(set->n, wte->shape[0]);
+  assert_int_equal(set->dim, wte->shape[1]);
+  float *rows = malloc(set->n * set->dim * sizeof *rows);
+  assert_int_equal(nk_model_rows(wte, 0, set->n, rows), NK_OK);
+  assert_memory_equal(set->values, rows, set->n * set->dim * sizeof *rows);
+  free(rows);
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(model);
+  int64_t id = nk_tokenizer_id(tokenizer, " the", 4);
+  assert_true(id > 0);
+  assert_int_equal(set->ids[id], id);
+  size_t n;
+  const char *text = nk_vectors_text(set, (size_t)id, &n);
+  assert_int_equal(n, 4);
+  assert_memory_equal(text, " the", 4);
+  assert_string_equal(nk_vectors_metadata(set, "noken.space"), "input");
+  assert_string_equal(nk_vectors_metadata(set, "noken.model"), "gpt2-tiny");
+  nk_vectors_free(set);
+  set = nk_model_vectors(model, NK_MATRIX_POSITION);
+  assert_non_null(set);
+  assert_null(set->text_offsets);
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static void a_chain_of_calls_passes_a_failed_model_on(void **state) {
+  (void)state;
+  struct nk_model *model = nk_model_open("no/such/model!");
+  assert_null(model);
+  char message[256];
+  snprintf(message, sizeof message, "%s", nk_error());
+  assert_null(nk_model_vectors(model, NK_MATRIX_INPUT));
+  assert_string_equal(nk_error(), message);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_set_comes_back_as_it_was_written),
@@ -291,6 +333,8 @@ int main(void) {
       cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
       cmocka_unit_test(rows_that_are_not_finite_are_refused_or_left_out_as_asked),
       cmocka_unit_test(a_set_like_another_has_all_but_its_values),
+      cmocka_unit_test(a_models_matrix_is_a_set_with_its_tokens_texts),
+      cmocka_unit_test(a_chain_of_calls_passes_a_failed_model_on),
       cmocka_unit_test(the_history_is_command_lines_a_shell_takes_without_directories),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
