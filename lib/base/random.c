@@ -1,11 +1,11 @@
-/* Philox4x32-10. The counter is (position / 4, stream), the key is the seed: 2^64 streams of 2^66
- * words each. */
+/* Philox4x32-10. The counter is (position / 4, stream), the key is the seed: 2^56 streams of 2^66
+ * words for each purpose. */
 #include "base/random.h"
 #include <math.h>
 
 enum { ROUNDS = 10 };
 
-void nk_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
+void nki_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   uint32_t k0 = key[0], k1 = key[1];
   for (int round = 0; round < ROUNDS; round++) {
@@ -24,52 +24,54 @@ void nk_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
   out[3] = c3;
 }
 
-struct nk_random nk_random_stream(uint64_t seed, uint64_t stream) {
-  return (struct nk_random){.seed = seed, .stream = stream, .position = 0};
+struct nki_random nki_random_stream(uint64_t seed, enum nki_random_purpose purpose,
+                                    uint64_t index) {
+  uint64_t stream = (uint64_t)purpose << 56 | (index & UINT64_MAX >> 8);
+  return (struct nki_random){.seed = seed, .stream = stream, .position = 0};
 }
 
-static void block_at(const struct nk_random *random, uint64_t block, uint32_t out[4]) {
+static void block_at(const struct nki_random *random, uint64_t block, uint32_t out[4]) {
   const uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)random->stream,
                                (uint32_t)(random->stream >> 32)};
   const uint32_t key[2] = {(uint32_t)random->seed, (uint32_t)(random->seed >> 32)};
-  nk_philox(counter, key, out);
+  nki_philox(counter, key, out);
 }
 
-uint32_t nk_random_u32(struct nk_random *random) {
+uint32_t nki_random_u32(struct nki_random *random) {
   uint32_t words[4];
   block_at(random, random->position / 4, words);
   return words[random->position++ % 4];
 }
 
-uint64_t nk_random_u64(struct nk_random *random) {
-  uint64_t low = nk_random_u32(random);
-  return low | (uint64_t)nk_random_u32(random) << 32;
+uint64_t nki_random_u64(struct nki_random *random) {
+  uint64_t low = nki_random_u32(random);
+  return low | (uint64_t)nki_random_u32(random) << 32;
 }
 
-double nk_random_uniform(struct nk_random *random) {
-  return (double)(nk_random_u64(random) >> 11) * 0x1p-53;
+double nki_random_uniform(struct nki_random *random) {
+  return (double)(nki_random_u64(random) >> 11) * 0x1p-53;
 }
 
-uint64_t nk_random_below(struct nk_random *random, uint64_t n) {
+uint64_t nki_random_below(struct nki_random *random, uint64_t n) {
   uint64_t reject = (0 - n) % n; /* 2^64 mod n: the numbers below it would be one too often */
   uint64_t r;
-  do r = nk_random_u64(random);
+  do r = nki_random_u64(random);
   while (r < reject);
   return r % n;
 }
 
-double nk_random_normal(struct nk_random *random) {
-  uint64_t a = nk_random_u64(random) >> 11;
-  uint64_t b = nk_random_u64(random) >> 11;
+double nki_random_normal(struct nki_random *random) {
+  uint64_t a = nki_random_u64(random) >> 11;
+  uint64_t b = nki_random_u64(random) >> 11;
   double u = ((double)a + 1.0) * 0x1p-53; /* (0, 1]: its logarithm is finite */
   double angle = 6.283185307179586476925 * (double)b * 0x1p-53;
   return sqrt(-2.0 * log(u)) * cos(angle);
 }
 
-void nk_random_permutation(struct nk_random *random, size_t n, size_t *order) {
+void nki_random_permutation(struct nki_random *random, size_t n, size_t *order) {
   for (size_t i = 0; i < n; i++) order[i] = i;
   for (size_t i = n; i > 1; i--) {
-    size_t j = (size_t)nk_random_below(random, i);
+    size_t j = (size_t)nki_random_below(random, i);
     size_t swap = order[i - 1];
     order[i - 1] = order[j];
     order[j] = swap;

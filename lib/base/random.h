@@ -1,6 +1,6 @@
 /* Random numbers by counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random
- * numbers: as easy as 1, 2, 3", SC 2011). The i-th number of stream s under a seed is a pure
- * function of (seed, s, i), so threads can take any rows in any order and the result is the same.
+ * numbers: as easy as 1, 2, 3", SC 2011). The i-th number of a stream is a pure function of (seed,
+ * purpose, index, i), so threads can process rows in any order with the same result.
  */
 #ifndef NOKEN_RANDOM_H
 #define NOKEN_RANDOM_H
@@ -12,30 +12,48 @@
 extern "C" {
 #endif
 
-/* One place in one stream. Copy it freely: it has no other state. */
-struct nk_random {
+/* What random numbers are used for. Consumers with different purposes share no numbers, although
+ * all of them are given the same seed by a user. A new consumer gets a new purpose at the end: the
+ * value is part of the generator's counter. */
+enum nki_random_purpose {
+  NKI_RANDOM_TEST,         /* data of tests and benchmarks */
+  NKI_RANDOM_SPLIT,        /* region: which tokens are fitted, ranked and calibrated */
+  NKI_RANDOM_TYPICAL,      /* nk_typical: which reference objects are fitted and calibrated */
+  NKI_RANDOM_RAY,          /* nk_sample: origin and direction of a ray */
+  NKI_RANDOM_INSIDE,       /* nk_sample_inside: a resampled control */
+  NKI_RANDOM_INSIDE_PILOT, /* nk_sample_inside: the draws that choose the blend */
+  NKI_RANDOM_MATCH,        /* nk_sample_match: where a noken starts */
+  NKI_RANDOM_KNN_ROWS,     /* glitch indicators: the rows searched for neighbours */
+  NKI_RANDOM_REFERENCE,    /* probe: the reference tokens of a slot */
+  NKI_RANDOM_GENERATION,   /* sampled tokens of a generated text */
+  NKI_N_RANDOM_PURPOSES
+};
+
+/* One position in one stream. It has no other state and can be copied. */
+struct nki_random {
   uint64_t seed;
-  uint64_t stream;
+  uint64_t stream;   /* purpose << 56 | index */
   uint64_t position; /* in 32-bit words */
 };
 
-/* The start of stream `stream` (a row's number, say) under `seed`. Streams do not overlap. */
-struct nk_random nk_random_stream(uint64_t seed, uint64_t stream);
+/* The start of stream `index` (below 2^56; a row's number, for example) of a purpose under a seed.
+ * Streams do not overlap. */
+struct nki_random nki_random_stream(uint64_t seed, enum nki_random_purpose purpose, uint64_t index);
 
-uint32_t nk_random_u32(struct nk_random *random);
-uint64_t nk_random_u64(struct nk_random *random);
+uint32_t nki_random_u32(struct nki_random *random);
+uint64_t nki_random_u64(struct nki_random *random);
 /* Uniform on [0, 1), 53 bits. */
-double nk_random_uniform(struct nk_random *random);
+double nki_random_uniform(struct nki_random *random);
 /* Uniform integer on [0, n), without bias; n > 0. */
-uint64_t nk_random_below(struct nk_random *random, uint64_t n);
+uint64_t nki_random_below(struct nki_random *random, uint64_t n);
 /* Standard normal, by Box and Muller (1958) in double; always takes four words. */
-double nk_random_normal(struct nk_random *random);
+double nki_random_normal(struct nki_random *random);
 
 /* order[0..n) = a random permutation of 0..n-1 (Fisher and Yates). */
-void nk_random_permutation(struct nk_random *random, size_t n, size_t *order);
+void nki_random_permutation(struct nki_random *random, size_t n, size_t *order);
 
 /* The generator itself: out = Philox4x32-10(counter, key). */
-void nk_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+void nki_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 #ifdef __cplusplus
 }

@@ -238,8 +238,8 @@ int nk_draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_want
   *ids = nk_alloc(*n, sizeof **ids);
   int code = order == NULL || *ids == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) {
-    struct nk_random random = nk_random_stream(seed, 0);
-    nk_random_permutation(&random, n_from, order);
+    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_REFERENCE, 0);
+    nki_random_permutation(&random, n_from, order);
     for (size_t i = 0; i < *n; i++) (*ids)[i] = from[order[i]];
   }
   nk_free(order);

@@ -33,7 +33,7 @@ static int by_logit(const void *a, const void *b) {
 /* Draws from softmax(logits / temperature), cut to the top_k and then to the top_p most probable.
  */
 static int64_t draw(const struct nk_generation *g, const float *logits, size_t n,
-                    struct candidate *candidates, struct nk_random random) {
+                    struct candidate *candidates, struct nki_random random) {
   for (size_t i = 0; i < n; i++) candidates[i] = (struct candidate){logits[i], (int64_t)i};
   bool cut_p = g->top_p > 0 && g->top_p < 1;
   if (g->top_k > 0 || cut_p) qsort(candidates, n, sizeof *candidates, by_logit);
@@ -46,7 +46,7 @@ static int64_t draw(const struct nk_generation *g, const float *logits, size_t n
     mass += exp(((double)candidates[i].logit - max) / g->temperature);
     if (mass >= g->top_p * total) n = i + 1;
   }
-  double left = nk_random_uniform(&random) * mass;
+  double left = nki_random_uniform(&random) * mass;
   for (size_t i = 0; i < n; i++) {
     left -= exp(((double)candidates[i].logit - max) / g->temperature);
     if (left < 0) return candidates[i].id;
@@ -71,7 +71,8 @@ static int draw_rows(const struct nk_forward *forward, const struct nk_generatio
     if (code != NK_OK) break;
 #pragma omp parallel for
     for (size_t i = 0; i < rows; i++) {
-      struct nk_random random = nk_random_stream(g->seed, sequences[first + i]);
+      struct nki_random random =
+          nki_random_stream(g->seed, NKI_RANDOM_GENERATION, sequences[first + i]);
       random.position = 4 * step;
       out[first + i] =
           draw(g, logits + i * vocabulary, vocabulary, candidates + i * vocabulary, random);

@@ -144,8 +144,8 @@ struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim, 
   float *rows = nk_alloc(n, dim * sizeof *rows);
   int code = t->mean && t->spread && order && rows ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
-    struct nk_random random = nk_random_stream(seed, 0);
-    nk_random_permutation(&random, n, order);
+    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TYPICAL, 0);
+    nki_random_permutation(&random, n, order);
     code = fit_typical(t, features, n, order, rows);
   }
   nk_free(order);

@@ -194,8 +194,8 @@ static int split(struct nk_region *region, const struct nk_vectors *set, const s
   unsigned char *part = nk_alloc(n, 1);
   int code = order != NULL && chosen != NULL && part != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
-    struct nk_random random = nk_random_stream(region->seed, 0);
-    nk_random_permutation(&random, n, order);
+    struct nki_random random = nki_random_stream(region->seed, NKI_RANDOM_SPLIT, 0);
+    nki_random_permutation(&random, n, order);
     for (size_t i = 0; i < n; i++)
       part[order[i]] = i < region->n_fit ? 0 : i < region->n_fit + region->n_ranks ? 1 : 2;
     size_t count = 0;

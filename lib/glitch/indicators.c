@@ -98,9 +98,9 @@ static int ascending_rows(const void *a, const void *b) {
 /* rows [count] of n, drawn without replacement, ascending; NULL when there is no memory. */
 static size_t *draw_rows(size_t n, size_t count, uint64_t seed) {
   size_t *rows = nk_alloc(n, sizeof *rows);
-  struct nk_random random = nk_random_stream(seed, 0);
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_KNN_ROWS, 0);
   if (rows == NULL) return NULL;
-  nk_random_permutation(&random, n, rows);
+  nki_random_permutation(&random, n, rows);
   qsort(rows, count, sizeof *rows, ascending_rows);
   return rows;
 }

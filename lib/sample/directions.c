@@ -64,12 +64,12 @@ static double difference(const struct nki_space *space, int64_t token, int64_t b
   return sqrt(square);
 }
 
-static int64_t random_token(const struct nki_space *space, struct nk_random *random) {
-  return (int64_t)nk_random_below(random, space->n_tokens);
+static int64_t random_token(const struct nki_space *space, struct nki_random *random) {
+  return (int64_t)nki_random_below(random, space->n_tokens);
 }
 
 /* u = from base (-1: the centroid) to a random token of another place; its row, or -1. */
-static int64_t draw_toward(const struct nki_space *space, int64_t base, struct nk_random *random,
+static int64_t draw_toward(const struct nki_space *space, int64_t base, struct nki_random *random,
                            double *u) {
   for (int i = 0; i < TRIES; i++) {
     int64_t token = random_token(space, random);
@@ -80,22 +80,22 @@ static int64_t draw_toward(const struct nki_space *space, int64_t base, struct n
 
 /* u = normal numbers that the direction's kind then shapes. */
 static void draw_normals(const struct nki_space *space, const struct nk_direction *direction,
-                         struct nk_random *random, double *u) {
+                         struct nki_random *random, double *u) {
   if (direction->kind != NK_DIRECTION_COMPONENTS) {
-    for (size_t j = 0; j < space->dim; j++) u[j] = nk_random_normal(random);
+    for (size_t j = 0; j < space->dim; j++) u[j] = nki_random_normal(random);
     return;
   }
   memset(u, 0, space->dim * sizeof *u);
   for (size_t c = direction->first - 1; c < direction->last; c++) {
     const float *component = space->components + c * space->dim;
-    double normal = nk_random_normal(random);
+    double normal = nki_random_normal(random);
     for (size_t j = 0; j < space->dim; j++) u[j] += normal * (double)component[j];
   }
 }
 
 /* One ray; its u is not yet of unit length. */
 static int make_ray(const struct nki_space *space, const struct nk_direction *direction,
-                    int64_t fixed, struct nk_random *random, struct nki_rays *rays, size_t i) {
+                    int64_t fixed, struct nki_random *random, struct nki_rays *rays, size_t i) {
   double *origin = rays->origin + i * space->dim, *u = rays->u + i * space->dim;
   bool pair = direction->kind == NK_DIRECTION_PAIR;
   int64_t from = fixed == -2 || (pair && fixed == -1) ? random_token(space, random) : fixed;
@@ -129,7 +129,7 @@ int nki_make_rays(const struct nki_space *space, const struct nk_direction *dire
   rays->n = n;
   for (size_t i = 0; i < n; i++) {
     uint64_t stream = (uint64_t)direction->kind << 48 | (first + i);
-    struct nk_random random = nk_random_stream(seed, stream);
+    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_RAY, stream);
     int code = make_ray(space, direction, fixed, &random, rays, i);
     if (code != NK_OK) return code;
   }

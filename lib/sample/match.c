@@ -94,9 +94,9 @@ static void step(struct matching *m, size_t i, int64_t kth) {
 static void draw(struct matching *m, size_t i, uint64_t seed, int attempt) {
   size_t dim = m->space.dim;
   double *x = m->x + i * dim;
-  struct nk_random random = nk_random_stream(seed, i);
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_MATCH, i);
   random.position = (uint64_t)attempt << 40; /* far beyond what one draw takes */
-  for (size_t j = 0; j < dim; j++) x[j] = nk_random_normal(&random);
+  for (size_t j = 0; j < dim; j++) x[j] = nki_random_normal(&random);
   double scale = m->target[i].mahalanobis / sqrt(nki_product(x, x, dim));
   nk_gaussian_colour_wide(m->space.gaussian, x, 1);
   for (size_t j = 0; j < dim; j++) x[j] = m->space.mean[j] + scale * x[j];

@@ -17,12 +17,12 @@ static void make_model(const char *path, enum nk_dtype dtype) {
       .name = "wte.weight", .dtype = dtype, .n_dims = 2, .shape = {ROWS, DIM}};
   int code = writer ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
-  struct nk_random random = nk_random_stream(0, 0);
+  struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 0);
   for (size_t row = 0; row < ROWS && code == NK_OK; row++) {
     float floats[DIM];
     uint16_t halves[DIM];
     for (size_t i = 0; i < DIM; i++) {
-      floats[i] = (float)nk_random_uniform(&random) * 0.2f - 0.1f;
+      floats[i] = (float)nki_random_uniform(&random) * 0.2f - 0.1f;
       halves[i] = dtype == NK_F16 ? nk_f16_of_float(floats[i]) : nk_bf16_of_float(floats[i]);
     }
     const void *values = dtype == NK_F32 ? (const void *)floats : halves;

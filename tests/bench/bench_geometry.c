@@ -34,16 +34,16 @@ static void make_matrix(void) {
   matrix = checked(nk_alloc((size_t)N * DIM, sizeof *matrix));
 #pragma omp parallel for
   for (size_t i = 0; i < N; i++) {
-    struct nk_random random = nk_random_stream(1, i);
-    double size = exp(0.2 * nk_random_normal(&random));
+    struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, i);
+    double size = exp(0.2 * nki_random_normal(&random));
     for (size_t j = 0; j < FACTORS; j++)
-      scores[i * FACTORS + j] = (float)(size * nk_random_normal(&random));
+      scores[i * FACTORS + j] = (float)(size * nki_random_normal(&random));
     for (size_t j = 0; j < DIM; j++)
-      matrix[i * DIM + j] = (float)(0.3 + size * 0.13 * nk_random_normal(&random));
+      matrix[i * DIM + j] = (float)(0.3 + size * 0.13 * nki_random_normal(&random));
   }
-  struct nk_random random = nk_random_stream(2, 0);
+  struct nki_random random = nki_random_stream(2, NKI_RANDOM_TEST, 0);
   for (size_t i = 0; i < FACTORS * DIM; i++)
-    factors[i] = (float)(0.05 * nk_random_normal(&random) * 8 / (double)(8 + i / DIM));
+    factors[i] = (float)(0.05 * nki_random_normal(&random) * 8 / (double)(8 + i / DIM));
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, DIM, FACTORS, 1, scores, FACTORS,
               factors, DIM, 1, matrix, DIM);
   nk_free(factors);

@@ -16,9 +16,9 @@ static struct nk_region *make_region(void) {
   float *x = nk_vectors_writable(set);
 #pragma omp parallel for
   for (size_t i = 0; i < TOKENS; i++) {
-    struct nk_random random = nk_random_stream(1, i);
+    struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, i);
     for (size_t j = 0; j < DIM; j++)
-      x[i * DIM + j] = (float)(nk_random_uniform(&random) + nk_random_uniform(&random) - 0.9);
+      x[i * DIM + j] = (float)(nki_random_uniform(&random) + nki_random_uniform(&random) - 0.9);
   }
   struct nk_region *region = nk_region_fit(set, NULL, TOKENS, &options);
   nk_vectors_free(set);

@@ -67,11 +67,11 @@ static void escaped_text_is_one_line_of_utf8_and_comes_back(void **state) {
 
 static void any_bytes_survive_escaping(void **state) {
   (void)state;
-  struct nk_random random = nk_random_stream(1, 0);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 0);
   for (int round = 0; round < 2000; round++) {
     char bytes[64];
-    size_t n = (size_t)nk_random_below(&random, sizeof bytes);
-    for (size_t i = 0; i < n; i++) bytes[i] = (char)nk_random_below(&random, 256);
+    size_t n = (size_t)nki_random_below(&random, sizeof bytes);
+    for (size_t i = 0; i < n; i++) bytes[i] = (char)nki_random_below(&random, 256);
     struct nk_buffer escaped = {0}, raw = {0};
     nk_escape(&escaped, bytes, n);
     for (size_t i = 0; i < escaped.size;) {
@@ -133,9 +133,9 @@ static void numbers_are_written_as_printf_writes_them(void **state) {
     check_number(odd[i]);
     check_number(-odd[i]);
   }
-  struct nk_random random = nk_random_stream(2, 0);
+  struct nki_random random = nki_random_stream(2, NKI_RANDOM_TEST, 0);
   for (int i = 0; i < 300000; i++) {
-    double value = nk_random_normal(&random) * pow(10, 24 * nk_random_uniform(&random) - 12);
+    double value = nki_random_normal(&random) * pow(10, 24 * nki_random_uniform(&random) - 12);
     check_number(value);
     check_number((double)(float)value);
     check_number(rint(value * 1e4) / 1e4);
@@ -173,20 +173,40 @@ static void philox_gives_the_published_answers(void **state) {
   };
   for (size_t i = 0; i < 3; i++) {
     uint32_t out[4];
-    nk_philox(known[i].counter, known[i].key, out);
+    nki_philox(known[i].counter, known[i].key, out);
     assert_memory_equal(out, known[i].out, sizeof out);
   }
 }
 
 static void a_stream_is_a_function_of_its_place(void **state) {
   (void)state;
-  struct nk_random a = nk_random_stream(5, 9), b = a;
+  struct nki_random a = nki_random_stream(5, NKI_RANDOM_TEST, 9), b = a;
   uint32_t first[16];
-  for (size_t i = 0; i < 16; i++) first[i] = nk_random_u32(&a);
+  for (size_t i = 0; i < 16; i++) first[i] = nki_random_u32(&a);
   for (size_t i = 16; i-- > 0;) {
     b.position = i;
-    assert_int_equal(nk_random_u32(&b), first[i]);
+    assert_int_equal(nki_random_u32(&b), first[i]);
   }
+}
+
+static int compare_u64(const void *a, const void *b) {
+  uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* 5,120 numbers of 64 bits: two of them are the same by chance once in 10^12 seeds. */
+static void streams_of_different_purposes_share_no_numbers(void **state) {
+  (void)state;
+  enum { INDEXES = 8, EACH = 64, N = NKI_N_RANDOM_PURPOSES * INDEXES * EACH };
+  static uint64_t numbers[N];
+  size_t n = 0;
+  for (int purpose = 0; purpose < NKI_N_RANDOM_PURPOSES; purpose++)
+    for (uint64_t index = 0; index < INDEXES; index++) {
+      struct nki_random random = nki_random_stream(7, (enum nki_random_purpose)purpose, index);
+      for (int i = 0; i < EACH; i++) numbers[n++] = nki_random_u64(&random);
+    }
+  qsort(numbers, N, sizeof numbers[0], compare_u64);
+  for (size_t i = 1; i < N; i++) assert_true(numbers[i - 1] != numbers[i]);
 }
 
 /* Mean and variance of n numbers lie within five standard errors of the distribution's. */
@@ -194,16 +214,16 @@ static void random_numbers_have_their_moments(void **state) {
   (void)state;
   enum { N = 200000 };
   double uniform[2] = {0}, normal[3] = {0}, below = 0;
-  struct nk_random random = nk_random_stream(0, 3);
+  struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 3);
   for (int i = 0; i < N; i++) {
-    double u = nk_random_uniform(&random), z = nk_random_normal(&random);
+    double u = nki_random_uniform(&random), z = nki_random_normal(&random);
     assert_true(u >= 0 && u < 1);
     uniform[0] += u / N;
     uniform[1] += u * u / N;
     normal[0] += z / N;
     normal[1] += z * z / N;
     normal[2] += z * z * z * z / N;
-    below += (double)nk_random_below(&random, 7) / N;
+    below += (double)nki_random_below(&random, 7) / N;
   }
   double root = sqrt((double)N);
   assert_true(fabs(uniform[0] - 0.5) < 5 * sqrt(1 / 12.0) / root);
@@ -218,8 +238,8 @@ static void a_permutation_holds_every_number_once(void **state) {
   (void)state;
   size_t order[100];
   bool seen[100] = {false};
-  struct nk_random random = nk_random_stream(4, 0);
-  nk_random_permutation(&random, 100, order);
+  struct nki_random random = nki_random_stream(4, NKI_RANDOM_TEST, 0);
+  nki_random_permutation(&random, 100, order);
   for (size_t i = 0; i < 100; i++) {
     assert_true(order[i] < 100 && !seen[order[i]]);
     seen[order[i]] = true;
@@ -487,6 +507,7 @@ int main(void) {
       cmocka_unit_test(integers_are_written_to_their_ends),
       cmocka_unit_test(philox_gives_the_published_answers),
       cmocka_unit_test(a_stream_is_a_function_of_its_place),
+      cmocka_unit_test(streams_of_different_purposes_share_no_numbers),
       cmocka_unit_test(random_numbers_have_their_moments),
       cmocka_unit_test(a_permutation_holds_every_number_once),
       cmocka_unit_test(an_output_appears_only_when_committed),

@@ -31,12 +31,12 @@ static double distance_gone(double steps) {
 
 /* Row i of a matrix: a ball of 0.02 around a common direction that training undoes, and a way of
  * its own, longer in the first dimensions. */
-static void draw_row(const struct world *w, double common, double steps, struct nk_random *random,
+static void draw_row(const struct world *w, double common, double steps, struct nki_random *random,
                      float *row) {
-  double gone = distance_gone(steps) * exp(0.15 * nk_random_normal(random)), squares = 0;
+  double gone = distance_gone(steps) * exp(0.15 * nki_random_normal(random)), squares = 0;
   for (size_t j = 0; j < w->dim; j++) {
-    double value = 0.02 * nk_random_normal(random);
-    value += gone * nk_random_normal(random) / sqrt((double)(j + 1) * 5);
+    double value = 0.02 * nki_random_normal(random);
+    value += gone * nki_random_normal(random) / sqrt((double)(j + 1) * 5);
     if (j == 0) value += common * exp(-2 * gone);
     row[j] = (float)value;
     squares += value * value;
@@ -52,19 +52,19 @@ static struct model simulate(const struct world *w) {
   m.judged = calloc(w->n, sizeof(bool));
   m.role = calloc(w->n, sizeof *m.role);
   size_t *order = calloc(w->n, sizeof *order);
-  struct nk_random random = nk_random_stream(1, 0);
-  nk_random_permutation(&random, w->n, order);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 0);
+  nki_random_permutation(&random, w->n, order);
   for (size_t k = 0; k < w->n; k++) {
     size_t i = order[k];
-    struct nk_random row = nk_random_stream(2, i);
+    struct nki_random row = nki_random_stream(2, NKI_RANDOM_TEST, i);
     if (k < UNUSED) m.role[i] = NK_ROLE_UNUSED;
     m.judged[i] = k >= UNUSED;
     if (k < UNUSED + w->never)
       m.steps[i] = 0;
     else if (k < UNUSED + w->never + w->few)
-      m.steps[i] = 1 + (double)nk_random_below(&row, 10);
+      m.steps[i] = 1 + (double)nki_random_below(&row, 10);
     else
-      m.steps[i] = 11 + floor(exp(6.5 + 1.5 * nk_random_normal(&row)));
+      m.steps[i] = 11 + floor(exp(6.5 + 1.5 * nki_random_normal(&row)));
     draw_row(w, 1, m.steps[i], &row, m.output + i * w->dim);
     if (m.input != NULL) draw_row(w, 0, m.steps[i], &row, m.input + i * w->dim);
   }
@@ -256,8 +256,8 @@ static void small_and_thin_sets_are_ranked_without_fault(void **state) {
     struct model m = {.n = n, .dim = dim};
     m.output = calloc(n * dim, sizeof(float));
     m.role = calloc(n, sizeof *m.role);
-    struct nk_random random = nk_random_stream(3, s);
-    for (size_t i = 0; i < n * dim; i++) m.output[i] = (float)nk_random_normal(&random);
+    struct nki_random random = nki_random_stream(3, NKI_RANDOM_TEST, s);
+    for (size_t i = 0; i < n * dim; i++) m.output[i] = (float)nki_random_normal(&random);
     for (size_t i = 0; i < 3; i++) m.role[i] = NK_ROLE_UNUSED;
     struct nk_glitch *glitch = rank(&m);
     for (size_t i = 0; i < n; i++) assert_true(isfinite(glitch->score[i]));

@@ -87,13 +87,13 @@ static void assert_exact(const struct nk_knn *knn, const float *base, size_t n, 
  * millionth of that distance, so that float products about the centre cannot tell them apart. */
 static float *cloud_with_balls(size_t n, size_t dim, size_t n_balls, size_t ball, double radius) {
   float *x = nk_alloc(n * dim, sizeof *x);
-  struct nk_random random = nk_random_stream(11, n);
-  for (size_t i = 0; i < n * dim; i++) x[i] = (float)nk_random_normal(&random);
+  struct nki_random random = nki_random_stream(11, NKI_RANDOM_TEST, n);
+  for (size_t i = 0; i < n * dim; i++) x[i] = (float)nki_random_normal(&random);
   for (size_t b = 0; b < n_balls; b++)
     for (size_t i = 1; i < ball; i++)
       for (size_t j = 0; j < dim; j++)
         x[(b + n_balls * i) * dim + j] =
-            (float)((double)x[b * dim + j] + radius * nk_random_normal(&random));
+            (float)((double)x[b * dim + j] + radius * nki_random_normal(&random));
   return x;
 }
 
@@ -159,9 +159,9 @@ static void parts_of_the_base_are_merged(void **state) {
   (void)state;
   enum { N = 9000, DIM = 6000, Q = 40 };
   float *x = nk_alloc((size_t)N * DIM, sizeof *x);
-  struct nk_random random = nk_random_stream(5, 0);
+  struct nki_random random = nki_random_stream(5, NKI_RANDOM_TEST, 0);
   float noise[4096];
-  for (size_t i = 0; i < 4096; i++) noise[i] = (float)nk_random_normal(&random);
+  for (size_t i = 0; i < 4096; i++) noise[i] = (float)nki_random_normal(&random);
   for (size_t i = 0; i < N; i++)
     for (size_t j = 0; j < DIM; j++)
       x[i * DIM + j] = noise[(i * 97 + j) % 4096] + noise[(i * 61 + j * 3) % 4093];

@@ -198,9 +198,9 @@ static void nearly_dependent_columns_keep_their_digits(void **state) {
   (void)state;
   enum { N = 5000 };
   static float x[N * 2];
-  struct nk_random random = nk_random_stream(1, 2);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 2);
   for (size_t i = 0; i < N; i++) {
-    double a = nk_random_normal(&random), b = nk_random_normal(&random);
+    double a = nki_random_normal(&random), b = nki_random_normal(&random);
     x[2 * i] = (float)a;
     x[2 * i + 1] = (float)(1e6 * (a + 1e-3 * b));
   }

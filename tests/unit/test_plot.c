@@ -248,13 +248,13 @@ static bool boxes_overlap(const struct plot_box *a, const struct plot_box *b) {
 
 /* A crowd of points, some on one spot, with labels of all widths. */
 static void make_labels(struct plot_label *labels, size_t n, uint64_t seed) {
-  struct nk_random random = nk_random_stream(seed, 0);
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 0);
   for (size_t i = 0; i < n; i++) {
     bool crowd = i % 3 == 0;
     labels[i] = (struct plot_label){
-        .x = crowd ? 700 + 5 * nk_random_uniform(&random) : 800 * nk_random_uniform(&random),
-        .y = crowd ? 20 : 500 * nk_random_uniform(&random),
-        .width = 10 + 150 * nk_random_uniform(&random),
+        .x = crowd ? 700 + 5 * nki_random_uniform(&random) : 800 * nki_random_uniform(&random),
+        .y = crowd ? 20 : 500 * nki_random_uniform(&random),
+        .width = 10 + 150 * nki_random_uniform(&random),
         .height = 16,
     };
   }

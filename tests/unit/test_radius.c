@@ -10,10 +10,10 @@
 
 enum { DIM = 5, POINTS = 40 };
 
-static double random_vector(struct nk_random *random, double scale, double *x) {
+static double random_vector(struct nki_random *random, double scale, double *x) {
   double square = 0;
   for (int j = 0; j < DIM; j++) {
-    x[j] = scale * nk_random_normal(random);
+    x[j] = scale * nki_random_normal(random);
     square += x[j] * x[j];
   }
   return sqrt(square);
@@ -45,7 +45,7 @@ static double cosine_at(const double *origin, const double *u, const double *m, 
 
 static void a_cosine_distance_is_reached_and_not_earlier(void **state) {
   (void)state;
-  struct nk_random random = nk_random_stream(11, 0);
+  struct nki_random random = nki_random_stream(11, NKI_RANDOM_TEST, 0);
   int reached = 0;
   for (int round = 0; round < 2000; round++) {
     double origin[DIM], u[DIM], m[DIM];
@@ -54,7 +54,7 @@ static void a_cosine_distance_is_reached_and_not_earlier(void **state) {
     for (int j = 0; j < DIM; j++) u[j] /= length;
     length = random_vector(&random, 1, m);
     for (int j = 0; j < DIM; j++) m[j] /= length;
-    double asked = 2 * nk_random_uniform(&random);
+    double asked = 2 * nki_random_uniform(&random);
     double r =
         nki_radius_of_cosine(dot(origin, m), dot(u, m), dot(origin, origin), dot(origin, u), asked);
     double start = cosine_at(origin, u, m, 0) - asked;
@@ -88,7 +88,7 @@ static double neighbour_at(double points[POINTS][DIM], const double *origin, con
 
 static void the_kth_neighbour_is_reached_and_not_earlier(void **state) {
   (void)state;
-  struct nk_random random = nk_random_stream(12, 0);
+  struct nki_random random = nki_random_stream(12, NKI_RANDOM_TEST, 0);
   int reached = 0, never = 0;
   for (int round = 0; round < 600; round++) {
     double points[POINTS][DIM], origin[DIM], u[DIM], square[POINTS], along[POINTS];
@@ -103,8 +103,8 @@ static void the_kth_neighbour_is_reached_and_not_earlier(void **state) {
       square[i] = dot(away, away);
       along[i] = dot(u, away);
     }
-    size_t k = 1 + (size_t)nk_random_below(&random, 6);
-    double asked = 0.5 + 4 * nk_random_uniform(&random);
+    size_t k = 1 + (size_t)nki_random_below(&random, 6);
+    double asked = 0.5 + 4 * nki_random_uniform(&random);
     double r = nki_radius_of_neighbour(square, along, POINTS, k, asked, events);
     double start = neighbour_at(points, origin, u, 0, k) - asked;
     double end = isnan(r) ? 20 : r * (1 - 1e-9);

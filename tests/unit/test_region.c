@@ -36,12 +36,12 @@ enum { DRAWS = 200, TOKENS = 198, DIM = 6, HELD_OUT = 20 };
 static struct nk_vectors *draw(uint64_t seed, size_t n) {
   struct nk_vectors *set = nk_vectors_new(n, DIM, NULL, false);
   float *x = nk_vectors_writable(set);
-  struct nk_random random = nk_random_stream(seed, 99);
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 99);
   for (size_t i = 0; i < n; i++) {
-    double centre = nk_random_uniform(&random) < 0.3 ? 6 : 0;
-    double size = exp(0.7 * nk_random_normal(&random));
+    double centre = nki_random_uniform(&random) < 0.3 ? 6 : 0;
+    double size = exp(0.7 * nki_random_normal(&random));
     for (size_t j = 0; j < DIM; j++)
-      x[i * DIM + j] = (float)(centre + size * nk_random_normal(&random) * (double)(j + 1));
+      x[i * DIM + j] = (float)(centre + size * nki_random_normal(&random) * (double)(j + 1));
   }
   return set;
 }
@@ -97,10 +97,10 @@ static void typical_features_are_outside_as_often_as_promised(void **state) {
   int outside = 0;
   for (uint64_t seed = 0; seed < 400; seed++) {
     double features[(N + 1) * FEATURES], p[1];
-    struct nk_random random = nk_random_stream(seed, 3);
+    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 3);
     for (size_t i = 0; i <= N; i++) {
-      features[i * FEATURES] = 1e-3 * nk_random_uniform(&random);
-      features[i * FEATURES + 1] = 1e4 * exp(nk_random_normal(&random));
+      features[i * FEATURES] = 1e-3 * nki_random_uniform(&random);
+      features[i * FEATURES + 1] = 1e4 * exp(nki_random_normal(&random));
       features[i * FEATURES + 2] = 7;
     }
     struct nk_typical *typical = nk_typical_new(features, N, FEATURES, seed);
@@ -117,10 +117,10 @@ static void typical_sees_strangeness_in_every_direction(void **state) {
   (void)state;
   enum { N = 256 };
   double features[N * 2], strange[8] = {0, 3, 0, -3, 3, -2.5, 0, 0}, p[4];
-  struct nk_random random = nk_random_stream(1, 3);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 3);
   for (size_t i = 0; i < N; i++) {
-    features[2 * i] = nk_random_normal(&random);
-    features[2 * i + 1] = 0.9 * features[2 * i] + 0.1 * nk_random_normal(&random);
+    features[2 * i] = nki_random_normal(&random);
+    features[2 * i + 1] = 0.9 * features[2 * i] + 0.1 * nki_random_normal(&random);
   }
   struct nk_typical *typical = nk_typical_new(features, N, 2, 0);
   assert_int_equal(nk_typical_score(typical, strange, 4, NULL, p), 0);

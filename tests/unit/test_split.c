@@ -134,12 +134,12 @@ static void random_texts_are_split_as_by_the_pattern(void **state) {
                                       "\xC2\x85",
                                       "\x0B",
                                       "\x1F"};
-  struct nk_random random = nk_random_stream(1, 0);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 0);
   for (int trial = 0; trial < 100000; trial++) {
     char text[256];
     size_t n = 0;
-    for (uint64_t left = 1 + nk_random_below(&random, 12); left > 0; left--) {
-      const char *part = parts[nk_random_below(&random, sizeof parts / sizeof *parts)];
+    for (uint64_t left = 1 + nki_random_below(&random, 12); left > 0; left--) {
+      const char *part = parts[nki_random_below(&random, sizeof parts / sizeof *parts)];
       memcpy(text + n, part, strlen(part));
       n += strlen(part);
     }
