@@ -19,7 +19,7 @@ static int check_usage(const struct options *o) {
 
 static int read_set(const char *path, bool skip_bad, struct nk_vectors **set) {
   if ((*set = nk_vectors_read(path)) == NULL) return nk_error_code();
-  return nk_vectors_check_finite(set, skip_bad);
+  return cli_check_finite(set, skip_bad);
 }
 
 static const char *const NEIGHBOUR_COLUMNS[] = {"rank", "neighbour", "neighbour_text", "distance"};

@@ -205,7 +205,7 @@ int main(int argc, char **argv) {
   if (code != NK_OK) goto done;
   set = nk_vectors_read(cli_operand(&run, 0));
   if ((code = set != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
-  if ((code = nk_vectors_check_finite(&set, o.skip_bad)) != NK_OK) goto done;
+  if ((code = cli_check_finite(&set, o.skip_bad)) != NK_OK) goto done;
   if (needed(&o, set->dim) > set->dim) {
     code = nk_fail(NK_EUSAGE, "%zu components asked for, vectors have %zu values",
                    needed(&o, set->dim), set->dim);

@@ -70,7 +70,7 @@ static int fit(const struct cli_run *run, const struct options *o) {
   struct nk_output *output = NULL;
   size_t *rows = NULL, n = 0;
   struct nk_vectors *set = nk_vectors_read(run->n_operands > 1 ? run->operands[1] : "-");
-  int code = set != NULL ? nk_vectors_check_finite(&set, o->skip_bad) : nk_error_code();
+  int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
   if (code == NK_OK && (rows = nk_alloc(set->n, sizeof *rows)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = choose_rows(set, o, rows, &n);
   if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
@@ -103,7 +103,7 @@ static int score(const struct cli_run *run, const struct options *o, const struc
   if (code == NK_OK && set->dim != region->dim)
     code =
         nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", set->dim, region->dim);
-  if (code == NK_OK) code = nk_vectors_check_finite(&set, o->skip_bad);
+  if (code == NK_OK) code = cli_check_finite(&set, o->skip_bad);
   if (code == NK_OK) {
     scores = nk_alloc(set->n, sizeof *scores);
     p_values = nk_alloc(set->n, sizeof *p_values);

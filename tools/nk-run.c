@@ -48,7 +48,7 @@ static int read_items(struct job *job) {
     return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
                    strcmp(path, "-") == 0 ? "standard input" : path, job->set->dim,
                    job->shape->dim);
-  code = nk_vectors_check_finite(&job->set, o->skip_bad);
+  code = cli_check_finite(&job->set, o->skip_bad);
   job->items.vectors = job->set->values;
   job->items.n_vectors = job->set->n;
   return code;

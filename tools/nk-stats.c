@@ -34,7 +34,7 @@ static int centre_of(struct nk_vectors **set, bool skip_bad, double *mean) {
   if ((*set)->n == 0) return NK_OK;
   int code = nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
   if (code != NK_EDATA) return code;
-  code = nk_vectors_check_finite(set, skip_bad);
+  code = cli_check_finite(set, skip_bad);
   if (code != NK_OK || (*set)->n == 0) return code;
   return nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
 }
@@ -62,7 +62,7 @@ static int measure(struct nk_vectors **set, const struct options *options,
                      options->reference, reference->dim, (*set)->dim);
       goto done;
     }
-    if ((code = nk_vectors_check_finite(set, options->skip_bad)) != NK_OK) goto done;
+    if ((code = cli_check_finite(set, options->skip_bad)) != NK_OK) goto done;
   }
   double *centre = nk_alloc((*set)->dim, sizeof *centre);
   code = centre == NULL ? NK_EMEMORY

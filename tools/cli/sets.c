@@ -5,6 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/tool.h"
+
+int cli_check_finite(struct nk_vectors **set, bool skip_bad) {
+  return cli_hint(nk_vectors_check_finite(set, skip_bad), NK_EDATA,
+                  "use --skip-bad to leave such rows out");
+}
+
 /* ---- The columns of tables made from a set ---- */
 
 static bool is_taken(const char *name, const char *const *taken, size_t n_taken) {

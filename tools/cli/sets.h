@@ -10,6 +10,10 @@
  * --threads, which says nothing of what was made. */
 int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
 
+/* nk_vectors_check_finite, whose message is completed by the option --skip-bad, the one by which a
+ * tool sets `skip_bad`. */
+int cli_check_finite(struct nk_vectors **set, bool skip_bad);
+
 /* The columns that every table made from a set carries. cli_set_head names `id`, and
  * `text` when the set has texts; cli_set_row writes them for a row. The _tail pair does it
  * for the set's own columns, which stand after the tool's. A set column that the tool itself gives

@@ -2,6 +2,7 @@
 #include "cli/tool.h"
 
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -108,6 +109,16 @@ int cli_close(struct cli_table *table, struct nk_output *output, int code) {
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
   return code;
+}
+
+int cli_hint(int code, int when, const char *format, ...) {
+  if (code == NK_OK || code != when) return code;
+  char hint[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(hint, sizeof hint, format, args);
+  va_end(args);
+  return nk_fail(code, "%s (%s)", nk_error(), hint);
 }
 
 int cli_end(const struct cli_run *run, int code) {

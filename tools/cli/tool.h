@@ -37,6 +37,11 @@ struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *out
  * when code is 0, left behind otherwise. Frees both and returns the code that is then due. */
 int cli_close(struct cli_table *table, struct nk_output *output, int code);
 
+/* Appends " (HINT)" to this thread's message where code is `when`, and returns code. The library's
+ * messages state what is wrong; which option of a tool avoids it is stated by the tool:
+ *   code = cli_hint(nk_region_score(...), NK_EUSAGE, "fit the region with --tokens all"); */
+int cli_hint(int code, int when, const char *format, ...) NK_PRINTF(3, 4);
+
 /* Turns a code of the library into the exit status, printing nk_error() as "nk-stats: message" for
  * a failure: 0 for NK_OK, 2 for NK_EUSAGE, 1 for the rest; NK_EPIPE is quiet (141 as if by the
  * signal). */
