@@ -45,7 +45,7 @@ static int check_override(const struct nki_plan *plan, size_t i) {
   if (o->layer > shape->n_layers)
     return nk_fail(NK_EUSAGE, "override %zu: layer %zu: the model has layers 0 to %zu", i, o->layer,
                    shape->n_layers);
-  size_t bad = nk_first_not_finite(o->vector, shape->dim);
+  size_t bad = nki_first_not_finite(o->vector, shape->dim);
   if (bad < shape->dim)
     return nk_fail(NK_EDATA, "override %zu: component %zu is not finite", i, bad);
   return 0;

@@ -1,240 +1,70 @@
-/* Reading config.json into what the blocks need. The architectures are rows of one table; what a
- * configuration says beyond them is read by one list of keys, and a value that is not implemented
- * is refused by its name. */
+/* Reading config.json into what the blocks need. What an architecture is stands in its row of the
+ * table (model/architecture.h), what a model of it is in its settings; a value that is not
+ * implemented is an error that names it. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
 
-#include <noken/forward.h>
-#include <noken/model.h>
-#include "forward/family.h"
-
-/* The names of Llama's kin. */
-#define LLAMA_NAMES                                                                         \
-  .prefixes = {"model.", ""}, .block = "layers.%zu.", .embedding = "embed_tokens",          \
-  .final_norm = "norm", .head = "lm_head", .rms = true, .rotary = true, .rotary_part = 1.0, \
-  .norm_eps = 1e-6
-
-/* The order of initializers keeps a row's own names after the ones it shares. */
-static const struct nki_family families[] = {
-    {.type = "gpt2",
-     .prefixes = {"", "transformer."},
-     .block = "h.%zu.",
-     .names = {[NKI_NORM1] = "ln_1",
-               [NKI_QKV] = "attn.c_attn",
-               [NKI_O] = "attn.c_proj",
-               [NKI_NORM2] = "ln_2",
-               [NKI_UP] = "mlp.c_fc",
-               [NKI_DOWN] = "mlp.c_proj"},
-     .embedding = "wte",
-     .positions = "wpe",
-     .final_norm = "ln_f",
-     .head = "lm_head",
-     .tied = true,
-     .biases = NKI_BIAS,
-     .in_out = true,
-     .norm_eps = 1e-5,
-     .activation = "gelu_new"},
-    {.type = "gptj",
-     .prefixes = {"transformer.", ""},
-     .block = "h.%zu.",
-     .names = {[NKI_NORM1] = "ln_1",
-               [NKI_Q] = "attn.q_proj",
-               [NKI_K] = "attn.k_proj",
-               [NKI_V] = "attn.v_proj",
-               [NKI_O] = "attn.out_proj",
-               [NKI_UP] = "mlp.fc_in",
-               [NKI_DOWN] = "mlp.fc_out"},
-     .embedding = "wte",
-     .final_norm = "ln_f",
-     .head = "lm_head",
-     .head_bias = true,
-     .biases = NKI_BIAS_NOT_QKVO,
-     .rotary = true,
-     .rotary_pairs = true,
-     .rotary_part = 1.0,
-     .order = NKI_PARALLEL,
-     .norm_eps = 1e-5,
-     .activation = "gelu_new"},
-    {.type = "gpt_neox",
-     .prefixes = {"gpt_neox.", ""},
-     .block = "layers.%zu.",
-     .names = {[NKI_NORM1] = "input_layernorm",
-               [NKI_QKV] = "attention.query_key_value",
-               [NKI_O] = "attention.dense",
-               [NKI_NORM2] = "post_attention_layernorm",
-               [NKI_UP] = "mlp.dense_h_to_4h",
-               [NKI_DOWN] = "mlp.dense_4h_to_h"},
-     .embedding = "embed_in",
-     .final_norm = "final_layer_norm",
-     .head = "embed_out",
-     .biases = NKI_BIAS,
-     .heads_inside = true,
-     .rotary = true,
-     .rotary_part = 0.25,
-     .order = NKI_PARALLEL_CONFIG,
-     .norm_eps = 1e-5,
-     .activation = "gelu"},
-    {.type = "opt",
-     .prefixes = {"model.decoder.", "decoder."},
-     .block = "layers.%zu.",
-     .names = {[NKI_NORM1] = "self_attn_layer_norm",
-               [NKI_Q] = "self_attn.q_proj",
-               [NKI_K] = "self_attn.k_proj",
-               [NKI_V] = "self_attn.v_proj",
-               [NKI_O] = "self_attn.out_proj",
-               [NKI_NORM2] = "final_layer_norm",
-               [NKI_UP] = "fc1",
-               [NKI_DOWN] = "fc2"},
-     .embedding = "embed_tokens",
-     .positions = "embed_positions",
-     .final_norm = "final_layer_norm",
-     .head = "lm_head",
-     .tied = true,
-     .biases = NKI_BIAS,
-     .position_offset = 2,
-     .norm_eps = 1e-5,
-     .activation = "relu"},
-#define LLAMA_PARTS                                                                            \
-  [NKI_NORM1] = "input_layernorm", [NKI_Q] = "self_attn.q_proj", [NKI_K] = "self_attn.k_proj", \
-  [NKI_V] = "self_attn.v_proj", [NKI_O] = "self_attn.o_proj", [NKI_GATE] = "mlp.gate_proj",    \
-  [NKI_UP] = "mlp.up_proj", [NKI_DOWN] = "mlp.down_proj"
-    {.type = "llama",
-     .names = {LLAMA_PARTS, [NKI_NORM2] = "post_attention_layernorm"},
-     .biases = NKI_BIAS_CONFIG,
-     .activation = "silu",
-     LLAMA_NAMES},
-    {.type = "mistral",
-     .names = {LLAMA_PARTS, [NKI_NORM2] = "post_attention_layernorm"},
-     .window = NKI_WINDOW,
-     .activation = "silu",
-     LLAMA_NAMES},
-    {.type = "qwen2",
-     .names = {LLAMA_PARTS, [NKI_NORM2] = "post_attention_layernorm"},
-     .biases = NKI_BIAS_QKV,
-     .window = NKI_WINDOW_QWEN,
-     .activation = "silu",
-     LLAMA_NAMES},
-    {.type = "qwen3",
-     .names = {LLAMA_PARTS, [NKI_Q_NORM] = "self_attn.q_norm", [NKI_K_NORM] = "self_attn.k_norm",
-               [NKI_NORM2] = "post_attention_layernorm"},
-     .biases = NKI_BIAS_CONFIG,
-     .window = NKI_WINDOW_QWEN,
-     .activation = "silu",
-     LLAMA_NAMES},
-    {.type = "gemma",
-     .names = {LLAMA_PARTS, [NKI_NORM2] = "post_attention_layernorm"},
-     .tied = true,
-     .biases = NKI_BIAS_CONFIG,
-     .norm_plus_one = true,
-     .scaled_embedding = true,
-     .activation = "gelu_pytorch_tanh",
-     LLAMA_NAMES},
-    {.type = "gemma2",
-     .names = {LLAMA_PARTS, [NKI_NORM1_POST] = "post_attention_layernorm",
-               [NKI_NORM2] = "pre_feedforward_layernorm",
-               [NKI_NORM2_POST] = "post_feedforward_layernorm"},
-     .tied = true,
-     .biases = NKI_BIAS_CONFIG,
-     .norm_plus_one = true,
-     .scaled_embedding = true,
-     .window = NKI_WINDOW_ALTERNATING,
-     .activation = "gelu_pytorch_tanh",
-     LLAMA_NAMES},
-    {.type = "phi",
-     .prefixes = {"model.", ""},
-     .block = "layers.%zu.",
-     .names = {[NKI_NORM1] = "input_layernorm",
-               [NKI_Q] = "self_attn.q_proj",
-               [NKI_K] = "self_attn.k_proj",
-               [NKI_V] = "self_attn.v_proj",
-               [NKI_O] = "self_attn.dense",
-               [NKI_UP] = "mlp.fc1",
-               [NKI_DOWN] = "mlp.fc2"},
-     .embedding = "embed_tokens",
-     .final_norm = "final_layernorm",
-     .head = "lm_head",
-     .head_bias = true,
-     .biases = NKI_BIAS,
-     .rotary = true,
-     .rotary_part = 0.5,
-     .order = NKI_PARALLEL,
-     .norm_eps = 1e-5,
-     .activation = "gelu_new"},
-    {.type = "phi3",
-     .names = {[NKI_NORM1] = "input_layernorm",
-               [NKI_QKV] = "self_attn.qkv_proj",
-               [NKI_O] = "self_attn.o_proj",
-               [NKI_NORM2] = "post_attention_layernorm",
-               [NKI_GATE_UP] = "mlp.gate_up_proj",
-               [NKI_DOWN] = "mlp.down_proj"},
-     .window = NKI_WINDOW,
-     .activation = "silu",
-     LLAMA_NAMES},
-};
-enum { N_FAMILIES = sizeof families / sizeof families[0] };
+#include "forward/internal.h"
+#include "model/model_config.h"
 
 const char *nk_forward_architecture(size_t index) {
-  return index < N_FAMILIES ? families[index].type : NULL;
+  for (size_t i = 0; i < nki_n_architectures; i++) {
+    if (nki_architectures[i].block != NULL && index-- == 0) return nki_architectures[i].type;
+  }
+  return NULL;
 }
 
-/* ---- Values under one of several names ---- */
+/* ---- Settings within bounds ---- */
 
-/* One quantity, by the names that architectures give it in config.json. */
-#define KEYS(...)         \
-  (const char *const[]) { \
-    __VA_ARGS__, NULL     \
-  }
-
-/* The value of the first of keys that is there, between least and most; NK_ENOTFOUND when none is:
- * *out is then as it was. */
-static int read_size(const struct nk_model *model, const char *const *keys, size_t least,
+/* A setting between least and most; NK_ENOTFOUND when it is missing: *out is then as it was. */
+static int read_size(const struct nk_model *model, enum nki_setting setting, size_t least,
                      size_t most, size_t *out) {
-  for (; *keys != NULL; keys++) {
-    int64_t value;
-    int code = nk_model_config_integer(model, *keys, &value);
-    if (code == NK_ENOTFOUND) continue;
-    if (code != NK_OK) return code;
-    if (value < (int64_t)least || value > (int64_t)most)
-      return nk_fail(NK_EDATA, "config.json: %s is %lld, outside %zu to %zu", *keys,
-                     (long long)value, least, most);
-    *out = (size_t)value;
-    return 0;
-  }
-  return NK_ENOTFOUND;
+  int64_t value;
+  int code = nki_setting_integer(model, setting, &value);
+  if (code != NK_OK) return code;
+  if (value < (int64_t)least || value > (int64_t)most)
+    return nk_fail(NK_EDATA, "config.json: %s is %lld, outside %zu to %zu",
+                   nki_setting_key(model, setting), (long long)value, least, most);
+  *out = (size_t)value;
+  return NK_OK;
 }
 
-static int need_size(const struct nk_model *model, const char *const *keys, size_t most,
+/* The same for a setting that may be missing. */
+static int read_optional_size(const struct nk_model *model, enum nki_setting setting, size_t least,
+                              size_t most, size_t *out) {
+  int code = read_size(model, setting, least, most, out);
+  return code == NK_ENOTFOUND ? NK_OK : code;
+}
+
+static int need_size(const struct nk_model *model, enum nki_setting setting, size_t most,
                      size_t *out) {
-  int code = read_size(model, keys, 1, most, out);
-  if (code == NK_ENOTFOUND) return nk_fail(NK_EDATA, "config.json: %s is missing", keys[0]);
-  return code;
+  int code = read_size(model, setting, 1, most, out);
+  if (code != NK_ENOTFOUND) return code;
+  return nk_fail(NK_EDATA, "config.json: %s is missing", nki_setting_key(model, setting));
 }
 
-/* As read_size, a positive number; a missing one leaves *out and is no fault. */
-static int read_number(const struct nk_model *model, const char *const *keys, double *out) {
-  for (; *keys != NULL; keys++) {
-    double value;
-    int code = nk_model_config_number(model, *keys, &value);
-    if (code == NK_ENOTFOUND) continue;
-    if (code != NK_OK) return code;
-    if (!(value > 0) || value > 1e12)
-      return nk_fail(NK_EDATA, "config.json: %s is %g, not a positive number", *keys, value);
-    *out = value;
-    return 0;
-  }
-  return 0;
+/* A positive number; a missing one leaves *out and is not an error. */
+static int read_number(const struct nk_model *model, enum nki_setting setting, double *out) {
+  double value;
+  int code = nki_setting_number(model, setting, &value);
+  if (code != NK_OK) return code == NK_ENOTFOUND ? NK_OK : code;
+  if (!(value > 0) || value > 1e12)
+    return nk_fail(NK_EDATA, "config.json: %s is %g, not a positive number",
+                   nki_setting_key(model, setting), value);
+  *out = value;
+  return NK_OK;
 }
 
 static int read_bool(const struct nk_model *model, const char *key, bool *out) {
-  int code = nk_model_config_bool(model, key, out);
-  return code == NK_ENOTFOUND ? 0 : code;
+  int code = nki_model_config_bool(model, key, out);
+  return code == NK_ENOTFOUND ? NK_OK : code;
 }
 
-/* ---- What is refused ---- */
+/* ---- What is not implemented ---- */
 
-/* Values that change the arithmetic and are not implemented: a key, and the only value it may have
- * (as it may be missing). */
+/* Keys that change the arithmetic, each with the only value that is implemented; a missing key is
+ * the same. */
 static int refuse_variants(const struct nk_model *model) {
   static const struct {
     const char *key;
@@ -260,16 +90,16 @@ static int refuse_variants(const struct nk_model *model) {
                      value ? "true" : "false");
   }
   const char *method = "of an unnamed method"; /* the key itself holds an object: no string */
-  if (nk_model_config_string(model, "quantization_config", &method) == NK_ENOTFOUND) return 0;
-  nk_model_config_string(model, "quantization_config.quant_method", &method);
+  if (nki_model_config_string(model, "quantization_config", &method) == NK_ENOTFOUND) return NK_OK;
+  nki_model_config_string(model, "quantization_config.quant_method", &method);
   return nk_fail(NK_EUNSUPPORTED,
                  "config.json: quantization_config: a quantized checkpoint (%s) is not "
                  "implemented; use the F32, F16 or BF16 one",
                  method);
 }
 
-static int read_activation(const struct nk_model *model, const struct nki_family *family,
-                           enum nki_activation *out) {
+static int read_activation(const struct nk_model *model,
+                           const struct nki_architecture *architecture, enum nki_activation *out) {
   static const struct {
     const char *name;
     enum nki_activation value;
@@ -284,37 +114,31 @@ static int read_activation(const struct nk_model *model, const struct nki_family
       {"gelu_pytorch_tanh", NKI_GELU_TANH},
   };
   /* Gemma's published configurations say "gelu" where the model has its tanh form. */
-  const char *const *keys = family->scaled_embedding
-                                ? KEYS("hidden_activation")
-                                : KEYS("hidden_act", "activation_function", "hidden_activation");
-  const char *name = family->activation;
-  for (; *keys != NULL; keys++) {
-    int code = nk_model_config_string(model, *keys, &name);
-    if (code == NK_OK) break;
-    if (code != NK_ENOTFOUND) return code;
+  static const char *const keys[] = {"hidden_activation", "hidden_act", "activation_function"};
+  const size_t n_keys = architecture->scaled_embedding ? 1 : 3;
+  const char *name = architecture->activation;
+  int code = NK_ENOTFOUND;
+  for (size_t i = 0; i < n_keys && code == NK_ENOTFOUND; i++)
+    code = nki_model_config_string(model, keys[i], &name);
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    if (strcmp(name, known[i].name) != 0) continue;
+    *out = known[i].value;
+    return NK_OK;
   }
-  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-    if (strcmp(name, known[i].name) == 0) {
-      *out = known[i].value;
-      return 0;
-    }
   return nk_fail(NK_EUNSUPPORTED, "config.json: activation '%s' is not implemented", name);
 }
 
 /* ---- Rotary positions ---- */
 
-/* The object that holds them has had two names. */
-#define ROPE(key) "rope_scaling." key, "rope_parameters." key
-
 /* Llama 3.1's change of frequencies: waves longer than the original context by low_freq_factor are
  * stretched by factor, those shorter by high_freq_factor stay, those between are blended. */
 static int scale_llama3(const struct nk_model *model, struct nki_config *config) {
   double factor = 0, low = 0, high = 0, original = 0;
-  int code = read_number(model, KEYS(ROPE("factor")), &factor);
-  if (code == NK_OK) code = read_number(model, KEYS(ROPE("low_freq_factor")), &low);
-  if (code == NK_OK) code = read_number(model, KEYS(ROPE("high_freq_factor")), &high);
-  if (code == NK_OK)
-    code = read_number(model, KEYS(ROPE("original_max_position_embeddings")), &original);
+  int code = read_number(model, NKI_SETTING_ROPE_FACTOR, &factor);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_ROPE_LOW, &low);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_ROPE_HIGH, &high);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_ROPE_ORIGINAL, &original);
   if (code != NK_OK) return code;
   if (factor == 0 || low == 0 || high <= low || original == 0)
     return nk_fail(NK_EDATA,
@@ -326,7 +150,7 @@ static int scale_llama3(const struct nk_model *model, struct nki_config *config)
     share = fmin(fmax(share, 0), 1);
     config->frequencies[i] *= share + (1 - share) / factor;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* Phi-3's longrope: each frequency is divided by a factor of its own, one list for sequences within
@@ -335,15 +159,13 @@ static int scale_llama3(const struct nk_model *model, struct nki_config *config)
 static int scale_longrope(const struct nk_model *model, struct nki_config *config) {
   struct nk_forward_shape *shape = &config->shape;
   size_t original = 0;
-  int code = need_size(
-      model, KEYS("original_max_position_embeddings", ROPE("original_max_position_embeddings")),
-      1u << 30, &original);
+  int code = need_size(model, NKI_SETTING_ROPE_ORIGINAL, 1u << 30, &original);
   if (code != NK_OK) return code;
   for (size_t i = 0; i < config->rotary_dim / 2; i++) {
     double factor;
-    code = nk_model_config_number_at(model, "rope_scaling.short_factor", i, &factor);
+    code = nki_model_config_number_at(model, "rope_scaling.short_factor", i, &factor);
     if (code != NK_OK)
-      code = nk_model_config_number_at(model, "rope_parameters.short_factor", i, &factor);
+      code = nki_model_config_number_at(model, "rope_parameters.short_factor", i, &factor);
     if (code != NK_OK || !(factor > 0))
       return nk_fail(NK_EDATA, "config.json: rope_scaling.short_factor needs %zu positive numbers",
                      config->rotary_dim / 2);
@@ -351,59 +173,58 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
   }
   double stretch = (double)shape->n_positions / (double)original;
   double amplitude = stretch <= 1 ? 1 : sqrt(1 + log(stretch) / log((double)original));
-  code = read_number(model, KEYS(ROPE("attention_factor")), &amplitude);
+  code = read_number(model, NKI_SETTING_ROPE_AMPLITUDE, &amplitude);
   if (code != NK_OK) return code;
   config->rotary_amplitude = (float)amplitude;
   if (original < shape->n_positions) shape->n_positions = original;
-  return 0;
+  return NK_OK;
 }
 
 static int scale_frequencies(const struct nk_model *model, struct nki_config *config) {
-  static const char *const keys[] = {ROPE("rope_type"), ROPE("type")};
+  static const char *const keys[] = {"rope_scaling.rope_type", "rope_parameters.rope_type",
+                                     "rope_scaling.type", "rope_parameters.type"};
   const char *type = NULL;
   int code = NK_ENOTFOUND;
   for (size_t i = 0; i < sizeof keys / sizeof keys[0] && code == NK_ENOTFOUND; i++)
-    code = nk_model_config_string(model, keys[i], &type);
+    code = nki_model_config_string(model, keys[i], &type);
   if (code == NK_ENOTFOUND) {
     double factor = 0;
-    code = read_number(model, KEYS(ROPE("factor")), &factor);
+    code = read_number(model, NKI_SETTING_ROPE_FACTOR, &factor);
     if (code != NK_OK || factor == 0) return code;
     return nk_fail(NK_EDATA, "config.json: rope_scaling has no rope_type");
   }
   if (code != NK_OK) return code;
-  if (strcmp(type, "default") == 0) return 0;
+  if (strcmp(type, "default") == 0) return NK_OK;
   if (strcmp(type, "llama3") == 0) return scale_llama3(model, config);
   if (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0)
     return scale_longrope(model, config);
   if (strcmp(type, "linear") != 0)
     return nk_fail(NK_EUNSUPPORTED, "config.json: rope type '%s' is not implemented", type);
   double factor = 0;
-  code = read_number(model, KEYS(ROPE("factor")), &factor);
+  code = read_number(model, NKI_SETTING_ROPE_FACTOR, &factor);
   if (code != NK_OK) return code;
   if (factor == 0) return nk_fail(NK_EDATA, "config.json: rope_scaling 'linear' has no factor");
   for (size_t i = 0; i < config->rotary_dim / 2; i++) config->frequencies[i] /= factor;
-  return 0;
+  return NK_OK;
 }
 
-static int read_rotary(const struct nk_model *model, const struct nki_family *family,
+static int read_rotary(const struct nk_model *model, const struct nki_architecture *architecture,
                        struct nki_config *config) {
   config->rotary_amplitude = 1;
-  if (!family->rotary) return 0;
+  if (architecture->rotary == NKI_NO_ROTARY) return NK_OK;
   size_t head_dim = config->shape.head_dim;
-  double part = family->rotary_part, base = 10000;
-  int code = read_number(
-      model, KEYS("rotary_pct", "partial_rotary_factor", ROPE("partial_rotary_factor")), &part);
-  if (code == NK_OK)
-    code = read_number(model, KEYS("rope_theta", "rotary_emb_base", ROPE("rope_theta")), &base);
+  double part = architecture->rotary_part, base = 10000;
+  int code = read_number(model, NKI_SETTING_ROTARY_PART, &part);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_ROTARY_BASE, &base);
   if (code != NK_OK) return code;
   config->rotary_dim = (size_t)((double)head_dim * part);
-  code = read_size(model, KEYS("rotary_dim"), 1, head_dim, &config->rotary_dim);
-  if (code != NK_OK && code != NK_ENOTFOUND) return code;
+  code = read_optional_size(model, NKI_SETTING_ROTARY_DIM, 1, head_dim, &config->rotary_dim);
+  if (code != NK_OK) return code;
   size_t n = config->rotary_dim;
   if (n == 0 || n > head_dim || n % 2 != 0)
     return nk_fail(NK_EDATA, "config.json: %zu of a head's %zu components cannot be rotated", n,
                    head_dim);
-  config->rotary_pairs = family->rotary_pairs;
+  config->rotary_pairs = architecture->rotary == NKI_ROTARY_PAIRS;
   config->frequencies = nk_alloc(n / 2, sizeof(double));
   if (config->frequencies == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n / 2; i++)
@@ -413,26 +234,26 @@ static int read_rotary(const struct nk_model *model, const struct nki_family *fa
 
 /* ---- Attention's window ---- */
 
-static int read_windows(const struct nk_model *model, const struct nki_family *family,
+static int read_windows(const struct nk_model *model, const struct nki_architecture *architecture,
                         struct nki_config *config) {
   size_t n_layers = config->shape.n_layers, window = 0, first = 0;
   config->windows = nk_calloc(n_layers, sizeof(size_t));
   if (config->windows == NULL) return NK_EMEMORY;
-  int code = read_size(model, KEYS("sliding_window"), 1, (size_t)1 << 40, &window);
-  if (code == NK_ENOTFOUND || family->window == NKI_NO_WINDOW) return 0;
+  int code = read_size(model, NKI_SETTING_WINDOW, 1, (size_t)1 << 40, &window);
+  if (code == NK_ENOTFOUND || architecture->window == NKI_NO_WINDOW) return NK_OK;
   if (code != NK_OK) return code;
-  if (family->window == NKI_WINDOW_QWEN) {
+  if (architecture->window == NKI_WINDOW_QWEN) {
     bool use = false;
     code = read_bool(model, "use_sliding_window", &use);
     if (code != NK_OK || !use) return code;
     first = n_layers;
-    code = read_size(model, KEYS("max_window_layers"), 0, (size_t)1 << 40, &first);
-    if (code != NK_OK && code != NK_ENOTFOUND) return code;
+    code = read_optional_size(model, NKI_SETTING_FIRST_WINDOWED, 0, (size_t)1 << 40, &first);
+    if (code != NK_OK) return code;
   }
   for (size_t i = 0; i < n_layers; i++) {
-    bool windowed = i >= first && (family->window != NKI_WINDOW_ALTERNATING || i % 2 == 0);
+    bool windowed = i >= first && (architecture->window != NKI_WINDOW_ALTERNATING || i % 2 == 0);
     const char *kind;
-    code = nk_model_config_string_at(model, "layer_types", i, &kind);
+    code = nki_model_config_string_at(model, "layer_types", i, &kind);
     if (code == NK_OK) {
       windowed = strcmp(kind, "sliding_attention") == 0;
       if (!windowed && strcmp(kind, "full_attention") != 0)
@@ -442,32 +263,28 @@ static int read_windows(const struct nk_model *model, const struct nki_family *f
     }
     if (windowed) config->windows[i] = window;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* ---- The whole ---- */
 
 static int read_shape(const struct nk_model *model, struct nk_forward_shape *shape) {
   const size_t most = (size_t)1 << 24;
-  int code = need_size(model, KEYS("hidden_size", "n_embd"), most, &shape->dim);
+  int code = need_size(model, NKI_SETTING_DIM, most, &shape->dim);
+  if (code == NK_OK) code = need_size(model, NKI_SETTING_N_LAYERS, 1u << 16, &shape->n_layers);
+  if (code == NK_OK) code = need_size(model, NKI_SETTING_N_HEADS, most, &shape->n_heads);
   if (code == NK_OK)
-    code = need_size(model, KEYS("num_hidden_layers", "n_layer"), 1u << 16, &shape->n_layers);
-  if (code == NK_OK)
-    code = need_size(model, KEYS("num_attention_heads", "n_head"), most, &shape->n_heads);
-  if (code == NK_OK)
-    code = need_size(model, KEYS("max_position_embeddings", "n_positions", "n_ctx"),
-                     (size_t)1 << 30, &shape->n_positions);
+    code = need_size(model, NKI_SETTING_N_POSITIONS, (size_t)1 << 30, &shape->n_positions);
   if (code != NK_OK) return code;
   shape->n_kv_heads = shape->n_heads;
   shape->head_dim = shape->dim / shape->n_heads;
   shape->mlp_dim = 4 * shape->dim;
-  code = read_size(model, KEYS("num_key_value_heads"), 1, most, &shape->n_kv_heads);
-  if (code == NK_OK || code == NK_ENOTFOUND)
-    code = read_size(model, KEYS("head_dim"), 1, most, &shape->head_dim);
-  if (code == NK_OK || code == NK_ENOTFOUND)
-    code =
-        read_size(model, KEYS("intermediate_size", "n_inner", "ffn_dim"), 1, most, &shape->mlp_dim);
-  if (code != NK_OK && code != NK_ENOTFOUND) return code;
+  code = read_optional_size(model, NKI_SETTING_N_KV_HEADS, 1, most, &shape->n_kv_heads);
+  if (code == NK_OK)
+    code = read_optional_size(model, NKI_SETTING_HEAD_DIM, 1, most, &shape->head_dim);
+  if (code == NK_OK)
+    code = read_optional_size(model, NKI_SETTING_MLP_DIM, 1, most, &shape->mlp_dim);
+  if (code != NK_OK) return code;
   if (shape->n_heads % shape->n_kv_heads != 0)
     return nk_fail(NK_EDATA, "config.json: %zu attention heads cannot share %zu key heads",
                    shape->n_heads, shape->n_kv_heads);
@@ -475,22 +292,25 @@ static int read_shape(const struct nk_model *model, struct nk_forward_shape *sha
     return nk_fail(NK_EDATA, "config.json: %zu attention heads for %zu dimensions", shape->n_heads,
                    shape->dim);
   size_t projected = shape->dim; /* OPT-350m's embeddings are narrower than its stream */
-  code = read_size(model, KEYS("word_embed_proj_dim"), 1, most, &projected);
-  if (code != NK_OK && code != NK_ENOTFOUND) return code;
+  code = read_optional_size(model, NKI_SETTING_PROJECTED_DIM, 1, most, &projected);
+  if (code != NK_OK) return code;
   if (projected != shape->dim)
     return nk_fail(NK_EUNSUPPORTED, "config.json: word_embed_proj_dim %zu is not implemented",
                    projected);
-  return 0;
+  return NK_OK;
 }
 
-static int read_numbers(const struct nk_model *model, const struct nki_family *family,
+static int read_numbers(const struct nk_model *model, const struct nki_architecture *architecture,
                         struct nki_config *config) {
-  double eps = family->norm_eps, scalar = (double)config->shape.head_dim, cap = 0, final_cap = 0;
+  double eps = architecture->norm_eps, scalar = (double)config->shape.head_dim, cap = 0,
+         final_cap = 0;
   bool scaled = true, parallel = true;
-  int code = read_number(model, KEYS("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"), &eps);
-  if (code == NK_OK) code = read_number(model, KEYS("query_pre_attn_scalar"), &scalar);
-  if (code == NK_OK) code = read_number(model, KEYS("attn_logit_softcapping"), &cap);
-  if (code == NK_OK) code = read_number(model, KEYS("final_logit_softcapping"), &final_cap);
+  bool layer_norm = architecture->norm == NKI_LAYER_NORM;
+  int code =
+      read_number(model, layer_norm ? NKI_SETTING_LAYER_NORM_EPS : NKI_SETTING_RMS_NORM_EPS, &eps);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_QUERY_SCALAR, &scalar);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_ATTENTION_CAP, &cap);
+  if (code == NK_OK) code = read_number(model, NKI_SETTING_LOGIT_CAP, &final_cap);
   if (code == NK_OK) code = read_bool(model, "scale_attn_weights", &scaled);
   if (code == NK_OK) code = read_bool(model, "use_parallel_residual", &parallel);
   if (code != NK_OK) return code;
@@ -498,43 +318,43 @@ static int read_numbers(const struct nk_model *model, const struct nki_family *f
   config->attention_scale = scaled ? (float)(1 / sqrt(scalar)) : 1;
   config->attention_cap = (float)cap;
   config->logit_cap = (float)final_cap;
-  config->parallel =
-      family->order == NKI_PARALLEL || (family->order == NKI_PARALLEL_CONFIG && parallel);
-  config->embedding_scale = family->scaled_embedding ? sqrtf((float)config->shape.dim) : 1;
-  return 0;
+  config->parallel = architecture->order == NKI_PARALLEL ||
+                     (architecture->order == NKI_PARALLEL_CONFIG && parallel);
+  config->embedding_scale = architecture->scaled_embedding ? sqrtf((float)config->shape.dim) : 1;
+  return NK_OK;
 }
 
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
-                    const struct nki_family **out) {
-  const char *type = nk_model_type(model);
+                    const struct nki_architecture **out) {
+  const char *type = nki_model_type(model);
   if (type == NULL)
     return nk_fail(NK_EUNSUPPORTED,
                    "%s: no config.json with a model_type: a forward pass needs the model's folder",
                    nk_model_name(model));
-  const struct nki_family *family = NULL;
-  for (size_t i = 0; i < N_FAMILIES; i++)
-    if (strcmp(type, families[i].type) == 0) family = &families[i];
-  if (family == NULL)
+  const struct nki_architecture *architecture = nki_architecture_find(type);
+  if (architecture == NULL || architecture->block == NULL)
     return nk_fail(NK_EUNSUPPORTED, "%s: architecture '%s' is not implemented",
                    nk_model_name(model), type);
-  *config = (struct nki_config){.rms = family->rms,
-                                .norm_plus_one = family->norm_plus_one,
-                                .heads_inside = family->heads_inside,
-                                .in_out = family->in_out,
-                                .position_offset = family->position_offset};
-  config->shape.architecture = family->type;
+  *config = (struct nki_config){
+      .rms = architecture->norm != NKI_LAYER_NORM,
+      .norm_plus_one = architecture->norm == NKI_RMS_NORM_PLUS_ONE,
+      .heads_inside = architecture->qkv == NKI_QKV_BY_HEAD,
+      .in_out = architecture->in_out,
+      .position_offset = architecture->position_offset,
+  };
+  config->shape.architecture = architecture->type;
   int code = refuse_variants(model);
   if (code == NK_OK) code = read_shape(model, &config->shape);
-  if (code == NK_OK) code = read_activation(model, family, &config->activation);
-  if (code == NK_OK) code = read_numbers(model, family, config);
-  if (code == NK_OK) code = read_rotary(model, family, config);
-  if (code == NK_OK) code = read_windows(model, family, config);
+  if (code == NK_OK) code = read_activation(model, architecture, &config->activation);
+  if (code == NK_OK) code = read_numbers(model, architecture, config);
+  if (code == NK_OK) code = read_rotary(model, architecture, config);
+  if (code == NK_OK) code = read_windows(model, architecture, config);
   if (code != NK_OK) {
     nki_config_free(config);
     return nk_fail_in(code, "%s", nk_model_name(model));
   }
-  *out = family;
-  return 0;
+  *out = architecture;
+  return NK_OK;
 }
 
 void nki_config_free(struct nki_config *config) {

@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/architecture.h"
+#include "model/rows.h"
+
 /* ---- The model (config.c, weights.c) ---- */
 
 enum nki_activation { NKI_GELU, NKI_GELU_TANH, NKI_QUICK_GELU, NKI_RELU, NKI_SILU };
@@ -31,26 +34,6 @@ struct nki_config {
   float rotary_amplitude;
   double *frequencies; /* [rotary_dim / 2] radians per position */
   size_t *windows;     /* [n_layers] keys that a query of this layer sees; 0: all before it */
-};
-
-/* The weights of a block. Each has a tensor NAME.weight and perhaps NAME.bias. */
-enum nki_part {
-  NKI_NORM1,
-  NKI_QKV,
-  NKI_Q,
-  NKI_K,
-  NKI_V,
-  NKI_Q_NORM,
-  NKI_K_NORM,
-  NKI_O,
-  NKI_NORM1_POST,
-  NKI_NORM2,
-  NKI_GATE_UP,
-  NKI_GATE,
-  NKI_UP,
-  NKI_DOWN,
-  NKI_NORM2_POST,
-  NKI_N_PARTS
 };
 
 struct nki_weight {
@@ -78,21 +61,17 @@ struct nk_forward {
   size_t scratch_floats; /* that the widest block takes */
 };
 
-struct nki_family;
-/* Reads config.json. 0 or a negative code; *family is the row of the table it was read by. */
+/* Reads config.json. NK_OK or a negative code; *architecture is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
-                    const struct nki_family **family);
+                    const struct nki_architecture **architecture);
 void nki_config_free(struct nki_config *config);
 /* Finds and checks the weights; forward->config and ->model are set. */
-int nki_weights_find(struct nk_forward *forward, const struct nki_family *family);
+int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture);
 
 /* One block's weights as floats: those that can be used where they are, are; the rest is widened
  * into scratch [forward->scratch_floats]. */
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]);
-/* Elements [first, first + n) of a tensor as floats: in place, or widened into scratch [n]. */
-const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
-                               float *scratch);
 
 /* ---- Kernels (kernels.c): loops over rows, in all threads ---- */
 

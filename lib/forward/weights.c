@@ -1,19 +1,12 @@
-/* The model's weights: finding them by the family's names, checking their shapes, and widening a
- * block at a time. A tensor in a block's place that the architecture does not know is refused: it
- * would be a part of the model that the forward pass leaves out (an adapter, a quantized weight's
- * scales). */
+/* The model's weights: finding them by the architecture's names, checking their shapes, and
+ * widening a block at a time. A tensor in a block's place that the architecture does not have (an
+ * adapter, a quantized weight's scales) is an error. */
 #include <noken/base.h>
 #include <stdio.h>
 #include <string.h>
-#include "model/dtype.h"
 
-#include <noken/forward.h>
-#include <noken/model.h>
-#include "forward/family.h"
+#include "forward/internal.h"
 #include "model/model.h"
-#include "model/widen.h"
-
-enum { NAME_SIZE = 256 };
 
 /* ---- What each part looks like ---- */
 
@@ -43,40 +36,11 @@ static void part_shape(const struct nki_config *config, enum nki_part part, size
   *n_in = shapes[part][1];
 }
 
-/* True when the part has a bias. */
-static bool part_bias(const struct nk_model *model, const struct nki_family *family,
-                      enum nki_part part) {
-  bool attention = part == NKI_QKV || part == NKI_Q || part == NKI_K || part == NKI_V;
-  bool flag = false;
-  if (part == NKI_Q_NORM || part == NKI_K_NORM) return false;
-  switch (family->biases) {
-    case NKI_NO_BIAS:
-      return false;
-    case NKI_BIAS:
-      if (attention || part == NKI_O) {
-        flag = true;
-        nk_model_config_bool(model, "attention_bias", &flag); /* GPT-NeoX may say false */
-        return flag;
-      }
-      return true;
-    case NKI_BIAS_NOT_QKVO:
-      return !attention && part != NKI_O;
-    case NKI_BIAS_QKV:
-      return attention;
-    case NKI_BIAS_CONFIG:
-      break;
-  }
-  if (attention || part == NKI_O) nk_model_config_bool(model, "attention_bias", &flag);
-  if (part == NKI_GATE || part == NKI_UP || part == NKI_DOWN)
-    nk_model_config_bool(model, "mlp_bias", &flag);
-  return flag;
-}
-
 static int check_tensor(const struct nk_tensor *tensor, size_t n_out, size_t n_in) {
   if (tensor->dtype != NK_F32 && tensor->dtype != NK_F16 && tensor->dtype != NK_BF16 &&
       tensor->dtype != NK_F64)
     return nk_fail(NK_EUNSUPPORTED, "tensor '%s' is %s: weights are F32, F16, BF16 or F64",
-                   tensor->name, nk_dtype_name(tensor->dtype));
+                   tensor->name, nk_dtype_names[tensor->dtype]);
   size_t n_dims = n_in == 0 ? 1 : 2;
   if (tensor->n_dims != n_dims || tensor->shape[0] != n_out ||
       (n_dims == 2 && tensor->shape[1] != n_in)) {
@@ -87,41 +51,48 @@ static int check_tensor(const struct nk_tensor *tensor, size_t n_out, size_t n_i
       snprintf(wanted, sizeof wanted, "[%zu, %zu]", n_out, n_in);
     return nk_fail(NK_EDATA, "tensor '%s' is not %s as config.json has it", tensor->name, wanted);
   }
-  return 0;
+  return NK_OK;
 }
 
-/* *out = the tensor NAME.suffix, checked. */
-static int find_tensor(const struct nk_model *model, const char *name, const char *suffix,
-                       size_t n_out, size_t n_in, const struct nk_tensor **out) {
-  char full[NAME_SIZE];
-  if ((size_t)snprintf(full, sizeof full, "%s.%s", name, suffix) >= sizeof full)
-    return nk_fail(NK_EDATA, "a tensor's name is too long: %s", name);
-  *out = nk_model_find(model, full);
-  if (*out == NULL) return NK_ENOTFOUND;
-  return check_tensor(*out, n_out, n_in);
+/* *out = the tensor called name, checked. */
+static int find_tensor(const struct nk_model *model, const char *name, size_t n_out, size_t n_in,
+                       const struct nk_tensor **out) {
+  *out = nk_model_find(model, name);
+  return *out != NULL ? check_tensor(*out, n_out, n_in) : NK_ENOTFOUND;
 }
 
 /* ---- Blocks ---- */
 
-static int find_block(struct nk_forward *forward, const struct nki_family *family,
-                      const char *prefix, size_t layer) {
-  char block[NAME_SIZE], name[NAME_SIZE];
-  int length = snprintf(block, sizeof block, "%s", prefix);
-  snprintf(block + length, sizeof block - (size_t)length, family->block, layer);
-  for (int part = 0; part < NKI_N_PARTS; part++) {
-    if (family->names[part] == NULL) continue;
-    size_t n_out, n_in;
-    part_shape(&forward->config, (enum nki_part)part, &n_out, &n_in);
-    snprintf(name, sizeof name, "%s%s", block, family->names[part]);
-    struct nki_weight *weight = &forward->blocks[layer].part[part];
-    bool turned = forward->config.in_out && n_in != 0;
-    int code = find_tensor(forward->model, name, "weight", turned ? n_in : n_out,
-                           turned ? n_out : n_in, &weight->weight);
-    if (code == NK_OK && part_bias(forward->model, family, (enum nki_part)part))
-      code = find_tensor(forward->model, name, "bias", n_out, 0, &weight->bias);
-    if (code != NK_OK) return code;
+/* How the tensors of this file are named. */
+struct naming {
+  const struct nki_architecture *architecture;
+  const char *prefix;
+};
+
+static int find_part(struct nk_forward *forward, const struct naming *naming, size_t layer,
+                     enum nki_part part) {
+  const struct nki_architecture *architecture = naming->architecture;
+  struct nki_weight *weight = &forward->blocks[layer].part[part];
+  char name[NKI_MAX_NAME];
+  size_t n_out, n_in;
+  part_shape(&forward->config, part, &n_out, &n_in);
+  bool turned = forward->config.in_out && n_in != 0;
+  int code = nki_part_name(architecture, naming->prefix, layer, part, "weight", name);
+  if (code == NK_OK)
+    code = find_tensor(forward->model, name, turned ? n_in : n_out, turned ? n_out : n_in,
+                       &weight->weight);
+  if (code != NK_OK || !nki_part_has_bias(architecture, forward->model, part)) return code;
+  code = nki_part_name(architecture, naming->prefix, layer, part, "bias", name);
+  return code != NK_OK ? code : find_tensor(forward->model, name, n_out, 0, &weight->bias);
+}
+
+static int find_block(struct nk_forward *forward, const struct naming *naming, size_t layer) {
+  int code = NK_OK;
+  for (int part = 0; part < NKI_N_PARTS && code == NK_OK; part++) {
+    if (naming->architecture->names[part] != NULL)
+      code = find_part(forward, naming, layer, (enum nki_part)part);
   }
-  return 0;
+  return code;
 }
 
 /* Masks and frequencies that published checkpoints carry along: they say nothing new. */
@@ -146,11 +117,12 @@ static bool is_part(const struct nk_forward *forward, const struct nk_tensor *te
   return false;
 }
 
-static int refuse_strangers(const struct nk_forward *forward, const struct nki_family *family,
-                            const char *prefix) {
-  char head[NAME_SIZE]; /* "model.layers." */
-  const char *number = strchr(family->block, '%');
-  snprintf(head, sizeof head, "%s%.*s", prefix, (int)(number - family->block), family->block);
+/* A tensor in a block's place that the architecture does not have is a part of the model that the
+ * forward pass would leave out. */
+static int refuse_unknown_parts(const struct nk_forward *forward, const struct naming *naming) {
+  const char *block = naming->architecture->block, *number = strchr(block, '%');
+  char head[NKI_MAX_NAME]; /* "model.layers." */
+  snprintf(head, sizeof head, "%s%.*s", naming->prefix, (int)(number - block), block);
   size_t n_head = strlen(head);
   for (size_t i = 0; i < nk_model_n_tensors(forward->model); i++) {
     const struct nk_tensor *tensor = nk_model_tensor(forward->model, i);
@@ -162,19 +134,9 @@ static int refuse_strangers(const struct nk_forward *forward, const struct nki_f
       return nk_fail(NK_EDATA, "tensor '%s' belongs to block %zu, config.json says %zu blocks",
                      tensor->name, layer, forward->config.shape.n_layers);
     return nk_fail(NK_EUNSUPPORTED, "tensor '%s': '%s' models have no such part", tensor->name,
-                   family->type);
+                   naming->architecture->type);
   }
-  return 0;
-}
-
-/* The prefix that the names of this file's tensors have. */
-static const char *find_prefix(const struct nk_model *model, const struct nki_family *family) {
-  char name[NAME_SIZE];
-  for (size_t i = 0; i < 3 && family->prefixes[i] != NULL; i++) {
-    snprintf(name, sizeof name, "%s%s.weight", family->prefixes[i], family->embedding);
-    if (nk_model_find(model, name) != NULL) return family->prefixes[i];
-  }
-  return NULL;
+  return NK_OK;
 }
 
 /* Floats that a block takes when all of it is widened, each tensor from a multiple of 16. */
@@ -188,60 +150,8 @@ static size_t block_floats(const struct nki_block *block) {
   return total;
 }
 
-/* ---- Around the blocks ---- */
-
-static int find_matrices(struct nk_forward *forward, const struct nki_family *family,
-                         const char *prefix) {
-  const struct nk_model *model = forward->model;
+static void count_floats(struct nk_forward *forward) {
   struct nk_forward_shape *shape = &forward->config.shape;
-  char name[NAME_SIZE];
-  snprintf(name, sizeof name, "%s%s.weight", prefix, family->embedding);
-  forward->embedding = nk_model_find(model, name);
-  if (forward->embedding == NULL) return NK_ENOTFOUND;
-  int code = check_tensor(forward->embedding, forward->embedding->shape[0], shape->dim);
-  if (code != NK_OK) return code;
-
-  bool tied = family->tied;
-  code = nk_model_config_bool(model, "tie_word_embeddings", &tied);
-  if (code != NK_OK && code != NK_ENOTFOUND) return code;
-  forward->unembedding = forward->embedding;
-  if (!tied) {
-    snprintf(name, sizeof name, "%s.weight", family->head);
-    forward->unembedding = nk_model_find(model, name);
-    if (forward->unembedding == NULL) return NK_ENOTFOUND;
-    code = check_tensor(forward->unembedding, forward->unembedding->shape[0], shape->dim);
-  } else {
-    code = 0;
-  }
-  shape->n_vocabulary = forward->unembedding->shape[0];
-  if (code == NK_OK && family->head_bias)
-    code = find_tensor(model, family->head, "bias", shape->n_vocabulary, 0,
-                       &forward->unembedding_bias);
-  if (code != NK_OK || family->positions == NULL) return code;
-  snprintf(name, sizeof name, "%s%s", prefix, family->positions);
-  return find_tensor(model, name, "weight", shape->n_positions + family->position_offset,
-                     shape->dim, &forward->positions);
-}
-
-int nki_weights_find(struct nk_forward *forward, const struct nki_family *family) {
-  struct nk_forward_shape *shape = &forward->config.shape;
-  const char *prefix = find_prefix(forward->model, family);
-  char name[NAME_SIZE];
-  if (prefix == NULL)
-    return nk_fail(NK_EDATA, "no tensor '%s%s.weight': not a '%s' checkpoint", family->prefixes[0],
-                   family->embedding, family->type);
-  forward->blocks = nk_calloc(shape->n_layers, sizeof *forward->blocks);
-  if (forward->blocks == NULL) return NK_EMEMORY;
-  int code = NK_OK;
-  for (size_t layer = 0; layer < shape->n_layers && code == NK_OK; layer++)
-    code = find_block(forward, family, prefix, layer);
-  if (code == NK_OK) code = refuse_strangers(forward, family, prefix);
-  if (code == NK_OK) code = find_matrices(forward, family, prefix);
-  if (code != NK_OK) return code;
-  snprintf(name, sizeof name, "%s%s", prefix, family->final_norm);
-  code = find_tensor(forward->model, name, "weight", shape->dim, 0, &forward->final_norm.weight);
-  if (code == NK_OK && !family->rms)
-    code = find_tensor(forward->model, name, "bias", shape->dim, 0, &forward->final_norm.bias);
   for (size_t layer = 0; layer < shape->n_layers; layer++) {
     const struct nki_block *block = &forward->blocks[layer];
     size_t floats = block_floats(block);
@@ -252,19 +162,70 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_family *family
       if (w->bias != NULL) shape->n_parameters += w->bias->n_elements;
     }
   }
+}
+
+/* ---- Around the blocks ---- */
+
+/* The matrix that nk-extract gives too, as wide as the residual stream. */
+static int find_matrix(const struct nk_forward *forward, enum nk_matrix which,
+                       const struct nk_tensor **out) {
+  *out = nk_model_matrix(forward->model, which, NULL);
+  if (*out == NULL) return nk_error_code();
+  return check_tensor(*out, (*out)->shape[0], forward->config.shape.dim);
+}
+
+static int find_matrices(struct nk_forward *forward, const struct naming *naming) {
+  const struct nki_architecture *architecture = naming->architecture;
+  struct nk_forward_shape *shape = &forward->config.shape;
+  char name[NKI_MAX_NAME];
+  int code = find_matrix(forward, NK_MATRIX_INPUT, &forward->embedding);
+  if (code == NK_OK) code = find_matrix(forward, NK_MATRIX_OUTPUT, &forward->unembedding);
+  if (code != NK_OK) return code;
+  shape->n_vocabulary = forward->unembedding->shape[0];
+  if (architecture->head_bias) {
+    snprintf(name, sizeof name, "%s.bias", architecture->head);
+    const struct nk_tensor *bias = nki_model_named(forward->model, name, 1);
+    if (bias == NULL) return nk_fail(NK_ENOTFOUND, "no tensor '%s'", name);
+    code = check_tensor(bias, shape->n_vocabulary, 0);
+    forward->unembedding_bias = bias;
+  }
+  if (code != NK_OK || architecture->positions == NULL) return code;
+  code = find_matrix(forward, NK_MATRIX_POSITION, &forward->positions);
+  return code != NK_OK
+             ? code
+             : check_tensor(forward->positions, shape->n_positions + architecture->position_offset,
+                            shape->dim);
+}
+
+static int find_final_norm(struct nk_forward *forward, const struct naming *naming) {
+  const char *norm = naming->architecture->final_norm;
+  size_t dim = forward->config.shape.dim;
+  char name[NKI_MAX_NAME];
+  snprintf(name, sizeof name, "%s%s.weight", naming->prefix, norm);
+  int code = find_tensor(forward->model, name, dim, 0, &forward->final_norm.weight);
+  if (code != NK_OK || forward->config.rms) return code;
+  snprintf(name, sizeof name, "%s%s.bias", naming->prefix, norm);
+  return find_tensor(forward->model, name, dim, 0, &forward->final_norm.bias);
+}
+
+int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture) {
+  size_t n_layers = forward->config.shape.n_layers;
+  struct naming naming = {architecture, nki_architecture_prefix(architecture, forward->model)};
+  if (naming.prefix == NULL)
+    return nk_fail(NK_EDATA, "no tensor '%s%s.weight': not a '%s' checkpoint", architecture->prefix,
+                   architecture->embedding, architecture->type);
+  forward->blocks = nk_calloc(n_layers, sizeof *forward->blocks);
+  int code = forward->blocks != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t layer = 0; layer < n_layers && code == NK_OK; layer++)
+    code = find_block(forward, &naming, layer);
+  if (code == NK_OK) code = refuse_unknown_parts(forward, &naming);
+  if (code == NK_OK) code = find_matrices(forward, &naming);
+  if (code == NK_OK) code = find_final_norm(forward, &naming);
+  if (code == NK_OK) count_floats(forward);
   return code;
 }
 
 /* ---- Widening ---- */
-
-const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
-                               float *scratch) {
-  size_t size = nk_dtype_size(tensor->dtype);
-  const char *data = (const char *)tensor->data + first * size;
-  if (tensor->dtype == NK_F32 && (uintptr_t)data % sizeof(float) == 0) return (const float *)data;
-  nki_widen_parallel(tensor->dtype, data, n, scratch);
-  return scratch;
-}
 
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]) {
@@ -282,16 +243,16 @@ void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scra
   }
 }
 
-/* ---- The public face ---- */
+/* ---- Opening ---- */
 
 struct nk_forward *nk_forward_open(const struct nk_model *model) {
   struct nk_forward *forward = nk_calloc(1, sizeof *forward);
-  const struct nki_family *family;
+  const struct nki_architecture *architecture;
   if (forward == NULL) return NULL;
   forward->model = model;
-  int code = nki_config_read(model, &forward->config, &family);
+  int code = nki_config_read(model, &forward->config, &architecture);
   if (code == NK_OK) {
-    code = nki_weights_find(forward, family);
+    code = nki_weights_find(forward, architecture);
     if (code != NK_OK) nk_fail_in(code, "%s", nk_model_name(model));
   }
   if (code != NK_OK) {
@@ -329,5 +290,5 @@ int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *ou
     return nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)id, n - 1);
   const float *row = nki_tensor_floats(forward->embedding, (size_t)id * dim, dim, out);
   if (row != out) memcpy(out, row, dim * sizeof(float));
-  return 0;
+  return NK_OK;
 }

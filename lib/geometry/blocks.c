@@ -79,7 +79,7 @@ NKI_CLONES double nki_dot(const float *x, const float *y, size_t n) {
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim) {
   for (size_t i = first; i < first + n; i++) {
     const float *row = nki_row(x, rows, i, dim);
-    if (nk_first_not_finite(row, dim) < dim)
+    if (nki_first_not_finite(row, dim) < dim)
       return nk_fail(NK_EDATA, "row %zu holds a NaN or an infinity", rows != NULL ? rows[i] : i);
   }
   return NK_OK;

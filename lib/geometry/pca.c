@@ -158,20 +158,20 @@ int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
       nki_vector("eigenvalues", NK_F64, pca->eigenvalues, pca->dim),
       nki_matrix("components", NK_F32, pca->components, pca->n_components, pca->dim),
   };
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   if (writer == NULL) return NK_EMEMORY;
-  int code = nk_safetensors_writer_metadata(writer, "noken.kind", "basis");
-  if (code == NK_OK) code = nk_safetensors_writer_metadata(writer, "noken.version", "1");
-  if (code == NK_OK) code = nk_safetensors_writer_metadata(writer, "noken.rows", rows);
+  int code = nki_safetensors_writer_metadata(writer, "noken.kind", "basis");
+  if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.version", "1");
+  if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.rows", rows);
   for (size_t i = 0; i < sizeof tensors / sizeof tensors[0] && code == NK_OK; i++)
-    code = nk_safetensors_writer_add(writer, &tensors[i]);
-  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
-  if (code == NK_OK) return nk_safetensors_writer_finish(writer);
-  nk_safetensors_writer_free(writer);
+    code = nki_safetensors_writer_add(writer, &tensors[i]);
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
+  if (code == NK_OK) return nki_safetensors_writer_finish(writer);
+  nki_safetensors_writer_free(writer);
   return code;
 }
 
-struct nk_pca *nki_read_basis(const struct nk_safetensors *file) {
+struct nk_pca *nki_read_basis(const struct nki_safetensors *file) {
   const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
   const struct nk_tensor *eigenvalues = mean ? nki_find(file, "eigenvalues", NK_F64, 1) : NULL;
   const struct nk_tensor *components = eigenvalues ? nki_find(file, "components", NK_F32, 2) : NULL;
@@ -181,7 +181,7 @@ struct nk_pca *nki_read_basis(const struct nk_safetensors *file) {
     nk_fail(NK_EDATA, "the shapes of mean, eigenvalues and components do not agree");
     return NULL;
   }
-  const char *rows = nk_safetensors_metadata_find(file, "noken.rows");
+  const char *rows = nki_safetensors_metadata_find(file, "noken.rows");
   struct nk_pca *pca = allocate(rows != NULL ? strtoull(rows, NULL, 10) : 0, dim, count);
   if (pca == NULL) return NULL;
   memcpy(pca->mean, mean->data, mean->n_bytes);
@@ -199,7 +199,7 @@ struct nk_pca *nki_read_basis(const struct nk_safetensors *file) {
 }
 
 /* The components of a region, computed where its file has none. */
-static struct nk_pca *read_region_basis(const struct nk_safetensors *file) {
+static struct nk_pca *read_region_basis(const struct nki_safetensors *file) {
   struct nk_region *region = nki_read_region(file);
   struct nk_pca *pca = NULL;
   if (region != NULL && nk_region_basis(region) != NULL) {
@@ -211,17 +211,17 @@ static struct nk_pca *read_region_basis(const struct nk_safetensors *file) {
 }
 
 struct nk_pca *nk_pca_read(const char *path) {
-  struct nk_safetensors *file = nk_safetensors_open(path);
+  struct nki_safetensors *file = nki_safetensors_open(path);
   struct nk_pca *pca = NULL;
   if (file == NULL) return NULL;
-  const char *kind = nk_safetensors_metadata_find(file, "noken.kind");
+  const char *kind = nki_safetensors_metadata_find(file, "noken.kind");
   if (kind != NULL && strcmp(kind, "region") == 0)
     pca = read_region_basis(file);
   else if (kind != NULL && strcmp(kind, "basis") == 0)
     pca = nki_read_basis(file);
   else
     nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
-  if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
-  nk_safetensors_free(file);
+  if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nki_safetensors_file(file)->name);
+  nki_safetensors_free(file);
   return pca;
 }

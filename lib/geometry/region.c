@@ -160,8 +160,8 @@ static size_t round_trip(float *x, size_t n, enum nk_dtype dtype, bool keep_roun
     uint16_t bits[BLOCK];
     float back[BLOCK];
     for (size_t i = 0; i < count; i++)
-      bits[i] = dtype == NK_F16 ? nk_f16_of_float(x[first + i]) : nk_bf16_of_float(x[first + i]);
-    nk_widen(dtype, bits, count, back);
+      bits[i] = dtype == NK_F16 ? nki_f16_of_float(x[first + i]) : nki_bf16_of_float(x[first + i]);
+    nki_widen(dtype, bits, count, back);
     for (size_t i = 0; i < count; i++)
       if (!(back[i] == x[first + i])) changed++;
     if (keep_rounded) memcpy(x + first, back, count * sizeof *x);
@@ -184,7 +184,7 @@ static int settle_tokens(struct nk_region *region, enum nk_region_tokens keep) {
   return nki_check_rows(x, NULL, 0, region->tokens->n, region->dim) == NK_OK
              ? NK_OK
              : nk_fail(NK_EDATA, "values beyond what %s holds: keep the tokens as F32",
-                       nk_dtype_name(dtype));
+                       nk_dtype_names[dtype]);
 }
 
 /* The rows in the order of a seeded permutation, those of each part sorted again as they stood. */

@@ -16,7 +16,7 @@ struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const 
 int nki_region_metadata(struct nk_vectors *to, const struct nk_vectors *from);
 
 /* The region in a file. NULL on failure, the message without the file's name. */
-struct nk_region *nki_read_region(const struct nk_safetensors *file);
+struct nk_region *nki_read_region(const struct nki_safetensors *file);
 
 /* The type in which a file holds tokens kept so. */
 enum nk_dtype nki_token_dtype(enum nk_region_tokens keep);

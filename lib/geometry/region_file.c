@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "model/rows.h"
 #include "model/safetensors.h"
 
 #include <noken/geometry.h>
@@ -46,48 +47,48 @@ static const char *const NUMBER_NAMES[N_NUMBERS] = {
     "noken.region.k",    "noken.region.components", "noken.region.fit",   "noken.region.ranks",
     "noken.region.seed", "noken.region.kind",       "noken.region.metric"};
 
-static int name_number(struct nk_safetensors_writer *writer, const char *name, uint64_t value) {
+static int name_number(struct nki_safetensors_writer *writer, const char *name, uint64_t value) {
   char text[32];
   snprintf(text, sizeof text, "%" PRIu64, value);
-  return nk_safetensors_writer_metadata(writer, name, text);
+  return nki_safetensors_writer_metadata(writer, name, text);
 }
 
 /* ---- Writing ---- */
 
-static int write_metadata(const struct nk_region *region, struct nk_safetensors_writer *writer) {
+static int write_metadata(const struct nk_region *region, struct nki_safetensors_writer *writer) {
   const uint64_t numbers[] = {region->k, region->n_components, region->n_fit, region->n_ranks,
                               region->seed};
-  int code = nk_safetensors_writer_metadata(writer, "noken.kind", "region");
-  if (code == NK_OK) code = nk_safetensors_writer_metadata(writer, "noken.version", "1");
+  int code = nki_safetensors_writer_metadata(writer, "noken.kind", "region");
+  if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.version", "1");
   for (int i = 0; i < N_KEPT && code == NK_OK; i++) {
     const char *value = nk_vectors_metadata(region->tokens, KEPT_METADATA[i]);
-    if (value != NULL) code = nk_safetensors_writer_metadata(writer, KEPT_METADATA[i], value);
+    if (value != NULL) code = nki_safetensors_writer_metadata(writer, KEPT_METADATA[i], value);
   }
   if (code == NK_OK)
     code =
-        nk_safetensors_writer_metadata(writer, NUMBER_NAMES[5], nk_region_kind_name(region->kind));
+        nki_safetensors_writer_metadata(writer, NUMBER_NAMES[5], nk_region_kind_name(region->kind));
   if (code == NK_OK)
-    code = nk_safetensors_writer_metadata(writer, NUMBER_NAMES[6], nk_metric_name(region->metric));
+    code = nki_safetensors_writer_metadata(writer, NUMBER_NAMES[6], nk_metric_name(region->metric));
   for (int i = 0; i < 5 && code == NK_OK; i++)
     code = name_number(writer, NUMBER_NAMES[i], numbers[i]);
   return code;
 }
 
 /* The tokens, narrowed to the type that they are kept in, a block at a time. */
-static int write_tokens(const struct nk_region *region, struct nk_safetensors_writer *writer) {
+static int write_tokens(const struct nk_region *region, struct nki_safetensors_writer *writer) {
   enum { BLOCK = 1 << 16 };
   const float *x = region->tokens->values;
   size_t size = region->tokens->n * region->dim;
   if (region->keep == NK_TOKENS_F32)
-    return nk_safetensors_writer_bytes(writer, x, size * sizeof *x);
+    return nki_safetensors_writer_bytes(writer, x, size * sizeof *x);
   uint16_t *block = nk_alloc(BLOCK, sizeof *block);
   int code = block != NULL ? NK_OK : NK_EMEMORY;
   for (size_t first = 0; first < size && code == NK_OK; first += BLOCK) {
     size_t count = size - first < BLOCK ? size - first : BLOCK;
     for (size_t i = 0; i < count; i++)
-      block[i] = region->keep == NK_TOKENS_F16 ? nk_f16_of_float(x[first + i])
-                                               : nk_bf16_of_float(x[first + i]);
-    code = nk_safetensors_writer_bytes(writer, block, count * sizeof *block);
+      block[i] = region->keep == NK_TOKENS_F16 ? nki_f16_of_float(x[first + i])
+                                               : nki_bf16_of_float(x[first + i]);
+    code = nki_safetensors_writer_bytes(writer, block, count * sizeof *block);
   }
   nk_free(block);
   return code;
@@ -125,7 +126,7 @@ int nk_region_write(const struct nk_region *region, struct nk_output *output) {
   struct nk_tensor tensors[16];
   size_t dim = region->dim;
   double *packed = nk_alloc(dim * (dim + 1) / 2, sizeof *packed);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   int code = packed != NULL && writer != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
     nk_gaussian_packed(region->gaussian, packed);
@@ -135,22 +136,22 @@ int nk_region_write(const struct nk_region *region, struct nk_output *output) {
           nki_matrix("tokens", nki_token_dtype(region->keep), NULL, region->tokens->n, dim);
     code = write_metadata(region, writer);
     for (size_t i = 0; i < count && code == NK_OK; i++)
-      code = nk_safetensors_writer_add(writer, &tensors[i]);
+      code = nki_safetensors_writer_add(writer, &tensors[i]);
   }
-  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   if (code == NK_OK && region->tokens->values != NULL) code = write_tokens(region, writer);
   if (code == NK_OK)
-    code = nk_safetensors_writer_finish(writer);
+    code = nki_safetensors_writer_finish(writer);
   else
-    nk_safetensors_writer_free(writer);
+    nki_safetensors_writer_free(writer);
   nk_free(packed);
   return code;
 }
 
 /* ---- Reading ---- */
 
-static int read_number(const struct nk_safetensors *file, const char *name, uint64_t *out) {
-  const char *text = nk_safetensors_metadata_find(file, name);
+static int read_number(const struct nki_safetensors *file, const char *name, uint64_t *out) {
+  const char *text = nki_safetensors_metadata_find(file, name);
   char *end = NULL;
   if (text != NULL && *text >= '0' && *text <= '9') *out = strtoull(text, &end, 10);
   if (end == NULL || *end != 0)
@@ -158,23 +159,23 @@ static int read_number(const struct nk_safetensors *file, const char *name, uint
   return NK_OK;
 }
 
-static int read_metadata(const struct nk_safetensors *file, struct nk_region *region) {
+static int read_metadata(const struct nki_safetensors *file, struct nk_region *region) {
   uint64_t numbers[5] = {0};
   int code = NK_OK, kind = 0, metric = 0;
-  const char *text = nk_safetensors_metadata_find(file, "noken.kind");
+  const char *text = nki_safetensors_metadata_find(file, "noken.kind");
   if (text == NULL || strcmp(text, "region") != 0)
     return nk_fail(NK_EDATA, "is no region of nk-region (noken.kind is '%s')",
                    text != NULL ? text : "");
   for (int i = 0; i < 5 && code == NK_OK; i++)
     code = read_number(file, NUMBER_NAMES[i], &numbers[i]);
   if (code != NK_OK) return code;
-  text = nk_safetensors_metadata_find(file, NUMBER_NAMES[5]);
+  text = nki_safetensors_metadata_find(file, NUMBER_NAMES[5]);
   while (kind < NK_N_REGION_KINDS &&
          (text == NULL || strcmp(text, nk_region_kind_name((enum nk_region_kind)kind)) != 0))
     kind++;
   if (kind == NK_N_REGION_KINDS)
     return nk_fail(NK_EDATA, "regions of kind '%s' are not known", text != NULL ? text : "");
-  text = nk_safetensors_metadata_find(file, NUMBER_NAMES[6]);
+  text = nki_safetensors_metadata_find(file, NUMBER_NAMES[6]);
   metric = text != NULL && strcmp(text, "cosine") == 0 ? NK_METRIC_COSINE : NK_METRIC_L2;
   region->kind = (enum nk_region_kind)kind;
   region->metric = (enum nk_metric)metric;
@@ -187,7 +188,7 @@ static int read_metadata(const struct nk_safetensors *file, struct nk_region *re
 }
 
 /* *out = the n finite doubles of a tensor of n_dims dimensions, copied. */
-static int read_doubles(const struct nk_safetensors *file, const char *name, size_t n_dims,
+static int read_doubles(const struct nki_safetensors *file, const char *name, size_t n_dims,
                         size_t n, double **out) {
   const struct nk_tensor *tensor = nki_find(file, name, NK_F64, n_dims);
   if (tensor == NULL) return NK_EDATA;
@@ -201,9 +202,9 @@ static int read_doubles(const struct nk_safetensors *file, const char *name, siz
 }
 
 /* The tokens' values widened, or *values NULL when the file has none. */
-static int read_values(const struct nk_safetensors *file, struct nk_region *region, size_t n,
+static int read_values(const struct nki_safetensors *file, struct nk_region *region, size_t n,
                        float **values) {
-  const struct nk_tensor *tensor = nk_safetensors_find(file, "tokens");
+  const struct nk_tensor *tensor = nki_safetensors_find(file, "tokens");
   size_t size = 0;
   *values = NULL;
   region->keep = NK_TOKENS_NONE;
@@ -215,17 +216,17 @@ static int read_values(const struct nk_safetensors *file, struct nk_region *regi
       !nk_size_mul(n, region->dim, &size))
     return nk_fail(NK_EDATA, "tensor 'tokens' is not %zu x %zu", n, region->dim);
   if ((*values = nk_alloc(size, sizeof **values)) == NULL) return NK_EMEMORY;
-  int code = nk_widen(tensor->dtype, tensor->data, size, *values);
+  int code = nki_tensor_widen(tensor, 0, size, *values);
   if (code == NK_OK) code = nki_check_rows(*values, NULL, 0, n, region->dim);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "tokens");
 }
 
-static int read_tokens(const struct nk_safetensors *file, struct nk_region *region) {
+static int read_tokens(const struct nki_safetensors *file, struct nk_region *region) {
   const struct nk_tensor *id = nki_find(file, "id", NK_I64, 1), *text = NULL, *offsets = NULL;
   float *values = NULL;
   if (id == NULL) return NK_EDATA;
   size_t n = id->n_elements;
-  if (nk_safetensors_find(file, "text.offsets") != NULL) {
+  if (nki_safetensors_find(file, "text.offsets") != NULL) {
     text = nki_find(file, "text.bytes", NK_U8, 1);
     offsets = text != NULL ? nki_find(file, "text.offsets", NK_I64, 1) : NULL;
     if (offsets == NULL) return NK_EDATA;
@@ -255,7 +256,7 @@ static int read_tokens(const struct nk_safetensors *file, struct nk_region *regi
     if (region->tokens == NULL) code = nk_error_code();
   }
   for (int i = 0; i < N_KEPT && code == NK_OK; i++) {
-    const char *value = nk_safetensors_metadata_find(file, KEPT_METADATA[i]);
+    const char *value = nki_safetensors_metadata_find(file, KEPT_METADATA[i]);
     if (value != NULL) code = nk_vectors_set_metadata(region->tokens, KEPT_METADATA[i], value);
   }
   nk_free(values);
@@ -264,7 +265,7 @@ static int read_tokens(const struct nk_safetensors *file, struct nk_region *regi
   return code;
 }
 
-static int read_gaussian(const struct nk_safetensors *file, struct nk_region *region) {
+static int read_gaussian(const struct nki_safetensors *file, struct nk_region *region) {
   const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
   double *values = NULL, *packed = NULL;
   size_t square = 0;
@@ -283,7 +284,7 @@ static int read_gaussian(const struct nk_safetensors *file, struct nk_region *re
   return code;
 }
 
-static int read_components(const struct nk_safetensors *file, struct nk_region *region) {
+static int read_components(const struct nki_safetensors *file, struct nk_region *region) {
   if (!nki_region_takes(region->kind, NK_REGION_SUBSPACE)) return NK_OK;
   region->basis = nki_read_basis(file);
   if (region->basis == NULL) return nk_error_code();
@@ -293,7 +294,7 @@ static int read_components(const struct nk_safetensors *file, struct nk_region *
   return NK_OK;
 }
 
-static int read_scores(const struct nk_safetensors *file, struct nk_region *region) {
+static int read_scores(const struct nki_safetensors *file, struct nk_region *region) {
   static const char *const OWN[NK_N_METRICS] = {"own.l2", "own.cosine", "own.mahalanobis",
                                                 "own.knn"};
   double *scores = NULL;
@@ -312,12 +313,12 @@ static int read_scores(const struct nk_safetensors *file, struct nk_region *regi
         code = nk_fail(NK_EDATA, "tensor 'ranks' is not in order");
   }
   for (int m = 0; m < NK_N_METRICS && code == NK_OK; m++)
-    if (nk_safetensors_find(file, OWN[m]) != NULL)
+    if (nki_safetensors_find(file, OWN[m]) != NULL)
       code = read_doubles(file, OWN[m], 1, region->tokens->n, &region->own[m]);
   return code;
 }
 
-struct nk_region *nki_read_region(const struct nk_safetensors *file) {
+struct nk_region *nki_read_region(const struct nki_safetensors *file) {
   struct nk_region *region = nk_calloc(1, sizeof *region);
   int code = region != NULL ? read_metadata(file, region) : NK_EMEMORY;
   if (code == NK_OK) code = read_gaussian(file, region);
@@ -330,10 +331,10 @@ struct nk_region *nki_read_region(const struct nk_safetensors *file) {
 }
 
 struct nk_region *nk_region_read(const char *path) {
-  struct nk_safetensors *file = nk_safetensors_open(path);
+  struct nki_safetensors *file = nki_safetensors_open(path);
   if (file == NULL) return NULL;
   struct nk_region *region = nki_read_region(file);
-  if (region == NULL) nk_fail_in(nk_error_code(), "%s", nk_safetensors_file(file)->name);
-  nk_safetensors_free(file);
+  if (region == NULL) nk_fail_in(nk_error_code(), "%s", nki_safetensors_file(file)->name);
+  nki_safetensors_free(file);
   return region;
 }

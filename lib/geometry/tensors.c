@@ -12,7 +12,7 @@ struct nk_tensor nki_vector(const char *name, enum nk_dtype dtype, const void *d
                             .n_dims = 1,
                             .shape = {n},
                             .n_elements = n,
-                            .n_bytes = n * nk_dtype_size(dtype),
+                            .n_bytes = n * nki_dtype_size(dtype),
                             .data = data};
 }
 
@@ -25,15 +25,15 @@ struct nk_tensor nki_matrix(const char *name, enum nk_dtype dtype, const void *d
   return tensor;
 }
 
-const struct nk_tensor *nki_find(const struct nk_safetensors *file, const char *name,
+const struct nk_tensor *nki_find(const struct nki_safetensors *file, const char *name,
                                  enum nk_dtype dtype, size_t n_dims) {
-  const struct nk_tensor *tensor = nk_safetensors_find(file, name);
+  const struct nk_tensor *tensor = nki_safetensors_find(file, name);
   if (tensor == NULL) {
     nk_fail(NK_EDATA, "there is no tensor '%s'", name);
     return NULL;
   }
   if (tensor->dtype == dtype && tensor->n_dims == n_dims) return tensor;
   nk_fail(NK_EDATA, "tensor '%s': %zu-D %s, not %zu-D %s", name, tensor->n_dims,
-          nk_dtype_name(tensor->dtype), n_dims, nk_dtype_name(dtype));
+          nk_dtype_names[tensor->dtype], n_dims, nk_dtype_names[dtype]);
   return NULL;
 }

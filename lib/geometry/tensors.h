@@ -12,10 +12,10 @@ struct nk_tensor nki_matrix(const char *name, enum nk_dtype dtype, const void *d
                             size_t columns);
 
 /* The tensor of that name, type and number of dimensions; NULL with nk_error() set. */
-const struct nk_tensor *nki_find(const struct nk_safetensors *file, const char *name,
+const struct nk_tensor *nki_find(const struct nki_safetensors *file, const char *name,
                                  enum nk_dtype dtype, size_t n_dims);
 
 /* The basis in a file: tensors mean, eigenvalues, components. NULL on failure. */
-struct nk_pca *nki_read_basis(const struct nk_safetensors *file);
+struct nk_pca *nki_read_basis(const struct nki_safetensors *file);
 
 #endif

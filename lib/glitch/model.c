@@ -4,7 +4,7 @@
 #include <noken/model.h>
 #include <noken/tokenizer.h>
 #include <stdlib.h>
-#include "model/dtype.h"
+#include "model/rows.h"
 
 static enum nk_glitch_role role_of(enum nk_category category) {
   switch (category) {
@@ -27,13 +27,11 @@ static float *widen(const struct nk_model *model, const struct nk_tensor *tensor
   size_t dim = tensor->shape[1], values = 0, block = ((size_t)4 << 20) / dim + 1;
   float *x = nk_size_mul(n, dim, &values) ? nk_alloc(values, sizeof *x) : NULL;
   if (x == NULL) return NULL;
-  size_t row_bytes = dim * nk_dtype_size(tensor->dtype);
   int code = NK_OK;
   for (size_t first = 0; first < n && code == NK_OK; first += block) {
     size_t rows = n - first < block ? n - first : block;
-    code = nk_widen(tensor->dtype, (const char *)tensor->data + first * row_bytes, rows * dim,
-                    x + first * dim);
-    nk_model_forget(model, tensor, first, rows);
+    code = nk_model_rows(tensor, first, rows, x + first * dim);
+    nki_model_forget(model, tensor, first, rows);
     if (code == NK_OK) code = nk_progress("reading", first + rows, n);
   }
   if (code == NK_OK) return x;

@@ -3,37 +3,36 @@
 #include <noken/model.h>
 #include <noken/vectors.h>
 #include "io/vectors.h"
-#include "model/dtype.h"
+#include "model/rows.h"
 #include "model/safetensors.h"
 
-enum {
-  BLOCK = 1 << 18
-}; /* floats of a block: 1 MiB, which the caches still hold when it is written */
+/* Floats of a block: 1 MiB, which the caches still hold when it is written. */
+enum { BLOCK = 1 << 18 };
 
 struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
                                     const char *space, const int64_t *ids, size_t n) {
-  float nothing;
   if (tensor->n_dims != 2 || tensor->shape[1] == 0) {
     nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimension%s, rows of vectors need 2",
             nk_model_name(model), tensor->name, tensor->n_dims, tensor->n_dims == 1 ? "" : "s");
     return NULL;
   }
-  int code = nk_widen(tensor->dtype, tensor->data, 0, &nothing);
+  int code = nki_tensor_check_widens(tensor);
   if (code != NK_OK) {
-    nk_fail_in(code, "%s: tensor '%s'", nk_model_name(model), tensor->name);
+    nk_fail_in(code, "%s", nk_model_name(model));
     return NULL;
   }
-  for (size_t i = 0; ids && i < n; i++) {
+  for (size_t i = 0; ids != NULL && i < n; i++) {
     if (ids[i] >= 0 && (uint64_t)ids[i] < tensor->shape[0]) continue;
     nk_fail(NK_EDATA, "%s: no row %lld in tensor '%s', which has %zu", nk_model_name(model),
             (long long)ids[i], tensor->name, tensor->shape[0]);
     return NULL;
   }
-  struct nk_vectors *set = nk_vectors_new(ids ? n : tensor->shape[0], tensor->shape[1], NULL, true);
-  if (!set) return NULL;
-  for (size_t i = 0; ids && i < n; i++) set->ids[i] = ids[i];
-  if (nk_vectors_set_metadata(set, "noken.model", nk_model_name(model)) == 0 &&
-      nk_vectors_set_metadata(set, "noken.space", space) == 0) {
+  struct nk_vectors *set =
+      nk_vectors_new(ids != NULL ? n : tensor->shape[0], tensor->shape[1], NULL, true);
+  if (set == NULL) return NULL;
+  for (size_t i = 0; ids != NULL && i < n; i++) set->ids[i] = ids[i];
+  if (nk_vectors_set_metadata(set, "noken.model", nk_model_name(model)) == NK_OK &&
+      nk_vectors_set_metadata(set, "noken.space", space) == NK_OK) {
     return set;
   }
   nk_vectors_free(set);
@@ -46,13 +45,8 @@ struct stream {
   const struct nk_model *model;
   const struct nk_tensor *tensor;
   const struct nk_vectors *set;
-  size_t row_bytes; /* in the model's file */
-  float *block;     /* [rows of a block, dim]; NULL where the file's own bytes will do */
+  float *block; /* [rows of a block, dim]; NULL where the file's own bytes will do */
 };
-
-static const unsigned char *row_at(const struct stream *s, size_t row) {
-  return (const unsigned char *)s->tensor->data + (size_t)s->set->ids[row] * s->row_bytes;
-}
 
 /* How many of the rows from `row` on, at most `most`, follow one another in the file. */
 static size_t run_length(const struct stream *s, size_t row, size_t most) {
@@ -61,7 +55,7 @@ static size_t run_length(const struct stream *s, size_t row, size_t most) {
   return n;
 }
 
-static int write_rows(struct nk_safetensors_writer *writer, void *user) {
+static int write_rows(struct nki_safetensors_writer *writer, void *user) {
   const struct stream *s = user;
   size_t n = s->set->n, dim = s->set->dim, most = dim < BLOCK ? BLOCK / dim : 1;
   int code = NK_OK;
@@ -69,14 +63,15 @@ static int write_rows(struct nk_safetensors_writer *writer, void *user) {
     code = nk_progress("rows", row, n);
     if (code != NK_OK) break;
     count = run_length(s, row, n - row < most ? n - row : most);
-    const void *floats = row_at(s, row);
-    if (s->block) {
-      code = nk_widen(s->tensor->dtype, floats, count * dim, s->block);
+    size_t first = (size_t)s->set->ids[row];
+    const void *floats = (const char *)s->tensor->data + first * dim * sizeof(float);
+    if (s->block != NULL) {
+      code = nk_model_rows(s->tensor, first, count, s->block);
       floats = s->block;
     }
     if (code == NK_OK)
-      code = nk_safetensors_writer_bytes(writer, floats, count * dim * sizeof(float));
-    nk_model_forget(s->model, s->tensor, (size_t)s->set->ids[row], count);
+      code = nki_safetensors_writer_bytes(writer, floats, count * dim * sizeof(float));
+    nki_model_forget(s->model, s->tensor, first, count);
   }
   return code == NK_OK ? nk_progress("rows", n, n) : code;
 }
@@ -84,10 +79,10 @@ static int write_rows(struct nk_safetensors_writer *writer, void *user) {
 int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
                      const struct nk_vectors *set, struct nk_output *output) {
   struct stream s = {.model = model, .tensor = tensor, .set = set};
-  s.row_bytes = set->dim * nk_dtype_size(tensor->dtype);
   if (tensor->dtype != NK_F32) {
     size_t n = set->dim < BLOCK ? BLOCK : set->dim;
-    if (!(s.block = nk_alloc(n, sizeof *s.block))) return NK_EMEMORY;
+    s.block = nk_alloc(n, sizeof *s.block);
+    if (s.block == NULL) return NK_EMEMORY;
   }
   int code = nk_vectors_write_rows(set, output, write_rows, &s);
   nk_free(s.block);

@@ -67,7 +67,7 @@ void nk_vectors_free(struct nk_vectors *set) {
     nk_free(private->values);
     nk_free(private->text);
     nk_free(private->name);
-    nk_safetensors_free(private->st);
+    nki_safetensors_free(private->st);
     nk_file_free(private->npy);
   }
   nk_free(private);
@@ -295,7 +295,7 @@ static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
   size_t first = set->n;
 #pragma omp parallel for schedule(static) reduction(min : first)
   for (size_t row = start; row < set->n; row++) {
-    if (row < first && nk_first_not_finite(set->values + row * set->dim, set->dim) < set->dim)
+    if (row < first && nki_first_not_finite(set->values + row * set->dim, set->dim) < set->dim)
       first = row;
   }
   return first;
@@ -303,7 +303,7 @@ static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
 
 static int refuse_row(const struct nk_vectors *set, size_t row) {
   const float *values = set->values + row * set->dim;
-  float bad = values[nk_first_not_finite(values, set->dim)];
+  float bad = values[nki_first_not_finite(values, set->dim)];
   int code = nk_fail(NK_EDATA, "row %zu holds %s", row, isnan(bad) ? "a NaN" : "an infinity");
   return set->hidden->name ? nk_fail_in(code, "%s", set->hidden->name) : code;
 }
@@ -316,7 +316,7 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   if (!rows) return NK_EMEMORY;
   size_t kept = 0;
   for (size_t row = 0; row < n; row++) {
-    if (nk_first_not_finite((*set)->values + row * (*set)->dim, (*set)->dim) == (*set)->dim)
+    if (nki_first_not_finite((*set)->values + row * (*set)->dim, (*set)->dim) == (*set)->dim)
       rows[kept++] = row;
   }
   struct nk_vectors *finite = nk_vectors_select(*set, rows, kept);

@@ -8,11 +8,11 @@
 #include "model/safetensors.h"
 
 struct nk_vectors_private {
-  char *name;                /* of the file, for messages; NULL for a set made in memory */
-  struct nk_safetensors *st; /* the file that values, text and carried tensors may point into */
-  struct nk_file *npy;       /* or this one */
-  float *values;             /* the set's own values, NULL when mapped or borrowed */
-  unsigned char *text;       /* the set's own text bytes, NULL when mapped */
+  char *name;                 /* of the file, for messages; NULL for a set made in memory */
+  struct nki_safetensors *st; /* the file that values, text and carried tensors may point into */
+  struct nk_file *npy;        /* or this one */
+  float *values;              /* the set's own values, NULL when mapped or borrowed */
+  unsigned char *text;        /* the set's own text bytes, NULL when mapped */
   struct nki_pairs metadata;
   struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each
                                 name and, without st, its data belong to the set */
@@ -32,8 +32,8 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
                                          enum nk_dtype dtype);
 
 /* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
- * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
-typedef int nk_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
+ * order to nki_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
+typedef int nk_vectors_row_source(struct nki_safetensors_writer *writer, void *user);
 int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
                           nk_vectors_row_source *source, void *user);
 

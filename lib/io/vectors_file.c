@@ -10,8 +10,8 @@
 #include <noken/model.h>
 #include "io/vectors.h"
 #include "model/dtype.h"
+#include "model/rows.h"
 #include "model/safetensors.h"
-#include "model/widen.h"
 
 /* ---- Reading: the rows ---- */
 
@@ -36,7 +36,7 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
   }
   float *values = nk_alloc(matrix->n_elements, sizeof *values);
   if (!values) return NK_EMEMORY;
-  int code = nki_widen_parallel(matrix->dtype, matrix->data, matrix->n_elements, values);
+  int code = nki_tensor_widen(matrix, 0, matrix->n_elements, values);
   if (code == NK_OK && transposed) {
     float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
     if (rows)
@@ -87,16 +87,16 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
 /* ---- Reading: safetensors ---- */
 
 /* The tensor of that name, without an error when there is none. */
-static const struct nk_tensor *look_up(const struct nk_safetensors *st, const char *name) {
-  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
-    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+static const struct nk_tensor *look_up(const struct nki_safetensors *st, const char *name) {
+  for (size_t i = 0; i < nki_safetensors_n_tensors(st); i++) {
+    const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
     if (strcmp(tensor->name, name) == 0) return tensor;
   }
   return NULL;
 }
 
 /* `vectors`, or the file's only 2-D tensor. */
-static const struct nk_tensor *find_matrix(const struct nk_safetensors *st) {
+static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
   const struct nk_tensor *matrix = look_up(st, "vectors");
   if (matrix) {
     if (check_matrix(matrix) == 0) return matrix;
@@ -104,8 +104,8 @@ static const struct nk_tensor *find_matrix(const struct nk_safetensors *st) {
     return NULL;
   }
   size_t n_found = 0;
-  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
-    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+  for (size_t i = 0; i < nki_safetensors_n_tensors(st); i++) {
+    const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
     if (tensor->n_dims != 2) continue;
     matrix = tensor;
     n_found++;
@@ -131,10 +131,10 @@ static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
   }
   if (tensor->dtype < NK_I64 || tensor->dtype > NK_U8) {
     return nk_fail(NK_EDATA, "tensor 'id': is %s, integers are needed",
-                   nk_dtype_name(tensor->dtype));
+                   nk_dtype_names[tensor->dtype]);
   }
   for (size_t i = 0; i < set->n; i++) {
-    set->ids[i] = nk_element_integer(tensor->dtype, tensor->data, i);
+    set->ids[i] = nki_element_integer(tensor->dtype, tensor->data, i);
   }
   return 0;
 }
@@ -176,7 +176,7 @@ static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
     return 0;
   }
   for (size_t i = 0; i < set->n; i++) {
-    column->data.number[i] = nk_element_number(NK_F32, tensor->data, i);
+    column->data.number[i] = nki_element_number(NK_F32, tensor->data, i);
   }
   return 0;
 }
@@ -186,7 +186,7 @@ static int take_metadata(struct nk_vectors *set) {
   const char *key, *value;
   int code = NK_OK;
   for (size_t i = 0; code == NK_OK; i++) {
-    if (nk_safetensors_metadata(private->st, i, &key, &value) != 0) break;
+    if (nki_safetensors_metadata(private->st, i, &key, &value) != 0) break;
     code = nki_pairs_append(&private->metadata, key, value);
   }
   if (code == NK_OK && !nk_vectors_metadata(set, "noken.kind"))
@@ -203,11 +203,11 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
   int code = take_metadata(set);
   if (code == NK_OK && (bytes || offsets)) code = take_text(set, bytes, offsets);
-  size_t n = nk_safetensors_n_tensors(private->st);
+  size_t n = nki_safetensors_n_tensors(private->st);
   private->carried = nk_calloc(n, sizeof *private->carried);
   if (!private->carried) return NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
-    const struct nk_tensor *tensor = nk_safetensors_tensor(private->st, i);
+    const struct nk_tensor *tensor = nki_safetensors_tensor(private->st, i);
     if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
     if (strcmp(tensor->name, "id") == 0) {
       code = take_ids(set, tensor);
@@ -224,10 +224,10 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
 }
 
 static struct nk_vectors *read_safetensors(struct nk_file *file) {
-  struct nk_safetensors *st = nk_safetensors_read(file);
+  struct nki_safetensors *st = nki_safetensors_read(file);
   if (!st) return NULL;
   struct nk_vectors *set = NULL;
-  const char *kind = nk_safetensors_metadata_find(st, "noken.kind");
+  const char *kind = nki_safetensors_metadata_find(st, "noken.kind");
   const struct nk_tensor *matrix = NULL;
   if (kind && strcmp(kind, "vectors") != 0) {
     nk_fail(NK_EDATA, "is a %.40s, not a vector set", kind);
@@ -237,7 +237,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   if (matrix) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
   if (!set) {
     nk_fail_in(nk_error_code(), "%s", file->name);
-    nk_safetensors_free(st);
+    nki_safetensors_free(st);
     return NULL;
   }
   set->hidden->st = st;
@@ -268,27 +268,27 @@ static float *narrow(const struct nk_column *column, size_t n) {
 /* Adds the columns and carried tensors whose elements have `size` bytes. narrowed[c] keeps column
  * c's floats until they are written. */
 static int add_others(const struct nk_vectors *set, size_t size,
-                      struct nk_safetensors_writer *writer, float **narrowed) {
+                      struct nki_safetensors_writer *writer, float **narrowed) {
   int code = NK_OK;
   for (size_t c = 0; c < set->n_columns && code == NK_OK; c++) {
     const struct nk_column *column = &set->columns[c];
-    if (nk_dtype_size(column->dtype) != size) continue;
+    if (nki_dtype_size(column->dtype) != size) continue;
     struct nk_tensor tensor = {.name = column->name,
                                .dtype = column->dtype,
                                .n_dims = 1,
                                .shape = {set->n},
                                .data = column->data.number};
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
-    code = tensor.data ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+    code = tensor.data ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
   for (size_t i = 0; i < set->hidden->n_carried && code == NK_OK; i++) {
     const struct nk_tensor *carried = &set->hidden->carried[i];
-    if (nk_dtype_size(carried->dtype) == size) code = nk_safetensors_writer_add(writer, carried);
+    if (nki_dtype_size(carried->dtype) == size) code = nki_safetensors_writer_add(writer, carried);
   }
   return code;
 }
 
-static int add_tensors(const struct nk_vectors *set, struct nk_safetensors_writer *writer,
+static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writer *writer,
                        float **narrowed) {
   struct nk_tensor id = {
       .name = "id", .dtype = NK_I64, .n_dims = 1, .shape = {set->n}, .data = set->ids};
@@ -303,35 +303,35 @@ static int add_tensors(const struct nk_vectors *set, struct nk_safetensors_write
                               .shape = {set->n, set->dim},
                               .data = set->values};
   struct nk_tensor bytes = {.name = "text.bytes", .dtype = NK_U8, .n_dims = 1, .data = set->text};
-  int code = nk_safetensors_writer_add(writer, &id);
-  if (code == NK_OK && set->text_offsets) code = nk_safetensors_writer_add(writer, &offsets);
+  int code = nki_safetensors_writer_add(writer, &id);
+  if (code == NK_OK && set->text_offsets) code = nki_safetensors_writer_add(writer, &offsets);
   if (code == NK_OK) code = add_others(set, 8, writer, narrowed);
-  if (code == NK_OK) code = nk_safetensors_writer_add(writer, &vectors);
+  if (code == NK_OK) code = nki_safetensors_writer_add(writer, &vectors);
   if (code == NK_OK) code = add_others(set, 4, writer, narrowed);
   if (code == NK_OK) code = add_others(set, 2, writer, narrowed);
   if (code == NK_OK && set->text_offsets) {
     bytes.shape[0] = (size_t)set->text_offsets[set->n];
-    code = nk_safetensors_writer_add(writer, &bytes);
+    code = nki_safetensors_writer_add(writer, &bytes);
   }
   return code == NK_OK ? add_others(set, 1, writer, narrowed) : code;
 }
 
 int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
                           nk_vectors_row_source *source, void *user) {
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nki_pairs *metadata = &set->hidden->metadata;
   int code = writer && narrowed ? 0 : NK_EMEMORY;
   for (size_t i = 0; i < metadata->n && code == NK_OK; i++) {
-    code = nk_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
+    code = nki_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
   if (code == NK_OK) code = add_tensors(set, writer, narrowed);
-  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   if (code == NK_OK && source && set->n > 0) code = source(writer, user);
   if (code == NK_OK) {
-    code = nk_safetensors_writer_finish(writer);
+    code = nki_safetensors_writer_finish(writer);
   } else {
-    nk_safetensors_writer_free(writer);
+    nki_safetensors_writer_free(writer);
   }
   for (size_t c = 0; narrowed && c < set->n_columns; c++) nk_free(narrowed[c]);
   nk_free(narrowed);

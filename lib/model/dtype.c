@@ -1,41 +1,38 @@
 /* Element types: their names, sizes and conversions. Files hold little-endian values, and so do the
  * machines noken is built for; a big-endian one does not compile. */
 #include "model/dtype.h"
-#include <noken/base.h>
 
 #include <math.h>
+#include <noken/base.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include <noken/model.h>
 #include "model/widen.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "noken reads and writes little-endian files in place and needs a little-endian machine"
 #endif
 
-static const struct {
-  const char *name;
-  size_t size;
-} dtypes[NK_N_DTYPES] = {
-    [NK_F32] = {"F32", 4},   [NK_F16] = {"F16", 2},         [NK_BF16] = {"BF16", 2},
-    [NK_F64] = {"F64", 8},   [NK_I64] = {"I64", 8},         [NK_I32] = {"I32", 4},
-    [NK_I16] = {"I16", 2},   [NK_I8] = {"I8", 1},           [NK_U64] = {"U64", 8},
-    [NK_U32] = {"U32", 4},   [NK_U16] = {"U16", 2},         [NK_U8] = {"U8", 1},
-    [NK_BOOL] = {"BOOL", 1}, [NK_F8_E4M3] = {"F8_E4M3", 1}, [NK_F8_E5M2] = {"F8_E5M2", 1},
+const char *const nk_dtype_names[NK_N_DTYPES] = {
+    [NK_F32] = "F32",   [NK_F16] = "F16",         [NK_BF16] = "BF16",       [NK_F64] = "F64",
+    [NK_I64] = "I64",   [NK_I32] = "I32",         [NK_I16] = "I16",         [NK_I8] = "I8",
+    [NK_U64] = "U64",   [NK_U32] = "U32",         [NK_U16] = "U16",         [NK_U8] = "U8",
+    [NK_BOOL] = "BOOL", [NK_F8_E4M3] = "F8_E4M3", [NK_F8_E5M2] = "F8_E5M2",
 };
 
-size_t nk_dtype_size(enum nk_dtype dtype) {
-  return dtypes[dtype].size;
+size_t nki_dtype_size(enum nk_dtype dtype) {
+  static const unsigned char sizes[NK_N_DTYPES] = {
+      [NK_F32] = 4, [NK_F16] = 2, [NK_BF16] = 2, [NK_F64] = 8,     [NK_I64] = 8,
+      [NK_I32] = 4, [NK_I16] = 2, [NK_I8] = 1,   [NK_U64] = 8,     [NK_U32] = 4,
+      [NK_U16] = 2, [NK_U8] = 1,  [NK_BOOL] = 1, [NK_F8_E4M3] = 1, [NK_F8_E5M2] = 1,
+  };
+  return sizes[dtype];
 }
 
-const char *nk_dtype_name(enum nk_dtype dtype) {
-  return dtypes[dtype].name;
-}
-
-int nk_dtype_of_name(const char *name, size_t length) {
+int nki_dtype_of_name(const char *name, size_t length) {
   for (int i = 0; i < NK_N_DTYPES; i++) {
-    if (strlen(dtypes[i].name) == length && memcmp(dtypes[i].name, name, length) == 0) return i;
+    if (strlen(nk_dtype_names[i]) == length && memcmp(nk_dtype_names[i], name, length) == 0)
+      return i;
   }
   return -1;
 }
@@ -54,37 +51,24 @@ static const struct nki_widen_kernels *best_kernels(void) {
   return kernels;
 }
 
-int nk_widen(enum nk_dtype dtype, const void *source, size_t n, float *out) {
+int nki_widen(enum nk_dtype dtype, const void *source, size_t n, float *out) {
   switch (dtype) {
     case NK_F32:
       if (n > 0) memcpy(out, source, n * sizeof *out);
-      return 0;
+      return NK_OK;
     case NK_F16:
       best_kernels()->f16(source, n, out);
-      return 0;
+      return NK_OK;
     case NK_BF16:
       best_kernels()->bf16(source, n, out);
-      return 0;
+      return NK_OK;
     case NK_F64:
       best_kernels()->f64(source, n, out);
-      return 0;
+      return NK_OK;
     default:
       return nk_fail(NK_EUNSUPPORTED, "elements of type %s, where F32, F16, BF16 or F64 is needed",
-                     nk_dtype_name(dtype));
+                     nk_dtype_names[dtype]);
   }
-}
-
-int nki_widen_parallel(enum nk_dtype dtype, const void *source, size_t n, float *out) {
-  enum { BLOCK = 1 << 16 };
-  size_t n_blocks = (n + BLOCK - 1) / BLOCK, size = nk_dtype_size(dtype);
-  int code = nk_widen(dtype, source, 0, out); /* the type's error is this thread's */
-  if (code != NK_OK) return code;
-#pragma omp parallel for schedule(static) if (n_blocks > 4)
-  for (size_t block = 0; block < n_blocks; block++) {
-    size_t start = block * BLOCK, count = n - start < BLOCK ? n - start : BLOCK;
-    nk_widen(dtype, (const unsigned char *)source + start * size, count, out + start);
-  }
-  return 0;
 }
 
 /* ---- Single elements ---- */
@@ -103,8 +87,8 @@ static double float8_number(unsigned byte, int exponent_bits, bool has_infinity)
   return sign * ldexp(mantissa + (1 << mantissa_bits), exponent - bias - mantissa_bits);
 }
 
-double nk_element_number(enum nk_dtype dtype, const void *source, size_t index) {
-  const unsigned char *at = (const unsigned char *)source + index * nk_dtype_size(dtype);
+double nki_element_number(enum nk_dtype dtype, const void *source, size_t index) {
+  const unsigned char *at = (const unsigned char *)source + index * nki_dtype_size(dtype);
   float single;
   double number;
   uint64_t natural;
@@ -112,7 +96,7 @@ double nk_element_number(enum nk_dtype dtype, const void *source, size_t index) 
     case NK_F32:
     case NK_F16:
     case NK_BF16:
-      nk_widen(dtype, at, 1, &single);
+      nki_widen(dtype, at, 1, &single);
       return (double)single;
     case NK_F64:
       memcpy(&number, at, sizeof number);
@@ -125,12 +109,12 @@ double nk_element_number(enum nk_dtype dtype, const void *source, size_t index) 
       memcpy(&natural, at, sizeof natural);
       return (double)natural;
     default:
-      return (double)nk_element_integer(dtype, source, index);
+      return (double)nki_element_integer(dtype, source, index);
   }
 }
 
-int64_t nk_element_integer(enum nk_dtype dtype, const void *source, size_t index) {
-  const unsigned char *at = (const unsigned char *)source + index * nk_dtype_size(dtype);
+int64_t nki_element_integer(enum nk_dtype dtype, const void *source, size_t index) {
+  const unsigned char *at = (const unsigned char *)source + index * nki_dtype_size(dtype);
   double number;
   union {
     int64_t i64;
@@ -151,10 +135,10 @@ int64_t nk_element_integer(enum nk_dtype dtype, const void *source, size_t index
     case NK_I8:
     case NK_U8:
     case NK_BOOL:
-      memcpy(&u, at, nk_dtype_size(dtype));
+      memcpy(&u, at, nki_dtype_size(dtype));
       break;
     default: /* a float: towards zero, held within int64_t; a NaN is 0 */
-      number = nk_element_number(dtype, source, index);
+      number = nki_element_number(dtype, source, index);
       if (isnan(number)) return 0;
       if (number >= 0x1p63) return INT64_MAX;
       return number < -0x1p63 ? INT64_MIN : (int64_t)number;
@@ -190,7 +174,7 @@ static uint32_t round_off(uint32_t bits, unsigned drop) {
   return kept + (rest > half || (rest == half && (kept & 1)));
 }
 
-uint16_t nk_f16_of_float(float value) {
+uint16_t nki_f16_of_float(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   uint32_t sign = bits >> 16 & 0x8000u;
@@ -205,7 +189,7 @@ uint16_t nk_f16_of_float(float value) {
   return (uint16_t)(sign | round_off((bits & 0x7fffffu) | 0x800000u, 126 - exponent));
 }
 
-uint16_t nk_bf16_of_float(float value) {
+uint16_t nki_bf16_of_float(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); /* quiet NaN */
@@ -214,7 +198,7 @@ uint16_t nk_bf16_of_float(float value) {
 
 /* ---- Checking ---- */
 
-size_t nk_first_not_finite(const float *x, size_t n) {
+size_t nki_first_not_finite(const float *x, size_t n) {
   enum { BLOCK = 256 }; /* short enough to look through again, long enough to vectorize */
   for (size_t start = 0; start < n; start += BLOCK) {
     size_t end = n - start < BLOCK ? n : start + BLOCK;

@@ -19,19 +19,19 @@
 enum { MAX_GGUF_DIMS = 4, MAX_NESTING = 8 };
 
 struct tensor {
-  struct nk_gguf_entry entry;
+  struct nki_gguf_entry entry;
   struct nk_tensor tensor; /* data NULL for types that are not given out */
   uint64_t offset;
   size_t n_elements;
   char type_name[16]; /* for a type that is not known */
 };
 
-struct nk_gguf {
+struct nki_gguf {
   struct nk_file *file;
-  struct nk_gguf_value *value; /* [n_values] in the file's order */
-  struct tensor *tensor;       /* [n_tensors] likewise */
+  struct nki_gguf_value *value; /* [n_values] in the file's order */
+  struct tensor *tensor;        /* [n_tensors] likewise */
   size_t n_values, n_tensors;
-  struct nk_gguf_value **by_key; /* the same, sorted by name */
+  struct nki_gguf_value **by_key; /* the same, sorted by name */
   struct tensor **by_name;
 };
 
@@ -110,13 +110,13 @@ static int take_name(struct reader *reader, const char *what, const char **out) 
 
 /* Bytes of one value of a type of fixed size; 0 for the others. */
 static size_t type_size(uint64_t type) {
-  static const unsigned char sizes[NK_GGUF_N_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-  return type < NK_GGUF_N_TYPES ? sizes[type] : 0;
+  static const unsigned char sizes[NKI_GGUF_N_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  return type < NKI_GGUF_N_TYPES ? sizes[type] : 0;
 }
 
 /* Steps over count values of a type, checking that they lie within the file. */
 static int skip_values(struct reader *reader, uint64_t type, uint64_t count, int nesting) {
-  if (type >= NK_GGUF_N_TYPES || nesting > MAX_NESTING)
+  if (type >= NKI_GGUF_N_TYPES || nesting > MAX_NESTING)
     return nk_fail(NK_EDATA, "%s: metadata of an unknown type", reader->name);
   size_t size = type_size(type);
   if (size > 0) {
@@ -129,7 +129,7 @@ static int skip_values(struct reader *reader, uint64_t type, uint64_t count, int
     const char *bytes;
     size_t n;
     uint64_t inner, inner_count = 0;
-    if (type == NK_GGUF_STRING) {
+    if (type == NKI_GGUF_STRING) {
       code = take_bytes(reader, "a metadata string", &bytes, &n);
       continue;
     }
@@ -140,11 +140,11 @@ static int skip_values(struct reader *reader, uint64_t type, uint64_t count, int
   return code;
 }
 
-static int read_value(struct reader *reader, struct nk_gguf_value *value) {
+static int read_value(struct reader *reader, struct nki_gguf_value *value) {
   uint64_t type = 0, count = 1;
   int code = take_name(reader, "a metadata key", &value->key);
   if (code == NK_OK) code = take(reader, 4, "a metadata type", &type);
-  if (!code && type == NK_GGUF_ARRAY) {
+  if (!code && type == NKI_GGUF_ARRAY) {
     value->is_array = true;
     code = take(reader, 4, "a metadata array", &type);
     if (code == NK_OK) code = take(reader, 8, "a metadata array", &count);
@@ -152,7 +152,7 @@ static int read_value(struct reader *reader, struct nk_gguf_value *value) {
   if (code != NK_OK) return code;
   value->data = reader->at;
   code = skip_values(reader, type, count, 0);
-  value->type = (enum nk_gguf_type)type;
+  value->type = (enum nki_gguf_type)type;
   value->count = (size_t)count;
   value->n_bytes = (size_t)(reader->at - value->data);
   return code;
@@ -162,7 +162,7 @@ static int read_value(struct reader *reader, struct nk_gguf_value *value) {
 
 static int read_tensor(struct reader *reader, struct tensor *tensor) {
   uint64_t n_dims = 0, dim = 0, type = 0;
-  struct nk_gguf_entry *entry = &tensor->entry;
+  struct nki_gguf_entry *entry = &tensor->entry;
   int code = take_name(reader, "a tensor's name", &entry->name);
   if (code == NK_OK) code = take(reader, 4, "a tensor's dimensions", &n_dims);
   if (code != NK_OK) return code;
@@ -184,9 +184,9 @@ static int read_tensor(struct reader *reader, struct tensor *tensor) {
 }
 
 /* Checks the tensor's bytes against the data part and points to them. */
-static int place_tensor(const struct nk_gguf *gguf, struct tensor *tensor, size_t data_start,
+static int place_tensor(const struct nki_gguf *gguf, struct tensor *tensor, size_t data_start,
                         size_t alignment) {
-  struct nk_gguf_entry *entry = &tensor->entry;
+  struct nki_gguf_entry *entry = &tensor->entry;
   const char *file = gguf->file->name;
   size_t size = gguf->file->size - data_start, kind = 0, row, n_bytes;
   if (tensor->offset > size || tensor->offset % alignment)
@@ -220,9 +220,9 @@ static int place_tensor(const struct nk_gguf *gguf, struct tensor *tensor, size_
   return 0;
 }
 
-static int place_tensors(struct nk_gguf *gguf, const struct reader *reader) {
+static int place_tensors(struct nki_gguf *gguf, const struct reader *reader) {
   int64_t alignment = 32;
-  int code = nk_gguf_integer(gguf, "general.alignment", &alignment);
+  int code = nki_gguf_integer(gguf, "general.alignment", &alignment);
   if (code && code != NK_ENOTFOUND) return code;
   if (alignment <= 0 || alignment > 1 << 20 || (alignment & (alignment - 1)))
     return nk_fail(NK_EDATA, "%s: general.alignment is %lld", gguf->file->name,
@@ -238,18 +238,19 @@ static int place_tensors(struct nk_gguf *gguf, const struct reader *reader) {
 /* ---- Names ---- */
 
 static int compare_keys(const void *a, const void *b) {
-  return strcmp((*(struct nk_gguf_value *const *)a)->key, (*(struct nk_gguf_value *const *)b)->key);
+  return strcmp((*(struct nki_gguf_value *const *)a)->key,
+                (*(struct nki_gguf_value *const *)b)->key);
 }
 
 static int compare_names(const void *a, const void *b) {
   return strcmp((*(struct tensor *const *)a)->entry.name, (*(struct tensor *const *)b)->entry.name);
 }
 
-static int twice(const struct nk_gguf *gguf, const char *name) {
+static int twice(const struct nki_gguf *gguf, const char *name) {
   return nk_fail(NK_EDATA, "%s: '%s' is there twice", gguf->file->name, name);
 }
 
-static int sort_keys(struct nk_gguf *gguf) {
+static int sort_keys(struct nki_gguf *gguf) {
   gguf->by_key = nk_alloc(gguf->n_values, sizeof *gguf->by_key);
   if (!gguf->by_key) return NK_EMEMORY;
   for (size_t i = 0; i < gguf->n_values; i++) gguf->by_key[i] = &gguf->value[i];
@@ -260,7 +261,7 @@ static int sort_keys(struct nk_gguf *gguf) {
   return 0;
 }
 
-static int sort_names(struct nk_gguf *gguf) {
+static int sort_names(struct nki_gguf *gguf) {
   gguf->by_name = nk_alloc(gguf->n_tensors, sizeof *gguf->by_name);
   if (!gguf->by_name) return NK_EMEMORY;
   for (size_t i = 0; i < gguf->n_tensors; i++) gguf->by_name[i] = &gguf->tensor[i];
@@ -274,10 +275,10 @@ static int sort_names(struct nk_gguf *gguf) {
 /* ---- The whole ---- */
 
 /* Checks magic and version and takes the two counts. */
-static int read_head(struct nk_gguf *gguf, struct reader *reader, uint64_t *n_tensors,
+static int read_head(struct nki_gguf *gguf, struct reader *reader, uint64_t *n_tensors,
                      uint64_t *n_values) {
   uint64_t magic, version = 0;
-  if (!nk_gguf_is(gguf->file)) return nk_fail(NK_EDATA, "%s: not a GGUF file", reader->name);
+  if (!nki_gguf_is(gguf->file)) return nk_fail(NK_EDATA, "%s: not a GGUF file", reader->name);
   int code = take(reader, 4, "the header", &magic);
   if (code == NK_OK) code = take(reader, 4, "the header", &version);
   if (code != NK_OK) return code;
@@ -296,7 +297,7 @@ static int read_head(struct nk_gguf *gguf, struct reader *reader, uint64_t *n_te
   return 0;
 }
 
-static int read_all(struct nk_gguf *gguf) {
+static int read_all(struct nki_gguf *gguf) {
   struct reader reader = {.name = gguf->file->name, .at = gguf->file->data};
   reader.end = reader.at + gguf->file->size;
   uint64_t n_tensors = 0, n_values = 0;
@@ -314,30 +315,30 @@ static int read_all(struct nk_gguf *gguf) {
   return place_tensors(gguf, &reader);
 }
 
-bool nk_gguf_is(const struct nk_file *file) {
+bool nki_gguf_is(const struct nk_file *file) {
   return file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0;
 }
 
-struct nk_gguf *nk_gguf_read(struct nk_file *file) {
-  struct nk_gguf *gguf = nk_calloc(1, sizeof *gguf);
+struct nki_gguf *nki_gguf_read(struct nk_file *file) {
+  struct nki_gguf *gguf = nk_calloc(1, sizeof *gguf);
   if (!gguf) {
     nk_file_free(file);
     return NULL;
   }
   gguf->file = file;
   if (read_all(gguf)) {
-    nk_gguf_free(gguf);
+    nki_gguf_free(gguf);
     return NULL;
   }
   return gguf;
 }
 
-struct nk_gguf *nk_gguf_open(const char *path) {
+struct nki_gguf *nki_gguf_open(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  return file ? nk_gguf_read(file) : NULL;
+  return file ? nki_gguf_read(file) : NULL;
 }
 
-void nk_gguf_free(struct nk_gguf *gguf) {
+void nki_gguf_free(struct nki_gguf *gguf) {
   if (!gguf) return;
   for (size_t i = 0; i < gguf->n_values; i++) nk_free((char *)gguf->value[i].key);
   for (size_t i = 0; i < gguf->n_tensors; i++) nk_free((char *)gguf->tensor[i].entry.name);
@@ -351,91 +352,91 @@ void nk_gguf_free(struct nk_gguf *gguf) {
 
 /* ---- What callers ask ---- */
 
-size_t nk_gguf_n_values(const struct nk_gguf *gguf) {
+size_t nki_gguf_n_values(const struct nki_gguf *gguf) {
   return gguf->n_values;
 }
 
-const struct nk_gguf_value *nk_gguf_value(const struct nk_gguf *gguf, size_t index) {
+const struct nki_gguf_value *nki_gguf_value(const struct nki_gguf *gguf, size_t index) {
   return index < gguf->n_values ? &gguf->value[index] : NULL;
 }
 
-const struct nk_gguf_value *nk_gguf_find(const struct nk_gguf *gguf, const char *key) {
-  struct nk_gguf_value wanted = {.key = key}, *pointer = &wanted;
-  struct nk_gguf_value **found =
+const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const char *key) {
+  struct nki_gguf_value wanted = {.key = key}, *pointer = &wanted;
+  struct nki_gguf_value **found =
       bsearch(&pointer, gguf->by_key, gguf->n_values, sizeof *gguf->by_key, compare_keys);
   return found ? *found : NULL;
 }
 
 /* The dtype whose elements look like this metadata type's; -1 for strings and arrays. */
-static int dtype_of(enum nk_gguf_type type) {
-  static const signed char dtypes[NK_GGUF_N_TYPES] = {NK_U8,  NK_I8,  NK_U16,  NK_I16, NK_U32,
-                                                      NK_I32, NK_F32, NK_BOOL, -1,     -1,
-                                                      NK_U64, NK_I64, NK_F64};
+static int dtype_of(enum nki_gguf_type type) {
+  static const signed char dtypes[NKI_GGUF_N_TYPES] = {NK_U8,  NK_I8,  NK_U16,  NK_I16, NK_U32,
+                                                       NK_I32, NK_F32, NK_BOOL, -1,     -1,
+                                                       NK_U64, NK_I64, NK_F64};
   return dtypes[type];
 }
 
-static bool is_integer(enum nk_gguf_type type) {
-  return dtype_of(type) >= 0 && type != NK_GGUF_FLOAT32 && type != NK_GGUF_FLOAT64 &&
-         type != NK_GGUF_BOOL;
+static bool is_integer(enum nki_gguf_type type) {
+  return dtype_of(type) >= 0 && type != NKI_GGUF_FLOAT32 && type != NKI_GGUF_FLOAT64 &&
+         type != NKI_GGUF_BOOL;
 }
 
-static int missing(const struct nk_gguf *gguf, const char *key) {
+static int missing(const struct nki_gguf *gguf, const char *key) {
   return nk_fail(NK_ENOTFOUND, "%s: no '%s' in the metadata", gguf->file->name, key);
 }
 
-static int wrong(const struct nk_gguf *gguf, const char *key, const char *wanted) {
+static int wrong(const struct nki_gguf *gguf, const char *key, const char *wanted) {
   return nk_fail(NK_EDATA, "%s: '%s' is no %s", gguf->file->name, key, wanted);
 }
 
-int nk_gguf_integer(const struct nk_gguf *gguf, const char *key, int64_t *out) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+int nki_gguf_integer(const struct nki_gguf *gguf, const char *key, int64_t *out) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value) return missing(gguf, key);
   if (value->is_array || !is_integer(value->type)) return wrong(gguf, key, "integer");
-  if (value->type == NK_GGUF_UINT64 && value->data[7] >> 7)
+  if (value->type == NKI_GGUF_UINT64 && value->data[7] >> 7)
     return wrong(gguf, key, "integer that fits");
-  *out = nk_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
+  *out = nki_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
   return 0;
 }
 
-int nk_gguf_number(const struct nk_gguf *gguf, const char *key, double *out) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+int nki_gguf_number(const struct nki_gguf *gguf, const char *key, double *out) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value) return missing(gguf, key);
-  if (value->is_array || dtype_of(value->type) < 0 || value->type == NK_GGUF_BOOL)
+  if (value->is_array || dtype_of(value->type) < 0 || value->type == NKI_GGUF_BOOL)
     return wrong(gguf, key, "number");
-  *out = nk_gguf_number_at(value, 0);
+  *out = nki_gguf_number_at(value, 0);
   return 0;
 }
 
-int nk_gguf_bool(const struct nk_gguf *gguf, const char *key, bool *out) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+int nki_gguf_bool(const struct nki_gguf *gguf, const char *key, bool *out) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value) return missing(gguf, key);
-  if (value->is_array || value->type != NK_GGUF_BOOL) return wrong(gguf, key, "boolean");
+  if (value->is_array || value->type != NKI_GGUF_BOOL) return wrong(gguf, key, "boolean");
   *out = value->data[0] != 0;
   return 0;
 }
 
-int nk_gguf_string(const struct nk_gguf *gguf, const char *key, const char **out, size_t *n) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+int nki_gguf_string(const struct nki_gguf *gguf, const char *key, const char **out, size_t *n) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value) return missing(gguf, key);
-  if (value->is_array || value->type != NK_GGUF_STRING) return wrong(gguf, key, "string");
+  if (value->is_array || value->type != NKI_GGUF_STRING) return wrong(gguf, key, "string");
   *out = (const char *)value->data + 8;
   *n = value->n_bytes - 8;
   return 0;
 }
 
-const struct nk_gguf_value *nk_gguf_strings(const struct nk_gguf *gguf, const char *key) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+const struct nki_gguf_value *nki_gguf_strings(const struct nki_gguf *gguf, const char *key) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value)
     missing(gguf, key);
-  else if (!value->is_array || value->type != NK_GGUF_STRING)
+  else if (!value->is_array || value->type != NKI_GGUF_STRING)
     wrong(gguf, key, "array of strings");
   else
     return value;
   return NULL;
 }
 
-const struct nk_gguf_value *nk_gguf_numbers(const struct nk_gguf *gguf, const char *key) {
-  const struct nk_gguf_value *value = nk_gguf_find(gguf, key);
+const struct nki_gguf_value *nki_gguf_numbers(const struct nki_gguf *gguf, const char *key) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
   if (!value)
     missing(gguf, key);
   else if (!value->is_array || dtype_of(value->type) < 0)
@@ -445,47 +446,57 @@ const struct nk_gguf_value *nk_gguf_numbers(const struct nk_gguf *gguf, const ch
   return NULL;
 }
 
-const char *nk_gguf_next_string(const struct nk_gguf_value *array, size_t *cursor, size_t *n) {
+const char *nki_gguf_next_string(const struct nki_gguf_value *array, size_t *cursor, size_t *n) {
   if (*cursor >= array->n_bytes) return NULL;
   const unsigned char *at = array->data + *cursor;
-  *n = (size_t)nk_element_integer(NK_U64, at, 0);
+  *n = (size_t)nki_element_integer(NK_U64, at, 0);
   *cursor += 8 + *n;
   return (const char *)at + 8;
 }
 
-double nk_gguf_number_at(const struct nk_gguf_value *array, size_t index) {
+double nki_gguf_number_at(const struct nki_gguf_value *array, size_t index) {
   int dtype = dtype_of(array->type);
   if (dtype < 0) return 0;
   if (dtype == NK_BOOL) return array->data[index] != 0;
-  if (!is_integer(array->type)) return nk_element_number((enum nk_dtype)dtype, array->data, index);
-  if (array->type == NK_GGUF_UINT64) {
+  if (!is_integer(array->type)) return nki_element_number((enum nk_dtype)dtype, array->data, index);
+  if (array->type == NKI_GGUF_UINT64) {
     uint64_t whole; /* above INT64_MAX too */
     memcpy(&whole, array->data + 8 * index, sizeof whole);
     return (double)whole;
   }
-  return (double)nk_element_integer((enum nk_dtype)dtype, array->data, index);
+  return (double)nki_element_integer((enum nk_dtype)dtype, array->data, index);
 }
 
-size_t nk_gguf_n_tensors(const struct nk_gguf *gguf) {
+size_t nki_gguf_n_tensors(const struct nki_gguf *gguf) {
   return gguf->n_tensors;
 }
 
-const struct nk_gguf_entry *nk_gguf_entry(const struct nk_gguf *gguf, size_t index) {
+const struct nki_gguf_entry *nki_gguf_entry(const struct nki_gguf *gguf, size_t index) {
   return index < gguf->n_tensors ? &gguf->tensor[index].entry : NULL;
 }
 
-const struct nk_tensor *nk_gguf_tensor(const struct nk_gguf *gguf, const char *name) {
+static const struct tensor *look_up(const struct nki_gguf *gguf, const char *name) {
   struct tensor wanted = {.entry = {.name = name}}, *pointer = &wanted;
   struct tensor **found =
       bsearch(&pointer, gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_names);
-  if (!found) {
+  return found != NULL ? *found : NULL;
+}
+
+const struct nki_gguf_entry *nki_gguf_find_entry(const struct nki_gguf *gguf, const char *name) {
+  const struct tensor *found = look_up(gguf, name);
+  return found != NULL ? &found->entry : NULL;
+}
+
+const struct nk_tensor *nki_gguf_tensor(const struct nki_gguf *gguf, const char *name) {
+  const struct tensor *found = look_up(gguf, name);
+  if (found == NULL) {
     nk_fail(NK_ENOTFOUND, "%s: no tensor '%s'", gguf->file->name, name);
     return NULL;
   }
-  if (!(*found)->tensor.data) {
-    nk_fail(NK_EUNSUPPORTED, "%s: tensor '%s': %s is quantized, or not known here",
-            gguf->file->name, name, (*found)->entry.type_name);
+  if (found->tensor.data == NULL) {
+    nk_fail(NK_EUNSUPPORTED, "%s: tensor '%s': %s is quantized or of an unknown type",
+            gguf->file->name, name, found->entry.type_name);
     return NULL;
   }
-  return &(*found)->tensor;
+  return &found->tensor;
 }

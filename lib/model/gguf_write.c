@@ -5,69 +5,29 @@
  *   tensors: name | u32 dims | u64 dim, innermost first .. | u32 type | u64 offset
  *   padding to 32 | data, each tensor padded to 32
  *
- * llama.cpp's names and layouts differ from the checkpoint's in two ways: GPT-2's weights are
- * turned from [in, out] to [out, in], and the rows of Llama's q and k are reordered, as llama.cpp
- * rotates neighbours where the checkpoint rotates halves. */
+ * Names and layouts are those of the table of architectures: matrices of the form [in, out] are
+ * transposed, and rows of q and k are reordered where llama.cpp rotates pairs of components and the
+ * checkpoint rotates halves. */
 #include <jansson.h>
 #include <noken/base.h>
 #include <noken/model.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "model/architecture.h"
 #include "model/dtype.h"
 #include "model/gguf.h"
+#include "model/model.h"
+#include "model/model_config.h"
+#include "model/rows.h"
 
-enum { ALIGNMENT = 32, GGML_F32 = 0, GGML_F16 = 1, MAX_NAME = 128 };
+enum { ALIGNMENT = 32, GGML_F32 = 0, GGML_F16 = 1 };
 
 /* How a tensor's rows are laid out anew. */
-enum change { AS_IS, TURNED, ROTATED_Q, ROTATED_K };
-
-struct rule {
-  const char *to, *from; /* names; with %zu of the block */
-  enum change change;
-};
-
-static const struct rule gpt2_model[] = {
-    {"token_embd.weight", "wte.weight", AS_IS},
-    {"position_embd.weight", "wpe.weight", AS_IS},
-    {"output_norm.weight", "ln_f.weight", AS_IS},
-    {"output_norm.bias", "ln_f.bias", AS_IS},
-    {NULL, NULL, AS_IS},
-};
-static const struct rule gpt2_block[] = {
-    {"blk.%zu.attn_norm.weight", "h.%zu.ln_1.weight", AS_IS},
-    {"blk.%zu.attn_norm.bias", "h.%zu.ln_1.bias", AS_IS},
-    {"blk.%zu.attn_qkv.weight", "h.%zu.attn.c_attn.weight", TURNED},
-    {"blk.%zu.attn_qkv.bias", "h.%zu.attn.c_attn.bias", AS_IS},
-    {"blk.%zu.attn_output.weight", "h.%zu.attn.c_proj.weight", TURNED},
-    {"blk.%zu.attn_output.bias", "h.%zu.attn.c_proj.bias", AS_IS},
-    {"blk.%zu.ffn_norm.weight", "h.%zu.ln_2.weight", AS_IS},
-    {"blk.%zu.ffn_norm.bias", "h.%zu.ln_2.bias", AS_IS},
-    {"blk.%zu.ffn_up.weight", "h.%zu.mlp.c_fc.weight", TURNED},
-    {"blk.%zu.ffn_up.bias", "h.%zu.mlp.c_fc.bias", AS_IS},
-    {"blk.%zu.ffn_down.weight", "h.%zu.mlp.c_proj.weight", TURNED},
-    {"blk.%zu.ffn_down.bias", "h.%zu.mlp.c_proj.bias", AS_IS},
-    {NULL, NULL, AS_IS},
-};
-static const struct rule llama_model[] = {
-    {"token_embd.weight", "model.embed_tokens.weight", AS_IS},
-    {"output_norm.weight", "model.norm.weight", AS_IS},
-    {NULL, NULL, AS_IS},
-};
-static const struct rule llama_block[] = {
-    {"blk.%zu.attn_norm.weight", "model.layers.%zu.input_layernorm.weight", AS_IS},
-    {"blk.%zu.attn_q.weight", "model.layers.%zu.self_attn.q_proj.weight", ROTATED_Q},
-    {"blk.%zu.attn_k.weight", "model.layers.%zu.self_attn.k_proj.weight", ROTATED_K},
-    {"blk.%zu.attn_v.weight", "model.layers.%zu.self_attn.v_proj.weight", AS_IS},
-    {"blk.%zu.attn_output.weight", "model.layers.%zu.self_attn.o_proj.weight", AS_IS},
-    {"blk.%zu.ffn_norm.weight", "model.layers.%zu.post_attention_layernorm.weight", AS_IS},
-    {"blk.%zu.ffn_gate.weight", "model.layers.%zu.mlp.gate_proj.weight", AS_IS},
-    {"blk.%zu.ffn_up.weight", "model.layers.%zu.mlp.up_proj.weight", AS_IS},
-    {"blk.%zu.ffn_down.weight", "model.layers.%zu.mlp.down_proj.weight", AS_IS},
-    {NULL, NULL, AS_IS},
-};
+enum change { AS_IS, TURNED, PAIRED_Q, PAIRED_K };
 
 struct entry {
-  char name[MAX_NAME];
+  char name[NKI_MAX_NAME];
   const struct nk_tensor *tensor;
   enum change change;
   uint32_t type;
@@ -76,7 +36,8 @@ struct entry {
 
 struct writing {
   const struct nk_model *model;
-  const char *arch;
+  const struct nki_architecture *architecture;
+  const char *prefix; /* of the checkpoint's names */
   bool half;
   int64_t n_blocks, n_heads, n_kv_heads;
   struct entry *entries;
@@ -101,85 +62,91 @@ static void put_string(struct nk_buffer *b, const char *text, size_t n) {
   nk_buffer_append(b, text, n);
 }
 
-/* The key: with %s the architecture. */
-static void put_key(struct writing *w, const char *pattern, enum nk_gguf_type type) {
-  char key[MAX_NAME];
-  const char *rest = strstr(pattern, "%s");
-  if (rest != NULL)
-    snprintf(key, sizeof key, "%s%s", w->arch, rest + 2);
-  else
-    snprintf(key, sizeof key, "%s", pattern);
+static void put_key(struct writing *w, const char *key, enum nki_gguf_type type) {
   put_string(&w->values, key, strlen(key));
   put_u32(&w->values, type);
   w->n_values++;
 }
 
 static void value_string(struct writing *w, const char *key, const char *text) {
-  put_key(w, key, NK_GGUF_STRING);
+  put_key(w, key, NKI_GGUF_STRING);
   put_string(&w->values, text, strlen(text));
 }
 
 static void value_u32(struct writing *w, const char *key, int64_t value) {
-  put_key(w, key, NK_GGUF_UINT32);
+  put_key(w, key, NKI_GGUF_UINT32);
   put_u32(&w->values, (uint32_t)value);
 }
 
 static void value_f32(struct writing *w, const char *key, double value) {
   float single = (float)value;
-  put_key(w, key, NK_GGUF_FLOAT32);
+  put_key(w, key, NKI_GGUF_FLOAT32);
   nk_buffer_append(&w->values, &single, sizeof single);
 }
 
-static int copy_integer(struct writing *w, const char *key, const char *from, int64_t fallback) {
+/* "ARCHITECTURE.KEY" */
+static const char *own_key(const struct writing *w, const char *key, char name[NKI_MAX_NAME]) {
+  snprintf(name, NKI_MAX_NAME, "%s.%s", w->architecture->gguf, key);
+  return name;
+}
+
+/* A setting of config.json, or what holds where that does not say. */
+static int copy_size(struct writing *w, enum nki_setting setting, int64_t fallback) {
+  char key[NKI_MAX_NAME];
   int64_t value = fallback;
-  int code = nk_model_config_integer(w->model, from, &value);
+  int code = nki_setting_integer(w->model, setting, &value);
   if (code != NK_OK && code != NK_ENOTFOUND) return code;
   if (value < 1 || value > INT32_MAX)
-    return nk_fail(NK_EDATA, "config.json: %s is missing or out of range", from);
-  value_u32(w, key, value);
-  return 0;
+    return nk_fail(NK_EDATA, "config.json: %s is missing or out of range",
+                   nki_setting_key(w->model, setting));
+  value_u32(w, own_key(w, nki_setting_gguf_key(setting), key), value);
+  return NK_OK;
 }
 
-static int gpt2_values(struct writing *w) {
-  int64_t dim = 0;
-  double eps = 1e-5;
-  nk_model_config_integer(w->model, "n_embd", &dim);
-  nk_model_config_number(w->model, "layer_norm_epsilon", &eps);
-  int code = copy_integer(w, "%s.context_length", "n_positions", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.embedding_length", "n_embd", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.feed_forward_length", "n_inner", 4 * dim);
-  if (code == NK_OK) code = copy_integer(w, "%s.block_count", "n_layer", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.attention.head_count", "n_head", 0);
-  value_f32(w, "%s.attention.layer_norm_epsilon", eps);
-  return code;
-}
-
-static int llama_values(struct writing *w) {
-  double eps = 1e-6, theta = 10000;
-  const char *scaling;
-  int64_t dim = 0, head_dim = 0;
-  if (nk_model_config_string(w->model, "rope_scaling", &scaling) != NK_ENOTFOUND)
-    return nk_fail(NK_EUNSUPPORTED, "config.json: rope_scaling is not written as GGUF");
-  nk_model_config_integer(w->model, "hidden_size", &dim);
-  nk_model_config_number(w->model, "rms_norm_eps", &eps);
-  nk_model_config_number(w->model, "rope_theta", &theta);
-  int code = copy_integer(w, "%s.context_length", "max_position_embeddings", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.embedding_length", "hidden_size", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.feed_forward_length", "intermediate_size", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.block_count", "num_hidden_layers", 0);
-  if (code == NK_OK) code = copy_integer(w, "%s.attention.head_count", "num_attention_heads", 0);
-  if (code == NK_OK)
-    code = copy_integer(w, "%s.attention.head_count_kv", "num_key_value_heads", w->n_heads);
-  if (code != NK_OK) return code;
-  head_dim = dim / w->n_heads;
-  code = nk_model_config_integer(w->model, "head_dim", &head_dim);
+static int copy_number(struct writing *w, enum nki_setting setting, double fallback) {
+  char key[NKI_MAX_NAME];
+  double value = fallback;
+  int code = nki_setting_number(w->model, setting, &value);
   if (code != NK_OK && code != NK_ENOTFOUND) return code;
-  value_u32(w, "%s.attention.key_length", head_dim);
-  value_u32(w, "%s.attention.value_length", head_dim);
-  value_u32(w, "%s.rope.dimension_count", head_dim);
-  value_f32(w, "%s.attention.layer_norm_rms_epsilon", eps);
-  value_f32(w, "%s.rope.freq_base", theta);
-  return 0;
+  value_f32(w, own_key(w, nki_setting_gguf_key(setting), key), value);
+  return NK_OK;
+}
+
+/* Keys and values of q and k, for architectures with rotary positions. */
+static int head_values(struct writing *w) {
+  int64_t dim = 0, head_dim = 0;
+  char key[NKI_MAX_NAME];
+  int code = copy_size(w, NKI_SETTING_N_KV_HEADS, w->n_heads);
+  if (code != NK_OK) return code;
+  nki_setting_integer(w->model, NKI_SETTING_DIM, &dim);
+  head_dim = dim / w->n_heads;
+  code = copy_size(w, NKI_SETTING_HEAD_DIM, head_dim);
+  if (code != NK_OK) return code;
+  nki_setting_integer(w->model, NKI_SETTING_HEAD_DIM, &head_dim);
+  value_u32(w, own_key(w, "attention.value_length", key), head_dim);
+  return copy_size(w, NKI_SETTING_ROTARY_DIM, head_dim);
+}
+
+static int architecture_values(struct writing *w) {
+  const struct nki_architecture *architecture = w->architecture;
+  bool rotary = architecture->rotary != NKI_NO_ROTARY;
+  bool layer_norm = architecture->norm == NKI_LAYER_NORM;
+  const char *scaling;
+  int64_t dim = 0;
+  if (rotary && nki_model_config_string(w->model, "rope_scaling", &scaling) != NK_ENOTFOUND)
+    return nk_fail(NK_EUNSUPPORTED, "config.json: rope_scaling is not written as GGUF");
+  nki_setting_integer(w->model, NKI_SETTING_DIM, &dim);
+  int code = copy_size(w, NKI_SETTING_N_POSITIONS, 0);
+  if (code == NK_OK) code = copy_size(w, NKI_SETTING_DIM, 0);
+  if (code == NK_OK) code = copy_size(w, NKI_SETTING_MLP_DIM, 4 * dim);
+  if (code == NK_OK) code = copy_size(w, NKI_SETTING_N_LAYERS, 0);
+  if (code == NK_OK) code = copy_size(w, NKI_SETTING_N_HEADS, 0);
+  if (code == NK_OK && rotary) code = head_values(w);
+  if (code == NK_OK)
+    code = copy_number(w, layer_norm ? NKI_SETTING_LAYER_NORM_EPS : NKI_SETTING_RMS_NORM_EPS,
+                       architecture->norm_eps);
+  if (code == NK_OK && rotary) code = copy_number(w, NKI_SETTING_ROTARY_BASE, 10000);
+  return code;
 }
 
 /* ---- The tokenizer ---- */
@@ -201,7 +168,7 @@ static int open_tokenizer(struct writing *w) {
       !json_is_null(json_object_get(w->tokenizer, "normalizer")))
     return nk_fail(NK_EUNSUPPORTED,
                    "%s: only byte-level BPE with GPT-2's pattern is written as GGUF", path);
-  return 0;
+  return NK_OK;
 }
 
 /* texts [n] by id, borrowed from the JSON; marks added tokens in types (ggml: 1 normal, 3 control,
@@ -226,7 +193,7 @@ static int collect_tokens(const struct writing *w, size_t n, const char **texts,
     texts[id] = content;
     types[id] = json_is_true(json_object_get(item, "special")) ? 3 : 4;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* "a b", from a string or from a pair of strings. */
@@ -234,7 +201,7 @@ static int put_merge(struct nk_buffer *out, const json_t *merge) {
   const char *text = json_string_value(merge);
   if (text != NULL) {
     put_string(out, text, strlen(text));
-    return 0;
+    return NK_OK;
   }
   const char *left = json_string_value(json_array_get(merge, 0));
   const char *right = json_string_value(json_array_get(merge, 1));
@@ -243,7 +210,43 @@ static int put_merge(struct nk_buffer *out, const json_t *merge) {
   nk_buffer_text(out, left);
   nk_buffer_byte(out, ' ');
   nk_buffer_text(out, right);
-  return 0;
+  return NK_OK;
+}
+
+static void put_array(struct writing *w, const char *key, enum nki_gguf_type type, size_t n) {
+  put_key(w, key, NKI_GGUF_ARRAY);
+  put_u32(&w->values, type);
+  put_u64(&w->values, n);
+}
+
+/* An id without a token becomes an unused one (type 5). */
+static void put_tokens(struct writing *w, const char *const *texts, int32_t *types, size_t n) {
+  put_array(w, "tokenizer.ggml.tokens", NKI_GGUF_STRING, n);
+  for (size_t i = 0; i < n; i++) {
+    char unused[32];
+    snprintf(unused, sizeof unused, "[PAD%zu]", i);
+    const char *text = texts[i] != NULL ? texts[i] : unused;
+    put_string(&w->values, text, strlen(text));
+    if (texts[i] == NULL) types[i] = 5;
+  }
+  put_array(w, "tokenizer.ggml.token_type", NKI_GGUF_INT32, n);
+  nk_buffer_append(&w->values, types, n * sizeof *types);
+}
+
+static int put_merges(struct writing *w) {
+  json_t *merges = json_object_get(json_object_get(w->tokenizer, "model"), "merges"), *merge;
+  size_t i;
+  put_array(w, "tokenizer.ggml.merges", NKI_GGUF_STRING, json_array_size(merges));
+  json_array_foreach(merges, i, merge) {
+    int code = put_merge(&w->values, merge);
+    if (code != NK_OK) return code;
+  }
+  return NK_OK;
+}
+
+static void put_special(struct writing *w, const char *key, const char *from) {
+  int64_t id;
+  if (nk_model_config_integer(w->model, from, &id) == NK_OK && id >= 0) value_u32(w, key, id);
 }
 
 static int tokenizer_values(struct writing *w, size_t n) {
@@ -251,37 +254,15 @@ static int tokenizer_values(struct writing *w, size_t n) {
   int32_t *types = nk_calloc(n, sizeof *types);
   int code = texts == NULL || types == NULL ? NK_EMEMORY : open_tokenizer(w);
   if (code == NK_OK) code = collect_tokens(w, n, texts, types);
-  if (code == NK_OK) {
-    value_string(w, "tokenizer.ggml.model", "gpt2");
-    value_string(w, "tokenizer.ggml.pre", "gpt-2");
-    put_key(w, "tokenizer.ggml.tokens", NK_GGUF_ARRAY);
-    put_u32(&w->values, NK_GGUF_STRING);
-    put_u64(&w->values, n);
-    for (size_t i = 0; i < n; i++) {
-      char unused[32];
-      int length = snprintf(unused, sizeof unused, "[PAD%zu]", i);
-      if (texts[i] != NULL)
-        put_string(&w->values, texts[i], strlen(texts[i]));
-      else
-        put_string(&w->values, unused, (size_t)length);
-      if (texts[i] == NULL) types[i] = 5;
-    }
-    put_key(w, "tokenizer.ggml.token_type", NK_GGUF_ARRAY);
-    put_u32(&w->values, NK_GGUF_INT32);
-    put_u64(&w->values, n);
-    nk_buffer_append(&w->values, types, n * sizeof *types);
-    json_t *merges = json_object_get(json_object_get(w->tokenizer, "model"), "merges"), *merge;
-    put_key(w, "tokenizer.ggml.merges", NK_GGUF_ARRAY);
-    put_u32(&w->values, NK_GGUF_STRING);
-    put_u64(&w->values, json_array_size(merges));
-    size_t i;
-    json_array_foreach(merges, i, merge) if (code == NK_OK) code = put_merge(&w->values, merge);
-    int64_t id;
-    if (nk_model_config_integer(w->model, "bos_token_id", &id) == 0 && id >= 0)
-      value_u32(w, "tokenizer.ggml.bos_token_id", id);
-    if (nk_model_config_integer(w->model, "eos_token_id", &id) == 0 && id >= 0)
-      value_u32(w, "tokenizer.ggml.eos_token_id", id);
-  }
+  if (code != NK_OK) goto done;
+  value_string(w, "tokenizer.ggml.model", "gpt2");
+  value_string(w, "tokenizer.ggml.pre", "gpt-2");
+  put_tokens(w, texts, types, n);
+  code = put_merges(w);
+  if (code != NK_OK) goto done;
+  put_special(w, "tokenizer.ggml.bos_token_id", "bos_token_id");
+  put_special(w, "tokenizer.ggml.eos_token_id", "eos_token_id");
+done:
   nk_free(texts);
   nk_free(types);
   return code;
@@ -305,51 +286,75 @@ static int add_tensor(struct writing *w, const char *name, const struct nk_tenso
   entry->tensor = tensor;
   entry->change = change;
   entry->type = w->half && tensor->n_dims == 2 ? GGML_F16 : GGML_F32;
-  return 0;
+  return NK_OK;
 }
 
-/* Names in checkpoints of GPT-2 begin "transformer." or not. */
-static const struct nk_tensor *find(const struct nk_model *model, const char *name) {
-  char longer[2 * MAX_NAME];
-  const struct nk_tensor *tensor = nk_model_find(model, name);
-  if (tensor != NULL) return tensor;
-  snprintf(longer, sizeof longer, "transformer.%s", name);
-  tensor = nk_model_find(model, longer);
-  if (tensor == NULL) nk_fail(NK_ENOTFOUND, "there is no tensor '%s'", name);
-  return tensor;
+static enum change change_of(const struct writing *w, enum nki_part part) {
+  if (w->architecture->in_out) return TURNED;
+  if (w->architecture->gguf_pairs && part == NKI_Q) return PAIRED_Q;
+  if (w->architecture->gguf_pairs && part == NKI_K) return PAIRED_K;
+  return AS_IS;
 }
 
-static int add_rules(struct writing *w, const struct rule *rules, size_t block) {
-  for (; rules->to != NULL; rules++) {
-    char to[MAX_NAME], from[MAX_NAME];
-    const char *mark = strstr(rules->to, "%zu"), *from_mark = strstr(rules->from, "%zu");
-    if (mark == NULL) {
-      snprintf(to, sizeof to, "%s", rules->to);
-      snprintf(from, sizeof from, "%s", rules->from);
-    } else {
-      snprintf(to, sizeof to, "%.*s%zu%s", (int)(mark - rules->to), rules->to, block, mark + 3);
-      snprintf(from, sizeof from, "%.*s%zu%s", (int)(from_mark - rules->from), rules->from, block,
-               from_mark + 3);
+/* The block's parts, each with its bias. */
+static int add_block(struct writing *w, size_t layer) {
+  for (int p = 0; p < NKI_N_PARTS; p++) {
+    enum nki_part part = (enum nki_part)p;
+    const char *to = nki_part_gguf_name(part);
+    if (w->architecture->names[part] == NULL) continue;
+    bool biased = nki_part_has_bias(w->architecture, w->model, part);
+    for (int i = 0; i < 1 + biased; i++) {
+      const char *suffix = i == 0 ? "weight" : "bias";
+      char from[NKI_MAX_NAME], name[NKI_MAX_NAME];
+      int code = nki_part_name(w->architecture, w->prefix, layer, part, suffix, from);
+      if (code != NK_OK) return code;
+      const struct nk_tensor *tensor = nk_model_find(w->model, from);
+      if (tensor == NULL) return nk_error_code();
+      snprintf(name, sizeof name, "blk.%zu.%s.%s", layer, to, suffix);
+      code = add_tensor(w, name, tensor, tensor->n_dims == 2 ? change_of(w, part) : AS_IS);
+      if (code != NK_OK) return code;
     }
-    const struct nk_tensor *tensor = find(w->model, from);
-    int code = tensor == NULL ? nk_error_code() : add_tensor(w, to, tensor, rules->change);
-    if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
+}
+
+static int add_final_norm(struct writing *w) {
+  bool layer_norm = w->architecture->norm == NKI_LAYER_NORM;
+  int code = NK_OK;
+  for (int i = 0; i < 1 + layer_norm && code == NK_OK; i++) {
+    const char *suffix = i == 0 ? "weight" : "bias";
+    char from[NKI_MAX_NAME], name[NKI_MAX_NAME];
+    snprintf(from, sizeof from, "%s%s.%s", w->prefix, w->architecture->final_norm, suffix);
+    snprintf(name, sizeof name, "output_norm.%s", suffix);
+    const struct nk_tensor *tensor = nk_model_find(w->model, from);
+    code = tensor != NULL ? add_tensor(w, name, tensor, AS_IS) : nk_error_code();
+  }
+  return code;
+}
+
+static int add_matrix(struct writing *w, enum nk_matrix which, const char *name) {
+  const struct nk_tensor *tensor = nk_model_matrix(w->model, which, NULL);
+  return tensor != NULL ? add_tensor(w, name, tensor, AS_IS) : nk_error_code();
 }
 
 static int add_tensors(struct writing *w) {
-  bool gpt2 = strcmp(w->arch, "gpt2") == 0, tied, biased = false;
-  int code = add_rules(w, gpt2 ? gpt2_model : llama_model, 0);
-  for (int64_t i = 0; i < w->n_blocks && code == NK_OK; i++)
-    code = add_rules(w, gpt2 ? gpt2_block : llama_block, (size_t)i);
-  if (code != NK_OK) return code;
-  nk_model_config_bool(w->model, "attention_bias", &biased);
-  if (!biased) nk_model_config_bool(w->model, "mlp_bias", &biased);
-  if (biased) return nk_fail(NK_EUNSUPPORTED, "config.json: biases are not written as GGUF");
-  const struct nk_tensor *output = nk_model_matrix(w->model, NK_MATRIX_OUTPUT, &tied);
-  if (output == NULL) return nk_error_code();
-  return tied ? 0 : add_tensor(w, "output.weight", output, AS_IS);
+  bool tied, biased = false;
+  w->prefix = nki_architecture_prefix(w->architecture, w->model);
+  if (w->prefix == NULL)
+    return nk_fail(NK_EDATA, "no tensor '%s%s.weight'", w->architecture->prefix,
+                   w->architecture->embedding);
+  if (nk_model_matrix(w->model, NK_MATRIX_OUTPUT, &tied) == NULL) return nk_error_code();
+  nki_model_config_bool(w->model, "attention_bias", &biased);
+  if (!biased) nki_model_config_bool(w->model, "mlp_bias", &biased);
+  if (biased && w->architecture->biases == NKI_BIAS_CONFIG)
+    return nk_fail(NK_EUNSUPPORTED, "config.json: biases are not written as GGUF");
+  int code = add_matrix(w, NK_MATRIX_INPUT, "token_embd.weight");
+  if (code == NK_OK && w->architecture->positions != NULL)
+    code = add_matrix(w, NK_MATRIX_POSITION, "position_embd.weight");
+  if (code == NK_OK) code = add_final_norm(w);
+  for (int64_t i = 0; i < w->n_blocks && code == NK_OK; i++) code = add_block(w, (size_t)i);
+  if (code == NK_OK && !tied) code = add_matrix(w, NK_MATRIX_OUTPUT, "output.weight");
+  return code;
 }
 
 static uint64_t padded(uint64_t n) {
@@ -375,14 +380,14 @@ static void put_entries(struct writing *w, struct nk_buffer *out) {
   }
 }
 
-/* Element (row, column) of the tensor as it is written: where it is in the checkpoint. */
+/* The index in the checkpoint of element (row, column) of the tensor as it is written. */
 static size_t source_index(const struct writing *w, const struct entry *entry, size_t row,
                            size_t column) {
   const struct nk_tensor *t = entry->tensor;
   if (t->n_dims == 1) return column;
   if (entry->change == TURNED) return column * t->shape[1] + row;
   if (entry->change != AS_IS) { /* row 2 j + s of a head was row s half + j */
-    size_t heads = (size_t)(entry->change == ROTATED_Q ? w->n_heads : w->n_kv_heads);
+    size_t heads = (size_t)(entry->change == PAIRED_Q ? w->n_heads : w->n_kv_heads);
     size_t size = t->shape[0] / heads, half = size / 2, at = row % size;
     row = row - at + at % 2 * half + at / 2;
   }
@@ -395,15 +400,16 @@ static int write_tensor(const struct writing *w, const struct entry *entry,
   static const char zeros[ALIGNMENT];
   size_t rows = t->n_dims == 1 ? 1 : t->shape[entry->change == TURNED ? 1 : 0];
   size_t columns = t->n_elements / (rows == 0 ? 1 : rows);
-  float *source = nk_alloc(t->n_elements, sizeof *source), *row = nk_alloc(columns, sizeof *row);
-  int code = source == NULL || row == NULL ? NK_EMEMORY
-                                           : nk_widen(t->dtype, t->data, t->n_elements, source);
+  float *scratch = nk_alloc(t->n_elements, sizeof *scratch), *row = nk_alloc(columns, sizeof *row);
+  int code = scratch == NULL || row == NULL ? NK_EMEMORY : nki_tensor_check_widens(t);
+  if (code != NK_OK) goto done;
+  const float *source = nki_tensor_floats(t, 0, t->n_elements, scratch);
   for (size_t r = 0; r < rows && code == NK_OK; r++) {
     uint16_t *half = (uint16_t *)row;
     for (size_t c = 0; c < columns; c++) {
       float value = source[source_index(w, entry, r, c)];
       if (entry->type == GGML_F16)
-        half[c] = nk_f16_of_float(value);
+        half[c] = nki_f16_of_float(value);
       else
         row[c] = value;
     }
@@ -411,42 +417,47 @@ static int write_tensor(const struct writing *w, const struct entry *entry,
   }
   uint64_t size = bytes_of(entry);
   if (code == NK_OK) code = nk_output_write(output, zeros, (size_t)(padded(size) - size));
-  nk_free(source);
+done:
+  nk_free(scratch);
   nk_free(row);
   return code;
 }
 
 /* ---- The whole ---- */
 
-static int prepare(struct writing *w) {
-  const char *type = nk_model_type(w->model);
-  bool gpt2 = type != NULL && strcmp(type, "gpt2") == 0;
-  if (!gpt2 && (type == NULL || strcmp(type, "llama") != 0))
-    return nk_fail(NK_EUNSUPPORTED, "architecture '%s' is not written as GGUF",
-                   type == NULL ? "unknown" : type);
-  w->arch = type;
-  value_string(w, "general.architecture", type);
-  value_string(w, "general.name", nk_model_name(w->model));
-  value_u32(w, "general.file_type", w->half);
-  nk_model_config_integer(w->model, gpt2 ? "n_layer" : "num_hidden_layers", &w->n_blocks);
-  nk_model_config_integer(w->model, gpt2 ? "n_head" : "num_attention_heads", &w->n_heads);
-  w->n_kv_heads = w->n_heads;
-  nk_model_config_integer(w->model, "num_key_value_heads", &w->n_kv_heads);
-  if (w->n_heads < 1 || w->n_kv_heads < 1 || w->n_blocks < 1 || w->n_blocks > 1 << 16)
-    return nk_fail(NK_EDATA, "config.json: numbers of heads and blocks");
-  int code = gpt2 ? gpt2_values(w) : llama_values(w);
-  if (code == NK_OK) code = add_tensors(w);
-  if (code == NK_OK) code = tokenizer_values(w, w->entries[0].tensor->shape[0]);
-  for (size_t i = 0; i < w->n_entries && code == NK_OK; i++) {
+/* The rows of q and k are whole heads. */
+static int check_heads(const struct writing *w) {
+  for (size_t i = 0; i < w->n_entries; i++) {
     const struct entry *e = &w->entries[i];
-    size_t heads = (size_t)(e->change == ROTATED_Q ? w->n_heads : w->n_kv_heads);
-    if (e->change >= ROTATED_Q && e->tensor->shape[0] % (2 * heads) != 0)
-      code = nk_fail(NK_EDATA, "tensor '%s' is not %zu heads", e->tensor->name, heads);
+    size_t heads = (size_t)(e->change == PAIRED_Q ? w->n_heads : w->n_kv_heads);
+    if (e->change >= PAIRED_Q && e->tensor->shape[0] % (2 * heads) != 0)
+      return nk_fail(NK_EDATA, "tensor '%s' is not %zu heads", e->tensor->name, heads);
   }
-  return code;
+  return NK_OK;
 }
 
-int nk_gguf_write_model(const struct nk_model *model, bool half, struct nk_output *output) {
+static int prepare(struct writing *w) {
+  const char *type = nki_model_type(w->model);
+  w->architecture = nki_architecture_find(type);
+  if (w->architecture == NULL || !w->architecture->gguf_written)
+    return nk_fail(NK_EUNSUPPORTED, "architecture '%s' is not written as GGUF",
+                   type == NULL ? "unknown" : type);
+  value_string(w, "general.architecture", w->architecture->gguf);
+  value_string(w, "general.name", nk_model_name(w->model));
+  value_u32(w, "general.file_type", w->half);
+  nki_setting_integer(w->model, NKI_SETTING_N_LAYERS, &w->n_blocks);
+  nki_setting_integer(w->model, NKI_SETTING_N_HEADS, &w->n_heads);
+  w->n_kv_heads = w->n_heads;
+  nki_setting_integer(w->model, NKI_SETTING_N_KV_HEADS, &w->n_kv_heads);
+  if (w->n_heads < 1 || w->n_kv_heads < 1 || w->n_blocks < 1 || w->n_blocks > 1 << 16)
+    return nk_fail(NK_EDATA, "config.json: numbers of heads and blocks");
+  int code = architecture_values(w);
+  if (code == NK_OK) code = add_tensors(w);
+  if (code == NK_OK) code = tokenizer_values(w, w->entries[0].tensor->shape[0]);
+  return code == NK_OK ? check_heads(w) : code;
+}
+
+int nk_model_write_gguf(const struct nk_model *model, bool half, struct nk_output *output) {
   struct writing w = {.model = model, .half = half};
   struct nk_buffer head = {0};
   int code = prepare(&w);

@@ -6,10 +6,8 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "model/dtype.h"
 #include "model/model.h"
 #include "model/safetensors.h"
-#include "model/widen.h"
 
 enum { MAX_CONFIG = 1 << 22 }; /* bytes; real ones have some thousand */
 
@@ -30,13 +28,13 @@ static bool is_elsewhere(const struct nk_model *model, const char *name, const c
 static int gather_tensors(struct nk_model *model) {
   size_t n = 0;
   for (size_t s = 0; s < model->files.n_shards; s++)
-    n += nk_safetensors_n_tensors(model->shards[s]);
+    n += nki_safetensors_n_tensors(model->shards[s]);
   model->tensors = nk_calloc(n, sizeof *model->tensors);
   model->by_name = nk_calloc(n, sizeof *model->by_name);
   if (!model->tensors || !model->by_name) return NK_EMEMORY;
   for (size_t s = 0; s < model->files.n_shards; s++) {
-    for (size_t i = 0; i < nk_safetensors_n_tensors(model->shards[s]); i++) {
-      const struct nk_tensor *tensor = nk_safetensors_tensor(model->shards[s], i);
+    for (size_t i = 0; i < nki_safetensors_n_tensors(model->shards[s]); i++) {
+      const struct nk_tensor *tensor = nki_safetensors_tensor(model->shards[s], i);
       if (!is_elsewhere(model, tensor->name, model->files.shards[s]))
         model->tensors[model->n_tensors++] = tensor;
     }
@@ -77,7 +75,7 @@ static int open_weights(struct nk_model *model) {
       nk_file_free(file);
       return code;
     }
-    if (!(model->shards[s] = nk_safetensors_read(file))) return nk_error_code();
+    if (!(model->shards[s] = nki_safetensors_read(file))) return nk_error_code();
   }
   int code = gather_tensors(model);
   return code == NK_OK ? check_index(model) : code;
@@ -114,7 +112,7 @@ void nk_model_free(struct nk_model *model) {
   for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before what it stands on */
     if (model->parts[p].object != NULL) model->parts[p].free(model->parts[p].object);
   for (size_t s = 0; model->shards && s < model->files.n_shards; s++) {
-    nk_safetensors_free(model->shards[s]);
+    nki_safetensors_free(model->shards[s]);
   }
   nk_free(model->shards);
   nk_free(model->tensors);
@@ -154,32 +152,4 @@ const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *
   const struct nk_tensor *tensor = nki_model_look_up(model, name);
   if (!tensor) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
   return tensor;
-}
-
-/* ---- Rows ---- */
-
-/* Bytes of one row of a 2-D tensor. */
-static size_t row_bytes(const struct nk_tensor *tensor) {
-  return tensor->shape[1] * nk_dtype_size(tensor->dtype);
-}
-
-void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
-                     size_t n) {
-  for (size_t s = 0; s < model->files.n_shards; s++) {
-    const struct nk_file *file = nk_safetensors_file(model->shards[s]);
-    uintptr_t at = (uintptr_t)tensor->data, begin = (uintptr_t)file->data;
-    if (at < begin || at - begin >= file->size) continue;
-    nk_file_forget(file, at - begin + first * row_bytes(tensor), n * row_bytes(tensor));
-    return;
-  }
-}
-
-int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
-  if (tensor->n_dims != 2 || first > tensor->shape[0] || n > tensor->shape[0] - first) {
-    return nk_fail(NK_EUSAGE, "tensor '%s': has no rows %zu to %zu", tensor->name, first,
-                   first + n);
-  }
-  const unsigned char *source = (const unsigned char *)tensor->data + first * row_bytes(tensor);
-  int code = nki_widen_parallel(tensor->dtype, source, n * tensor->shape[1], out);
-  return code == NK_OK ? 0 : nk_fail_in(code, "tensor '%s'", tensor->name);
 }

@@ -4,7 +4,6 @@
 
 #include <jansson.h>
 #include <noken/model.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/safetensors.h"
@@ -21,8 +20,7 @@ struct nki_model_files {
   struct nki_shard_index index; /* of a sharded model */
 };
 
-/* Finds them. Returns 0 or a negative code; frees nothing on failure but what is in *files already
- * (call nki_model_files_free). */
+/* Finds them. Returns NK_OK or a negative code; call nki_model_files_free in either case. */
 int nki_model_files_find(const char *model, struct nki_model_files *files);
 void nki_model_files_free(struct nki_model_files *files);
 /* The path of the folder's entry called `file`, or NULL. */
@@ -40,7 +38,7 @@ struct nk_model {
   char *source; /* as the user named it */
   struct nki_model_files files;
   json_t *config;                   /* config.json, or NULL */
-  struct nk_safetensors **shards;   /* [files.n_shards] */
+  struct nki_safetensors **shards;  /* [files.n_shards] */
   const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;

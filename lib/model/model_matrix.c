@@ -3,128 +3,34 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <noken/model.h>
+#include "model/architecture.h"
 #include "model/gguf.h"
 #include "model/model.h"
-
-/* ---- What is known of each architecture ---- */
-
-struct architecture {
-  const char *type;     /* config.json's model_type */
-  const char *names[3]; /* of input, output and position, below any prefix; NULL: has none */
-  bool tied; /* when config.json has no tie_word_embeddings: the architecture's default */
-};
-
-#define GPT2_NAMES \
-  { "wte.weight", "lm_head.weight", "wpe.weight" }
-#define LLAMA_NAMES \
-  { "embed_tokens.weight", "lm_head.weight", NULL }
-#define WORD_NAMES \
-  { "word_embeddings.weight", "lm_head.weight", NULL }
-
-/* OPT's position matrix has two rows more than positions: position p is row p + 2. The output
- * biases of GPT-J and Phi are no part of a matrix and are left to the forward pass. */
-static const struct architecture architectures[] = {
-    {"gpt2", GPT2_NAMES, true},
-    {"gpt_neo", GPT2_NAMES, true},
-    {"gpt_bigcode", GPT2_NAMES, true},
-    {"gptj", {"wte.weight", "lm_head.weight", NULL}, false},
-    {"codegen", {"wte.weight", "lm_head.weight", NULL}, false},
-    {"mpt", {"wte.weight", "lm_head.weight", NULL}, true},
-    {"gpt_neox", {"embed_in.weight", "embed_out.weight", NULL}, false},
-    {"opt", {"embed_tokens.weight", "lm_head.weight", "embed_positions.weight"}, true},
-    {"bloom", WORD_NAMES, true},
-    {"falcon", WORD_NAMES, true},
-    {"llama", LLAMA_NAMES, false},
-    {"mistral", LLAMA_NAMES, false},
-    {"mixtral", LLAMA_NAMES, false},
-    {"qwen2", LLAMA_NAMES, false},
-    {"qwen2_moe", LLAMA_NAMES, false},
-    {"qwen3", LLAMA_NAMES, false},
-    {"qwen3_moe", LLAMA_NAMES, false},
-    {"olmo", LLAMA_NAMES, false},
-    {"olmo2", LLAMA_NAMES, false},
-    {"stablelm", LLAMA_NAMES, false},
-    {"gemma", LLAMA_NAMES, true},
-    {"gemma2", LLAMA_NAMES, true},
-    {"gemma3", LLAMA_NAMES, true},
-    {"gemma3_text", LLAMA_NAMES, true},
-    {"cohere", LLAMA_NAMES, true},
-    {"phi", LLAMA_NAMES, false},
-    {"phi3", LLAMA_NAMES, false},
-};
-
-/* For the other architectures: names to try, in this order. */
-static const char *const usual_names[3][8] = {
-    {"wte.weight", "embed_tokens.weight", "embed_in.weight", "word_embeddings.weight",
-     "tok_embeddings.weight", "token_embedding.weight", "embeddings.weight", NULL},
-    {"lm_head.weight", "embed_out.weight", "output.weight", "head.weight", "unembed.weight",
-     "lm_head.linear.weight", NULL},
-    {"wpe.weight", "embed_positions.weight", "position_embeddings.weight",
-     "position_embedding.weight", NULL},
-};
-
-/* What stands before those names, by how the model was built and saved. */
-static const char *const prefixes[] = {
-    "",
-    "transformer.",
-    "model.",
-    "gpt_neox.",
-    "model.decoder.",
-    "decoder.",
-    "language_model.",
-    "language_model.model.",
-    "model.language_model.",
-    "language_model.transformer.",
-    "text_model.",
-    "backbone.",
-};
+#include "model/model_config.h"
 
 static const char *const matrix_names[3] = {"input", "output", "position"};
 
-static const struct architecture *find_architecture(const struct nk_model *model) {
-  const char *type = nk_model_type(model);
-  for (size_t i = 0; type && i < sizeof architectures / sizeof *architectures; i++) {
-    if (strcmp(architectures[i].type, type) == 0) return &architectures[i];
-  }
-  return NULL;
+/* ---- Finding ---- */
+
+static const char *name_of(const struct nki_architecture *architecture, enum nk_matrix which) {
+  return which == NK_MATRIX_INPUT    ? architecture->embedding
+         : which == NK_MATRIX_OUTPUT ? architecture->head
+                                     : architecture->positions;
 }
 
-/* ---- Looking ---- */
-
-/* The 2-D tensor called name below one of the prefixes, or the only one whose name ends so. */
-static const struct nk_tensor *find_named(const struct nk_model *model, const char *name) {
-  char full[128];
-  for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-    snprintf(full, sizeof full, "%s%s", prefixes[i], name);
-    const struct nk_tensor *tensor = nki_model_look_up(model, full);
-    if (tensor && tensor->n_dims == 2) return tensor;
-  }
-  const struct nk_tensor *found = NULL;
-  size_t n = strlen(name);
-  for (size_t i = 0; i < model->n_tensors; i++) {
-    const struct nk_tensor *tensor = model->tensors[i];
-    size_t length = strlen(tensor->name);
-    if (tensor->n_dims != 2 || length <= n || tensor->name[length - n - 1] != '.' ||
-        strcmp(tensor->name + length - n, name) != 0) {
-      continue;
-    }
-    if (found) return NULL;
-    found = tensor;
-  }
-  return found;
-}
-
+/* architecture NULL: unknown. */
 static const struct nk_tensor *find_matrix(const struct nk_model *model,
-                                           const struct architecture *architecture,
+                                           const struct nki_architecture *architecture,
                                            enum nk_matrix which) {
-  if (architecture) {
-    const char *name = architecture->names[which];
-    return name ? find_named(model, name) : NULL;
+  if (architecture != NULL) {
+    char name[NKI_MAX_NAME];
+    if (name_of(architecture, which) == NULL) return NULL;
+    snprintf(name, sizeof name, "%s.weight", name_of(architecture, which));
+    return nki_model_named(model, name, 2);
   }
   const struct nk_tensor *tensor = NULL;
-  for (size_t i = 0; !tensor && usual_names[which][i]; i++) {
-    tensor = find_named(model, usual_names[which][i]);
+  for (size_t i = 0; tensor == NULL && nki_usual_names[which][i] != NULL; i++) {
+    tensor = nki_model_named(model, nki_usual_names[which][i], 2);
   }
   return tensor;
 }
@@ -132,24 +38,22 @@ static const struct nk_tensor *find_matrix(const struct nk_model *model,
 /* *tied: whether the output is the input matrix, by the configuration, else by the architecture's
  * default; for an unknown architecture, when there is no output matrix of its own. NK_EDATA when
  * the configuration's value is neither true nor false. */
-static int read_tied(const struct nk_model *model, const struct architecture *architecture,
+static int read_tied(const struct nk_model *model, const struct nki_architecture *architecture,
                      bool *tied) {
-  int code = nk_model_config_bool(model, "tie_word_embeddings", tied);
+  int code = nki_model_config_bool(model, "tie_word_embeddings", tied);
   if (code != NK_ENOTFOUND) return code;
-  *tied = architecture ? architecture->tied : !find_matrix(model, NULL, NK_MATRIX_OUTPUT);
-  return 0;
+  *tied = architecture != NULL ? architecture->tied
+                               : find_matrix(model, NULL, NK_MATRIX_OUTPUT) == NULL;
+  return NK_OK;
 }
 
-/* ---- When it is not there ---- */
+/* ---- A matrix that is missing ---- */
 
 /* Whether a tensor could be such a matrix: 2-D, and as wide as the model where that is known. */
 static bool is_candidate(const struct nk_model *model, const struct nk_tensor *tensor) {
   int64_t width;
   if (tensor->n_dims != 2 || tensor->shape[0] < 2) return false;
-  if (nk_model_config_integer(model, "hidden_size", &width) != 0 &&
-      nk_model_config_integer(model, "n_embd", &width) != 0) {
-    return true;
-  }
+  if (nki_setting_integer(model, NKI_SETTING_DIM, &width) != NK_OK) return true;
   return width >= 0 && tensor->shape[1] == (size_t)width;
 }
 
@@ -178,32 +82,35 @@ static void list_candidates(const struct nk_model *model, struct nk_buffer *out)
 }
 
 static const struct nk_tensor *not_found(const struct nk_model *model,
-                                         const struct architecture *architecture,
+                                         const struct nki_architecture *architecture,
                                          enum nk_matrix which) {
-  const char *type = nk_model_type(model);
+  const char *type = nki_model_type(model);
   struct nk_buffer candidates = {0};
   list_candidates(model, &candidates);
   nk_fail(NK_ENOTFOUND, "%s: no %s matrix%s%s%s; tensors that could be meant: %s",
           model->files.name, matrix_names[which],
-          architecture ? " in this "
-          : type       ? " known for model type "
-                       : " by the usual names",
-          type ? type : "", architecture ? " model" : "", candidates.data ? candidates.data : "");
+          architecture != NULL ? " in this "
+          : type != NULL       ? " known for model type "
+                               : " by the usual names",
+          type != NULL ? type : "", architecture != NULL ? " model" : "",
+          candidates.data != NULL ? candidates.data : "");
   nk_buffer_free(&candidates);
   return NULL;
 }
 
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied) {
-  const struct architecture *architecture = find_architecture(model);
+  if (model == NULL) return NULL;
+  const struct nki_architecture *architecture = nki_architecture_find(nki_model_type(model));
   bool is_shared = false;
-  if (which != NK_MATRIX_POSITION && read_tied(model, architecture, &is_shared) != 0) return NULL;
+  if (which != NK_MATRIX_POSITION && read_tied(model, architecture, &is_shared) != NK_OK)
+    return NULL;
   enum nk_matrix stored = is_shared ? NK_MATRIX_INPUT : which;
   const struct nk_tensor *tensor = find_matrix(model, architecture, stored);
   /* Of two tied tensors a file holds one, and that may be the other. */
-  if (!tensor && is_shared) tensor = find_matrix(model, architecture, NK_MATRIX_OUTPUT);
-  if (tied) *tied = is_shared;
-  return tensor ? tensor : not_found(model, architecture, which);
+  if (tensor == NULL && is_shared) tensor = find_matrix(model, architecture, NK_MATRIX_OUTPUT);
+  if (tied != NULL) *tied = is_shared;
+  return tensor != NULL ? tensor : not_found(model, architecture, which);
 }
 
 /* ---- Rows, without opening more than is needed ---- */
@@ -214,14 +121,11 @@ static bool ends_with(const char *string, const char *end) {
 }
 
 static int count_gguf_rows(const char *path, size_t *n_rows) {
-  struct nk_gguf *gguf = nk_gguf_open(path);
+  struct nki_gguf *gguf = nki_gguf_open(path);
   if (gguf == NULL) return nk_error_code();
-  for (size_t i = 0; i < nk_gguf_n_tensors(gguf); i++) {
-    const struct nk_gguf_entry *entry = nk_gguf_entry(gguf, i);
-    if (strcmp(entry->name, "token_embd.weight") == 0 && entry->n_dims == 2)
-      *n_rows = entry->shape[0];
-  }
-  nk_gguf_free(gguf);
+  const struct nki_gguf_entry *entry = nki_gguf_find_entry(gguf, "token_embd.weight");
+  if (entry != NULL && entry->n_dims == 2) *n_rows = entry->shape[0];
+  nki_gguf_free(gguf);
   return NK_OK;
 }
 

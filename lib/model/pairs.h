@@ -1,6 +1,6 @@
-/* An ordered list of key and value strings: a file's metadata. Private to the library. */
-#ifndef NOKEN_IO_PAIRS_H
-#define NOKEN_IO_PAIRS_H
+/* An ordered list of key and value strings: a file's metadata. */
+#ifndef NOKEN_MODEL_PAIRS_H
+#define NOKEN_MODEL_PAIRS_H
 
 #include <stddef.h>
 

@@ -30,7 +30,7 @@
 /* Bytes of the shortest entry: "":{"dtype":"I8","shape":[],"data_offsets":[0,0]} */
 #define MIN_ENTRY 49u
 
-struct nk_safetensors {
+struct nki_safetensors {
   struct nk_file *file;
   struct nk_tensor *tensors;        /* [n_tensors] in the order of their bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
@@ -69,7 +69,7 @@ static int read_sizes(struct nki_scan *scan, size_t most, size_t *out, size_t *n
 static int read_dtype(struct nki_scan *scan, struct nk_tensor *tensor) {
   struct nk_buffer name = {0};
   int code = nki_scan_string(scan, &name);
-  int type = code == NK_OK && name.data ? nk_dtype_of_name(name.data, name.size) : -1;
+  int type = code == NK_OK && name.data ? nki_dtype_of_name(name.data, name.size) : -1;
   if (code == NK_OK && type < 0) {
     code = nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", name.data ? name.data : "");
   }
@@ -91,7 +91,7 @@ static int measure(struct nk_tensor *tensor) {
     }
   }
   tensor->n_elements = empty ? 0 : product;
-  if (!nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes)) {
+  if (!nk_size_mul(tensor->n_elements, nki_dtype_size(tensor->dtype), &tensor->n_bytes)) {
     return nk_fail(NK_EDATA, "the product of its shape overflows");
   }
   return 0;
@@ -178,7 +178,7 @@ static int check_keys(const struct nki_pairs *pairs) {
   return code;
 }
 
-static int read_metadata(struct nk_safetensors *st, struct nki_scan *scan) {
+static int read_metadata(struct nki_safetensors *st, struct nki_scan *scan) {
   struct nk_buffer key = {0}, value = {0};
   bool first = true;
   int code = nki_scan_expect(scan, '{'), more;
@@ -226,8 +226,8 @@ static int count_members(struct nki_scan scan, size_t *n) {
 }
 
 /* Reads all members. A tensor's name is for now its offset in st->names, which still moves. */
-static int read_members(struct nk_safetensors *st, struct nki_scan *scan, const unsigned char *data,
-                        size_t size, size_t *offsets) {
+static int read_members(struct nki_safetensors *st, struct nki_scan *scan,
+                        const unsigned char *data, size_t size, size_t *offsets) {
   struct nk_buffer name = {0};
   bool first = true, has_metadata = false;
   int code = nki_scan_expect(scan, '{'), more;
@@ -251,7 +251,7 @@ static int read_members(struct nk_safetensors *st, struct nki_scan *scan, const 
 }
 
 /* Puts the tensors in the order of their bytes and makes the list by name. */
-static int sort_tensors(struct nk_safetensors *st) {
+static int sort_tensors(struct nki_safetensors *st) {
   qsort(st->tensors, st->n_tensors, sizeof *st->tensors, by_data);
   for (size_t i = 0; i < st->n_tensors; i++) st->by_name[i] = &st->tensors[i];
   qsort(st->by_name, st->n_tensors, sizeof *st->by_name, by_name);
@@ -264,7 +264,7 @@ static int sort_tensors(struct nk_safetensors *st) {
 }
 
 /* Every byte of data [size] belongs to exactly one tensor. */
-static int check_cover(const struct nk_safetensors *st, const unsigned char *data, size_t size) {
+static int check_cover(const struct nki_safetensors *st, const unsigned char *data, size_t size) {
   size_t end = 0;
   for (size_t i = 0; i < st->n_tensors; i++) {
     const struct nk_tensor *tensor = &st->tensors[i];
@@ -283,7 +283,7 @@ static int check_cover(const struct nk_safetensors *st, const unsigned char *dat
   return 0;
 }
 
-static int read_header(struct nk_safetensors *st, size_t header_size) {
+static int read_header(struct nki_safetensors *st, size_t header_size) {
   const unsigned char *data = st->file->data + 8 + header_size;
   size_t size = st->file->size - 8 - header_size, n;
   const char *text = (const char *)st->file->data + 8;
@@ -305,7 +305,7 @@ static int read_header(struct nk_safetensors *st, size_t header_size) {
   return code == NK_OK ? check_cover(st, data, size) : code;
 }
 
-static int read_file(struct nk_safetensors *st) {
+static int read_file(struct nki_safetensors *st) {
   const struct nk_file *file = st->file;
   uint64_t header_size;
   if (file->size < sizeof header_size) {
@@ -325,8 +325,8 @@ static int read_file(struct nk_safetensors *st) {
   return read_header(st, (size_t)header_size);
 }
 
-struct nk_safetensors *nk_safetensors_read(struct nk_file *file) {
-  struct nk_safetensors *st = nk_calloc(1, sizeof *st);
+struct nki_safetensors *nki_safetensors_read(struct nk_file *file) {
+  struct nki_safetensors *st = nk_calloc(1, sizeof *st);
   if (!st) {
     nk_file_free(file);
     return NULL;
@@ -335,16 +335,16 @@ struct nk_safetensors *nk_safetensors_read(struct nk_file *file) {
   int code = read_file(st);
   if (code == NK_OK) return st;
   nk_fail_in(code, "%s", file->name);
-  nk_safetensors_free(st);
+  nki_safetensors_free(st);
   return NULL;
 }
 
-struct nk_safetensors *nk_safetensors_open(const char *path) {
+struct nki_safetensors *nki_safetensors_open(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  return file ? nk_safetensors_read(file) : NULL;
+  return file ? nki_safetensors_read(file) : NULL;
 }
 
-void nk_safetensors_free(struct nk_safetensors *st) {
+void nki_safetensors_free(struct nki_safetensors *st) {
   if (!st) return;
   nk_buffer_free(&st->names);
   nki_pairs_free(&st->metadata);
@@ -356,15 +356,15 @@ void nk_safetensors_free(struct nk_safetensors *st) {
 
 /* ---- Reading: what it holds ---- */
 
-size_t nk_safetensors_n_tensors(const struct nk_safetensors *st) {
+size_t nki_safetensors_n_tensors(const struct nki_safetensors *st) {
   return st->n_tensors;
 }
 
-const struct nk_tensor *nk_safetensors_tensor(const struct nk_safetensors *st, size_t index) {
+const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st, size_t index) {
   return &st->tensors[index];
 }
 
-const struct nk_tensor *nk_safetensors_find(const struct nk_safetensors *st, const char *name) {
+const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name) {
   const struct nk_tensor wanted = {.name = name}, *key = &wanted;
   const struct nk_tensor **found = bsearch(&key, st->by_name, st->n_tensors, sizeof key, by_name);
   if (found) return *found;
@@ -372,25 +372,25 @@ const struct nk_tensor *nk_safetensors_find(const struct nk_safetensors *st, con
   return NULL;
 }
 
-int nk_safetensors_metadata(const struct nk_safetensors *st, size_t index, const char **key,
-                            const char **value) {
+int nki_safetensors_metadata(const struct nki_safetensors *st, size_t index, const char **key,
+                             const char **value) {
   if (index >= st->metadata.n) return NK_ENOTFOUND;
   *key = st->metadata.item[index].key;
   *value = st->metadata.item[index].value;
   return 0;
 }
 
-const char *nk_safetensors_metadata_find(const struct nk_safetensors *st, const char *key) {
+const char *nki_safetensors_metadata_find(const struct nki_safetensors *st, const char *key) {
   return nki_pairs_find(&st->metadata, key);
 }
 
-const struct nk_file *nk_safetensors_file(const struct nk_safetensors *st) {
+const struct nk_file *nki_safetensors_file(const struct nki_safetensors *st) {
   return st->file;
 }
 
 /* ---- Writing ---- */
 
-struct nk_safetensors_writer {
+struct nki_safetensors_writer {
   struct nk_output *output;
   struct nk_buffer metadata; /* the pairs as JSON, "" or "k":"v",... */
   struct nk_buffer entries;  /* the tensors as JSON */
@@ -401,8 +401,8 @@ struct nk_safetensors_writer {
   size_t given;  /* bytes of it that are written */
 };
 
-struct nk_safetensors_writer *nk_safetensors_writer_new(struct nk_output *output) {
-  struct nk_safetensors_writer *writer = nk_calloc(1, sizeof *writer);
+struct nki_safetensors_writer *nki_safetensors_writer_new(struct nk_output *output) {
+  struct nki_safetensors_writer *writer = nk_calloc(1, sizeof *writer);
   if (writer) writer->output = output;
   return writer;
 }
@@ -420,16 +420,16 @@ static int quote(struct nk_buffer *out, const char *what, const char *string) {
   return out->failed ? nk_fail(NK_EMEMORY, "%s: out of memory", what) : 0;
 }
 
-int nk_safetensors_writer_metadata(struct nk_safetensors_writer *writer, const char *key,
-                                   const char *value) {
+int nki_safetensors_writer_metadata(struct nki_safetensors_writer *writer, const char *key,
+                                    const char *value) {
   if (writer->metadata.size > 0) nk_buffer_byte(&writer->metadata, ',');
   int code = quote(&writer->metadata, "metadata", key);
   nk_buffer_byte(&writer->metadata, ':');
   return code != NK_OK ? code : quote(&writer->metadata, key, value);
 }
 
-int nk_safetensors_writer_add(struct nk_safetensors_writer *writer,
-                              const struct nk_tensor *tensor) {
+int nki_safetensors_writer_add(struct nki_safetensors_writer *writer,
+                               const struct nk_tensor *tensor) {
   if (writer->n_tensors == writer->capacity) {
     size_t capacity = writer->capacity ? 2 * writer->capacity : 16;
     struct nk_tensor *grown =
@@ -448,7 +448,7 @@ int nk_safetensors_writer_add(struct nk_safetensors_writer *writer,
   if (json->size > 0) nk_buffer_byte(json, ',');
   int code = quote(json, "a tensor's name", tensor->name);
   if (code != NK_OK) return code;
-  nk_buffer_printf(json, ":{\"dtype\":\"%s\",\"shape\":[", nk_dtype_name(own->dtype));
+  nk_buffer_printf(json, ":{\"dtype\":\"%s\",\"shape\":[", nk_dtype_names[own->dtype]);
   for (size_t i = 0; i < own->n_dims; i++) {
     nk_buffer_printf(json, i == 0 ? "%zu" : ",%zu", own->shape[i]);
   }
@@ -462,7 +462,7 @@ int nk_safetensors_writer_add(struct nk_safetensors_writer *writer,
 }
 
 /* Writes the tensors whose turn it is and whose data is at hand, up to the first without. */
-static int write_ready(struct nk_safetensors_writer *writer) {
+static int write_ready(struct nki_safetensors_writer *writer) {
   for (; writer->turn < writer->n_tensors; writer->turn++, writer->given = 0) {
     const struct nk_tensor *tensor = &writer->tensors[writer->turn];
     if (tensor->n_bytes == writer->given) continue; /* streamed to its end, or empty */
@@ -473,7 +473,7 @@ static int write_ready(struct nk_safetensors_writer *writer) {
   return 0;
 }
 
-int nk_safetensors_writer_begin(struct nk_safetensors_writer *writer) {
+int nki_safetensors_writer_begin(struct nki_safetensors_writer *writer) {
   struct nk_buffer header = {0};
   nk_buffer_byte(&header, '{');
   if (writer->metadata.size > 0) {
@@ -498,7 +498,8 @@ int nk_safetensors_writer_begin(struct nk_safetensors_writer *writer) {
   return code != NK_OK ? code : write_ready(writer);
 }
 
-int nk_safetensors_writer_bytes(struct nk_safetensors_writer *writer, const void *bytes, size_t n) {
+int nki_safetensors_writer_bytes(struct nki_safetensors_writer *writer, const void *bytes,
+                                 size_t n) {
   if (n == 0) return 0;
   if (writer->turn == writer->n_tensors) {
     return nk_fail(NK_EUSAGE, "more bytes given than the tensors named hold");
@@ -513,18 +514,18 @@ int nk_safetensors_writer_bytes(struct nk_safetensors_writer *writer, const void
   return writer->given < tensor->n_bytes ? 0 : write_ready(writer);
 }
 
-int nk_safetensors_writer_finish(struct nk_safetensors_writer *writer) {
+int nki_safetensors_writer_finish(struct nki_safetensors_writer *writer) {
   int code = NK_OK;
   if (writer->turn < writer->n_tensors) {
     const struct nk_tensor *tensor = &writer->tensors[writer->turn];
     code = nk_fail(NK_EUSAGE, "tensor '%s': %zu of its %zu bytes were not given", tensor->name,
                    tensor->n_bytes - writer->given, tensor->n_bytes);
   }
-  nk_safetensors_writer_free(writer);
+  nki_safetensors_writer_free(writer);
   return code;
 }
 
-void nk_safetensors_writer_free(struct nk_safetensors_writer *writer) {
+void nki_safetensors_writer_free(struct nki_safetensors_writer *writer) {
   if (!writer) return;
   for (size_t i = 0; i < writer->n_tensors; i++) {
     nk_free((char *)(uintptr_t)writer->tensors[i].name);

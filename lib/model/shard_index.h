@@ -1,6 +1,6 @@
-/* model.safetensors.index.json: which shard holds which tensor. Private to lib/io. */
-#ifndef NOKEN_IO_SHARD_INDEX_H
-#define NOKEN_IO_SHARD_INDEX_H
+/* model.safetensors.index.json: which shard holds which tensor. */
+#ifndef NOKEN_MODEL_SHARD_INDEX_H
+#define NOKEN_MODEL_SHARD_INDEX_H
 
 #include <noken/base.h>
 #include <stddef.h>

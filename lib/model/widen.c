@@ -1,6 +1,6 @@
 /* Half, bfloat16 and double to float. The loops are bound by memory once they are vectorized, which
  * the x86-64 baseline does not allow for half precision (the F16C instructions came later). So each
- * is compiled for several instruction sets and nk_widen takes the best one at run time. */
+ * is compiled for several instruction sets and nki_widen takes the best one at run time. */
 #include "model/widen.h"
 
 #include <stdint.h>
@@ -9,7 +9,6 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
-#include "model/dtype.h"
 #endif
 
 /* ---- One element, portable ---- */

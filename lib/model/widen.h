@@ -1,11 +1,10 @@
-/* The loops behind nk_widen, one set per instruction set. Private to the library; the tests run
- * every set that the processor at hand can. */
-#ifndef NOKEN_IO_WIDEN_H
-#define NOKEN_IO_WIDEN_H
+/* The loops behind nki_widen, one set per instruction set; the tests run every set that the
+ * processor at hand has. */
+#ifndef NOKEN_MODEL_WIDEN_H
+#define NOKEN_MODEL_WIDEN_H
 
 #include <stdbool.h>
 #include <stddef.h>
-#include "model/dtype.h"
 
 /* out[i] = source[i] for i < n; source needs no alignment. */
 typedef void nki_widen_loop(const unsigned char *source, size_t n, float *out);
@@ -19,8 +18,5 @@ struct nki_widen_kernels {
 /* Fastest first; the last one runs everywhere. */
 extern const struct nki_widen_kernels nki_widen_kernels[];
 extern const size_t nki_n_widen_kernels;
-
-/* nk_widen by all threads. */
-int nki_widen_parallel(enum nk_dtype dtype, const void *source, size_t n, float *out);
 
 #endif

@@ -49,7 +49,7 @@ void nki_spec_free(struct nki_spec *spec);
 
 /* The two formats, each filling a spec that has its name and max_id. */
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only);
-int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool vocabulary_only);
+int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only);
 
 /* Adds a string as the file writes it, bytes[offset, size) of spec->pieces.bytes, under id: decodes
  * it where the alphabet is byte-level. */

@@ -49,15 +49,15 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- Tokens ---- */
 
-static int type_of(const struct nk_gguf_value *types, size_t id) {
-  double type = types && id < types->count ? nk_gguf_number_at(types, id) : NORMAL;
+static int type_of(const struct nki_gguf_value *types, size_t id) {
+  double type = types && id < types->count ? nki_gguf_number_at(types, id) : NORMAL;
   return type >= NORMAL && type <= BYTE ? (int)type : NORMAL;
 }
 
-static int read_tokens(struct nki_spec *spec, const struct nk_gguf_value *tokens,
-                       const struct nk_gguf_value *types) {
+static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *tokens,
+                       const struct nki_gguf_value *types) {
   size_t cursor = 0, n, id = 0;
-  for (const char *s; (s = nk_gguf_next_string(tokens, &cursor, &n)); id++) {
+  for (const char *s; (s = nki_gguf_next_string(tokens, &cursor, &n)); id++) {
     int type = type_of(types, id), code;
     if (nki_utf8_first_invalid(s, n) < n)
       return nk_fail(NK_EDATA, "%s: token %zu is not valid UTF-8", spec->name, id);
@@ -77,13 +77,13 @@ static int read_tokens(struct nki_spec *spec, const struct nk_gguf_value *tokens
 
 /* ---- Merges ---- */
 
-static int read_merges(struct nki_spec *spec, const struct nk_gguf *gguf) {
-  const struct nk_gguf_value *merges = nk_gguf_strings(gguf, "tokenizer.ggml.merges");
+static int read_merges(struct nki_spec *spec, const struct nki_gguf *gguf) {
+  const struct nki_gguf_value *merges = nki_gguf_strings(gguf, "tokenizer.ggml.merges");
   struct nk_buffer both = {0};
   size_t cursor = 0, n;
   uint32_t rank = 0;
   int code = merges ? 0 : NK_ENOTFOUND;
-  for (const char *s; !code && (s = nk_gguf_next_string(merges, &cursor, &n)); rank++) {
+  for (const char *s; !code && (s = nki_gguf_next_string(merges, &cursor, &n)); rank++) {
     const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
     if (!space || nki_utf8_first_invalid(s, n) < n) {
       code = nk_fail(NK_EDATA, "%s: merge %u is not two strings with a space between", spec->name,
@@ -113,7 +113,7 @@ static int by_score(const void *a, const void *b) {
 }
 
 /* All ways to cut a piece into two pieces are merges of its rank. */
-static int add_cuts(struct nki_spec *spec, const struct nk_gguf_value *types, uint32_t id,
+static int add_cuts(struct nki_spec *spec, const struct nki_gguf_value *types, uint32_t id,
                     uint32_t rank) {
   const struct nki_pieces *pieces = &spec->pieces;
   const char *s = nki_pieces_bytes(pieces, id);
@@ -135,9 +135,9 @@ static int add_cuts(struct nki_spec *spec, const struct nk_gguf_value *types, ui
 }
 
 /* Pieces of one score share a rank: of their merges the leftmost comes first. */
-static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
-                           const struct nk_gguf_value *types) {
-  const struct nk_gguf_value *scores = nk_gguf_numbers(gguf, "tokenizer.ggml.scores");
+static int merges_by_score(struct nki_spec *spec, const struct nki_gguf *gguf,
+                           const struct nki_gguf_value *types) {
+  const struct nki_gguf_value *scores = nki_gguf_numbers(gguf, "tokenizer.ggml.scores");
   if (!scores) return NK_ENOTFOUND;
   struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
   if (!order) return NK_EMEMORY;
@@ -145,7 +145,7 @@ static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
   int code = NK_OK;
   for (uint32_t id = 0; id < spec->pieces.n && id < scores->count; id++) {
     int type = type_of(types, id);
-    double score = nk_gguf_number_at(scores, id);
+    double score = nki_gguf_number_at(scores, id);
     if (!spec->pieces.piece[id].present || (type != NORMAL && type != UNUSED)) continue;
     if (score != score) {
       code = nk_fail(NK_EDATA, "%s: the score of token %u is a NaN", spec->name, id);
@@ -179,13 +179,13 @@ static json_t *parse(const char *text) {
 
 /* The begin or end token that the file wants around a text: adds its id to single as
  * TemplateProcessing has it. */
-static int put_special(struct nki_spec *spec, const struct nk_gguf *gguf, const char *add_key,
+static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const char *add_key,
                        const char *id_key, bool add, json_t *single, json_t *tokens) {
   int64_t id;
-  int code = nk_gguf_bool(gguf, add_key, &add);
+  int code = nki_gguf_bool(gguf, add_key, &add);
   if (code && code != NK_ENOTFOUND) return code;
   if (!add) return 0;
-  if ((code = nk_gguf_integer(gguf, id_key, &id)) != 0) return code;
+  if ((code = nki_gguf_integer(gguf, id_key, &id)) != 0) return code;
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,
@@ -194,7 +194,7 @@ static int put_special(struct nki_spec *spec, const struct nk_gguf *gguf, const 
              : 0;
 }
 
-static int put_template(struct nki_spec *spec, const struct nk_gguf *gguf, bool add_bos) {
+static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool add_bos) {
   json_t *single = json_array(), *tokens = json_object();
   int code = put_special(spec, gguf, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id",
                          add_bos, single, tokens);
@@ -210,8 +210,8 @@ static int put_template(struct nki_spec *spec, const struct nk_gguf *gguf, bool 
 
 /* ---- The two kinds ---- */
 
-static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
-                     const struct nk_gguf_value *tokens, const struct nk_gguf_value *types,
+static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
+                     const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
                      bool vocabulary_only) {
   const char *pre = "";
   size_t n_pre = 0, kind = 0;
@@ -219,7 +219,7 @@ static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
   int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code || vocabulary_only) return code;
-  code = nk_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
+  code = nki_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
   if (code != NK_OK) return code;
   while (kind < N_KINDS &&
          (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre)))
@@ -242,14 +242,14 @@ static int read_gpt2(struct nki_spec *spec, const struct nk_gguf *gguf,
   return code ? code : read_merges(spec, gguf);
 }
 
-static int read_llama(struct nki_spec *spec, const struct nk_gguf *gguf,
-                      const struct nk_gguf_value *tokens, const struct nk_gguf_value *types,
+static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
+                      const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
                       bool vocabulary_only) {
   bool prefix = true;
   int64_t unknown = -1;
-  int code = nk_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
+  int code = nki_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
   if (code && code != NK_ENOTFOUND) return code;
-  code = nk_gguf_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
+  code = nki_gguf_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
   if (code && code != NK_ENOTFOUND) return code;
   code = put(spec, "decoder",
              json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type",
@@ -278,15 +278,15 @@ static int read_llama(struct nki_spec *spec, const struct nk_gguf *gguf,
   return code ? code : merges_by_score(spec, gguf, types);
 }
 
-int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool vocabulary_only) {
+int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only) {
   const char *model;
   size_t n;
-  int code = nk_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
+  int code = nki_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
   if (code != NK_OK) return code;
-  const struct nk_gguf_value *tokens = nk_gguf_strings(gguf, "tokenizer.ggml.tokens");
+  const struct nki_gguf_value *tokens = nki_gguf_strings(gguf, "tokenizer.ggml.tokens");
   if (!tokens) return NK_EDATA;
-  const struct nk_gguf_value *types = nk_gguf_find(gguf, "tokenizer.ggml.token_type");
-  if (types && !(types = nk_gguf_numbers(gguf, "tokenizer.ggml.token_type"))) return NK_EDATA;
+  const struct nki_gguf_value *types = nki_gguf_find(gguf, "tokenizer.ggml.token_type");
+  if (types && !(types = nki_gguf_numbers(gguf, "tokenizer.ggml.token_type"))) return NK_EDATA;
   spec->config = json_object();
   spec->model = nk_strdup("BPE");
   if (!spec->config || !spec->model) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);

@@ -12,23 +12,23 @@ enum { ROWS = 50257, DIM = 768, REPEATS = 5 };
 /* A safetensors file with one matrix of small random numbers. */
 static void make_model(const char *path, enum nk_dtype dtype) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  struct nk_safetensors_writer *writer = output ? nk_safetensors_writer_new(output) : NULL;
+  struct nki_safetensors_writer *writer = output ? nki_safetensors_writer_new(output) : NULL;
   struct nk_tensor tensor = {
       .name = "wte.weight", .dtype = dtype, .n_dims = 2, .shape = {ROWS, DIM}};
-  int code = writer ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
-  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  int code = writer ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 0);
   for (size_t row = 0; row < ROWS && code == NK_OK; row++) {
     float floats[DIM];
     uint16_t halves[DIM];
     for (size_t i = 0; i < DIM; i++) {
       floats[i] = (float)nki_random_uniform(&random) * 0.2f - 0.1f;
-      halves[i] = dtype == NK_F16 ? nk_f16_of_float(floats[i]) : nk_bf16_of_float(floats[i]);
+      halves[i] = dtype == NK_F16 ? nki_f16_of_float(floats[i]) : nki_bf16_of_float(floats[i]);
     }
     const void *values = dtype == NK_F32 ? (const void *)floats : halves;
-    code = nk_safetensors_writer_bytes(writer, values, DIM * nk_dtype_size(dtype));
+    code = nki_safetensors_writer_bytes(writer, values, DIM * nki_dtype_size(dtype));
   }
-  if (code == NK_OK) code = nk_safetensors_writer_finish(writer);
+  if (code == NK_OK) code = nki_safetensors_writer_finish(writer);
   if (code == NK_OK) code = nk_output_commit(output);
   if (code != NK_OK) {
     fprintf(stderr, "%s\n", nk_error());
@@ -40,7 +40,7 @@ static void make_model(const char *path, enum nk_dtype dtype) {
 /* Times `nk-extract MODEL` and `cat` of what it writes, each into a pipe that cat empties. */
 static void compare(const char *folder, enum nk_dtype dtype, double limit) {
   char model[256], command[1024], name[64];
-  const char *type = nk_dtype_name(dtype);
+  const char *type = nk_dtype_names[dtype];
   snprintf(model, sizeof model, "%s/%s.safetensors", folder, type);
   make_model(model, dtype);
   snprintf(command, sizeof command, "%s/nk-extract %s >%s/out", bench_tools(), model, folder);

@@ -14,7 +14,7 @@
 enum { MODEL_MAX_TENSORS = 2048 };
 
 struct bench_model {
-  struct nk_safetensors_writer *writer;
+  struct nki_safetensors_writer *writer;
   struct nk_tensor tensors[MODEL_MAX_TENSORS];
   double scale[MODEL_MAX_TENSORS]; /* standard deviation; 0: all ones */
   size_t n;
@@ -35,13 +35,13 @@ static inline void model_add(struct bench_model *model, const char *name, size_t
                           .n_dims = columns ? 2 : 1,
                           .shape = {rows, columns},
                           .n_elements = rows * (columns ? columns : 1)};
-  t->n_bytes = t->n_elements * nk_dtype_size(model->dtype);
+  t->n_bytes = t->n_elements * nki_dtype_size(model->dtype);
   model->scale[model->n++] = scale;
 }
 
 /* Uniform numbers of the standard deviation asked, from a multiplicative generator: quick, and good
  * enough to multiply. */
-static inline void model_fill(struct nk_safetensors_writer *writer, const struct nk_tensor *t,
+static inline void model_fill(struct nki_safetensors_writer *writer, const struct nk_tensor *t,
                               double scale) {
   enum { CHUNK = 1 << 16 };
   static float values[CHUNK];
@@ -53,10 +53,10 @@ static inline void model_fill(struct nk_safetensors_writer *writer, const struct
       state = state * 6364136223846793005u + 1442695040888963407u;
       double uniform = (double)(state >> 40) / 16777216.0 - 0.5;
       values[i] = scale == 0 ? 1.0f : (float)(uniform * scale * 3.4641016);
-      halves[i] = nk_bf16_of_float(values[i]);
+      halves[i] = nki_bf16_of_float(values[i]);
     }
-    int code = t->dtype == NK_F32 ? nk_safetensors_writer_bytes(writer, values, n * sizeof(float))
-                                  : nk_safetensors_writer_bytes(writer, halves, 2 * n);
+    int code = t->dtype == NK_F32 ? nki_safetensors_writer_bytes(writer, values, n * sizeof(float))
+                                  : nki_safetensors_writer_bytes(writer, halves, 2 * n);
     model_check(code == NK_OK);
   }
 }
@@ -70,12 +70,12 @@ static inline void model_write(struct bench_model *model, const char *folder, co
   snprintf(path, sizeof path, "%s/model.safetensors", folder);
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   model_check(output != NULL);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   for (size_t i = 0; i < model->n; i++)
-    model_check(nk_safetensors_writer_add(writer, &model->tensors[i]) == 0);
-  model_check(nk_safetensors_writer_begin(writer) == 0);
+    model_check(nki_safetensors_writer_add(writer, &model->tensors[i]) == 0);
+  model_check(nki_safetensors_writer_begin(writer) == 0);
   for (size_t i = 0; i < model->n; i++) model_fill(writer, &model->tensors[i], model->scale[i]);
-  model_check(nk_safetensors_writer_finish(writer) == 0);
+  model_check(nki_safetensors_writer_finish(writer) == 0);
   model_check(nk_output_commit(output) == 0);
   nk_output_free(output);
   for (size_t i = 0; i < model->n; i++) free((char *)model->tensors[i].name);

@@ -19,34 +19,34 @@ const char *const fuzz_words[] = {"tokenizer.ggml.model",
                                   "GGUF",
                                   NULL};
 
-static void use_value(const struct nk_gguf *gguf, const struct nk_gguf_value *value) {
+static void use_value(const struct nki_gguf *gguf, const struct nki_gguf_value *value) {
   int64_t integer;
   double number;
   bool truth;
   const char *string;
   size_t n, cursor = 0;
-  (void)nk_gguf_integer(gguf, value->key, &integer);
-  (void)nk_gguf_number(gguf, value->key, &number);
-  (void)nk_gguf_bool(gguf, value->key, &truth);
-  if (nk_gguf_string(gguf, value->key, &string, &n) == 0) fuzz_use(string, n);
-  const struct nk_gguf_value *strings = nk_gguf_strings(gguf, value->key);
-  while (strings && (string = nk_gguf_next_string(strings, &cursor, &n))) fuzz_use(string, n);
-  const struct nk_gguf_value *numbers = nk_gguf_numbers(gguf, value->key);
-  for (size_t i = 0; numbers && i < numbers->count; i++) (void)nk_gguf_number_at(numbers, i);
+  (void)nki_gguf_integer(gguf, value->key, &integer);
+  (void)nki_gguf_number(gguf, value->key, &number);
+  (void)nki_gguf_bool(gguf, value->key, &truth);
+  if (nki_gguf_string(gguf, value->key, &string, &n) == 0) fuzz_use(string, n);
+  const struct nki_gguf_value *strings = nki_gguf_strings(gguf, value->key);
+  while (strings && (string = nki_gguf_next_string(strings, &cursor, &n))) fuzz_use(string, n);
+  const struct nki_gguf_value *numbers = nki_gguf_numbers(gguf, value->key);
+  for (size_t i = 0; numbers && i < numbers->count; i++) (void)nki_gguf_number_at(numbers, i);
   fuzz_use(value->data, value->n_bytes);
 }
 
 static void read_header(const char *path) {
-  struct nk_gguf *gguf = nk_gguf_open(path);
+  struct nki_gguf *gguf = nki_gguf_open(path);
   if (gguf == NULL) return;
-  for (size_t i = 0; i < nk_gguf_n_values(gguf); i++) use_value(gguf, nk_gguf_value(gguf, i));
-  for (size_t i = 0; i < nk_gguf_n_tensors(gguf); i++) {
-    const struct nk_gguf_entry *entry = nk_gguf_entry(gguf, i);
+  for (size_t i = 0; i < nki_gguf_n_values(gguf); i++) use_value(gguf, nki_gguf_value(gguf, i));
+  for (size_t i = 0; i < nki_gguf_n_tensors(gguf); i++) {
+    const struct nki_gguf_entry *entry = nki_gguf_entry(gguf, i);
     fuzz_use(entry->type_name, strlen(entry->type_name));
-    const struct nk_tensor *tensor = nk_gguf_tensor(gguf, entry->name);
+    const struct nk_tensor *tensor = nki_gguf_tensor(gguf, entry->name);
     if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
   }
-  nk_gguf_free(gguf);
+  nki_gguf_free(gguf);
 }
 
 static void read_tokenizer(const char *path) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "model/model_config.h"
 
 const char *const fuzz_words[] = {"\"model_type\":\"gpt2\"",
                                   "\"model_type\":\"llama\"",
@@ -83,11 +84,11 @@ static void ask_all(const struct nk_model *model) {
     bool truth;
     const char *string;
     (void)nk_model_config_integer(model, keys[i], &integer);
-    (void)nk_model_config_number(model, keys[i], &number);
-    (void)nk_model_config_bool(model, keys[i], &truth);
-    if (nk_model_config_string(model, keys[i], &string) == 0) fuzz_use(string, strlen(string));
-    (void)nk_model_config_number_at(model, keys[i], 0, &number);
-    if (nk_model_config_string_at(model, keys[i], 0, &string) == 0)
+    (void)nki_model_config_number(model, keys[i], &number);
+    (void)nki_model_config_bool(model, keys[i], &truth);
+    if (nki_model_config_string(model, keys[i], &string) == 0) fuzz_use(string, strlen(string));
+    (void)nki_model_config_number_at(model, keys[i], 0, &number);
+    if (nki_model_config_string_at(model, keys[i], 0, &string) == 0)
       fuzz_use(string, strlen(string));
   }
   for (int which = NK_MATRIX_INPUT; which <= NK_MATRIX_POSITION; which++) {

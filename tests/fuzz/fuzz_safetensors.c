@@ -26,22 +26,22 @@ const char *const fuzz_words[] = {"\"dtype\":\"F32\"",
 static void read_all(const void *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
-  struct nk_safetensors *st = nk_safetensors_open(path);
-  for (size_t i = 0; st && i < nk_safetensors_n_tensors(st); i++) {
-    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+  struct nki_safetensors *st = nki_safetensors_open(path);
+  for (size_t i = 0; st && i < nki_safetensors_n_tensors(st); i++) {
+    const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
     fuzz_use(tensor->data, tensor->n_bytes);
-    (void)nk_safetensors_find(st, tensor->name);
+    (void)nki_safetensors_find(st, tensor->name);
     float few[4];
-    (void)nk_widen(tensor->dtype, tensor->data, tensor->n_elements < 4 ? tensor->n_elements : 4,
-                   few);
+    (void)nki_widen(tensor->dtype, tensor->data, tensor->n_elements < 4 ? tensor->n_elements : 4,
+                    few);
   }
   const char *key, *value;
-  for (size_t i = 0; st && nk_safetensors_metadata(st, i, &key, &value) == 0; i++) {
+  for (size_t i = 0; st && nki_safetensors_metadata(st, i, &key, &value) == 0; i++) {
     fuzz_use(key, strlen(key));
     fuzz_use(value, strlen(value));
-    (void)nk_safetensors_metadata_find(st, key);
+    (void)nki_safetensors_metadata_find(st, key);
   }
-  nk_safetensors_free(st);
+  nki_safetensors_free(st);
   fuzz_memory_end();
 }
 

@@ -18,7 +18,7 @@ struct fixture {
   const char *name;
   struct nk_model *model;
   struct nk_forward *forward;
-  struct nk_safetensors *expected;
+  struct nki_safetensors *expected;
   const struct nk_forward_shape *shape;
   size_t length;
   int64_t ids[MAX_LENGTH];
@@ -27,7 +27,7 @@ struct fixture {
 };
 
 static const void *data_of(const struct fixture *f, const char *name, size_t *n) {
-  const struct nk_tensor *t = nk_safetensors_find(f->expected, name);
+  const struct nk_tensor *t = nki_safetensors_find(f->expected, name);
   assert_non_null(t);
   if (n != NULL) *n = t->shape[0];
   return t->data;
@@ -43,7 +43,7 @@ static void open_fixture(struct fixture *f, const char *name) {
   if (f->forward == NULL) fail_msg("%s", nk_error());
   f->shape = nk_forward_shape(f->forward);
   snprintf(path, sizeof path, "%s/%s/expected.safetensors", FIXTURES, name);
-  f->expected = nk_safetensors_open(path);
+  f->expected = nki_safetensors_open(path);
   if (f->expected == NULL) fail_msg("%s", nk_error());
   const int64_t *ids = data_of(f, "ids", &f->length);
   memcpy(f->ids, ids, f->length * sizeof *ids);
@@ -52,7 +52,7 @@ static void open_fixture(struct fixture *f, const char *name) {
 }
 
 static void close_fixture(struct fixture *f) {
-  nk_safetensors_free(f->expected);
+  nki_safetensors_free(f->expected);
   nk_forward_free(f->forward);
   nk_model_free(f->model);
 }

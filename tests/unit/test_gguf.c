@@ -42,9 +42,9 @@ static void pad(size_t alignment) {
   while (file.size % alignment) nk_buffer_byte(&file, 0);
 }
 
-static struct nk_gguf *open_file(void) {
+static struct nki_gguf *open_file(void) {
   const char *path = temporary_file(file.data, file.size);
-  struct nk_gguf *gguf = nk_gguf_open(path);
+  struct nki_gguf *gguf = nki_gguf_open(path);
   unlink(path);
   return gguf;
 }
@@ -57,58 +57,58 @@ static void metadata_of_every_type_is_read(void **state) {
   const char *text;
   size_t n, cursor = 0;
   head(3, 0, 9);
-  key("u8", NK_GGUF_UINT8), number(200, 1);
-  key("i8", NK_GGUF_INT8), number(200, 1);
-  key("i64", NK_GGUF_INT64), number((uint64_t)-5, 8);
-  key("u64", NK_GGUF_UINT64), number(UINT64_MAX, 8);
-  key("f32", NK_GGUF_FLOAT32), number(0x3FC00000, 4); /* 1.5 */
-  key("bool", NK_GGUF_BOOL), number(1, 1);
-  key("text", NK_GGUF_STRING), string("a\xC3\xA9");
-  key("list", NK_GGUF_ARRAY), number(NK_GGUF_STRING, 4), number(2, 8), string(""), string("bc");
-  key("nested", NK_GGUF_ARRAY), number(NK_GGUF_ARRAY, 4), number(1, 8), number(NK_GGUF_INT16, 4),
+  key("u8", NKI_GGUF_UINT8), number(200, 1);
+  key("i8", NKI_GGUF_INT8), number(200, 1);
+  key("i64", NKI_GGUF_INT64), number((uint64_t)-5, 8);
+  key("u64", NKI_GGUF_UINT64), number(UINT64_MAX, 8);
+  key("f32", NKI_GGUF_FLOAT32), number(0x3FC00000, 4); /* 1.5 */
+  key("bool", NKI_GGUF_BOOL), number(1, 1);
+  key("text", NKI_GGUF_STRING), string("a\xC3\xA9");
+  key("list", NKI_GGUF_ARRAY), number(NKI_GGUF_STRING, 4), number(2, 8), string(""), string("bc");
+  key("nested", NKI_GGUF_ARRAY), number(NKI_GGUF_ARRAY, 4), number(1, 8), number(NKI_GGUF_INT16, 4),
       number(2, 8), number(1, 2), number(2, 2);
-  struct nk_gguf *gguf = open_file();
+  struct nki_gguf *gguf = open_file();
   assert_non_null(gguf);
-  assert_int_equal(nk_gguf_n_values(gguf), 9);
-  assert_string_equal(nk_gguf_value(gguf, 1)->key, "i8");
-  assert_int_equal(nk_gguf_integer(gguf, "u8", &integer), 0);
+  assert_int_equal(nki_gguf_n_values(gguf), 9);
+  assert_string_equal(nki_gguf_value(gguf, 1)->key, "i8");
+  assert_int_equal(nki_gguf_integer(gguf, "u8", &integer), 0);
   assert_int_equal(integer, 200);
-  assert_int_equal(nk_gguf_integer(gguf, "i8", &integer), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "i8", &integer), 0);
   assert_int_equal(integer, -56);
-  assert_int_equal(nk_gguf_integer(gguf, "i64", &integer), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "i64", &integer), 0);
   assert_int_equal(integer, -5);
-  assert_int_equal(nk_gguf_integer(gguf, "u64", &integer), NK_EDATA);
-  assert_int_equal(nk_gguf_integer(gguf, "f32", &integer), NK_EDATA);
-  assert_int_equal(nk_gguf_number(gguf, "f32", &real), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "u64", &integer), NK_EDATA);
+  assert_int_equal(nki_gguf_integer(gguf, "f32", &integer), NK_EDATA);
+  assert_int_equal(nki_gguf_number(gguf, "f32", &real), 0);
   assert_float_equal(real, 1.5, 0);
-  assert_int_equal(nk_gguf_number(gguf, "u64", &real), 0);
+  assert_int_equal(nki_gguf_number(gguf, "u64", &real), 0);
   assert_float_equal(real, 18446744073709551615.0, 0);
-  assert_int_equal(nk_gguf_bool(gguf, "bool", &yes), 0);
+  assert_int_equal(nki_gguf_bool(gguf, "bool", &yes), 0);
   assert_true(yes);
-  assert_int_equal(nk_gguf_string(gguf, "text", &text, &n), 0);
+  assert_int_equal(nki_gguf_string(gguf, "text", &text, &n), 0);
   assert_int_equal(n, 3);
   assert_memory_equal(text, "a\xC3\xA9", 3);
-  assert_int_equal(nk_gguf_string(gguf, "list", &text, &n), NK_EDATA);
-  const struct nk_gguf_value *list = nk_gguf_strings(gguf, "list");
+  assert_int_equal(nki_gguf_string(gguf, "list", &text, &n), NK_EDATA);
+  const struct nki_gguf_value *list = nki_gguf_strings(gguf, "list");
   assert_non_null(list);
-  assert_non_null(nk_gguf_next_string(list, &cursor, &n));
+  assert_non_null(nki_gguf_next_string(list, &cursor, &n));
   assert_int_equal(n, 0);
-  assert_memory_equal(nk_gguf_next_string(list, &cursor, &n), "bc", 2);
-  assert_null(nk_gguf_next_string(list, &cursor, &n));
-  assert_null(nk_gguf_numbers(gguf, "list"));
-  assert_int_equal(nk_gguf_integer(gguf, "none", &integer), NK_ENOTFOUND);
-  nk_gguf_free(gguf);
+  assert_memory_equal(nki_gguf_next_string(list, &cursor, &n), "bc", 2);
+  assert_null(nki_gguf_next_string(list, &cursor, &n));
+  assert_null(nki_gguf_numbers(gguf, "list"));
+  assert_int_equal(nki_gguf_integer(gguf, "none", &integer), NK_ENOTFOUND);
+  nki_gguf_free(gguf);
 }
 
 /* The file's dims run from the innermost: 3 columns, 2 rows. */
 static void tensors_are_found_with_their_bytes(void **state) {
   (void)state;
   head(2, 3, 1);
-  key("general.alignment", NK_GGUF_UINT32), number(64, 4);
+  key("general.alignment", NKI_GGUF_UINT32), number(64, 4);
   tensor("floats", 2, 3, 2, 0, 0);
   tensor("blocks", 2, 64, 1, 12, 64);
   tensor("future", 1, 5, 0, 999, 64);
-  struct nk_gguf *gguf = open_file();
+  struct nki_gguf *gguf = open_file();
   assert_null(gguf); /* no data */
   file.data[file.size - 8] = 64;
   pad(64);
@@ -122,7 +122,7 @@ static void tensors_are_found_with_their_bytes(void **state) {
   gguf = open_file();
   assert_null(gguf);
   head(2, 2, 1);
-  key("general.alignment", NK_GGUF_UINT32), number(64, 4);
+  key("general.alignment", NKI_GGUF_UINT32), number(64, 4);
   tensor("floats", 2, 3, 2, 0, 0);
   tensor("blocks", 2, 256, 1, 12, 64);
   pad(64);
@@ -131,22 +131,22 @@ static void tensors_are_found_with_their_bytes(void **state) {
   for (int i = 0; i < 144; i++) number(0, 1);
   gguf = open_file();
   if (!gguf) fail_msg("%s", nk_error());
-  const struct nk_tensor *floats = nk_gguf_tensor(gguf, "floats");
+  const struct nk_tensor *floats = nki_gguf_tensor(gguf, "floats");
   assert_non_null(floats);
   assert_int_equal(floats->dtype, NK_F32);
   assert_int_equal(floats->shape[0], 2);
   assert_int_equal(floats->shape[1], 3);
   assert_int_equal(floats->n_bytes, 24);
   assert_int_equal(((const unsigned char *)floats->data)[4], 1);
-  assert_string_equal(nk_gguf_entry(gguf, 1)->type_name, "Q4_K");
-  assert_null(nk_gguf_tensor(gguf, "blocks"));
+  assert_string_equal(nki_gguf_entry(gguf, 1)->type_name, "Q4_K");
+  assert_null(nki_gguf_tensor(gguf, "blocks"));
   assert_non_null(strstr(nk_error(), "Q4_K"));
-  assert_null(nk_gguf_tensor(gguf, "none"));
-  nk_gguf_free(gguf);
+  assert_null(nki_gguf_tensor(gguf, "none"));
+  nki_gguf_free(gguf);
 }
 
 static void refuse(const char *message) {
-  struct nk_gguf *gguf = open_file();
+  struct nki_gguf *gguf = open_file();
   if (gguf) fail_msg("taken, though '%s'", message);
   if (!strstr(nk_error(), message)) fail_msg("'%s' does not say '%s'", nk_error(), message);
 }
@@ -161,19 +161,19 @@ static void hostile_files_are_refused(void **state) {
   nk_buffer_clear(&file), nk_buffer_text(&file, "GGUF\3"), refuse("ends within");
   head(3, 0, 1), number(UINT64_MAX, 8), number(0, 8), refuse("ends within");
   head(3, 0, 1), key("k", 13), number(0, 8), refuse("unknown type");
-  head(3, 0, 1), key("k", NK_GGUF_STRING), number(1000, 8), refuse("ends within");
-  head(3, 0, 1), key("k", NK_GGUF_ARRAY), number(NK_GGUF_UINT64, 4), number(UINT64_MAX / 4, 8),
+  head(3, 0, 1), key("k", NKI_GGUF_STRING), number(1000, 8), refuse("ends within");
+  head(3, 0, 1), key("k", NKI_GGUF_ARRAY), number(NKI_GGUF_UINT64, 4), number(UINT64_MAX / 4, 8),
       refuse("ends within");
-  head(3, 0, 1), key("k", NK_GGUF_ARRAY), number(NK_GGUF_STRING, 4), number(UINT64_MAX, 8),
+  head(3, 0, 1), key("k", NKI_GGUF_ARRAY), number(NKI_GGUF_STRING, 4), number(UINT64_MAX, 8),
       refuse("ends within");
-  head(3, 0, 1), key("k", NK_GGUF_ARRAY);
-  for (int i = 0; i < 1000; i++) number(NK_GGUF_ARRAY, 4), number(1, 8);
+  head(3, 0, 1), key("k", NKI_GGUF_ARRAY);
+  for (int i = 0; i < 1000; i++) number(NKI_GGUF_ARRAY, 4), number(1, 8);
   refuse("unknown type");
-  head(3, 0, 2), key("k", NK_GGUF_BOOL), number(1, 1), key("k", NK_GGUF_BOOL), number(1, 1);
+  head(3, 0, 2), key("k", NKI_GGUF_BOOL), number(1, 1), key("k", NKI_GGUF_BOOL), number(1, 1);
   refuse("twice");
-  head(3, 0, 1), key("general.alignment", NK_GGUF_UINT32), number(0, 4);
+  head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(0, 4);
   refuse("general.alignment is 0");
-  head(3, 0, 1), key("general.alignment", NK_GGUF_UINT32), number(48, 4);
+  head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(48, 4);
   refuse("general.alignment is 48");
   head(3, 2, 0), tensor("t", 1, 0, 0, 0, 0), tensor("t", 1, 0, 0, 0, 0), refuse("twice");
   head(3, 1, 0), tensor("t", 5, 1, 1, 0, 0), refuse("5 dimensions");

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 #include <unistd.h>
+#include "model/model_config.h"
+#include "model/rows.h"
 #include "model/safetensors.h"
 
 /* ---- Small models made here ---- */
@@ -32,7 +34,7 @@ static void add_weights(const char *file, const char *names) {
   snprintf(list, sizeof list, "%s", names);
   static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   for (char *name; (name = strtok_r(rest, " ", &rest));) {
     struct nk_tensor tensor = {
         .name = name, .dtype = NK_F32, .n_dims = 2, .shape = {4, 2}, .data = values};
@@ -40,10 +42,10 @@ static void add_weights(const char *file, const char *names) {
       name[strlen(name) - 1] = 0;
       tensor.n_dims = 1;
     }
-    assert_int_equal(nk_safetensors_writer_add(writer, &tensor), 0);
+    assert_int_equal(nki_safetensors_writer_add(writer, &tensor), 0);
   }
-  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nk_safetensors_writer_finish(writer), 0);
+  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nki_safetensors_writer_finish(writer), 0);
   assert_int_equal(nk_output_commit(output), 0);
   nk_output_free(output);
 }
@@ -181,8 +183,8 @@ static void shards_are_one_model(void **state) {
   assert_int_equal(nk_model_rows(output, 3, 1, row), 0);
   assert_true(row[0] == 7 && row[1] == 8);
   assert_int_equal(nk_model_rows(output, 3, 2, row), NK_EUSAGE);
-  nk_model_forget(model, output, 0, 4);
-  assert_null(nk_model_type(model));
+  nki_model_forget(model, output, 0, 4);
+  assert_null(nki_model_type(model));
   nk_model_free(model);
 }
 
@@ -245,7 +247,7 @@ static void a_single_file_is_a_model_without_configuration(void **state) {
   struct nk_model *model = nk_model_open(path);
   assert_non_null(model);
   assert_string_equal(nk_model_name(model), "wte.safetensors");
-  assert_null(nk_model_type(model));
+  assert_null(nki_model_type(model));
   assert_null(nk_model_path(model, "tokenizer.json"));
   nk_model_free(model);
   assert_non_null(model = nk_model_open(folder));
@@ -333,22 +335,22 @@ static void values_of_the_configuration_are_checked(void **state) {
   assert_int_equal(integer, 10000);
   assert_int_equal(nk_model_config_integer(model, "hidden_size", &integer), 0);
   assert_int_equal(integer, 64); /* the language model's */
-  assert_int_equal(nk_model_config_number(model, "rope_scaling.factor", &number), 0);
+  assert_int_equal(nki_model_config_number(model, "rope_scaling.factor", &number), 0);
   assert_true(number == 8);
-  assert_int_equal(nk_model_config_number(model, "s", &number), NK_EDATA);
+  assert_int_equal(nki_model_config_number(model, "s", &number), NK_EDATA);
   assert_string_equal(nk_error(), "model: config.json: 's' is not a number");
-  assert_int_equal(nk_model_config_bool(model, "yes", &yes), 0);
+  assert_int_equal(nki_model_config_bool(model, "yes", &yes), 0);
   assert_true(yes);
-  assert_int_equal(nk_model_config_bool(model, "n", &yes), NK_EDATA);
-  assert_int_equal(nk_model_config_string(model, "rope_scaling.type", &string), 0);
+  assert_int_equal(nki_model_config_bool(model, "n", &yes), NK_EDATA);
+  assert_int_equal(nki_model_config_string(model, "rope_scaling.type", &string), 0);
   assert_string_equal(string, "linear");
-  assert_int_equal(nk_model_config_string(model, "rope_scaling.type.x", &string), NK_ENOTFOUND);
-  assert_int_equal(nk_model_config_number_at(model, "a", 1, &number), 0);
+  assert_int_equal(nki_model_config_string(model, "rope_scaling.type.x", &string), NK_ENOTFOUND);
+  assert_int_equal(nki_model_config_number_at(model, "a", 1, &number), 0);
   assert_true(number == 2.5);
-  assert_int_equal(nk_model_config_number_at(model, "a", 2, &number), NK_ENOTFOUND);
-  assert_int_equal(nk_model_config_number_at(model, "n", 0, &number), NK_EDATA);
-  assert_int_equal(nk_model_config_string_at(model, "names", 0, &string), 0);
-  assert_int_equal(nk_model_config_string_at(model, "a", 0, &string), NK_EDATA);
+  assert_int_equal(nki_model_config_number_at(model, "a", 2, &number), NK_ENOTFOUND);
+  assert_int_equal(nki_model_config_number_at(model, "n", 0, &number), NK_EDATA);
+  assert_int_equal(nki_model_config_string_at(model, "names", 0, &string), 0);
+  assert_int_equal(nki_model_config_string_at(model, "a", 0, &string), NK_EDATA);
   nk_model_free(model);
 }
 

@@ -18,13 +18,13 @@ static void write_file(void **state, uint64_t length, const char *header, size_t
   free(bytes);
 }
 
-static struct nk_safetensors *read_header(void **state, const char *header, size_t n) {
+static struct nki_safetensors *read_header(void **state, const char *header, size_t n) {
   write_file(state, strlen(header), header, n);
-  return nk_safetensors_open(path);
+  return nki_safetensors_open(path);
 }
 
 static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
-  struct nk_safetensors *st =
+  struct nki_safetensors *st =
       read_header(state,
                   "{\"b\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[8,20]},"
                   "\"__metadata__\":{\"format\":\"pt\",\"z\":\"\"},"
@@ -32,23 +32,23 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
                   "\"scalar\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[0,8]}}   ",
                   20);
   assert_non_null(st);
-  assert_int_equal(nk_safetensors_n_tensors(st), 3);
-  assert_string_equal(nk_safetensors_tensor(st, 0)->name, "scalar");
-  assert_int_equal(nk_safetensors_tensor(st, 0)->n_elements, 1);
-  assert_string_equal(nk_safetensors_tensor(st, 1)->name, "nothing");
-  const struct nk_tensor *b = nk_safetensors_find(st, "b");
-  assert_ptr_equal(b, nk_safetensors_tensor(st, 2));
+  assert_int_equal(nki_safetensors_n_tensors(st), 3);
+  assert_string_equal(nki_safetensors_tensor(st, 0)->name, "scalar");
+  assert_int_equal(nki_safetensors_tensor(st, 0)->n_elements, 1);
+  assert_string_equal(nki_safetensors_tensor(st, 1)->name, "nothing");
+  const struct nk_tensor *b = nki_safetensors_find(st, "b");
+  assert_ptr_equal(b, nki_safetensors_tensor(st, 2));
   assert_int_equal(b->n_dims, 2);
   assert_int_equal(b->shape[1], 3);
   assert_int_equal(b->n_bytes, 12);
-  assert_null(nk_safetensors_find(st, "c"));
+  assert_null(nki_safetensors_find(st, "c"));
   assert_non_null(strstr(nk_error(), "no tensor 'c'"));
   const char *key, *value;
-  assert_int_equal(nk_safetensors_metadata(st, 0, &key, &value), 0);
+  assert_int_equal(nki_safetensors_metadata(st, 0, &key, &value), 0);
   assert_string_equal(key, "format");
-  assert_int_equal(nk_safetensors_metadata(st, 2, &key, &value), NK_ENOTFOUND);
-  assert_string_equal(nk_safetensors_metadata_find(st, "z"), "");
-  nk_safetensors_free(st);
+  assert_int_equal(nki_safetensors_metadata(st, 2, &key, &value), NK_ENOTFOUND);
+  assert_string_equal(nki_safetensors_metadata_find(st, "z"), "");
+  nki_safetensors_free(st);
 }
 
 #define TENSOR(name, shape, begin, end) \
@@ -110,14 +110,14 @@ static void header_lengths_beyond_the_file_are_refused(void **state) {
   static const uint64_t lengths[] = {3, 1000, (uint64_t)1 << 63, UINT64_MAX, UINT64_MAX - 7};
   for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
     write_file(state, lengths[i], "{}", 0);
-    assert_null(nk_safetensors_open(path));
+    assert_null(nki_safetensors_open(path));
     assert_non_null(strstr(nk_error(), "or cut short"));
   }
   write_bytes(path, "\2\0\0", 3);
-  assert_null(nk_safetensors_open(path));
+  assert_null(nki_safetensors_open(path));
   assert_non_null(strstr(nk_error(), "only 3 bytes"));
   write_bytes(path, "", 0);
-  assert_null(nk_safetensors_open(path));
+  assert_null(nki_safetensors_open(path));
 }
 
 static void deep_nesting_is_refused(void **state) {
@@ -158,7 +158,7 @@ static void hostile_headers_cost_a_small_multiple_of_their_size(void **state) {
     }
     write_file(state, n, header, 0);
     size_t before = largest_size();
-    assert_null(nk_safetensors_open(path));
+    assert_null(nki_safetensors_open(path));
     size_t more = largest_size() - before;
     if (more > 4 * (size_t)SIZE) fail_msg("case %zu: %zu bytes", c, more);
   }
@@ -180,44 +180,44 @@ static void what_is_written_in_pieces_is_read_back(void **state) {
   static const float a[2] = {1, 2};
   static const uint8_t c[3] = {7, 8, 9};
   struct nk_output *output = open_output(state);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   struct nk_tensor tensors[] = {
       {.name = "a", .dtype = NK_F32, .n_dims = 1, .shape = {2}, .data = a},
       {.name = "stream \"\n\xC3\xA9", .dtype = NK_I16, .n_dims = 2, .shape = {2, 2}},
       {.name = "empty", .dtype = NK_F32, .n_dims = 1, .shape = {0}},
       {.name = "c", .dtype = NK_U8, .n_dims = 1, .shape = {3}, .data = c},
   };
-  assert_int_equal(nk_safetensors_writer_metadata(writer, "k\"ey", "tab\t\\"), 0);
-  for (int i = 0; i < 4; i++) assert_int_equal(nk_safetensors_writer_add(writer, &tensors[i]), 0);
-  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nk_safetensors_writer_bytes(writer, "12345", 5), 0);
-  assert_int_equal(nk_safetensors_writer_bytes(writer, "6789", 4), NK_EUSAGE); /* one too many */
-  assert_int_equal(nk_safetensors_writer_bytes(writer, "678", 3), 0);
-  assert_int_equal(nk_safetensors_writer_finish(writer), 0);
+  assert_int_equal(nki_safetensors_writer_metadata(writer, "k\"ey", "tab\t\\"), 0);
+  for (int i = 0; i < 4; i++) assert_int_equal(nki_safetensors_writer_add(writer, &tensors[i]), 0);
+  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "12345", 5), 0);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "6789", 4), NK_EUSAGE); /* one too many */
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "678", 3), 0);
+  assert_int_equal(nki_safetensors_writer_finish(writer), 0);
   assert_int_equal(nk_output_commit(output), 0);
   nk_output_free(output);
 
-  struct nk_safetensors *st = nk_safetensors_open(path);
+  struct nki_safetensors *st = nki_safetensors_open(path);
   assert_non_null(st);
-  const struct nk_tensor *stream = nk_safetensors_find(st, "stream \"\n\xC3\xA9");
+  const struct nk_tensor *stream = nki_safetensors_find(st, "stream \"\n\xC3\xA9");
   assert_memory_equal(stream->data, "12345678", 8);
-  assert_memory_equal(nk_safetensors_find(st, "a")->data, a, sizeof a);
-  assert_memory_equal(nk_safetensors_find(st, "c")->data, c, sizeof c);
-  assert_string_equal(nk_safetensors_metadata_find(st, "k\"ey"), "tab\t\\");
-  const unsigned char *start = nk_safetensors_file(st)->data;
-  size_t at = (size_t)((const unsigned char *)nk_safetensors_tensor(st, 0)->data - start);
+  assert_memory_equal(nki_safetensors_find(st, "a")->data, a, sizeof a);
+  assert_memory_equal(nki_safetensors_find(st, "c")->data, c, sizeof c);
+  assert_string_equal(nki_safetensors_metadata_find(st, "k\"ey"), "tab\t\\");
+  const unsigned char *start = nki_safetensors_file(st)->data;
+  size_t at = (size_t)((const unsigned char *)nki_safetensors_tensor(st, 0)->data - start);
   assert_int_equal(at % 8, 0); /* as the format's own writer aligns them */
-  nk_safetensors_free(st);
+  nki_safetensors_free(st);
 }
 
 static void bytes_left_out_are_noticed(void **state) {
   struct nk_output *output = open_output(state);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   struct nk_tensor tensor = {.name = "w", .dtype = NK_F32, .n_dims = 1, .shape = {2}};
-  assert_int_equal(nk_safetensors_writer_add(writer, &tensor), 0);
-  assert_int_equal(nk_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nk_safetensors_writer_bytes(writer, "1234", 4), 0);
-  assert_int_equal(nk_safetensors_writer_finish(writer), NK_EUSAGE);
+  assert_int_equal(nki_safetensors_writer_add(writer, &tensor), 0);
+  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "1234", 4), 0);
+  assert_int_equal(nki_safetensors_writer_finish(writer), NK_EUSAGE);
   assert_non_null(strstr(nk_error(), "tensor 'w': 4 of its 8 bytes were not given"));
   nk_output_free(output);
   assert_int_not_equal(access(path, F_OK), 0); /* never committed */
@@ -225,9 +225,9 @@ static void bytes_left_out_are_noticed(void **state) {
 
 static void names_that_are_not_utf8_are_refused(void **state) {
   struct nk_output *output = open_output(state);
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
-  assert_int_equal(nk_safetensors_writer_metadata(writer, "k", "\xff"), NK_EDATA);
-  nk_safetensors_writer_free(writer);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
+  assert_int_equal(nki_safetensors_writer_metadata(writer, "k", "\xff"), NK_EDATA);
+  nki_safetensors_writer_free(writer);
   nk_output_free(output);
 }
 

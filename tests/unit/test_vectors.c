@@ -101,10 +101,10 @@ static void what_noken_does_not_know_is_carried_through_to_the_same_bytes(void *
   assert_non_null(nk_vectors_column(set, "loss"));
   write_set(set, path[0]); /* over the file that is being read */
   nk_vectors_free(set);
-  struct nk_safetensors *st = nk_safetensors_open(path[0]);
-  assert_non_null(nk_safetensors_find(st, "odd"));
-  assert_int_equal(nk_safetensors_find(st, "loss")->dtype, NK_F32);
-  nk_safetensors_free(st);
+  struct nki_safetensors *st = nki_safetensors_open(path[0]);
+  assert_non_null(nki_safetensors_find(st, "odd"));
+  assert_int_equal(nki_safetensors_find(st, "loss")->dtype, NK_F32);
+  nki_safetensors_free(st);
   assert_non_null(set = nk_vectors_read(path[0]));
   write_set(set, path[1]);
   nk_vectors_free(set);
@@ -116,14 +116,14 @@ static void tensors_of_a_written_set_are_aligned(void **state) {
   struct nk_vectors *set = small_set();
   write_set(set, path[0]);
   nk_vectors_free(set);
-  struct nk_safetensors *st = nk_safetensors_open(path[0]);
-  const unsigned char *start = nk_safetensors_file(st)->data;
-  for (size_t i = 0; i < nk_safetensors_n_tensors(st); i++) {
-    const struct nk_tensor *tensor = nk_safetensors_tensor(st, i);
+  struct nki_safetensors *st = nki_safetensors_open(path[0]);
+  const unsigned char *start = nki_safetensors_file(st)->data;
+  for (size_t i = 0; i < nki_safetensors_n_tensors(st); i++) {
+    const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
     size_t at = (size_t)((const unsigned char *)tensor->data - start);
-    assert_int_equal(at % nk_dtype_size(tensor->dtype), 0);
+    assert_int_equal(at % nki_dtype_size(tensor->dtype), 0);
   }
-  nk_safetensors_free(st);
+  nki_safetensors_free(st);
 }
 
 static void the_only_matrix_of_a_foreign_file_is_the_set(void **state) {

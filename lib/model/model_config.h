@@ -1,0 +1,65 @@
+/* Values of a model's configuration: config.json by its keys, and the settings that architectures
+ * name differently. */
+#ifndef NOKEN_MODEL_MODEL_CONFIG_H
+#define NOKEN_MODEL_MODEL_CONFIG_H
+
+#include <noken/model.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* config.json's model_type ("gpt2", "llama", ...), or NULL. Here and below a multimodal model's
+ * values are those of its language model (text_config) first, then its own. */
+const char *nki_model_type(const struct nk_model *model);
+
+/* As nk_model_config_integer. Strings live as long as the model. */
+int nki_model_config_number(const struct nk_model *model, const char *path, double *out);
+int nki_model_config_bool(const struct nk_model *model, const char *path, bool *out);
+int nki_model_config_string(const struct nk_model *model, const char *path, const char **out);
+/* The i-th element of an array of numbers, or of strings ("layer_types"); NK_ENOTFOUND past its
+ * end. */
+int nki_model_config_number_at(const struct nk_model *model, const char *path, size_t index,
+                               double *out);
+int nki_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
+                               const char **out);
+
+/* ---- Settings ---- */
+
+/* A quantity that configurations give under one of several keys, and GGUF under one. */
+enum nki_setting {
+  NKI_SETTING_N_POSITIONS,
+  NKI_SETTING_DIM,
+  NKI_SETTING_MLP_DIM,
+  NKI_SETTING_N_LAYERS,
+  NKI_SETTING_N_HEADS,
+  NKI_SETTING_N_KV_HEADS,
+  NKI_SETTING_HEAD_DIM,
+  NKI_SETTING_PROJECTED_DIM,
+  NKI_SETTING_LAYER_NORM_EPS,
+  NKI_SETTING_RMS_NORM_EPS,
+  NKI_SETTING_QUERY_SCALAR,
+  NKI_SETTING_ATTENTION_CAP,
+  NKI_SETTING_LOGIT_CAP,
+  NKI_SETTING_WINDOW,
+  NKI_SETTING_FIRST_WINDOWED,
+  NKI_SETTING_ROTARY_DIM,
+  NKI_SETTING_ROTARY_PART,
+  NKI_SETTING_ROTARY_BASE,
+  NKI_SETTING_ROPE_FACTOR,
+  NKI_SETTING_ROPE_LOW,
+  NKI_SETTING_ROPE_HIGH,
+  NKI_SETTING_ROPE_ORIGINAL,
+  NKI_SETTING_ROPE_AMPLITUDE,
+  NKI_N_SETTINGS
+};
+
+/* The value of the first of the setting's keys that config.json has. Return NK_OK, NK_ENOTFOUND
+ * (out untouched), or NK_EDATA (another type). */
+int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out);
+int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out);
+/* The key that config.json has, else the first one, for messages. */
+const char *nki_setting_key(const struct nk_model *model, enum nki_setting setting);
+/* The key in GGUF below "ARCHITECTURE.", or NULL. */
+const char *nki_setting_gguf_key(enum nki_setting setting);
+
+#endif

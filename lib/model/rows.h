@@ -1,0 +1,26 @@
+/* Elements and rows of tensors as floats. This is the one place that widens weights: nk-extract,
+ * the forward pass, the glitch score and the GGUF writer read them through it. */
+#ifndef NOKEN_MODEL_ROWS_H
+#define NOKEN_MODEL_ROWS_H
+
+#include <noken/model.h>
+#include <stddef.h>
+
+/* NK_OK when the tensor's elements can be widened; else NK_EUNSUPPORTED naming tensor and type. */
+int nki_tensor_check_widens(const struct nk_tensor *tensor);
+
+/* Elements [first, first + n) as floats, out [n], by all threads (within a parallel region: by the
+ * calling one). Returns NK_OK or NK_EUNSUPPORTED. */
+int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
+
+/* The same without a copy where the file holds aligned F32: the result is then in the file's
+ * mapping, else it is scratch [n]. The type must be one that is widened. */
+const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
+                               float *scratch);
+
+/* Tells the system that rows [first, first + n) of a 2-D tensor of the model were read and are not
+ * needed again soon (nk_file_forget). */
+void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
+                      size_t n);
+
+#endif
