@@ -93,6 +93,13 @@ NK_API char *nk_strdup(const char *string);
 NK_API void nk_set_threads(size_t n);
 NK_API size_t nk_threads(void);
 
+/* The kernels that OpenBLAS runs ("Haswell"), as its core types are named. */
+NK_API const char *nk_blas_kernels(void);
+/* The core type that OPENBLAS_CORETYPE has to name, before the program starts, for faster kernels
+ * than OpenBLAS chose: it takes its slowest for processors newer than itself. A warning says so.
+ * NULL where the choice is right. */
+NK_API const char *nk_blas_faster(void);
+
 /* The version of the library, "0.1.0". */
 NK_API const char *nk_version(void);
 

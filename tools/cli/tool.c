@@ -1,6 +1,8 @@
 /* The shared part of every tool's main. */
 #include "cli/tool.h"
 
+#include "cli/kernels.h"
+
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -62,6 +64,7 @@ static void print_and_exit(const struct cli_run *run) {
     cli_options_help(run->tool, &text);
   } else {
     nk_buffer_printf(&text, "%s (noken) %s\n", run->tool->name, nk_version());
+    cli_describe_kernels(&text);
   }
   struct nk_output *output = nk_output_open(NULL, NK_OUTPUT_TEXT);
   int code = output ? nk_output_write(output, text.data, text.size) : NK_EMEMORY;
@@ -73,6 +76,7 @@ static void print_and_exit(const struct cli_run *run) {
 
 void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
                size_t min_operands, size_t max_operands) {
+  cli_start_with_fast_kernels(argv);
   *run = (struct cli_run){.tool = tool, .argc = argc, .argv = argv};
   signal(SIGPIPE, SIG_IGN); /* a closed pipe comes back from write, and cli_end ends quietly */
   int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
