@@ -129,11 +129,11 @@ run_coverage() {
     return
   fi
   echo "== building with instrumentation"
+  rm -rf build-coverage # else the counts of files that are gone would stay
   if ! build_in build-coverage coverage; then
     try "build with instrumentation" false
     return
   fi
-  find build-coverage -name '*.gcda' -delete
   run_tests coverage build-coverage -E '^check-'
   mapfile -t -O "${#notes[@]}" notes < <(tests/runners/coverage.sh build-coverage)
 }
