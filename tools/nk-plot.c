@@ -5,12 +5,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include "plot/plot.h"
 
 #include "cli/tool.h"
+#include "plot/plot.h"
 
-/* The command line as it came; what needs reading is turned into plot's fields afterwards. */
-struct asked {
+/* The options: those that need no parsing are the fields of plot; the others are texts that are
+ * parsed into them. */
+struct options {
   struct plot plot;
   const char *columns, *label_ids, *size, *log, *x_range, *y_range, *format, *band;
   struct cli_strings lines, ellipses;
@@ -18,159 +19,180 @@ struct asked {
   int64_t *ids;
 };
 
-/* ---- Reading the options ---- */
+/* ---- Parsing ---- */
 
-static int read_kind(struct asked *asked, const char *name) {
+static int parse_kind(const char *name, enum plot_kind *kind) {
   static const char *const kinds[] = {"histogram", "scatter", "scree", "curve", "heatmap"};
   for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
     if (strcmp(name, kinds[k]) == 0) {
-      asked->plot.kind = (enum plot_kind)k;
-      return 0;
+      *kind = (enum plot_kind)k;
+      return NK_OK;
     }
-  return nk_fail(NK_EUSAGE, "'%s' is no kind of picture: histogram, scatter, scree, curve, heatmap",
-                 name);
+  return nk_fail(NK_EUSAGE,
+                 "unknown kind '%s': not one of histogram, scatter, scree, curve, heatmap", name);
 }
 
-static int read_log(struct plot *plot, const char *axes) {
-  for (const char *s = axes ? axes : ""; *s; s++) {
-    if (*s == 'x') {
-      plot->log_x = true;
-    } else if (*s == 'y') {
-      plot->log_y = true;
-    } else if (*s == 'z') {
-      plot->log_z = true;
-    } else {
-      return nk_fail(NK_EUSAGE, "--log %s: it takes the letters x, y and z", axes);
-    }
+/* "xy" */
+static int parse_log(const char *axes, struct plot *plot) {
+  for (const char *s = axes != NULL ? axes : ""; *s != 0; s++) {
+    bool *log = *s == 'x'   ? &plot->log_x
+                : *s == 'y' ? &plot->log_y
+                : *s == 'z' ? &plot->log_z
+                            : NULL;
+    if (log == NULL)
+      return nk_fail(NK_EUSAGE, "option --log: '%s' has other letters than x, y and z", axes);
+    *log = true;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* "1200x800" */
-static int read_size(struct plot *plot, const char *size) {
+static int parse_size(const char *size, struct plot *plot) {
   char end;
-  if (size && sscanf(size, "%6zux%6zu%c", &plot->width, &plot->height, &end) != 2)
-    return nk_fail(NK_EUSAGE, "--size %s: it is given as WIDTHxHEIGHT", size);
-  if (size && (plot->width == 0 || plot->height == 0))
-    return nk_fail(NK_EUSAGE, "--size %s: neither can be 0", size);
-  return 0;
+  if (size == NULL) return NK_OK;
+  if (sscanf(size, "%6zux%6zu%c", &plot->width, &plot->height, &end) != 2)
+    return nk_fail(NK_EUSAGE, "option --size: '%s' is not of the form WIDTHxHEIGHT", size);
+  if (plot->width == 0 || plot->height == 0)
+    return nk_fail(NK_EUSAGE, "option --size: '%s': a size is 0", size);
+  return NK_OK;
 }
 
-/* "LO:HI"; an empty one stays as it is. */
-static int read_pair(const char *option, const char *pair, double out[2]) {
-  if (!pair) return 0;
-  const char *s = pair;
-  for (int i = 0; i < 2; i++) {
-    char stop = i == 0 ? ':' : 0, *end = (char *)s;
-    double value = *s == stop ? out[i] : strtod(s, &end);
-    if (*end != stop || isinf(value) || (isnan(value) && *s != stop))
-      return nk_fail(NK_EUSAGE, "%s %s: it is given as LOW:HIGH", option, pair);
-    out[i] = value;
-    s = end + 1;
+/* "LOW:HIGH"; either can be empty. */
+static int parse_range(const char *option, const char *text, struct plot_range *range) {
+  if (text == NULL) return NK_OK;
+  const char *colon = strchr(text, ':');
+  char *end = NULL;
+  *range = (struct plot_range){0};
+  if (colon == NULL) goto bad;
+  if ((range->has_lo = colon > text)) {
+    range->lo = strtod(text, &end);
+    if (end != colon || !isfinite(range->lo)) goto bad;
   }
-  return 0;
+  if ((range->has_hi = colon[1] != 0)) {
+    range->hi = strtod(colon + 1, &end);
+    if (end == colon + 1 || *end != 0 || !isfinite(range->hi)) goto bad;
+  }
+  return NK_OK;
+bad:
+  return nk_fail(NK_EUSAGE, "option %s: '%s' is not of the form LOW:HIGH", option, text);
 }
 
-static int read_band(struct plot *plot, const char *band) {
-  double percent[2] = {5, 95};
-  int code = read_pair("--band", band, percent);
-  if (code == NK_OK && !(percent[0] >= 0 && percent[0] <= percent[1] && percent[1] <= 100))
-    code = nk_fail(NK_EUSAGE, "--band %s: percents from 0 to 100, the lower first", band);
-  plot->band[0] = percent[0] / 100;
-  plot->band[1] = percent[1] / 100;
-  return code;
+/* Percentages "5:95"; equal ones: no band. */
+static int parse_band(const char *text, struct plot *plot) {
+  struct plot_range percent;
+  if (text == NULL) return NK_OK;
+  int code = parse_range("--band", text, &percent);
+  if (code != NK_OK) return code;
+  double lo = percent.has_lo ? percent.lo : 5, hi = percent.has_hi ? percent.hi : 95;
+  if (lo < 0 || hi > 100 || lo > hi)
+    return nk_fail(NK_EUSAGE, "option --band: '%s' are not two ascending percentages", text);
+  plot->no_band = lo == hi;
+  plot->band[0] = lo / 100;
+  plot->band[1] = hi / 100;
+  return NK_OK;
 }
 
-/* By --format, else by the suffix of -o; a terminal gets text, a pipe PNG. */
-static int choose_format(struct plot *plot, const char *format, const char *output) {
-  const char *from = format ? format : output && strcmp(output, "-") != 0 ? output : NULL;
-  int found = from ? plot_format_of(from) : isatty(STDOUT_FILENO) ? PLOT_TEXT : PLOT_PNG;
-  if (found < 0)
-    return nk_fail(NK_EUSAGE, "%s: what format is that? --format png, svg, pdf or text", from);
-  plot->format = (enum plot_format)found;
+/* By --format, or else by the suffix of -o; without either, text for a terminal and PNG for a pipe.
+ */
+static int choose_format(const struct options *o, const char *output, struct plot *plot) {
+  bool to_file = output != NULL && strcmp(output, "-") != 0;
+  const char *name = o->format != NULL ? o->format : to_file ? output : NULL;
+  int format = isatty(STDOUT_FILENO) == 1 ? PLOT_TEXT : PLOT_PNG;
+  if (name != NULL) format = plot_format_of(name);
   struct winsize window;
-  if (found == PLOT_TEXT && !plot->width && !output &&
+  if (format < 0)
+    return nk_fail(NK_EUSAGE, "unknown format '%s': use --format png, svg, pdf or text", name);
+  plot->format = (enum plot_format)format;
+  if (plot->format == PLOT_TEXT && plot->width == 0 && output == NULL &&
       ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col >= 40 &&
       window.ws_row >= 12) {
     plot->width = window.ws_col - 1U;
     plot->height = window.ws_row - 2U;
   }
-  return 0;
+  return NK_OK;
 }
 
-static int read_outlines(struct asked *asked) {
-  asked->outlines = nk_calloc(asked->ellipses.n, sizeof(struct cli_frame *));
-  if (!asked->outlines) return NK_EMEMORY;
-  for (size_t i = 0; i < asked->ellipses.n; i++) {
-    asked->outlines[i] = cli_frame_read(asked->ellipses.item[i]);
-    if (!asked->outlines[i]) return nk_error_code();
+static int read_outlines(struct options *o) {
+  o->outlines = nk_calloc(o->ellipses.n, sizeof(struct cli_frame *));
+  if (o->outlines == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < o->ellipses.n; i++) {
+    o->outlines[i] = cli_frame_read(o->ellipses.item[i]);
+    if (o->outlines[i] == NULL) return nk_error_code();
   }
-  asked->plot.outlines = (const struct cli_frame *const *)asked->outlines;
-  asked->plot.n_outlines = asked->ellipses.n;
-  return 0;
+  o->plot.outlines = (const struct cli_frame *const *)o->outlines;
+  o->plot.n_outlines = o->ellipses.n;
+  return NK_OK;
 }
 
-static int read_options(struct asked *asked, const struct cli_run *run) {
-  struct plot *plot = &asked->plot;
-  int code = read_kind(asked, run->operands[0]);
-  if (code == NK_OK) code = read_log(plot, asked->log);
-  if (code == NK_OK) code = read_size(plot, asked->size);
-  if (code == NK_OK) code = read_pair("--xrange", asked->x_range, plot->x_range);
-  if (code == NK_OK) code = read_pair("--yrange", asked->y_range, plot->y_range);
-  if (code == NK_OK) code = read_band(plot, asked->band);
-  if (code == NK_OK) code = choose_format(plot, asked->format, run->common.output);
-  if (code == NK_OK && asked->label_ids)
-    code = cli_parse_ids("--label-ids", asked->label_ids, &asked->ids, &plot->n_label_ids);
-  plot->label_ids = asked->ids;
-  if (asked->columns && plot->kind == PLOT_HISTOGRAM) plot->x = asked->columns;
-  if (asked->columns && plot->kind != PLOT_HISTOGRAM) plot->y = asked->columns;
-  plot->lines = asked->lines.item;
-  plot->n_lines = asked->lines.n;
-  return code == NK_OK ? read_outlines(asked) : code;
+static int parse_options(struct options *o, const struct cli_run *run) {
+  struct plot *plot = &o->plot;
+  int code = parse_kind(run->operands[0], &plot->kind);
+  if (code == NK_OK) code = parse_log(o->log, plot);
+  if (code == NK_OK) code = parse_size(o->size, plot);
+  if (code == NK_OK) code = parse_range("--xrange", o->x_range, &plot->x_range);
+  if (code == NK_OK) code = parse_range("--yrange", o->y_range, &plot->y_range);
+  if (code == NK_OK) code = parse_band(o->band, plot);
+  if (code == NK_OK) code = choose_format(o, run->common.output, plot);
+  if (code == NK_OK && o->label_ids != NULL)
+    code = cli_parse_ids("--label-ids", o->label_ids, &o->ids, &plot->n_label_ids);
+  plot->label_ids = o->ids;
+  if (o->columns != NULL && plot->kind == PLOT_HISTOGRAM) plot->x = o->columns;
+  if (o->columns != NULL && plot->kind != PLOT_HISTOGRAM) plot->y = o->columns;
+  plot->lines = o->lines.item;
+  plot->n_lines = o->lines.n;
+  return code == NK_OK ? read_outlines(o) : code;
 }
 
-static int draw(const struct asked *asked, const struct cli_run *run) {
-  int kind = asked->plot.format == PLOT_TEXT ? NK_OUTPUT_TEXT : NK_OUTPUT_BINARY;
+static void options_free(struct options *o) {
+  for (size_t i = 0; o->outlines != NULL && i < o->ellipses.n; i++) cli_frame_free(o->outlines[i]);
+  nk_free(o->outlines);
+  nk_free(o->ids);
+  cli_strings_free(&o->lines);
+  cli_strings_free(&o->ellipses);
+}
+
+/* ---- The picture ---- */
+
+static int draw(const struct options *o, const struct cli_run *run) {
+  int kind = o->plot.format == PLOT_TEXT ? NK_OUTPUT_TEXT : NK_OUTPUT_BINARY;
   struct cli_frame *frame = cli_frame_read(cli_operand(run, 1));
-  if (!frame) return nk_error_code();
-  struct nk_output *output = cli_output(run, kind);
-  int code = output ? plot_draw(&asked->plot, frame, output) : nk_error_code();
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_free(output);
+  struct nk_output *output = frame != NULL ? cli_output(run, kind) : NULL;
+  int code = output != NULL ? plot_draw(&o->plot, frame, output) : nk_error_code();
+  code = cli_close(NULL, output, code);
   cli_frame_free(frame);
   return code;
 }
 
 int main(int argc, char **argv) {
-  struct asked asked = {0};
-  struct plot *plot = &asked.plot;
-  plot_defaults(plot);
+  struct options o = {0};
+  struct plot *plot = &o.plot;
   const struct cli_option options[] = {
-      {'x', NULL, CLI_OPTION_STRING, &plot->x, "COL", "column along x (histogram: may be A,B,..)"},
-      {'y', NULL, CLI_OPTION_STRING, &plot->y, "COL", "column along y; A,B,.. draws several"},
-      {'z', NULL, CLI_OPTION_STRING, &plot->z, "COL", "column as colour (heatmap, scatter)"},
-      {0, "columns", CLI_OPTION_STRING, &asked.columns, "A,B,..", "the same as -y (histogram: -x)"},
-      {0, "by", CLI_OPTION_STRING, &plot->by, "COL", "a group for each value of this column"},
-      {0, "mark", CLI_OPTION_STRING, &plot->mark, "COND", "rows to stand out: COL, or 'COL<=5'"},
+      {'x', NULL, CLI_OPTION_STRING, &plot->x, "COL", "column for x (histogram: a list A,B)"},
+      {'y', NULL, CLI_OPTION_STRING, &plot->y, "COL", "column for y, or a list A,B"},
+      {'z', NULL, CLI_OPTION_STRING, &plot->z, "COL", "column for colour (heatmap, scatter)"},
+      {0, "columns", CLI_OPTION_STRING, &o.columns, "A,B", "the same as -y (histogram: -x)"},
+      {0, "by", CLI_OPTION_STRING, &plot->by, "COL", "one group per value of this column"},
+      {0, "mark", CLI_OPTION_STRING, &plot->mark, "COND", "highlight rows: COL, or 'COL<=5'"},
       {0, "label", CLI_OPTION_SIZE, &plot->n_labels, "K", "label the K most extreme rows"},
-      {0, "label-by", CLI_OPTION_STRING, &plot->label_by, "COL", "or the K largest in a column"},
-      {0, "label-ids", CLI_OPTION_STRING, &asked.label_ids, "IDS", "or these: 3,10-20"},
-      {0, "label-column", CLI_OPTION_STRING, &plot->label_column, "COL", "labels (default: text)"},
-      {0, "line", CLI_OPTION_LIST, &asked.lines, "CUT", "a cut: x=VALUE or y=VALUE[:TEXT]"},
-      {0, "ellipse", CLI_OPTION_LIST, &asked.ellipses, "FILE", "a line through a table's x and y"},
-      {0, "log", CLI_OPTION_STRING, &asked.log, "AXES", "logarithmic: x, y, z, xy, .."},
-      {0, "xrange", CLI_OPTION_STRING, &asked.x_range, "LO:HI", "show only this part of x"},
-      {0, "yrange", CLI_OPTION_STRING, &asked.y_range, "LO:HI", "show only this part of y"},
-      {0, "bins", CLI_OPTION_SIZE, &plot->bins, "N", "bins of x"},
+      {0, "label-by", CLI_OPTION_STRING, &plot->label_by, "COL", "label the K largest in COL"},
+      {0, "label-ids", CLI_OPTION_STRING, &o.label_ids, "IDS", "label these ids: 3,10-20"},
+      {0, "label-column", CLI_OPTION_STRING, &plot->label_column, "COL",
+       "labels' column (default: text)"},
+      {0, "line", CLI_OPTION_LIST, &o.lines, "CUT", "draw a line x=VALUE or y=VALUE[:TEXT]"},
+      {0, "ellipse", CLI_OPTION_LIST, &o.ellipses, "FILE", "draw a line through a table's points"},
+      {0, "log", CLI_OPTION_STRING, &o.log, "AXES", "logarithmic axes: x, y, z, xy, ..."},
+      {0, "xrange", CLI_OPTION_STRING, &o.x_range, "LO:HI", "range of x"},
+      {0, "yrange", CLI_OPTION_STRING, &o.y_range, "LO:HI", "range of y"},
+      {0, "bins", CLI_OPTION_SIZE, &plot->bins, "N", "number of bins of x"},
       {0, "counts", CLI_OPTION_FLAG, &plot->counts, NULL,
-       "histogram of groups: counts, not shares"},
-      {0, "band", CLI_OPTION_STRING, &asked.band, "LO:HI", "curve: percents (default 5:95)"},
-      {0, "title", CLI_OPTION_STRING, &plot->title, "TEXT", "a title"},
-      {0, "xlabel", CLI_OPTION_STRING, &plot->x_label, "TEXT", "name of the x axis"},
-      {0, "ylabel", CLI_OPTION_STRING, &plot->y_label, "TEXT", "name of the y axis"},
-      {0, "size", CLI_OPTION_STRING, &asked.size, "WxH", "pixels, or characters (1200x800)"},
-      {0, "dpi", CLI_OPTION_SIZE, &plot->dpi, "N", "PNG: 192 is twice as fine (default 96)"},
-      {0, "format", CLI_OPTION_STRING, &asked.format, "F", "png, svg, pdf, text (by -o's suffix)"},
+       "histogram of groups: counts instead of percentages"},
+      {0, "band", CLI_OPTION_STRING, &o.band, "LO:HI", "curve: percentiles (default 5:95)"},
+      {0, "title", CLI_OPTION_STRING, &plot->title, "TEXT", "title"},
+      {0, "xlabel", CLI_OPTION_STRING, &plot->x_label, "TEXT", "label of the x axis"},
+      {0, "ylabel", CLI_OPTION_STRING, &plot->y_label, "TEXT", "label of the y axis"},
+      {0, "size", CLI_OPTION_STRING, &o.size, "WxH", "pixels (1200x800), or characters"},
+      {0, "dpi", CLI_OPTION_SIZE, &plot->dpi, "N", "PNG: pixels per inch (default: 96)"},
+      {0, "format", CLI_OPTION_STRING, &o.format, "F", "png, svg, pdf, text (default: by -o)"},
   };
   const struct cli_tool tool = {
       .name = "nk-plot",
@@ -182,12 +204,8 @@ int main(int argc, char **argv) {
   };
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 1, 2);
-  int code = read_options(&asked, &run);
-  if (code == NK_OK) code = draw(&asked, &run);
-  for (size_t i = 0; asked.outlines && i < asked.ellipses.n; i++) cli_frame_free(asked.outlines[i]);
-  nk_free(asked.outlines);
-  nk_free(asked.ids);
-  cli_strings_free(&asked.lines);
-  cli_strings_free(&asked.ellipses);
+  int code = parse_options(&o, &run);
+  if (code == NK_OK) code = draw(&o, &run);
+  options_free(&o);
   return cli_end(&run, code);
 }

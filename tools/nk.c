@@ -2,75 +2,91 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/process.h"
 #include "cli/tool.h"
 
-static const struct {
-  const char *name;
-  const char *summary;
-} tools[] = {
-    {"extract", "the embedding matrix of a model as a vector set"},
-    {"tokens", "a tokenizer's vocabulary, text to token ids and back"},
-    {"stats", "lengths and distances of every row of a vector set"},
-    {"pca", "principal components of a vector set"},
-    {"knn", "nearest neighbours of every row of a vector set"},
-    {"glitch", "rank a vocabulary by how little training its rows show"},
-    {"verify", "does the model repeat the token?"},
-    {"region", "what is in distribution, and how far outside vectors lie"},
-    {"sample", "nokens at controlled distances from a region"},
-    {"run", "what nokens and tokens do in a prompt"},
-    {"plot", "a picture of a table: histogram, scatter, scree, curve, heatmap"},
-    {"convert", "a vector set in other programs' formats"},
-};
+enum { PATH_SIZE = 4096 };
 
-/* The folder that this program lies in, with a closing '/'; "" when the system does not tell. */
-static void own_folder(char *folder, size_t size) {
-  ssize_t n = readlink("/proc/self/exe", folder, size - 1);
+/* In the order in which they are used. */
+static const char *const names[] = {"extract", "tokens", "stats",  "pca", "knn",  "glitch",
+                                    "verify",  "region", "sample", "run", "plot", "convert"};
+
+/* The path of nk-NAME in the folder of this program: all tools are installed there. */
+static void tool_path(const char *name, char path[PATH_SIZE]) {
+  char folder[PATH_SIZE - 64];
+  ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
   folder[n > 0 ? n : 0] = 0;
   char *slash = strrchr(folder, '/');
-  if (slash) slash[1] = 0;
+  if (slash != NULL) slash[1] = 0;
+  snprintf(path, PATH_SIZE, "%snk-%.32s", folder, name);
 }
 
-static void list_tools(const char *folder) {
-  printf("nk %s: analysis of token embeddings, glitch tokens and nokens\n\n", nk_version());
-  for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
-    char path[4096 + 64];
-    snprintf(path, sizeof path, "%snk-%s", folder, tools[i].name);
-    if (access(path, X_OK) == 0) printf("  nk %-9s %s\n", tools[i].name, tools[i].summary);
+/* Appends the summary of the tool at path: the second line of its own --help. */
+static int append_summary(const char *path, struct nk_buffer *out) {
+  const char *const command[] = {path, "--help", NULL};
+  struct nk_buffer help = {0}, errors = {0};
+  int status = 0;
+  int code = cli_process_run(command, NULL, &help, &errors, &status);
+  const char *line = code == NK_OK && help.size > 0 ? strchr(help.data, '\n') : NULL;
+  if (line != NULL) nk_buffer_append(out, line + 1, strcspn(line + 1, "\n"));
+  nk_buffer_free(&help);
+  nk_buffer_free(&errors);
+  return code;
+}
+
+static int list_tools(void) {
+  struct nk_buffer text = {0};
+  int code = NK_OK;
+  nk_buffer_printf(&text, "nk %s: analysis of token embeddings, glitch tokens and nokens\n\n",
+                   nk_version());
+  for (size_t i = 0; i < sizeof names / sizeof *names && code == NK_OK; i++) {
+    char path[PATH_SIZE];
+    tool_path(names[i], path);
+    if (access(path, X_OK) != 0) continue;
+    nk_buffer_printf(&text, "  nk %-9s ", names[i]);
+    code = append_summary(path, &text);
+    nk_buffer_byte(&text, '\n');
   }
-  printf("\nnk NAME --help tells of a tool's options, man nk-NAME of everything.\n");
+  nk_buffer_text(&text, "\nsee 'nk NAME --help' or 'man nk-NAME'\n");
+  if (code == NK_OK) code = cli_print(&text);
+  nk_buffer_free(&text);
+  return code;
 }
 
-static int run_tool(const char *folder, char **argv) {
+static int print_version(void) {
+  struct nk_buffer text = {0};
+  cli_version("nk", &text);
+  int code = cli_print(&text);
+  nk_buffer_free(&text);
+  return code;
+}
+
+/* Replaces this process by nk-NAME, where argv[1] is NAME or nk-NAME. Returns only on failure. */
+static int run_tool(char **argv) {
   const char *name = strncmp(argv[1], "nk-", 3) == 0 ? argv[1] + 3 : argv[1];
-  char path[4096 + 64];
-  if (strchr(name, '/') || strlen(name) > 32) {
-    fprintf(stderr, "nk: '%s' is no tool's name (nk alone lists them)\n", argv[1]);
-    return 2;
+  char path[PATH_SIZE];
+  tool_path(name, path);
+  if (strchr(name, '/') == NULL && strlen(name) <= 32) {
+    argv[1] = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+    execv(path, argv + 1);
+    if (errno != ENOENT) return nk_fail_errno("%s", path);
   }
-  snprintf(path, sizeof path, "%snk-%s", folder, name);
-  argv[1] = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-  execv(path, argv + 1);
-  if (errno == ENOENT) {
-    fprintf(stderr, "nk: there is no tool '%s' (nk alone lists them)\n", name);
-    return 2;
-  }
-  fprintf(stderr, "nk: %s: %s\n", path, strerror(errno));
-  return 1;
+  return nk_fail(NK_EUSAGE, "unknown tool '%s' (nk without arguments lists the tools)", name);
 }
 
 int main(int argc, char **argv) {
-  char folder[4096];
-  own_folder(folder, sizeof folder);
-  if (argc > 1 && strcmp(argv[1], "--version") == 0) {
-    printf("nk (noken) %s\n", nk_version());
-  } else if (argc > 1 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0) {
-    return run_tool(folder, argv);
-  } else {
-    list_tools(folder);
-  }
-  if (fflush(stdout) == 0) return 0;
-  fprintf(stderr, "nk: standard output: %s\n", strerror(errno));
-  return 1;
+  const struct cli_tool tool = {.name = "nk"};
+  struct cli_run run = {.tool = &tool};
+  const char *first = argc > 1 ? argv[1] : "--help";
+  int code;
+  if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+    code = list_tools();
+  else if (strcmp(first, "--version") == 0)
+    code = print_version();
+  else
+    code = run_tool(argv);
+  return cli_end(&run, code);
 }

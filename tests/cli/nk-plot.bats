@@ -1,9 +1,9 @@
-# nk-plot as a user calls it: pictures are looked at by their formats' own marks, and by their text.
+# nk-plot as a user calls it. Pictures are checked by the signatures of their formats and by their text.
 bats_require_minimum_version 1.5.0
 
 setup() {
   cd "$BATS_TEST_TMPDIR"
-  # 300 rows in a cloud, and five far out whose texts are hostile.
+  # 300 rows in a cloud, and five far from it with hostile texts.
   awk 'BEGIN {
     OFS = "\t"; print "id", "text", "a_b", "y", "steps", "kind"
     for (i = 0; i < 300; i++)
@@ -31,7 +31,7 @@ png_size() {
   [ "$(png_size p.png)" = 1280x960 ]
 }
 
-@test "an SVG holds the labels as text, escaped, and no token is a command" {
+@test "an SVG has the labels as text, escaped, and no token is executed as a command" {
   nk-plot scatter -x a_b -y y --label 5 --title "A \"title\" & 'more'" -o p.svg t.tsv
   [ ! -e injected ] && [ ! -e inj.. ]
   grep -qF "'; system(\"touch inj..\")" p.svg
@@ -83,7 +83,7 @@ png_size() {
   grep -qF '<text>odd</text>' p.svg
 }
 
-@test "labels are of the rows asked for" {
+@test "the rows asked for are labelled" {
   nk-plot scatter -x a_b -y y --label-ids 7,100-101 -o p.svg t.tsv
   [ "$(grep -cE '<text>tok(7|100|101)</text>' p.svg)" -eq 3 ]
   nk-plot scatter -x a_b -y y --label 2 --label-by id --label-column id -o p.svg t.tsv
@@ -94,7 +94,7 @@ png_size() {
   [[ "$output" == *nothing* ]]
 }
 
-@test "a heatmap cuts many numbers into bins, by their logarithms where asked" {
+@test "a heatmap bins many numbers, with --log by their logarithms" {
   awk 'BEGIN { OFS = "\t"; print "x", "y", "z"
     for (i = 0; i < 400; i++) print 10 ^ (i / 100), i % 3, i }' >map.tsv
   nk-plot heatmap -x x -y y -z z --log x --bins 4 -o p.svg map.tsv
@@ -103,10 +103,10 @@ png_size() {
   grep -qF '<text>y</text>' p.svg
   echo "-5	1	1" >>map.tsv
   run -1 nk-plot heatmap -x x -y y -z z --log x --bins 4 -o p.svg map.tsv
-  [[ "$output" == *"'-5' has no bin"* ]]
+  [[ "$output" == *"'-5' is in no bin"* ]]
 }
 
-@test "JSON Lines are read as TSV is" {
+@test "JSON Lines give the same picture as TSV" {
   awk -F'\t' 'NR > 1 { printf "{\"id\": %d, \"u\": %s, \"v\": %s}\n", $1, $3, $4 }' t.tsv >t.json
   cut -f 1,3,4 t.tsv | sed '1s/.*/id\tu\tv/' >u.tsv
   nk-plot scatter -x u -y v --label 4 --format svg <t.json >one
@@ -114,7 +114,7 @@ png_size() {
   cmp one two
 }
 
-@test "text for a terminal, drawn with characters" {
+@test "a terminal gets text without escape sequences" {
   run -0 nk-plot histogram -x y --format text --size 60x16 t.tsv
   [ "${#lines[@]}" -ge 14 ]
   [[ "${lines[0]}" == count* ]]
@@ -135,7 +135,7 @@ png_size() {
   [ -z "$stderr" ]
 }
 
-@test "tables of no use are faults of data" {
+@test "a table without a row to draw is a data error" {
   printf 'x\ty\n' >empty.tsv
   run -1 bash -c "nk-plot scatter -x x -y y --format text <empty.tsv"
   [ "$output" = "nk-plot: standard input: the table has no rows" ]
@@ -150,7 +150,7 @@ png_size() {
   run -1 nk-plot scatter -x x -y y --format text /dev/null
 }
 
-@test "one row, one value, one group are ordinary days" {
+@test "one row, one value and one group are drawn" {
   printf 'x\ty\tg\n3\t4\ta\n' >one.tsv
   local kind
   for kind in "histogram -x x" "histogram -x x --log xy" \
@@ -164,7 +164,7 @@ png_size() {
   printf 'x\ty\n1e300\t-1e-300\n-9e299\t1e-300\n' | nk-plot scatter -q -x x -y y -o p.svg
 }
 
-@test "what makes no sense is a fault of usage" {
+@test "options that do not fit together are usage errors" {
   run -2 nk-plot pie -x a_b t.tsv
   run -2 nk-plot
   run -2 nk-plot scatter -x a_b t.tsv
@@ -180,7 +180,7 @@ png_size() {
   [ ! -e p.jpeg ] && [ ! -e p.png ]
 }
 
-@test "a full disk and a closed pipe are noticed, a failure leaves no file" {
+@test "a full disk is an error, a closed pipe is not, and a failure leaves the old file" {
   [ -e /dev/full ] || skip "no /dev/full"
   run -1 bash -c 'nk-plot scatter -x a_b -y y --format png t.tsv >/dev/full'
   [[ "$output" == *"No space left"* ]]
@@ -191,7 +191,7 @@ png_size() {
   [ "$(cat p.png)" = old ]
 }
 
-@test "gnuplot missing or failing is told with its own words" {
+@test "the error names a missing gnuplot, and has the message of a failing one" {
   mkdir bin
   ln -s "$(command -v nk-plot)" bin/
   PATH=$PWD/bin run -1 nk-plot scatter -x a_b -y y --format png t.tsv
@@ -205,7 +205,7 @@ png_size() {
   [[ "$output" == *"style.gp"*"undefined function: nothing_like_that"* ]]
 }
 
-@test "a user's own templates are taken" {
+@test "templates of the user are used" {
   mkdir mine
   cp "$(dirname "$(command -v nk-plot)")"/../share/noken/plots/*.gp mine
   echo "set label 9 'by our own template' at graph 0.5, 0.5" >>mine/style.gp
@@ -213,7 +213,7 @@ png_size() {
   grep -qF 'by our own template' p.svg
 }
 
-@test "fifty thousand rows are drawn in seconds, and small" {
+@test "50,000 rows are drawn within 10 seconds, in less than 6 MB" {
   awk 'BEGIN { srand(1); OFS = "\t"; print "x", "y"
     for (i = 0; i < 50257; i++)
       print sqrt(-2 * log(1 - rand())) * cos(6.2832 * rand()), rand() + rand() }' >big.tsv

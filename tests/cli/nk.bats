@@ -1,7 +1,7 @@
 # nk: the tools by their short names.
 bats_require_minimum_version 1.5.0
 
-@test "nk alone lists the tools that are there, each with the summary of its own help" {
+@test "nk without arguments lists the installed tools with the summaries of their help" {
   run -0 nk
   for tool in "$NOKEN_BUILD"/bin/nk-*; do
     name=$(basename "$tool")
@@ -10,21 +10,21 @@ bats_require_minimum_version 1.5.0
   done
 }
 
-@test "nk NAME runs nk-NAME with its arguments and gives its exit status" {
+@test "nk NAME runs nk-NAME with its arguments and has its exit status" {
   run -0 nk extract --version
   [[ $output == "nk-extract (noken) "* ]]
   run -2 nk nk-extract --nothing
   [[ $output == "nk-extract: unknown option '--nothing'"* ]]
 }
 
-@test "nk refuses a tool that is not there" {
+@test "an unknown tool is a usage error" {
   run -2 nk nothing
-  [ "$output" = "nk: there is no tool 'nothing' (nk alone lists them)" ]
+  [ "$output" = "nk: unknown tool 'nothing' (nk without arguments lists the tools)" ]
   run -2 nk ../../bin/sh
-  [[ $output == *"is no tool's name"* ]]
+  [[ $output == "nk: unknown tool '../../bin/sh'"* ]]
 }
 
-@test "nk notices a full device" {
+@test "nk reports a full device" {
   run -1 bash -c 'nk >/dev/full'
   [[ $output == *"No space left on device"* ]]
 }

@@ -1,6 +1,6 @@
 /* The table reader: TSV and JSON Lines. */
 #include <string.h>
-#include "cli/table.h"
+#include "cli/frame.h"
 
 #include "fuzz.h"
 

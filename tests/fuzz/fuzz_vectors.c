@@ -2,8 +2,8 @@
 #include <noken/noken.h>
 #include <string.h>
 
+#include "cli/frame.h"
 #include "cli/sets.h"
-#include "cli/table.h"
 #include "fuzz.h"
 
 const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",

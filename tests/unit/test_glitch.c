@@ -4,7 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 #include "base/random.h"
-#include "cli/table.h"
+#include "cli/frame.h"
 
 /* ---- Simulated models ---- */
 

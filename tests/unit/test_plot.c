@@ -1,5 +1,5 @@
-/* What lib/plot computes: quantiles, bins, distances from the bulk, ticks, texts, the places of
- * labels, and that no text is a command for gnuplot. */
+/* What tools/plot computes: quantiles, bins, distances from the bulk, ticks, texts, the positions
+ * of labels; and that gnuplot executes no text as a command. */
 #include "plot/internal.h"
 #include "unit.h"
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/random.h"
-#include "cli/table.h"
+#include "cli/frame.h"
 
 static void assert_near(double value, double expected) {
   if (!(fabs(value - expected) <= 1e-9 * fmax(1, fabs(expected))))
@@ -62,7 +62,7 @@ static void whole_numbers_stand_in_the_middle_of_their_bins(void **state) {
   nk_free(edges);
 }
 
-static void the_last_bin_holds_its_end_and_strangers_are_not_counted(void **state) {
+static void the_last_bin_is_closed_and_values_outside_are_not_counted(void **state) {
   (void)state;
   const double edges[] = {0, 1, 2}, x[] = {0, 0.5, 1, 2, 2.1, -0.1, NAN};
   size_t counts[2];
@@ -107,10 +107,11 @@ static void density_is_one_at_the_densest_and_small_for_the_lonely(void **state)
     y[i] = 50;
   }
   x[200] = y[200] = 250;
-  assert_int_equal(plot_density(x, y, 201, 300, 300, out), 0);
+  const struct plot_points points = {.n = 201, .x = x, .y = y, .width = 300, .height = 300};
+  assert_int_equal(plot_density(&points, out), NK_OK);
   for (int i = 0; i < 200; i++) assert_true(out[i] > 0.95 && out[i] <= 1);
   assert_true(out[200] > 0 && out[200] < 0.3);
-  assert_int_equal(plot_thin(x, y, 201, 300, 300, 10, 3, keep), 0);
+  assert_int_equal(plot_thin(&points, 10, 3, keep), 0);
   size_t kept = 0;
   for (int i = 0; i < 201; i++) kept += keep[i];
   assert_int_equal(kept, 4);
@@ -330,7 +331,7 @@ static struct cli_frame *frame_of(const char *folder, const char *text) {
   assert_true(fputs(text, file) >= 0);
   assert_int_equal(fclose(file), 0);
   struct cli_frame *frame = cli_frame_read(path);
-  if (!frame) fail_msg("%s", nk_error());
+  if (frame == NULL) fail_msg("%s", nk_error());
   return frame;
 }
 
@@ -351,13 +352,8 @@ static const char *const table =
 static void rows_that_cannot_be_drawn_are_left_out_with_a_warning_each(void **state) {
   struct cli_frame *frame = frame_of(*state, table);
   struct plot_rows rows;
-  struct plot plot;
+  struct plot plot = {.x = "x", .y = "y", .by = "g", .mark = "steps=0"};
   int warnings = 0;
-  plot_defaults(&plot);
-  plot.x = "x";
-  plot.y = "y";
-  plot.by = "g";
-  plot.mark = "steps=0";
   nk_on_warning(count_warnings, &warnings);
   assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X | PLOT_Y), 0);
   assert_int_equal(warnings, 2); /* one missing, two not finite */
@@ -384,9 +380,7 @@ static void marks_are_comparisons_or_columns(void **state) {
   } cases[] = {{"steps", 4},   {"steps=0", 2},  {"steps!=0", 4}, {"steps<=5", 4},  {"steps<5", 3},
                {"steps>5", 2}, {"steps>=5", 3}, {"g=a", 3},      {"steps==0.0", 2}};
   struct cli_frame *frame = frame_of(*state, table);
-  struct plot plot;
-  plot_defaults(&plot);
-  plot.x = "id";
+  struct plot plot = {.x = "id"};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct plot_rows rows;
     plot.mark = cases[i].mark;
@@ -407,11 +401,8 @@ static void marks_are_comparisons_or_columns(void **state) {
 
 static void small_groups_are_joined_and_numbers_ascend(void **state) {
   struct cli_frame *frame = frame_of(*state, "x\tg\n1\t10\n2\t9\n3\t10\n4\t1e3\n5\t9\n6\t-1\n");
-  struct plot plot;
+  struct plot plot = {.x = "x", .by = "g"};
   struct plot_rows rows;
-  plot_defaults(&plot);
-  plot.x = "x";
-  plot.by = "g";
   assert_int_equal(plot_rows_collect(&rows, &plot, frame, PLOT_X), 0);
   assert_true(rows.numeric_groups);
   assert_int_equal(rows.n_groups, 4);
@@ -443,7 +434,7 @@ int main(void) {
       cmocka_unit_test(quantiles_are_linear_between_order_statistics),
       cmocka_unit_test(bins_follow_freedman_and_diaconis),
       cmocka_unit_test(whole_numbers_stand_in_the_middle_of_their_bins),
-      cmocka_unit_test(the_last_bin_holds_its_end_and_strangers_are_not_counted),
+      cmocka_unit_test(the_last_bin_is_closed_and_values_outside_are_not_counted),
       cmocka_unit_test(a_single_value_has_one_bin_around_it),
       cmocka_unit_test(extremeness_is_in_median_absolute_deviations),
       cmocka_unit_test(density_is_one_at_the_densest_and_small_for_the_lonely),

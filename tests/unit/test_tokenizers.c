@@ -2,7 +2,7 @@
  * is in tests/fixtures/tokenizers (made by tests/fixtures/tokenizers.js). */
 #include <noken/tokenizer.h>
 
-#include "cli/table.h"
+#include "cli/frame.h"
 #include "text_files.h"
 
 enum { TOKENIZER, TEXT, IDS, SPECIAL, DECODED, N_COLUMNS };

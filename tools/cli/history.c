@@ -1,14 +1,12 @@
-/* noken.history: a JSON array of the command lines that made a set, each as a shell would take it.
- * Arguments that name files lose their directories, and --threads is left out: what is kept is the
- * same wherever the data lies and however it was computed. */
-#include <noken/base.h>
-#include <noken/vectors.h>
-
+/* The metadata noken.history: a JSON array of the command lines that made a set, each quoted for a
+ * POSIX shell, without what differs between two runs on the same data: directories and --threads.
+ */
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
 #include "cli/sets.h"
 
 static const char key[] = "noken.history";
@@ -18,33 +16,35 @@ enum { MAX_HISTORY = 1 << 22 }; /* bytes: thousands of commands */
 static bool is_directory(const char *path, size_t n) {
   struct stat status;
   char *copy = nk_strndup(path, n);
-  bool yes = copy && stat(copy, &status) == 0 && S_ISDIR(status.st_mode);
+  bool found = copy != NULL && stat(copy, &status) == 0 && S_ISDIR(status.st_mode);
   nk_free(copy);
-  return yes;
+  return found;
 }
 
-/* Whether argument[0..n), which has its last '/' at slash, names a file: one in a directory that is
- * there, or what is written like a path and holds no space. (A prompt such as "yes/no?" is not, nor
- * is a model's name such as openai-community/gpt2.) */
+/* Is argument [n], whose last '/' is at `slash`, the path of a file? It is where its directory
+ * exists, or where it begins as a path does and has no space. (The prompt "yes/no?" and the model
+ * name openai-community/gpt2 are not paths.) */
 static bool is_path(const char *argument, size_t n, size_t slash) {
   if (is_directory(argument, slash == 0 ? 1 : slash)) return true;
-  if (memchr(argument, ' ', n)) return false;
+  if (memchr(argument, ' ', n) != NULL) return false;
   return argument[0] == '/' || strncmp(argument, "./", 2) == 0 ||
          strncmp(argument, "../", 3) == 0 || strncmp(argument, "~/", 2) == 0;
 }
 
-/* Where the base name of a path begins, and in *n how long it is; `argument` itself for others. */
+/* The base name of a path, and its length in *n; the whole argument where it is not a path. */
 static const char *base_name(const char *argument, size_t *n) {
   *n = strlen(argument);
   size_t end = *n;
   while (end > 1 && argument[end - 1] == '/') end--;
   const char *slash = memrchr(argument, '/', end);
-  if (!slash || end == 1 || !is_path(argument, *n, (size_t)(slash - argument))) return argument;
+  if (slash == NULL || end == 1 || !is_path(argument, *n, (size_t)(slash - argument)))
+    return argument;
   *n = end - (size_t)(slash + 1 - argument);
   return slash + 1;
 }
 
-/* Bytes as one word of a POSIX shell; $'...' for what cannot stand in a line of text. */
+/* Appends bytes [n] as one word of a POSIX shell: plain, in '...', or in $'...' where they are not
+ * one line of text. */
 static void quote(struct nk_buffer *out, const char *bytes, size_t n) {
   static const char plain[] =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
@@ -52,7 +52,7 @@ static void quote(struct nk_buffer *out, const char *bytes, size_t n) {
   for (size_t i = 0, length; i < n; i += length) {
     length = nk_utf8_length(bytes + i, n - i);
     if (length == 0 || (unsigned char)bytes[i] < 0x20 || bytes[i] == 0x7f) is_text = false;
-    if (!strchr(plain, bytes[i])) is_plain = false;
+    if (strchr(plain, bytes[i]) == NULL) is_plain = false;
     if (length == 0) length = 1;
   }
   if (is_plain) {
@@ -73,15 +73,15 @@ static void quote(struct nk_buffer *out, const char *bytes, size_t n) {
   nk_buffer_byte(out, '\'');
 }
 
-/* An option that holds a path keeps its own part: --output=/tmp/x and -o/tmp/x. */
+/* The length of the option before a value that is attached to it: --output=/tmp/x, -o/tmp/x. */
 static size_t option_length(const char *argument) {
   if (argument[0] != '-' || argument[1] == 0) return 0;
   if (argument[1] != '-') return 2;
   const char *equals = strchr(argument, '=');
-  return equals ? (size_t)(equals + 1 - argument) : strlen(argument);
+  return equals != NULL ? (size_t)(equals + 1 - argument) : strlen(argument);
 }
 
-/* How many arguments, beginning with this one, say by how many threads: 2, 1 or none. */
+/* The number of arguments, from this one on, that --threads takes: 2, 1 or 0. */
 static int threads_length(const char *argument) {
   static const char name[] = "--threads";
   size_t n = sizeof name - 1;
@@ -91,48 +91,61 @@ static int threads_length(const char *argument) {
 
 static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
   struct nk_buffer word = {0};
-  for (int i = 0, skip; i < argc; i += skip ? skip : 1) {
+  for (int i = 0, skip; i<argc; i += skip> 0 ? skip : 1) {
     if ((skip = threads_length(argv[i])) > 0) continue;
     size_t option = i == 0 ? 0 : option_length(argv[i]), n;
     const char *rest = base_name(argv[i] + option, &n);
-    if (i == 0) { /* the tool: always without its directory */
+    if (i == 0) { /* the tool, without its directory */
       const char *slash = strrchr(argv[0], '/');
-      rest = slash ? slash + 1 : argv[0];
+      rest = slash != NULL ? slash + 1 : argv[0];
       n = strlen(rest);
     }
     nk_buffer_clear(&word);
     nk_buffer_append(&word, argv[i], option);
     nk_buffer_append(&word, rest, n);
     if (i > 0) nk_buffer_byte(out, ' ');
-    quote(out, word.data ? word.data : "", word.size);
+    quote(out, word.size > 0 ? word.data : "", word.size);
   }
   if (word.failed) out->failed = true;
   nk_buffer_free(&word);
 }
 
-int cli_add_history(struct nk_vectors *set, int argc, char *const *argv) {
+/* The array in the set's metadata, or a new one. NULL on failure. */
+static json_t *read_history(const struct nk_vectors *set) {
   const char *past = nk_vectors_metadata(set, key);
-  if (past && strlen(past) > MAX_HISTORY) {
-    return nk_fail(NK_EDATA, "%s: over %d bytes long", key, MAX_HISTORY);
+  json_error_t error = {0};
+  if (past == NULL) {
+    json_t *empty = json_array();
+    if (empty == NULL) nk_fail(NK_EMEMORY, "%s: out of memory", key);
+    return empty;
   }
-  json_error_t error;
-  json_t *history = past == NULL ? json_array() : json_loads(past, 0, &error);
+  if (strlen(past) > MAX_HISTORY) {
+    nk_fail(NK_EDATA, "%s: longer than %d bytes", key, MAX_HISTORY);
+    return NULL;
+  }
+  json_t *history = json_loads(past, 0, &error);
   if (history == NULL)
-    return past == NULL ? nk_fail(NK_EMEMORY, "%s: out of memory", key)
-                        : nk_fail(NK_EDATA, "%s: line %d, column %d: %s", key, error.line,
-                                  error.column, error.text);
+    nk_fail(NK_EDATA, "%s: line %d, column %d: %s", key, error.line, error.column, error.text);
+  if (history == NULL || json_is_array(history)) return history;
+  json_decref(history);
+  nk_fail(NK_EDATA, "%s: not a JSON array", key);
+  return NULL;
+}
+
+int cli_add_history(struct nk_vectors *set, int argc, char *const *argv) {
   struct nk_buffer line = {0};
   char *text = NULL;
   int code = NK_OK;
-  if (past && !json_is_array(history)) code = nk_fail(NK_EDATA, "%s: not a JSON array", key);
-  if (code == NK_OK) {
-    command_line(&line, argc, argv);
-    if (line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0 ||
-        !(text = json_dumps(history, JSON_COMPACT))) {
-      code = nk_fail(NK_EMEMORY, "%s: out of memory", key);
-    }
+  json_t *history = read_history(set);
+  if (history == NULL) return nk_error_code();
+  command_line(&line, argc, argv);
+  if (line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0 ||
+      (text = json_dumps(history, JSON_COMPACT)) == NULL) {
+    code = nk_fail(NK_EMEMORY, "%s: out of memory", key);
+    goto done;
   }
-  if (code == NK_OK) code = nk_vectors_set_metadata(set, key, text);
+  code = nk_vectors_set_metadata(set, key, text);
+done:
   free(text);
   json_decref(history);
   nk_buffer_free(&line);

@@ -4,7 +4,7 @@
 
 #include <noken/probe.h>
 
-#include "cli/table.h"
+#include "cli/frame.h"
 
 /* Token ids from a list ("3,10-20", or NULL) and from the column `id` of a table (or NULL), each
  * checked against n_vocabulary: *ids [*n], free with nk_free. */

@@ -1,8 +1,8 @@
-/* Command lines: one table per tool, and the options all tools share. */
+/* Command lines: the values of options, the parser, the help text, lists as values. */
 #include "cli/options.h"
+
 #include <errno.h>
 #include <math.h>
-#include <noken/base.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +12,13 @@ enum { N_COMMON = 7 };
 static void common_options(struct cli_common *common, struct cli_option out[N_COMMON]) {
   const struct cli_option options[N_COMMON] = {
       {'o', "output", CLI_OPTION_STRING, &common->output, "FILE",
-       "write FILE, not standard output"},
-      {0, "json", CLI_OPTION_FLAG, &common->json, NULL, "tables as JSON Lines, not TSV"},
-      {0, "threads", CLI_OPTION_SIZE, &common->threads, "N", "threads to use (default: all cores)"},
-      {0, "seed", CLI_OPTION_SEED, &common->seed, "N", "seed of random choices (default: 0)"},
-      {'q', "quiet", CLI_OPTION_FLAG, &common->quiet, NULL, "no warnings, no progress"},
+       "write to FILE instead of standard output"},
+      {0, "json", CLI_OPTION_FLAG, &common->json, NULL,
+       "write tables as JSON Lines instead of TSV"},
+      {0, "threads", CLI_OPTION_SIZE, &common->threads, "N",
+       "number of threads (default: one per core)"},
+      {0, "seed", CLI_OPTION_SEED, &common->seed, "N", "seed of random numbers (default: 0)"},
+      {'q', "quiet", CLI_OPTION_FLAG, &common->quiet, NULL, "print no warnings and no progress"},
       {'h', "help", CLI_OPTION_FLAG, &common->help, NULL, "print this help and exit"},
       {0, "version", CLI_OPTION_FLAG, &common->version, NULL, "print the version and exit"},
   };
@@ -25,21 +27,21 @@ static void common_options(struct cli_common *common, struct cli_option out[N_CO
 
 /* ---- Values ---- */
 
-static int parse_whole(const char *text, uint64_t *out) {
+static bool parse_whole(const char *text, uint64_t *out) {
   char *end;
   errno = 0;
   unsigned long long value = strtoull(text, &end, 10);
-  if (text[0] < '0' || text[0] > '9' || *end || errno) return -1;
+  if (text[0] < '0' || text[0] > '9' || *end != 0 || errno != 0) return false;
   *out = value;
-  return 0;
+  return true;
 }
 
-static int parse_finite(const char *text, double *out) {
+static bool parse_finite(const char *text, double *out) {
   char *end;
   double value = strtod(text, &end);
-  if (end == text || *end || !isfinite(value)) return -1;
+  if (end == text || *end != 0 || !isfinite(value)) return false;
   *out = value;
-  return 0;
+  return true;
 }
 
 /* The index of text among choices "a|b|c", or -1. */
@@ -55,42 +57,44 @@ static int find_choice(const char *choices, const char *text) {
 
 static int append_string(struct cli_strings *list, const char *text) {
   const char **grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   list->item = grown;
   list->item[list->n++] = text;
-  return 0;
+  return NK_OK;
 }
 
+/* Sets the option's target from text (NULL for a flag). `shown` is the option as messages name it.
+ */
 static int set_value(const struct cli_option *option, const char *shown, const char *text) {
   uint64_t whole = 0;
   int choice;
   switch (option->type) {
     case CLI_OPTION_FLAG:
       *(bool *)option->target = true;
-      return 0;
+      return NK_OK;
     case CLI_OPTION_STRING:
       *(const char **)option->target = text;
-      return 0;
+      return NK_OK;
     case CLI_OPTION_LIST:
       return append_string(option->target, text);
     case CLI_OPTION_SIZE:
-      if (parse_whole(text, &whole) != 0 || whole > SIZE_MAX / 2) break;
+      if (!parse_whole(text, &whole) || whole > SIZE_MAX / 2) break;
       *(size_t *)option->target = (size_t)whole;
-      return 0;
+      return NK_OK;
     case CLI_OPTION_SEED:
-      if (parse_whole(text, &whole) != 0) break;
+      if (!parse_whole(text, &whole)) break;
       *(uint64_t *)option->target = whole;
-      return 0;
+      return NK_OK;
     case CLI_OPTION_NUMBER:
-      if (parse_finite(text, option->target) != 0)
-        return nk_fail(NK_EUSAGE, "option %s: '%s' is not a finite number", shown, text);
-      return 0;
+      if (parse_finite(text, option->target)) return NK_OK;
+      return nk_fail(NK_EUSAGE, "option %s: '%s' is not a finite number", shown, text);
     case CLI_OPTION_CHOICE:
       choice = find_choice(option->argument, text);
       if (choice < 0)
-        return nk_fail(NK_EUSAGE, "option %s: '%s' is none of %s", shown, text, option->argument);
+        return nk_fail(NK_EUSAGE, "option %s: '%s' is not one of %s", shown, text,
+                       option->argument);
       *(int *)option->target = choice;
-      return 0;
+      return NK_OK;
   }
   return nk_fail(NK_EUSAGE, "option %s: '%s' is not a whole number", shown, text);
 }
@@ -110,36 +114,47 @@ static const struct cli_option *option_at(const struct parser *parser, size_t i)
   return i < parser->n_own ? &parser->own[i] : &parser->common[i - parser->n_own];
 }
 
-/* The option of this name, whole or cut short. */
+/* The option with this name, or else the only one whose name begins with it. */
 static int find_long(const struct parser *parser, const char *name, size_t length,
                      const struct cli_option **found) {
+  const struct cli_option *second = NULL; /* another one that begins so */
   *found = NULL;
   for (size_t i = 0; i < parser->n_own + N_COMMON; i++) {
     const struct cli_option *option = option_at(parser, i);
-    if (!option->name || strncmp(option->name, name, length) != 0) continue;
+    if (option->name == NULL || strncmp(option->name, name, length) != 0) continue;
     if (option->name[length] == 0) {
       *found = option;
-      return 0;
+      return NK_OK;
     }
-    if (*found)
-      return nk_fail(NK_EUSAGE, "option '--%.*s' could be --%s or --%s", (int)length, name,
-                     (*found)->name, option->name);
-    *found = option;
+    if (*found != NULL)
+      second = option;
+    else
+      *found = option;
   }
-  if (*found && length > 0) return 0;
-  return nk_fail(NK_EUSAGE, "unknown option '--%.*s' (--help lists them)", (int)length, name);
+  if (*found == NULL || length == 0)
+    return nk_fail(NK_EUSAGE, "unknown option '--%.*s' (see --help)", (int)length, name);
+  if (second != NULL)
+    return nk_fail(NK_EUSAGE, "ambiguous option '--%.*s': --%s or --%s", (int)length, name,
+                   (*found)->name, second->name);
+  return NK_OK;
 }
 
-/* The value of an option: what is attached, else the next argument. */
+static const struct cli_option *find_short(const struct parser *parser, char letter) {
+  for (size_t i = 0; i < parser->n_own + N_COMMON; i++)
+    if (option_at(parser, i)->letter == letter) return option_at(parser, i);
+  return NULL;
+}
+
+/* Sets an option to the value attached to it or, without one, to the next argument. */
 static int take_value(struct parser *parser, const struct cli_option *option, const char *shown,
                       const char *attached) {
   if (option->type == CLI_OPTION_FLAG) {
-    if (attached) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
+    if (attached != NULL) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
     return set_value(option, shown, NULL);
   }
-  if (!attached && parser->next == parser->argc)
+  if (attached == NULL && parser->next == parser->argc)
     return nk_fail(NK_EUSAGE, "option %s needs a value (%s)", shown, option->argument);
-  return set_value(option, shown, attached ? attached : parser->argv[parser->next++]);
+  return set_value(option, shown, attached != NULL ? attached : parser->argv[parser->next++]);
 }
 
 static int parse_long(struct parser *parser, const char *text) {
@@ -149,22 +164,20 @@ static int parse_long(struct parser *parser, const char *text) {
   if (code != NK_OK) return code;
   char shown[64];
   snprintf(shown, sizeof shown, "--%s", option->name);
-  return take_value(parser, option, shown, text[length] ? text + length + 1 : NULL);
+  return take_value(parser, option, shown, text[length] == '=' ? text + length + 1 : NULL);
 }
 
 /* "-q", "-oFILE", "-o FILE", "-qo FILE" */
 static int parse_short(struct parser *parser, const char *letters) {
-  for (; *letters; letters++) {
-    const struct cli_option *option = NULL;
-    for (size_t i = 0; !option && i < parser->n_own + N_COMMON; i++)
-      if (option_at(parser, i)->letter == *letters) option = option_at(parser, i);
-    if (!option) return nk_fail(NK_EUSAGE, "unknown option '-%c' (--help lists them)", *letters);
+  for (; *letters != 0; letters++) {
+    const struct cli_option *option = find_short(parser, *letters);
+    if (option == NULL) return nk_fail(NK_EUSAGE, "unknown option '-%c' (see --help)", *letters);
     const char shown[] = {'-', *letters, 0};
     bool flag = option->type == CLI_OPTION_FLAG;
-    int code = take_value(parser, option, shown, !flag && letters[1] ? letters + 1 : NULL);
+    int code = take_value(parser, option, shown, !flag && letters[1] != 0 ? letters + 1 : NULL);
     if (code != NK_OK || !flag) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
@@ -175,7 +188,9 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
   size_t n = 0;
   bool only_operands = false;
   char **kept = nk_alloc((size_t)argc + 1, sizeof *kept);
-  if (!kept) return NK_EMEMORY;
+  *operands = kept;
+  *n_operands = 0;
+  if (kept == NULL) return NK_EMEMORY;
   int code = NK_OK;
   while (code == NK_OK && parser.next < argc) {
     char *argument = argv[parser.next++];
@@ -189,7 +204,6 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
       code = parse_short(&parser, argument + 1);
     }
   }
-  *operands = kept;
   *n_operands = n;
   return code;
 }
@@ -198,10 +212,10 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
 
 enum { HELP_INDENT = 26, HELP_WIDTH = 79 };
 
-/* Appends text at column HELP_INDENT, folded at blanks. */
+/* Appends text at column HELP_INDENT, folded at spaces. */
 static void append_folded(struct nk_buffer *out, const char *text) {
   size_t room = HELP_WIDTH - HELP_INDENT;
-  while (*text) {
+  while (*text != 0) {
     size_t n = strlen(text);
     if (n > room) {
       n = room;
@@ -212,18 +226,18 @@ static void append_folded(struct nk_buffer *out, const char *text) {
     nk_buffer_byte(out, '\n');
     text += n;
     while (*text == ' ') text++;
-    if (*text) nk_buffer_printf(out, "%*s", HELP_INDENT, "");
+    if (*text != 0) nk_buffer_printf(out, "%*s", HELP_INDENT, "");
   }
 }
 
 static void append_option(struct nk_buffer *out, const struct cli_option *option) {
   size_t begin = out->size;
-  if (option->letter) nk_buffer_printf(out, "  -%c", option->letter);
-  if (option->name) {
-    nk_buffer_text(out, option->letter ? ", " : "      ");
+  if (option->letter != 0) nk_buffer_printf(out, "  -%c", option->letter);
+  if (option->name != NULL) {
+    nk_buffer_text(out, option->letter != 0 ? ", " : "      ");
     nk_buffer_printf(out, "--%s", option->name);
   }
-  if (option->argument) nk_buffer_printf(out, " %s", option->argument);
+  if (option->argument != NULL) nk_buffer_printf(out, " %s", option->argument);
   size_t used = out->size - begin;
   if (used + 2 > HELP_INDENT) {
     nk_buffer_byte(out, '\n');
@@ -240,8 +254,8 @@ void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out) {
   nk_buffer_printf(out, "usage: %s %s\n%s\n\n", tool->name, tool->usage, tool->summary);
   for (size_t i = 0; i < tool->n_options; i++) append_option(out, &tool->options[i]);
   for (size_t i = 0; i < N_COMMON; i++) append_option(out, &common[i]);
-  if (tool->example) nk_buffer_printf(out, "\nexample: %s\n", tool->example);
-  nk_buffer_printf(out, "more: man %s\n", tool->name);
+  if (tool->example != NULL) nk_buffer_printf(out, "\nexample: %s\n", tool->example);
+  nk_buffer_printf(out, "manual: man %s\n", tool->name);
 }
 
 void cli_strings_free(struct cli_strings *strings) {
@@ -252,14 +266,14 @@ void cli_strings_free(struct cli_strings *strings) {
 /* ---- Lists ---- */
 
 /* Calls add with each item of "a,b,c". */
-static int each_item(const char *what, const char *text,
-                     int (*add)(void *list, const char *what, const char *item), void *list) {
+static int each_item(const char *option, const char *text,
+                     int (*add)(void *list, const char *option, const char *item), void *list) {
   int code = NK_OK;
   for (const char *p = text; code == NK_OK;) {
     size_t length = strcspn(p, ",");
     char *item = nk_strndup(p, length);
-    if (!item) return NK_EMEMORY;
-    code = add(list, what, item);
+    if (item == NULL) return NK_EMEMORY;
+    code = add(list, option, item);
     nk_free(item);
     if (p[length] == 0) break;
     p += length + 1;
@@ -272,28 +286,28 @@ struct number_list {
   size_t n;
 };
 
-static int add_number(void *pointer, const char *what, const char *item) {
+static int add_number(void *pointer, const char *option, const char *item) {
   struct number_list *list = pointer;
   double value;
-  if (parse_finite(item, &value) != 0)
-    return nk_fail(NK_EUSAGE, "%s: '%s' is not a finite number", what, item);
+  if (!parse_finite(item, &value))
+    return nk_fail(NK_EUSAGE, "%s: '%s' is not a finite number", option, item);
   double *grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   list->item = grown;
   list->item[list->n++] = value;
-  return 0;
+  return NK_OK;
 }
 
-int cli_parse_numbers(const char *what, const char *text, double **out, size_t *n) {
+int cli_parse_numbers(const char *option, const char *text, double **out, size_t *n) {
   struct number_list list = {0};
-  int code = each_item(what, text, add_number, &list);
+  int code = each_item(option, text, add_number, &list);
   if (code != NK_OK) {
     nk_free(list.item);
     return code;
   }
   *out = list.item;
   *n = list.n;
-  return 0;
+  return NK_OK;
 }
 
 struct id_list {
@@ -302,41 +316,46 @@ struct id_list {
   size_t capacity;
 };
 
-enum { MOST_IDS = 1 << 24 }; /* more than any vocabulary; "0-9999999999" is a slip of the finger */
+enum { MAX_IDS = 1 << 24 }; /* more than any vocabulary has: "0-9999999999" is a mistake */
 
-static int add_ids(void *pointer, const char *what, const char *item) {
-  struct id_list *list = pointer;
-  char *dash = strchr(item, '-');
-  uint64_t first, last;
-  if (dash) *dash = 0;
-  if (parse_whole(item, &first) != 0 || (dash && parse_whole(dash + 1, &last) != 0)) {
-    if (dash) *dash = '-';
-    return nk_fail(NK_EUSAGE, "%s: '%s' is neither an id nor a range such as 10-20", what, item);
-  }
-  if (!dash) last = first;
-  if (last < first || last > INT64_MAX || last - first >= MOST_IDS - list->n)
-    return nk_fail(NK_EUSAGE, "%s: a range from %llu to %llu is empty or too long", what,
-                   (unsigned long long)first, (unsigned long long)last);
-  size_t more = (size_t)(last - first) + 1;
-  if (list->n + more > list->capacity) {
-    size_t capacity = (list->n + more) * 2;
+static int append_ids(struct id_list *list, uint64_t first, size_t n) {
+  if (list->n + n > list->capacity) {
+    size_t capacity = (list->n + n) * 2;
     int64_t *grown = nk_realloc(list->item, list->n, capacity, sizeof *list->item);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     list->item = grown;
     list->capacity = capacity;
   }
-  for (size_t i = 0; i < more; i++) list->item[list->n++] = (int64_t)(first + i);
-  return 0;
+  for (size_t i = 0; i < n; i++) list->item[list->n++] = (int64_t)(first + i);
+  return NK_OK;
 }
 
-int cli_parse_ids(const char *what, const char *text, int64_t **out, size_t *n) {
+/* "7" or "10-20" */
+static int add_ids(void *pointer, const char *option, const char *item) {
+  struct id_list *list = pointer;
+  size_t length = strcspn(item, "-");
+  char *from = nk_strndup(item, length);
+  uint64_t first = 0, last = 0;
+  if (from == NULL) return NK_EMEMORY;
+  bool valid = parse_whole(from, &first);
+  nk_free(from);
+  if (item[length] == 0) last = first;
+  if (!valid || (item[length] == '-' && !parse_whole(item + length + 1, &last)))
+    return nk_fail(NK_EUSAGE, "%s: '%s' is neither an id nor a range such as 10-20", option, item);
+  if (last < first) return nk_fail(NK_EUSAGE, "%s: '%s' is an empty range", option, item);
+  if (last > INT64_MAX || last - first >= MAX_IDS - list->n)
+    return nk_fail(NK_EUSAGE, "%s: '%s': more than %d ids", option, item, MAX_IDS);
+  return append_ids(list, first, (size_t)(last - first) + 1);
+}
+
+int cli_parse_ids(const char *option, const char *text, int64_t **out, size_t *n) {
   struct id_list list = {0};
-  int code = each_item(what, text, add_ids, &list);
+  int code = each_item(option, text, add_ids, &list);
   if (code != NK_OK) {
     nk_free(list.item);
     return code;
   }
   *out = list.item;
   *n = list.n;
-  return 0;
+  return NK_OK;
 }

@@ -1,7 +1,14 @@
-/* Command lines. A tool describes its options in a table; the options that every tool has (-o,
- * --json, --threads, --seed, -q, -h, --help, --version) are added to it here. Long options take
- * `--name VALUE` and `--name=VALUE`, may be cut short where that is unambiguous, and may stand
- * anywhere among the operands; `--` ends them. */
+/* Command lines. A tool describes its own options in an array of struct cli_option; the options
+ * that every tool has (-o, --json, --threads, --seed, -q, -h, --help, --version) are added to it
+ * here.
+ *
+ *   -n 3, -n3       a short option with its value
+ *   -qo FILE        short options together, the last one with a value
+ *   --name VALUE    a long option; also --name=VALUE
+ *   --na VALUE      a long option abbreviated to a prefix that no other option has
+ *   --              the end of the options: what follows are operands
+ *
+ * Options and operands can be mixed in any order. "-" is an operand. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
@@ -10,70 +17,67 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 enum cli_option_type {
   CLI_OPTION_FLAG,   /* target: bool, set true */
   CLI_OPTION_STRING, /* target: const char *, points into argv */
   CLI_OPTION_SIZE,   /* target: size_t, a whole number >= 0 */
   CLI_OPTION_SEED,   /* target: uint64_t */
   CLI_OPTION_NUMBER, /* target: double, finite */
-  CLI_OPTION_LIST,   /* target: struct cli_strings; each use appends */
-  CLI_OPTION_CHOICE, /* target: int, the index in choices ("input|output|position") */
+  CLI_OPTION_LIST,   /* target: struct cli_strings; each use of the option appends a string */
+  CLI_OPTION_CHOICE, /* target: int, the index of the value in `argument` ("l2|cosine") */
 };
 
-/* Strings that an option gathered; they point into argv, the array is freed by cli_strings_free. */
+/* The values of a CLI_OPTION_LIST: pointers into argv. The array is freed by cli_strings_free. */
 struct cli_strings {
   const char **item;
   size_t n;
 };
 
+void cli_strings_free(struct cli_strings *strings);
+
 struct cli_option {
   char letter;      /* 'o', or 0 for none */
   const char *name; /* "output", or NULL for none */
   enum cli_option_type type;
-  void *target;
-  const char *argument; /* "FILE", for the help; CLI_OPTION_CHOICE: "input|output|position" */
-  const char *help;     /* one line */
+  void *target;         /* where the value goes: its type is that of `type` */
+  const char *argument; /* the value's name in the help, "FILE"; for a choice "l2|cosine" */
+  const char *help;     /* what the option does, in one line */
 };
 
-/* Every tool's own options; its defaults are seed 0 and the machine's own number of threads. */
+/* The values of the options that every tool has. All zero is the default. */
 struct cli_common {
   const char *output; /* NULL: standard output */
   bool json;
-  size_t threads; /* 0: as the machine has */
+  size_t threads; /* 0: one per core */
   uint64_t seed;
   bool quiet;
-  bool help;    /* --help was asked for */
-  bool version; /* --version was asked for */
+  bool help;
+  bool version;
 };
 
+/* A tool as its command line and its help show it. */
 struct cli_tool {
   const char *name;    /* "nk-stats" */
   const char *summary; /* one line: "norms and distances of every row of a vector set" */
   const char *usage;   /* what follows the name: "[OPTION]... [SET]" */
   const struct cli_option *options;
   size_t n_options;
-  const char *example; /* a line that works */
+  const char *example; /* a command line that works, or NULL */
 };
 
-/* Reads argv. *operands gets what is no option, in its order: [*n_operands], free with nk_free.
- * Returns 0, or NK_EUSAGE with a message ("unknown option '--foo'"); operands are set either way.
- */
+/* Parses argv and sets the options' targets. *operands [*n_operands] are the arguments that are
+ * neither options nor their values, in their order (pointers into argv); free the array with
+ * nk_free, also after a failure. Returns NK_OK, or NK_EUSAGE ("unknown option '--foo'"). */
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
                       char ***operands, size_t *n_operands);
-/* The help text of the tool, at most 80 columns wide. */
+
+/* Appends the help of the tool: usage on the first line, summary on the second, then the options,
+ * the example and the name of the manual page. Lines have at most 80 columns. */
 void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out);
-void cli_strings_free(struct cli_strings *strings);
 
-/* "0.5,0.9,0.99" and "3,10-20" as arrays, for options that take lists. Free *out with nk_free.
- * Return 0 or NK_EUSAGE naming the bad item; `what` is the option's name for the message. */
-int cli_parse_numbers(const char *what, const char *text, double **out, size_t *n);
-int cli_parse_ids(const char *what, const char *text, int64_t **out, size_t *n);
+/* Parses "0.5,0.9,0.99" and "3,10-20" (both ends of a range are in it). *out [*n], free with
+ * nk_free. Return NK_OK, or NK_EUSAGE naming the bad item; `option` ("--ids") is named in it. */
+int cli_parse_numbers(const char *option, const char *text, double **out, size_t *n);
+int cli_parse_ids(const char *option, const char *text, int64_t **out, size_t *n);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

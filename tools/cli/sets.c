@@ -1,4 +1,4 @@
-/* Rows of a set in a table. */
+/* Vector sets in tables. */
 #include "cli/sets.h"
 
 #include <stdio.h>
@@ -23,12 +23,12 @@ static bool is_taken(const char *name, const char *const *taken, size_t n_taken)
 
 int cli_set_head(const struct nk_vectors *set, struct cli_table *table) {
   int code = cli_table_column(table, "id");
-  return code == NK_OK && set->text_offsets ? cli_table_column(table, "text") : code;
+  return code == NK_OK && set->text_offsets != NULL ? cli_table_column(table, "text") : code;
 }
 
 void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *table) {
   cli_table_integer(table, set->ids[row]);
-  if (!set->text_offsets) return;
+  if (set->text_offsets == NULL) return;
   size_t n_bytes;
   const char *text = nk_vectors_text(set, row, &n_bytes);
   cli_table_text(table, text, n_bytes);
@@ -44,18 +44,18 @@ int cli_set_head_tail(const struct nk_vectors *set, const char *const *taken, si
   return code;
 }
 
-/* The word that the metadata noken.codes.NAME give for a value of the integer column NAME, and its
- * length; NULL when they give none. */
+/* The word with index `value` in the metadata noken.codes.NAME of the integer column NAME, and its
+ * length; NULL where there is none. */
 static const char *code_word(const struct nk_vectors *set, const struct nk_column *column,
                              int64_t value, size_t *length) {
   char key[128];
   snprintf(key, sizeof key, "noken.codes.%s", column->name);
   const char *word = nk_vectors_metadata(set, key);
-  for (; word && value > 0; value--) {
+  for (; word != NULL && value > 0; value--) {
     word = strchr(word, ' ');
-    if (word) word++;
+    if (word != NULL) word++;
   }
-  *length = word && value == 0 ? strcspn(word, " ") : 0;
+  *length = word != NULL && value == 0 ? strcspn(word, " ") : 0;
   return *length > 0 ? word : NULL;
 }
 
@@ -70,16 +70,16 @@ void cli_set_row_tail(const struct nk_vectors *set, size_t row, const char *cons
     }
     size_t length;
     const char *word = code_word(set, column, column->data.integer[row], &length);
-    if (word)
+    if (word != NULL)
       cli_table_text(table, word, length);
     else
       cli_table_integer(table, column->data.integer[row]);
   }
 }
 
-/* ---- The values too ---- */
+/* ---- The whole set ---- */
 
-/* Whether name is one of v1 .. vDIM. */
+/* Is name one of v1 to vDIM? */
 static bool is_value_name(const char *name, size_t dim) {
   char *end;
   if (name[0] != 'v' || name[1] < '1' || name[1] > '9') return false;

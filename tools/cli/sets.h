@@ -1,4 +1,5 @@
-/* Vector sets as the tools give them: their columns in tables, their history. */
+/* What every tool does with vector sets: checks their values, keeps their history, and carries
+ * their columns into tables. */
 #ifndef CLI_SETS_H
 #define CLI_SETS_H
 
@@ -6,20 +7,26 @@
 
 #include "cli/table.h"
 
-/* Appends this command line to noken.history: file arguments by their base names, and without
- * --threads, which says nothing of what was made. */
-int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
-
-/* nk_vectors_check_finite, whose message is completed by the option --skip-bad, the one by which a
- * tool sets `skip_bad`. */
+/* nk_vectors_check_finite, for a tool whose option --skip-bad sets skip_bad: its message is
+ * completed by a hint to that option. */
 int cli_check_finite(struct nk_vectors **set, bool skip_bad);
 
-/* The columns that every table made from a set carries. cli_set_head names `id`, and
- * `text` when the set has texts; cli_set_row writes them for a row. The _tail pair does it
- * for the set's own columns, which stand after the tool's. A set column that the tool itself gives
- * is left out: taken [n_taken] holds the tool's column names. Where the metadata noken.codes.NAME
- * hold words ("isotropic covariance"), the integer column NAME is written as the word of that
- * number, counted from 0. */
+/* ---- History (history.c) ---- */
+
+/* Appends this command line to the metadata noken.history, a JSON array of strings, each as a shell
+ * reads it. File arguments keep their base names only, and --threads is left out, so that the same
+ * command on the same data gives the same bytes wherever it runs. */
+int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
+
+/* ---- Tables made from a set (sets.c) ---- */
+
+/* A table has the columns
+ *   id, text (where the set has texts) | the tool's columns | the set's other columns
+ * cli_set_head names the first part and cli_set_row writes its cells for a row; the _tail pair does
+ * it for the last part. A column of the set that has the name of a tool's column is left out:
+ * taken [n_taken] are the tool's names.
+ * Where the metadata noken.codes.NAME are words ("isotropic covariance"), a value of the integer
+ * column NAME is written as the word with that index. */
 int cli_set_head(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *table);
 int cli_set_head_tail(const struct nk_vectors *set, const char *const *taken, size_t n_taken,
@@ -27,8 +34,8 @@ int cli_set_head_tail(const struct nk_vectors *set, const char *const *taken, si
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
                       size_t n_taken, struct cli_table *table);
 
-/* A table: id, text, the set's columns, then the values v1 .. vDIM. NK_EDATA when a column of the
- * set has the name of one of those. */
+/* Writes the whole set as a table: id, text, the set's columns, then the values v1 to vDIM.
+ * NK_EDATA where a column of the set has the name of a value. */
 int cli_write_vectors(const struct nk_vectors *set, struct cli_table *table);
 
 #endif

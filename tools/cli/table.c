@@ -1,8 +1,7 @@
-/* Tables written a cell at a time. A row is built in memory and goes out whole. */
+/* Tables, written a cell at a time. A row is built in memory and written as a whole. */
 #include "cli/table.h"
+
 #include <math.h>
-#include <noken/base.h>
-#include <stdio.h>
 #include <string.h>
 
 struct cli_table {
@@ -10,15 +9,15 @@ struct cli_table {
   enum cli_table_format format;
   char **names;
   size_t n_columns;
-  size_t n_cells; /* of the row being made */
+  size_t n_cells; /* of the current row */
   size_t n_rows;
   struct nk_buffer row;
-  struct nk_buffer scratch; /* an escaped text on its way into JSON */
+  struct nk_buffer scratch; /* an escaped text, before it is quoted for JSON */
 };
 
 struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format format) {
-  struct cli_table *table = nk_calloc(1, sizeof *table);
-  if (!table) return NULL;
+  struct cli_table *table = output != NULL ? nk_calloc(1, sizeof *table) : NULL;
+  if (table == NULL) return NULL;
   table->output = output;
   table->format = format;
   return table;
@@ -26,21 +25,21 @@ struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format 
 
 int cli_table_column(struct cli_table *table, const char *name) {
   if (table->n_rows > 0 || table->n_cells > 0)
-    return nk_fail(NK_EUSAGE, "column '%s' named after the first row was begun", name);
+    return nk_fail(NK_EUSAGE, "column '%s' is named after the first cell", name);
   for (size_t i = 0; i < table->n_columns; i++)
-    if (strcmp(table->names[i], name) == 0)
-      return nk_fail(NK_EDATA, "two columns would be called '%s'", name);
+    if (strcmp(table->names[i], name) == 0) return nk_fail(NK_EDATA, "duplicate column '%s'", name);
   char **names =
       nk_realloc(table->names, table->n_columns, table->n_columns + 1, sizeof *table->names);
-  if (!names) return NK_EMEMORY;
+  if (names == NULL) return NK_EMEMORY;
   table->names = names;
   names[table->n_columns] = nk_strdup(name);
-  if (!names[table->n_columns]) return NK_EMEMORY;
+  if (names[table->n_columns] == NULL) return NK_EMEMORY;
   table->n_columns++;
-  return 0;
+  return NK_OK;
 }
 
-/* What stands before a cell's value. Returns false for a cell beyond the last column. */
+/* Writes what precedes a cell's value. Returns false where no value follows: the cell is missing,
+ * or there are more cells than columns. */
 static bool begin_cell(struct cli_table *table, bool missing) {
   size_t cell = table->n_cells++;
   if (cell >= table->n_columns) return false;
@@ -112,10 +111,11 @@ static int write_header(struct cli_table *table) {
 int cli_table_end_row(struct cli_table *table) {
   int code = NK_OK;
   if (table->n_cells != table->n_columns)
-    return nk_fail(NK_EUSAGE, "a row of %zu cells in a table of %zu columns", table->n_cells,
+    return nk_fail(NK_EUSAGE, "a row has %zu cells, the table %zu columns", table->n_cells,
                    table->n_columns);
   if (table->format == CLI_TABLE_TSV && table->n_rows == 0) code = write_header(table);
-  if (table->format == CLI_TABLE_JSON) nk_buffer_text(&table->row, table->row.size ? "}" : "{}");
+  if (table->format == CLI_TABLE_JSON)
+    nk_buffer_text(&table->row, table->row.size > 0 ? "}" : "{}");
   nk_buffer_byte(&table->row, '\n');
   if (code == NK_OK)
     code = table->row.failed ? nk_fail(NK_EMEMORY, "out of memory for a table's row")
@@ -134,7 +134,7 @@ int cli_table_finish(struct cli_table *table) {
 }
 
 void cli_table_free(struct cli_table *table) {
-  if (!table) return;
+  if (table == NULL) return;
   for (size_t i = 0; i < table->n_columns; i++) nk_free(table->names[i]);
   nk_free(table->names);
   nk_buffer_free(&table->row);

@@ -1,7 +1,12 @@
-/* Tables: what flows between tools as text. TSV with one header line, or JSON Lines. Numbers are
- * written %.9g; a missing value is empty (JSON: the key is left out); NaN and infinities are
- * `nan`, `inf`, `-inf` in TSV and strings of those in JSON. Text is escaped by nk_escape in both,
- * so that bytes which are no UTF-8 survive and a cell is the same in either. */
+/* Tables, written: TSV with one header line, or JSON Lines. cli/frame.h reads them.
+ *
+ *            TSV                                   JSON Lines
+ *   number   as printf's %.9g                      the same
+ *   missing  an empty cell                         the key is left out
+ *   NaN      nan, inf, -inf                        strings of those
+ *   text     escaped by nk_escape (\t, \n, \xNN)   the same text, as a JSON string
+ *
+ * A text is the same in both, so that bytes that are not valid UTF-8 survive in either. */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
@@ -10,61 +15,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* ---- Writing ---- */
-
 enum cli_table_format { CLI_TABLE_TSV, CLI_TABLE_JSON };
 
-struct cli_table; /* a table being written */
+struct cli_table;
 
-/* A table over output, which stays the caller's. Name the columns first, then give each row's cells
- * in the same order. NULL on failure. */
+/* A table over output, which stays the caller's. All columns are named first; then each row's cells
+ * are given in the same order. NULL on failure, also where output is NULL (its error stays). */
 struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format format);
+
+/* Adds a column. NK_EDATA where there is one of that name. */
 int cli_table_column(struct cli_table *table, const char *name);
-/* One cell each. Errors of writing are kept and come back from cli_table_end_row. */
+
+/* One cell each. Failures are reported by cli_table_end_row. */
 void cli_table_text(struct cli_table *table, const char *bytes, size_t n);
 void cli_table_string(struct cli_table *table, const char *string);
 void cli_table_integer(struct cli_table *table, int64_t value);
 void cli_table_number(struct cli_table *table, double value);
 void cli_table_missing(struct cli_table *table);
-/* A number, or a missing value where it is NaN: a measure that a row does not have. */
+/* A number, or a missing value where it is NaN: a measure that is not defined for every row. */
 void cli_table_known(struct cli_table *table, double value);
-/* Ends the row (in TSV the header line goes out before the first). Returns 0 or a negative code;
- * a row with more or fewer cells than columns is NK_EUSAGE. */
+
+/* Ends the row and writes it; the header line of a TSV is written before the first row. Returns
+ * NK_OK or a negative code; NK_EUSAGE where the row has more or fewer cells than there are columns.
+ */
 int cli_table_end_row(struct cli_table *table);
-/* Writes the header of a table without rows, and frees it. Does not commit the output. */
+
+/* Writes the header line of a table without rows, and frees the table. Does not commit the output.
+ */
 int cli_table_finish(struct cli_table *table);
-/* Frees it without writing. */
+/* Frees the table without writing anything. */
 void cli_table_free(struct cli_table *table);
 
-/* ---- Reading ---- */
-
-/* A table in memory: TSV with a header line, or JSON Lines (told apart by a first byte '{'). */
-struct cli_frame;
-
-/* Reads path ("-" or NULL: standard input). NULL on failure: a row with another number of cells
- * than the header (its line is named), two columns of one name, invalid JSON. */
-struct cli_frame *cli_frame_read(const char *path);
-void cli_frame_free(struct cli_frame *frame);
-const char *cli_frame_name(const struct cli_frame *frame); /* for messages */
-size_t cli_frame_n_rows(const struct cli_frame *frame);
-size_t cli_frame_n_columns(const struct cli_frame *frame);
-const char *cli_frame_column_name(const struct cli_frame *frame, size_t column);
-/* The number of the column called name, or NK_ENOTFOUND with a message that lists the columns. */
-int64_t cli_frame_column(const struct cli_frame *frame, const char *name);
-/* The cell as it stands in the TSV (escaped; for JSON Lines, made so); "" when missing. */
-const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t column);
-/* The cell as a number: 0; or NK_ENOTFOUND when it is missing, NK_EDATA when it is no number, with
- * a message naming file, row, column and the cell. nan, inf and -inf are numbers. */
-int cli_frame_number(const struct cli_frame *frame, size_t row, size_t column, double *out);
-int cli_frame_integer(const struct cli_frame *frame, size_t row, size_t column, int64_t *out);
-/* A whole column of integers, such as `id`: *out [rows], free with nk_free. */
-int cli_frame_integers(const struct cli_frame *frame, const char *name, int64_t **out);
-
-#ifdef __cplusplus
-}
-#endif
 #endif

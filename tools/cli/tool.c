@@ -1,7 +1,5 @@
-/* The shared part of every tool's main. */
+/* What the mains share. */
 #include "cli/tool.h"
-
-#include "cli/kernels.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -10,16 +8,24 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- Warnings and progress on standard error ---- */
+#include "cli/kernels.h"
 
-struct screen {
-  const char *name;
-  double begun;   /* seconds, when the present work began */
-  double written; /* seconds, when a line was last written */
-  bool shown;     /* a progress line stands on the terminal */
-};
+/* ---- Standard error ---- */
 
-static struct screen screen;
+static void clear_progress(struct cli_run *run) {
+  if (run->progress.shown) fputs("\r\033[K", stderr);
+  run->progress.shown = false;
+}
+
+/* Prints "nk-stats: KIND" and message as one line. Every message passes through here. */
+static void print_message(struct cli_run *run, const char *kind, const char *message) {
+  clear_progress(run);
+  fprintf(stderr, "%s: %s%s\n", run->tool->name, kind, message);
+}
+
+static void show_warning(const char *message, void *user) {
+  print_message(user, "warning: ", message);
+}
 
 static double now(void) {
   struct timespec t;
@@ -27,92 +33,22 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void clear_progress(struct screen *s) {
-  if (s->shown) fputs("\r\033[K", stderr);
-  s->shown = false;
-}
-
-static void show_warning(const char *message, void *user) {
-  struct screen *s = user;
-  clear_progress(s);
-  fprintf(stderr, "%s: warning: %s\n", s->name, message);
-}
-
-/* Shown from two seconds on, five times a second. */
+/* A line with the share done and the time left, from two seconds on, five times a second. */
 static int show_progress(const char *what, size_t done, size_t total, void *user) {
-  struct screen *s = user;
-  double t = now();
-  if (done == 0 || s->begun == 0) s->begun = t;
+  struct cli_run *run = user;
+  double t = now(), begun = run->progress.begun;
+  if (done == 0 || begun == 0) run->progress.begun = begun = t;
   if (done >= total) {
-    clear_progress(s);
-    s->begun = 0;
-  } else if (t - s->begun > 2 && t - s->written > 0.2) {
-    double rest = done ? (t - s->begun) * (double)(total - done) / (double)done : 0;
-    fprintf(stderr, "\r%s: %s: %.0f%%, %.0f s to go\033[K", s->name, what,
-            100.0 * (double)done / (double)total, rest);
-    s->written = t;
-    s->shown = true;
+    clear_progress(run);
+    run->progress.begun = 0;
+  } else if (t - begun > 2 && t - run->progress.written > 0.2) {
+    double left = done > 0 ? (t - begun) * (double)(total - done) / (double)done : 0;
+    fprintf(stderr, "\r%s: %s: %.0f%%, %.0f s left\033[K", run->tool->name, what,
+            100.0 * (double)done / (double)total, left);
+    run->progress.written = t;
+    run->progress.shown = true;
   }
   return 0;
-}
-
-/* ---- Beginning and end ---- */
-
-static void print_and_exit(const struct cli_run *run) {
-  struct nk_buffer text = {0};
-  if (run->common.help) {
-    cli_options_help(run->tool, &text);
-  } else {
-    nk_buffer_printf(&text, "%s (noken) %s\n", run->tool->name, nk_version());
-    cli_describe_kernels(&text);
-  }
-  struct nk_output *output = nk_output_open(NULL, NK_OUTPUT_TEXT);
-  int code = output ? nk_output_write(output, text.data, text.size) : NK_EMEMORY;
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_free(output);
-  nk_buffer_free(&text);
-  exit(cli_end(run, code));
-}
-
-void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
-               size_t min_operands, size_t max_operands) {
-  cli_start_with_fast_kernels(argv);
-  *run = (struct cli_run){.tool = tool, .argc = argc, .argv = argv};
-  signal(SIGPIPE, SIG_IGN); /* a closed pipe comes back from write, and cli_end ends quietly */
-  int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
-  if (run->common.help || (code == NK_OK && run->common.version)) print_and_exit(run);
-  if (code == NK_OK && (run->n_operands < min_operands || run->n_operands > max_operands))
-    code = nk_fail(NK_EUSAGE, "%s; usage: %s %s",
-                   run->n_operands < min_operands ? "an operand is missing" : "too many operands",
-                   tool->name, tool->usage);
-  if (code != NK_OK) exit(cli_end(run, code));
-  if (run->common.threads > 0) nk_set_threads(run->common.threads);
-  if (run->common.quiet) return;
-  screen.name = tool->name;
-  nk_on_warning(show_warning, &screen);
-  if (isatty(STDERR_FILENO)) nk_on_progress(show_progress, &screen);
-}
-
-const char *cli_operand(const struct cli_run *run, size_t i) {
-  return i < run->n_operands ? run->operands[i] : "-";
-}
-
-struct nk_output *cli_output(const struct cli_run *run, int kind) {
-  return nk_output_open(run->common.output, kind);
-}
-
-struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output) {
-  return cli_table_new(output, run->common.json ? CLI_TABLE_JSON : CLI_TABLE_TSV);
-}
-
-int cli_close(struct cli_table *table, struct nk_output *output, int code) {
-  if (code == NK_OK)
-    code = cli_table_finish(table);
-  else
-    cli_table_free(table);
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_free(output);
-  return code;
 }
 
 int cli_hint(int code, int when, const char *format, ...) {
@@ -125,14 +61,100 @@ int cli_hint(int code, int when, const char *format, ...) {
   return nk_fail(code, "%s (%s)", nk_error(), hint);
 }
 
-int cli_end(const struct cli_run *run, int code) {
-  clear_progress(&screen);
+/* ---- Standard output ---- */
+
+void cli_version(const char *name, struct nk_buffer *out) {
+  nk_buffer_printf(out, "%s (noken) %s\n", name, nk_version());
+  cli_describe_kernels(out);
+}
+
+int cli_print(const struct nk_buffer *text) {
+  if (text->failed) return nk_fail(NK_EMEMORY, "standard output: out of memory");
+  struct nk_output *output = nk_output_open(NULL, NK_OUTPUT_TEXT);
+  if (output == NULL) return nk_error_code();
+  int code = nk_output_write(output, text->data, text->size);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
+  return code;
+}
+
+struct nk_output *cli_output(const struct cli_run *run, int kind) {
+  return nk_output_open(run->common.output, kind);
+}
+
+struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output) {
+  return cli_table_new(output, run->common.json ? CLI_TABLE_JSON : CLI_TABLE_TSV);
+}
+
+int cli_close(struct cli_table *table, struct nk_output *output, int code) {
+  if (code == NK_OK && table != NULL)
+    code = cli_table_finish(table);
+  else
+    cli_table_free(table);
+  if (code == NK_OK && output != NULL) code = nk_output_commit(output);
+  nk_output_free(output);
+  return code;
+}
+
+/* ---- Beginning and end ---- */
+
+static int print_help(const struct cli_run *run) {
+  struct nk_buffer text = {0};
+  cli_options_help(run->tool, &text);
+  int code = cli_print(&text);
+  nk_buffer_free(&text);
+  return code;
+}
+
+static int print_version(const struct cli_run *run) {
+  struct nk_buffer text = {0};
+  cli_version(run->tool->name, &text);
+  int code = cli_print(&text);
+  nk_buffer_free(&text);
+  return code;
+}
+
+static int check_operands(const struct cli_run *run, size_t least, size_t most) {
+  const struct cli_tool *tool = run->tool;
+  if (run->n_operands < least)
+    return nk_fail(NK_EUSAGE, "missing operand; usage: %s %s", tool->name, tool->usage);
+  if (run->n_operands > most)
+    return nk_fail(NK_EUSAGE, "unexpected operand '%s'; usage: %s %s", run->operands[most],
+                   tool->name, tool->usage);
+  return NK_OK;
+}
+
+void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
+               size_t min_operands, size_t max_operands) {
+  *run = (struct cli_run){.tool = tool, .argc = argc, .argv = argv};
+  signal(SIGPIPE, SIG_IGN); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
+  int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
+  if (run->common.help) exit(cli_end(run, print_help(run)));
+  cli_start_with_fast_kernels(argv); /* from the beginning: nothing was read or written so far */
+  if (code == NK_OK && run->common.version) exit(cli_end(run, print_version(run)));
+  if (code == NK_OK) code = check_operands(run, min_operands, max_operands);
+  if (code != NK_OK) exit(cli_end(run, code));
+  if (run->common.threads > 0) nk_set_threads(run->common.threads);
+  if (run->common.quiet) return;
+  nk_on_warning(show_warning, run);
+  if (isatty(STDERR_FILENO)) nk_on_progress(show_progress, run);
+}
+
+const char *cli_operand(const struct cli_run *run, size_t i) {
+  return i < run->n_operands ? run->operands[i] : "-";
+}
+
+int cli_end(struct cli_run *run, int code) {
+  clear_progress(run);
+  nk_on_warning(NULL, NULL);
+  nk_on_progress(NULL, NULL);
   nk_free(run->operands);
+  run->operands = NULL;
   if (code == NK_OK) return 0;
   if (code == NK_EPIPE) { /* end as a program that does not ignore the signal */
     signal(SIGPIPE, SIG_DFL);
     raise(SIGPIPE);
   }
-  fprintf(stderr, "%s: %s\n", run->tool->name, nk_error());
+  print_message(run, "", nk_error());
   return code == NK_EUSAGE ? 2 : 1;
 }

@@ -1,50 +1,77 @@
-/* What every tool's main shares: reading the command line, help and version, warnings and progress
- * on standard error, the exit status. This is the only place that prints messages. */
+/* What the main of every tool shares: the command line, help and version, warnings, progress and
+ * errors on standard error, the output, the exit status. A main is
+ *
+ *   struct cli_run run;
+ *   cli_begin(&run, &tool, argc, argv, 0, 1);     exits where there is nothing to do
+ *   struct nk_vectors *set = nk_vectors_read(cli_operand(&run, 0));
+ *   struct nk_output *output = cli_output(&run, NK_OUTPUT_TEXT);
+ *   struct cli_table *table = cli_new_table(&run, output);
+ *   int code = set != NULL && table != NULL ? write_rows(set, table) : nk_error_code();
+ *   code = cli_close(table, output, code);
+ *   nk_vectors_free(set);
+ *   return cli_end(&run, code);
+ *
+ * Messages to people are printed in tool.c and nowhere else. */
 #ifndef CLI_TOOL_H
 #define CLI_TOOL_H
 
 #include <noken/noken.h>
 
 #include "cli/behaviour_table.h"
+#include "cli/frame.h"
 #include "cli/lists.h"
 #include "cli/options.h"
 #include "cli/sets.h"
 #include "cli/table.h"
 
+/* A run of a tool. It has to live until cli_end: the hooks of warnings and progress point to it. */
 struct cli_run {
   const struct cli_tool *tool;
   struct cli_common common;
-  int argc; /* as main got them: for the history */
+  int argc; /* as main has them, for the history */
   char **argv;
   char **operands;
   size_t n_operands;
+  struct {
+    double begun;   /* seconds: when the current work began; 0 between two works */
+    double written; /* seconds: when the line was last written */
+    bool shown;     /* the line is on the terminal */
+  } progress;
 };
 
-/* Reads the command line, sets threads, warnings and progress. Prints help or version and exits 0
- * when asked to, or a usage fault and exits 2. `max_operands` bounds what is no option. */
+/* Parses the command line, sets the number of threads, installs the hooks. Exits with status 0
+ * after printing help or the version, and with 2 after a usage error, such as a number of operands
+ * outside [min_operands, max_operands]. */
 void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
                size_t min_operands, size_t max_operands);
 
-/* The i-th operand, or "-" (standard input) when there are fewer. */
+/* The i-th operand, or "-" (standard input) where there are fewer. */
 const char *cli_operand(const struct cli_run *run, size_t i);
 
-/* Opens the output of -o. NULL on failure. */
+/* Opens the file of -o, or standard output. `kind` is NK_OUTPUT_TEXT or NK_OUTPUT_BINARY. NULL on
+ * failure. */
 struct nk_output *cli_output(const struct cli_run *run, int kind);
-/* A table over output in the format asked for. */
+/* A table over output, in the format of --json. NULL on failure, or where output is NULL. */
 struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output);
 
-/* Ends a table and its output, either of which may be NULL after a failure: finished and committed
- * when code is 0, left behind otherwise. Frees both and returns the code that is then due. */
+/* Ends a table and its output, where they are not NULL, and frees both. Where code is NK_OK they
+ * are finished and committed; otherwise the output is abandoned. Returns code, or that of a failure
+ * on the way. */
 int cli_close(struct cli_table *table, struct nk_output *output, int code);
 
 /* Appends " (HINT)" to this thread's message where code is `when`, and returns code. The library's
- * messages state what is wrong; which option of a tool avoids it is stated by the tool:
- *   code = cli_hint(nk_region_score(...), NK_EUSAGE, "fit the region with --tokens all"); */
+ * messages say what is wrong; which option of the tool helps is said by the tool:
+ *   code = cli_hint(nk_vectors_check_finite(&set, false), NK_EDATA, "use --skip-bad"); */
 int cli_hint(int code, int when, const char *format, ...) NK_PRINTF(3, 4);
 
-/* Turns a code of the library into the exit status, printing nk_error() as "nk-stats: message" for
- * a failure: 0 for NK_OK, 2 for NK_EUSAGE, 1 for the rest; NK_EPIPE is quiet (141 as if by the
- * signal). */
-int cli_end(const struct cli_run *run, int code);
+/* Ends a run: prints nk_error() as "nk-stats: MESSAGE" after a failure, frees what cli_begin
+ * allocated, and returns the exit status: 0 for NK_OK, 2 for NK_EUSAGE, else 1. A closed pipe
+ * (NK_EPIPE) ends the process by SIGPIPE without a message. */
+int cli_end(struct cli_run *run, int code);
+
+/* Appends what --version prints of the tool called name. */
+void cli_version(const char *name, struct nk_buffer *out);
+/* Writes text to standard output. Returns NK_OK or a negative code. */
+int cli_print(const struct nk_buffer *text);
 
 #endif

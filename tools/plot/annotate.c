@@ -1,5 +1,5 @@
-/* Which rows get a label, and its drawing: the most extreme rows or those with the largest values
- * of a column, with their tokens. */
+/* Labels of rows: the choice of rows (the most extreme ones, those with the largest values of a
+ * column, or given ids), their texts, and the drawing. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static int compare_candidates(const void *a, const void *b) {
   return (x->point > y->point) - (x->point < y->point);
 }
 
-/* Values of the column for the points; a missing one or a NaN is below all others. */
+/* values [rows->n] of the column; a missing one or a NaN is below all others. */
 static int values_of_column(const struct plot_rows *rows, const struct cli_frame *frame,
                             const char *name, double *values) {
   int64_t column = cli_frame_column(frame, name);
@@ -29,21 +29,21 @@ static int values_of_column(const struct plot_rows *rows, const struct cli_frame
   for (size_t i = 0; i < rows->n; i++) {
     int code = cli_frame_number(frame, rows->row[i], (size_t)column, &values[i]);
     if (code == NK_EDATA) return code;
-    if (code < 0 || isnan(values[i])) values[i] = -INFINITY;
+    if (code != NK_OK || isnan(values[i])) values[i] = -INFINITY;
   }
-  return 0;
+  return NK_OK;
 }
 
-/* Extremeness is judged as it is seen: on a logarithmic axis, that of the logarithms. */
+/* values [rows->n]: the extremeness as it is seen, on a logarithmic axis that of the logarithms. */
 static int values_of_extremeness(const struct plot_canvas *canvas, const struct plot_rows *rows,
                                  double *values) {
   double *x = nk_alloc(rows->n, sizeof *x), *y = nk_alloc(rows->n, sizeof *y);
-  int code = x && y ? 0 : NK_EMEMORY;
+  int code = x != NULL && y != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; code == NK_OK && i < rows->n; i++) {
     x[i] = canvas->x.log ? log(rows->x[i]) : rows->x[i];
-    if (rows->y) y[i] = canvas->y.log ? log(rows->y[i]) : rows->y[i];
+    if (rows->y != NULL) y[i] = canvas->y.log ? log(rows->y[i]) : rows->y[i];
   }
-  if (code == NK_OK) code = plot_extremeness(x, rows->y ? y : NULL, rows->n, values);
+  if (code == NK_OK) code = plot_extremeness(x, rows->y != NULL ? y : NULL, rows->n, values);
   nk_free(x);
   nk_free(y);
   return code;
@@ -56,33 +56,33 @@ static int choose_by_ids(const struct plot_canvas *canvas, const struct plot_row
   int64_t column = cli_frame_column(canvas->frame, "id"), id;
   if (column < 0) return (int)column;
   for (size_t i = 0; i < rows->n && *n_chosen < plot->n_label_ids; i++) {
-    if (cli_frame_integer(canvas->frame, rows->row[i], (size_t)column, &id) < 0) continue;
+    if (cli_frame_integer(canvas->frame, rows->row[i], (size_t)column, &id) != NK_OK) continue;
     for (size_t k = 0; k < plot->n_label_ids; k++)
       if (plot->label_ids[k] == id) {
         chosen[(*n_chosen)++] = i;
         break;
       }
   }
-  return 0;
+  return NK_OK;
 }
 
-/* chosen [*n_chosen] points, the first the most extreme. */
+/* chosen [*n_chosen] points, the most extreme first. */
 static int choose_by_values(const struct plot_canvas *canvas, const struct plot_rows *rows,
                             size_t *chosen, size_t *n_chosen) {
   double *values = nk_alloc(rows->n, sizeof *values);
   struct candidate *order = nk_alloc(rows->n, sizeof *order);
   const char *by = canvas->plot->label_by;
-  int code = values && order ? 0 : NK_EMEMORY;
-  if (code == NK_OK)
-    code = by ? values_of_column(rows, canvas->frame, by, values)
-              : values_of_extremeness(canvas, rows, values);
-  for (size_t i = 0; code == NK_OK && i < rows->n; i++) order[i] = (struct candidate){values[i], i};
-  if (code == NK_OK) {
-    qsort(order, rows->n, sizeof *order, compare_candidates);
-    *n_chosen = rows->n < canvas->plot->n_labels ? rows->n : canvas->plot->n_labels;
-    while (*n_chosen > 0 && order[*n_chosen - 1].value == -INFINITY) --*n_chosen;
-    for (size_t i = 0; i < *n_chosen; i++) chosen[i] = order[i].point;
-  }
+  int code = NK_EMEMORY;
+  if (values == NULL || order == NULL) goto done;
+  code = by != NULL ? values_of_column(rows, canvas->frame, by, values)
+                    : values_of_extremeness(canvas, rows, values);
+  if (code != NK_OK) goto done;
+  for (size_t i = 0; i < rows->n; i++) order[i] = (struct candidate){values[i], i};
+  qsort(order, rows->n, sizeof *order, compare_candidates);
+  *n_chosen = rows->n < canvas->plot->n_labels ? rows->n : canvas->plot->n_labels;
+  while (*n_chosen > 0 && order[*n_chosen - 1].value == -INFINITY) --*n_chosen;
+  for (size_t i = 0; i < *n_chosen; i++) chosen[i] = order[i].point;
+done:
   nk_free(values);
   nk_free(order);
   return code;
@@ -97,26 +97,28 @@ static int choose(const struct plot_canvas *canvas, const struct plot_rows *rows
 
 /* ---- Their texts ---- */
 
+/* The column of the texts, or a negative code. */
 static int64_t label_column(const struct plot_canvas *canvas) {
   static const char *const usual[] = {"text", "name", "id"};
   const char *asked = canvas->plot->label_column;
-  if (asked) return cli_frame_column(canvas->frame, asked);
-  for (size_t k = 0; k < 3; k++)
-    for (size_t c = 0; c < cli_frame_n_columns(canvas->frame); c++)
-      if (strcmp(cli_frame_column_name(canvas->frame, c), usual[k]) == 0) return (int64_t)c;
-  return nk_fail(NK_ENOTFOUND, "%s: no column 'text' or 'id' for labels (--label-column names one)",
+  if (asked != NULL) return cli_frame_column(canvas->frame, asked);
+  for (size_t k = 0; k < 3; k++) {
+    int64_t found = cli_frame_find(canvas->frame, usual[k]);
+    if (found >= 0) return found;
+  }
+  return nk_fail(NK_ENOTFOUND, "%s: no column 'text' or 'id' for labels (use --label-column)",
                  cli_frame_name(canvas->frame));
 }
 
-/* What the label of a point reads: an empty cell shows as two quotes. */
+/* A label's text. An empty cell is shown as two quotation marks. */
 static char *label_text(struct plot_canvas *canvas, size_t row, size_t column) {
   const char *cell = cli_frame_cell(canvas->frame, row, column);
-  return plot_canvas_text(canvas, *cell ? cell : "\"\"", true, 26);
+  return plot_canvas_text(canvas, *cell != 0 ? cell : "\"\"", true, 26);
 }
 
 /* ---- Drawing ---- */
 
-/* Everything about the labels of one picture, [n] each. */
+/* The labels of a picture, [n] each. */
 struct labelling {
   size_t n;
   size_t *point;
@@ -126,7 +128,7 @@ struct labelling {
 };
 
 static void labelling_free(struct labelling *l) {
-  for (size_t i = 0; l->text && i < l->n; i++) nk_free(l->text[i]);
+  for (size_t i = 0; l->text != NULL && i < l->n; i++) nk_free(l->text[i]);
   nk_free(l->point);
   nk_free(l->label);
   nk_free(l->text);
@@ -134,12 +136,12 @@ static void labelling_free(struct labelling *l) {
   nk_free(l->ink_y);
 }
 
-/* Where rows without a y stand: a little over the frame's bottom. */
+/* The position of rows without a y: a little above the bottom of the frame. */
 static double floor_of(const struct plot_canvas *canvas) {
   return canvas->inside.y0 + (canvas->text ? 0 : 0.4 * canvas->em);
 }
 
-/* The same as a value of the y axis. */
+/* The same, as a value on the y axis. */
 static double floor_value(const struct plot_canvas *canvas) {
   const struct plot_axis *y = &canvas->y;
   double part = (floor_of(canvas) - y->from) / (y->to - y->from);
@@ -151,7 +153,7 @@ static int place(struct plot_canvas *canvas, const struct plot_rows *rows, const
   double bottom = floor_of(canvas);
   for (size_t i = 0; i < rows->n; i++) {
     l->ink_x[i] = plot_axis_position(&canvas->x, rows->x[i]);
-    l->ink_y[i] = y ? plot_axis_position(&canvas->y, y[i]) : bottom;
+    l->ink_y[i] = y != NULL ? plot_axis_position(&canvas->y, y[i]) : bottom;
   }
   for (size_t i = 0; i < l->n; i++)
     l->label[i] = (struct plot_label){
@@ -172,8 +174,8 @@ static int place(struct plot_canvas *canvas, const struct plot_rows *rows, const
   return plot_labels_place(l->label, l->n, &placing);
 }
 
-/* A label on the side that faces its point is set from there, so that text which the viewer's font
- * makes longer grows away from it. */
+/* Adds the label's text, anchored at the side that faces the point: where the viewer's font is
+ * wider, the text grows away from the point. */
 static int add_note(struct plot_notes *notes, const struct plot_label *label, const char *text) {
   bool left = label->box.x1 < label->x;
   struct plot_note note = {
@@ -195,13 +197,13 @@ static int give_labels(struct plot_canvas *canvas, const struct plot_rows *rows,
   for (size_t i = 0; i < l->n; i++) {
     size_t p = l->point[i];
     if (l->label[i].placed)
-      nk_buffer_printf(script, "%.9g %.9g\n", rows->x[p], y ? y[p] : floor_value(canvas));
+      nk_buffer_printf(script, "%.9g %.9g\n", rows->x[p], y != NULL ? y[p] : floor_value(canvas));
   }
   plot_script_data_end(script);
-  plot_script_data(script, "Leaders"); /* in parts of the picture */
+  plot_script_data(script, "Leaders"); /* in fractions of the picture */
   for (size_t i = 0; code == NK_OK && i < l->n; i++) {
     const struct plot_label *label = &l->label[i];
-    if (!label->placed || (canvas->text && label->leader)) { /* no thin lines among characters */
+    if (!label->placed || (canvas->text && label->leader)) { /* characters cannot draw leaders */
       left_out++;
       continue;
     }
@@ -213,32 +215,41 @@ static int give_labels(struct plot_canvas *canvas, const struct plot_rows *rows,
   }
   plot_script_data_end(script);
   if (code == NK_OK && left_out > 0 && !canvas->text)
-    nk_warn("%zu of %zu labels left out: there is no room for them", left_out, l->n);
+    nk_warn("%zu of %zu labels left out: no room for them", left_out, l->n);
   plot_canvas_notes(canvas, "Label", &notes);
   plot_notes_free(&notes);
   return code;
 }
 
+static int labelling_alloc(struct labelling *l, size_t most, size_t n_rows) {
+  l->point = nk_alloc(most, sizeof *l->point);
+  l->label = nk_calloc(most, sizeof *l->label);
+  l->text = nk_calloc(most, sizeof *l->text);
+  l->ink_x = nk_alloc(n_rows, sizeof *l->ink_x);
+  l->ink_y = nk_alloc(n_rows, sizeof *l->ink_y);
+  if (l->point == NULL || l->label == NULL || l->text == NULL) return NK_EMEMORY;
+  return l->ink_x != NULL && l->ink_y != NULL ? NK_OK : NK_EMEMORY;
+}
+
+/* Chooses at most `most` rows, sets their texts and places them. */
+static int make_labels(struct plot_canvas *canvas, const struct plot_rows *rows, const double *y,
+                       size_t most, struct labelling *l) {
+  int64_t column = label_column(canvas);
+  if (column < 0) return (int)column;
+  int code = labelling_alloc(l, most, rows->n);
+  if (code == NK_OK) code = choose(canvas, rows, l->point, &l->n);
+  for (size_t i = 0; code == NK_OK && i < l->n; i++) {
+    l->text[i] = label_text(canvas, rows->row[l->point[i]], (size_t)column);
+    if (l->text[i] == NULL) code = NK_EMEMORY;
+  }
+  return code == NK_OK ? place(canvas, rows, y, l) : code;
+}
+
 int plot_canvas_labels(struct plot_canvas *canvas, const struct plot_rows *rows, const double *y) {
   struct labelling l = {0};
-  size_t most = canvas->plot->n_label_ids ? canvas->plot->n_label_ids : canvas->plot->n_labels;
-  int64_t column = most > 0 ? label_column(canvas) : 0;
-  if (column < 0) return (int)column;
-  int code = NK_OK;
-  if (most > 0) {
-    l.point = nk_alloc(most, sizeof *l.point);
-    l.label = nk_calloc(most, sizeof *l.label);
-    l.text = nk_calloc(most, sizeof *l.text);
-    l.ink_x = nk_alloc(rows->n, sizeof *l.ink_x);
-    l.ink_y = nk_alloc(rows->n, sizeof *l.ink_y);
-    code = l.point && l.label && l.text && l.ink_x && l.ink_y ? 0 : NK_EMEMORY;
-    if (code == NK_OK) code = choose(canvas, rows, l.point, &l.n);
-    for (size_t i = 0; code == NK_OK && i < l.n; i++) {
-      l.text[i] = label_text(canvas, rows->row[l.point[i]], (size_t)column);
-      if (!l.text[i]) code = NK_EMEMORY;
-    }
-    if (code == NK_OK) code = place(canvas, rows, y, &l);
-  }
+  const struct plot *plot = canvas->plot;
+  size_t most = plot->n_label_ids > 0 ? plot->n_label_ids : plot->n_labels;
+  int code = most > 0 ? make_labels(canvas, rows, y, most, &l) : NK_OK;
   if (code == NK_OK) code = give_labels(canvas, rows, y, &l);
   labelling_free(&l);
   return code;

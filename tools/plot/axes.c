@@ -1,4 +1,4 @@
-/* Axes: from data to positions, and round ticks with their texts. */
+/* Axes: the map from data to positions, ticks at round numbers and their texts. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static void append_exponent(char *out, size_t size, int exponent) {
   for (const char *d = digits; *d; d++) append(out, size, superscript[*d - '0']);
 }
 
-/* The digits before the point in threes: "12500" becomes "12,500". */
+/* Groups the digits before the point in threes: "12500" becomes "12,500". */
 static void group_digits(const char *plain, char *out, size_t size) {
   size_t sign = plain[0] == '-', whole = strspn(plain + sign, "0123456789"), used = 0;
   for (size_t i = 0; plain[i] && used + 3 < size; i++) {
@@ -68,7 +68,7 @@ void plot_number_text(double value, double step, char *out, size_t size) {
     return;
   }
   char plain[64];
-  if (size_of_value >= 1e7 || step < 1e-5) { /* mantissa with as many digits as the step needs */
+  if (size_of_value >= 1e7 || step < 1e-5) { /* a mantissa with the digits that the step needs */
     int exponent = (int)floor(log10(size_of_value) + 1e-12);
     double mantissa = value / pow(10, exponent), mantissa_step = step / pow(10, exponent);
     int digits = (int)fmin(fmax(0, -floor(log10(mantissa_step) + 1e-9)), 9);
@@ -116,7 +116,7 @@ static void linear_ticks(struct plot_axis *axis, size_t wanted) {
   }
 }
 
-/* Powers of ten, every k-th where they are many; with 2 and 5 between them where they are few. */
+/* Powers of ten: every k-th where they are many, with 2 and 5 times them where they are few. */
 static void log_ticks(struct plot_axis *axis, size_t wanted) {
   double decades = log10(axis->hi / axis->lo);
   int first = (int)floor(log10(axis->lo)), last = (int)ceil(log10(axis->hi));
@@ -130,7 +130,7 @@ static void log_ticks(struct plot_axis *axis, size_t wanted) {
       size_t n = axis->ticks.n;
       add_tick(axis, power * (i == 0 ? 1 : i == 1 ? 2 : 5), power);
       if (axis->ticks.n == n || (exponent >= -3 && exponent <= 5)) continue;
-      if (i == 0) { /* far powers are shortest as powers */
+      if (i == 0) { /* shorter than the digits */
         axis->ticks.text[n][0] = 0;
         append_exponent(axis->ticks.text[n], sizeof axis->ticks.text[n], exponent);
       }

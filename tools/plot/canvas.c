@@ -1,5 +1,5 @@
-/* What every picture begins and ends with: terminal, fonts and sizes, the cuts asked for, notes,
- * the legend; running the template. */
+/* The beginning and end of every picture: terminal, fonts and sizes, the cuts, notes, the legend;
+ * the call of the template. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -12,14 +12,14 @@
 
 int plot_notes_add(struct plot_notes *notes, const struct plot_note *note) {
   void *grown = nk_realloc(notes->note, notes->n, notes->n + 1, sizeof *notes->note);
-  if (!grown || !note->text) {
-    if (grown) notes->note = grown;
+  if (grown == NULL || note->text == NULL) {
+    if (grown != NULL) notes->note = grown;
     nk_free(note->text);
     return NK_EMEMORY;
   }
   notes->note = grown;
   notes->note[notes->n++] = *note;
-  return 0;
+  return NK_OK;
 }
 
 void plot_notes_free(struct plot_notes *notes) {
@@ -34,7 +34,7 @@ void plot_canvas_notes(struct plot_canvas *canvas, const char *name,
   nk_buffer_printf(script, "%s_n = %zu\n", name, notes->n);
   static const char *const part[] = {"text", "x", "y", "side", "style"};
   for (size_t p = 0; p < sizeof part / sizeof *part; p++)
-    nk_buffer_printf(script, "array %s_%s[%zu]\n", name, part[p], notes->n ? notes->n : 1);
+    nk_buffer_printf(script, "array %s_%s[%zu]\n", name, part[p], notes->n > 0 ? notes->n : 1);
   for (size_t i = 0; i < notes->n; i++) {
     const struct plot_note *note = &notes->note[i];
     char element[64];
@@ -51,16 +51,16 @@ void plot_canvas_notes(struct plot_canvas *canvas, const char *name,
 
 char *plot_canvas_text(struct plot_canvas *canvas, const char *cell, bool spaces, size_t most) {
   bool plain = true;
-  for (const char *s = cell; *s; s++)
+  for (const char *s = cell; *s != 0; s++)
     if ((unsigned char)*s >= 0x80) plain = false;
   bool by_fonts = canvas->plot->format == PLOT_PNG || canvas->plot->format == PLOT_PDF;
   if ((!plain || spaces) && by_fonts && !canvas->glyphs_loaded) {
-    if (plot_glyphs_load(&canvas->glyphs) < 0) return NULL;
+    if (plot_glyphs_load(&canvas->glyphs) != NK_OK) return NULL;
     canvas->glyphs_loaded = true;
   }
   struct nk_buffer shown = {0};
   plot_display(&shown, cell, &canvas->glyphs, spaces, most);
-  char *copy = shown.failed ? NULL : nk_strndup(shown.data ? shown.data : "", shown.size);
+  char *copy = shown.failed ? NULL : nk_strndup(shown.size > 0 ? shown.data : "", shown.size);
   nk_buffer_free(&shown);
   return copy;
 }
@@ -71,25 +71,24 @@ double plot_canvas_width(const struct plot_canvas *canvas, const char *text, dou
 
 /* ---- Begin ---- */
 
-/* One length of 1/96 inch in the terminal's own measures of fonts, points and lines. gnuplot's
- * terminals differ in them; these are measured on 5.4. */
+/* A length of 1/96 inch in the units in which each of gnuplot's terminals measures fonts, points
+ * and lines (measured with 5.4). */
 static const struct terminal {
   const char *name;
   double font, point, line;
 } terminals[] = {
     [PLOT_PNG] = {"pngcairo", 0.75, 1 / 3.0, 1},
-    [PLOT_SVG] = {"svg", 1, 2.4, 1}, /* its points grow with the font: over tick_em */
+    [PLOT_SVG] = {"svg", 1, 2.4, 1}, /* its points scale with the font: divided by tick_em below */
     [PLOT_PDF] = {"pdfcairo", 0.5625, 1 / 4.1, 4 / 3.0},
     [PLOT_TEXT] = {"dumb", 1, 1, 1},
 };
 
 static void set_terminal(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
-  const struct terminal *terminal = &terminals[plot->format];
   struct nk_buffer *script = &canvas->script;
   double scale = plot->format == PLOT_PNG ? (double)plot->dpi / 96 : 1;
   nk_buffer_text(script, "set encoding utf8\n");
-  nk_buffer_printf(script, "set terminal %s noenhanced ", terminal->name);
+  nk_buffer_printf(script, "set terminal %s noenhanced ", terminals[plot->format].name);
   switch (plot->format) {
     case PLOT_PNG:
       nk_buffer_printf(script, "size %.0f,%.0f fontscale %.6g pointscale %.6g linewidth %.6g ",
@@ -107,6 +106,12 @@ static void set_terminal(struct plot_canvas *canvas) {
       nk_buffer_printf(script, "size %.0f,%.0f mono\n", canvas->width + 1, canvas->height + 1);
       break;
   }
+}
+
+static void set_fonts(struct plot_canvas *canvas) {
+  const struct plot *plot = canvas->plot;
+  const struct terminal *terminal = &terminals[plot->format];
+  struct nk_buffer *script = &canvas->script;
   const char *family = plot->format == PLOT_SVG ? "DejaVu Sans" : "Sans";
   if (!canvas->text)
     nk_buffer_printf(script, "background rgb 'white' font '%s,%.6g'\n", family,
@@ -114,7 +119,8 @@ static void set_terminal(struct plot_canvas *canvas) {
   plot_script_number(script, "Text", canvas->text);
   double point = plot->format == PLOT_SVG ? terminal->point / canvas->tick_em : terminal->point;
   plot_script_number(script, "Point", point);
-  plot_script_number(script, "Veil", plot->format != PLOT_SVG); /* it would hold texts twice */
+  plot_script_number(script, "Veil",
+                     plot->format != PLOT_SVG); /* there it would repeat the texts */
   plot_script_number(script, "Line", terminal->line);
   const double sizes[] = {canvas->em, canvas->tick_em, canvas->title_em};
   static const char *const names[] = {"Font_label", "Font_tick", "Font_title"};
@@ -126,9 +132,9 @@ static void set_terminal(struct plot_canvas *canvas) {
 static void set_sizes(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
   canvas->text = plot->format == PLOT_TEXT;
-  canvas->width = plot->width ? (double)plot->width : canvas->text ? 100 : 1200;
-  canvas->height = plot->height ? (double)plot->height : canvas->text ? 30 : 800;
-  if (canvas->text) { /* positions are the characters' own, the first at 0 */
+  canvas->width = plot->width > 0 ? (double)plot->width : canvas->text ? 100 : 1200;
+  canvas->height = plot->height > 0 ? (double)plot->height : canvas->text ? 30 : 800;
+  if (canvas->text) { /* positions are those of characters, the first at 0 */
     canvas->width -= 1;
     canvas->height -= 1;
   }
@@ -140,45 +146,43 @@ static void set_sizes(struct plot_canvas *canvas) {
   canvas->line = canvas->text ? 1 : 1.35 * canvas->em;
 }
 
-/* "x=VALUE" or "y=VALUE", perhaps ":TEXT" after it. */
+/* "x=VALUE" or "y=VALUE", ":TEXT" optional after it. */
 static int parse_cut(const char *text, const struct plot *plot, struct plot_cut *cut) {
   char *end = NULL;
   *cut = (struct plot_cut){.vertical = text[0] == 'x', .text = ""};
   if ((text[0] == 'x' || text[0] == 'y') && text[1] == '=') cut->at = strtod(text + 2, &end);
-  if (!end || end == text + 2 || (*end != 0 && *end != ':') || !(fabs(cut->at) < 1e300))
-    return nk_fail(NK_EUSAGE, "line '%s': it is given as x=VALUE or y=VALUE, perhaps with :TEXT",
-                   text);
+  if (end == NULL || end == text + 2 || (*end != 0 && *end != ':') || !(fabs(cut->at) < 1e300))
+    return nk_fail(NK_EUSAGE, "line '%s': not of the form x=VALUE[:TEXT] or y=VALUE[:TEXT]", text);
   if (cut->at <= 0 && (cut->vertical ? plot->log_x : plot->log_y))
-    return nk_fail(NK_EUSAGE, "line '%s': its axis is logarithmic", text);
-  if (*end) cut->text = end + 1;
-  return 0;
+    return nk_fail(NK_EUSAGE, "line '%s': not positive, and its axis is logarithmic", text);
+  if (*end == ':') cut->text = end + 1;
+  return NK_OK;
 }
 
 static int parse_cuts(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
   if (plot->n_lines > PLOT_MAX_CUTS)
-    return nk_fail(NK_EUSAGE, "%zu lines: at most %d", plot->n_lines, PLOT_MAX_CUTS);
+    return nk_fail(NK_EUSAGE, "%zu lines: the limit is %d", plot->n_lines, PLOT_MAX_CUTS);
   for (; canvas->n_cuts < plot->n_lines; canvas->n_cuts++) {
     int code = parse_cut(plot->lines[canvas->n_cuts], plot, &canvas->cut[canvas->n_cuts]);
-    if (code < 0) return code;
+    if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 static int check_plot(const struct plot *plot) {
-  if ((plot->width && plot->width < 20) || (plot->height && plot->height < 10) ||
-      plot->width > 20000 || plot->height > 20000)
-    return nk_fail(NK_EUSAGE, "size %zux%zu: from 20x10 to 20000x20000", plot->width, plot->height);
-  if (plot->format != PLOT_TEXT &&
-      ((plot->width && plot->width < 200) || (plot->height && plot->height < 150)))
-    return nk_fail(NK_EUSAGE, "size %zux%zu: a picture needs 200x150 or more", plot->width,
-                   plot->height);
+  bool text = plot->format == PLOT_TEXT;
+  size_t least_width = text ? 20 : 200, least_height = text ? 10 : 150, most = 20000;
+  if ((plot->width > 0 && plot->width < least_width) || plot->width > most ||
+      (plot->height > 0 && plot->height < least_height) || plot->height > most)
+    return nk_fail(NK_EUSAGE, "size %zux%zu: not between %zux%zu and %zux%zu", plot->width,
+                   plot->height, least_width, least_height, most, most);
   if (plot->dpi < 10 || plot->dpi > 1200)
-    return nk_fail(NK_EUSAGE, "%zu dots per inch: from 10 to 1200", plot->dpi);
-  if (plot->bins > 10000) return nk_fail(NK_EUSAGE, "%zu bins: at most 10000", plot->bins);
+    return nk_fail(NK_EUSAGE, "%zu dots per inch: not between 10 and 1200", plot->dpi);
+  if (plot->bins > 10000) return nk_fail(NK_EUSAGE, "%zu bins: the limit is 10000", plot->bins);
   if (plot->n_labels > 500 || plot->n_label_ids > 500)
-    return nk_fail(NK_EUSAGE, "more than 500 labels");
-  return 0;
+    return nk_fail(NK_EUSAGE, "too many labels: the limit is 500");
+  return NK_OK;
 }
 
 int plot_canvas_begin(struct plot_canvas *canvas, const struct plot *plot,
@@ -186,13 +190,16 @@ int plot_canvas_begin(struct plot_canvas *canvas, const struct plot *plot,
   *canvas = (struct plot_canvas){.plot = plot, .frame = frame};
   int code = check_plot(plot);
   if (code == NK_OK) code = parse_cuts(canvas);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   set_sizes(canvas);
-  canvas->x_name = plot_canvas_text(canvas, plot->x_label ? plot->x_label : x_name, false, 0);
-  canvas->y_name = plot_canvas_text(canvas, plot->y_label ? plot->y_label : y_name, false, 0);
-  if (!canvas->x_name || !canvas->y_name) return NK_EMEMORY;
+  canvas->x_name =
+      plot_canvas_text(canvas, plot->x_label != NULL ? plot->x_label : x_name, false, 0);
+  canvas->y_name =
+      plot_canvas_text(canvas, plot->y_label != NULL ? plot->y_label : y_name, false, 0);
+  if (canvas->x_name == NULL || canvas->y_name == NULL) return NK_EMEMORY;
   set_terminal(canvas);
-  return 0;
+  set_fonts(canvas);
+  return NK_OK;
 }
 
 void plot_canvas_free(struct plot_canvas *canvas) {
@@ -233,16 +240,16 @@ static const char *const template_of[] = {
 
 static int load_template(struct plot_canvas *canvas, const char *name) {
   char *path = plot_template_path(name);
-  if (!path) return nk_error_code();
+  if (path == NULL) return nk_error_code();
   plot_script_text(&canvas->script, "Template", path);
   nk_buffer_text(&canvas->script, "load Template\n");
   nk_free(path);
-  return 0;
+  return NK_OK;
 }
 
-/* gnuplot begins a page of text with a form feed and fills its lines with spaces. */
+/* Removes the form feed and empty lines at the beginning, and the spaces at the ends of lines. */
 static void tidy_text(struct nk_buffer *picture) {
-  size_t kept = 0, line = 0; /* line: end of the last character of this line that is no space */
+  size_t kept = 0, line = 0; /* line: behind the last character of this line that is not a space */
   for (size_t i = 0; i < picture->size; i++) {
     char c = picture->data[i];
     if (c == '\f' || (c == '\n' && kept == 0)) continue;
@@ -257,7 +264,8 @@ int plot_canvas_draw(struct plot_canvas *canvas, struct nk_output *output) {
   struct nk_buffer picture = {0};
   int code = load_template(canvas, "style.gp");
   if (code == NK_OK) code = load_template(canvas, template_of[canvas->plot->kind]);
-  if (code == NK_OK && canvas->script.failed) code = nk_fail(NK_EMEMORY, "no memory for a picture");
+  if (code == NK_OK && canvas->script.failed)
+    code = nk_fail(NK_EMEMORY, "out of memory for a picture");
   if (code == NK_OK) code = plot_gnuplot(&canvas->script, &picture);
   if (code == NK_OK && canvas->text) tidy_text(&picture);
   if (code == NK_OK) code = nk_output_write(output, picture.data, picture.size);

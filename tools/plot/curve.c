@@ -1,5 +1,5 @@
-/* Curve: at each x the median of y, with a band between two of its quantiles, a line per group.
- * Where x takes many values it is cut into bins, and a bin stands at the median of its x. */
+/* Curve: the median of y at each x, with a band between two quantiles, a line per group. Where x
+ * has many values, they are binned, and a bin is drawn at the median of its x. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 enum { MAX_LINES = 64, MAX_POSITIONS = 64, DEFAULT_BINS = 40 };
 
-/* One place on a line. */
+/* A point of a line. */
 struct knot {
   double x, median, lo, hi;
   size_t group;
@@ -23,7 +23,7 @@ struct curve {
   bool ramp; /* many groups, all numbers: coloured along a scale */
 };
 
-/* A point with the position it belongs to: its x, or its bin's number. */
+/* A row with its position: its x, or the number of its bin. */
 struct sample {
   size_t group;
   double position, x, y;
@@ -42,24 +42,24 @@ static size_t count_distinct(const double *sorted, size_t n) {
   return distinct;
 }
 
-/* Positions are the x themselves when they are few, else the numbers of bins. */
+/* Positions are the values of x where they are few, otherwise the numbers of bins. */
 static int set_positions(struct sample *samples, const struct plot_rows *rows,
                          const struct plot *plot) {
   double *x = nk_alloc(rows->n, sizeof *x), *edges = NULL;
   size_t n_bins = 0;
-  if (!x) return NK_EMEMORY;
+  if (x == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < rows->n; i++) x[i] = plot->log_x ? log10(rows->x[i]) : rows->x[i];
   int code = NK_OK;
   plot_sort(x, rows->n);
   if (plot->bins > 0 || count_distinct(x, rows->n) > MAX_POSITIONS) {
-    size_t bins = plot->bins ? plot->bins : DEFAULT_BINS;
+    size_t bins = plot->bins > 0 ? plot->bins : DEFAULT_BINS;
     code = plot_bin_edges(x, rows->n, bins, bins, &edges, &n_bins);
   }
   for (size_t i = 0; code == NK_OK && i < rows->n; i++) {
     double value = plot->log_x ? log10(rows->x[i]) : rows->x[i];
     samples[i] = (struct sample){
         .group = rows->group[i],
-        .position = edges ? (double)plot_bin_of(value, edges, n_bins) : value,
+        .position = edges != NULL ? (double)plot_bin_of(value, edges, n_bins) : value,
         .x = rows->x[i],
         .y = rows->y[i],
     };
@@ -70,8 +70,8 @@ static int set_positions(struct sample *samples, const struct plot_rows *rows,
 }
 
 /* The knot of samples[0..n), which share group and position; work [n] is overwritten. */
-static struct knot knot_of(const struct sample *samples, size_t n, const double band[2],
-                           double *work) {
+static struct knot make_knot(const struct sample *samples, size_t n, const double band[2],
+                             double *work) {
   struct knot knot = {.group = samples[0].group};
   for (size_t i = 0; i < n; i++) work[i] = samples[i].x;
   plot_sort(work, n);
@@ -83,18 +83,20 @@ static struct knot knot_of(const struct sample *samples, size_t n, const double 
   return knot;
 }
 
-static int tie_knots(struct curve *curve, const struct plot_rows *rows, const struct plot *plot) {
+static int make_knots(struct curve *curve, const struct plot_rows *rows, const struct plot *plot) {
   struct sample *samples = nk_alloc(rows->n, sizeof *samples);
   double *work = nk_alloc(rows->n, sizeof *work);
   curve->knots = nk_alloc(rows->n, sizeof *curve->knots);
-  int code = samples && work && curve->knots ? set_positions(samples, rows, plot) : NK_EMEMORY;
+  int code = samples != NULL && work != NULL && curve->knots != NULL
+                 ? set_positions(samples, rows, plot)
+                 : NK_EMEMORY;
   if (code == NK_OK && rows->n > 1) qsort(samples, rows->n, sizeof *samples, compare_samples);
   for (size_t i = 0, end; code == NK_OK && i < rows->n; i = end) {
     for (end = i + 1; end < rows->n; end++)
       if (samples[end].group != samples[i].group || samples[end].position != samples[i].position)
         break;
-    struct knot knot = knot_of(samples + i, end - i, plot->band, work);
-    curve->band = curve->band || (knot.lo < knot.hi && plot->band[0] < plot->band[1]);
+    struct knot knot = make_knot(samples + i, end - i, plot->band, work);
+    curve->band = curve->band || (knot.lo < knot.hi && !plot->no_band);
     curve->knots[curve->n_knots++] = knot;
   }
   nk_free(samples);
@@ -104,7 +106,7 @@ static int tie_knots(struct curve *curve, const struct plot_rows *rows, const st
 
 static int set_ranges(struct plot_canvas *canvas, const struct curve *curve) {
   double *values = nk_alloc(3 * curve->n_knots, sizeof *values);
-  if (!values) return NK_EMEMORY;
+  if (values == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < curve->n_knots; i++) values[i] = curve->knots[i].x;
   int code = plot_canvas_range(canvas, false, values, curve->n_knots, 0.02);
   for (size_t i = 0; i < curve->n_knots; i++) {
@@ -117,7 +119,7 @@ static int set_ranges(struct plot_canvas *canvas, const struct curve *curve) {
   return code;
 }
 
-/* The names of the lines stand at their right ends, moved apart where ends are close. */
+/* The lines' names are at their right ends, moved apart where the ends are close. */
 static int give_names(struct plot_canvas *canvas, const struct plot_rows *rows,
                       const struct curve *curve) {
   struct plot_notes notes = {0};
@@ -146,7 +148,7 @@ static int give_names(struct plot_canvas *canvas, const struct plot_rows *rows,
   return code;
 }
 
-/* Room at the right for the names; a legend instead where there are only characters. */
+/* Reserves room at the right for the names; on a text terminal they are in the legend. */
 static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
                       const struct curve *curve) {
   int code = NK_OK;
@@ -160,7 +162,7 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
   } else if (rows->n_groups > 1) {
     for (size_t g = 0; code == NK_OK && g < rows->n_groups; g++) {
       char *name = plot_canvas_text(canvas, rows->group_names[g], true, 28);
-      if (!name) return NK_EMEMORY;
+      if (name == NULL) return NK_EMEMORY;
       widest = fmax(widest, plot_canvas_width(canvas, name, canvas->em));
       nk_free(name);
     }
@@ -169,7 +171,7 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
   return code;
 }
 
-/* $Knots: "x median lo hi", a block per group; Shade: each group's place on the scale. */
+/* $Knots: "x median lo hi", a block per group; Shade: each group's position on the scale. */
 static void give_knots(struct plot_canvas *canvas, const struct plot_rows *rows,
                        const struct curve *curve) {
   struct nk_buffer *script = &canvas->script;
@@ -188,18 +190,18 @@ static void give_knots(struct plot_canvas *canvas, const struct plot_rows *rows,
   plot_script_number(script, "Ramp", curve->ramp);
 }
 
-/* "entropy (median, 5-95%)": what the band is must be readable in the picture. */
+/* Adds to the y axis's label what the band is: "entropy (median, 5–95%)". */
 static int name_axis(struct plot_canvas *canvas, const struct curve *curve) {
   const struct plot *plot = canvas->plot;
   struct nk_buffer name = {0};
-  if (plot->y_label || !curve->band) return 0;
-  nk_buffer_printf(&name, "%s%smedian, %g\u2013%g%%%s", canvas->y_name,
-                   canvas->y_name[0] ? " (" : "", 100 * plot->band[0], 100 * plot->band[1],
-                   canvas->y_name[0] ? ")" : "");
+  if (plot->y_label != NULL || !curve->band) return NK_OK;
+  bool named = canvas->y_name[0] != 0;
+  nk_buffer_printf(&name, "%s%smedian, %g\u2013%g%%%s", canvas->y_name, named ? " (" : "",
+                   100 * plot->band[0], 100 * plot->band[1], named ? ")" : "");
   nk_free(canvas->y_name);
   canvas->y_name = name.failed ? NULL : nk_strdup(name.data);
   nk_buffer_free(&name);
-  return canvas->y_name ? 0 : NK_EMEMORY;
+  return canvas->y_name != NULL ? NK_OK : NK_EMEMORY;
 }
 
 static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct curve *curve,
@@ -207,15 +209,16 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct
   if (rows->n_groups > PLOT_MAX_GROUPS) {
     curve->ramp = rows->numeric_groups && rows->n_groups <= MAX_LINES;
     if (!curve->ramp)
-      return nk_fail(NK_EUSAGE, "'%s' makes %zu lines: at most %d, or %d where it is a number",
+      return nk_fail(NK_EUSAGE,
+                     "column '%s' makes %zu lines: the limit is %d, or %d for a column of numbers",
                      canvas->plot->by, rows->n_groups, PLOT_MAX_GROUPS, MAX_LINES);
   }
-  int code = tie_knots(curve, rows, canvas->plot);
+  int code = make_knots(curve, rows, canvas->plot);
   if (code == NK_OK) code = name_axis(canvas, curve);
   if (code == NK_OK) code = name_lines(canvas, rows, curve);
   if (code == NK_OK) code = set_ranges(canvas, curve);
   if (code == NK_OK) code = plot_canvas_layout(canvas, false, false);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   give_knots(canvas, rows, curve);
   code = give_names(canvas, rows, curve);
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
@@ -227,7 +230,7 @@ int plot_draw_curve(const struct plot *plot, const struct cli_frame *frame,
   struct plot_canvas canvas = {0};
   struct curve curve = {0};
   int code = plot_rows_collect(&rows, plot, frame, PLOT_X | PLOT_Y);
-  const char *y_name = plot->y && !strchr(plot->y, ',') ? plot->y : "";
+  const char *y_name = plot->y != NULL && strchr(plot->y, ',') == NULL ? plot->y : "";
   if (code == NK_OK) code = plot_canvas_begin(&canvas, plot, frame, plot->x, y_name);
   if (code == NK_OK) code = draw(&canvas, &rows, &curve, output);
   nk_free(curve.knots);

@@ -1,5 +1,5 @@
-/* Heatmap: the median of z in each cell of x by y. Values of x and y stand in even steps, as layers
- * and chosen distances do; numbers that are too many are cut into bins. */
+/* Heatmap: the median of z in each cell of x by y. The values of x and y are categories at equal
+ * distances, as layers and chosen distances are; numbers that are too many are binned. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -10,10 +10,10 @@
 
 enum { MAX_CATEGORIES = 80, DEFAULT_BINS = 40 };
 
-/* One side of the map: its categories from the left, or from the bottom. */
+/* One side of the map: its categories, from the left or from the bottom. */
 struct side {
   size_t n;
-  uint32_t *of; /* [rows] each row's category */
+  uint32_t *of; /* [rows] the category of each row */
   char **name;  /* [n] */
 };
 
@@ -24,7 +24,7 @@ struct heatmap {
 };
 
 static void side_free(struct side *side) {
-  for (size_t c = 0; side->name && c < side->n; c++) nk_free(side->name[c]);
+  for (size_t c = 0; side->name != NULL && c < side->n; c++) nk_free(side->name[c]);
   nk_free(side->name);
   nk_free(side->of);
 }
@@ -37,23 +37,24 @@ static void short_number(double value, char *out, size_t size) {
   }
 }
 
-/* A cell's value with three digits, "5.60" and "104", so that neighbours compare. */
+/* A cell's value with three significant digits: "5.60", "104". */
 static void cell_number(double value, char *out, size_t size) {
   short_number(value, out, size);
-  if (strchr(out, 'e') || strchr(out, ',') || value == 0) return;
+  if (strchr(out, 'e') != NULL || strchr(out, ',') != NULL || value == 0) return;
   snprintf(out, size, "%#.3g", value);
   size_t length = strlen(out);
   if (length > 0 && out[length - 1] == '.') out[length - 1] = 0;
 }
 
-/* Categories from bins of the numbers (or their logarithms), named by the bins' middles. */
+/* Categories that are bins of values [n] (logarithms, with log_axis), named by the bins' middles.
+ */
 static int side_by_bins(struct side *side, const double *values, size_t n, size_t bins,
                         bool log_axis) {
   double *edges = NULL;
   int code = plot_bin_edges(values, n, bins, bins, &edges, &side->n);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   side->name = nk_calloc(side->n, sizeof *side->name);
-  if (!side->name) code = NK_EMEMORY;
+  if (side->name == NULL) code = NK_EMEMORY;
   for (size_t i = 0; code == NK_OK && i < n; i++)
     side->of[i] = (uint32_t)plot_bin_of(values[i], edges, side->n);
   for (size_t b = 0; code == NK_OK && b < side->n; b++) {
@@ -61,49 +62,49 @@ static int side_by_bins(struct side *side, const double *values, size_t n, size_
     double middle = (edges[b] + edges[b + 1]) / 2;
     short_number(log_axis ? pow(10, middle) : middle, text, sizeof text);
     side->name[b] = nk_strdup(text);
-    if (!side->name[b]) code = NK_EMEMORY;
+    if (side->name[b] == NULL) code = NK_EMEMORY;
   }
   nk_free(edges);
   return code;
 }
 
-/* Categories from the cells themselves: what plot_rows_group made of them. */
+/* Categories that are the cells of the column: the groups that plot_rows_group made. */
 static int side_by_cells(struct side *side, struct plot_canvas *canvas,
                          const struct plot_rows *rows) {
   side->n = rows->n_groups;
   side->name = nk_calloc(side->n, sizeof *side->name);
-  if (!side->name) return NK_EMEMORY;
+  if (side->name == NULL) return NK_EMEMORY;
   memcpy(side->of, rows->group, rows->n * sizeof *side->of);
   for (size_t g = 0; g < side->n; g++) {
     char text[32];
     const char *name = rows->group_names[g];
     if (rows->numeric_groups) short_number(atof(name), text, sizeof text);
     side->name[g] = plot_canvas_text(canvas, rows->numeric_groups ? text : name, true, 20);
-    if (!side->name[g]) return NK_EMEMORY;
+    if (side->name[g] == NULL) return NK_EMEMORY;
   }
-  return 0;
+  return NK_OK;
 }
 
 static int side_make(struct side *side, struct plot_canvas *canvas, struct plot_rows *rows,
                      const char *column, bool log_axis) {
   int code = plot_rows_group(rows, canvas->frame, column);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   side->of = nk_alloc(rows->n, sizeof *side->of);
-  if (!side->of) return NK_EMEMORY;
+  if (side->of == NULL) return NK_EMEMORY;
   if (rows->n_groups <= MAX_CATEGORIES) return side_by_cells(side, canvas, rows);
   if (!rows->numeric_groups)
-    return nk_fail(NK_EUSAGE, "column '%s' has %zu different texts: at most %d in a heatmap",
+    return nk_fail(NK_EUSAGE, "column '%s' has %zu different texts: the limit of a heatmap is %d",
                    column, rows->n_groups, MAX_CATEGORIES);
   double *values = nk_alloc(rows->n, sizeof *values);
-  if (!values) return NK_EMEMORY;
+  if (values == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < rows->n; i++) {
     values[i] = atof(rows->group_names[rows->group[i]]);
     if (log_axis) values[i] = log10(values[i]);
     if (!isfinite(values[i]))
-      code = nk_fail(NK_EDATA, "column '%s': '%s' has no bin", column,
+      code = nk_fail(NK_EDATA, "column '%s': '%s' is in no bin", column,
                      rows->group_names[rows->group[i]]);
   }
-  size_t bins = canvas->plot->bins ? canvas->plot->bins : DEFAULT_BINS;
+  size_t bins = canvas->plot->bins > 0 ? canvas->plot->bins : DEFAULT_BINS;
   if (bins > MAX_CATEGORIES) bins = MAX_CATEGORIES;
   if (code == NK_OK) code = side_by_bins(side, values, rows->n, bins, log_axis);
   nk_free(values);
@@ -128,7 +129,7 @@ static int fill(struct heatmap *map, const struct plot_rows *rows) {
   struct entry *entries = nk_alloc(rows->n, sizeof *entries);
   double *work = nk_alloc(rows->n, sizeof *work);
   map->value = nk_alloc(cells, sizeof *map->value);
-  int code = entries && work && map->value ? 0 : NK_EMEMORY;
+  int code = entries != NULL && work != NULL && map->value != NULL ? NK_OK : NK_EMEMORY;
   for (size_t c = 0; code == NK_OK && c < cells; c++) map->value[c] = NAN;
   for (size_t i = 0; code == NK_OK && i < rows->n; i++)
     entries[i] = (struct entry){map->y.of[i] * map->x.n + map->x.of[i], rows->x[i]};
@@ -150,7 +151,7 @@ static int fill(struct heatmap *map, const struct plot_rows *rows) {
 
 /* ---- Drawing ---- */
 
-/* Ticks in the middle of categories, every so many that their texts have room. */
+/* Ticks in the middle of categories: of every k-th one, so that their texts have room. */
 static void set_ticks(struct plot_axis *axis, const struct side *side, double room_each,
                       size_t most) {
   size_t every = 1;
@@ -216,11 +217,11 @@ static int draw(struct plot_canvas *canvas, struct plot_rows *rows, struct heatm
   int code = side_make(&map->x, canvas, rows, plot->x, plot->log_x);
   if (code == NK_OK) code = side_make(&map->y, canvas, rows, plot->y, plot->log_y);
   if (code == NK_OK) code = fill(map, rows);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   canvas->scale = (struct plot_axis){.lo = map->lo, .hi = map->hi, .log = plot->log_z, .to = 1};
   if (map->lo == map->hi) plot_axis_pad(&canvas->scale, 0);
   canvas->scale_name = plot->z;
-  if (canvas->text) { /* no bar of colours there: the legend says what is drawn */
+  if (canvas->text) { /* without a colour bar, the range is in the legend */
     char lo[32], hi[32], text[256];
     short_number(map->lo, lo, sizeof lo);
     short_number(map->hi, hi, sizeof hi);
@@ -240,9 +241,9 @@ static int draw(struct plot_canvas *canvas, struct plot_rows *rows, struct heatm
 
 int plot_draw_heatmap(const struct plot *plot, const struct cli_frame *frame,
                       struct nk_output *output) {
-  if (!plot->x || !plot->y || !plot->z)
-    return nk_fail(NK_EUSAGE, "which columns? a heatmap needs -x, -y and -z");
-  struct plot values = *plot; /* the numbers are in z; x and y only name cells */
+  if (plot->x == NULL || plot->y == NULL || plot->z == NULL)
+    return nk_fail(NK_EUSAGE, "missing columns: a heatmap needs -x, -y and -z");
+  struct plot values = *plot; /* the numbers are those of z; x and y are categories */
   values.x = plot->z;
   values.log_x = plot->log_z;
   values.by = NULL;

@@ -1,5 +1,5 @@
-/* Histogram: counts of x in bins, or for several groups each group's shares, which can be compared
- * where groups differ a hundredfold in size. Marked rows are a group of their own. */
+/* Histogram: the counts of x in bins; for several groups the percentages of each group, so that
+ * groups of very different sizes can be compared. Marked rows are a group of their own. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -8,19 +8,19 @@
 
 /* One group's bars. */
 struct series {
-  const double *values; /* [n] in the space of the edges */
+  const double *values; /* [n] in the units of the edges */
   size_t n;
   int style;
 };
 
 struct histogram {
-  double *values; /* [rows->n] of all series, one after the other */
+  double *values; /* [rows->n] those of all series, in order */
   struct series series[PLOT_MAX_GROUPS + 1];
   size_t n_series;
   double *edges; /* [n_bins + 1]; log10 of x on a logarithmic axis */
   size_t n_bins;
   double *height; /* [n_series, n_bins] */
-  bool shares;    /* heights are percents of the series */
+  bool shares;    /* heights are percentages of the series */
 };
 
 static void histogram_free(struct histogram *h) {
@@ -33,7 +33,7 @@ static void histogram_free(struct histogram *h) {
 static int split(struct histogram *h, const struct plot_canvas *canvas,
                  const struct plot_rows *rows) {
   h->values = nk_alloc(rows->n, sizeof *h->values);
-  if (!h->values) return NK_EMEMORY;
+  if (h->values == NULL) return NK_EMEMORY;
   size_t used = 0;
   for (size_t s = 0; s <= rows->n_groups; s++) {
     bool marks = s == rows->n_groups;
@@ -49,16 +49,16 @@ static int split(struct histogram *h, const struct plot_canvas *canvas,
     h->n_series += series->n > 0;
   }
   h->shares = h->n_series > 1 && !canvas->plot->counts;
-  return 0;
+  return NK_OK;
 }
 
 static int fill_bins(struct histogram *h, const struct plot_canvas *canvas, size_t n) {
   size_t most = canvas->text ? (size_t)canvas->width - 14 : 160;
   int code = plot_bin_edges(h->values, n, canvas->plot->bins, most, &h->edges, &h->n_bins);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   size_t *counts = nk_alloc(h->n_bins, sizeof *counts);
   h->height = nk_alloc(h->n_series * h->n_bins, sizeof *h->height);
-  if (!counts || !h->height) code = NK_EMEMORY;
+  if (counts == NULL || h->height == NULL) code = NK_EMEMORY;
   for (size_t s = 0; code == NK_OK && s < h->n_series; s++) {
     plot_bin_count(h->series[s].values, h->series[s].n, h->edges, h->n_bins, counts);
     double unit = h->shares ? 100.0 / (double)h->series[s].n : 1;
@@ -78,10 +78,10 @@ static int set_ranges(struct plot_canvas *canvas, const struct histogram *h) {
     if (h->height[i] > 0) heights[0] = fmin(heights[0], h->height[i]);
     heights[1] = fmax(heights[1], h->height[i]);
   }
-  heights[0] = canvas->plot->log_y ? heights[0] / 2 : 0; /* a bar of one row is seen, too */
+  heights[0] = canvas->plot->log_y ? heights[0] / 2 : 0; /* so that the lowest bar is visible */
   int code = plot_canvas_range(canvas, false, ends, 2, 0.015);
   if (code == NK_OK) code = plot_canvas_range(canvas, true, heights, 2, 0.04);
-  if (!canvas->y.log && isnan(canvas->plot->y_range[0])) canvas->y.lo = 0;
+  if (!canvas->y.log && !canvas->plot->y_range.has_lo) canvas->y.lo = 0;
   return code;
 }
 
@@ -112,7 +112,8 @@ static void give_bars(struct plot_canvas *canvas, const struct histogram *h) {
   }
 }
 
-/* $Columns: "x height" of the first series at each character's place, so that bars are solid. */
+/* $Columns: "x height" of the first series at the position of each character, so that bars are
+ * solid. */
 static void give_columns(struct plot_canvas *canvas, const struct histogram *h) {
   const struct plot_axis *x = &canvas->x;
   plot_script_data(&canvas->script, "Columns");
@@ -127,11 +128,11 @@ static void give_columns(struct plot_canvas *canvas, const struct histogram *h) 
   plot_script_data_end(&canvas->script);
 }
 
-/* Labels stay off the bars. */
+/* Labels do not cover the bars. */
 static int take_bars(struct plot_canvas *canvas, const struct histogram *h) {
   void *grown = nk_realloc(canvas->taken, canvas->n_taken, canvas->n_taken + h->n_bins,
                            sizeof *canvas->taken);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   canvas->taken = grown;
   double gap = canvas->text ? 0 : 0.3 * canvas->em;
   for (size_t b = 0; b < h->n_bins; b++) {
@@ -143,23 +144,23 @@ static int take_bars(struct plot_canvas *canvas, const struct histogram *h) {
                           plot_axis_position(&canvas->x, edge(h, canvas, b + 1)),
                           plot_axis_position(&canvas->y, fmin(top, canvas->y.hi)) + gap};
   }
-  return 0;
+  return NK_OK;
 }
 
 static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct histogram *h,
                 struct nk_output *output) {
   int code = split(h, canvas, rows);
   if (code == NK_OK) code = fill_bins(h, canvas, rows->n);
-  if (code == NK_OK && !canvas->plot->y_label) {
+  if (code == NK_OK && canvas->plot->y_label == NULL) {
     nk_free(canvas->y_name);
     canvas->y_name = nk_strdup(h->shares ? "% of the group" : "count");
-    if (!canvas->y_name) code = NK_EMEMORY;
+    if (canvas->y_name == NULL) code = NK_EMEMORY;
   }
   if (code == NK_OK) code = plot_canvas_legend_rows(canvas, rows);
   if (code == NK_OK) code = set_ranges(canvas, h);
   if (code == NK_OK) code = plot_canvas_layout(canvas, false, false);
   if (code == NK_OK) code = take_bars(canvas, h);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   give_bars(canvas, h);
   give_columns(canvas, h);
   code = plot_canvas_labels(canvas, rows, NULL);
@@ -173,7 +174,7 @@ int plot_draw_histogram(const struct plot *plot, const struct cli_frame *frame,
   struct histogram histogram = {0};
   int code = plot_rows_collect(&rows, plot, frame, PLOT_X);
   if (code == NK_OK) code = plot_rows_join_groups(&rows, PLOT_MAX_GROUPS);
-  const char *x_name = plot->x && !strchr(plot->x, ',') ? plot->x : "";
+  const char *x_name = plot->x != NULL && strchr(plot->x, ',') == NULL ? plot->x : "";
   if (code == NK_OK) code = plot_canvas_begin(&canvas, plot, frame, x_name, "");
   if (code == NK_OK) code = draw(&canvas, &rows, &histogram, output);
   histogram_free(&histogram);

@@ -1,6 +1,6 @@
-/* Where labels go: near their points, on no other label, off the frame's edge, and where they hide
- * little. Each label tries places on rings around its point; the first label has first choice, then
- * each may move again, its neighbours now being known, while that makes things better. */
+/* The positions of labels: near their points, without overlaps, inside the frame, and covering few
+ * points. Each label tries places on rings around its point. The first label has the first choice;
+ * then, the neighbours known, each moves again while its cost falls. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -8,16 +8,17 @@
 
 #include "plot/internal.h"
 
-/* Directions and rings that a label tries. With more than MANY labels the work, which grows with
- * their square, is cut down. */
+/* Directions and rings that a label tries. The work grows with the square of the number of labels:
+ * with more than MANY of them fewer are tried. */
 enum { N_ANGLES = 72, FEW_ANGLES = 24, N_RINGS = 24, ROUNDS = 5, FEW_ROUNDS = 2, MANY = 150 };
 
-/* ---- How much is under a box ---- */
+/* ---- Points under a box ---- */
 
 struct ink {
   size_t columns, rows;
   double cell, x0, y0;
-  double *sum; /* [(rows + 1), (columns + 1)]: cells with points in them, below and left of here */
+  double *sum; /* [rows + 1, columns + 1]: the number of cells below and left of here that have
+                  points */
 };
 
 static size_t ink_index(double place, double cell, size_t n) {
@@ -33,7 +34,7 @@ static int ink_make(struct ink *ink, const struct plot_placing *placing) {
   ink->rows = (size_t)fmin(ceil((frame->y1 - frame->y0) / ink->cell), 2000) + 1;
   size_t stride = ink->columns + 1;
   ink->sum = nk_calloc((ink->rows + 1) * stride, sizeof *ink->sum);
-  if (!ink->sum) return NK_EMEMORY;
+  if (ink->sum == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < placing->n_ink; i++) {
     double column = floor((placing->ink_x[i] - ink->x0) / ink->cell);
     double row = floor((placing->ink_y[i] - ink->y0) / ink->cell);
@@ -44,10 +45,10 @@ static int ink_make(struct ink *ink, const struct plot_placing *placing) {
     for (size_t c = 1; c < stride; c++)
       ink->sum[r * stride + c] += ink->sum[(r - 1) * stride + c] + ink->sum[r * stride + c - 1] -
                                   ink->sum[(r - 1) * stride + c - 1];
-  return 0;
+  return NK_OK;
 }
 
-/* The share of the box's cells that hold points. */
+/* The share of the box's cells that have points. */
 static double ink_under(const struct ink *ink, const struct plot_box *box) {
   size_t c0 = ink_index(box->x0 - ink->x0, ink->cell, ink->columns);
   size_t c1 = ink_index(box->x1 - ink->x0, ink->cell, ink->columns);
@@ -70,7 +71,7 @@ static bool holds_point(const struct plot_box *box, double x, double y, double g
   return x > box->x0 - gap && x < box->x1 + gap && y > box->y0 - gap && y < box->y1 + gap;
 }
 
-/* Does the segment a-b enter the box? Liang and Barsky (1984): the part of it inside each edge. */
+/* Does the segment a-b enter the box? Clipped at each edge by Liang and Barsky (1984). */
 static bool segment_meets_box(double ax, double ay, double bx, double by,
                               const struct plot_box *box) {
   double from = 0, to = 1;
@@ -107,8 +108,8 @@ static double clamp(double value, double lo, double hi) {
 
 /* ---- Candidates ---- */
 
-/* The label's box with its lower left corner at (x, y), and the line to its point: one that ends at
- * the middle of the side it comes to looks meant. */
+/* Puts the lower left corner of the label's box at (x, y), and the end of its leader on the side
+ * that faces the point, at the middle of a vertical side. */
 static void put_at(struct plot_label *label, double x, double y, double gap) {
   label->box = (struct plot_box){x, y, x + label->width, y + label->height};
   label->end_x = clamp(label->x, x, x + label->width);
@@ -118,8 +119,9 @@ static void put_at(struct plot_label *label, double x, double y, double gap) {
   label->leader = sqrt(dx * dx + dy * dy) > 2.2 * gap;
 }
 
-/* The label's box in direction `angle` from its point, its nearest edge `distance` away: the box is
- * slid along so that a label to the right begins at its point and one above is centred on it. */
+/* Puts the label's box in direction `angle` from its point, its nearest edge `distance` away. A
+ * label to the right of the point begins there, one above is centred on it, others are in between.
+ */
 static void put(struct plot_label *label, double angle, double distance, double gap) {
   double c = cos(angle), s = sin(angle);
   double x = label->x + c * distance + (c - 1) * label->width / 2;
@@ -127,7 +129,7 @@ static void put(struct plot_label *label, double angle, double distance, double 
   put_at(label, x, y, gap);
 }
 
-/* What stands against the place label[me] has; infinite where it must not be. */
+/* The cost of the place that label[me] has: infinite where it is not allowed. */
 static double cost_of(const struct plot_label *labels, size_t n, size_t me, const struct ink *ink,
                       const struct plot_placing *placing) {
   const struct plot_label *label = &labels[me];
@@ -157,8 +159,8 @@ static double cost_of(const struct plot_label *labels, size_t n, size_t me, cons
   return cost;
 }
 
-/* The best place of label[me], with its cost; nothing changes when there is none better than
- * `limit`. */
+/* Moves label[me] to its best place and returns its cost; where none is better than `limit`, the
+ * label stays and limit is returned. */
 static double find_place(struct plot_label *labels, size_t n, size_t me, double limit,
                          const struct ink *ink, const struct plot_placing *placing) {
   static const double pi = 3.14159265358979323846;
@@ -166,7 +168,7 @@ static double find_place(struct plot_label *labels, size_t n, size_t me, double 
   double least = limit, distance = placing->gap;
   bool found = false;
   for (int ring = 0; ring < N_RINGS; ring++) {
-    if (distance / placing->gap - 2 > least) break; /* farther ones cannot be better */
+    if (distance / placing->gap - 2 > least) break; /* places farther away cost more */
     int angles = n > MANY || ring < 4 ? FEW_ANGLES : N_ANGLES;
     for (int step = 0; step < angles; step++) { /* right, up-right, down-right, ... */
       int turn = step % 2 ? (step + 1) / 2 : -step / 2;
@@ -185,8 +187,8 @@ static double find_place(struct plot_label *labels, size_t n, size_t me, double 
   return least;
 }
 
-/* Two labels whose leaders cross are better exchanged: each tries the other's place, level with it
- * at the left or at the right. */
+/* Exchanges two labels where that costs less, as it does where their leaders cross: each tries the
+ * other's place, aligned with it at the left or at the right. */
 static void try_exchange(struct plot_label *labels, size_t n, size_t a, size_t b,
                          const struct ink *ink, const struct plot_placing *placing) {
   struct plot_label old_a = labels[a], old_b = labels[b];
@@ -234,15 +236,15 @@ static int compare_pointed(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Neighbours closer than `apart` become a block, evenly spaced about the mean of what its members
- * asked for; blocks that then meet are joined. */
+/* Neighbours closer than `apart` become a block: evenly spaced about the mean of its members'
+ * positions. Blocks that then overlap are joined. */
 int plot_spread(double *centres, size_t n, double apart, double lo, double hi) {
-  if (n == 0) return 0;
+  if (n == 0) return NK_OK;
   double **order = nk_alloc(n, sizeof *order);
-  double *first = nk_alloc(n, sizeof *first); /* of each block: where its first member goes */
+  double *first = nk_alloc(n, sizeof *first); /* of each block: its first member's position */
   size_t *count = nk_alloc(n, sizeof *count);
   size_t blocks = 0;
-  int code = order && first && count ? 0 : NK_EMEMORY;
+  int code = order != NULL && first != NULL && count != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; code == NK_OK && i < n; i++) order[i] = &centres[i];
   if (code == NK_OK) qsort(order, n, sizeof *order, compare_pointed);
   for (size_t i = 0; code == NK_OK && i < n; i++) {

@@ -1,5 +1,5 @@
-/* Ranges, margins, ticks, legend, cuts, outlines, the colour scale. Margins are set here and not by
- * gnuplot, so that it is known where everything stands when labels are placed. */
+/* Ranges, margins, ticks, legend, cuts, outlines, the colour scale. Margins are computed here
+ * instead of by gnuplot, because labels can be placed only where all positions are known. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -15,14 +15,13 @@ static void include(struct plot_axis *axis, double value) {
   if (!(value <= axis->hi)) axis->hi = value;
 }
 
-/* The columns of an outline's corners: those called as the picture's, else the first two. */
+/* The columns of an outline's points: those with the names of x and y, or else the first two. */
 static void outline_columns(const struct plot *plot, const struct cli_frame *outline,
                             size_t columns[2]) {
   const char *names[2] = {plot->x, plot->y};
   for (size_t k = 0; k < 2; k++) {
-    columns[k] = k;
-    for (size_t c = 0; c < cli_frame_n_columns(outline) && names[k]; c++)
-      if (strcmp(cli_frame_column_name(outline, c), names[k]) == 0) columns[k] = c;
+    int64_t found = names[k] != NULL ? cli_frame_find(outline, names[k]) : -1;
+    columns[k] = found >= 0 ? (size_t)found : k;
   }
 }
 
@@ -30,44 +29,46 @@ static int include_outlines(const struct plot *plot, struct plot_axis *axis, boo
   for (size_t o = 0; o < plot->n_outlines; o++) {
     const struct cli_frame *outline = plot->outlines[o];
     if (cli_frame_n_columns(outline) < 2)
-      return nk_fail(NK_EDATA, "%s: an outline has two columns", cli_frame_name(outline));
+      return nk_fail(NK_EDATA, "%s: an outline needs two columns", cli_frame_name(outline));
     size_t columns[2];
     outline_columns(plot, outline, columns);
     for (size_t row = 0; row < cli_frame_n_rows(outline); row++) {
       double value;
       int code = cli_frame_number(outline, row, columns[vertical], &value);
-      if (code == NK_OK) include(axis, value);
-      if (code < 0 && code != NK_ENOTFOUND) return code;
+      if (code == NK_OK)
+        include(axis, value);
+      else if (code != NK_ENOTFOUND)
+        return code;
     }
   }
-  return 0;
+  return NK_OK;
 }
 
 int plot_canvas_range(struct plot_canvas *canvas, bool vertical, const double *values, size_t n,
                       double margin) {
   const struct plot *plot = canvas->plot;
   struct plot_axis *axis = vertical ? &canvas->y : &canvas->x;
-  const double *asked = vertical ? plot->y_range : plot->x_range;
+  const struct plot_range *asked = vertical ? &plot->y_range : &plot->x_range;
   axis->log = vertical ? plot->log_y : plot->log_x;
   axis->lo = axis->hi = NAN;
   for (size_t i = 0; i < n; i++) include(axis, values[i]);
   for (size_t i = 0; i < canvas->n_cuts; i++)
     if (canvas->cut[i].vertical != vertical) include(axis, canvas->cut[i].at);
   int code = include_outlines(plot, axis, vertical);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   plot_axis_pad(axis, margin);
-  if (!isnan(asked[0])) axis->lo = asked[0];
-  if (!isnan(asked[1])) axis->hi = asked[1];
+  if (asked->has_lo) axis->lo = asked->lo;
+  if (asked->has_hi) axis->hi = asked->hi;
   if (!(axis->lo < axis->hi) || (axis->log && axis->lo <= 0))
     return nk_fail(NK_EUSAGE, "range of %s: %g to %g is empty%s", vertical ? "y" : "x", axis->lo,
                    axis->hi, axis->log ? " on a logarithmic axis" : "");
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Layout ---- */
 
-/* Lays the legend out in lines between left and right, the first at height `top`; returns how many
- * lines that takes. */
+/* Sets the positions of the legend's entries, in lines between left and right, the first at height
+ * `top`. Returns the number of lines. */
 static size_t flow_legend(struct plot_canvas *canvas, double left, double right, double top) {
   double swatch = canvas->text ? 2 : 1.1 * canvas->em, gap = canvas->text ? 3 : 1.6 * canvas->em;
   double x = left;
@@ -94,7 +95,7 @@ static double widest_tick(const struct plot_canvas *canvas, const struct plot_ax
   return widest;
 }
 
-/* The colour scale: a bar at the right of the frame with its own ticks. */
+/* The colour scale: a bar to the right of the frame, with ticks of its own. */
 static void lay_scale(struct plot_canvas *canvas) {
   struct plot_axis *scale = &canvas->scale;
   if (!(scale->lo < scale->hi)) return;
@@ -108,19 +109,19 @@ static size_t wanted_ticks(double length, double each) {
   return (size_t)fmax(2, length / each);
 }
 
-/* Where the frame stands. From the top: margin, title, legend, the y axis's name, the frame. */
+/* The position of the frame. From the top: margin, title, legend, the y axis's label, the frame. */
 static void lay_frame(struct plot_canvas *canvas, bool x_categories, bool y_categories) {
   const struct plot *plot = canvas->plot;
   double em = canvas->em, edge = canvas->text ? 0 : 1.1 * em;
   double bottom = canvas->text ? 2 : edge + 1.5 * canvas->tick_em;
-  if (canvas->x_name[0]) bottom += canvas->text ? 1 : 1.9 * em;
+  if (canvas->x_name[0] != 0) bottom += canvas->text ? 1 : 1.9 * em;
   double top = canvas->height - edge;
-  if (plot->title && plot->title[0]) top -= canvas->text ? 1 : 1.75 * canvas->title_em;
+  if (plot->title != NULL && plot->title[0] != 0) top -= canvas->text ? 1 : 1.75 * canvas->title_em;
   double legend_top = top;
   size_t lines = flow_legend(canvas, edge, canvas->width - edge, top);
   if (lines > 0)
     top -= canvas->text ? (double)lines : (double)lines * canvas->line * 1.15 + 0.4 * em;
-  if (canvas->y_name[0] || canvas->scale_name) top -= canvas->text ? 1 : 1.75 * em;
+  if (canvas->y_name[0] != 0 || canvas->scale_name != NULL) top -= canvas->text ? 1 : 1.75 * em;
   canvas->y.from = bottom;
   canvas->y.to = fmax(top, bottom + canvas->line);
   double each = canvas->text ? 4 : 62;
@@ -142,7 +143,8 @@ static void give_axis(struct plot_canvas *canvas, const char *name, const struct
                    axis->hi, name, axis->log);
   snprintf(variable, sizeof variable, "%s_tick_at", name);
   plot_script_numbers(script, variable, axis->ticks.at, axis->ticks.n);
-  nk_buffer_printf(script, "array %s_tick_text[%zu]\n", name, axis->ticks.n ? axis->ticks.n : 1);
+  nk_buffer_printf(script, "array %s_tick_text[%zu]\n", name,
+                   axis->ticks.n > 0 ? axis->ticks.n : 1);
   for (size_t i = 0; i < axis->ticks.n; i++) {
     snprintf(variable, sizeof variable, "%s_tick_text[%zu]", name, i + 1);
     plot_script_text(script, variable, axis->ticks.text[i]);
@@ -151,13 +153,13 @@ static void give_axis(struct plot_canvas *canvas, const char *name, const struct
 
 static int add_taken(struct plot_canvas *canvas, const struct plot_box *box) {
   void *grown = nk_realloc(canvas->taken, canvas->n_taken, canvas->n_taken + 1, sizeof *box);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   canvas->taken = grown;
   canvas->taken[canvas->n_taken++] = *box;
-  return 0;
+  return NK_OK;
 }
 
-/* Labels stay off the line itself, too. */
+/* Labels do not cover the line either. */
 static int take_cut(struct plot_canvas *canvas, const struct plot_cut *cut) {
   struct plot_box box = canvas->inside;
   if (cut->vertical) {
@@ -168,10 +170,10 @@ static int take_cut(struct plot_canvas *canvas, const struct plot_cut *cut) {
   return add_taken(canvas, &box);
 }
 
-/* The text of a cut: beside the top of an upright one, above the right end of a level one. */
+/* The text of a cut: beside the top of a vertical one, above the right end of a horizontal one. */
 static int lay_cut_text(struct plot_canvas *canvas, const struct plot_cut *cut) {
   struct plot_note note = {.text = plot_canvas_text(canvas, cut->text, true, 40)};
-  if (!note.text) return NK_EMEMORY;
+  if (note.text == NULL) return NK_EMEMORY;
   const struct plot_box *inside = &canvas->inside;
   double gap = canvas->text ? 1 : 0.5 * canvas->em;
   double width = plot_canvas_width(canvas, note.text, canvas->em);
@@ -180,7 +182,7 @@ static int lay_cut_text(struct plot_canvas *canvas, const struct plot_cut *cut) 
     note.side = position + gap + width < inside->x1 ? 1 : -1;
     note.x = position + note.side * gap;
     note.y = inside->y1 - 0.6 * canvas->line;
-    for (size_t i = 0; i < canvas->n_taken; i++) /* one below the other where they meet */
+    for (size_t i = 0; i < canvas->n_taken; i++) /* below another one that it would overlap */
       if (note.y < canvas->taken[i].y1 && note.y > canvas->taken[i].y0 &&
           note.x < canvas->taken[i].x1 && note.x + width > canvas->taken[i].x0)
         note.y = canvas->taken[i].y0 - 0.6 * canvas->line;
@@ -193,7 +195,7 @@ static int lay_cut_text(struct plot_canvas *canvas, const struct plot_cut *cut) 
   double x0 = note.side > 0 ? note.x : note.x - width;
   struct plot_box box = {x0, note.y - canvas->line / 2, x0 + width, note.y + canvas->line / 2};
   int code = add_taken(canvas, &box);
-  if (code < 0) {
+  if (code != NK_OK) {
     nk_free(note.text);
     return code;
   }
@@ -201,27 +203,27 @@ static int lay_cut_text(struct plot_canvas *canvas, const struct plot_cut *cut) 
 }
 
 static int give_cuts(struct plot_canvas *canvas) {
-  double at[2][PLOT_MAX_CUTS]; /* level ones, upright ones */
+  double at[2][PLOT_MAX_CUTS]; /* horizontal ones, vertical ones */
   size_t n[2] = {0, 0};
   for (size_t i = 0; i < canvas->n_cuts; i++) {
     const struct plot_cut *cut = &canvas->cut[i];
     const struct plot_axis *axis = cut->vertical ? &canvas->x : &canvas->y;
-    if (cut->at < axis->lo || cut->at > axis->hi) continue; /* the user asked for less */
+    if (cut->at < axis->lo || cut->at > axis->hi) continue; /* outside the asked range */
     at[cut->vertical][n[cut->vertical]++] = cut->at;
-    int code = *cut->text ? lay_cut_text(canvas, cut) : 0;
-    if (code < 0) return code;
+    int code = cut->text[0] != 0 ? lay_cut_text(canvas, cut) : NK_OK;
+    if (code != NK_OK) return code;
   }
   for (size_t i = 0; i < canvas->n_cuts; i++) {
     int code = take_cut(canvas, &canvas->cut[i]);
-    if (code < 0) return code;
+    if (code != NK_OK) return code;
   }
   plot_script_numbers(&canvas->script, "Cut_level", at[0], n[0]);
   plot_script_numbers(&canvas->script, "Cut_upright", at[1], n[1]);
   plot_canvas_notes(canvas, "Cut", &canvas->cut_texts);
-  return 0;
+  return NK_OK;
 }
 
-/* Corners one to a line; an empty line lifts the pen. */
+/* A point per line; an empty line interrupts the line drawn. */
 static void give_outlines(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
   struct nk_buffer *script = &canvas->script;
@@ -232,8 +234,8 @@ static void give_outlines(struct plot_canvas *canvas) {
     outline_columns(plot, plot->outlines[o], columns);
     for (size_t row = 0; row < cli_frame_n_rows(plot->outlines[o]); row++) {
       double x, y;
-      bool ok = cli_frame_number(plot->outlines[o], row, columns[0], &x) == 0 &&
-                cli_frame_number(plot->outlines[o], row, columns[1], &y) == 0 && isfinite(x) &&
+      bool ok = cli_frame_number(plot->outlines[o], row, columns[0], &x) == NK_OK &&
+                cli_frame_number(plot->outlines[o], row, columns[1], &y) == NK_OK && isfinite(x) &&
                 isfinite(y) && !(plot->log_x && x <= 0) && !(plot->log_y && y <= 0);
       if (ok) nk_buffer_printf(script, "%.9g %.9g\n", x, y);
       if (!ok) nk_buffer_text(script, "\n");
@@ -246,8 +248,8 @@ static void give_outlines(struct plot_canvas *canvas) {
 static int give_names(struct plot_canvas *canvas) {
   struct nk_buffer *script = &canvas->script;
   const char *title = canvas->plot->title;
-  char *shown = plot_canvas_text(canvas, title ? title : "", false, 0);
-  if (!shown) return NK_EMEMORY;
+  char *shown = plot_canvas_text(canvas, title != NULL ? title : "", false, 0);
+  if (shown == NULL) return NK_EMEMORY;
   plot_script_text(script, "Title", shown);
   nk_free(shown);
   plot_script_text(script, "X_name", canvas->x_name);
@@ -256,22 +258,22 @@ static int give_names(struct plot_canvas *canvas) {
   double edge = canvas->text ? 0 : 1.1 * canvas->em;
   plot_script_number(script, "Name_y", above / canvas->height);
   plot_script_number(script, "Edge_x", edge / canvas->width);
-  double swatch = canvas->text ? 1 : 0.85 * canvas->em; /* from a mark of the legend to its text */
+  double swatch = canvas->text ? 1 : 0.85 * canvas->em; /* from a legend entry's mark to its text */
   plot_script_number(script, "Swatch", swatch / canvas->width);
   double title_y = canvas->height - edge - (canvas->text ? 0 : 0.5 * canvas->title_em);
   plot_script_number(script, "Title_y", title_y / canvas->height);
   double below = canvas->text ? 0 : edge + 0.45 * canvas->em;
   plot_script_number(script, "Below_y", below / canvas->height);
-  return 0;
+  return NK_OK;
 }
 
 static void give_scale(struct plot_canvas *canvas) {
   struct nk_buffer *script = &canvas->script;
   bool any = canvas->scale.lo < canvas->scale.hi;
   plot_script_number(script, "Scale", any && !canvas->text);
-  plot_script_text(script, "Scale_name", canvas->scale_name ? canvas->scale_name : "");
+  plot_script_text(script, "Scale_name", canvas->scale_name != NULL ? canvas->scale_name : "");
   struct plot_axis part =
-      canvas->scale; /* positions from 0 to 1: the template knows no logarithm */
+      canvas->scale; /* positions from 0 to 1: the template has no logarithmic scale */
   part.from = 0;
   part.to = 1;
   for (size_t i = 0; i < part.ticks.n; i++)

@@ -1,20 +1,10 @@
-/* The way into lib/plot: defaults, formats, and one function for each kind of picture. */
+/* The entry to tools/plot: formats, checks, defaults, and a function for each kind of picture. */
 #include "plot/plot.h"
 
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
 #include "plot/internal.h"
-
-void plot_defaults(struct plot *plot) {
-  *plot = (struct plot){
-      .dpi = 96,
-      .x_range = {NAN, NAN},
-      .y_range = {NAN, NAN},
-      .band = {0.05, 0.95},
-  };
-}
 
 int plot_format_of(const char *name) {
   static const struct {
@@ -25,30 +15,36 @@ int plot_format_of(const char *name) {
       {"txt", PLOT_TEXT}, {"text", PLOT_TEXT},
   };
   const char *dot = strrchr(name, '.');
-  const char *suffix = dot ? dot + 1 : name;
+  const char *suffix = dot != NULL ? dot + 1 : name;
   for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
     if (strcasecmp(suffix, suffixes[i].suffix) == 0) return (int)suffixes[i].format;
   return -1;
 }
 
-/* What a kind of picture cannot show is refused, not ignored. */
+static bool is_empty(const struct plot_range *range) {
+  return range->has_lo && range->has_hi && range->lo >= range->hi;
+}
+
+/* What a kind of picture cannot show is an error, not ignored. */
 static int check_kind(const struct plot *plot) {
   enum plot_kind kind = plot->kind;
   bool rows = kind == PLOT_HISTOGRAM || kind == PLOT_SCATTER;
   const char *wrong = NULL;
-  if (!rows && plot->mark) wrong = "marked rows";
-  if (!rows && (plot->n_labels || plot->n_label_ids)) wrong = "labelled rows";
-  if (kind != PLOT_SCATTER && kind != PLOT_CURVE && plot->n_outlines) wrong = "outlines";
-  if (kind != PLOT_SCATTER && kind != PLOT_HEATMAP && plot->z) wrong = "a column z";
-  if (kind == PLOT_HISTOGRAM && plot->y) wrong = "a column y";
-  if ((kind == PLOT_SCREE || kind == PLOT_HEATMAP) && plot->by) wrong = "groups";
-  if (kind == PLOT_SCATTER && plot->by && plot->z) wrong = "both groups and a column z";
-  if (kind == PLOT_HEATMAP && plot->n_lines) wrong = "cuts";
-  if (plot->x_range[0] >= plot->x_range[1] || plot->y_range[0] >= plot->y_range[1])
-    return nk_fail(NK_EUSAGE, "a range ends before it begins");
-  if (plot->label_by && !plot->n_labels)
-    return nk_fail(NK_EUSAGE, "labels by '%s': of how many rows?", plot->label_by);
-  return wrong ? nk_fail(NK_EUSAGE, "this kind of picture does not take %s", wrong) : 0;
+  if (!rows && plot->mark != NULL) wrong = "marked rows";
+  if (!rows && (plot->n_labels > 0 || plot->n_label_ids > 0)) wrong = "labelled rows";
+  if (kind != PLOT_SCATTER && kind != PLOT_CURVE && plot->n_outlines > 0) wrong = "outlines";
+  if (kind != PLOT_SCATTER && kind != PLOT_HEATMAP && plot->z != NULL) wrong = "a column z";
+  if (kind == PLOT_HISTOGRAM && plot->y != NULL) wrong = "a column y";
+  if ((kind == PLOT_SCREE || kind == PLOT_HEATMAP) && plot->by != NULL) wrong = "groups";
+  if (kind == PLOT_SCATTER && plot->by != NULL && plot->z != NULL)
+    wrong = "both groups and a column z";
+  if (kind == PLOT_HEATMAP && plot->n_lines > 0) wrong = "cuts";
+  if (is_empty(&plot->x_range) || is_empty(&plot->y_range))
+    return nk_fail(NK_EUSAGE, "empty range: its low end is not below its high end");
+  if (plot->label_by != NULL && plot->n_labels == 0)
+    return nk_fail(NK_EUSAGE, "labels by '%s': the number of labels is missing", plot->label_by);
+  if (wrong != NULL) return nk_fail(NK_EUSAGE, "this kind of picture does not take %s", wrong);
+  return NK_OK;
 }
 
 int plot_draw(const struct plot *plot, const struct cli_frame *frame, struct nk_output *output) {
@@ -57,6 +53,13 @@ int plot_draw(const struct plot *plot, const struct cli_frame *frame, struct nk_
       [PLOT_SCREE] = plot_draw_scree,         [PLOT_CURVE] = plot_draw_curve,
       [PLOT_HEATMAP] = plot_draw_heatmap,
   };
+  struct plot chosen = *plot;
   int code = check_kind(plot);
-  return code == NK_OK ? pictures[plot->kind](plot, frame, output) : code;
+  if (code != NK_OK) return code;
+  if (chosen.dpi == 0) chosen.dpi = 96;
+  if (chosen.band[0] == 0 && chosen.band[1] == 0) {
+    chosen.band[0] = 0.05;
+    chosen.band[1] = 0.95;
+  }
+  return pictures[plot->kind](&chosen, frame, output);
 }

@@ -1,5 +1,5 @@
-/* Scatter: a point per row. One group is coloured by how densely its points stand, several groups
- * by group; marked rows are drawn over the others, and the labelled ones get a ring. */
+/* Scatter: a point per row. A single group is coloured by the density of its points, several groups
+ * by group; marked rows are drawn over the others, and labelled ones get a ring. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #include "plot/internal.h"
 
-/* From so many points on, those that others hide completely are not drawn: a picture of a whole
- * vocabulary is then as quick and as small as one of 20,000 rows. */
+/* With more points than this, those that others hide are not drawn: the picture of a whole
+ * vocabulary is then as small, and drawn as fast, as one of 20,000 rows. */
 enum { THIN_FROM = 20000 };
 
 /* The points on the canvas, relative to the frame's lower left corner. */
@@ -16,7 +16,7 @@ struct spots {
   double *x, *y; /* [n] */
   double *shade; /* [n] in [0, 1] */
   bool *keep;    /* [n] */
-  size_t *order; /* [n] the points as they are drawn, the densest last */
+  size_t *order; /* [n] the points in drawing order, the densest last */
 };
 
 static int spots_make(struct spots *spots, const struct plot_canvas *canvas,
@@ -27,14 +27,16 @@ static int spots_make(struct spots *spots, const struct plot_canvas *canvas,
   spots->shade = nk_calloc(n, sizeof *spots->shade);
   spots->keep = nk_alloc(n, sizeof *spots->keep);
   spots->order = nk_alloc(n, sizeof *spots->order);
-  if (!spots->x || !spots->y || !spots->shade || !spots->keep || !spots->order) return NK_EMEMORY;
+  if (spots->x == NULL || spots->y == NULL || spots->shade == NULL || spots->keep == NULL ||
+      spots->order == NULL)
+    return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
     spots->x[i] = plot_axis_position(&canvas->x, rows->x[i]) - canvas->inside.x0;
     spots->y[i] = plot_axis_position(&canvas->y, rows->y[i]) - canvas->inside.y0;
     spots->keep[i] = true;
     spots->order[i] = i;
   }
-  return 0;
+  return NK_OK;
 }
 
 static void spots_free(struct spots *spots) {
@@ -52,23 +54,27 @@ static int compare_shades(const void *a, const void *b, void *shades) {
   return (i > j) - (i < j);
 }
 
-/* Shades by a column, or by density where there is one group. */
+/* Shades by a column, or by density where there is a single group. */
 static int set_shades(struct spots *spots, const struct plot_canvas *canvas,
                       const struct plot_rows *rows) {
-  double width = canvas->inside.x1 - canvas->inside.x0;
-  double height = canvas->inside.y1 - canvas->inside.y0;
+  const struct plot_points points = {
+      .n = rows->n,
+      .x = spots->x,
+      .y = spots->y,
+      .width = canvas->inside.x1 - canvas->inside.x0,
+      .height = canvas->inside.y1 - canvas->inside.y0,
+  };
   int code = NK_OK;
-  if (rows->z) {
+  if (rows->z != NULL) {
     for (size_t i = 0; i < rows->n; i++)
       spots->shade[i] = plot_axis_position(&canvas->scale, rows->z[i]);
   } else if (rows->n_groups == 1) {
-    code = plot_density(spots->x, spots->y, rows->n, width, height, spots->shade);
+    code = plot_density(&points, spots->shade);
   }
   if (code == NK_OK && rows->n > 1)
     qsort_r(spots->order, rows->n, sizeof *spots->order, compare_shades, spots->shade);
-  if (code == NK_OK && rows->n > THIN_FROM && !rows->z)
-    code = plot_thin(spots->x, spots->y, rows->n, width, height, canvas->text ? 1 : 1.5,
-                     rows->n_groups > 1 ? 6 : 2, spots->keep);
+  if (code == NK_OK && rows->n > THIN_FROM && rows->z == NULL)
+    code = plot_thin(&points, canvas->text ? 1 : 1.5, rows->n_groups > 1 ? 6 : 2, spots->keep);
   return code;
 }
 
@@ -100,7 +106,7 @@ static int compare_sizes(const void *a, const void *b, void *counts) {
   return (i > j) - (i < j);
 }
 
-/* The order in which groups are drawn: the largest lies below the others. */
+/* The drawing order of groups: the largest is below the others. */
 static void give_order(struct plot_canvas *canvas, const struct plot_rows *rows) {
   size_t counts[PLOT_MAX_GROUPS] = {0}, order[PLOT_MAX_GROUPS];
   double numbers[PLOT_MAX_GROUPS];
@@ -111,13 +117,13 @@ static void give_order(struct plot_canvas *canvas, const struct plot_rows *rows)
   plot_script_numbers(&canvas->script, "Group", numbers, rows->n_groups);
 }
 
-/* Radius in 1/96 inch and opacity: small and light where points are many. */
+/* Radius (in 1/96 inch) and opacity of points, which decrease with their number. */
 static void give_look(struct plot_canvas *canvas, const struct plot_rows *rows) {
   double n = (double)rows->n;
   double radius = fmin(fmax(5.2 - 0.85 * log10(n), 1.3), 4) * canvas->em / 15;
   plot_script_number(&canvas->script, "Radius", radius);
   plot_script_number(&canvas->script, "Opacity", fmin(fmax(1.15 - 0.17 * log10(n), 0.35), 0.85));
-  plot_script_number(&canvas->script, "Shaded", rows->z || rows->n_groups == 1);
+  plot_script_number(&canvas->script, "Shaded", rows->z != NULL || rows->n_groups == 1);
   plot_script_number(&canvas->script, "Marked_n", (double)rows->n_marked);
 }
 
@@ -126,7 +132,7 @@ static int draw(struct plot_canvas *canvas, struct plot_rows *rows, struct nk_ou
   int code = plot_canvas_legend_rows(canvas, rows);
   if (code == NK_OK) code = plot_canvas_range(canvas, false, rows->x, rows->n, 0.035);
   if (code == NK_OK) code = plot_canvas_range(canvas, true, rows->y, rows->n, 0.045);
-  if (code == NK_OK && rows->z) {
+  if (code == NK_OK && rows->z != NULL) {
     canvas->scale =
         (struct plot_axis){.lo = rows->z[0], .hi = rows->z[0], .log = canvas->plot->log_z};
     for (size_t i = 0; i < rows->n; i++) {
@@ -155,9 +161,10 @@ int plot_draw_scatter(const struct plot *plot, const struct cli_frame *frame,
                       struct nk_output *output) {
   struct plot_rows rows;
   struct plot_canvas canvas = {0};
-  int code = plot_rows_collect(&rows, plot, frame, PLOT_X | PLOT_Y | (plot->z ? PLOT_Z : 0U));
+  int code =
+      plot_rows_collect(&rows, plot, frame, PLOT_X | PLOT_Y | (plot->z != NULL ? PLOT_Z : 0U));
   if (code == NK_OK) code = plot_rows_join_groups(&rows, PLOT_MAX_GROUPS);
-  const char *y_name = plot->y && !strchr(plot->y, ',') ? plot->y : "";
+  const char *y_name = plot->y != NULL && strchr(plot->y, ',') == NULL ? plot->y : "";
   if (code == NK_OK) code = plot_canvas_begin(&canvas, plot, frame, plot->x, y_name);
   if (code == NK_OK) code = draw(&canvas, &rows, output);
   plot_canvas_free(&canvas);

@@ -1,5 +1,4 @@
-/* Scree: how much of the variance each component has, and their sum so far on an axis of its own.
- */
+/* Scree: the share of the variance of each component, and the running sum on an axis of its own. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -17,14 +16,14 @@ static int compare_components(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Components in order, with their running sum in percent: the table's own where values are shares
- * of a whole (it may hold the first components only), else of what is in the table. */
+/* Components in order, with their running sum in percent: of the total variance where the values
+ * are shares of it (the table can end early), otherwise of the table's own sum. */
 static int gather(struct component *components, const struct plot_rows *rows,
                   const struct plot *plot) {
   bool shares = strcmp(plot->y, "ratio") == 0;
   double total = 0, sum = 0;
   for (size_t i = 0; i < rows->n; i++) {
-    if (rows->y[i] < 0) return nk_fail(NK_EDATA, "column '%s': a variance under zero", plot->y);
+    if (rows->y[i] < 0) return nk_fail(NK_EDATA, "column '%s': a variance is negative", plot->y);
     components[i] = (struct component){rows->x[i], rows->y[i] * (shares ? 100 : 1), 0};
     total += rows->y[i];
   }
@@ -33,10 +32,11 @@ static int gather(struct component *components, const struct plot_rows *rows,
     sum += shares ? components[i].value : total > 0 ? 100 * components[i].value / total : 0;
     components[i].sum = fmin(sum, 100);
   }
-  return 0;
+  return NK_OK;
 }
 
-/* Where the sum first reaches 50, 90 and 99 percent: a dot on its line and a note beside it. */
+/* The components at which the sum reaches 50, 90 and 99 percent: a dot on its line, a note beside.
+ */
 static int give_marks(struct plot_canvas *canvas, const struct component *components, size_t n) {
   static const double levels[] = {50, 90, 99};
   struct plot_notes notes = {0};
@@ -69,12 +69,12 @@ static int give_marks(struct plot_canvas *canvas, const struct component *compon
 
 static int set_ranges(struct plot_canvas *canvas, const struct component *components, size_t n) {
   double *values = nk_alloc(n, sizeof *values);
-  if (!values) return NK_EMEMORY;
+  if (values == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) values[i] = components[i].number;
   int code = plot_canvas_range(canvas, false, values, n, n > 60 ? 0.01 : 0.5 / (double)n);
   for (size_t i = 0; i < n; i++) values[i] = components[i].value;
   if (code == NK_OK) code = plot_canvas_range(canvas, true, values, n, 0.04);
-  if (!canvas->y.log && isnan(canvas->plot->y_range[0])) canvas->y.lo = 0;
+  if (!canvas->y.log && !canvas->plot->y_range.has_lo) canvas->y.lo = 0;
   nk_free(values);
   return code;
 }
@@ -86,7 +86,7 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows,
   if (code == NK_OK) code = set_ranges(canvas, components, rows->n);
   canvas->room_right = canvas->text ? 5 : 2.8 * canvas->tick_em;
   if (code == NK_OK) code = plot_canvas_layout(canvas, false, false);
-  if (code < 0) return code;
+  if (code != NK_OK) return code;
   plot_script_data(script, "Components");
   for (size_t i = 0; i < rows->n; i++)
     nk_buffer_printf(script, "%.9g %.9g %.9g\n", components[i].number,
@@ -100,9 +100,9 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows,
 int plot_draw_scree(const struct plot *plot, const struct cli_frame *frame,
                     struct nk_output *output) {
   struct plot chosen = *plot;
-  if (!chosen.x) chosen.x = "component";
-  if (!chosen.y) chosen.y = "ratio";
-  if (strchr(chosen.y, ',')) return nk_fail(NK_EUSAGE, "scree takes one column");
+  if (chosen.x == NULL) chosen.x = "component";
+  if (chosen.y == NULL) chosen.y = "ratio";
+  if (strchr(chosen.y, ',') != NULL) return nk_fail(NK_EUSAGE, "a scree plot takes one column");
   struct plot_rows rows;
   struct plot_canvas canvas = {0};
   struct component *components = NULL;
@@ -111,7 +111,7 @@ int plot_draw_scree(const struct plot *plot, const struct cli_frame *frame,
   if (code == NK_OK) code = plot_canvas_begin(&canvas, &chosen, frame, chosen.x, y_name);
   if (code == NK_OK) {
     components = nk_alloc(rows.n, sizeof *components);
-    code = components ? draw(&canvas, &rows, components, output) : NK_EMEMORY;
+    code = components != NULL ? draw(&canvas, &rows, components, output) : NK_EMEMORY;
   }
   nk_free(components);
   plot_canvas_free(&canvas);

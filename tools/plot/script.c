@@ -1,7 +1,6 @@
-/* What the templates are given: gnuplot variables, arrays and blocks of numbers. In a text every
- * character but letters, digits and spaces goes as an octal escape, so that a script holds no
- * quote, backquote or macro sign of a token's: how gnuplot's scanner reads those, which it does not
- * do the same everywhere, is then nothing to rely on. */
+/* Variables, arrays and blocks of numbers for the templates. In a text every character but letters,
+ * digits and spaces is written as an octal escape: a script then has no quotation mark, backquote
+ * or macro sign of a token, which gnuplot's scanner would not treat the same everywhere. */
 #include <ctype.h>
 #include <math.h>
 
@@ -9,15 +8,14 @@
 
 static void quoted(struct nk_buffer *script, const char *text) {
   nk_buffer_byte(script, '"');
-  bool escape =
-      false; /* gnuplot reads any number of digits: one after an escape must be one, too */
-  for (; *text; text++) {
+  bool escape = false; /* gnuplot reads any number of digits: a digit after an escape is one too */
+  for (; *text != 0; text++) {
     unsigned char c = (unsigned char)*text;
     bool plain = c == ' ' || c >= 0x80 || isalpha(c) || (isdigit(c) && !escape);
     escape = false;
     if (plain) {
       nk_buffer_byte(script, c);
-    } else if (c < 0x20 || c == 0x7F) { /* escaped by plot_display already, where it matters */
+    } else if (c < 0x20 || c == 0x7F) { /* those of tables are escaped by plot_display */
       nk_buffer_byte(script, ' ');
     } else {
       nk_buffer_printf(script, "\\%03o", c);
@@ -37,13 +35,13 @@ void plot_script_number(struct nk_buffer *script, const char *name, double value
 
 void plot_script_text(struct nk_buffer *script, const char *name, const char *text) {
   nk_buffer_printf(script, "%s = ", name);
-  quoted(script, text ? text : "");
+  quoted(script, text != NULL ? text : "");
   nk_buffer_byte(script, '\n');
 }
 
-/* gnuplot has no array of no elements: n is in NAME_n, and the array has one at least. */
+/* NAME_n = n, and the array; gnuplot has no empty arrays: it has one element at least. */
 static void array(struct nk_buffer *script, const char *name, size_t n) {
-  nk_buffer_printf(script, "%s_n = %zu\narray %s[%zu]\n", name, n, name, n ? n : 1);
+  nk_buffer_printf(script, "%s_n = %zu\narray %s[%zu]\n", name, n, name, n > 0 ? n : 1);
 }
 
 void plot_script_numbers(struct nk_buffer *script, const char *name, const double *values,

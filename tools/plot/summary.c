@@ -1,5 +1,4 @@
-/* What is drawn instead of the rows themselves: quantiles, bins, distance from the bulk, density.
- */
+/* What is drawn instead of rows: quantiles, bins, distances from the bulk, densities. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -28,7 +27,7 @@ double plot_quantile(const double *sorted, size_t n, double p) {
 
 static double *sorted_copy(const double *x, size_t n) {
   double *copy = nk_alloc(n, sizeof *copy);
-  if (!copy) return NULL;
+  if (copy == NULL) return NULL;
   memcpy(copy, x, n * sizeof *copy);
   plot_sort(copy, n);
   return copy;
@@ -52,7 +51,7 @@ static double freedman_diaconis(const double *sorted, size_t n) {
 int plot_bin_edges(const double *x, size_t n, size_t asked, size_t max_bins, double **edges,
                    size_t *n_bins) {
   double *sorted = sorted_copy(x, n);
-  if (!sorted) return NK_EMEMORY;
+  if (sorted == NULL) return NK_EMEMORY;
   double lo = sorted[0], hi = sorted[n - 1], width = freedman_diaconis(sorted, n);
   nk_free(sorted);
   if (lo == hi) { /* one value: one bin around it */
@@ -60,8 +59,8 @@ int plot_bin_edges(const double *x, size_t n, size_t asked, size_t max_bins, dou
     if (lo == floor(lo) && fabs(lo) < 1e15) half = 0.5;
     lo -= half;
     hi += half;
-    *n_bins = asked ? asked : 1;
-  } else if (!asked && all_whole(x, n)) {
+    *n_bins = asked > 0 ? asked : 1;
+  } else if (asked == 0 && all_whole(x, n)) {
     double step = fmax(1, round(width));
     step = fmax(step, ceil((hi - lo + 1) / (double)max_bins));
     *n_bins = (size_t)ceil((hi - lo + 1) / step);
@@ -69,14 +68,14 @@ int plot_bin_edges(const double *x, size_t n, size_t asked, size_t max_bins, dou
     hi = lo + step * (double)*n_bins;
   } else {
     double wanted = ceil((hi - lo) / width);
-    *n_bins = asked ? asked : wanted < (double)max_bins ? (size_t)wanted : max_bins;
+    *n_bins = asked > 0 ? asked : wanted < (double)max_bins ? (size_t)wanted : max_bins;
     if (*n_bins == 0) *n_bins = 1;
   }
   *edges = nk_alloc(*n_bins + 1, sizeof **edges);
-  if (!*edges) return NK_EMEMORY;
+  if (*edges == NULL) return NK_EMEMORY;
   for (size_t b = 0; b <= *n_bins; b++)
     (*edges)[b] = b == *n_bins ? hi : lo + (hi - lo) * ((double)b / (double)*n_bins);
-  return 0;
+  return NK_OK;
 }
 
 int64_t plot_bin_of(double value, const double *edges, size_t n_bins) {
@@ -123,13 +122,13 @@ static void add_deviations(const double *x, size_t n, double *work, double *out)
 int plot_extremeness(const double *x, const double *y, size_t n, double *out) {
   if (n == 0) return 0;
   double *work = nk_alloc(n, sizeof *work);
-  if (!work) return NK_EMEMORY;
+  if (work == NULL) return NK_EMEMORY;
   memset(out, 0, n * sizeof *out);
   add_deviations(x, n, work, out);
-  if (y) add_deviations(y, n, work, out);
+  if (y != NULL) add_deviations(y, n, work, out);
   for (size_t i = 0; i < n; i++) out[i] = sqrt(out[i]);
   nk_free(work);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Density ---- */
@@ -151,7 +150,7 @@ static struct grid grid_over(double width, double height, double cell) {
                        cell};
 }
 
-/* One pass of a mean over 2 radius + 1 neighbours along a line of n values, `stride` apart. */
+/* The means over 2 radius + 1 neighbours along a line of n values that are `stride` apart. */
 static void box_blur(const double *in, double *out, size_t n, size_t stride, size_t radius) {
   double sum = 0;
   for (size_t i = 0; i < radius && i < n; i++) sum += in[i * stride];
@@ -162,7 +161,7 @@ static void box_blur(const double *in, double *out, size_t n, size_t stride, siz
   }
 }
 
-/* Three box blurs in each direction are close to a Gaussian one. */
+/* Three box blurs in each direction approximate a Gaussian blur. */
 static void blur(double *values, double *work, const struct grid *grid, size_t radius) {
   for (int pass = 0; pass < 3; pass++) {
     for (size_t r = 0; r < grid->rows; r++)
@@ -172,33 +171,33 @@ static void blur(double *values, double *work, const struct grid *grid, size_t r
   }
 }
 
-int plot_density(const double *x, const double *y, size_t n, double width, double height,
-                 double *out) {
-  struct grid grid = grid_over(width, height, 3);
-  size_t cells = grid.columns * grid.rows;
+int plot_density(const struct plot_points *points, double *out) {
+  struct grid grid = grid_over(points->width, points->height, 3);
+  size_t cells = grid.columns * grid.rows, n = points->n;
   double *counts = nk_calloc(cells, sizeof *counts), *work = nk_alloc(cells, sizeof *work);
-  int code = counts && work ? 0 : NK_EMEMORY;
-  if (code == NK_OK) {
-    for (size_t i = 0; i < n; i++) counts[grid_of(&grid, x[i], y[i])] += 1;
-    blur(counts, work, &grid, 2);
-    double most = 0;
-    for (size_t i = 0; i < n; i++) {
-      out[i] = log1p(8 * counts[grid_of(&grid, x[i], y[i])]);
-      most = fmax(most, out[i]);
-    }
-    for (size_t i = 0; i < n && most > 0; i++) out[i] /= most;
+  int code = NK_EMEMORY;
+  if (counts == NULL || work == NULL) goto done;
+  for (size_t i = 0; i < n; i++) counts[grid_of(&grid, points->x[i], points->y[i])] += 1;
+  blur(counts, work, &grid, 2);
+  double most = 0;
+  for (size_t i = 0; i < n; i++) {
+    out[i] = log1p(8 * counts[grid_of(&grid, points->x[i], points->y[i])]);
+    most = fmax(most, out[i]);
   }
+  for (size_t i = 0; i < n && most > 0; i++) out[i] /= most;
+  code = NK_OK;
+done:
   nk_free(counts);
   nk_free(work);
   return code;
 }
 
-int plot_thin(const double *x, const double *y, size_t n, double width, double height, double cell,
-              unsigned most, bool *keep) {
-  struct grid grid = grid_over(width, height, cell);
+int plot_thin(const struct plot_points *points, double cell, unsigned most, bool *keep) {
+  struct grid grid = grid_over(points->width, points->height, cell);
   unsigned *counts = nk_calloc(grid.columns * grid.rows, sizeof *counts);
-  if (!counts) return NK_EMEMORY;
-  for (size_t i = 0; i < n; i++) keep[i] = counts[grid_of(&grid, x[i], y[i])]++ < most;
+  if (counts == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < points->n; i++)
+    keep[i] = counts[grid_of(&grid, points->x[i], points->y[i])]++ < most;
   nk_free(counts);
-  return 0;
+  return NK_OK;
 }

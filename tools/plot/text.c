@@ -1,26 +1,27 @@
-/* Text on the canvas: what of a token can be shown, and how wide it is. */
+/* Text on the canvas: how a token is shown, and its width. */
 #include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
+#include "cli/process.h"
 #include "plot/internal.h"
 
-/* ---- What fonts can draw ----
- * Pango draws a box for a character that no font has, and at the scale at which gnuplot asks for
- * text that box covers half the picture. So such characters must not reach it. */
+/* ---- Glyphs ----
+ * Pango draws a box for a character that no font has, and at the scale at which gnuplot draws text
+ * that box covers half the picture. Such characters must not reach it. */
 
 static int add_range(struct plot_glyphs *glyphs, unsigned long from, unsigned long to) {
   if (glyphs->n == glyphs->capacity) {
-    size_t capacity = glyphs->capacity ? 2 * glyphs->capacity : 256;
+    size_t capacity = glyphs->capacity > 0 ? 2 * glyphs->capacity : 256;
     void *grown = nk_realloc(glyphs->range, glyphs->n, capacity, sizeof *glyphs->range);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     glyphs->range = grown;
     glyphs->capacity = capacity;
   }
   glyphs->range[glyphs->n][0] = (uint32_t)from;
   glyphs->range[glyphs->n++][1] = (uint32_t)to;
-  return 0;
+  return NK_OK;
 }
 
 static int compare_ranges(const void *a, const void *b) {
@@ -28,7 +29,7 @@ static int compare_ranges(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Sorts the ranges and joins those that overlap, so that a lookup can halve. */
+/* Sorts the ranges and joins those that overlap, for the binary search. */
 static void join_ranges(struct plot_glyphs *glyphs) {
   if (glyphs->n == 0) return;
   qsort(glyphs->range, glyphs->n, sizeof *glyphs->range, compare_ranges);
@@ -48,7 +49,7 @@ static void join_ranges(struct plot_glyphs *glyphs) {
 int plot_glyphs_parse(struct plot_glyphs *glyphs, const char *charsets) {
   int code = add_range(glyphs, ' ', '~');
   if (code == NK_OK) code = add_range(glyphs, 0xA1, 0xFF);
-  for (const char *s = charsets; code == NK_OK && *s;) {
+  for (const char *s = charsets; code == NK_OK && *s != 0;) {
     char *end;
     unsigned long from = strtoul(s, &end, 16), to = from;
     if (end == s) break;
@@ -64,7 +65,7 @@ int plot_glyphs_load(struct plot_glyphs *glyphs) {
   static const char *const command[] = {"fc-list", "-f", "%{charset}\n", NULL};
   struct nk_buffer charsets = {0}, errors = {0};
   int status;
-  int code = plot_run(command, NULL, &charsets, &errors, &status);
+  int code = cli_process_run(command, NULL, &charsets, &errors, &status);
   bool known = code == NK_OK && status == 0 && charsets.size > 0;
   code = code == NK_EMEMORY ? code : plot_glyphs_parse(glyphs, known ? charsets.data : "");
   nk_buffer_free(&charsets);
@@ -91,9 +92,9 @@ bool plot_glyphs_hold(const struct plot_glyphs *glyphs, uint32_t code) {
   return lo < glyphs->n && code >= glyphs->range[lo][0];
 }
 
-/* ---- What of a cell can be shown ---- */
+/* ---- Cells ---- */
 
-/* Cannot be seen, or does something to the text around it. */
+/* Is the character invisible, or does it change the text around it? */
 static bool is_invisible(uint32_t code) {
   if (code == ' ') return false;
   switch (utf8proc_category((utf8proc_int32_t)code)) {
@@ -122,7 +123,7 @@ static void display_one(struct nk_buffer *out, const char *bytes, size_t length,
   utf8proc_int32_t code = -1;
   if (length > 0)
     utf8proc_iterate((const utf8proc_uint8_t *)bytes, (utf8proc_ssize_t)length, &code);
-  if (code < 0) { /* tables hold valid UTF-8; a program's own text may not */
+  if (code < 0) { /* not valid UTF-8: a text that is not from a table */
     nk_buffer_printf(out, "\\x%02x", (unsigned char)bytes[0]);
   } else if (is_invisible((uint32_t)code) || !plot_glyphs_hold(glyphs, (uint32_t)code)) {
     nk_buffer_printf(out, "\\u{%x}", (unsigned)code);
@@ -142,7 +143,7 @@ void plot_display(struct nk_buffer *out, const char *cell, const struct plot_gly
     while (end > begin && cell[end - 1] == ' ') end--;
   }
   double columns = 0;
-  size_t shortened = out->size; /* where to cut if it gets too long: one column is kept for it */
+  size_t shortened = out->size; /* where to cut: a column is left for the ellipsis */
   for (size_t i = 0; i < n;) {
     size_t length = nk_utf8_length(cell + i, n - i), before = out->size;
     if (spaces && (i < begin || i >= end)) {
