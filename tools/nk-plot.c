@@ -48,9 +48,14 @@ static int parse_log(const char *axes, struct plot *plot) {
 
 /* "1200x800" */
 static int parse_size(const char *size, struct plot *plot) {
-  char end;
   if (size == NULL) return NK_OK;
-  if (sscanf(size, "%6zux%6zu%c", &plot->width, &plot->height, &end) != 2)
+  const char *height = size + strspn(size, "0123456789");
+  char *end = NULL;
+  if (height > size && height[0] == 'x' && height[1] >= '0' && height[1] <= '9') {
+    plot->width = strtoul(size, NULL, 10);
+    plot->height = strtoul(height + 1, &end, 10);
+  }
+  if (end == NULL || *end != 0)
     return nk_fail(NK_EUSAGE, "option --size: '%s' is not of the form WIDTHxHEIGHT", size);
   if (plot->width == 0 || plot->height == 0)
     return nk_fail(NK_EUSAGE, "option --size: '%s': a size is 0", size);

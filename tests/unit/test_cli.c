@@ -215,7 +215,7 @@ static void the_whole_name_of_an_option_is_not_ambiguous(void **state) {
   assert_null(by);
   assert_int_equal(cli_options_parse(&tool, &common, 3, prefix, &operands, &n), NK_EUSAGE);
   nk_free(operands);
-  assert_non_null(strstr(nk_error(), "ambiguous option '--lab': --label-by or --label"));
+  assert_non_null(strstr(nk_error(), "ambiguous option '--lab': --label-by or --label-column"));
 }
 
 static void lists_of_numbers_and_ids_are_read(void **state) {

@@ -114,29 +114,27 @@ static const struct cli_option *option_at(const struct parser *parser, size_t i)
   return i < parser->n_own ? &parser->own[i] : &parser->common[i - parser->n_own];
 }
 
-/* The option with this name, or else the only one whose name begins with it. */
-static int find_long(const struct parser *parser, const char *name, size_t length,
-                     const struct cli_option **found) {
-  const struct cli_option *second = NULL; /* another one that begins so */
-  *found = NULL;
+/* The option with this name, or else the only one whose name begins with it. NULL on failure. */
+static const struct cli_option *find_long(const struct parser *parser, const char *name,
+                                          size_t length) {
+  const struct cli_option *found = NULL, *second = NULL; /* the first two that begin so */
   for (size_t i = 0; i < parser->n_own + N_COMMON; i++) {
     const struct cli_option *option = option_at(parser, i);
     if (option->name == NULL || strncmp(option->name, name, length) != 0) continue;
-    if (option->name[length] == 0) {
-      *found = option;
-      return NK_OK;
-    }
-    if (*found != NULL)
+    if (option->name[length] == 0) return option;
+    if (found == NULL)
+      found = option;
+    else if (second == NULL)
       second = option;
-    else
-      *found = option;
   }
-  if (*found == NULL || length == 0)
-    return nk_fail(NK_EUSAGE, "unknown option '--%.*s' (see --help)", (int)length, name);
-  if (second != NULL)
-    return nk_fail(NK_EUSAGE, "ambiguous option '--%.*s': --%s or --%s", (int)length, name,
-                   (*found)->name, second->name);
-  return NK_OK;
+  if (found == NULL || length == 0) {
+    nk_fail(NK_EUSAGE, "unknown option '--%.*s' (see --help)", (int)length, name);
+    return NULL;
+  }
+  if (second == NULL) return found;
+  nk_fail(NK_EUSAGE, "ambiguous option '--%.*s': --%s or --%s", (int)length, name, found->name,
+          second->name);
+  return NULL;
 }
 
 static const struct cli_option *find_short(const struct parser *parser, char letter) {
@@ -159,9 +157,8 @@ static int take_value(struct parser *parser, const struct cli_option *option, co
 
 static int parse_long(struct parser *parser, const char *text) {
   size_t length = strcspn(text, "=");
-  const struct cli_option *option;
-  int code = find_long(parser, text, length, &option);
-  if (code != NK_OK) return code;
+  const struct cli_option *option = find_long(parser, text, length);
+  if (option == NULL) return NK_EUSAGE;
   char shown[64];
   snprintf(shown, sizeof shown, "--%s", option->name);
   return take_value(parser, option, shown, text[length] == '=' ? text + length + 1 : NULL);

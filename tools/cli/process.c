@@ -111,16 +111,17 @@ static int await(const char *program, pid_t pid, int *status) {
 int cli_process_run(const char *const *command, const struct nk_buffer *input,
                     struct nk_buffer *output, struct nk_buffer *errors, int *status) {
   int out[2] = {-1, -1}, err[2] = {-1, -1}, code = NK_OK;
-  pid_t pid;
+  pid_t pid = -1;
   int in = memory_file(input);
   if (in < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) {
     code = nk_fail_errno("%s: no pipe to it", command[0]);
     goto done;
   }
-  errno = start(command, in, out[1], err[1], &pid);
-  if (errno != 0) {
-    code = errno == ENOENT ? nk_fail(NK_ENOTFOUND, "%s: no such program", command[0])
-                           : nk_fail_errno("%s", command[0]);
+  int failed = start(command, in, out[1], err[1], &pid);
+  if (failed != 0) {
+    errno = failed;
+    code = failed == ENOENT ? nk_fail(NK_ENOTFOUND, "%s: no such program", command[0])
+                            : nk_fail_errno("%s", command[0]);
     goto done;
   }
   close(out[1]);

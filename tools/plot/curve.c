@@ -155,8 +155,8 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
   double widest = 0;
   if (curve->ramp) {
     canvas->scale_name = canvas->plot->by;
-    canvas->scale.lo = atof(rows->group_names[0]);
-    canvas->scale.hi = atof(rows->group_names[rows->n_groups - 1]);
+    canvas->scale.lo = plot_rows_group_value(rows, 0);
+    canvas->scale.hi = plot_rows_group_value(rows, rows->n_groups - 1);
   } else if (canvas->text) {
     code = plot_canvas_legend_rows(canvas, rows);
   } else if (rows->n_groups > 1) {
@@ -185,7 +185,7 @@ static void give_knots(struct plot_canvas *canvas, const struct plot_rows *rows,
   }
   plot_script_data_end(script);
   for (size_t g = 0; g < rows->n_groups && curve->ramp; g++)
-    shades[g] = plot_axis_position(&canvas->scale, atof(rows->group_names[g]));
+    shades[g] = plot_axis_position(&canvas->scale, plot_rows_group_value(rows, g));
   plot_script_numbers(script, "Shade", shades, rows->n_groups);
   plot_script_number(script, "Ramp", curve->ramp);
 }

@@ -38,7 +38,7 @@ struct condition {
 /* Parses "COLUMN" or "steps<=10": the operator is the first of "=!<>", and an '=' after it. */
 static int condition_parse(struct condition *condition, const char *text,
                            const struct cli_frame *frame) {
-  *condition = (struct condition){0};
+  *condition = (struct condition){.value = ""};
   size_t name_length = strcspn(text, "=!<>");
   const char *s = text + name_length;
   if (*s != 0) {
@@ -172,6 +172,10 @@ int plot_rows_group(struct plot_rows *rows, const struct cli_frame *frame, const
   rows->group_names = NULL;
   rows->n_groups = 0;
   return group_by_cells(rows, frame, (size_t)found);
+}
+
+double plot_rows_group_value(const struct plot_rows *rows, size_t group) {
+  return strtod(rows->group_names[group], NULL);
 }
 
 static int group_by_column_names(struct plot_rows *rows, const char *list) {

@@ -76,10 +76,13 @@ static int side_by_cells(struct side *side, struct plot_canvas *canvas,
   if (side->name == NULL) return NK_EMEMORY;
   memcpy(side->of, rows->group, rows->n * sizeof *side->of);
   for (size_t g = 0; g < side->n; g++) {
-    char text[32];
+    char number[32];
     const char *name = rows->group_names[g];
-    if (rows->numeric_groups) short_number(atof(name), text, sizeof text);
-    side->name[g] = plot_canvas_text(canvas, rows->numeric_groups ? text : name, true, 20);
+    if (rows->numeric_groups) {
+      short_number(plot_rows_group_value(rows, g), number, sizeof number);
+      name = number;
+    }
+    side->name[g] = plot_canvas_text(canvas, name, true, 20);
     if (side->name[g] == NULL) return NK_EMEMORY;
   }
   return NK_OK;
@@ -98,7 +101,7 @@ static int side_make(struct side *side, struct plot_canvas *canvas, struct plot_
   double *values = nk_alloc(rows->n, sizeof *values);
   if (values == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < rows->n; i++) {
-    values[i] = atof(rows->group_names[rows->group[i]]);
+    values[i] = plot_rows_group_value(rows, rows->group[i]);
     if (log_axis) values[i] = log10(values[i]);
     if (!isfinite(values[i]))
       code = nk_fail(NK_EDATA, "column '%s': '%s' is in no bin", column,
@@ -174,9 +177,25 @@ static double widest_name(const struct plot_canvas *canvas, const struct side *s
   return widest;
 }
 
-/* What a cell says: its value where that has room, on a text terminal else a shade. */
-static int give_cells(struct plot_canvas *canvas, const struct heatmap *map) {
+/* What is drawn in a cell: its value, or `width` shades of a text terminal. Free with nk_free. */
+static char *cell_text(double value, double part, bool is_value, double width) {
   static const char *const shades[] = {"\u2591", "\u2592", "\u2593", "\u2588"};
+  struct nk_buffer text = {0};
+  if (is_value) {
+    char number[32];
+    cell_number(value, number, sizeof number);
+    return nk_strdup(number);
+  }
+  for (size_t k = 0; k < (size_t)fmin(fmax(width, 1), 12); k++)
+    nk_buffer_text(&text, shades[part >= 1 ? 3 : (size_t)(part * 4)]);
+  char *copy = text.failed ? NULL : nk_strdup(text.data);
+  nk_buffer_free(&text);
+  return copy;
+}
+
+/* $Cells: "column row shade". Each cell has its value where there is room for it, otherwise shades
+ * on a text terminal and nothing elsewhere. */
+static int give_cells(struct plot_canvas *canvas, const struct heatmap *map) {
   struct plot_notes notes = {0};
   struct nk_buffer *script = &canvas->script;
   double width = (canvas->inside.x1 - canvas->inside.x0) / (double)map->x.n;
@@ -184,27 +203,21 @@ static int give_cells(struct plot_canvas *canvas, const struct heatmap *map) {
   bool values = canvas->text ? width >= 6 : width >= 3.2 * canvas->em && height >= 1.5 * canvas->em;
   int code = NK_OK;
   plot_script_number(script, "Parted", width >= 10 && height >= 10);
-  plot_script_data(script, "Cells"); /* "column row shade" */
-  for (size_t y = 0; y < map->y.n; y++)
-    for (size_t x = 0; x < map->x.n && code == NK_OK; x++) {
-      double value = map->value[y * map->x.n + x];
-      if (isnan(value)) continue;
-      double part = plot_axis_position(&canvas->scale, value);
-      nk_buffer_printf(script, "%zu %zu %.5g\n", x + 1, y + 1, part);
-      if (!values && !canvas->text) continue;
-      char text[64] = "";
-      if (values) {
-        cell_number(value, text, sizeof text);
-      } else {
-        for (size_t k = 0; k < (size_t)fmin(fmax(width, 1), 12); k++)
-          strcat(text, shades[part >= 1 ? 3 : (size_t)(part * 4)]);
-      }
-      struct plot_note note = {.text = nk_strdup(text),
-                               .x = plot_axis_position(&canvas->x, (double)x + 1),
-                               .y = plot_axis_position(&canvas->y, (double)y + 1),
-                               .style = part > 0.55};
-      code = plot_notes_add(&notes, &note);
-    }
+  plot_script_data(script, "Cells");
+  for (size_t c = 0; c < map->x.n * map->y.n && code == NK_OK; c++) {
+    size_t x = c % map->x.n, y = c / map->x.n;
+    if (isnan(map->value[c])) continue;
+    double part = plot_axis_position(&canvas->scale, map->value[c]);
+    nk_buffer_printf(script, "%zu %zu %.5g\n", x + 1, y + 1, part);
+    if (!values && !canvas->text) continue;
+    struct plot_note note = {
+        .text = cell_text(map->value[c], part, values, width),
+        .x = plot_axis_position(&canvas->x, (double)x + 1),
+        .y = plot_axis_position(&canvas->y, (double)y + 1),
+        .style = part > 0.55,
+    };
+    code = plot_notes_add(&notes, &note);
+  }
   plot_script_data_end(script);
   plot_canvas_notes(canvas, "Cell", &notes);
   plot_notes_free(&notes);

@@ -117,8 +117,9 @@ static void give_bars(struct plot_canvas *canvas, const struct histogram *h) {
 static void give_columns(struct plot_canvas *canvas, const struct histogram *h) {
   const struct plot_axis *x = &canvas->x;
   plot_script_data(&canvas->script, "Columns");
-  for (double place = x->from + 1; canvas->text && place <= x->to; place++) {
-    double part = (place - x->from) / (x->to - x->from);
+  size_t n_columns = canvas->text ? (size_t)(x->to - x->from) : 0;
+  for (size_t column = 1; column <= n_columns; column++) {
+    double part = (double)column / (x->to - x->from);
     double value = x->log ? x->lo * pow(x->hi / x->lo, part) : x->lo + part * (x->hi - x->lo);
     int64_t bin = plot_bin_of(x->log ? log10(value) : value, h->edges, h->n_bins);
     if (bin >= 0 && h->height[bin] > 0)

@@ -37,6 +37,8 @@ int plot_rows_collect(struct plot_rows *rows, const struct plot *plot,
 /* Replaces the groups: one for each cell of a column, numbers ascending, others in order of first
  * appearance. */
 int plot_rows_group(struct plot_rows *rows, const struct cli_frame *frame, const char *column);
+/* The number that is the name of a group. Only where rows->numeric_groups is true. */
+double plot_rows_group_value(const struct plot_rows *rows, size_t group);
 /* Joins the smallest groups as "other (K groups)", so that at most `most` remain. */
 int plot_rows_join_groups(struct plot_rows *rows, size_t most);
 void plot_rows_free(struct plot_rows *rows);
