@@ -1,6 +1,6 @@
 #!/bin/bash
-# demo.sh: the main job on the models that ship in data/. Sets up, then runs each pipeline after
-# printing it, and ends by naming the files it made, in out/.
+# demo.sh: the main analysis, on the models in data/. Sets up, prints each pipeline and runs it, and
+# ends with a list of the files that it wrote to out/.
 set -euo pipefail
 cd "$(dirname "$0")"
 ./setup.sh
@@ -8,21 +8,21 @@ export PATH=$PWD/build/bin:$PATH
 mkdir -p out
 
 say() { printf '\n# %s\n' "$*"; }
-run() { # prints a pipeline, given on standard input, and runs it
+run() { # prints the pipeline on standard input and runs it
   local pipeline
   pipeline=$(cat)
   printf '$ %s\n' "$pipeline"
   bash -e -o pipefail -c "$pipeline"
 }
 
-say 'The embedding matrix of a small GPT-2, and the statistics of its 8,192 rows.'
+say 'Extract the embedding matrix of a small GPT-2; statistics of its 8,192 rows.'
 run <<'EOF'
 nk-extract data/gpt2-tiny -o out/wte.safetensors
 nk-stats out/wte.safetensors --summary | column -t -s $'\t'
 nk-stats out/wte.safetensors -o out/stats.tsv
 EOF
 
-say 'What training really showed the model, beside each row: how often, in how many steps.'
+say 'Add to each row its training counts: how often and in how many steps the token was seen.'
 run <<'EOF'
 awk -F'\t' -v OFS='\t' '
   NR == FNR { seen[$1] = $2 OFS $3; training[$1] = $3 == 0 ? "never seen" : "seen"; next }
@@ -30,7 +30,7 @@ awk -F'\t' -v OFS='\t' '
 ' data/gpt2-tiny/counts.tsv out/stats.tsv > out/table.tsv
 EOF
 
-say 'The twenty tokens nearest to the centroid, and the twenty farthest from it.'
+say 'The 20 tokens nearest to the centroid, and the 20 farthest from it.'
 run <<'EOF'
 for order in g gr; do
   { IFS= read -r header; echo "$header"; sort -t $'\t' -k 4,4$order | sed -n 1,20p; } \
@@ -38,32 +38,32 @@ for order in g gr; do
 done
 EOF
 
-say 'Norms of tokens that were seen and of those that never were; norm against distance.'
+say 'Norms of tokens that were seen and never seen in training; norm against distance.'
 run <<'EOF'
-nk-plot histogram -x norm --by training --title 'Length of the token embeddings' \
+nk-plot histogram -x norm --by training --title 'Norms of the token embeddings' \
   -o out/norms.png out/table.tsv
 nk-plot scatter -x norm -y centroid_l2 --mark 'steps=0' --label 10 \
-  --title 'Never-seen tokens among the others' -o out/distances.png out/table.tsv
+  --title 'Tokens never seen in training, and the others' -o out/distances.png out/table.tsv
 EOF
 
-say 'Which tokens are glitch tokens? From the weights alone, without the counts; then beside them.'
+say 'Find glitch tokens from the weights alone; compare with the training counts.'
 run <<'EOF'
 nk-glitch data/gpt2-tiny --with data/gpt2-tiny/counts.tsv -o out/ranking.tsv
 nk-glitch data/gpt2-tiny --fdr 0.05 --with data/gpt2-tiny/counts.tsv -o out/candidates.tsv
 awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
   { found++; never += $at["steps"] == 0 }
-  END { printf "%d tokens found, %d of them truly never seen in training\n", found, never }
+  END { printf "%d tokens found, %d of them never seen in training\n", found, never }
 ' out/candidates.tsv
 cut=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
   $at["exposure"] > most { most = $at["exposure"] } END { print most }' out/candidates.tsv)
 awk -F'\t' '$3 == "category" || $3 == "ok"' out/ranking.tsv |
   nk-plot scatter -x exposure -y input_norm --xrange -1: --mark 'steps=0' \
     --line "x=$cut:FDR 5%" --label-by score --label 12 \
-    --title 'Glitch tokens, found from the weights' \
+    --title 'Glitch tokens found from the weights' \
     -o out/glitch.png
 EOF
 
-say 'Does the model repeat them, as it does ordinary tokens? The twenty top candidates.'
+say 'Test whether the model repeats the candidates; the 20 with the highest scores.'
 run <<'EOF'
 nk-verify data/gpt2-tiny < out/candidates.tsv > out/glitch.tsv
 awk -F'\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
@@ -72,12 +72,12 @@ awk -F'\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
 ' out/glitch.tsv | column -t -s $'\t'
 EOF
 
-say 'The whole vocabulary put to that test: verdicts by how often training showed the tokens.'
+say 'The same test for the whole vocabulary: verdicts by training counts.'
 run <<'EOF'
 nk-verify data/gpt2-tiny --all --truth data/gpt2-tiny/counts.tsv | column -t -s $'\t'
 EOF
 
-say 'What the model makes of tokens it never saw, and of ordinary ones.'
+say 'The entropy of the next token after tokens never seen in training, and after ordinary ones.'
 run <<'EOF'
 awk -F'\t' 'NR == 1 || ($3 == 0 && ++never <= 400) || ($2 > 300 && ++seen <= 400)' \
   data/gpt2-tiny/counts.tsv > out/some.tsv
@@ -87,16 +87,16 @@ nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-fro
     { print $0, FNR == 1 ? "training" : training[$1] }
   ' data/gpt2-tiny/counts.tsv - > out/tokens.tsv
 nk-plot histogram -x entropy --by training --bins 40 --xlabel 'entropy of the next token (nats)' \
-  --title 'After the token, in a prompt that asks to repeat it' -o out/entropy.png out/tokens.tsv
+  --title 'Entropy after the token, in a prompt to repeat it' -o out/entropy.png out/tokens.tsv
 EOF
 
-say 'What is in distribution, without those; nokens near and far from it, and what they do.'
+say 'Fit a region without the glitch tokens, sample nokens at distances from it, run them.'
 run <<'EOF'
 nk-region fit out/wte.safetensors --exclude out/glitch.tsv -o out/in.safetensors
 nk-region ellipse out/in.safetensors -o out/ellipse.tsv
 nk-pca --with out/in.safetensors -k 2 out/wte.safetensors |
   nk-plot scatter -x pc1 -y pc2 --ellipse out/ellipse.tsv --label 12 \
-    --title 'The region that holds 95% of the ordinary tokens' -o out/region.png
+    --title 'The region of 95% of the ordinary tokens' -o out/region.png
 nk-sample out/in.safetensors -n 48 -d isotropic,covariance,difference \
   --quantile 0.5,0.9,0.99 --times 1,2,4,8 -o out/nokens.safetensors
 nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --exclude out/glitch.tsv \
@@ -104,11 +104,11 @@ nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --exclude
 nk-plot curve -x distance -y kl --by direction --log x \
   --xlabel 'Mahalanobis distance of the noken' \
   --ylabel 'KL from the mean of ordinary tokens (nats)' \
-  --title 'How strangeness grows with distance' -o out/curve.png out/behaviour.tsv
+  --title 'Behaviour by distance' -o out/curve.png out/behaviour.tsv
 EOF
 
-say 'The same in the residual stream, at every layer of both models: a region of what ordinary' \
-  'tokens make there, nokens around it, and how far they turn the next token.'
+say 'The same in the residual stream, at each layer of both models: a region of the vectors of' \
+  'ordinary tokens, nokens at distances from it, and the change of the next token.'
 run <<'EOF'
 for model in gpt2-tiny llama-tiny; do
   awk -F'\t' 'NR == 1 || ($2 >= 300 && ++n <= 1000)' data/$model/counts.tsv > out/ordinary.tsv
@@ -125,6 +125,6 @@ for model in gpt2-tiny llama-tiny; do
 done
 EOF
 
-say 'Made in out/: the tables table.tsv, ranking.tsv, glitch.tsv and behaviour.tsv; the pictures' \
+say 'Files in out/: the tables table.tsv, ranking.tsv, glitch.tsv and behaviour.tsv; the pictures' \
   'norms.png, distances.png, glitch.png, entropy.png, region.png, curve.png,' \
   'layers-gpt2-tiny.png and layers-llama-tiny.png; and the nokens, nokens.safetensors.'

@@ -1,8 +1,8 @@
-# One BLAS, and one pool of threads, in the process: OpenBLAS's OpenMP build. Debian keeps several
-# BLAS builds side by side and lets the system choose one for libblas.so.3, liblapack.so.3 and
-# libopenblas.so.0. This one is linked from its own folder, which is also in the run path. LAPACKE
-# is taken in as the static library: the shared one asks for libblas.so.3 and liblapack.so.3, to
-# which this run path does not apply, so the system's choice would come in beside it.
+# One BLAS and one pool of threads in the process: OpenBLAS's OpenMP build. Debian installs several
+# BLAS builds side by side; the system's choice of one is behind libblas.so.3, liblapack.so.3 and
+# libopenblas.so.0. OpenBLAS is linked from its own folder instead, which is also in the run path.
+# LAPACKE is linked as a static library: the shared one needs libblas.so.3 and liblapack.so.3, which
+# would load the system's choice as a second BLAS.
 find_library(NOKEN_OPENBLAS openblas
   PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)
 find_library(NOKEN_OPENBLAS openblas REQUIRED)
@@ -12,7 +12,7 @@ find_path(NOKEN_CBLAS_INCLUDE cblas.h
 find_path(NOKEN_CBLAS_INCLUDE cblas.h REQUIRED)
 find_path(NOKEN_LAPACKE_INCLUDE lapacke.h REQUIRED)
 
-# Imported targets tell CMake what depends on what, and so the order on the link line.
+# Imported targets: CMake derives the order on the link line from their dependencies.
 add_library(noken_openblas UNKNOWN IMPORTED)
 set_target_properties(noken_openblas PROPERTIES IMPORTED_LOCATION ${NOKEN_OPENBLAS})
 add_library(noken_lapacke UNKNOWN IMPORTED)

@@ -1,6 +1,6 @@
-# FAISS with its C API. A system that has the library faiss_c is taken as it is. Debian packages
-# FAISS as a static library without faiss_c: its sources, put where NOKEN_FAISS_C_API says by
-# faiss-c-api.sh, become a static library here, and libnoken.so takes in both.
+# FAISS with its C API. An installed library faiss_c is used. Debian packages FAISS as a static
+# library without faiss_c: there its sources, which faiss-c-api.sh puts into the folder
+# NOKEN_FAISS_C_API, are compiled to a static library, and libnoken.so contains both.
 find_library(NOKEN_FAISS_C_LIBRARY faiss_c)
 find_path(NOKEN_FAISS_C_INCLUDE faiss/c_api/Index_c.h)
 if(NOT NOKEN_FAISS_C_INCLUDE)
@@ -15,14 +15,14 @@ if(NOKEN_FAISS_C_LIBRARY)
 else()
   set(NOKEN_FAISS_C_API ${CMAKE_SOURCE_DIR}/build/faiss-c-api CACHE PATH
     "the folder with the sources of FAISS's C API")
-  # The script does nothing when its folder holds the version that is installed. A folder that it
-  # did not make is taken as it is.
+  # The script does nothing where its folder has the installed version. A folder that it did not
+  # make is used as it is.
   if(NOT EXISTS ${NOKEN_FAISS_C_API}/Index_c.cpp OR EXISTS ${NOKEN_FAISS_C_API}/VERSION)
     execute_process(COMMAND ${CMAKE_SOURCE_DIR}/cmake/faiss-c-api.sh ${NOKEN_FAISS_C_API}
       RESULT_VARIABLE status)
     if(NOT status EQUAL 0)
-      message(FATAL_ERROR "no sources of FAISS's C API (the lines above say why); run ./setup.sh, "
-        "or give a folder that has them: -DNOKEN_FAISS_C_API=FOLDER")
+      message(FATAL_ERROR "no sources of FAISS's C API (see the messages above): run ./setup.sh, "
+        "or set the folder that has them: -DNOKEN_FAISS_C_API=FOLDER")
     endif()
   endif()
   find_library(NOKEN_FAISS faiss REQUIRED)
@@ -30,7 +30,7 @@ else()
     ${NOKEN_FAISS_C_API}/impl/*_c.cpp ${NOKEN_FAISS_C_API}/utils/*_c.cpp)
   add_library(faiss_c STATIC ${sources})
   target_include_directories(faiss_c SYSTEM PRIVATE ${NOKEN_FAISS_C_INCLUDE})
-  target_compile_options(faiss_c PRIVATE -w) # not this project's code
+  target_compile_options(faiss_c PRIVATE -w) # not code of this project
   add_library(noken_faiss UNKNOWN IMPORTED)
   set_target_properties(noken_faiss PROPERTIES IMPORTED_LOCATION ${NOKEN_FAISS})
   target_link_libraries(noken_faiss INTERFACE noken_openblas OpenMP::OpenMP_CXX)

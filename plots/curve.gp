@@ -1,5 +1,5 @@
-# Lines with bands. $Knots: "x median lo hi", one block per group. Shade: a group's place on the scale
-# of colours, where Ramp is 1. End_*: the names of the lines, at their right ends.
+# Lines with bands. $Knots: "x median lo hi", one block per group. Shade: where Ramp is 1, a group's
+# position on the colour scale. End_*: the names of the lines, at their right ends.
 
 set style fill solid 1 noborder
 set cbrange [0:1]

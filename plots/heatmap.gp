@@ -1,5 +1,5 @@
-# Cells. $Cells: "column row shade", shade from 0 to 1; Cell_*: what stands in them, style 1 on a dark
-# cell. Parted: cells are large enough for white lines between them.
+# Cells. $Cells: "column row shade", shade from 0 to 1; Cell_*: their texts, style 1 on a dark cell.
+# Parted: 1 where cells are large enough for white lines between them.
 
 unset grid
 set cbrange [0:1]

@@ -1,6 +1,6 @@
 # Bars. $Bars: "from to height", one block per series; $Steps: "x y" of each series' outline;
-# $Columns: "x height" at each character of a text terminal;
-# Series: its style (a group's number, 0: marked rows). $Labelled: "x y" of labelled rows.
+# $Columns: "x height" at each character of a text terminal. Series: the style of each series (the
+# number of a group; 0: marked rows). $Labelled: "x y" of labelled rows.
 
 shade(s, opacity) = s == 0 ? 0xd1410c + (int(255 * (1 - opacity)) << 24) : faded(s, opacity)
 

@@ -1,6 +1,6 @@
-# A point per row. $Points: "x y shade group", one block per group; $Marked likewise; $Labelled and
-# $Outline: "x y". Group: the groups in the order in which they are drawn. Shaded: colour by the
-# shade (density, or a column), else by the group. Radius in 1/96 inch.
+# A point per row. $Points: "x y shade group", one block per group; $Marked: the same, one block;
+# $Labelled and $Outline: "x y". Group: the groups in drawing order. Shaded: 1 where the colour is by
+# shade (density, or a column), 0 where it is by group. Radius in 1/96 inch.
 
 set cbrange [0:1]
 if (Scale) {
@@ -14,7 +14,7 @@ if (Text) {
          pt (Group_n == 1 ? '.' : sign(Group[i])), \
        $Marked using 1:2 with points pt sign(0)
 } else {
-  # Of the first two only one draws: the other's loop is empty.
+  # Only one of the first two draws: the loop of the other is empty.
   plot for [i=1:(Shaded ? Group_n : 0)] $Points index (Group[i]-1) using 1:2:3 \
          with points pt 7 ps Point*Radius lc palette, \
        for [i=1:(Shaded ? 0 : Group_n)] $Points index (Group[i]-1) using 1:2 \

@@ -1,5 +1,5 @@
-# Shares of variance. $Components: "number value sum", sum in percent on the right axis; $Reached:
-# "number sum" where 50, 90 and 99% are reached, with Reach_* saying so.
+# Shares of the variance. $Components: "number value sum", the sum in percent on the right axis;
+# $Reached: "number sum" where 50, 90 and 99% are reached; Reach_*: their texts.
 
 set y2range [0:104] noextend
 if (Text) {

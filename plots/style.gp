@@ -1,11 +1,11 @@
-# The look that all pictures share. nk-plot sets the variables named here and loads this file, then
-# the one of the picture's kind. Lengths: Point is the pointsize of a radius of 1/96 inch, Line the
-# linewidth of 1/96 inch; Left, Right, Bottom, Top and *_x, *_y are parts of the picture.
-# Text = 1 on a text terminal.
+# The look of all pictures. nk-plot sets variables, then loads this file and the one of the
+# picture's kind. Point is the pointsize of a radius of 1/96 inch, Line the linewidth of 1/96 inch.
+# Left, Right, Bottom, Top and the variables *_x and *_y are fractions of the picture. Text is 1 on
+# a text terminal.
 
-# ---- Colours: told apart with any colour vision (after Okabe and Ito) ----
-Ink   = '#222222'  # text that is read first
-Quiet = '#666666'  # ticks, names of axes
+# ---- Colours: distinguishable with any colour vision (after Okabe and Ito) ----
+Ink   = '#222222'  # titles and labels of rows
+Quiet = '#666666'  # ticks, labels of axes
 Faint = '#e9e9e9'  # grid
 Edge  = '#b5b5b5'  # axes
 Mark  = '#d1410c'  # marked rows
@@ -19,9 +19,9 @@ set linetype 7 lc rgb '#7a7f1d'
 set linetype 8 lc rgb '#8c8c8c'
 array Colour[8] = [0x2b6ca3, 0xe08e0b, 0x1a936f, 0xb8548f, 0x6fb1d9, 0x8a5a2b, 0x7a7f1d, 0x8c8c8c]
 colour(i) = Colour[(int(i) - 1) % 8 + 1]
-# 0xAARRGGBB of group i with an opacity from 0 (nothing) to 1
+# 0xAARRGGBB of group i, opacity from 0 (transparent) to 1
 faded(i, opacity) = colour(i) + (int(255 * (1 - opacity)) << 24)
-# The same on a text terminal; lines are drawn there with the same characters.
+# The character of group i on a text terminal, where lines are drawn with it too.
 sign(i) = i < 0 ? ' ' : i == 0 ? 'O' : substr('*#$%@&=*', (int(i) - 1) % 8 + 1, (int(i) - 1) % 8 + 1)
 
 # ---- The frame ----
@@ -52,7 +52,7 @@ if (Text) {
   set grid xtics ytics back lt 1 lw Line*0.8 lc rgb Faint
 }
 
-# ---- Names, title, legend ----
+# ---- Labels of axes, title, legend ----
 set label 1 Y_name at screen Edge_x, Name_y left tc rgb Quiet font Font_label
 set label 2 X_name at screen (Left + Right)/2, Below_y center tc rgb Quiet font Font_label
 set label 3 Title at screen Edge_x, Title_y left tc rgb Ink font Family.':Bold'.Font_title
@@ -87,7 +87,7 @@ do for [i=1:Cut_n] {
   }
 }
 
-# ---- Labelled rows: a veil behind each text keeps it readable among points ----
+# ---- Labelled rows: a translucent box behind each text keeps it readable over points ----
 set style textbox 1 opaque noborder fillcolor rgb '#50ffffff' margins 0.3, 0.2
 do for [i=1:Label_n] {
   if (Label_side[i] > 0) {
@@ -105,7 +105,7 @@ if (Label_n > 0 && !Text) {
   }
 }
 
-# ---- The scale of colours ----
+# ---- Colour scale ----
 if (Scale) {
   set cbrange [0:1]
   set colorbox vertical user origin Scale_x, Bottom size Scale_width, Top - Bottom noborder
