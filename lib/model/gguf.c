@@ -78,7 +78,7 @@ static int take(struct reader *reader, size_t n, const char *what, uint64_t *out
   if (left(reader) < n) return too_short(reader, what);
   for (size_t i = 0; i < n; i++) *out |= (uint64_t)reader->at[i] << 8 * i;
   reader->at += n;
-  return 0;
+  return NK_OK;
 }
 
 static int take_bytes(struct reader *reader, const char *what, const char **bytes, size_t *n) {
@@ -91,7 +91,7 @@ static int take_bytes(struct reader *reader, const char *what, const char **byte
   *bytes = (const char *)reader->at;
   *n = (size_t)length;
   reader->at += length;
-  return 0;
+  return NK_OK;
 }
 
 /* A name, copied so that it ends with a 0. */
@@ -101,9 +101,9 @@ static int take_name(struct reader *reader, const char *what, const char **out) 
   int code = take_bytes(reader, what, &bytes, &n);
   if (code != NK_OK) return code;
   if (n > 65535 || memchr(bytes, 0, n))
-    return nk_fail(NK_EDATA, "%s: %s is no name", reader->name, what);
+    return nk_fail(NK_EDATA, "%s: %s is not a name", reader->name, what);
   *out = nk_strndup(bytes, n);
-  return *out ? 0 : NK_EMEMORY;
+  return *out != NULL ? NK_OK : NK_EMEMORY;
 }
 
 /* ---- Metadata ---- */
@@ -122,10 +122,10 @@ static int skip_values(struct reader *reader, uint64_t type, uint64_t count, int
   if (size > 0) {
     if (count > left(reader) / size) return too_short(reader, "a metadata value");
     reader->at += count * size;
-    return 0;
+    return NK_OK;
   }
   int code = NK_OK;
-  for (uint64_t i = 0; i < count && !code; i++) {
+  for (uint64_t i = 0; i < count && code == NK_OK; i++) {
     const char *bytes;
     size_t n;
     uint64_t inner, inner_count = 0;
@@ -144,7 +144,7 @@ static int read_value(struct reader *reader, struct nki_gguf_value *value) {
   uint64_t type = 0, count = 1;
   int code = take_name(reader, "a metadata key", &value->key);
   if (code == NK_OK) code = take(reader, 4, "a metadata type", &type);
-  if (!code && type == NKI_GGUF_ARRAY) {
+  if (code == NK_OK && type == NKI_GGUF_ARRAY) {
     value->is_array = true;
     code = take(reader, 4, "a metadata array", &type);
     if (code == NK_OK) code = take(reader, 8, "a metadata array", &count);
@@ -172,7 +172,8 @@ static int read_tensor(struct reader *reader, struct tensor *tensor) {
   entry->n_dims = (size_t)n_dims;
   tensor->n_elements = 1;
   for (size_t i = 0; i < entry->n_dims; i++) {
-    if ((code = take(reader, 8, "a tensor's dimensions", &dim)) != 0) return code;
+    code = take(reader, 8, "a tensor's dimensions", &dim);
+    if (code != NK_OK) return code;
     entry->shape[entry->n_dims - 1 - i] = (size_t)dim;
     if (dim > SIZE_MAX || !nk_size_mul(tensor->n_elements, (size_t)dim, &tensor->n_elements))
       return nk_fail(NK_EDATA, "%s: tensor '%s': a shape too large", reader->name, entry->name);
@@ -193,10 +194,10 @@ static int place_tensor(const struct nki_gguf *gguf, struct tensor *tensor, size
     return nk_fail(NK_EDATA, "%s: tensor '%s': offset %llu is not aligned or outside the file",
                    file, entry->name, (unsigned long long)tensor->offset);
   while (kind < N_TYPES && types[kind].type != entry->type) kind++;
-  if (kind == N_TYPES) { /* from a later version: it can be listed */
+  if (kind == N_TYPES) { /* of a later version: listed by its number */
     snprintf(tensor->type_name, sizeof tensor->type_name, "type %u", entry->type);
     entry->type_name = tensor->type_name;
-    return 0;
+    return NK_OK;
   }
   entry->type_name = types[kind].name;
   row = entry->n_dims ? entry->shape[entry->n_dims - 1] : 1;
@@ -207,7 +208,7 @@ static int place_tensor(const struct nki_gguf *gguf, struct tensor *tensor, size
   if (n_bytes > size - tensor->offset)
     return nk_fail(NK_EDATA, "%s: tensor '%s': needs %zu bytes at %llu, the file has %zu", file,
                    entry->name, n_bytes, (unsigned long long)tensor->offset, size);
-  if (types[kind].dtype < 0) return 0;
+  if (types[kind].dtype < 0) return NK_OK;
   tensor->tensor = (struct nk_tensor){
       .name = entry->name,
       .dtype = (enum nk_dtype)types[kind].dtype,
@@ -217,22 +218,23 @@ static int place_tensor(const struct nki_gguf *gguf, struct tensor *tensor, size
       .data = gguf->file->data + data_start + tensor->offset,
   };
   memcpy(tensor->tensor.shape, entry->shape, sizeof entry->shape);
-  return 0;
+  return NK_OK;
 }
 
 static int place_tensors(struct nki_gguf *gguf, const struct reader *reader) {
   int64_t alignment = 32;
   int code = nki_gguf_integer(gguf, "general.alignment", &alignment);
-  if (code && code != NK_ENOTFOUND) return code;
+  if (code != NK_OK && code != NK_ENOTFOUND) return code;
   if (alignment <= 0 || alignment > 1 << 20 || (alignment & (alignment - 1)))
     return nk_fail(NK_EDATA, "%s: general.alignment is %lld", gguf->file->name,
                    (long long)alignment);
   size_t mask = (size_t)alignment - 1;
   size_t start = ((size_t)(reader->at - gguf->file->data) + mask) & ~mask;
   if (start > gguf->file->size) start = gguf->file->size; /* a vocabulary alone is not padded */
-  for (size_t i = 0; i < gguf->n_tensors; i++)
-    if ((code = place_tensor(gguf, &gguf->tensor[i], start, (size_t)alignment)) != 0) return code;
-  return 0;
+  code = NK_OK;
+  for (size_t i = 0; i < gguf->n_tensors && code == NK_OK; i++)
+    code = place_tensor(gguf, &gguf->tensor[i], start, (size_t)alignment);
+  return code;
 }
 
 /* ---- Names ---- */
@@ -246,30 +248,30 @@ static int compare_names(const void *a, const void *b) {
   return strcmp((*(struct tensor *const *)a)->entry.name, (*(struct tensor *const *)b)->entry.name);
 }
 
-static int twice(const struct nki_gguf *gguf, const char *name) {
-  return nk_fail(NK_EDATA, "%s: '%s' is there twice", gguf->file->name, name);
+static int duplicate(const struct nki_gguf *gguf, const char *name) {
+  return nk_fail(NK_EDATA, "%s: duplicate name '%s'", gguf->file->name, name);
 }
 
 static int sort_keys(struct nki_gguf *gguf) {
   gguf->by_key = nk_alloc(gguf->n_values, sizeof *gguf->by_key);
-  if (!gguf->by_key) return NK_EMEMORY;
+  if (gguf->by_key == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < gguf->n_values; i++) gguf->by_key[i] = &gguf->value[i];
   qsort(gguf->by_key, gguf->n_values, sizeof *gguf->by_key, compare_keys);
   for (size_t i = 1; i < gguf->n_values; i++)
     if (compare_keys(&gguf->by_key[i - 1], &gguf->by_key[i]) == 0)
-      return twice(gguf, gguf->by_key[i]->key);
-  return 0;
+      return duplicate(gguf, gguf->by_key[i]->key);
+  return NK_OK;
 }
 
 static int sort_names(struct nki_gguf *gguf) {
   gguf->by_name = nk_alloc(gguf->n_tensors, sizeof *gguf->by_name);
-  if (!gguf->by_name) return NK_EMEMORY;
+  if (gguf->by_name == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < gguf->n_tensors; i++) gguf->by_name[i] = &gguf->tensor[i];
   qsort(gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_names);
   for (size_t i = 1; i < gguf->n_tensors; i++)
     if (compare_names(&gguf->by_name[i - 1], &gguf->by_name[i]) == 0)
-      return twice(gguf, gguf->by_name[i]->entry.name);
-  return 0;
+      return duplicate(gguf, gguf->by_name[i]->entry.name);
+  return NK_OK;
 }
 
 /* ---- The whole ---- */
@@ -294,7 +296,7 @@ static int read_head(struct nki_gguf *gguf, struct reader *reader, uint64_t *n_t
   if (*n_values > left(reader) / 13 || *n_tensors > left(reader) / 24)
     return nk_fail(NK_EDATA, "%s: %llu values and %llu tensors are more than the file can hold",
                    reader->name, (unsigned long long)*n_values, (unsigned long long)*n_tensors);
-  return 0;
+  return NK_OK;
 }
 
 static int read_all(struct nki_gguf *gguf) {
@@ -305,14 +307,14 @@ static int read_all(struct nki_gguf *gguf) {
   if (code != NK_OK) return code;
   gguf->value = nk_calloc((size_t)n_values, sizeof *gguf->value);
   gguf->tensor = nk_calloc((size_t)n_tensors, sizeof *gguf->tensor);
-  if (!gguf->value || !gguf->tensor) return NK_EMEMORY;
-  for (uint64_t i = 0; i < n_values; i++)
-    if ((code = read_value(&reader, &gguf->value[gguf->n_values++])) != 0) return code;
-  if ((code = sort_keys(gguf)) != 0) return code;
-  for (uint64_t i = 0; i < n_tensors; i++)
-    if ((code = read_tensor(&reader, &gguf->tensor[gguf->n_tensors++])) != 0) return code;
-  if ((code = sort_names(gguf)) != 0) return code;
-  return place_tensors(gguf, &reader);
+  if (gguf->value == NULL || gguf->tensor == NULL) return NK_EMEMORY;
+  while (gguf->n_values < n_values && code == NK_OK)
+    code = read_value(&reader, &gguf->value[gguf->n_values++]);
+  if (code == NK_OK) code = sort_keys(gguf);
+  while (gguf->n_tensors < n_tensors && code == NK_OK)
+    code = read_tensor(&reader, &gguf->tensor[gguf->n_tensors++]);
+  if (code == NK_OK) code = sort_names(gguf);
+  return code == NK_OK ? place_tensors(gguf, &reader) : code;
 }
 
 bool nki_gguf_is(const struct nk_file *file) {
@@ -321,12 +323,12 @@ bool nki_gguf_is(const struct nk_file *file) {
 
 struct nki_gguf *nki_gguf_read(struct nk_file *file) {
   struct nki_gguf *gguf = nk_calloc(1, sizeof *gguf);
-  if (!gguf) {
+  if (gguf == NULL) {
     nk_file_free(file);
     return NULL;
   }
   gguf->file = file;
-  if (read_all(gguf)) {
+  if (read_all(gguf) != NK_OK) {
     nki_gguf_free(gguf);
     return NULL;
   }
@@ -335,11 +337,11 @@ struct nki_gguf *nki_gguf_read(struct nk_file *file) {
 
 struct nki_gguf *nki_gguf_open(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  return file ? nki_gguf_read(file) : NULL;
+  return file != NULL ? nki_gguf_read(file) : NULL;
 }
 
 void nki_gguf_free(struct nki_gguf *gguf) {
-  if (!gguf) return;
+  if (gguf == NULL) return;
   for (size_t i = 0; i < gguf->n_values; i++) nk_free((char *)gguf->value[i].key);
   for (size_t i = 0; i < gguf->n_tensors; i++) nk_free((char *)gguf->tensor[i].entry.name);
   nk_free(gguf->value);
@@ -350,7 +352,7 @@ void nki_gguf_free(struct nki_gguf *gguf) {
   nk_free(gguf);
 }
 
-/* ---- What callers ask ---- */
+/* ---- Metadata and tensors by name ---- */
 
 size_t nki_gguf_n_values(const struct nki_gguf *gguf) {
   return gguf->n_values;
@@ -364,7 +366,7 @@ const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const ch
   struct nki_gguf_value wanted = {.key = key}, *pointer = &wanted;
   struct nki_gguf_value **found =
       bsearch(&pointer, gguf->by_key, gguf->n_values, sizeof *gguf->by_key, compare_keys);
-  return found ? *found : NULL;
+  return found != NULL ? *found : NULL;
 }
 
 /* The dtype whose elements look like this metadata type's; -1 for strings and arrays. */
@@ -385,51 +387,51 @@ static int missing(const struct nki_gguf *gguf, const char *key) {
 }
 
 static int wrong(const struct nki_gguf *gguf, const char *key, const char *wanted) {
-  return nk_fail(NK_EDATA, "%s: '%s' is no %s", gguf->file->name, key, wanted);
+  return nk_fail(NK_EDATA, "%s: '%s' is not %s", gguf->file->name, key, wanted);
 }
 
 int nki_gguf_integer(const struct nki_gguf *gguf, const char *key, int64_t *out) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value) return missing(gguf, key);
-  if (value->is_array || !is_integer(value->type)) return wrong(gguf, key, "integer");
+  if (value == NULL) return missing(gguf, key);
+  if (value->is_array || !is_integer(value->type)) return wrong(gguf, key, "an integer");
   if (value->type == NKI_GGUF_UINT64 && value->data[7] >> 7)
-    return wrong(gguf, key, "integer that fits");
+    return wrong(gguf, key, "an integer that fits");
   *out = nki_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
-  return 0;
+  return NK_OK;
 }
 
 int nki_gguf_number(const struct nki_gguf *gguf, const char *key, double *out) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value) return missing(gguf, key);
+  if (value == NULL) return missing(gguf, key);
   if (value->is_array || dtype_of(value->type) < 0 || value->type == NKI_GGUF_BOOL)
-    return wrong(gguf, key, "number");
+    return wrong(gguf, key, "a number");
   *out = nki_gguf_number_at(value, 0);
-  return 0;
+  return NK_OK;
 }
 
 int nki_gguf_bool(const struct nki_gguf *gguf, const char *key, bool *out) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value) return missing(gguf, key);
-  if (value->is_array || value->type != NKI_GGUF_BOOL) return wrong(gguf, key, "boolean");
+  if (value == NULL) return missing(gguf, key);
+  if (value->is_array || value->type != NKI_GGUF_BOOL) return wrong(gguf, key, "a boolean");
   *out = value->data[0] != 0;
-  return 0;
+  return NK_OK;
 }
 
 int nki_gguf_string(const struct nki_gguf *gguf, const char *key, const char **out, size_t *n) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value) return missing(gguf, key);
-  if (value->is_array || value->type != NKI_GGUF_STRING) return wrong(gguf, key, "string");
+  if (value == NULL) return missing(gguf, key);
+  if (value->is_array || value->type != NKI_GGUF_STRING) return wrong(gguf, key, "a string");
   *out = (const char *)value->data + 8;
   *n = value->n_bytes - 8;
-  return 0;
+  return NK_OK;
 }
 
 const struct nki_gguf_value *nki_gguf_strings(const struct nki_gguf *gguf, const char *key) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value)
+  if (value == NULL)
     missing(gguf, key);
   else if (!value->is_array || value->type != NKI_GGUF_STRING)
-    wrong(gguf, key, "array of strings");
+    wrong(gguf, key, "an array of strings");
   else
     return value;
   return NULL;
@@ -437,10 +439,10 @@ const struct nki_gguf_value *nki_gguf_strings(const struct nki_gguf *gguf, const
 
 const struct nki_gguf_value *nki_gguf_numbers(const struct nki_gguf *gguf, const char *key) {
   const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (!value)
+  if (value == NULL)
     missing(gguf, key);
   else if (!value->is_array || dtype_of(value->type) < 0)
-    wrong(gguf, key, "array of numbers");
+    wrong(gguf, key, "an array of numbers");
   else
     return value;
   return NULL;

@@ -205,7 +205,8 @@ static int put_merge(struct nk_buffer *out, const json_t *merge) {
   }
   const char *left = json_string_value(json_array_get(merge, 0));
   const char *right = json_string_value(json_array_get(merge, 1));
-  if (left == NULL || right == NULL) return nk_fail(NK_EDATA, "tokenizer.json: a merge is no pair");
+  if (left == NULL || right == NULL)
+    return nk_fail(NK_EDATA, "tokenizer.json: a merge is not a pair");
   put_u64(out, strlen(left) + 1 + strlen(right));
   nk_buffer_text(out, left);
   nk_buffer_byte(out, ' ');
@@ -450,7 +451,8 @@ static int prepare(struct writing *w) {
   w->n_kv_heads = w->n_heads;
   nki_setting_integer(w->model, NKI_SETTING_N_KV_HEADS, &w->n_kv_heads);
   if (w->n_heads < 1 || w->n_kv_heads < 1 || w->n_blocks < 1 || w->n_blocks > 1 << 16)
-    return nk_fail(NK_EDATA, "config.json: numbers of heads and blocks");
+    return nk_fail(NK_EDATA,
+                   "config.json: numbers of heads and blocks are missing or out of range");
   int code = architecture_values(w);
   if (code == NK_OK) code = add_tensors(w);
   if (code == NK_OK) code = tokenizer_values(w, w->entries[0].tensor->shape[0]);

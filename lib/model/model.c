@@ -18,10 +18,10 @@ static int by_name(const void *a, const void *b) {
   return strcmp((*x)->name, (*y)->name);
 }
 
-/* Whether the index gives this tensor to another shard: then that one's is meant. */
+/* Whether the index gives this tensor to another shard, whose copy is then the model's. */
 static bool is_elsewhere(const struct nk_model *model, const char *name, const char *shard) {
   const char *mapped = nki_shard_index_find(&model->files.index, name);
-  return mapped && strcmp(mapped, strrchr(shard, '/') + 1) != 0;
+  return mapped != NULL && strcmp(mapped, strrchr(shard, '/') + 1) != 0;
 }
 
 /* All shards' tensors in one list. */
@@ -31,7 +31,7 @@ static int gather_tensors(struct nk_model *model) {
     n += nki_safetensors_n_tensors(model->shards[s]);
   model->tensors = nk_calloc(n, sizeof *model->tensors);
   model->by_name = nk_calloc(n, sizeof *model->by_name);
-  if (!model->tensors || !model->by_name) return NK_EMEMORY;
+  if (model->tensors == NULL || model->by_name == NULL) return NK_EMEMORY;
   for (size_t s = 0; s < model->files.n_shards; s++) {
     for (size_t i = 0; i < nki_safetensors_n_tensors(model->shards[s]); i++) {
       const struct nk_tensor *tensor = nki_safetensors_tensor(model->shards[s], i);
@@ -48,7 +48,7 @@ static int gather_tensors(struct nk_model *model) {
                      model->by_name[i]->name);
     }
   }
-  return 0;
+  return NK_OK;
 }
 
 /* Every tensor that the index names is where it says. */
@@ -56,26 +56,27 @@ static int check_index(const struct nk_model *model) {
   const struct nki_shard_index *index = &model->files.index;
   for (size_t i = 0; i < index->n_entries; i++) {
     const char *name = nki_shard_index_name(index, i);
-    if (nki_model_look_up(model, name)) continue;
+    if (nki_model_look_up(model, name) != NULL) continue;
     return nk_fail(NK_EDATA, "%s: tensor '%.200s' is not in shard %s, where the index has it",
                    model->files.name, name, index->shards[index->entries[i].shard]);
   }
-  return 0;
+  return NK_OK;
 }
 
 static int open_weights(struct nk_model *model) {
   size_t n = model->files.n_shards;
   model->shards = nk_calloc(n, sizeof *model->shards);
-  if (!model->shards) return NK_EMEMORY;
+  if (model->shards == NULL) return NK_EMEMORY;
   for (size_t s = 0; s < n; s++) {
     struct nk_file *file = nk_file_open(model->files.shards[s]);
-    if (!file) return nk_error_code();
+    if (file == NULL) return nk_error_code();
     if (file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0) {
       int code = nk_fail(NK_EUNSUPPORTED, "%s: the weights of GGUF files are not read", file->name);
       nk_file_free(file);
       return code;
     }
-    if (!(model->shards[s] = nki_safetensors_read(file))) return nk_error_code();
+    model->shards[s] = nki_safetensors_read(file);
+    if (model->shards[s] == NULL) return nk_error_code();
   }
   int code = gather_tensors(model);
   return code == NK_OK ? check_index(model) : code;
@@ -83,16 +84,17 @@ static int open_weights(struct nk_model *model) {
 
 static int read_config(struct nk_model *model) {
   const char *path = nki_model_files_path(&model->files, "config.json");
-  if (!path) return 0;
+  if (path == NULL) return NK_OK;
   struct nk_file *file = nk_file_open(path);
-  if (!file) return nk_error_code();
+  if (file == NULL) return nk_error_code();
   if (file->size <= MAX_CONFIG)
     model->config = nki_json_parse(path, file->data, file->size, 0);
   else
-    nk_fail(NK_EDATA, "%s: %zu bytes are too many for a configuration", path, file->size);
+    nk_fail(NK_EDATA, "%s: %zu bytes, at most %d are read as a configuration", path, file->size,
+            MAX_CONFIG);
   nk_file_free(file);
-  if (!model->config) return nk_error_code();
-  return json_is_object(model->config) ? 0 : nk_fail(NK_EDATA, "%s: not a JSON object", path);
+  if (model->config == NULL) return nk_error_code();
+  return json_is_object(model->config) ? NK_OK : nk_fail(NK_EDATA, "%s: not a JSON object", path);
 }
 
 struct nk_model *nk_model_open(const char *name) {
@@ -111,7 +113,7 @@ void nk_model_free(struct nk_model *model) {
   if (model == NULL) return;
   for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before what it stands on */
     if (model->parts[p].object != NULL) model->parts[p].free(model->parts[p].object);
-  for (size_t s = 0; model->shards && s < model->files.n_shards; s++) {
+  for (size_t s = 0; model->shards != NULL && s < model->files.n_shards; s++) {
     nki_safetensors_free(model->shards[s]);
   }
   nk_free(model->shards);
@@ -123,7 +125,7 @@ void nk_model_free(struct nk_model *model) {
   nk_free(model);
 }
 
-/* ---- What it holds ---- */
+/* ---- Contents ---- */
 
 const char *nk_model_name(const struct nk_model *model) {
   return model->files.name;
@@ -145,11 +147,11 @@ const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const ch
   const struct nk_tensor wanted = {.name = name}, *key = &wanted;
   const struct nk_tensor **found =
       bsearch(&key, model->by_name, model->n_tensors, sizeof key, by_name);
-  return found ? *found : NULL;
+  return found != NULL ? *found : NULL;
 }
 
 const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name) {
   const struct nk_tensor *tensor = nki_model_look_up(model, name);
-  if (!tensor) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
+  if (tensor == NULL) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
   return tensor;
 }

@@ -24,7 +24,7 @@ static char *join(const char *a, const char *b, const char *c) {
   nk_buffer_text(&path, a);
   for (int i = 0; i < 2; i++) {
     const char *part = i == 0 ? b : c;
-    if (!part) continue;
+    if (part == NULL) continue;
     nk_buffer_byte(&path, '/');
     nk_buffer_text(&path, part);
   }
@@ -60,7 +60,7 @@ static int compare_strings(const void *a, const void *b) {
 /* The paths of a folder's entries, sorted. */
 static int list_folder(const char *folder, char ***files, size_t *n_files) {
   DIR *directory = opendir(folder);
-  if (!directory) return nk_fail_errno("%s", folder);
+  if (directory == NULL) return nk_fail_errno("%s", folder);
   size_t capacity = 0;
   int code = NK_OK;
   struct dirent *entry;
@@ -68,14 +68,14 @@ static int list_folder(const char *folder, char ***files, size_t *n_files) {
     if (entry->d_name[0] == '.') continue;
     if (*n_files == capacity) {
       char **grown = nk_realloc(*files, *n_files, capacity = 2 * capacity + 32, sizeof *grown);
-      if (!grown) {
+      if (grown == NULL) {
         code = NK_EMEMORY;
         break;
       }
       *files = grown;
     }
     char *path = join(folder, entry->d_name, NULL);
-    if (path)
+    if (path != NULL)
       (*files)[(*n_files)++] = path;
     else
       code = NK_EMEMORY;
@@ -107,7 +107,7 @@ static char *cache_folder(void) {
   };
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     const char *value = getenv(places[i].variable);
-    if (value && *value) return join(value, places[i].rest, NULL);
+    if (value != NULL && *value != '\0') return join(value, places[i].rest, NULL);
   }
   nk_fail(NK_ENOTFOUND, "no Hugging Face cache: neither HF_HUB_CACHE, HF_HOME nor HOME is set");
   return NULL;
@@ -118,10 +118,10 @@ static char *cache_folder(void) {
 static bool is_hub_name(const char *name) {
   size_t slashes = 0;
   if (!isalnum((unsigned char)*name)) return false;
-  for (const char *c = name; *c; c++) {
+  for (const char *c = name; *c != '\0'; c++) {
     if (*c == '/')
       slashes++;
-    else if (!isalnum((unsigned char)*c) && !strchr("._-", *c))
+    else if (!isalnum((unsigned char)*c) && strchr("._-", *c) == NULL)
       return false;
     if (*c == '/' && !isalnum((unsigned char)c[1])) return false;
   }
@@ -132,8 +132,9 @@ static bool is_hub_name(const char *name) {
 static char *cached_model(const char *cache, const char *organisation, const char *name) {
   struct nk_buffer folder = {0};
   nk_buffer_text(&folder, "models--");
-  if (organisation) nk_buffer_printf(&folder, "%s--", organisation);
-  for (const char *c = name; *c; c++) nk_buffer_text(&folder, *c == '/' ? "--" : (char[]){*c, 0});
+  if (organisation != NULL) nk_buffer_printf(&folder, "%s--", organisation);
+  for (const char *c = name; *c != '\0'; c++)
+    nk_buffer_text(&folder, *c == '/' ? "--" : (char[]){*c, 0});
   char *path = folder.failed ? NULL : join(cache, folder.data, NULL);
   nk_buffer_free(&folder);
   return path;
@@ -144,14 +145,14 @@ static char *cached_model(const char *cache, const char *organisation, const cha
 static char *find_revision(const char *repository) {
   char *path = join(repository, "refs", "main"), *revision = NULL;
   struct stat status;
-  if (path && stat(path, &status) == 0) {
+  if (path != NULL && stat(path, &status) == 0) {
     struct nk_file *file = nk_file_open(path);
     size_t n = 0;
-    while (file && n < file->size && isxdigit(file->data[n])) n++;
-    if (file && n > 0)
+    while (file != NULL && n < file->size && isxdigit(file->data[n])) n++;
+    if (file != NULL && n > 0)
       revision = nk_strndup((const char *)file->data, n);
-    else if (file)
-      nk_fail(NK_EDATA, "%s: holds no commit's hash", path);
+    else if (file != NULL)
+      nk_fail(NK_EDATA, "%s: no commit hash in this file", path);
     nk_file_free(file);
     nk_free(path);
     return revision;
@@ -159,7 +160,7 @@ static char *find_revision(const char *repository) {
   nk_free(path);
   char *snapshots = join(repository, "snapshots", NULL), **entries = NULL;
   size_t n = 0;
-  if (snapshots && list_folder(snapshots, &entries, &n) == 0) {
+  if (snapshots != NULL && list_folder(snapshots, &entries, &n) == NK_OK) {
     if (n == 1)
       revision = last_component(entries[0]);
     else
@@ -174,11 +175,12 @@ static char *find_revision(const char *repository) {
 /* The folder of a cached repository's files. NULL on failure. */
 static char *snapshot_folder(const char *repository) {
   char *revision = find_revision(repository);
-  if (!revision) return NULL;
+  if (revision == NULL) return NULL;
   char *folder = join(repository, "snapshots", revision);
   nk_free(revision);
-  if (folder && is_folder(folder)) return folder;
-  if (folder) nk_fail(NK_ENOTFOUND, "%s: the snapshot that refs/main names is not there", folder);
+  if (folder != NULL && is_folder(folder)) return folder;
+  if (folder != NULL)
+    nk_fail(NK_ENOTFOUND, "%s: the snapshot named in refs/main is missing", folder);
   nk_free(folder);
   return NULL;
 }
@@ -192,26 +194,26 @@ static char *find_in_cache(const char *name) {
     return NULL;
   }
   char *cache = cache_folder(), *folder = NULL;
-  if (!cache) {
+  if (cache == NULL) {
     nk_fail_in(NK_ENOTFOUND, "%s: no such file or folder, and", name);
     return NULL;
   }
-  size_t n = strchr(name, '/') ? 1 : sizeof organisations / sizeof *organisations;
+  size_t n = strchr(name, '/') != NULL ? 1 : sizeof organisations / sizeof *organisations;
   struct nk_buffer tried = {0};
   bool found = false;
   for (size_t i = 0; i < n && !found; i++) {
     char *repository = cached_model(cache, organisations[i], name);
-    if (repository && is_folder(repository)) {
+    if (repository != NULL && is_folder(repository)) {
       folder = snapshot_folder(repository);
       found = true;
-    } else if (repository) {
+    } else if (repository != NULL) {
       nk_buffer_printf(&tried, "%s%s", i == 0 ? "" : ", ", strrchr(repository, '/') + 1);
     }
     nk_free(repository);
   }
   if (!found) {
     nk_fail(NK_ENOTFOUND, "%s: no such file or folder, nor in the cache %s (%s)", name, cache,
-            tried.data ? tried.data : "");
+            tried.data != NULL ? tried.data : "");
   }
   nk_buffer_free(&tried);
   nk_free(cache);
@@ -222,10 +224,10 @@ static char *find_in_cache(const char *name) {
 
 static int add_shard(struct nki_model_files *files, const char *path) {
   char **grown = nk_realloc(files->shards, files->n_shards, files->n_shards + 1, sizeof *grown);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   files->shards = grown;
   grown[files->n_shards] = nk_strdup(path);
-  return grown[files->n_shards++] ? 0 : NK_EMEMORY;
+  return grown[files->n_shards++] != NULL ? NK_OK : NK_EMEMORY;
 }
 
 /* Pickled weights can run code when they are read, so noken does not read them. */
@@ -241,7 +243,7 @@ static int find_shards(struct nki_model_files *files, const char *path) {
   int code = nki_shard_index_read(path, &files->index);
   for (size_t s = 0; s < files->index.n_shards && code == NK_OK; s++) {
     const char *shard = nki_model_files_path(files, files->index.shards[s]);
-    if (!shard) {
+    if (shard == NULL) {
       return nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing", path, files->index.shards[s]);
     }
     code = add_shard(files, shard);
@@ -251,9 +253,9 @@ static int find_shards(struct nki_model_files *files, const char *path) {
 
 static int find_weights(struct nki_model_files *files) {
   const char *single = nki_model_files_path(files, "model.safetensors");
-  if (single) return add_shard(files, single);
+  if (single != NULL) return add_shard(files, single);
   const char *index = nki_model_files_path(files, "model.safetensors.index.json");
-  if (index) return find_shards(files, index);
+  if (index != NULL) return find_shards(files, index);
   const char *pickle = NULL, *found = NULL, *gguf = NULL;
   size_t n_found = 0;
   for (size_t i = 0; i < files->n_files; i++) {
@@ -270,8 +272,8 @@ static int find_weights(struct nki_model_files *files) {
     return nk_fail(NK_EDATA, "%s: %zu .safetensors files and no model.safetensors.index.json",
                    files->folder, n_found);
   }
-  if (pickle) return refuse_pickle(pickle);
-  if (gguf)
+  if (pickle != NULL) return refuse_pickle(pickle);
+  if (gguf != NULL)
     return nk_fail(NK_ENOTFOUND, "%s: no safetensors weights (name %s itself to read that)",
                    files->folder, strrchr(gguf, '/') + 1);
   return nk_fail(NK_ENOTFOUND,
@@ -285,7 +287,8 @@ int nki_model_files_find(const char *model, struct nki_model_files *files) {
   bool exists = stat(model, &status) == 0;
   if (!exists && errno != ENOENT && errno != ENOTDIR) return nk_fail_errno("%s", model);
   if (exists && !S_ISDIR(status.st_mode)) {
-    if (!(files->name = last_component(model))) return NK_EMEMORY;
+    files->name = last_component(model);
+    if (files->name == NULL) return NK_EMEMORY;
     bool pickle = ends_with(model, ".bin") || ends_with(model, ".pt") || ends_with(model, ".pth");
     return pickle ? refuse_pickle(model) : add_shard(files, model);
   }
@@ -295,11 +298,11 @@ int nki_model_files_find(const char *model, struct nki_model_files *files) {
   } else {
     files->name = last_component(model);
     char *snapshots = join(model, "snapshots", NULL); /* the cache's own folder of a model */
-    bool is_repository = snapshots && is_folder(snapshots);
+    bool is_repository = snapshots != NULL && is_folder(snapshots);
     nk_free(snapshots);
     files->folder = is_repository ? snapshot_folder(model) : nk_strdup(model);
   }
-  if (!files->name || !files->folder) return nk_error_code();
+  if (files->name == NULL || files->folder == NULL) return nk_error_code();
   int code = list_folder(files->folder, &files->files, &files->n_files);
   return code == NK_OK ? find_weights(files) : code;
 }

@@ -13,7 +13,7 @@ static struct nki_pair *find(const struct nki_pairs *pairs, const char *key) {
 
 const char *nki_pairs_find(const struct nki_pairs *pairs, const char *key) {
   const struct nki_pair *pair = find(pairs, key);
-  return pair ? pair->value : NULL;
+  return pair != NULL ? pair->value : NULL;
 }
 
 static void remove_pair(struct nki_pairs *pairs, struct nki_pair *pair) {
@@ -25,34 +25,34 @@ static void remove_pair(struct nki_pairs *pairs, struct nki_pair *pair) {
 
 int nki_pairs_append(struct nki_pairs *pairs, const char *key, const char *value) {
   if (pairs->n == pairs->capacity) {
-    size_t capacity = pairs->capacity ? 2 * pairs->capacity : 8;
+    size_t capacity = pairs->capacity > 0 ? 2 * pairs->capacity : 8;
     struct nki_pair *grown = nk_realloc(pairs->item, pairs->n, capacity, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     pairs->item = grown;
     pairs->capacity = capacity;
   }
   struct nki_pair pair = {nk_strdup(key), nk_strdup(value)};
-  if (!pair.key || !pair.value) {
+  if (pair.key == NULL || pair.value == NULL) {
     nk_free(pair.key);
     nk_free(pair.value);
     return NK_EMEMORY;
   }
   pairs->item[pairs->n++] = pair;
-  return 0;
+  return NK_OK;
 }
 
 int nki_pairs_set(struct nki_pairs *pairs, const char *key, const char *value) {
   struct nki_pair *pair = find(pairs, key);
-  if (!value) {
-    if (pair) remove_pair(pairs, pair);
-    return 0;
+  if (value == NULL) {
+    if (pair != NULL) remove_pair(pairs, pair);
+    return NK_OK;
   }
-  if (!pair) return nki_pairs_append(pairs, key, value);
+  if (pair == NULL) return nki_pairs_append(pairs, key, value);
   char *copy = nk_strdup(value);
-  if (!copy) return NK_EMEMORY;
+  if (copy == NULL) return NK_EMEMORY;
   nk_free(pair->value);
   pair->value = copy;
-  return 0;
+  return NK_OK;
 }
 
 void nki_pairs_free(struct nki_pairs *pairs) {

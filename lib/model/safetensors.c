@@ -7,8 +7,8 @@
  *   8 + N    the tensors' bytes; data_offsets count from here, end exclusive. They have to cover
  *            the rest of the file without a gap or an overlap.
  *
- * Everything that a header says is checked here, once: whoever holds a tensor can trust its shape,
- * n_elements, n_bytes and data. */
+ * Everything in a header is checked here, once: a tensor's shape, n_elements, n_bytes and data are
+ * sound afterwards. */
 #include "model/safetensors.h"
 #include <inttypes.h>
 #include <noken/base.h>
@@ -69,9 +69,9 @@ static int read_sizes(struct nki_scan *scan, size_t most, size_t *out, size_t *n
 static int read_dtype(struct nki_scan *scan, struct nk_tensor *tensor) {
   struct nk_buffer name = {0};
   int code = nki_scan_string(scan, &name);
-  int type = code == NK_OK && name.data ? nki_dtype_of_name(name.data, name.size) : -1;
+  int type = code == NK_OK && name.data != NULL ? nki_dtype_of_name(name.data, name.size) : -1;
   if (code == NK_OK && type < 0) {
-    code = nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", name.data ? name.data : "");
+    code = nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", name.data != NULL ? name.data : "");
   }
   if (code == NK_OK) tensor->dtype = (enum nk_dtype)type;
   nk_buffer_free(&name);
@@ -94,7 +94,7 @@ static int measure(struct nk_tensor *tensor) {
   if (!nk_size_mul(tensor->n_elements, nki_dtype_size(tensor->dtype), &tensor->n_bytes)) {
     return nk_fail(NK_EDATA, "the product of its shape overflows");
   }
-  return 0;
+  return NK_OK;
 }
 
 /* Members of a tensor's entry. */
@@ -109,7 +109,7 @@ static int read_member(struct nki_scan *scan, const char *key, struct nk_tensor 
   int member = 0, code;
   while (member < N_MEMBERS && strcmp(key, members[member]) != 0) member++;
   if (member == N_MEMBERS) return nki_scan_skip(scan);
-  if (seen[member]++) return nk_fail(NK_EDATA, "'%s' is there twice", key);
+  if (seen[member]++ > 0) return nk_fail(NK_EDATA, "duplicate member '%s'", key);
   if (member == DTYPE) return read_dtype(scan, tensor);
   if (member == SHAPE) {
     code = read_sizes(scan, NK_MAX_DIMS, tensor->shape, &tensor->n_dims);
@@ -142,9 +142,10 @@ static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t 
   nk_buffer_free(&key);
   if (code != NK_OK) return code;
   for (int member = 0; member < N_MEMBERS; member++) {
-    if (!seen[member]) return nk_fail(NK_EDATA, "'%s' is missing", members[member]);
+    if (seen[member] == 0) return nk_fail(NK_EDATA, "'%s' is missing", members[member]);
   }
-  if ((code = measure(tensor)) != 0) return code;
+  code = measure(tensor);
+  if (code != NK_OK) return code;
 
   size_t begin = offsets[0], end = offsets[1];
   if (end > size) {
@@ -155,7 +156,7 @@ static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t 
                    tensor->n_bytes, end - begin);
   }
   tensor->data = data + begin;
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Reading: __metadata__ ---- */
@@ -167,12 +168,12 @@ static int by_key(const void *a, const void *b) {
 
 static int check_keys(const struct nki_pairs *pairs) {
   const struct nki_pair **sorted = nk_alloc(pairs->n, sizeof *sorted);
-  int code = sorted ? 0 : NK_EMEMORY;
+  int code = sorted != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; code == NK_OK && i < pairs->n; i++) sorted[i] = &pairs->item[i];
   if (code == NK_OK) qsort(sorted, pairs->n, sizeof *sorted, by_key);
   for (size_t i = 1; code == NK_OK && i < pairs->n; i++) {
     if (strcmp(sorted[i - 1]->key, sorted[i]->key) == 0)
-      code = nk_fail(NK_EDATA, "__metadata__: '%.200s' is there twice", sorted[i]->key);
+      code = nk_fail(NK_EDATA, "__metadata__: duplicate key '%.200s'", sorted[i]->key);
   }
   nk_free(sorted);
   return code;
@@ -258,9 +259,9 @@ static int sort_tensors(struct nki_safetensors *st) {
   for (size_t i = 1; i < st->n_tensors; i++) {
     const char *name = st->by_name[i]->name;
     if (strcmp(st->by_name[i - 1]->name, name) == 0)
-      return nk_fail(NK_EDATA, "tensor '%.200s': is there twice", name);
+      return nk_fail(NK_EDATA, "duplicate tensor '%.200s'", name);
   }
-  return 0;
+  return NK_OK;
 }
 
 /* Every byte of data [size] belongs to exactly one tensor. */
@@ -280,7 +281,7 @@ static int check_cover(const struct nki_safetensors *st, const unsigned char *da
   if (end < size) {
     return nk_fail(NK_EDATA, "%zu bytes at the end belong to no tensor", size - end);
   }
-  return 0;
+  return NK_OK;
 }
 
 static int read_header(struct nki_safetensors *st, size_t header_size) {
@@ -295,7 +296,7 @@ static int read_header(struct nki_safetensors *st, size_t header_size) {
   st->tensors = nk_calloc(n, sizeof *st->tensors);
   st->by_name = nk_calloc(n, sizeof *st->by_name);
   size_t *offsets = nk_calloc(n, sizeof *offsets);
-  code = st->tensors && st->by_name && offsets ? 0 : NK_EMEMORY;
+  code = st->tensors != NULL && st->by_name != NULL && offsets != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) code = read_members(st, &scan, data, size, offsets);
   for (size_t i = 0; code == NK_OK && i < st->n_tensors; i++) {
     st->tensors[i].name = st->names.data + offsets[i];
@@ -327,7 +328,7 @@ static int read_file(struct nki_safetensors *st) {
 
 struct nki_safetensors *nki_safetensors_read(struct nk_file *file) {
   struct nki_safetensors *st = nk_calloc(1, sizeof *st);
-  if (!st) {
+  if (st == NULL) {
     nk_file_free(file);
     return NULL;
   }
@@ -341,11 +342,11 @@ struct nki_safetensors *nki_safetensors_read(struct nk_file *file) {
 
 struct nki_safetensors *nki_safetensors_open(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  return file ? nki_safetensors_read(file) : NULL;
+  return file != NULL ? nki_safetensors_read(file) : NULL;
 }
 
 void nki_safetensors_free(struct nki_safetensors *st) {
-  if (!st) return;
+  if (st == NULL) return;
   nk_buffer_free(&st->names);
   nki_pairs_free(&st->metadata);
   nk_free(st->tensors);
@@ -354,7 +355,7 @@ void nki_safetensors_free(struct nki_safetensors *st) {
   nk_free(st);
 }
 
-/* ---- Reading: what it holds ---- */
+/* ---- Reading: contents ---- */
 
 size_t nki_safetensors_n_tensors(const struct nki_safetensors *st) {
   return st->n_tensors;
@@ -367,7 +368,7 @@ const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st,
 const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name) {
   const struct nk_tensor wanted = {.name = name}, *key = &wanted;
   const struct nk_tensor **found = bsearch(&key, st->by_name, st->n_tensors, sizeof key, by_name);
-  if (found) return *found;
+  if (found != NULL) return *found;
   nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", st->file->name, name);
   return NULL;
 }
@@ -377,7 +378,7 @@ int nki_safetensors_metadata(const struct nki_safetensors *st, size_t index, con
   if (index >= st->metadata.n) return NK_ENOTFOUND;
   *key = st->metadata.item[index].key;
   *value = st->metadata.item[index].value;
-  return 0;
+  return NK_OK;
 }
 
 const char *nki_safetensors_metadata_find(const struct nki_safetensors *st, const char *key) {
@@ -403,7 +404,7 @@ struct nki_safetensors_writer {
 
 struct nki_safetensors_writer *nki_safetensors_writer_new(struct nk_output *output) {
   struct nki_safetensors_writer *writer = nk_calloc(1, sizeof *writer);
-  if (writer) writer->output = output;
+  if (writer != NULL) writer->output = output;
   return writer;
 }
 
@@ -417,7 +418,7 @@ static int quote(struct nk_buffer *out, const char *what, const char *string) {
     }
   }
   nk_buffer_quote(out, string, n);
-  return out->failed ? nk_fail(NK_EMEMORY, "%s: out of memory", what) : 0;
+  return out->failed ? nk_fail(NK_EMEMORY, "%s: out of memory", what) : NK_OK;
 }
 
 int nki_safetensors_writer_metadata(struct nki_safetensors_writer *writer, const char *key,
@@ -431,17 +432,17 @@ int nki_safetensors_writer_metadata(struct nki_safetensors_writer *writer, const
 int nki_safetensors_writer_add(struct nki_safetensors_writer *writer,
                                const struct nk_tensor *tensor) {
   if (writer->n_tensors == writer->capacity) {
-    size_t capacity = writer->capacity ? 2 * writer->capacity : 16;
+    size_t capacity = writer->capacity > 0 ? 2 * writer->capacity : 16;
     struct nk_tensor *grown =
         nk_realloc(writer->tensors, writer->n_tensors, capacity, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     writer->tensors = grown;
     writer->capacity = capacity;
   }
   struct nk_tensor *own = &writer->tensors[writer->n_tensors];
   *own = *tensor;
   size_t end;
-  if (measure(own) != 0 || !nk_size_add(writer->offset, own->n_bytes, &end)) {
+  if (measure(own) != NK_OK || !nk_size_add(writer->offset, own->n_bytes, &end)) {
     return nk_fail(NK_EDATA, "tensor '%s': too large to write", tensor->name);
   }
   struct nk_buffer *json = &writer->entries;
@@ -453,12 +454,13 @@ int nki_safetensors_writer_add(struct nki_safetensors_writer *writer,
     nk_buffer_printf(json, i == 0 ? "%zu" : ",%zu", own->shape[i]);
   }
   nk_buffer_printf(json, "],\"data_offsets\":[%zu,%zu]}", writer->offset, end);
-  if (json->failed || !(own->name = nk_strdup(tensor->name))) {
+  own->name = json->failed ? NULL : nk_strdup(tensor->name);
+  if (own->name == NULL) {
     return nk_fail(NK_EMEMORY, "tensor '%s': out of memory", tensor->name);
   }
   writer->offset = end;
   writer->n_tensors++;
-  return 0;
+  return NK_OK;
 }
 
 /* Writes the tensors whose turn it is and whose data is at hand, up to the first without. */
@@ -466,11 +468,11 @@ static int write_ready(struct nki_safetensors_writer *writer) {
   for (; writer->turn < writer->n_tensors; writer->turn++, writer->given = 0) {
     const struct nk_tensor *tensor = &writer->tensors[writer->turn];
     if (tensor->n_bytes == writer->given) continue; /* streamed to its end, or empty */
-    if (!tensor->data) return 0;
+    if (tensor->data == NULL) return NK_OK;
     int code = nk_output_write(writer->output, tensor->data, tensor->n_bytes);
     if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 int nki_safetensors_writer_begin(struct nki_safetensors_writer *writer) {
@@ -500,7 +502,7 @@ int nki_safetensors_writer_begin(struct nki_safetensors_writer *writer) {
 
 int nki_safetensors_writer_bytes(struct nki_safetensors_writer *writer, const void *bytes,
                                  size_t n) {
-  if (n == 0) return 0;
+  if (n == 0) return NK_OK;
   if (writer->turn == writer->n_tensors) {
     return nk_fail(NK_EUSAGE, "more bytes given than the tensors named hold");
   }
@@ -511,7 +513,7 @@ int nki_safetensors_writer_bytes(struct nki_safetensors_writer *writer, const vo
   int code = nk_output_write(writer->output, bytes, n);
   if (code != NK_OK) return code;
   writer->given += n;
-  return writer->given < tensor->n_bytes ? 0 : write_ready(writer);
+  return writer->given < tensor->n_bytes ? NK_OK : write_ready(writer);
 }
 
 int nki_safetensors_writer_finish(struct nki_safetensors_writer *writer) {
@@ -526,7 +528,7 @@ int nki_safetensors_writer_finish(struct nki_safetensors_writer *writer) {
 }
 
 void nki_safetensors_writer_free(struct nki_safetensors_writer *writer) {
-  if (!writer) return;
+  if (writer == NULL) return;
   for (size_t i = 0; i < writer->n_tensors; i++) {
     nk_free((char *)(uintptr_t)writer->tensors[i].name);
   }

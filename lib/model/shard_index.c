@@ -15,11 +15,11 @@ static int find_shard(struct nki_shard_index *index, const char *name, size_t *s
   for (*shard = index->n_shards; *shard > 0; --*shard) { /* the last one is the likely one */
     if (strcmp(index->shards[*shard - 1], name) == 0) {
       --*shard;
-      return 0;
+      return NK_OK;
     }
   }
   size_t n = strlen(name), suffix = strlen(".safetensors");
-  if (strchr(name, '/') || name[0] == '.' || n < suffix ||
+  if (strchr(name, '/') != NULL || name[0] == '.' || n < suffix ||
       strcmp(name + n - suffix, ".safetensors") != 0) {
     return nk_fail(NK_EDATA, "shard '%.200s' is not the name of a .safetensors file beside it",
                    name);
@@ -27,12 +27,13 @@ static int find_shard(struct nki_shard_index *index, const char *name, size_t *s
   enum { MOST = 10000 };
   if (index->n_shards == MOST) return nk_fail(NK_EDATA, "more than %d shards", MOST);
   char **grown = nk_realloc(index->shards, index->n_shards, index->n_shards + 1, sizeof *grown);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   index->shards = grown;
   *shard = index->n_shards;
-  if (!(grown[*shard] = nk_strdup(name))) return NK_EMEMORY;
+  grown[*shard] = nk_strdup(name);
+  if (grown[*shard] == NULL) return NK_EMEMORY;
   index->n_shards++;
-  return 0;
+  return NK_OK;
 }
 
 static int add_entry(struct nki_shard_index *index, size_t *capacity, size_t name, size_t shard) {
@@ -40,12 +41,12 @@ static int add_entry(struct nki_shard_index *index, size_t *capacity, size_t nam
     size_t more = *capacity + *capacity / 2 + 64;
     struct nki_shard_entry *grown =
         nk_realloc(index->entries, index->n_entries, more, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     index->entries = grown;
     *capacity = more;
   }
   index->entries[index->n_entries++] = (struct nki_shard_entry){name, shard};
-  return 0;
+  return NK_OK;
 }
 
 static int read_map(struct nki_scan *scan, struct nki_shard_index *index) {
@@ -62,7 +63,8 @@ static int read_map(struct nki_scan *scan, struct nki_shard_index *index) {
     if (code == NK_OK) code = nki_scan_string(scan, &shard_name);
     if (code == NK_OK && (index->names.failed || shard_name.failed))
       code = nk_fail(NK_EMEMORY, "out of memory");
-    if (code == NK_OK) code = find_shard(index, shard_name.data ? shard_name.data : "", &shard);
+    if (code == NK_OK)
+      code = find_shard(index, shard_name.data != NULL ? shard_name.data : "", &shard);
     if (code == NK_OK) code = add_entry(index, &capacity, name, shard);
   }
   nk_buffer_free(&shard_name);
@@ -78,7 +80,7 @@ static int read_index(struct nki_scan *scan, struct nki_shard_index *index) {
     code = more < 0 ? more : nki_scan_string(scan, &key);
     if (code == NK_OK) code = nki_scan_expect(scan, ':');
     if (code != NK_OK) break;
-    bool is_map = key.data && strcmp(key.data, "weight_map") == 0;
+    bool is_map = key.data != NULL && strcmp(key.data, "weight_map") == 0;
     if (is_map && index->n_entries > 0)
       code = nki_scan_fail(scan, "a second 'weight_map'");
     else
@@ -106,7 +108,7 @@ static int sort_shards(struct nki_shard_index *index) {
   size_t n = index->n_shards;
   struct named *sorted = nk_alloc(n, sizeof *sorted);
   size_t *place = nk_alloc(n, sizeof *place);
-  int code = sorted && place ? 0 : NK_EMEMORY;
+  int code = sorted != NULL && place != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; code == NK_OK && i < n; i++) sorted[i] = (struct named){index->shards[i], i};
   if (code == NK_OK) qsort(sorted, n, sizeof *sorted, by_name);
   for (size_t i = 0; code == NK_OK && i < n; i++) place[sorted[i].index] = i;
@@ -130,21 +132,21 @@ static int sort_entries(struct nki_shard_index *index) {
   for (size_t i = 1; i < index->n_entries; i++) {
     const char *name = nki_shard_index_name(index, i);
     if (strcmp(nki_shard_index_name(index, i - 1), name) == 0)
-      return nk_fail(NK_EDATA, "tensor '%.200s' is there twice", name);
+      return nk_fail(NK_EDATA, "duplicate tensor '%.200s'", name);
   }
-  return 0;
+  return NK_OK;
 }
 
 int nki_shard_index_read(const char *path, struct nki_shard_index *index) {
   struct nk_file *file = nk_file_open(path);
-  if (!file) return nk_error_code();
+  if (file == NULL) return nk_error_code();
   const char *text = (const char *)file->data;
   struct nki_scan scan = {.name = "JSON", .start = text, .at = text, .end = text + file->size};
   int code = read_index(&scan, index);
   if (code == NK_OK) code = sort_shards(index);
   if (code == NK_OK) code = sort_entries(index);
   nk_file_free(file);
-  return code == NK_OK ? 0 : nk_fail_in(code, "%s", path);
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", path);
 }
 
 const char *nki_shard_index_find(const struct nki_shard_index *index, const char *tensor) {

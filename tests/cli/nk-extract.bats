@@ -158,7 +158,7 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
   refused "tensor 'v': overlaps 'w'"
   make_safetensors "$bad" '{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},
     "w":{"dtype":"F32","shape":[2,2],"data_offsets":[16,32]}}' 32
-  refused "tensor 'w': is there twice"
+  refused "duplicate tensor 'w'"
   make_safetensors "$bad" '{"w":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16],}}' 16
   refused "line 1, column"
 }

@@ -170,12 +170,12 @@ static void hostile_files_are_refused(void **state) {
   for (int i = 0; i < 1000; i++) number(NKI_GGUF_ARRAY, 4), number(1, 8);
   refuse("unknown type");
   head(3, 0, 2), key("k", NKI_GGUF_BOOL), number(1, 1), key("k", NKI_GGUF_BOOL), number(1, 1);
-  refuse("twice");
+  refuse("duplicate name");
   head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(0, 4);
   refuse("general.alignment is 0");
   head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(48, 4);
   refuse("general.alignment is 48");
-  head(3, 2, 0), tensor("t", 1, 0, 0, 0, 0), tensor("t", 1, 0, 0, 0, 0), refuse("twice");
+  head(3, 2, 0), tensor("t", 1, 0, 0, 0, 0), tensor("t", 1, 0, 0, 0, 0), refuse("duplicate name");
   head(3, 1, 0), tensor("t", 5, 1, 1, 0, 0), refuse("5 dimensions");
   head(3, 1, 0), tensor("t", 2, UINT64_MAX, 2, 0, 0), refuse("shape too large");
   head(3, 1, 0), tensor("t", 2, 1ull << 62, 1, 0, 0), refuse("does not fit F32");

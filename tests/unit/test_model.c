@@ -198,7 +198,7 @@ static void faults_of_shards_are_named(void **state) {
       {"{\"a\":\"/etc/one.safetensors\"}", "is not the name of a .safetensors file beside it"},
       {"{\"a\":\"config.json\"}", "is not the name of a .safetensors file beside it"},
       {"{\"a\":7}", "line 1, column 20: '\"' expected"},
-      {"{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}", "tensor 'a' is there twice"},
+      {"{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}", "duplicate tensor 'a'"},
       {"{}", "'weight_map' is missing or empty"},
       {"[]", "line 1, column 15: '{' expected"},
       {"{\"c\":\"one.safetensors\"}", "tensor 'c' is not in shard one.safetensors"},
@@ -304,9 +304,9 @@ static void names_are_looked_up_in_the_cache(void **state) {
   nk_model_free(model);
   add_cached(state, "odd--ref", "33cc", true);
   add_text("refs/main", "../../..");
-  assert_no_model("odd/ref", "holds no commit's hash");
+  assert_no_model("odd/ref", "no commit hash in this file");
   add_text("refs/main", "44dd\n");
-  assert_no_model("odd/ref", "the snapshot that refs/main names is not there");
+  assert_no_model("odd/ref", "the snapshot named in refs/main is missing");
   unsetenv("HF_HUB_CACHE");
   unsetenv("HF_HOME");
 }
