@@ -300,6 +300,23 @@ static int read_shape(const struct nk_model *model, struct nk_forward_shape *sha
   return NK_OK;
 }
 
+/* What is allocated by sizes of config.json is bounded by the weights that have them. */
+static int check_shape(const struct nk_model *model, const struct nk_forward_shape *shape) {
+  size_t n_tensors = nk_model_n_tensors(model), largest = 0;
+  for (size_t i = 0; i < n_tensors; i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(model, i);
+    if (tensor->n_elements > largest) largest = tensor->n_elements;
+  }
+  if (shape->n_layers > n_tensors)
+    return nk_fail(NK_EDATA, "config.json: %zu blocks, but the model has %zu tensors",
+                   shape->n_layers, n_tensors);
+  if (shape->head_dim > largest)
+    return nk_fail(NK_EDATA,
+                   "config.json: heads of %zu components, but the largest tensor has %zu elements",
+                   shape->head_dim, largest);
+  return NK_OK;
+}
+
 static int read_numbers(const struct nk_model *model, const struct nki_architecture *architecture,
                         struct nki_config *config) {
   double eps = architecture->norm_eps, scalar = (double)config->shape.head_dim, cap = 0,
@@ -345,6 +362,7 @@ int nki_config_read(const struct nk_model *model, struct nki_config *config,
   config->shape.architecture = architecture->type;
   int code = refuse_variants(model);
   if (code == NK_OK) code = read_shape(model, &config->shape);
+  if (code == NK_OK) code = check_shape(model, &config->shape);
   if (code == NK_OK) code = read_activation(model, architecture, &config->activation);
   if (code == NK_OK) code = read_numbers(model, architecture, config);
   if (code == NK_OK) code = read_rotary(model, architecture, config);

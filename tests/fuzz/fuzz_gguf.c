@@ -28,11 +28,13 @@ static void use_value(const struct nki_gguf *gguf, const struct nki_gguf_value *
   (void)nki_gguf_integer(gguf, value->key, &integer);
   (void)nki_gguf_number(gguf, value->key, &number);
   (void)nki_gguf_bool(gguf, value->key, &truth);
-  if (nki_gguf_string(gguf, value->key, &string, &n) == 0) fuzz_use(string, n);
+  if (nki_gguf_string(gguf, value->key, &string, &n) == NK_OK) fuzz_use(string, n);
   const struct nki_gguf_value *strings = nki_gguf_strings(gguf, value->key);
-  while (strings && (string = nki_gguf_next_string(strings, &cursor, &n))) fuzz_use(string, n);
+  while (strings != NULL && (string = nki_gguf_next_string(strings, &cursor, &n)) != NULL)
+    fuzz_use(string, n);
   const struct nki_gguf_value *numbers = nki_gguf_numbers(gguf, value->key);
-  for (size_t i = 0; numbers && i < numbers->count; i++) (void)nki_gguf_number_at(numbers, i);
+  for (size_t i = 0; numbers != NULL && i < numbers->count; i++)
+    (void)nki_gguf_number_at(numbers, i);
   fuzz_use(value->data, value->n_bytes);
 }
 
@@ -46,6 +48,7 @@ static void read_header(const char *path) {
     const struct nk_tensor *tensor = nki_gguf_tensor(gguf, entry->name);
     if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
   }
+  (void)nki_gguf_find_entry(gguf, "token_embd.weight");
   nki_gguf_free(gguf);
 }
 
@@ -54,8 +57,8 @@ static void read_tokenizer(const char *path) {
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
   int64_t *ids = NULL;
   size_t n_ids = 0;
-  if (tokenizer &&
-      nk_tokenizer_encode(tokenizer, text, sizeof text - 1, NK_ENCODE_SPECIAL, &ids, &n_ids) == 0) {
+  if (tokenizer != NULL && nk_tokenizer_encode(tokenizer, text, sizeof text - 1, NK_ENCODE_SPECIAL,
+                                               &ids, &n_ids) == NK_OK) {
     struct nk_buffer back = {0};
     (void)nk_tokenizer_decode(tokenizer, ids, n_ids, 0, &back);
     nk_buffer_free(&back);

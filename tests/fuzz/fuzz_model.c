@@ -1,6 +1,7 @@
 /* A model's folder: the input is config.json and model.safetensors.index.json, with a byte 0x1E
- * between them; the two shards beside them are good. */
+ * between them; the two shards beside them are sound, and hold one block of a tiny GPT-2. */
 #include <noken/noken.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,15 @@ const char *const fuzz_words[] = {"\"model_type\":\"gpt2\"",
                                   "\"b.safetensors\"",
                                   "\"c.safetensors\"",
                                   "\"\\u0000\"",
+                                  "\"n_layer\":1",
+                                  "\"n_layer\":65536",
+                                  "\"n_embd\":2",
+                                  "\"n_head\":1",
+                                  "\"n_positions\":4",
+                                  "\"n_inner\":2",
+                                  "\"head_dim\":16777216",
+                                  "\"layer_types\":[\"sliding_attention\"]",
+                                  "\"activation_function\":\"gelu_new\"",
                                   "\"architectures\":[[[",
                                   "\"rope_scaling\":{\"factor\":1e999}",
                                   "\x1E",
@@ -43,16 +53,32 @@ static void write_file(const char *name, const void *data, size_t size) {
   }
 }
 
-/* One F32 tensor [4, 2] of zeros. */
-static void write_shard(const char *name, const char *tensor) {
-  char file[256] = {0};
-  int length =
-      snprintf(file + 8, sizeof file - 8,
-               "{\"%s\":{\"dtype\":\"F32\",\"shape\":[4,2],\"data_offsets\":[0,32]}}", tensor);
-  uint64_t size = (uint64_t)length;
-  memcpy(file, &size, sizeof size);
-  memset(file + 8 + length, 0, 32);
-  write_file(name, file, 8 + (size_t)length + 32);
+struct weight {
+  const char *name;
+  size_t shape[2]; /* [n] when the second is 0 */
+};
+
+/* F32 tensors of zeros. */
+static void write_shard(const char *name, const struct weight *weights, size_t n) {
+  char file[8192] = {0}, *header = file + 8;
+  size_t length = 0, most = sizeof file - 8, offset = 0;
+  for (size_t i = 0; i < n; i++) {
+    const size_t *shape = weights[i].shape;
+    size_t size = 4 * shape[0] * (shape[1] > 0 ? shape[1] : 1);
+    char columns[32] = "";
+    if (shape[1] > 0) snprintf(columns, sizeof columns, ",%zu", shape[1]);
+    length += (size_t)snprintf(header + length, most - length,
+                               "%c\"%s\":{\"dtype\":\"F32\",\"shape\":[%zu%s],"
+                               "\"data_offsets\":[%zu,%zu]}",
+                               i == 0 ? '{' : ',', weights[i].name, shape[0], columns, offset,
+                               offset + size);
+    offset += size;
+  }
+  header[length++] = '}';
+  uint64_t header_size = length;
+  memcpy(file, &header_size, sizeof header_size);
+  memset(header + length, 0, offset);
+  write_file(name, file, 8 + length + offset);
 }
 
 static void remove_folder(void) {
@@ -63,18 +89,38 @@ static void remove_folder(void) {
 }
 
 static void make_folder(void) {
-  static int made;
-  if (made++) return;
+  static bool made;
+  if (made) return;
+  made = true;
   /* in memory, where there is such a folder: a disk takes a millisecond for each file */
   snprintf(folder, sizeof folder, "%s/noken-fuzz-XXXXXX",
            access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
   if (mkdtemp(folder) == NULL) exit(2);
-  write_shard("a.safetensors", "wte.weight");
-  write_shard("b.safetensors", "lm_head.weight");
+  static const struct weight first[] = {
+      {"wte.weight", {4, 2}},
+      {"wpe.weight", {4, 2}},
+      {"ln_f.weight", {2, 0}},
+      {"ln_f.bias", {2, 0}},
+      {"h.0.ln_1.weight", {2, 0}},
+      {"h.0.ln_1.bias", {2, 0}},
+      {"h.0.attn.c_attn.weight", {2, 6}},
+      {"h.0.attn.c_attn.bias", {6, 0}},
+      {"h.0.attn.c_proj.weight", {2, 2}},
+      {"h.0.attn.c_proj.bias", {2, 0}},
+      {"h.0.ln_2.weight", {2, 0}},
+      {"h.0.ln_2.bias", {2, 0}},
+      {"h.0.mlp.c_fc.weight", {2, 2}},
+      {"h.0.mlp.c_fc.bias", {2, 0}},
+      {"h.0.mlp.c_proj.weight", {2, 2}},
+      {"h.0.mlp.c_proj.bias", {2, 0}},
+  };
+  static const struct weight second[] = {{"lm_head.weight", {4, 2}}};
+  write_shard("a.safetensors", first, sizeof first / sizeof first[0]);
+  write_shard("b.safetensors", second, 1);
   atexit(remove_folder);
 }
 
-static void ask_all(const struct nk_model *model) {
+static void ask_all(struct nk_model *model) {
   static const char *const keys[] = {"vocab_size",    "rope_scaling.factor",
                                      "architectures", "tie_word_embeddings",
                                      "a.b.c",         "model_type"};
@@ -86,9 +132,9 @@ static void ask_all(const struct nk_model *model) {
     (void)nk_model_config_integer(model, keys[i], &integer);
     (void)nki_model_config_number(model, keys[i], &number);
     (void)nki_model_config_bool(model, keys[i], &truth);
-    if (nki_model_config_string(model, keys[i], &string) == 0) fuzz_use(string, strlen(string));
+    if (nki_model_config_string(model, keys[i], &string) == NK_OK) fuzz_use(string, strlen(string));
     (void)nki_model_config_number_at(model, keys[i], 0, &number);
-    if (nki_model_config_string_at(model, keys[i], 0, &string) == 0)
+    if (nki_model_config_string_at(model, keys[i], 0, &string) == NK_OK)
       fuzz_use(string, strlen(string));
   }
   for (int which = NK_MATRIX_INPUT; which <= NK_MATRIX_POSITION; which++) {
@@ -100,14 +146,17 @@ static void ask_all(const struct nk_model *model) {
     const struct nk_tensor *tensor = nk_model_tensor(model, i);
     fuzz_use(tensor->data, tensor->n_bytes);
   }
+  const struct nk_forward *forward = nk_model_forward(model);
+  float row[2];
+  if (forward != NULL && nk_forward_embedding(forward, 3, row) == NK_OK) fuzz_use(row, sizeof row);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   make_folder();
   const uint8_t *middle = size > 0 ? memchr(data, 0x1E, size) : NULL;
-  size_t first = middle ? (size_t)(middle - data) : size;
+  size_t first = middle != NULL ? (size_t)(middle - data) : size;
   write_file("config.json", data, first);
-  if (middle) {
+  if (middle != NULL) {
     write_file("model.safetensors.index.json", middle + 1, size - first - 1);
   } else {
     unlink(in_folder("model.safetensors.index.json"));

@@ -27,7 +27,7 @@ static void read_all(const void *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
   struct nki_safetensors *st = nki_safetensors_open(path);
-  for (size_t i = 0; st && i < nki_safetensors_n_tensors(st); i++) {
+  for (size_t i = 0; st != NULL && i < nki_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
     fuzz_use(tensor->data, tensor->n_bytes);
     (void)nki_safetensors_find(st, tensor->name);
@@ -36,7 +36,7 @@ static void read_all(const void *data, size_t size) {
                     few);
   }
   const char *key, *value;
-  for (size_t i = 0; st && nki_safetensors_metadata(st, i, &key, &value) == 0; i++) {
+  for (size_t i = 0; st != NULL && nki_safetensors_metadata(st, i, &key, &value) == NK_OK; i++) {
     fuzz_use(key, strlen(key));
     fuzz_use(value, strlen(value));
     (void)nki_safetensors_metadata_find(st, key);

@@ -71,6 +71,13 @@ save("vectors", "i8.npy", npy("<i8", (2, 1), integers(1, -1), version=3))
 
 save("model", "gpt2", json.dumps({
     "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 4, "n_embd": 2}))
+BLOCK = ["wte.weight", "wpe.weight", "ln_f.weight", "ln_f.bias"] + [
+    f"h.0.{part}.{kind}" for part in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc",
+                                      "mlp.c_proj") for kind in ("weight", "bias")]
+save("model", "block", json.dumps({
+    "model_type": "gpt2", "n_embd": 2, "n_head": 1, "n_layer": 1, "n_positions": 4, "n_inner": 2,
+    "activation_function": "gelu_new"}) + "\x1e" + json.dumps({
+        "weight_map": {name: "a.safetensors" for name in BLOCK}}))
 save("model", "sharded", json.dumps({
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 4,
     "tie_word_embeddings": False, "rope_scaling": {"factor": 8.0, "rope_type": "llama3"}})

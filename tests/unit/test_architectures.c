@@ -324,6 +324,37 @@ static void tied_untied_and_nested_models_are_read_alike(void **state) {
   }
 }
 
+/* ---- Sizes that the weights do not have ---- */
+
+static void sizes_beyond_the_weights_are_refused_before_they_are_allocated(void **state) {
+  static const struct {
+    const char *config, *message;
+  } cases[] = {
+      {"\"text_config\": {\"num_hidden_layers\": 65536},",
+       "65536 blocks, but the model has 30 tensors"},
+      {"\"text_config\": {\"head_dim\": 16777216},",
+       "heads of 16777216 components, but the largest tensor has 640"},
+      {"\"text_config\": {\"num_hidden_layers\": 65537},",
+       "num_hidden_layers is 65537, outside 1 to 65536"},
+      {"\"text_config\": {\"hidden_size\": 0},", "hidden_size is 0, outside 1 to"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct variant v = {.fixture = "llama", .config = cases[i].config, .prefix = ""};
+    char path[1024], folder[256];
+    snprintf(folder, sizeof folder, "%.200s/size-%zu", (char *)*state, i);
+    snprintf(path, sizeof path, "mkdir -p %s && cp %s/llama/model.safetensors %s", folder, FIXTURES,
+             folder);
+    assert_int_equal(system(path), 0);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    write_config(&v, path);
+    struct nk_model *model = nk_model_open(folder);
+    assert_non_null(model);
+    assert_null(nk_model_forward(model));
+    if (strstr(nk_error(), cases[i].message) == NULL) fail_msg("case %zu: %s", i, nk_error());
+    nk_model_free(model);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(rows_that_run_name_all_that_a_block_needs),
@@ -331,6 +362,7 @@ int main(void) {
       cmocka_unit_test(extract_and_the_forward_pass_read_the_same_matrices),
       cmocka_unit_test(every_architecture_that_runs_has_a_fixture),
       cmocka_unit_test(tied_untied_and_nested_models_are_read_alike),
+      cmocka_unit_test(sizes_beyond_the_weights_are_refused_before_they_are_allocated),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
