@@ -84,16 +84,16 @@ static int label(const struct nk_model *model, size_t n_rows, const char *space,
   if (strcmp(space, "input") != 0 && strcmp(space, "output") != 0) return NK_OK;
   const char *path = nk_model_path(model, "tokenizer.json");
   if (path == NULL) return NK_OK;
-  struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
+  struct nk_tokenizer *vocabulary = nk_tokenizer_open_vocabulary(path);
   if (vocabulary == NULL)
     return nk_fail_in(nk_error_code(), "cannot read the tokens' texts (--no-text)");
-  size_t n_ids = nk_vocabulary_n_tokens(vocabulary);
+  size_t n_ids = nk_tokenizer_n_tokens(vocabulary);
   if (n_ids != n_rows) {
     nk_warn("%s: the tokenizer has %zu ids, the matrix %zu rows: %s", nk_model_name(model), n_ids,
             n_rows, n_ids < n_rows ? "rows past its end have no text" : "some tokens have no row");
   }
-  int code = nk_vocabulary_label(vocabulary, set);
-  nk_vocabulary_free(vocabulary);
+  int code = nk_tokenizer_label(vocabulary, set);
+  nk_tokenizer_free(vocabulary);
   return code;
 }
 

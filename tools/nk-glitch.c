@@ -86,7 +86,7 @@ static int64_t id_of(const struct tokens *t, size_t row) {
 }
 
 static const char *category_of(const struct tokens *t, size_t row) {
-  if (t->category != NULL) return nk_category_name(t->category[row]);
+  if (t->category != NULL) return nk_category_names[t->category[row]];
   return t->glitch->role[row] == NK_ROLE_TEXT ? "ok" : "unused";
 }
 
@@ -124,8 +124,8 @@ static void write_text(const struct tokens *t, size_t row, struct cli_table *tab
   const char *text = "";
   if (t->output != NULL)
     text = nk_vectors_text(t->output, row, &n);
-  else if (row < nk_vocabulary_n_tokens(nk_tokenizer_vocabulary(t->tokenizer)))
-    text = nk_vocabulary_bytes(nk_tokenizer_vocabulary(t->tokenizer), row, &n);
+  else if (row < nk_tokenizer_n_tokens(t->tokenizer))
+    text = nk_tokenizer_bytes(t->tokenizer, row, &n);
   cli_table_text(table, text != NULL ? text : "", n);
 }
 

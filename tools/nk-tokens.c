@@ -31,23 +31,22 @@ static const struct cli_tool tool = {
 static int print_vocabulary(const struct cli_run *run, const struct nk_tokenizer *tokenizer,
                             struct cli_table *table) {
   static const char *const columns[] = {"id", "text", "category"};
-  const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(tokenizer);
   size_t rows = 0, n;
   int code = nk_model_count_rows(run->operands[0], &rows);
-  if (rows < nk_vocabulary_n_tokens(vocabulary)) rows = nk_vocabulary_n_tokens(vocabulary);
+  if (rows < nk_tokenizer_n_tokens(tokenizer)) rows = nk_tokenizer_n_tokens(tokenizer);
   enum nk_category *category = code ? NULL : nk_alloc(rows, sizeof *category);
   if (!category) return nk_error_code();
   code = nk_tokenizer_categories(tokenizer, rows, category);
   for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
   for (size_t id = 0; id < rows && code == NK_OK; id++) {
-    const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
+    const char *bytes = nk_tokenizer_bytes(tokenizer, id, &n);
     if (no_special && category[id] == NK_TOKEN_SPECIAL) continue;
     cli_table_integer(table, (int64_t)id);
     if (bytes)
       cli_table_text(table, bytes, n);
     else
       cli_table_missing(table);
-    cli_table_string(table, nk_category_name(category[id]));
+    cli_table_string(table, nk_category_names[category[id]]);
     code = cli_table_end_row(table);
   }
   nk_free(category);
@@ -65,8 +64,7 @@ static int print_tokens(const struct nk_tokenizer *tokenizer, const char *text, 
   int code = nk_tokenizer_encode(tokenizer, text, n, flags, &ids, &n_ids);
   if (code != NK_OK) return line ? nk_fail_in(code, "line %lld", (long long)line) : code;
   for (size_t i = 0; i < n_ids && code == NK_OK; i++) {
-    const char *bytes =
-        nk_vocabulary_bytes(nk_tokenizer_vocabulary(tokenizer), (size_t)ids[i], &n_bytes);
+    const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &n_bytes);
     cli_table_integer(table, ids[i]);
     cli_table_text(table, bytes ? bytes : "", bytes ? n_bytes : 0);
     if (line) cli_table_integer(table, line);

@@ -93,12 +93,11 @@ static bool is_taken(const char *name) {
 }
 
 static void write_token(const struct job *job, size_t row, struct cli_table *table) {
-  const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(job->tokenizer);
   size_t n = 0;
-  const char *bytes = nk_vocabulary_bytes(vocabulary, (size_t)job->ids[row], &n);
+  const char *bytes = nk_tokenizer_bytes(job->tokenizer, (size_t)job->ids[row], &n);
   cli_table_integer(table, job->ids[row]);
   cli_table_text(table, bytes == NULL ? "" : bytes, n);
-  cli_table_string(table, nk_category_name(job->categories[row]));
+  cli_table_string(table, nk_category_names[job->categories[row]]);
 }
 
 static int write_rows(const struct job *job, struct cli_table *table) {

@@ -1,9 +1,16 @@
 /* Vector sets: n rows of dim floats with an id each, perhaps a text each, any number of columns,
  * and metadata with the history of the commands that made the set. This is what flows between
- * tools, as a safetensors stream: vectors       F32 [n, dim] id            I64 [n] text.bytes    U8
- * [m], text.offsets I64 [n + 1]   (optional: row i is bytes [offsets[i], offsets[i + 1]), raw) NAME
- * F32, F64 or I64 [n]                a column
+ * tools, as a safetensors stream:
+ *
+ *   tensor        dtype         shape      holds
+ *   vectors       F32           [n, dim]   the rows
+ *   id            I64           [n]        token ids, or other numbers of the rows
+ *   text.bytes    U8            [m]        optional: row i's text is the raw bytes
+ *   text.offsets  I64           [n + 1]      [offsets[i], offsets[i + 1])
+ *   NAME          F32 F64 I64   [n]        a column
+ *
  *   __metadata__  noken.kind=vectors, noken.version=1, noken.model, noken.space, noken.history
+ *
  * Read as well: F16, BF16 and F64 vectors, any safetensors file with exactly one 2-D tensor, and a
  * 2-D .npy. Tensors and metadata that noken does not know are carried through. */
 #ifndef NOKEN_VECTORS_H
@@ -41,52 +48,58 @@ struct nk_vectors {
   struct nk_vectors_private *hidden; /* metadata, carried tensors, what must be freed */
 };
 
-/* Reads a vector set from path ("-" or NULL: standard input): safetensors or .npy, told by its
- * first bytes. NULL on failure. */
+/* Reads a vector set from path ("-" or NULL: standard input), safetensors or .npy by its first
+ * bytes. NULL on failure. Free with nk_vectors_free. */
 NK_API struct nk_vectors *nk_vectors_read(const char *path);
 
-/* A set of n x dim over memory: values is taken over (from nk_alloc; NULL: allocated, not set), or
- * with `borrowed` true must outlive the set (NULL: a set without values, whose rows
- * nk_vectors_write_rows asks for). ids are 0..n-1. NULL on failure; values is then the caller's. */
+/* A set of n x dim over memory: the set owns values (from nk_alloc; NULL: allocated, not
+ * initialized), or with `borrowed` they must outlive it (NULL: a set without values, for
+ * nk_extract_write). ids are 0..n-1. NULL on failure; values is then the caller's. */
 NK_API struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed);
 NK_API void nk_vectors_free(struct nk_vectors *set);
 
-/* The rows' own floats for writing; NULL when the set's values are mapped or borrowed. */
+/* The values for writing; NULL when they are mapped or borrowed. */
 NK_API float *nk_vectors_writable(struct nk_vectors *set);
 
-/* Text of row i: its bytes and their number; "" and 0 when the set has no text. */
-NK_API const char *nk_vectors_text(const struct nk_vectors *set, size_t row, size_t *n_bytes);
-/* Gives the set its texts (copied): offsets [n + 1] ascending from 0. */
+/* Text of a row: its bytes, not 0-terminated, and their number; "" and 0 for a set without texts.
+ */
+static inline const char *nk_vectors_text(const struct nk_vectors *set, size_t row,
+                                          size_t *n_bytes) {
+  *n_bytes = 0;
+  if (set->text_offsets == NULL) return "";
+  *n_bytes = (size_t)(set->text_offsets[row + 1] - set->text_offsets[row]);
+  return (const char *)set->text + set->text_offsets[row];
+}
+/* Sets the texts (copied): row i's are bytes [offsets[i], offsets[i + 1]); offsets [n + 1] ascend
+ * from 0. Returns NK_OK or a negative code. */
 NK_API int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets);
 
-/* Adds a column of n values (copied), or replaces the one of that name. "vectors", "id" and names
- * beginning "text." are refused. */
+/* Adds a column of n values (copied), or replaces the one of that name. Returns NK_OK or a negative
+ * code (NK_EUSAGE: the names "vectors", "id" and those beginning with "text." are reserved). */
 NK_API int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values);
 NK_API int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values);
 /* The column called name, or NULL (no error is set). */
 NK_API const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name);
 
-/* Metadata: value of key, or NULL; set (value NULL removes). */
+/* Metadata: the value of key, or NULL (no error is set); set it (value NULL: remove it). */
 NK_API const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);
 NK_API int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value);
 
-/* A new set of the rows listed, in that order, with texts, columns and metadata (not the carried
- * tensors, whose meaning is unknown once rows are gone). */
-NK_API struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows,
-                                            size_t n);
-/* The same by ids [n]; the first row of an id that is there twice. NULL when an id is not there. */
+/* A new set of the rows with these ids [n], in that order, with texts, columns and metadata (not
+ * the carried tensors, whose meaning is unknown once rows are gone). Of several rows with an id the
+ * first is taken. NULL on failure (NK_ENOTFOUND: no row has an id). */
 NK_API struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
                                                 size_t n);
-/* An empty-handed copy of everything but the values: for a set made row by row from another one.
- * values and dim as in nk_vectors_new; n is the source's. */
+/* A copy of everything but the values, for a set made row by row from another one. values and dim
+ * as in nk_vectors_new; n is the source's. NULL on failure. */
 NK_API struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values);
 
-/* Writes the set. Returns 0 or a negative code. Does not commit the output. */
+/* Writes the set as safetensors. Returns NK_OK or a negative code. Does not commit the output. */
 NK_API int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
 
-/* Rows with a NaN or an infinity. Returns 0 when there are none; NK_EDATA with "row 17 holds a NaN"
- * when there are and skip is false; with skip true *set is replaced by a set without them (warned
- * about, with their number). */
+/* Rows with a NaN or an infinity. Returns NK_OK when there are none; NK_EDATA with "row 17 holds a
+ * NaN (use --skip-bad to leave such rows out)" when there are and skip is false; with skip true
+ * *set is replaced by a set without them (warned about, with their number). */
 NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 
 /* ==== Rows of a model ==== */
@@ -97,43 +110,46 @@ NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
  * NULL, which keeps the message of the call that gave it. */
 NK_API struct nk_vectors *nk_model_vectors(struct nk_model *model, enum nk_matrix which);
 
-/* Rows of a model's matrix as a vector set, streamed: a block of rows is read, widened and written,
- * then forgotten, so that memory does not grow with the matrix. */
+/* The two functions below stream: a block of rows is read, widened, written and released, so that
+ * memory does not grow with the matrix. */
 
 /* A set without values for rows ids [n] of a 2-D tensor, in that order (ids NULL: all rows), with
- * noken.model, and noken.space = space (`input`, `output`, `position`, a tensor's name). Give it
- * texts and a history, then write it with nk_extract_write. NULL on failure: not 2-D, a type that
- * is not widened, an id that is no row. */
+ * noken.model, and noken.space = space (`input`, `output`, `position`, a tensor's name). Set its
+ * texts and metadata, then write it with nk_extract_write. NULL on failure (not 2-D; a type that
+ * cannot be widened; no row has an id). */
 NK_API struct nk_vectors *nk_extract_begin(const struct nk_model *model,
                                            const struct nk_tensor *tensor, const char *space,
                                            const int64_t *ids, size_t n);
 
-/* Writes the set with the rows of tensor that its ids name, NaN and infinities as they are. Returns
- * 0 or a negative code. Does not commit the output. */
+/* Writes the set with the rows of tensor that its ids name, NaN and infinities unchanged.
+ * Returns NK_OK or a negative code. Does not commit the output. */
 NK_API int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
                             const struct nk_vectors *set, struct nk_output *output);
 
 /* ==== Other formats ==== */
 
 /* Vector sets in other programs' formats. */
+enum nk_format {
+  /* A .npy array F32 [n, dim]. */
+  NK_FORMAT_NPY,
+  /* Raw little-endian floats, row after row, as llama.cpp's llama_batch.embd takes them. */
+  NK_FORMAT_F32,
+  /* word2vec's text format: a line "n dim", then a line per row: its word and its values, each
+   * after one space. The word is the text escaped as in tables, with every space of Unicode written
+   * \xNN too, so that no reader splits it; the id, as a decimal number, where the set has no texts;
+   * and "id:NUMBER" for an empty text. */
+  NK_FORMAT_WORD2VEC,
+  /* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what
+   * is known of each row: text (escaped), id, the set's columns, with a header line (without one
+   * when the id is the only column, as the projector expects). */
+  NK_FORMAT_PROJECTOR_VECTORS,
+  NK_FORMAT_PROJECTOR_METADATA,
+  NK_N_FORMATS
+};
 
-/* The rows alone: a .npy array F32 [n, dim]; or raw little-endian floats, row after row, as
- * llama.cpp's llama_batch.embd takes them. Return 0 or a negative code; none of these commits the
- * output. */
-NK_API int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output);
-NK_API int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output);
-
-/* word2vec's text format: a line "n dim", then a line per row: its word and its values, each after
- * one space. The word is the text escaped as in tables, with every space of Unicode written \xNN
- * too, so that no reader splits it; the id, as a decimal number, where the set has no texts; and
- * "id:NUMBER" for an empty text. */
-NK_API int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output);
-
-/* The two files of TensorBoard's projector: the values, tab-separated, without a header; and what
- * is known of each row: text (escaped), id, the set's columns, with a header line (without one when
- * the id is all there is, as the projector wants it). */
-NK_API int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output);
-NK_API int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output);
+/* Writes the set in a format. Returns NK_OK or a negative code. Does not commit the output. */
+NK_API int nk_convert(const struct nk_vectors *set, enum nk_format format,
+                      struct nk_output *output);
 
 #ifdef __cplusplus
 }

@@ -29,15 +29,6 @@ void nk_buffer_append(struct nk_buffer *buffer, const void *bytes, size_t n) {
   buffer->data[buffer->size] = 0;
 }
 
-void nk_buffer_text(struct nk_buffer *buffer, const char *string) {
-  nk_buffer_append(buffer, string, strlen(string));
-}
-
-void nk_buffer_byte(struct nk_buffer *buffer, int byte) {
-  char c = (char)byte;
-  nk_buffer_append(buffer, &c, 1);
-}
-
 void nk_buffer_printf(struct nk_buffer *buffer, const char *format, ...) {
   va_list args;
   va_start(args, format);
@@ -53,35 +44,12 @@ void nk_buffer_printf(struct nk_buffer *buffer, const char *format, ...) {
   buffer->size += (size_t)n;
 }
 
-void nk_buffer_clear(struct nk_buffer *buffer) {
-  buffer->size = 0;
-  if (buffer->data) buffer->data[0] = 0;
-}
-
 void nk_buffer_free(struct nk_buffer *buffer) {
   nk_free(buffer->data);
   *buffer = (struct nk_buffer){0};
 }
 
 /* ---- Escaping ---- */
-
-size_t nk_utf8_length(const char *bytes, size_t n) {
-  const unsigned char *s = (const unsigned char *)bytes;
-  if (n == 0) return 0;
-  if (s[0] < 0x80) return 1;
-  size_t length = s[0] >= 0xC2 && s[0] <= 0xDF   ? 2
-                  : s[0] >= 0xE0 && s[0] <= 0xEF ? 3
-                  : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
-                                                 : 0;
-  if (length == 0 || n < length) return 0;
-  /* The second byte's range keeps out overlong forms, surrogates and what lies over U+10FFFF. */
-  unsigned low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
-  unsigned high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
-  if (s[1] < low || s[1] > high) return 0;
-  for (size_t i = 2; i < length; i++)
-    if ((s[i] & 0xC0) != 0x80) return 0;
-  return length;
-}
 
 /* C1 controls (U+0080 to U+009F) are valid UTF-8 that terminals obey: they are escaped like C0. */
 static bool is_control(const char *bytes, size_t length) {

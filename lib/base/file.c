@@ -1,9 +1,10 @@
 /* Input by mapping, output that appears only when complete. */
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <noken/base.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -79,7 +80,7 @@ void nk_file_free(struct nk_file *file) {
   nk_free(file);
 }
 
-void nk_file_forget(const struct nk_file *file, size_t offset, size_t n) {
+void nki_file_forget(const struct nk_file *file, size_t offset, size_t n) {
   if (!file->mapped || offset > file->size || n > file->size - offset) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   size_t first = offset / page * page; /* rows before it on the same page were read earlier */
@@ -152,8 +153,7 @@ struct nk_output *nk_output_open(const char *path, int kind) {
   } else {
     output->fd = STDOUT_FILENO;
     if ((kind & NK_OUTPUT_BINARY) && isatty(STDOUT_FILENO))
-      code = nk_fail(NK_EUSAGE,
-                     "binary output to a terminal: use -o FILE, or pipe it into another tool");
+      code = nk_fail(NK_EUSAGE, "binary output to a terminal: write to a file or a pipe");
   }
   if (code == NK_OK) return output;
   nk_output_free(output);
@@ -190,18 +190,6 @@ int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
   memcpy(output->block, bytes, n);
   output->used = n;
   return 0;
-}
-
-int nk_output_printf(struct nk_output *output, const char *format, ...) {
-  char *text = NULL;
-  va_list args;
-  va_start(args, format);
-  int n = vasprintf(&text, format, args);
-  va_end(args);
-  if (n < 0) return nk_fail(NK_EMEMORY, "%s: out of memory", output->name);
-  int code = nk_output_write(output, text, (size_t)n);
-  free(text);
-  return code;
 }
 
 /* Gives a nameless file a temporary name, for linkat cannot replace and rename can. */
@@ -243,8 +231,4 @@ void nk_output_free(struct nk_output *output) {
   nk_free(output->path);
   nk_free(output->name);
   nk_free(output);
-}
-
-const char *nk_output_name(const struct nk_output *output) {
-  return output->name;
 }

@@ -1,24 +1,10 @@
-/* Checked sizes, and malloc with the alignment that vector instructions like. */
+/* malloc with the alignment that vector instructions are fastest with. */
 #include <noken/base.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { ALIGNMENT = 64 }; /* a cache line, and one AVX-512 register */
-
-bool nk_size_mul(size_t a, size_t b, size_t *out) {
-  size_t product;
-  if (__builtin_mul_overflow(a, b, &product)) return false;
-  *out = product;
-  return true;
-}
-
-bool nk_size_add(size_t a, size_t b, size_t *out) {
-  size_t sum;
-  if (__builtin_add_overflow(a, b, &sum)) return false;
-  *out = sum;
-  return true;
-}
 
 void *nk_alloc(size_t count, size_t size) {
   size_t bytes;
@@ -56,8 +42,4 @@ char *nk_strndup(const char *bytes, size_t n) {
   if (n) memcpy(copy, bytes, n);
   copy[n] = 0;
   return copy;
-}
-
-char *nk_strdup(const char *string) {
-  return nk_strndup(string, strlen(string));
 }

@@ -10,7 +10,3 @@ void nk_set_threads(size_t n) {
 size_t nk_threads(void) {
   return (size_t)omp_get_max_threads();
 }
-
-const char *nk_version(void) {
-  return NOKEN_VERSION;
-}

@@ -12,11 +12,10 @@
 /* True when the tokens' bytes, one after the other, are the text. */
 static bool spells(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
                    const char *text, size_t n_text) {
-  const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(tokenizer);
   size_t at = 0;
   for (size_t i = 0; i < n; i++) {
     size_t length;
-    const char *bytes = nk_vocabulary_bytes(vocabulary, (size_t)ids[i], &length);
+    const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &length);
     if (bytes == NULL || length > n_text - at || memcmp(bytes, text + at, length) != 0)
       return false;
     at += length;

@@ -14,6 +14,7 @@
 #include <noken/region.h>
 #include <noken/vectors.h>
 #include "geometry/internal.h"
+#include "io/vectors.h"
 
 const char *nk_region_kind_name(enum nk_region_kind kind) {
   static const char *const NAMES[NK_N_REGION_KINDS] = {"mahalanobis", "knn", "subspace",
@@ -202,7 +203,7 @@ static int split(struct nk_region *region, const struct nk_vectors *set, const s
     for (unsigned char p = 0; p < 3; p++)
       for (size_t i = 0; i < n; i++)
         if (part[i] == p) chosen[count++] = rows != NULL ? rows[i] : i;
-    region->tokens = nk_vectors_select(set, chosen, n);
+    region->tokens = nki_vectors_select(set, chosen, n);
     if (region->tokens == NULL) code = nk_error_code();
   }
   nk_free(order);

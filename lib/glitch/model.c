@@ -61,7 +61,7 @@ static int know_tokens(const struct nk_tokenizer *tokenizer, size_t n, enum nk_c
     return NK_OK;
   }
   int code = nk_tokenizer_categories(tokenizer, n, category);
-  size_t known = nk_vocabulary_n_tokens(nk_tokenizer_vocabulary(tokenizer));
+  size_t known = nk_tokenizer_n_tokens(tokenizer);
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     role[i] = role_of(category[i]);
     merge_rank[i] = i < known ? nk_tokenizer_merge_rank(tokenizer, i) : -1;

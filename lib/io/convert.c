@@ -10,14 +10,14 @@
 
 /* ---- The rows as they are ---- */
 
-int nk_convert_f32(const struct nk_vectors *set, struct nk_output *output) {
+static int write_f32(const struct nk_vectors *set, struct nk_output *output) {
   return nk_output_write(output, set->values, set->n * set->dim * sizeof *set->values);
 }
 
-int nk_convert_npy(const struct nk_vectors *set, struct nk_output *output) {
+static int write_npy(const struct nk_vectors *set, struct nk_output *output) {
   const size_t shape[2] = {set->n, set->dim};
   int code = nk_npy_write_header(output, NK_F32, 2, shape);
-  return code == NK_OK ? nk_convert_f32(set, output) : code;
+  return code == NK_OK ? write_f32(set, output) : code;
 }
 
 /* ---- Rows of text ---- */
@@ -115,8 +115,10 @@ static void word2vec_line(const struct nk_vectors *set, size_t row, struct nk_bu
   nk_buffer_byte(line, '\n');
 }
 
-int nk_convert_word2vec(const struct nk_vectors *set, struct nk_output *output) {
-  int code = nk_output_printf(output, "%zu %zu\n", set->n, set->dim);
+static int write_word2vec(const struct nk_vectors *set, struct nk_output *output) {
+  char head[64];
+  int n = snprintf(head, sizeof head, "%zu %zu\n", set->n, set->dim);
+  int code = nk_output_write(output, head, (size_t)n);
   return code == NK_OK ? write_lines(set, word2vec_line, output) : code;
 }
 
@@ -130,7 +132,7 @@ static void projector_line(const struct nk_vectors *set, size_t row, struct nk_b
   }
 }
 
-int nk_convert_projector_vectors(const struct nk_vectors *set, struct nk_output *output) {
+static int write_projector_vectors(const struct nk_vectors *set, struct nk_output *output) {
   return write_lines(set, projector_line, output);
 }
 
@@ -153,7 +155,7 @@ static void metadata_line(const struct nk_vectors *set, size_t row, struct nk_bu
   nk_buffer_byte(line, '\n');
 }
 
-int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output *output) {
+static int write_projector_metadata(const struct nk_vectors *set, struct nk_output *output) {
   struct nk_buffer head = {0};
   if (set->text_offsets) nk_buffer_text(&head, "text\t");
   nk_buffer_text(&head, "id");
@@ -167,4 +169,19 @@ int nk_convert_projector_metadata(const struct nk_vectors *set, struct nk_output
     code = nk_output_write(output, head.data, head.size);
   nk_buffer_free(&head);
   return code == NK_OK ? write_lines(set, metadata_line, output) : code;
+}
+
+/* ---- All formats ---- */
+
+int nk_convert(const struct nk_vectors *set, enum nk_format format, struct nk_output *output) {
+  static int (*const writers[NK_N_FORMATS])(const struct nk_vectors *, struct nk_output *) = {
+      [NK_FORMAT_NPY] = write_npy,
+      [NK_FORMAT_F32] = write_f32,
+      [NK_FORMAT_WORD2VEC] = write_word2vec,
+      [NK_FORMAT_PROJECTOR_VECTORS] = write_projector_vectors,
+      [NK_FORMAT_PROJECTOR_METADATA] = write_projector_metadata,
+  };
+  if ((unsigned)format >= NK_N_FORMATS)
+    return nk_fail(NK_EUSAGE, "no format %d of vector sets", (int)format);
+  return writers[format](set, output);
 }

@@ -84,7 +84,7 @@ int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tenso
     s.block = nk_alloc(n, sizeof *s.block);
     if (s.block == NULL) return NK_EMEMORY;
   }
-  int code = nk_vectors_write_rows(set, output, write_rows, &s);
+  int code = nki_vectors_write_rows(set, output, write_rows, &s);
   nk_free(s.block);
   return code;
 }

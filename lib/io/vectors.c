@@ -80,16 +80,6 @@ float *nk_vectors_writable(struct nk_vectors *set) {
 
 /* ---- Text ---- */
 
-const char *nk_vectors_text(const struct nk_vectors *set, size_t row, size_t *n_bytes) {
-  if (!set->text_offsets) {
-    *n_bytes = 0;
-    return "";
-  }
-  int64_t begin = set->text_offsets[row];
-  *n_bytes = (size_t)(set->text_offsets[row + 1] - begin);
-  return (const char *)set->text + begin;
-}
-
 int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets) {
   if (offsets[0] != 0)
     return nk_fail(NK_EUSAGE, "text offsets begin at %lld, not 0", (long long)offsets[0]);
@@ -222,7 +212,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
   return code;
 }
 
-struct nk_vectors *nk_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
+struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
   struct nk_vectors *chosen = nk_vectors_new(n, set->dim, NULL, false);
   if (!chosen) return NULL;
   if (copy_metadata(chosen, set) != 0 || copy_rows(chosen, set, rows) != 0) {
@@ -253,7 +243,7 @@ struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int
   if (found < n)
     nk_fail(NK_ENOTFOUND, "the set has no row of id %lld", (long long)ids[found]);
   else
-    chosen = nk_vectors_select(set, rows, n);
+    chosen = nki_vectors_select(set, rows, n);
   nk_free(rows);
   return chosen;
 }
@@ -319,7 +309,7 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
     if (nki_first_not_finite((*set)->values + row * (*set)->dim, (*set)->dim) == (*set)->dim)
       rows[kept++] = row;
   }
-  struct nk_vectors *finite = nk_vectors_select(*set, rows, kept);
+  struct nk_vectors *finite = nki_vectors_select(*set, rows, kept);
   nk_free(rows);
   if (!finite) return nk_error_code();
   nk_warn("%zu of %zu rows hold a NaN or an infinity and are left out (the first is row %zu)",

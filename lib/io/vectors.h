@@ -27,14 +27,18 @@ struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
 int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
                             bool transposed);
 
+/* A new set of the rows listed, in that order, with texts, columns and metadata. NULL on failure.
+ */
+struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n);
+
 /* Adds an empty column of n values to fill, or finds the one of that name and type. */
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);
 
 /* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
- * order to nki_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
-typedef int nk_vectors_row_source(struct nki_safetensors_writer *writer, void *user);
-int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
-                          nk_vectors_row_source *source, void *user);
+ * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
+typedef int nki_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
+int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
+                           nki_vectors_row_source *source, void *user);
 
 #endif

@@ -316,9 +316,9 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
   return code == NK_OK ? add_others(set, 1, writer, narrowed) : code;
 }
 
-int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
-                          nk_vectors_row_source *source, void *user) {
-  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
+int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
+                           nki_vectors_row_source *source, void *user) {
+  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nki_pairs *metadata = &set->hidden->metadata;
   int code = writer && narrowed ? 0 : NK_EMEMORY;
@@ -339,5 +339,5 @@ int nk_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output
 }
 
 int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
-  return nk_vectors_write_rows(set, output, NULL, NULL);
+  return nki_vectors_write_rows(set, output, NULL, NULL);
 }

@@ -22,6 +22,8 @@ struct nki_model_files {
 
 /* Finds them. Returns NK_OK or a negative code; call nki_model_files_free in either case. */
 int nki_model_files_find(const char *model, struct nki_model_files *files);
+/* The same without looking for weights in a folder. */
+int nki_model_files_locate(const char *model, struct nki_model_files *files);
 void nki_model_files_free(struct nki_model_files *files);
 /* The path of the folder's entry called `file`, or NULL. */
 const char *nki_model_files_path(const struct nki_model_files *files, const char *file);

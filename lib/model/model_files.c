@@ -282,7 +282,7 @@ static int find_weights(struct nki_model_files *files) {
                  files->folder);
 }
 
-int nki_model_files_find(const char *model, struct nki_model_files *files) {
+int nki_model_files_locate(const char *model, struct nki_model_files *files) {
   struct stat status;
   bool exists = stat(model, &status) == 0;
   if (!exists && errno != ENOENT && errno != ENOTDIR) return nk_fail_errno("%s", model);
@@ -303,8 +303,12 @@ int nki_model_files_find(const char *model, struct nki_model_files *files) {
     files->folder = is_repository ? snapshot_folder(model) : nk_strdup(model);
   }
   if (files->name == NULL || files->folder == NULL) return nk_error_code();
-  int code = list_folder(files->folder, &files->files, &files->n_files);
-  return code == NK_OK ? find_weights(files) : code;
+  return list_folder(files->folder, &files->files, &files->n_files);
+}
+
+int nki_model_files_find(const char *model, struct nki_model_files *files) {
+  int code = nki_model_files_locate(model, files);
+  return code == NK_OK && files->folder != NULL ? find_weights(files) : code;
 }
 
 void nki_model_files_free(struct nki_model_files *files) {

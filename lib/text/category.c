@@ -7,11 +7,8 @@
 #include "base/utf8.h"
 #include "text/tokenizer.h"
 
-const char *nk_category_name(enum nk_category category) {
-  static const char *const names[NK_N_CATEGORIES] = {
-      "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
-  return (unsigned)category < NK_N_CATEGORIES ? names[category] : "";
-}
+const char *const nk_category_names[NK_N_CATEGORIES] = {
+    "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
 
 /* What stands before a token's text when it is tried. Alone first; but many tokenizers put a space
  * before a text, and then a token that continues a word is only found behind something else. */
@@ -65,14 +62,14 @@ static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n,
 }
 
 static int categorize(struct trial *trial, size_t id, enum nk_category *category) {
-  const struct nk_vocabulary *vocabulary = trial->tokenizer->vocabulary;
+  const struct nki_vocabulary *vocabulary = trial->tokenizer->vocabulary;
   size_t n = 0;
   bool reached;
-  const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
+  const char *bytes = nki_vocabulary_bytes(vocabulary, id, &n);
   *category = NK_TOKEN_PADDING;
   if (!bytes) return 0;
   *category = NK_TOKEN_SPECIAL;
-  if (nk_vocabulary_is_special(vocabulary, id)) return 0;
+  if (nki_vocabulary_is_special(vocabulary, id)) return 0;
   unsigned char first = n ? (unsigned char)bytes[0] : 0;
   if (n == 1 && first >= 0x80) {
     bool unused = first == 0xC0 || first == 0xC1 || first >= 0xF5;
@@ -86,32 +83,37 @@ static int categorize(struct trial *trial, size_t id, enum nk_category *category
   return code;
 }
 
+/* The categories of ids [begin, end) by all threads, one trial each. */
+static int categorize_block(struct trial *trials, size_t n_trials, size_t begin, size_t end,
+                            enum nk_category *category) {
+  int code = NK_OK;
+  char message[256] = ""; /* nk_error() belongs to the thread that failed */
+#pragma omp parallel for schedule(dynamic, 256) num_threads((int)n_trials)
+  for (size_t id = begin; id < end; id++) {
+    int failed = categorize(&trials[omp_get_thread_num()], id, &category[id]);
+    if (failed == NK_OK) continue;
+#pragma omp critical(nki_category_failure)
+    {
+      code = failed;
+      strncpy(message, nk_error(), sizeof message - 1);
+    }
+  }
+  return code == NK_OK ? NK_OK : nk_fail(code, "%s", message);
+}
+
 int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
                             enum nk_category *category) {
   enum { BLOCK = 16384 };
-  size_t n_threads = nk_threads();
+  size_t n_threads = nk_threads(), n_trials = 0;
+  int code = nki_tokenizer_check_encodes(tokenizer);
+  if (code != NK_OK) return code;
   struct trial *trials = nk_alloc(n_threads, sizeof *trials);
-  size_t n_trials = 0;
-  int code = trials ? 0 : NK_EMEMORY;
-  while (!code && n_trials < n_threads) code = trial_begin(&trials[n_trials++], tokenizer);
-  for (size_t begin = 0; begin < n && !code; begin += BLOCK) {
+  if (trials == NULL) return NK_EMEMORY;
+  while (code == NK_OK && n_trials < n_threads) code = trial_begin(&trials[n_trials++], tokenizer);
+  for (size_t begin = 0; begin < n && code == NK_OK; begin += BLOCK) {
     size_t end = n - begin < BLOCK ? n : begin + BLOCK;
-    char message[256] = ""; /* nk_error() is each thread's own */
-#pragma omp parallel num_threads((int)n_threads)
-    {
-      struct trial *trial = &trials[omp_get_thread_num()];
-#pragma omp for schedule(dynamic, 256)
-      for (size_t id = begin; id < end; id++) {
-        int failed = categorize(trial, id, &category[id]);
-        if (!failed) continue;
-#pragma omp critical(nki_category_failure)
-        {
-          code = failed;
-          strncpy(message, nk_error(), sizeof message - 1);
-        }
-      }
-    }
-    code = code ? nk_fail(code, "%s", message) : nk_progress("categories of tokens", end, n);
+    code = categorize_block(trials, n_trials, begin, end, category);
+    if (code == NK_OK) code = nk_progress("categories of tokens", end, n);
   }
   for (size_t i = 0; i < n_trials; i++) trial_end(&trials[i]);
   nk_free(trials);

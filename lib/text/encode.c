@@ -168,10 +168,12 @@ static bool add_all(struct nki_ids *ids, const struct nki_ids *more) {
 int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n, int flags,
                         int64_t **ids, size_t *n_ids) {
   struct nki_ids out = {0};
+  int code = nki_tokenizer_check_encodes(tokenizer);
+  if (code != NK_OK) return code;
   size_t bad = nki_utf8_first_invalid(text, n);
   if (bad < n) return nk_fail(NK_EDATA, "the text is not valid UTF-8 at byte %zu", bad);
   struct nki_encoder *encoder = nki_encoder_borrow(tokenizer);
-  int code = encoder && nki_ids_reserve(&out, n / 4 + 1) ? 0 : NK_EMEMORY;
+  if (encoder == NULL || !nki_ids_reserve(&out, n / 4 + 1)) code = NK_EMEMORY;
   bool around = flags & NK_ENCODE_SPECIAL;
   if (!code && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_encode(tokenizer, encoder, text, n, flags, &out);

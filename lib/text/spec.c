@@ -1,35 +1,10 @@
-/* What the readers of both formats share. */
+/* Filling a spec: what the readers of both formats share. */
 #include "text/spec.h"
 
 #include <noken/base.h>
 #include <string.h>
 
-#include "model/gguf.h"
 #include "text/byte_level.h"
-
-struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
-  struct nki_spec *spec = NULL;
-  struct nki_gguf *gguf = NULL;
-  int code = NK_EMEMORY;
-  struct nk_file *file = nk_file_open(path);
-  if (!file) return NULL;
-  spec = nk_calloc(1, sizeof *spec);
-  if (!spec || !(spec->name = nk_strdup(file->name))) goto done;
-  spec->max_id = file->size;
-  if (!nki_gguf_is(file)) {
-    code = nki_spec_read_json(spec, file, vocabulary_only);
-    goto done;
-  }
-  gguf = nki_gguf_read(file);
-  file = NULL; /* the reader's now */
-  if (gguf) code = nki_spec_read_gguf(spec, gguf, vocabulary_only);
-done:
-  nki_gguf_free(gguf);
-  nk_file_free(file);
-  if (code == NK_OK) return spec;
-  nki_spec_free(spec);
-  return NULL;
-}
 
 void nki_spec_free(struct nki_spec *spec) {
   if (!spec) return;

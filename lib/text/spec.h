@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "model/gguf.h"
 
 #include "text/pieces.h"
 
@@ -43,13 +42,7 @@ struct nki_spec {
   struct nk_buffer added_bytes;
 };
 
-/* Reads tokenizer.json or a GGUF file. NULL on failure. */
-struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only);
 void nki_spec_free(struct nki_spec *spec);
-
-/* The two formats, each filling a spec that has its name and max_id. */
-int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only);
-int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only);
 
 /* Adds a string as the file writes it, bytes[offset, size) of spec->pieces.bytes, under id: decodes
  * it where the alphabet is byte-level. */

@@ -6,15 +6,15 @@
  *     whose join is a piece, those of the best score join first
  *
  * Each token has a type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
+#include "text/spec_gguf.h"
+
 #include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "model/gguf.h"
 #include "text/patterns.h"
-#include "text/spec.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { MAX_PIECE = 4096 }; /* cutting a longer one in all ways would take too long */
@@ -177,15 +177,23 @@ static json_t *parse(const char *text) {
   return json_loads(text, JSON_DECODE_ANY, NULL);
 }
 
+/* *value as the file has it under key, unchanged where it has none. */
+static int take_bool(const struct nk_gguf *gguf, const char *key, bool *value) {
+  return nk_gguf_find(gguf, key) == NULL ? NK_OK : nk_gguf_bool(gguf, key, value);
+}
+
+static int take_integer(const struct nk_gguf *gguf, const char *key, int64_t *value) {
+  return nk_gguf_find(gguf, key) == NULL ? NK_OK : nk_gguf_integer(gguf, key, value);
+}
+
 /* The begin or end token that the file wants around a text: adds its id to single as
  * TemplateProcessing has it. */
 static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const char *add_key,
                        const char *id_key, bool add, json_t *single, json_t *tokens) {
   int64_t id;
-  int code = nki_gguf_bool(gguf, add_key, &add);
-  if (code && code != NK_ENOTFOUND) return code;
-  if (!add) return 0;
-  if ((code = nki_gguf_integer(gguf, id_key, &id)) != 0) return code;
+  int code = take_bool(gguf, add_key, &add);
+  if (code != NK_OK || !add) return code;
+  if ((code = nk_gguf_integer(gguf, id_key, &id)) != 0) return code;
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,
@@ -247,10 +255,9 @@ static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
                       bool vocabulary_only) {
   bool prefix = true;
   int64_t unknown = -1;
-  int code = nki_gguf_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
-  if (code && code != NK_ENOTFOUND) return code;
-  code = nki_gguf_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
-  if (code && code != NK_ENOTFOUND) return code;
+  int code = take_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
+  if (code == NK_OK) code = take_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
+  if (code != NK_OK) return code;
   code = put(spec, "decoder",
              json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type",
                        "Sequence", "decoders", "type", "Replace", "pattern", "String",

@@ -7,13 +7,14 @@
  * Unigram's vocab is an array of [string, score]. Vocabulary and merges are nearly all of the file:
  * a first pass finds where they stand, jansson reads the rest, and two more passes read them
  * straight into arrays. */
+#include "text/spec_json.h"
+
 #include <noken/base.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/json_scan.h"
 #include "text/byte_level.h"
-#include "text/spec.h"
 
 /* A value's place in the file. */
 struct span {

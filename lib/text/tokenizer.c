@@ -7,7 +7,7 @@
 
 #include <noken/tokenizer.h>
 #include "model/model.h"
-#include "text/vocabulary.h"
+#include "text/spec_file.h"
 
 /* ---- Ranks ---- */
 
@@ -40,7 +40,7 @@ static int ranks_of_scores(struct nk_tokenizer *t) {
   if (!order) return NK_EMEMORY;
   size_t n = 0;
   for (size_t id = 0; id < pieces->n; id++)
-    if (pieces->piece[id].present && !nk_vocabulary_is_added(t->vocabulary, id))
+    if (pieces->piece[id].present && !nki_vocabulary_is_added(t->vocabulary, id))
       order[n++] = (struct scored){pieces->score[id], id};
   if (n) qsort(order, n, sizeof *order, by_score);
   for (size_t i = 0; i < n; i++) t->rank[order[i].id] = (int64_t)i;
@@ -49,7 +49,7 @@ static int ranks_of_scores(struct nk_tokenizer *t) {
 }
 
 static int build_ranks(struct nk_tokenizer *t) {
-  size_t n = nk_vocabulary_n_tokens(t->vocabulary);
+  size_t n = nki_vocabulary_n_tokens(t->vocabulary);
   t->rank = nk_alloc(n, sizeof *t->rank);
   if (!t->rank) return NK_EMEMORY;
   for (size_t id = 0; id < n; id++) t->rank[id] = -1;
@@ -94,58 +94,73 @@ static int build_added(struct nk_tokenizer *t) {
   return code;
 }
 
+/* All but the vocabulary. */
 static int build(struct nk_tokenizer *t) {
   int code = check_byte_level(t->spec);
   if (code == NK_OK) code = build_model(t);
   if (code != NK_OK) return code;
-  if (!(t->pool = nki_pool_new()) || !(t->vocabulary = nki_vocabulary_new(t->spec)) ||
-      !(t->normalizer = nki_normalizer_new(t->spec)) ||
+  if (!(t->pool = nki_pool_new()) || !(t->normalizer = nki_normalizer_new(t->spec)) ||
       !(t->pretokenizer = nki_pretokenizer_new(t->spec)) ||
       !(t->decoder = nki_decoder_new(t->spec, false)))
     return NK_EDATA;
   t->fast = nki_pretokenizer_fast(t->pretokenizer);
   code = nki_post_processor_read(t->spec, &t->before, &t->behind);
   if (code == NK_OK) code = build_added(t);
-  return code ? code : build_ranks(t);
+  if (code == NK_OK) code = build_ranks(t);
+  t->encodes = code == NK_OK;
+  return code;
 }
 
 /* The file of a model that holds the tokenizer, to be freed. NULL on failure. */
 static char *find_file(const char *model) {
   struct nki_model_files files = {0};
   char *found = NULL;
-  int code = nki_model_files_find(model, &files);
+  int code = nki_model_files_locate(model, &files);
   const char *path = nki_model_files_path(&files, "tokenizer.json");
-  if (path)
-    found = nk_strdup(path); /* weights may be missing */
-  else if (!files.folder && !code)
-    found = nk_strdup(model); /* a file */
-  else if (files.folder)
+  if (code != NK_OK) goto done;
+  if (files.folder == NULL)
+    found = nk_strdup(model);
+  else if (path != NULL)
+    found = nk_strdup(path);
+  else
     nk_fail(NK_ENOTFOUND, "%s: no tokenizer.json in this folder", files.folder);
+done:
   nki_model_files_free(&files);
   return found;
 }
 
 static bool ends_with(const char *string, const char *end) {
   size_t n = strlen(string), m = strlen(end);
-  return n >= m && !strcmp(string + n - m, end);
+  return n >= m && strcmp(string + n - m, end) == 0;
+}
+
+static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) {
+  struct nk_tokenizer *t = NULL;
+  int code = NK_EMEMORY;
+  char *path = find_file(model);
+  if (path == NULL) return NULL;
+  if (ends_with(path, ".safetensors")) {
+    code = nk_fail(NK_EUSAGE, "%s: weights hold no tokenizer: name the model's folder", path);
+    goto done;
+  }
+  t = nk_calloc(1, sizeof *t);
+  if (t == NULL || (t->spec = nki_spec_open(path, vocabulary_only)) == NULL ||
+      (t->vocabulary = nki_vocabulary_new(t->spec)) == NULL)
+    goto done;
+  code = vocabulary_only ? NK_OK : build(t);
+done:
+  nk_free(path);
+  if (code == NK_OK) return t;
+  nk_tokenizer_free(t);
+  return NULL;
 }
 
 struct nk_tokenizer *nk_tokenizer_open(const char *model) {
-  struct nk_tokenizer *t = NULL;
-  char *path = find_file(model);
-  if (!path) return NULL;
-  if (ends_with(path, ".safetensors")) {
-    nk_fail(NK_EUSAGE, "%s: weights hold no tokenizer: name the model's folder", path);
-    goto fail;
-  }
-  t = nk_calloc(1, sizeof *t);
-  if (!t || !(t->spec = nki_spec_open(path, false)) || build(t)) goto fail;
-  nk_free(path);
-  return t;
-fail:
-  nk_free(path);
-  nk_tokenizer_free(t);
-  return NULL;
+  return open_model(model, false);
+}
+
+struct nk_tokenizer *nk_tokenizer_open_vocabulary(const char *model) {
+  return open_model(model, true);
 }
 
 void nk_tokenizer_free(struct nk_tokenizer *t) {
@@ -158,7 +173,7 @@ void nk_tokenizer_free(struct nk_tokenizer *t) {
   nki_normalizer_free(t->normalizer);
   nki_bpe_free(t->bpe);
   nki_unigram_free(t->unigram);
-  nk_vocabulary_free(t->vocabulary);
+  nki_vocabulary_free(t->vocabulary);
   nki_spec_free(t->spec);
   nk_free(t->before.id);
   nk_free(t->behind.id);
@@ -168,12 +183,22 @@ void nk_tokenizer_free(struct nk_tokenizer *t) {
 
 /* ---- Questions ---- */
 
-const struct nk_vocabulary *nk_tokenizer_vocabulary(const struct nk_tokenizer *tokenizer) {
-  return tokenizer->vocabulary;
+size_t nk_tokenizer_n_tokens(const struct nk_tokenizer *tokenizer) {
+  return nki_vocabulary_n_tokens(tokenizer->vocabulary);
+}
+
+const char *nk_tokenizer_bytes(const struct nk_tokenizer *tokenizer, size_t id, size_t *n_bytes) {
+  return nki_vocabulary_bytes(tokenizer->vocabulary, id, n_bytes);
+}
+
+int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer) {
+  if (tokenizer->encodes) return NK_OK;
+  return nk_fail(NK_EUSAGE, "%s: opened for its vocabulary only", tokenizer->spec->name);
 }
 
 int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
-  return id < nk_vocabulary_n_tokens(tokenizer->vocabulary) ? tokenizer->rank[id] : -1;
+  bool known = tokenizer->encodes && id < nk_tokenizer_n_tokens(tokenizer);
+  return known ? tokenizer->rank[id] : -1;
 }
 
 int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n) {
@@ -184,9 +209,9 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
       return (int64_t)spec->added[i].id;
   /* As the vocabulary writes it first: a text's own "a" is meant before the byte token <0x61>. */
   int64_t id = nki_pieces_find(&spec->pieces, bytes, n);
-  size_t size = nk_vocabulary_n_tokens(tokenizer->vocabulary), length;
+  size_t size = nk_tokenizer_n_tokens(tokenizer), length;
   for (size_t i = 0; i < size && id < 0; i++) {
-    const char *token = nk_vocabulary_bytes(tokenizer->vocabulary, i, &length);
+    const char *token = nk_tokenizer_bytes(tokenizer, i, &length);
     if (token && length == n && memcmp(token, bytes, n) == 0) id = (int64_t)i;
   }
   return id >= 0 ? id : nk_fail(NK_ENOTFOUND, "%s: no token '%.*s'", spec->name, (int)n, bytes);
@@ -197,12 +222,12 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
 /* Appends the token's string as the model or the added tokens have it. */
 static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buffer *out) {
   const struct nki_pieces *pieces = &t->spec->pieces;
-  const struct nk_vocabulary *vocabulary = t->vocabulary;
+  const struct nki_vocabulary *vocabulary = t->vocabulary;
   size_t n;
-  const char *bytes = id >= 0 ? nk_vocabulary_bytes(vocabulary, (size_t)id, &n) : NULL;
+  const char *bytes = id >= 0 ? nki_vocabulary_bytes(vocabulary, (size_t)id, &n) : NULL;
   if (!bytes)
     return nk_fail(NK_EDATA, "%s: no token has the id %lld", t->spec->name, (long long)id);
-  if (nk_vocabulary_is_added(vocabulary, (size_t)id))
+  if (nki_vocabulary_is_added(vocabulary, (size_t)id))
     nk_buffer_append(out, bytes, n);
   else
     nk_buffer_append(out, nki_pieces_bytes(pieces, (size_t)id), pieces->piece[id].length);
@@ -211,11 +236,13 @@ static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buff
 
 int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
                         int flags, struct nk_buffer *out) {
+  int code = nki_tokenizer_check_encodes(tokenizer);
+  if (code != NK_OK) return code;
   struct nki_strings strings = {.ends = nk_alloc(n, sizeof *strings.ends)};
-  int code = strings.ends ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < n && !code; i++) {
+  if (strings.ends == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     if ((flags & NK_DECODE_SKIP_SPECIAL) && ids[i] >= 0 &&
-        nk_vocabulary_is_special(tokenizer->vocabulary, (size_t)ids[i]))
+        nki_vocabulary_is_special(tokenizer->vocabulary, (size_t)ids[i]))
       continue;
     code = append_token(tokenizer, ids[i], &strings.bytes);
     strings.ends[strings.n++] = strings.bytes.size;

@@ -11,6 +11,7 @@
 #include "text/decoder.h"
 #include "text/pretokenizer.h"
 #include "text/unigram.h"
+#include "text/vocabulary.h"
 
 /* Buffers and the cache of one thread. */
 struct nki_encoder {
@@ -25,7 +26,8 @@ struct nki_encoder {
 
 struct nk_tokenizer {
   struct nki_spec *spec;
-  struct nk_vocabulary *vocabulary;
+  struct nki_vocabulary *vocabulary;
+  bool encodes; /* the members below are there: false when only the vocabulary was asked for */
   struct nki_normalizer *normalizer;
   struct nki_pretokenizer *pretokenizer;
   nki_split_fast *fast; /* all the pre-tokenizer does, or NULL */
@@ -41,6 +43,9 @@ struct nk_tokenizer {
     struct nki_encoder *idle;
   } * pool;
 };
+
+/* NK_OK, or NK_EUSAGE for a tokenizer that was opened for its vocabulary only. */
+int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer);
 
 struct nki_pool *nki_pool_new(void);
 void nki_pool_free(struct nki_pool *pool);

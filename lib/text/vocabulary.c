@@ -4,7 +4,6 @@
 #include <noken/base.h>
 #include <string.h>
 
-#include <noken/tokenizer.h>
 #include "text/decoder.h"
 
 enum { PRESENT = 1, ADDED = 2, SPECIAL = 4 };
@@ -15,14 +14,14 @@ struct token {
   unsigned char flags;
 };
 
-struct nk_vocabulary {
+struct nki_vocabulary {
   struct token *token; /* [n] */
   size_t n;
   struct nk_buffer bytes;
 };
 
 /* The bytes appended since `offset` become the token's. */
-static void set(struct nk_vocabulary *vocabulary, size_t id, size_t offset, int flags) {
+static void set(struct nki_vocabulary *vocabulary, size_t id, size_t offset, int flags) {
   vocabulary->token[id] = (struct token){
       .offset = offset,
       .length = (uint32_t)(vocabulary->bytes.size - offset),
@@ -30,7 +29,7 @@ static void set(struct nk_vocabulary *vocabulary, size_t id, size_t offset, int 
   };
 }
 
-static int fill(struct nk_vocabulary *vocabulary, const struct nki_spec *spec,
+static int fill(struct nki_vocabulary *vocabulary, const struct nki_spec *spec,
                 const struct nki_decoder *decoder) {
   const struct nki_pieces *pieces = &spec->pieces;
   for (size_t id = 0; id < pieces->n; id++) {
@@ -53,9 +52,9 @@ static int fill(struct nk_vocabulary *vocabulary, const struct nki_spec *spec,
              : 0;
 }
 
-struct nk_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
+struct nki_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
   struct nki_decoder *decoder = NULL;
-  struct nk_vocabulary *vocabulary = nk_calloc(1, sizeof *vocabulary);
+  struct nki_vocabulary *vocabulary = nk_calloc(1, sizeof *vocabulary);
   if (!vocabulary) return NULL;
   vocabulary->n = spec->pieces.n;
   for (size_t i = 0; i < spec->n_added; i++)
@@ -68,43 +67,36 @@ struct nk_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
   return vocabulary;
 fail:
   nki_decoder_free(decoder);
-  nk_vocabulary_free(vocabulary);
+  nki_vocabulary_free(vocabulary);
   return NULL;
 }
 
-struct nk_vocabulary *nk_vocabulary_open(const char *path) {
-  struct nki_spec *spec = nki_spec_open(path, true);
-  struct nk_vocabulary *vocabulary = spec ? nki_vocabulary_new(spec) : NULL;
-  nki_spec_free(spec);
-  return vocabulary;
-}
-
-void nk_vocabulary_free(struct nk_vocabulary *vocabulary) {
+void nki_vocabulary_free(struct nki_vocabulary *vocabulary) {
   if (!vocabulary) return;
   nk_free(vocabulary->token);
   nk_buffer_free(&vocabulary->bytes);
   nk_free(vocabulary);
 }
 
-size_t nk_vocabulary_n_tokens(const struct nk_vocabulary *vocabulary) {
+size_t nki_vocabulary_n_tokens(const struct nki_vocabulary *vocabulary) {
   return vocabulary->n;
 }
 
-static int flags(const struct nk_vocabulary *vocabulary, size_t id) {
+static int flags(const struct nki_vocabulary *vocabulary, size_t id) {
   return id < vocabulary->n ? vocabulary->token[id].flags : 0;
 }
 
-const char *nk_vocabulary_bytes(const struct nk_vocabulary *vocabulary, size_t id,
-                                size_t *n_bytes) {
+const char *nki_vocabulary_bytes(const struct nki_vocabulary *vocabulary, size_t id,
+                                 size_t *n_bytes) {
   if (!(flags(vocabulary, id) & PRESENT)) return NULL;
   if (n_bytes) *n_bytes = vocabulary->token[id].length;
   return vocabulary->bytes.data + vocabulary->token[id].offset;
 }
 
-bool nk_vocabulary_is_special(const struct nk_vocabulary *vocabulary, size_t id) {
-  return flags(vocabulary, id) & SPECIAL;
+bool nki_vocabulary_is_special(const struct nki_vocabulary *vocabulary, size_t id) {
+  return (flags(vocabulary, id) & SPECIAL) != 0;
 }
 
-bool nk_vocabulary_is_added(const struct nk_vocabulary *vocabulary, size_t id) {
-  return flags(vocabulary, id) & ADDED;
+bool nki_vocabulary_is_added(const struct nki_vocabulary *vocabulary, size_t id) {
+  return (flags(vocabulary, id) & ADDED) != 0;
 }

@@ -20,10 +20,10 @@ static void stop(void) {
 /* ---- Text ---- */
 
 /* The ids of the tokens that are a space and letters. */
-static size_t find_words(const struct nk_vocabulary *vocabulary, size_t *words) {
+static size_t find_words(const struct nk_tokenizer *vocabulary, size_t *words) {
   size_t n_words = 0, n;
-  for (size_t id = 0; id < nk_vocabulary_n_tokens(vocabulary); id++) {
-    const char *s = nk_vocabulary_bytes(vocabulary, id, &n);
+  for (size_t id = 0; id < nk_tokenizer_n_tokens(vocabulary); id++) {
+    const char *s = nk_tokenizer_bytes(vocabulary, id, &n);
     bool letters = s && n > 1 && s[0] == ' ';
     for (size_t i = 1; letters && i < n; i++)
       letters = (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z';
@@ -32,16 +32,16 @@ static size_t find_words(const struct nk_vocabulary *vocabulary, size_t *words) 
   return n_words;
 }
 
-static struct nk_buffer make_text(const struct nk_vocabulary *vocabulary) {
-  struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 0);
+static struct nk_buffer make_text(const struct nk_tokenizer *vocabulary) {
+  struct nk_random random = nk_random_stream(0, 0);
   struct nk_buffer text = {0};
-  size_t *words = nk_alloc(nk_vocabulary_n_tokens(vocabulary), sizeof *words), n, count = 0;
+  size_t *words = nk_alloc(nk_tokenizer_n_tokens(vocabulary), sizeof *words), n, count = 0;
   if (!words) stop();
   size_t n_words = find_words(vocabulary, words);
   while (text.size < TEXT_BYTES) {
     /* n to the power of a uniform number has a density of 1/r. */
-    size_t rank = (size_t)pow((double)n_words, nki_random_uniform(&random)) - 1;
-    const char *word = nk_vocabulary_bytes(vocabulary, words[rank], &n);
+    size_t rank = (size_t)pow((double)n_words, nk_random_uniform(&random)) - 1;
+    const char *word = nk_tokenizer_bytes(vocabulary, words[rank], &n);
     bool joined = ++count % 30 == 0; /* no space before it */
     nk_buffer_append(&text, word + joined, n - joined);
     if (count % 11 == 0) nk_buffer_byte(&text, ',');
@@ -87,7 +87,7 @@ static void measure(const char *name, const char *path, const char *text_path) {
       nk_buffer_append(&job.text, file->data, file->size);
     nk_file_free(file);
   } else {
-    job.text = make_text(nk_tokenizer_vocabulary(tokenizer));
+    job.text = make_text(tokenizer);
   }
   double seconds = encode(&job), megabytes = (double)job.text.size / 1e6;
   printf("encode %s: %.1f MB in %.3f s, %.0f MB/s, %.2f bytes a token\n", name, megabytes, seconds,

@@ -3,7 +3,7 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  version=$(sed -n 's/^project(noken VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+  version=$(awk '/define NK_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' include/noken/base.h)
   export version
   export prefix=$BATS_FILE_TMPDIR/prefix
   cmake --install "$NOKEN_BUILD" --prefix "$prefix" >"$BATS_FILE_TMPDIR/log"

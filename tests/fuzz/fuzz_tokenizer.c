@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "text/tokenizer.h"
 
 const char *const fuzz_words[] = {"\"type\":\"BPE\"",
                                   "\"type\":\"Unigram\"",
@@ -24,13 +25,13 @@ const char *const fuzz_words[] = {"\"type\":\"BPE\"",
                                   "\\ud800",
                                   NULL};
 
-static void list_all(const struct nk_vocabulary *vocabulary) {
-  for (size_t id = 0; id < nk_vocabulary_n_tokens(vocabulary); id++) {
+static void list_all(const struct nk_tokenizer *vocabulary) {
+  for (size_t id = 0; id < nk_tokenizer_n_tokens(vocabulary); id++) {
     size_t n = 0;
-    const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
+    const char *bytes = nk_tokenizer_bytes(vocabulary, id, &n);
     if (bytes != NULL) fuzz_use(bytes, n);
-    (void)nk_vocabulary_is_special(vocabulary, id);
-    (void)nk_vocabulary_is_added(vocabulary, id);
+    (void)nki_vocabulary_is_special(vocabulary->vocabulary, id);
+    (void)nki_vocabulary_is_added(vocabulary->vocabulary, id);
   }
 }
 
@@ -56,7 +57,7 @@ static void read_tokenizer(const char *path) {
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
   if (tokenizer == NULL) return;
   encode_and_decode(tokenizer);
-  size_t n = nk_vocabulary_n_tokens(nk_tokenizer_vocabulary(tokenizer));
+  size_t n = nk_tokenizer_n_tokens(tokenizer);
   enum nk_category few[256];
   if (n <= sizeof few / sizeof few[0]) (void)nk_tokenizer_categories(tokenizer, n, few);
   for (size_t id = 0; id < n; id++) (void)nk_tokenizer_merge_rank(tokenizer, id);
@@ -67,9 +68,9 @@ static void read_tokenizer(const char *path) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
-  struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
+  struct nk_tokenizer *vocabulary = nk_tokenizer_open_vocabulary(path);
   if (vocabulary != NULL) list_all(vocabulary);
-  nk_vocabulary_free(vocabulary);
+  nk_tokenizer_free(vocabulary);
   read_tokenizer(path);
   fuzz_memory_end();
   return 0;

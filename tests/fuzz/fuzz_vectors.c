@@ -5,6 +5,7 @@
 #include "cli/frame.h"
 #include "cli/sets.h"
 #include "fuzz.h"
+#include "io/vectors.h"
 
 const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",
                                   "\"text.bytes\":{",        "\"text.offsets\":{",
@@ -49,7 +50,7 @@ static void read_all(const void *data, size_t size) {
     make_table(set, output);
     (void)nk_vectors_write(set, output);
     size_t rows[2] = {set->n / 2, 0};
-    struct nk_vectors *some = nk_vectors_select(set, rows, set->n > 0 ? 2 : 0);
+    struct nk_vectors *some = nki_vectors_select(set, rows, set->n > 0 ? 2 : 0);
     if (some != NULL) (void)nk_vectors_write(some, output);
     nk_vectors_free(some);
     (void)nk_vectors_check_finite(&set, true);

@@ -104,7 +104,7 @@ static void written_headers_are_numpys_own(void **state) {
   snprintf(path, sizeof path, "%s/written.npy", (char *)*state);
   struct nk_vectors *set = nk_vectors_read(FOLDER "f4.npy");
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  assert_int_equal(nk_convert_npy(set, output), 0);
+  assert_int_equal(nk_convert(set, NK_FORMAT_NPY, output), 0);
   assert_int_equal(nk_output_commit(output), 0);
   nk_output_free(output);
   nk_vectors_free(set);

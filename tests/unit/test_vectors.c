@@ -4,6 +4,7 @@
 #include <math.h>
 #include <sys/stat.h>
 #include "cli/sets.h"
+#include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/safetensors.h"
 
@@ -203,7 +204,7 @@ static void selected_rows_keep_text_columns_and_metadata(void **state) {
   (void)state;
   struct nk_vectors *set = small_set(), *chosen;
   static const size_t rows[3] = {2, 0, 2};
-  assert_non_null(chosen = nk_vectors_select(set, rows, 3));
+  assert_non_null(chosen = nki_vectors_select(set, rows, 3));
   size_t n;
   assert_int_equal(chosen->ids[0], 2);
   assert_true(chosen->values[0] == 5 && chosen->values[2] == 1 && chosen->values[5] == 6);

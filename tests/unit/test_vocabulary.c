@@ -4,17 +4,19 @@
 #include <noken/base.h>
 #include <noken/tokenizer.h>
 
-static struct nk_vocabulary *vocabulary_of(const char *json) {
+#include "text/tokenizer.h"
+
+static struct nk_tokenizer *vocabulary_of(const char *json) {
   const char *path = temporary_file(json, strlen(json));
-  struct nk_vocabulary *vocabulary = nk_vocabulary_open(path);
+  struct nk_tokenizer *vocabulary = nk_tokenizer_open_vocabulary(path);
   unlink(path);
   return vocabulary;
 }
 
-static void assert_token(const struct nk_vocabulary *vocabulary, size_t id, const char *expected,
+static void assert_token(const struct nk_tokenizer *vocabulary, size_t id, const char *expected,
                          size_t n_expected) {
   size_t n = 99;
-  const char *bytes = nk_vocabulary_bytes(vocabulary, id, &n);
+  const char *bytes = nk_tokenizer_bytes(vocabulary, id, &n);
   assert_non_null(bytes);
   assert_int_equal(n, n_expected);
   assert_memory_equal(bytes, expected, n);
@@ -24,7 +26,7 @@ static void assert_token(const struct nk_vocabulary *vocabulary, size_t id, cons
  * U+4E2D is not of the alphabet and stays. */
 static void byte_level_strings_become_raw_bytes(void **state) {
   (void)state;
-  struct nk_vocabulary *v = vocabulary_of(
+  struct nk_tokenizer *v = vocabulary_of(
       "{\"added_tokens\": [{\"id\": 7, \"content\": \"<|end|>\", \"special\": true},\n"
       " {\"id\": 6, \"content\": \"\\u00c3\\u00a9\", \"special\": false}],\n"
       "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
@@ -32,28 +34,28 @@ static void byte_level_strings_become_raw_bytes(void **state) {
       "\"a\": 0, \"\xC4\xA0the\": 1, \"\\u010a\": 2, \"\\u0100\": 3, \"\xC3\x83\xC2\xA9\": 4,\n"
       "\"\xE4\xB8\xAD\": 9}}}");
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_n_tokens(v), 10);
+  assert_int_equal(nk_tokenizer_n_tokens(v), 10);
   assert_token(v, 0, "a", 1);
   assert_token(v, 1, " the", 4);
   assert_token(v, 2, "\n", 1);
   assert_token(v, 3, "\0", 1);
   assert_token(v, 4, "\xC3\xA9", 2);
-  assert_null(nk_vocabulary_bytes(v, 5, NULL));
+  assert_null(nk_tokenizer_bytes(v, 5, NULL));
   assert_token(v, 6, "\xC3\x83\xC2\xA9", 4); /* an added token is as written */
   assert_token(v, 7, "<|end|>", 7);
   assert_token(v, 9, "\xE4\xB8\xAD", 3);
-  assert_null(nk_vocabulary_bytes(v, 10, NULL));
-  assert_true(nk_vocabulary_is_special(v, 7));
-  assert_true(nk_vocabulary_is_added(v, 7));
-  assert_false(nk_vocabulary_is_special(v, 6));
-  assert_true(nk_vocabulary_is_added(v, 6));
-  assert_false(nk_vocabulary_is_added(v, 0));
-  nk_vocabulary_free(v);
+  assert_null(nk_tokenizer_bytes(v, 10, NULL));
+  assert_true(nki_vocabulary_is_special(v->vocabulary, 7));
+  assert_true(nki_vocabulary_is_added(v->vocabulary, 7));
+  assert_false(nki_vocabulary_is_special(v->vocabulary, 6));
+  assert_true(nki_vocabulary_is_added(v->vocabulary, 6));
+  assert_false(nki_vocabulary_is_added(v->vocabulary, 0));
+  nk_tokenizer_free(v);
 }
 
 static void sentencepiece_strings_become_spaces_and_bytes(void **state) {
   (void)state;
-  struct nk_vocabulary *v = vocabulary_of(
+  struct nk_tokenizer *v = vocabulary_of(
       "{\"decoder\": {\"type\": \"Sequence\", \"decoders\": [\n"
       " {\"type\": \"Replace\", \"pattern\": {\"String\": \"\xE2\x96\x81\"}, \"content\": \" \"},\n"
       " {\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"},\n"
@@ -68,22 +70,22 @@ static void sentencepiece_strings_become_spaces_and_bytes(void **state) {
   assert_token(v, 3, "<0x1>", 5);
   assert_token(v, 4, "  ", 2);
   assert_token(v, 5, "", 0);
-  nk_vocabulary_free(v);
+  nk_tokenizer_free(v);
 }
 
 static void a_unigram_vocabulary_is_numbered_by_its_order(void **state) {
   (void)state;
-  struct nk_vocabulary *v = vocabulary_of(
+  struct nk_tokenizer *v = vocabulary_of(
       "{\"decoder\": {\"type\": \"Metaspace\", \"replacement\": \"\xE2\x96\x81\"},\n"
       "\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0.0],\n"
       "[\"\xE2\x96\x81"
       "a\", -1.5e0], [\"b\\ud83d\\ude00\", -2]]}}");
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_n_tokens(v), 3);
+  assert_int_equal(nk_tokenizer_n_tokens(v), 3);
   assert_token(v, 0, "<unk>", 5);
   assert_token(v, 1, " a", 2);
   assert_token(v, 2, "b\xF0\x9F\x98\x80", 5);
-  nk_vocabulary_free(v);
+  nk_tokenizer_free(v);
 }
 
 static void bad_files_are_refused_with_the_place(void **state) {
@@ -126,17 +128,17 @@ static void pythia_has_its_tokens(void **state) {
   (void)state;
   const char *path = shared_file("pythia/tokenizer.json");
   if (!path) skip();
-  struct nk_vocabulary *v = nk_vocabulary_open(path);
+  struct nk_tokenizer *v = nk_tokenizer_open_vocabulary(path);
   assert_non_null(v);
-  assert_int_equal(nk_vocabulary_n_tokens(v), 50278);
+  assert_int_equal(nk_tokenizer_n_tokens(v), 50278);
   assert_token(v, 0, "<|endoftext|>", 13);
-  assert_true(nk_vocabulary_is_special(v, 0));
+  assert_true(nki_vocabulary_is_special(v->vocabulary, 0));
   assert_token(v, 50276, "  ", 2);
-  assert_false(nk_vocabulary_is_special(v, 50276));
+  assert_false(nki_vocabulary_is_special(v->vocabulary, 50276));
   size_t single = 0, n;
-  for (size_t id = 0; id < 50278; id++) single += nk_vocabulary_bytes(v, id, &n) && n == 1;
+  for (size_t id = 0; id < 50278; id++) single += nk_tokenizer_bytes(v, id, &n) && n == 1;
   assert_int_equal(single, 243);
-  nk_vocabulary_free(v);
+  nk_tokenizer_free(v);
 }
 
 int main(void) {

@@ -73,7 +73,7 @@ int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_
 static void write_token(const struct cli_behaviour_table *what, int64_t id,
                         struct cli_table *table) {
   size_t n = 0;
-  const char *bytes = nk_vocabulary_bytes(nk_tokenizer_vocabulary(what->tokenizer), (size_t)id, &n);
+  const char *bytes = nk_tokenizer_bytes(what->tokenizer, (size_t)id, &n);
   cli_table_text(table, bytes == NULL ? "" : bytes, bytes == NULL ? 0 : n);
 }
 
@@ -186,7 +186,6 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
 static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
                      struct nk_vectors *out) {
   const struct nk_items *items = what->items;
-  const struct nk_vocabulary *vocabulary = nk_tokenizer_vocabulary(what->tokenizer);
   size_t n = items->n_tokens + items->n_vectors;
   struct nk_buffer bytes = {0};
   int64_t *offsets = nk_alloc(n * n_prompts + 1, sizeof *offsets);
@@ -194,9 +193,10 @@ static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
   offsets[0] = 0;
   for (size_t i = 0; i < n * n_prompts; i++) {
     size_t item = i % n, length = 0;
-    const char *text = item < items->n_tokens
-                           ? nk_vocabulary_bytes(vocabulary, (size_t)items->tokens[item], &length)
-                           : nk_vectors_text(what->set, item - items->n_tokens, &length);
+    const char *text =
+        item < items->n_tokens
+            ? nk_tokenizer_bytes(what->tokenizer, (size_t)items->tokens[item], &length)
+            : nk_vectors_text(what->set, item - items->n_tokens, &length);
     if (text != NULL) nk_buffer_append(&bytes, text, length);
     offsets[i + 1] = (int64_t)bytes.size;
   }
