@@ -34,15 +34,15 @@ static int print_vocabulary(const struct cli_run *run, const struct nk_tokenizer
   size_t rows = 0, n;
   int code = nk_model_count_rows(run->operands[0], &rows);
   if (rows < nk_tokenizer_n_tokens(tokenizer)) rows = nk_tokenizer_n_tokens(tokenizer);
-  enum nk_category *category = code ? NULL : nk_alloc(rows, sizeof *category);
-  if (!category) return nk_error_code();
+  enum nk_category *category = code != NK_OK ? NULL : nk_alloc(rows, sizeof *category);
+  if (category == NULL) return nk_error_code();
   code = nk_tokenizer_categories(tokenizer, rows, category);
   for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
   for (size_t id = 0; id < rows && code == NK_OK; id++) {
     const char *bytes = nk_tokenizer_bytes(tokenizer, id, &n);
     if (no_special && category[id] == NK_TOKEN_SPECIAL) continue;
     cli_table_integer(table, (int64_t)id);
-    if (bytes)
+    if (bytes != NULL)
       cli_table_text(table, bytes, n);
     else
       cli_table_missing(table);
@@ -62,12 +62,12 @@ static int print_tokens(const struct nk_tokenizer *tokenizer, const char *text, 
   int64_t *ids;
   size_t n_ids, n_bytes;
   int code = nk_tokenizer_encode(tokenizer, text, n, flags, &ids, &n_ids);
-  if (code != NK_OK) return line ? nk_fail_in(code, "line %lld", (long long)line) : code;
+  if (code != NK_OK) return line != 0 ? nk_fail_in(code, "line %lld", (long long)line) : code;
   for (size_t i = 0; i < n_ids && code == NK_OK; i++) {
     const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &n_bytes);
     cli_table_integer(table, ids[i]);
-    cli_table_text(table, bytes ? bytes : "", bytes ? n_bytes : 0);
-    if (line) cli_table_integer(table, line);
+    cli_table_text(table, bytes != NULL ? bytes : "", bytes != NULL ? n_bytes : 0);
+    if (line != 0) cli_table_integer(table, line);
     code = cli_table_end_row(table);
   }
   nk_free(ids);
@@ -82,11 +82,11 @@ static int encode(const struct nk_tokenizer *tokenizer, struct cli_table *table)
   if (code != NK_OK) return code;
   if (!lines) return print_tokens(tokenizer, text_to_encode, strlen(text_to_encode), 0, table);
   struct nk_file *file = nk_file_open("-");
-  if (!file) return nk_error_code();
+  if (file == NULL) return nk_error_code();
   const char *at = (const char *)file->data, *end = at + file->size;
   for (int64_t line = 1; at < end && code == NK_OK; line++) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
-    if (!stop) stop = end;
+    if (stop == NULL) stop = end;
     code = print_tokens(tokenizer, at, (size_t)(stop - at), line, table);
     at = stop + 1;
   }
@@ -108,11 +108,11 @@ enum { MOST_EMPTY_LINES = 1000000 };
 /* The ids of a table; those of one `line`, where it has that column, make a line of text. */
 static int decode_table(const struct nk_tokenizer *tokenizer, struct nk_buffer *out) {
   struct cli_frame *frame = cli_frame_read("-");
-  if (!frame) return nk_error_code();
+  if (frame == NULL) return nk_error_code();
   size_t rows = cli_frame_n_rows(frame), first = 0;
   int64_t line_column = cli_frame_column(frame, "line"), line = 1;
   int64_t column = cli_frame_column(frame, "id"), *ids = nk_alloc(rows, sizeof *ids);
-  int code = !ids || column < 0 ? nk_error_code() : NK_OK;
+  int code = ids == NULL || column < 0 ? nk_error_code() : NK_OK;
   for (size_t row = 0; row < rows && code == NK_OK; row++) {
     int64_t number = line;
     code = cli_frame_integer(frame, row, (size_t)column, &ids[row]);
@@ -152,10 +152,11 @@ static int decode(const struct nk_tokenizer *tokenizer, struct nk_output *output
 
 static int print(const struct cli_run *run, const struct nk_tokenizer *tokenizer,
                  struct nk_output *output) {
-  if (ids_to_decode) return decode(tokenizer, output);
+  if (ids_to_decode != NULL) return decode(tokenizer, output);
   struct cli_table *table = cli_new_table(run, output);
-  if (!table) return nk_error_code();
-  int code = text_to_encode ? encode(tokenizer, table) : print_vocabulary(run, tokenizer, table);
+  if (table == NULL) return nk_error_code();
+  int code =
+      text_to_encode != NULL ? encode(tokenizer, table) : print_vocabulary(run, tokenizer, table);
   if (code == NK_OK) return cli_table_finish(table);
   cli_table_free(table);
   return code;
@@ -164,13 +165,13 @@ static int print(const struct cli_run *run, const struct nk_tokenizer *tokenizer
 int main(int argc, char **argv) {
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 1, 1);
-  if (text_to_encode && ids_to_decode)
+  if (text_to_encode != NULL && ids_to_decode != NULL)
     return cli_end(&run, nk_fail(NK_EUSAGE, "--encode and --decode exclude each other"));
-  if (ids_to_decode && run.common.json)
+  if (ids_to_decode != NULL && run.common.json)
     return cli_end(&run, nk_fail(NK_EUSAGE, "--decode prints text: --json has no meaning"));
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(run.operands[0]);
-  struct nk_output *output = tokenizer ? cli_output(&run, NK_OUTPUT_TEXT) : NULL;
-  int code = output ? print(&run, tokenizer, output) : nk_error_code();
+  struct nk_output *output = tokenizer != NULL ? cli_output(&run, NK_OUTPUT_TEXT) : NULL;
+  int code = output != NULL ? print(&run, tokenizer, output) : nk_error_code();
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
   nk_tokenizer_free(tokenizer);

@@ -9,11 +9,11 @@
 static bool reserve(struct nk_buffer *buffer, size_t n) {
   if (buffer->failed) return false;
   if (n < SIZE_MAX - buffer->size && buffer->size + n < buffer->capacity) return true;
-  size_t capacity = buffer->capacity ? buffer->capacity : 256;
+  size_t capacity = buffer->capacity != 0 ? buffer->capacity : 256;
   while (capacity <= buffer->size + n && capacity <= SIZE_MAX / 4) capacity *= 2;
   char *grown =
       capacity > buffer->size + n ? nk_realloc(buffer->data, buffer->size, capacity, 1) : NULL;
-  if (!grown) {
+  if (grown == NULL) {
     buffer->failed = true;
     return false;
   }
@@ -24,7 +24,7 @@ static bool reserve(struct nk_buffer *buffer, size_t n) {
 
 void nk_buffer_append(struct nk_buffer *buffer, const void *bytes, size_t n) {
   if (!reserve(buffer, n)) return;
-  if (n) memcpy(buffer->data + buffer->size, bytes, n);
+  if (n != 0) memcpy(buffer->data + buffer->size, bytes, n);
   buffer->size += n;
   buffer->data[buffer->size] = 0;
 }
@@ -66,11 +66,11 @@ static char short_escape(char byte) {
 void nk_escape(struct nk_buffer *out, const char *bytes, size_t n) {
   for (size_t i = 0; i < n;) {
     size_t length = nk_utf8_length(bytes + i, n - i);
-    if (short_escape(bytes[i])) {
+    if (short_escape(bytes[i]) != 0) {
       nk_buffer_byte(out, '\\');
       nk_buffer_byte(out, short_escape(bytes[i]));
     } else if (length == 0 || is_control(bytes + i, length)) {
-      length = length ? length : 1;
+      length = length != 0 ? length : 1;
       for (size_t k = 0; k < length; k++)
         nk_buffer_printf(out, "\\x%02X", (unsigned char)bytes[i + k]);
     } else {

@@ -20,19 +20,19 @@
 static int read_all(int fd, struct nk_file *file) {
   size_t capacity = (size_t)1 << 16;
   unsigned char *data = nk_alloc(capacity, 1);
-  if (!data) return NK_EMEMORY;
+  if (data == NULL) return NK_EMEMORY;
   file->data = data;
   for (;;) {
     if (file->size == capacity) {
       unsigned char *grown = nk_realloc(data, file->size, capacity * 2, 1);
-      if (!grown) return nk_fail_in(NK_EMEMORY, "%s", file->name);
+      if (grown == NULL) return nk_fail_in(NK_EMEMORY, "%s", file->name);
       file->data = data = grown;
       capacity *= 2;
     }
     ssize_t n = read(fd, data + file->size, capacity - file->size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return nk_fail_errno("%s", file->name);
-    if (n == 0) return 0;
+    if (n == 0) return NK_OK;
     file->size += (size_t)n;
   }
 }
@@ -42,7 +42,7 @@ static int load(int fd, struct nk_file *file) {
   if (fstat(fd, &status) != 0) return nk_fail_errno("%s", file->name);
   if (S_ISDIR(status.st_mode))
     return nk_fail(NK_EIO, "%s: is a directory, a file is needed here", file->name);
-  if (fd == STDIN_FILENO && isatty(fd))
+  if (fd == STDIN_FILENO && isatty(fd) != 0)
     return nk_fail(NK_EUSAGE, "standard input is a terminal: name a file, or pipe one in");
   off_t position = S_ISREG(status.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
   if (position != 0 || status.st_size == 0) return read_all(fd, file);
@@ -51,16 +51,16 @@ static int load(int fd, struct nk_file *file) {
   file->data = data;
   file->size = (size_t)status.st_size;
   file->mapped = true;
-  return 0;
+  return NK_OK;
 }
 
 struct nk_file *nk_file_open(const char *path) {
-  bool standard = !path || strcmp(path, "-") == 0;
+  bool standard = path == NULL || strcmp(path, "-") == 0;
   struct nk_file *file = nk_calloc(1, sizeof *file);
-  if (!file) return NULL;
+  if (file == NULL) return NULL;
   file->name = nk_strdup(standard ? "standard input" : path);
   int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-  int code = file->name ? 0 : NK_EMEMORY;
+  int code = file->name != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK && fd < 0) code = nk_fail_errno("%s", path);
   if (code == NK_OK) code = load(fd, file);
   if (!standard && fd >= 0) close(fd);
@@ -70,7 +70,7 @@ struct nk_file *nk_file_open(const char *path) {
 }
 
 void nk_file_free(struct nk_file *file) {
-  if (!file) return;
+  if (file == NULL) return;
   if (file->mapped) {
     munmap((void *)(uintptr_t)file->data, file->size);
   } else {
@@ -106,19 +106,19 @@ struct nk_output {
 /* A file beside path without a name; where the file system has none such, with a temporary one. */
 static int open_beside(struct nk_output *output) {
   char *copy = nk_strdup(output->path);
-  if (!copy) return NK_EMEMORY;
+  if (copy == NULL) return NK_EMEMORY;
   const char *folder = dirname(copy);
   output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
     size_t size = strlen(output->path) + 32;
     output->temporary = nk_alloc(size, 1);
-    if (output->temporary) {
+    if (output->temporary != NULL) {
       snprintf(output->temporary, size, "%s.%ld.part", output->path, (long)getpid());
       output->fd = open(output->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
   }
   nk_free(copy);
-  return output->fd < 0 ? nk_fail_errno("%s", output->path) : 0;
+  return output->fd < 0 ? nk_fail_errno("%s", output->path) : NK_OK;
 }
 
 static int open_target(struct nk_output *output, const char *path) {
@@ -129,30 +129,30 @@ static int open_target(struct nk_output *output, const char *path) {
   output->owned = true;
   if (exists && !S_ISREG(status.st_mode)) { /* a device or a named pipe: written in place */
     output->fd = open(path, O_WRONLY | O_CLOEXEC);
-    return output->fd < 0 ? nk_fail_errno("%s", path) : 0;
+    return output->fd < 0 ? nk_fail_errno("%s", path) : NK_OK;
   }
   /* A link keeps its place: what it points to is replaced. */
   char *resolved = exists ? realpath(path, NULL) : NULL;
-  output->path = nk_strdup(resolved ? resolved : path);
+  output->path = nk_strdup(resolved != NULL ? resolved : path);
   free(resolved);
-  return output->path ? open_beside(output) : NK_EMEMORY;
+  return output->path != NULL ? open_beside(output) : NK_EMEMORY;
 }
 
 struct nk_output *nk_output_open(const char *path, int kind) {
   struct nk_output *output = nk_alloc(1, sizeof *output);
-  if (!output) return NULL;
+  if (output == NULL) return NULL;
   memset(output, 0, offsetof(struct nk_output, block));
   output->fd = -1;
   int code = NK_OK;
-  bool standard = !path || strcmp(path, "-") == 0;
+  bool standard = path == NULL || strcmp(path, "-") == 0;
   output->name = nk_strdup(standard ? "standard output" : path);
-  if (!output->name) {
+  if (output->name == NULL) {
     code = NK_EMEMORY;
   } else if (!standard) {
     code = open_target(output, path);
   } else {
     output->fd = STDOUT_FILENO;
-    if ((kind & NK_OUTPUT_BINARY) && isatty(STDOUT_FILENO))
+    if ((kind & NK_OUTPUT_BINARY) != 0 && isatty(STDOUT_FILENO) != 0)
       code = nk_fail(NK_EUSAGE, "binary output to a terminal: write to a file or a pipe");
   }
   if (code == NK_OK) return output;
@@ -168,7 +168,7 @@ static int write_all(struct nk_output *output, const unsigned char *bytes, size_
     bytes += written;
     n -= (size_t)written;
   }
-  return 0;
+  return NK_OK;
 }
 
 static int flush(struct nk_output *output) {
@@ -178,27 +178,27 @@ static int flush(struct nk_output *output) {
 }
 
 int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
-  if (output->failed) return output->failed;
+  if (output->failed != 0) return output->failed;
   if (n <= BLOCK - output->used) {
-    if (n) memcpy(output->block + output->used, bytes, n);
+    if (n != 0) memcpy(output->block + output->used, bytes, n);
     output->used += n;
-    return 0;
+    return NK_OK;
   }
   int code = flush(output);
   if (code != NK_OK) return code;
   if (n >= BLOCK) return write_all(output, bytes, n);
   memcpy(output->block, bytes, n);
   output->used = n;
-  return 0;
+  return NK_OK;
 }
 
 /* Gives a nameless file a temporary name, for linkat cannot replace and rename can. */
 static int name_file(struct nk_output *output) {
-  if (!output->temporary) {
+  if (output->temporary == NULL) {
     char proc[64];
     size_t size = strlen(output->path) + 32;
     char *temporary = nk_alloc(size, 1);
-    if (!temporary) return NK_EMEMORY;
+    if (temporary == NULL) return NK_EMEMORY;
     snprintf(proc, sizeof proc, "/proc/self/fd/%d", output->fd);
     snprintf(temporary, size, "%s.%ld.part", output->path, (long)getpid());
     if (linkat(AT_FDCWD, proc, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) != 0) {
@@ -210,23 +210,23 @@ static int name_file(struct nk_output *output) {
   if (rename(output->temporary, output->path) != 0) return nk_fail_errno("%s", output->name);
   nk_free(output->temporary);
   output->temporary = NULL;
-  return 0;
+  return NK_OK;
 }
 
 int nk_output_commit(struct nk_output *output) {
-  if (output->failed) return output->failed;
+  if (output->failed != 0) return output->failed;
   int code = flush(output);
   /* Some file systems tell of a full disk only when a descriptor is closed: a copy's will do. */
   int copy = code == NK_OK && output->owned ? dup(output->fd) : -1;
   if (copy >= 0 && close(copy) != 0) code = output->failed = nk_fail_errno("%s", output->name);
-  if (code == NK_OK && output->path) code = output->failed = name_file(output);
+  if (code == NK_OK && output->path != NULL) code = output->failed = name_file(output);
   return code;
 }
 
 void nk_output_free(struct nk_output *output) {
-  if (!output) return;
+  if (output == NULL) return;
   if (output->owned && output->fd >= 0) close(output->fd);
-  if (output->temporary) unlink(output->temporary);
+  if (output->temporary != NULL) unlink(output->temporary);
   nk_free(output->temporary);
   nk_free(output->path);
   nk_free(output->name);

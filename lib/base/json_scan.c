@@ -34,7 +34,7 @@ int nki_scan_expect(struct nki_scan *scan, char c) {
     return nki_scan_fail(scan, reason);
   }
   scan->at++;
-  return 0;
+  return NK_OK;
 }
 
 int nki_scan_next(struct nki_scan *scan, char close, bool *first) {
@@ -71,11 +71,11 @@ static int32_t hex4(const char *s, const char *end) {
 static int escape(struct nki_scan *scan, struct nk_buffer *out) {
   static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
   if (scan->at == scan->end) return nki_scan_fail(scan, "a string without its end");
-  const char *found = *scan->at ? strchr(from, *scan->at) : NULL;
-  if (found) {
-    if (out) nk_buffer_byte(out, to[found - from]);
+  const char *found = *scan->at != 0 ? strchr(from, *scan->at) : NULL;
+  if (found != NULL) {
+    if (out != NULL) nk_buffer_byte(out, to[found - from]);
     scan->at++;
-    return 0;
+    return NK_OK;
   }
   if (*scan->at != 'u') return nki_scan_fail(scan, "an unknown escape");
   int32_t code = hex4(scan->at + 1, scan->end);
@@ -92,9 +92,9 @@ static int escape(struct nki_scan *scan, struct nk_buffer *out) {
   }
   char bytes[4];
   size_t n = nki_utf8_encode((uint32_t)code, bytes);
-  if (out) nk_buffer_append(out, bytes, n);
+  if (out != NULL) nk_buffer_append(out, bytes, n);
   scan->at += taken;
-  return 0;
+  return NK_OK;
 }
 
 int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out) {
@@ -107,14 +107,14 @@ int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out) {
            (unsigned char)*scan->at >= 0x20)
       high |= (unsigned char)*scan->at++;
     size_t n = (size_t)(scan->at - run);
-    if (high & 0x80) {
+    if ((high & 0x80) != 0) {
       size_t bad = nki_utf8_first_invalid(run, n);
       if (bad < n) {
         scan->at = run + bad;
         return nki_scan_fail(scan, "not valid UTF-8");
       }
     }
-    if (out && n) nk_buffer_append(out, run, n);
+    if (out != NULL && n != 0) nk_buffer_append(out, run, n);
     if (scan->at == scan->end) return nki_scan_fail(scan, "a string without its end");
     if (*scan->at == '"') break;
     if (*scan->at != '\\') return nki_scan_fail(scan, "a control byte in a string");
@@ -122,7 +122,7 @@ int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out) {
     if ((code = escape(scan, out)) != 0) return code;
   }
   scan->at++;
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Numbers and whole values ---- */
@@ -140,7 +140,7 @@ int nki_scan_integer(struct nki_scan *scan, int64_t *value) {
     return nki_scan_fail(scan, "a whole number expected");
   *value = negative ? -sum : sum;
   scan->at = s;
-  return 0;
+  return NK_OK;
 }
 
 int nki_scan_number(struct nki_scan *scan, double *value) {
@@ -148,19 +148,19 @@ int nki_scan_number(struct nki_scan *scan, double *value) {
   size_t n = 0;
   nki_scan_peek(scan);
   while (scan->at + n < scan->end && n < sizeof text - 1 &&
-         strchr("+-.eE0123456789", scan->at[n]) && scan->at[n]) {
+         strchr("+-.eE0123456789", scan->at[n]) != NULL && scan->at[n] != 0) {
     text[n] = scan->at[n];
     n++;
   }
   text[n] = 0;
   /* strtod reads the decimal point of the program's locale: give it that. */
   char *point = strchr(text, '.');
-  if (point) *point = *localeconv()->decimal_point;
+  if (point != NULL) *point = *localeconv()->decimal_point;
   char *rest;
   *value = strtod(text, &rest);
-  if (n == 0 || *rest) return nki_scan_fail(scan, "a number expected");
+  if (n == 0 || *rest != 0) return nki_scan_fail(scan, "a number expected");
   scan->at += n;
-  return 0;
+  return NK_OK;
 }
 
 int nki_scan_skip(struct nki_scan *scan) {
@@ -183,10 +183,10 @@ int nki_scan_skip(struct nki_scan *scan) {
       continue; /* no value yet */
     } else {    /* a number or a word */
       const char *s = scan->at;
-      while (s < scan->end && !strchr(",:]}\" \t\r\n[{", *s)) s++;
+      while (s < scan->end && strchr(",:]}\" \t\r\n[{", *s) == NULL) s++;
       if (s == scan->at) return nki_scan_fail(scan, "a value expected");
       scan->at = s;
     }
   } while (depth > 0);
-  return 0;
+  return NK_OK;
 }

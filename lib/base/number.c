@@ -70,7 +70,7 @@ void nk_buffer_integer(struct nk_buffer *buffer, int64_t value) {
   char text[24], *p = text + sizeof text;
   uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
   do *--p = (char)('0' + rest % 10);
-  while (rest /= 10);
+  while ((rest /= 10) != 0);
   if (value < 0) *--p = '-';
   nk_buffer_append(buffer, p, (size_t)(text + sizeof text - p));
 }

@@ -21,7 +21,7 @@ void nk_on_progress(nk_progress_hook *hook, void *user) {
 }
 
 void nk_warn(const char *format, ...) {
-  if (!hooks.warning) return;
+  if (hooks.warning == NULL) return;
   char message[2048];
   va_list args;
   va_start(args, format);
@@ -31,6 +31,7 @@ void nk_warn(const char *format, ...) {
 }
 
 int nk_progress(const char *what, size_t done, size_t total) {
-  if (!hooks.progress || hooks.progress(what, done, total, hooks.progress_user) == 0) return 0;
+  if (hooks.progress == NULL || hooks.progress(what, done, total, hooks.progress_user) == 0)
+    return NK_OK;
   return nk_fail(NK_EINTERRUPTED, "%s: interrupted", what);
 }

@@ -10,7 +10,7 @@ size_t nki_utf8_first_invalid(const char *s, size_t n) {
     uint64_t eight;
     while (i + sizeof eight <= n) { /* most text is ASCII: eight bytes at a time */
       memcpy(&eight, s + i, sizeof eight);
-      if (eight & 0x8080808080808080u) break;
+      if ((eight & 0x8080808080808080u) != 0) break;
       i += sizeof eight;
     }
     if (i == n) break;

@@ -40,7 +40,7 @@ static int write_lines(const struct nk_vectors *set, row_format *format, struct 
   enum { VALUES = 1 << 15 }; /* of one buffer: some 400 KiB of text */
   size_t count = set->dim < VALUES ? VALUES / set->dim : 1, n_buffers = 4 * nk_threads();
   struct nk_buffer *buffers = nk_calloc(n_buffers, sizeof *buffers);
-  int code = buffers ? 0 : NK_EMEMORY;
+  int code = buffers != NULL ? NK_OK : NK_EMEMORY;
   for (size_t start = 0; start < set->n && code == NK_OK; start += n_buffers * count) {
     format_batch(set, format, start, count, buffers, n_buffers);
     for (size_t t = 0; t < n_buffers && code == NK_OK; t++) {
@@ -49,7 +49,7 @@ static int write_lines(const struct nk_vectors *set, row_format *format, struct 
     }
     if (code == NK_OK) code = nk_progress("rows", start, set->n);
   }
-  for (size_t t = 0; buffers && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
+  for (size_t t = 0; (buffers != NULL) && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
   nk_free(buffers);
   return code == NK_OK ? nk_progress("rows", set->n, set->n) : code;
 }
@@ -88,7 +88,7 @@ static void append_word(const struct nk_vectors *set, size_t row, struct nk_buff
   size_t n;
   const char *text = nk_vectors_text(set, row, &n);
   if (n == 0) {
-    if (set->text_offsets) nk_buffer_text(line, "id:");
+    if (set->text_offsets != NULL) nk_buffer_text(line, "id:");
     nk_buffer_integer(line, set->ids[row]);
     return;
   }
@@ -137,7 +137,7 @@ static int write_projector_vectors(const struct nk_vectors *set, struct nk_outpu
 }
 
 static void metadata_line(const struct nk_vectors *set, size_t row, struct nk_buffer *line) {
-  if (set->text_offsets) {
+  if (set->text_offsets != NULL) {
     size_t n;
     const char *text = nk_vectors_text(set, row, &n);
     nk_escape(line, text, n);
@@ -157,15 +157,15 @@ static void metadata_line(const struct nk_vectors *set, size_t row, struct nk_bu
 
 static int write_projector_metadata(const struct nk_vectors *set, struct nk_output *output) {
   struct nk_buffer head = {0};
-  if (set->text_offsets) nk_buffer_text(&head, "text\t");
+  if (set->text_offsets != NULL) nk_buffer_text(&head, "text\t");
   nk_buffer_text(&head, "id");
   for (size_t c = 0; c < set->n_columns; c++) {
     nk_buffer_byte(&head, '\t');
     nk_escape(&head, set->columns[c].name, strlen(set->columns[c].name));
   }
   nk_buffer_byte(&head, '\n');
-  int code = head.failed ? nk_fail(NK_EMEMORY, "out of memory for a header") : 0;
-  if (code == NK_OK && (set->text_offsets || set->n_columns > 0))
+  int code = head.failed ? nk_fail(NK_EMEMORY, "out of memory for a header") : NK_OK;
+  if (code == NK_OK && ((set->text_offsets != NULL) || set->n_columns > 0))
     code = nk_output_write(output, head.data, head.size);
   nk_buffer_free(&head);
   return code == NK_OK ? write_lines(set, metadata_line, output) : code;

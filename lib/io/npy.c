@@ -34,7 +34,7 @@ struct cursor {
 };
 
 static void skip_spaces(struct cursor *c) {
-  while (c->at < c->end && strchr(" \t\r\n", *c->at) && *c->at) c->at++;
+  while (c->at < c->end && strchr(" \t\r\n", *c->at) != NULL && *c->at != 0) c->at++;
 }
 
 /* Takes the next character, after spaces, if it is `wanted`. */
@@ -56,7 +56,7 @@ static bool take_word(struct cursor *c, const char *word) {
 /* A quoted string without escapes: text[0..n). */
 static bool take_string(struct cursor *c, const char **text, size_t *n) {
   char quote = take(c, '\'') ? '\'' : take(c, '"') ? '"' : 0;
-  if (!quote) return false;
+  if (quote == 0) return false;
   *text = c->at;
   while (c->at < c->end && *c->at != quote) c->at++;
   *n = (size_t)(c->at - *text);
@@ -88,7 +88,7 @@ static int read_descr(struct cursor *c, struct nk_tensor *tensor) {
   for (int i = 0; i < N_DESCRS; i++) {
     if (n != 3 || memcmp(text + 1, descrs[i].descr, 2) != 0) continue;
     tensor->dtype = descrs[i].dtype;
-    if (strchr("<|=", text[0])) return 0;
+    if (strchr("<|=", text[0]) != NULL) return NK_OK;
     return nk_fail(NK_EUNSUPPORTED, "dtype '%.3s' is big-endian, little-endian is needed", text);
   }
   return nk_fail(NK_EUNSUPPORTED, "dtype '%.*s' is not supported", n < 40 ? (int)n : 40, text);
@@ -110,7 +110,7 @@ static int read_npy_shape(struct cursor *c, struct nk_tensor *tensor) {
     }
     take(c, ',');
   }
-  return 0;
+  return NK_OK;
 }
 
 static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran_order) {
@@ -140,7 +140,7 @@ static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran
     if (code != NK_OK) return code;
     take(c, ',');
   }
-  if (has_descr && has_order && has_shape) return 0;
+  if (has_descr && has_order && has_shape) return NK_OK;
   return nk_fail(NK_EDATA, "its header lacks 'descr', 'fortran_order' or 'shape'");
 }
 
@@ -169,12 +169,12 @@ static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool 
   }
   tensor->data = file->data + start;
   tensor->name = file->name;
-  return 0;
+  return NK_OK;
 }
 
 int nk_npy_read(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
   int code = read_file(file, tensor, fortran_order);
-  return code == NK_OK ? 0 : nk_fail_in(code, "%s", file->name);
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", file->name);
 }
 
 int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_dims,
@@ -183,7 +183,7 @@ int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_
   for (int i = 0; i < N_DESCRS; i++) {
     if (descrs[i].dtype == dtype) descr = descrs[i].descr;
   }
-  if (!descr) return nk_fail(NK_EUNSUPPORTED, ".npy has no type %s", nk_dtype_names[dtype]);
+  if (descr == NULL) return nk_fail(NK_EUNSUPPORTED, ".npy has no type %s", nk_dtype_name(dtype));
   struct nk_buffer header = {0};
   nk_buffer_printf(&header, "{'descr': '%s%s', 'fortran_order': False, 'shape': (",
                    nki_dtype_size(dtype) == 1 ? "|" : "<", descr);
@@ -193,7 +193,7 @@ int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_
   nk_buffer_text(&header, "), }");
   while ((header.size + 11) % 64 != 0 && !header.failed) nk_buffer_byte(&header, ' ');
   nk_buffer_byte(&header, '\n');
-  int code = header.failed ? nk_fail(NK_EMEMORY, ".npy header: out of memory") : 0;
+  int code = header.failed ? nk_fail(NK_EMEMORY, ".npy header: out of memory") : NK_OK;
   uint16_t length = (uint16_t)header.size; /* at most NK_MAX_DIMS numbers: far below 65536 */
   if (code == NK_OK) code = nk_output_write(output, magic, sizeof magic);
   if (code == NK_OK) code = nk_output_write(output, "\x01\x00", 2);

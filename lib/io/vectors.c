@@ -14,12 +14,12 @@
 
 struct nk_vectors *nki_vectors_bare(size_t n, size_t dim) {
   struct nk_vectors *set = nk_calloc(1, sizeof *set);
-  if (!set) return NULL;
+  if (set == NULL) return NULL;
   set->n = n;
   set->dim = dim;
   set->hidden = nk_calloc(1, sizeof *set->hidden);
   set->ids = nk_alloc(n, sizeof *set->ids);
-  if (!set->hidden || !set->ids) {
+  if (set->hidden == NULL || set->ids == NULL) {
     nk_vectors_free(set);
     return NULL;
   }
@@ -34,13 +34,14 @@ struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borr
     return NULL;
   }
   struct nk_vectors *set = nki_vectors_bare(n, dim);
-  if (!set) return NULL;
-  float *own = values || borrowed ? NULL : nk_alloc(n_values, sizeof *values);
+  if (set == NULL) return NULL;
+  float *own = values != NULL || borrowed ? NULL : nk_alloc(n_values, sizeof *values);
   set->hidden->values = own;
-  if ((values || borrowed || own) && nk_vectors_set_metadata(set, "noken.kind", "vectors") == 0 &&
+  if (((values != NULL) || borrowed || own != NULL) &&
+      nk_vectors_set_metadata(set, "noken.kind", "vectors") == 0 &&
       nk_vectors_set_metadata(set, "noken.version", "1") == 0) {
-    set->values = own ? own : values;
-    if (!borrowed) set->hidden->values = own ? own : values;
+    set->values = own != NULL ? own : values;
+    if (!borrowed) set->hidden->values = own != NULL ? own : values;
     return set;
   }
   nk_vectors_free(set);
@@ -48,7 +49,7 @@ struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borr
 }
 
 void nk_vectors_free(struct nk_vectors *set) {
-  if (!set) return;
+  if (set == NULL) return;
   for (size_t i = 0; i < set->n_columns; i++) {
     nk_free(set->columns[i].name);
     nk_free(set->columns[i].data.number);
@@ -91,7 +92,7 @@ int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t
   size_t n_bytes = (size_t)offsets[set->n];
   unsigned char *text = nk_alloc(n_bytes + 1, 1);
   int64_t *own = nk_alloc(set->n + 1, sizeof *own);
-  if (!text || !own) {
+  if (text == NULL || own == NULL) {
     nk_free(text);
     nk_free(own);
     return NK_EMEMORY;
@@ -102,7 +103,7 @@ int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t
   nk_free((int64_t *)(uintptr_t)set->text_offsets);
   set->text = set->hidden->text = text;
   set->text_offsets = own;
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Columns ---- */
@@ -125,17 +126,17 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
     return NULL;
   }
   struct nk_column *column = find_column(set, name);
-  if (column) { /* number and integer are of one size: only the meaning changes */
+  if (column != NULL) { /* number and integer are of one size: only the meaning changes */
     column->dtype = dtype;
     return column;
   }
   struct nk_column *grown =
       nk_realloc(set->columns, set->n_columns, set->n_columns + 1, sizeof *grown);
-  if (!grown) return NULL;
+  if (grown == NULL) return NULL;
   set->columns = grown;
   struct nk_column fresh = {.name = nk_strdup(name), .dtype = dtype};
   fresh.data.number = nk_alloc(set->n, sizeof *fresh.data.number);
-  if (!fresh.name || !fresh.data.number) {
+  if (fresh.name == NULL || fresh.data.number == NULL) {
     nk_free(fresh.name);
     nk_free(fresh.data.number);
     return NULL;
@@ -146,16 +147,16 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
 
 int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {
   struct nk_column *column = nki_vectors_add_column(set, name, NK_F64);
-  if (!column) return nk_error_code();
+  if (column == NULL) return nk_error_code();
   if (set->n > 0) memcpy(column->data.number, values, set->n * sizeof *values);
-  return 0;
+  return NK_OK;
 }
 
 int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values) {
   struct nk_column *column = nki_vectors_add_column(set, name, NK_I64);
-  if (!column) return nk_error_code();
+  if (column == NULL) return nk_error_code();
   if (set->n > 0) memcpy(column->data.integer, values, set->n * sizeof *values);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Metadata ---- */
@@ -176,9 +177,9 @@ static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
   for (size_t i = 0; i < pairs->n && code == NK_OK; i++) {
     code = nki_pairs_set(&to->hidden->metadata, pairs->item[i].key, pairs->item[i].value);
   }
-  if (code == NK_OK && from->hidden->name) {
+  if (code == NK_OK && from->hidden->name != NULL) {
     to->hidden->name = nk_strdup(from->hidden->name);
-    if (!to->hidden->name) code = NK_EMEMORY;
+    if (to->hidden->name == NULL) code = NK_EMEMORY;
   }
   return code;
 }
@@ -186,27 +187,27 @@ static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
 /* Row i of `to` is row rows[i] of `from`, or row i where rows is NULL: ids, texts, columns. */
 static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const size_t *rows) {
   struct nk_buffer text = {0};
-  int64_t *offsets = from->text_offsets ? nk_alloc(to->n + 1, sizeof *offsets) : NULL;
-  if (from->text_offsets && !offsets) return NK_EMEMORY;
-  if (offsets) offsets[0] = 0;
+  int64_t *offsets = from->text_offsets != NULL ? nk_alloc(to->n + 1, sizeof *offsets) : NULL;
+  if (from->text_offsets != NULL && offsets == NULL) return NK_EMEMORY;
+  if (offsets != NULL) offsets[0] = 0;
   for (size_t i = 0; i < to->n; i++) {
-    size_t row = rows ? rows[i] : i, n_bytes;
+    size_t row = rows != NULL ? rows[i] : i, n_bytes;
     to->ids[i] = from->ids[row];
-    if (!offsets) continue;
+    if (offsets == NULL) continue;
     const char *bytes = nk_vectors_text(from, row, &n_bytes);
     nk_buffer_append(&text, bytes, n_bytes);
     offsets[i + 1] = (int64_t)text.size;
   }
-  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts") : 0;
-  if (code == NK_OK && offsets) code = nk_vectors_set_text(to, text.data, offsets);
+  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts") : NK_OK;
+  if (code == NK_OK && offsets != NULL) code = nk_vectors_set_text(to, text.data, offsets);
   nk_buffer_free(&text);
   nk_free(offsets);
   for (size_t c = 0; c < from->n_columns && code == NK_OK; c++) {
     const struct nk_column *source = &from->columns[c];
     struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
-    if (!column) return nk_error_code();
+    if (column == NULL) return nk_error_code();
     for (size_t i = 0; i < to->n; i++) { /* an integer travels by its bits */
-      column->data.integer[i] = source->data.integer[rows ? rows[i] : i];
+      column->data.integer[i] = source->data.integer[rows != NULL ? rows[i] : i];
     }
   }
   return code;
@@ -214,7 +215,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
 
 struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
   struct nk_vectors *chosen = nk_vectors_new(n, set->dim, NULL, false);
-  if (!chosen) return NULL;
+  if (chosen == NULL) return NULL;
   if (copy_metadata(chosen, set) != 0 || copy_rows(chosen, set, rows) != 0) {
     nk_vectors_free(chosen);
     return NULL;
@@ -231,7 +232,7 @@ struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int
   size_t *rows = nk_alloc(n, sizeof *rows);
   struct nk_vectors *chosen = NULL;
   size_t found = 0;
-  if (!rows) return NULL;
+  if (rows == NULL) return NULL;
   for (; found < n; found++) {
     /* Most sets hold id i in row i. */
     size_t row = (size_t)ids[found];
@@ -252,7 +253,7 @@ struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int
 static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
   size_t n = from->hidden->n_carried;
   struct nk_tensor *carried = to->hidden->carried = nk_calloc(n, sizeof *carried);
-  if (!carried) return NK_EMEMORY;
+  if (carried == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
     const struct nk_tensor *source = &from->hidden->carried[i];
     void *data = nk_alloc(source->n_bytes, 1);
@@ -260,20 +261,20 @@ static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
     carried[i].name = nk_strdup(source->name);
     carried[i].data = data;
     to->hidden->n_carried = i + 1;
-    if (!carried[i].name || !data) return NK_EMEMORY;
+    if (carried[i].name == NULL || data == NULL) return NK_EMEMORY;
     memcpy(data, source->data, source->n_bytes);
   }
-  return 0;
+  return NK_OK;
 }
 
 struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values) {
   struct nk_vectors *like = nk_vectors_new(set->n, dim, values, false);
-  if (!like) return NULL;
+  if (like == NULL) return NULL;
   if (copy_metadata(like, set) == 0 && copy_rows(like, set, NULL) == 0 &&
       copy_carried(like, set) == 0) {
     return like;
   }
-  if (values) like->hidden->values = NULL; /* stays the caller's */
+  if (values != NULL) like->hidden->values = NULL; /* stays the caller's */
   nk_vectors_free(like);
   return NULL;
 }
@@ -293,17 +294,18 @@ static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
 
 static int refuse_row(const struct nk_vectors *set, size_t row) {
   const float *values = set->values + row * set->dim;
-  float bad = values[nki_first_not_finite(values, set->dim)];
-  int code = nk_fail(NK_EDATA, "row %zu holds %s", row, isnan(bad) ? "a NaN" : "an infinity");
-  return set->hidden->name ? nk_fail_in(code, "%s", set->hidden->name) : code;
+  float bad = values[nk_first_not_finite(values, set->dim)];
+  int code = nk_fail(NK_EDATA, "row %zu holds %s (use --skip-bad to leave such rows out)", row,
+                     isnan(bad) ? "a NaN" : "an infinity");
+  return set->hidden->name != NULL ? nk_fail_in(code, "%s", set->hidden->name) : code;
 }
 
 int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   size_t n = (*set)->n, first = first_bad_row(*set, 0);
-  if (first == n) return 0;
+  if (first == n) return NK_OK;
   if (!skip) return refuse_row(*set, first);
   size_t *rows = nk_alloc(n, sizeof *rows);
-  if (!rows) return NK_EMEMORY;
+  if (rows == NULL) return NK_EMEMORY;
   size_t kept = 0;
   for (size_t row = 0; row < n; row++) {
     if (nki_first_not_finite((*set)->values + row * (*set)->dim, (*set)->dim) == (*set)->dim)
@@ -311,10 +313,10 @@ int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   }
   struct nk_vectors *finite = nki_vectors_select(*set, rows, kept);
   nk_free(rows);
-  if (!finite) return nk_error_code();
+  if (finite == NULL) return nk_error_code();
   nk_warn("%zu of %zu rows hold a NaN or an infinity and are left out (the first is row %zu)",
           n - kept, n, first);
   nk_vectors_free(*set);
   *set = finite;
-  return 0;
+  return NK_OK;
 }

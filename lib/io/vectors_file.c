@@ -32,14 +32,14 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
                             bool transposed) {
   if (matrix->dtype == NK_F32 && !transposed && (uintptr_t)matrix->data % sizeof(float) == 0) {
     set->values = matrix->data;
-    return 0;
+    return NK_OK;
   }
   float *values = nk_alloc(matrix->n_elements, sizeof *values);
-  if (!values) return NK_EMEMORY;
-  int code = nki_tensor_widen(matrix, 0, matrix->n_elements, values);
+  if (values == NULL) return NK_EMEMORY;
+  int code = nki_widen_parallel(matrix->dtype, matrix->data, matrix->n_elements, values);
   if (code == NK_OK && transposed) {
     float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
-    if (rows)
+    if (rows != NULL)
       transpose(values, set->n, set->dim, rows);
     else
       code = NK_EMEMORY;
@@ -56,7 +56,7 @@ static int check_matrix(const struct nk_tensor *matrix) {
                    matrix->n_dims == 1 ? "" : "s");
   }
   if (matrix->shape[1] == 0) return nk_fail(NK_EDATA, "its rows have no values");
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Reading: .npy ---- */
@@ -71,13 +71,14 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
     if (code != NK_OK) nk_fail_in(code, "%s", file->name);
   }
   if (code == NK_OK) set = nk_vectors_new(matrix.shape[0], matrix.shape[1], NULL, true);
-  if (!set) {
+  if (set == NULL) {
     nk_file_free(file);
     return NULL;
   }
   set->hidden->npy = file;
   set->hidden->name = nk_strdup(file->name);
-  code = set->hidden->name ? nki_vectors_take_values(set, &matrix, fortran_order) : NK_EMEMORY;
+  code =
+      set->hidden->name != NULL ? nki_vectors_take_values(set, &matrix, fortran_order) : NK_EMEMORY;
   if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);
   nk_vectors_free(set);
@@ -98,7 +99,7 @@ static const struct nk_tensor *look_up(const struct nki_safetensors *st, const c
 /* `vectors`, or the file's only 2-D tensor. */
 static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
   const struct nk_tensor *matrix = look_up(st, "vectors");
-  if (matrix) {
+  if (matrix != NULL) {
     if (check_matrix(matrix) == 0) return matrix;
     nk_fail_in(nk_error_code(), "tensor 'vectors'");
     return NULL;
@@ -136,12 +137,12 @@ static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
   for (size_t i = 0; i < set->n; i++) {
     set->ids[i] = nki_element_integer(tensor->dtype, tensor->data, i);
   }
-  return 0;
+  return NK_OK;
 }
 
 static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
                      const struct nk_tensor *offsets) {
-  if (!bytes || !offsets) {
+  if (bytes == NULL || offsets == NULL) {
     return nk_fail(NK_EDATA, "tensors 'text.bytes' and 'text.offsets' need each other");
   }
   if (bytes->n_dims != 1 || bytes->dtype != NK_U8 || offsets->n_dims != 1 ||
@@ -150,13 +151,13 @@ static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
                    set->n + 1);
   }
   int64_t *own = nk_alloc(offsets->n_elements, sizeof *own);
-  if (!own) return NK_EMEMORY;
+  if (own == NULL) return NK_EMEMORY;
   memcpy(own, offsets->data, offsets->n_bytes);
   set->text = bytes->data;
   set->text_offsets = own;
   bool sound = own[0] == 0 && own[set->n] == (int64_t)bytes->n_elements;
   for (size_t i = 0; i < set->n; i++) sound = sound && own[i] <= own[i + 1];
-  if (sound) return 0;
+  if (sound) return NK_OK;
   return nk_fail(NK_EDATA,
                  "tensor 'text.offsets': does not ascend from 0 to the %zu bytes of "
                  "'text.bytes'",
@@ -170,15 +171,15 @@ static bool is_column(const struct nk_vectors *set, const struct nk_tensor *tens
 
 static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
   struct nk_column *column = nki_vectors_add_column(set, tensor->name, tensor->dtype);
-  if (!column) return nk_error_code();
+  if (column == NULL) return nk_error_code();
   if (tensor->dtype != NK_F32) {
     memcpy(column->data.integer, tensor->data, tensor->n_bytes);
-    return 0;
+    return NK_OK;
   }
   for (size_t i = 0; i < set->n; i++) {
     column->data.number[i] = nki_element_number(NK_F32, tensor->data, i);
   }
-  return 0;
+  return NK_OK;
 }
 
 static int take_metadata(struct nk_vectors *set) {
@@ -189,9 +190,9 @@ static int take_metadata(struct nk_vectors *set) {
     if (nki_safetensors_metadata(private->st, i, &key, &value) != 0) break;
     code = nki_pairs_append(&private->metadata, key, value);
   }
-  if (code == NK_OK && !nk_vectors_metadata(set, "noken.kind"))
+  if (code == NK_OK && nk_vectors_metadata(set, "noken.kind") == NULL)
     code = nk_vectors_set_metadata(set, "noken.kind", "vectors");
-  if (code == NK_OK && !nk_vectors_metadata(set, "noken.version"))
+  if (code == NK_OK && nk_vectors_metadata(set, "noken.version") == NULL)
     code = nk_vectors_set_metadata(set, "noken.version", "1");
   return code;
 }
@@ -202,8 +203,8 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   const struct nk_tensor *bytes = look_up(private->st, "text.bytes");
   const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
   int code = take_metadata(set);
-  if (code == NK_OK && (bytes || offsets)) code = take_text(set, bytes, offsets);
-  size_t n = nki_safetensors_n_tensors(private->st);
+  if (code == NK_OK && ((bytes != NULL) || offsets != NULL)) code = take_text(set, bytes, offsets);
+  size_t n = nk_safetensors_n_tensors(private->st);
   private->carried = nk_calloc(n, sizeof *private->carried);
   if (!private->carried) return NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
@@ -217,32 +218,32 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
       struct nk_tensor *carried = &private->carried[private->n_carried++];
       *carried = *tensor;
       carried->name = nk_strdup(tensor->name);
-      if (!carried->name) code = NK_EMEMORY;
+      if (carried->name == NULL) code = NK_EMEMORY;
     }
   }
   return code;
 }
 
 static struct nk_vectors *read_safetensors(struct nk_file *file) {
-  struct nki_safetensors *st = nki_safetensors_read(file);
-  if (!st) return NULL;
+  struct nk_safetensors *st = nk_safetensors_read(file);
+  if (st == NULL) return NULL;
   struct nk_vectors *set = NULL;
   const char *kind = nki_safetensors_metadata_find(st, "noken.kind");
   const struct nk_tensor *matrix = NULL;
-  if (kind && strcmp(kind, "vectors") != 0) {
+  if (kind != NULL && strcmp(kind, "vectors") != 0) {
     nk_fail(NK_EDATA, "is a %.40s, not a vector set", kind);
   } else {
     matrix = find_matrix(st);
   }
-  if (matrix) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
-  if (!set) {
+  if (matrix != NULL) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
+  if (set == NULL) {
     nk_fail_in(nk_error_code(), "%s", file->name);
     nki_safetensors_free(st);
     return NULL;
   }
   set->hidden->st = st;
   set->hidden->name = nk_strdup(file->name);
-  int code = set->hidden->name ? nki_vectors_take_values(set, matrix, false) : NK_EMEMORY;
+  int code = set->hidden->name != NULL ? nki_vectors_take_values(set, matrix, false) : NK_EMEMORY;
   if (code == NK_OK) code = take_rest(set, matrix);
   if (code == NK_OK) return set;
   nk_fail_in(code, "%s", file->name);
@@ -252,7 +253,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
 
 struct nk_vectors *nk_vectors_read(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  if (!file) return NULL;
+  if (file == NULL) return NULL;
   return nk_npy_is(file) ? read_npy(file) : read_safetensors(file);
 }
 
@@ -261,7 +262,7 @@ struct nk_vectors *nk_vectors_read(const char *path) {
 /* An F32 column's values as floats. */
 static float *narrow(const struct nk_column *column, size_t n) {
   float *values = nk_alloc(n, sizeof *values);
-  for (size_t i = 0; values && i < n; i++) values[i] = (float)column->data.number[i];
+  for (size_t i = 0; (values != NULL) && i < n; i++) values[i] = (float)column->data.number[i];
   return values;
 }
 
@@ -279,7 +280,7 @@ static int add_others(const struct nk_vectors *set, size_t size,
                                .shape = {set->n},
                                .data = column->data.number};
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
-    code = tensor.data ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+    code = tensor.data != NULL ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
   for (size_t i = 0; i < set->hidden->n_carried && code == NK_OK; i++) {
     const struct nk_tensor *carried = &set->hidden->carried[i];
@@ -303,13 +304,14 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
                               .shape = {set->n, set->dim},
                               .data = set->values};
   struct nk_tensor bytes = {.name = "text.bytes", .dtype = NK_U8, .n_dims = 1, .data = set->text};
-  int code = nki_safetensors_writer_add(writer, &id);
-  if (code == NK_OK && set->text_offsets) code = nki_safetensors_writer_add(writer, &offsets);
+  int code = nk_safetensors_writer_add(writer, &id);
+  if (code == NK_OK && set->text_offsets != NULL)
+    code = nk_safetensors_writer_add(writer, &offsets);
   if (code == NK_OK) code = add_others(set, 8, writer, narrowed);
   if (code == NK_OK) code = nki_safetensors_writer_add(writer, &vectors);
   if (code == NK_OK) code = add_others(set, 4, writer, narrowed);
   if (code == NK_OK) code = add_others(set, 2, writer, narrowed);
-  if (code == NK_OK && set->text_offsets) {
+  if (code == NK_OK && set->text_offsets != NULL) {
     bytes.shape[0] = (size_t)set->text_offsets[set->n];
     code = nki_safetensors_writer_add(writer, &bytes);
   }
@@ -321,19 +323,19 @@ int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *outpu
   struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nki_pairs *metadata = &set->hidden->metadata;
-  int code = writer && narrowed ? 0 : NK_EMEMORY;
+  int code = writer != NULL && narrowed != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < metadata->n && code == NK_OK; i++) {
     code = nki_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
   if (code == NK_OK) code = add_tensors(set, writer, narrowed);
-  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
-  if (code == NK_OK && source && set->n > 0) code = source(writer, user);
+  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK && source != NULL && set->n > 0) code = source(writer, user);
   if (code == NK_OK) {
     code = nki_safetensors_writer_finish(writer);
   } else {
     nki_safetensors_writer_free(writer);
   }
-  for (size_t c = 0; narrowed && c < set->n_columns; c++) nk_free(narrowed[c]);
+  for (size_t c = 0; (narrowed != NULL) && c < set->n_columns; c++) nk_free(narrowed[c]);
   nk_free(narrowed);
   return code;
 }

@@ -12,21 +12,21 @@ int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool
   set->added = spec->added;
   struct nki_prefix_entry *entry = nk_alloc(spec->n_added, sizeof *entry);
   size_t *offset = nk_alloc(spec->n_added, sizeof *offset), n = 0;
-  int code = entry && offset ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < spec->n_added && !code; i++) {
+  int code = entry != NULL && offset != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < spec->n_added && code == NK_OK; i++) {
     const struct nki_added *added = &spec->added[i];
     const char *content = spec->added_bytes.data + added->offset;
     size_t length = added->length;
     if (added->normalized != normalized || length == 0) continue;
     if (normalized)
       code = nki_normalize(normalizer, work, match, content, length, &content, &length);
-    if (code || length == 0) continue;
+    if (code != NK_OK || length == 0) continue;
     offset[n] = set->bytes.size;
     entry[n++] = (struct nki_prefix_entry){NULL, (uint32_t)length, (uint32_t)i};
     nk_buffer_append(&set->bytes, content, length);
   }
   if (set->bytes.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
-  for (size_t i = 0; i < n && !code; i++) entry[i].bytes = set->bytes.data + offset[i];
+  for (size_t i = 0; i < n && code == NK_OK; i++) entry[i].bytes = set->bytes.data + offset[i];
   if (code != NK_OK)
     nk_free(entry);
   else

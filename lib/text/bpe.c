@@ -71,14 +71,14 @@ static int build_merges(struct nki_bpe *bpe, const struct nki_spec *spec) {
   bpe->n_slots = 1024;
   while (bpe->n_slots < 2 * spec->n_merges) bpe->n_slots *= 2;
   bpe->slot = nk_alloc(bpe->n_slots, sizeof *bpe->slot);
-  if (!bpe->slot) return NK_EMEMORY;
+  if (bpe->slot == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < bpe->n_slots; i++) bpe->slot[i].pair = EMPTY;
   for (size_t i = 0; i < spec->n_merges; i++) {
     const struct nki_merge *merge = &spec->merges[i];
     uint64_t pair = pair_of(merge->left, merge->right);
     *find_slot(bpe, pair) = (struct merge_slot){pair, merge->rank, merge->result};
   }
-  return 0;
+  return NK_OK;
 }
 
 /* ---- The rest of the model ---- */
@@ -107,7 +107,7 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   for (size_t i = 0; i < spec->n_merges; i++) {
     const struct nki_merge *merge = &spec->merges[i];
     for (int side = 0; side < 2; side++) {
-      uint32_t id = side ? merge->right : merge->left;
+      uint32_t id = side != 0 ? merge->right : merge->left;
       if (id == bpe->unknown) return;
       for (int byte = 0; bpe->byte_fallback && pieces->piece[id].length == 6 && byte < 256; byte++)
         if (id == bpe->fallback_id[byte]) return;
@@ -138,20 +138,20 @@ static int read_options(struct nki_bpe *bpe, const struct nki_spec *spec) {
   bpe->fuse_unknown = json_is_true(json_object_get(model, "fuse_unk"));
   bpe->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
   bpe->unknown = NKI_NO_ID;
-  if (!json_is_string(unknown)) return 0;
+  if (!json_is_string(unknown)) return NK_OK;
   bpe->unknown =
       nki_pieces_find(bpe->pieces, json_string_value(unknown), json_string_length(unknown));
   if (bpe->unknown < 0)
     return nk_fail(NK_EDATA, "%s: the unk_token '%s' is not in the vocabulary", spec->name,
                    json_string_value(unknown));
-  return 0;
+  return NK_OK;
 }
 
 struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
   struct nki_bpe *bpe = nk_calloc(1, sizeof *bpe);
-  if (!bpe) return NULL;
+  if (bpe == NULL) return NULL;
   bpe->pieces = &spec->pieces;
-  if (read_options(bpe, spec) || build_merges(bpe, spec)) {
+  if (read_options(bpe, spec) != 0 || build_merges(bpe, spec) != 0) {
     nki_bpe_free(bpe);
     return NULL;
   }
@@ -161,7 +161,7 @@ struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
 }
 
 void nki_bpe_free(struct nki_bpe *bpe) {
-  if (!bpe) return;
+  if (bpe == NULL) return;
   nk_free(bpe->slot);
   nk_free(bpe);
 }
@@ -183,12 +183,12 @@ size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at
 /* ---- Units ---- */
 
 static int reserve_symbols(struct nki_bpe_work *work, size_t n) {
-  if (n <= work->n_symbols) return 0;
+  if (n <= work->n_symbols) return NK_OK;
   struct nki_symbol *grown = nk_realloc(work->symbol, 0, n + n / 2 + 64, sizeof *grown);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   work->symbol = grown;
   work->n_symbols = n + n / 2 + 64;
-  return 0;
+  return NK_OK;
 }
 
 /* The bytes of a character that has no token, as byte tokens, into symbol[0..width). False when one
@@ -233,7 +233,7 @@ static void split_units(const struct nki_bpe *bpe, const char *s, size_t n,
 
 static uint32_t rank_of(const struct nki_bpe *bpe, const struct nki_symbol *symbol) {
   const struct merge_slot *merge = merge_of(bpe, symbol[0].id, symbol[1].id);
-  return merge ? merge->rank : NO_RANK;
+  return merge != NULL ? merge->rank : NO_RANK;
 }
 
 /* Merges symbol[0..n) by looking for the best pair each time; returns how many are left. */
@@ -281,7 +281,7 @@ static void consider(const struct nki_bpe *bpe, const struct nki_symbol *symbol,
   uint32_t next = symbol[place].next;
   if (next == UINT32_MAX) return;
   const struct merge_slot *merge = merge_of(bpe, symbol[place].id, symbol[next].id);
-  if (merge)
+  if (merge != NULL)
     push(heap, n_heap,
          (struct nki_candidate){merge->rank, place, symbol[place].id, symbol[next].id,
                                 merge->result});
@@ -299,7 +299,7 @@ static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size
   }
   size_t n_heap = 0, k = 0;
   for (size_t i = 0; i < n; i++) {
-    symbol[i].prev = i ? (uint32_t)i - 1 : UINT32_MAX;
+    symbol[i].prev = i != 0 ? (uint32_t)i - 1 : UINT32_MAX;
     symbol[i].next = i + 1 < n ? (uint32_t)i + 1 : UINT32_MAX;
     symbol[i].gone = false;
   }
@@ -321,14 +321,14 @@ static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size
   for (size_t i = 0; i < n; i++)
     if (!symbol[i].gone) symbol[k++].id = symbol[i].id;
   *n_left = k;
-  return 0;
+  return NK_OK;
 }
 
 int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
                    struct nki_ids *ids) {
   if (bpe->ignore_merges) {
     int64_t whole = nki_pieces_find(bpe->pieces, s, n);
-    if (whole >= 0) return nki_ids_add(ids, whole) ? 0 : NK_EMEMORY;
+    if (whole >= 0) return nki_ids_add(ids, whole) ? NK_OK : NK_EMEMORY;
   }
   if (n >= UINT32_MAX / 4)
     return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
@@ -342,5 +342,5 @@ int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const c
     return code;
   if (!nki_ids_reserve(ids, count)) return NK_EMEMORY;
   for (size_t i = 0; i < count; i++) ids->id[ids->n++] = work->symbol[i].id;
-  return 0;
+  return NK_OK;
 }

@@ -28,8 +28,8 @@ static int trial_begin(struct trial *trial, const struct nk_tokenizer *tokenizer
   memset(trial, 0, sizeof *trial);
   trial->tokenizer = tokenizer;
   trial->encoder = nki_encoder_borrow(tokenizer);
-  int code = trial->encoder ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < N_CONTEXTS && !code; i++)
+  int code = trial->encoder != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < N_CONTEXTS && code == NK_OK; i++)
     code = nki_encode(tokenizer, trial->encoder, contexts[i], strlen(contexts[i]), 0,
                       &trial->before[i]);
   return code;
@@ -55,10 +55,11 @@ static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n,
     int code = nki_encode(trial->tokenizer, trial->encoder, trial->text.data, trial->text.size, 0,
                           &trial->ids);
     if (code != NK_OK) return code;
-    *out = trial->ids.n == before->n + 1 && trial->ids.id[before->n] == id &&
-           (before->n == 0 || !memcmp(trial->ids.id, before->id, before->n * sizeof *before->id));
+    *out =
+        trial->ids.n == before->n + 1 && trial->ids.id[before->n] == id &&
+        (before->n == 0 || memcmp(trial->ids.id, before->id, before->n * sizeof *before->id) == 0);
   }
-  return 0;
+  return NK_OK;
 }
 
 static int categorize(struct trial *trial, size_t id, enum nk_category *category) {
@@ -67,17 +68,17 @@ static int categorize(struct trial *trial, size_t id, enum nk_category *category
   bool reached;
   const char *bytes = nki_vocabulary_bytes(vocabulary, id, &n);
   *category = NK_TOKEN_PADDING;
-  if (!bytes) return 0;
+  if (bytes == NULL) return NK_OK;
   *category = NK_TOKEN_SPECIAL;
-  if (nki_vocabulary_is_special(vocabulary, id)) return 0;
-  unsigned char first = n ? (unsigned char)bytes[0] : 0;
+  if (nki_vocabulary_is_special(vocabulary, id)) return NK_OK;
+  unsigned char first = n != 0 ? (unsigned char)bytes[0] : 0;
   if (n == 1 && first >= 0x80) {
     bool unused = first == 0xC0 || first == 0xC1 || first >= 0xF5;
     *category = unused ? NK_TOKEN_UNUSED_BYTE : NK_TOKEN_BYTE;
-    return 0;
+    return NK_OK;
   }
   *category = NK_TOKEN_PARTIAL_UTF8;
-  if (nki_utf8_first_invalid(bytes, n) < n) return 0;
+  if (nki_utf8_first_invalid(bytes, n) < n) return NK_OK;
   int code = reaches(trial, (int64_t)id, bytes, n, &reached);
   *category = !reached ? NK_TOKEN_UNREACHABLE : n == 1 ? NK_TOKEN_BYTE : NK_TOKEN_OK;
   return code;

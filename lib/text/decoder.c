@@ -31,15 +31,16 @@ struct nki_decoder {
 static bool take_string(const json_t *value, const char **bytes, size_t *n) {
   *bytes = json_string_value(value);
   *n = json_string_length(value);
-  return *bytes && *n > 0;
+  return *bytes != NULL && *n > 0;
 }
 
 static bool read_replace(struct step *step, const json_t *json) {
   const json_t *content = json_object_get(json, "content");
   step->to = json_string_value(content);
   step->n_to = json_string_length(content);
-  return step->to && take_string(json_object_get(json_object_get(json, "pattern"), "String"),
-                                 &step->from, &step->n_from);
+  return step->to != NULL &&
+         take_string(json_object_get(json_object_get(json, "pattern"), "String"), &step->from,
+                     &step->n_from);
 }
 
 static bool read_strip(struct step *step, const json_t *json) {
@@ -53,8 +54,8 @@ static bool read_strip(struct step *step, const json_t *json) {
 
 static bool read_metaspace(struct step *step, const json_t *json) {
   const char *scheme = json_string_value(json_object_get(json, "prepend_scheme"));
-  step->prefix = scheme ? strcmp(scheme, "never") != 0
-                        : !json_is_false(json_object_get(json, "add_prefix_space"));
+  step->prefix = scheme != NULL ? strcmp(scheme, "never") != 0
+                                : !json_is_false(json_object_get(json, "add_prefix_space"));
   step->to = " ";
   step->n_to = 1;
   return take_string(json_object_get(json, "replacement"), &step->from, &step->n_from);
@@ -79,17 +80,17 @@ static int add_step(struct nki_decoder *decoder, const struct nki_spec *spec, co
   struct step step = {0};
   const char *type = nki_spec_type(json);
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    if (strcmp(type, kinds[i].type)) continue;
+    if (strcmp(type, kinds[i].type) != 0) continue;
     step.kind = kinds[i].kind;
-    if (!kinds[i].read || kinds[i].read(&step, json)) {
+    if (kinds[i].read == NULL || kinds[i].read(&step, json)) {
       decoder->step[decoder->n_steps++] = step;
-      return 0;
+      return NK_OK;
     }
-    if (lenient) return 0;
+    if (lenient) return NK_OK;
     return nk_fail(NK_EUNSUPPORTED, "%s: this form of the decoder '%s' is not supported",
                    spec->name, type);
   }
-  if (lenient) return 0;
+  if (lenient) return NK_OK;
   return nk_fail(NK_EUNSUPPORTED, "%s: the decoder '%s' is not supported", spec->name, type);
 }
 
@@ -97,13 +98,13 @@ struct nki_decoder *nki_decoder_new(const struct nki_spec *spec, bool lenient) {
   json_t *json = json_object_get(spec->config, "decoder");
   size_t n = nki_spec_steps(json);
   struct nki_decoder *decoder = nk_calloc(1, sizeof *decoder);
-  if (!decoder) return NULL;
+  if (decoder == NULL) return NULL;
   decoder->json = json_incref(json);
   decoder->join = n == 0;
   decoder->step = nk_alloc(n, sizeof *decoder->step);
-  if (!decoder->step) goto fail;
+  if (decoder->step == NULL) goto fail;
   for (size_t i = 0; i < n; i++)
-    if (add_step(decoder, spec, nki_spec_step(json, i), lenient)) goto fail;
+    if (add_step(decoder, spec, nki_spec_step(json, i), lenient) != 0) goto fail;
   return decoder;
 fail:
   nki_decoder_free(decoder);
@@ -111,7 +112,7 @@ fail:
 }
 
 void nki_decoder_free(struct nki_decoder *decoder) {
-  if (!decoder) return;
+  if (decoder == NULL) return;
   json_decref(decoder->json);
   nk_free(decoder->step);
   nk_free(decoder);
@@ -200,12 +201,12 @@ int nki_decoder_token(const struct nki_decoder *decoder, const char *bytes, size
   bool failed = from.failed || to.failed || out->failed;
   nk_buffer_free(&from);
   nk_buffer_free(&to);
-  return failed ? nk_fail(NK_EMEMORY, "out of memory for a token's text") : 0;
+  return failed ? nk_fail(NK_EMEMORY, "out of memory for a token's text") : NK_OK;
 }
 
 static void run_step(const struct step *step, struct nki_strings *strings, struct nk_buffer *to) {
   if (step->kind == FUSE) {
-    if (strings->n) strings->ends[0] = strings->bytes.size;
+    if (strings->n != 0) strings->ends[0] = strings->bytes.size;
     strings->n = strings->n > 0;
     return;
   }
@@ -235,5 +236,5 @@ int nki_decoder_run(const struct nki_decoder *decoder, struct nki_strings *strin
   }
   bool failed = other.failed || strings->bytes.failed || out->failed;
   nk_buffer_free(&other);
-  return failed ? nk_fail(NK_EMEMORY, "out of memory for decoded text") : 0;
+  return failed ? nk_fail(NK_EMEMORY, "out of memory for decoded text") : NK_OK;
 }

@@ -14,7 +14,7 @@
 /* ---- Encoders ---- */
 
 static void encoder_free(struct nki_encoder *encoder) {
-  if (!encoder) return;
+  if (encoder == NULL) return;
   nki_match_free(encoder->match);
   nki_normalizing_free(&encoder->normalizing);
   nki_splitting_free(&encoder->splitting);
@@ -28,21 +28,21 @@ struct nki_encoder *nki_encoder_borrow(const struct nk_tokenizer *tokenizer) {
   struct nki_pool *pool = tokenizer->pool;
   pthread_mutex_lock(&pool->lock);
   struct nki_encoder *encoder = pool->idle;
-  if (encoder) pool->idle = encoder->next;
+  if (encoder != NULL) pool->idle = encoder->next;
   pthread_mutex_unlock(&pool->lock);
-  if (encoder) return encoder;
+  if (encoder != NULL) return encoder;
   encoder = nk_calloc(1, sizeof *encoder);
-  if (!encoder) return NULL;
+  if (encoder == NULL) return NULL;
   encoder->match = nki_match_new();
   encoder->cache = nk_calloc(NKI_CACHE_PLACES, sizeof *encoder->cache);
-  if (encoder->match && encoder->cache) return encoder;
+  if (encoder->match != NULL && encoder->cache != NULL) return encoder;
   encoder_free(encoder);
   return NULL;
 }
 
 void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder) {
   struct nki_pool *pool = tokenizer->pool;
-  if (!encoder) return;
+  if (encoder == NULL) return;
   pthread_mutex_lock(&pool->lock);
   encoder->next = pool->idle;
   pool->idle = encoder;
@@ -51,12 +51,12 @@ void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder
 
 struct nki_pool *nki_pool_new(void) {
   struct nki_pool *pool = nk_calloc(1, sizeof *pool);
-  if (pool) pthread_mutex_init(&pool->lock, NULL);
+  if (pool != NULL) pthread_mutex_init(&pool->lock, NULL);
   return pool;
 }
 
 void nki_pool_free(struct nki_pool *pool) {
-  if (!pool) return;
+  if (pool == NULL) return;
   while (pool->idle) {
     struct nki_encoder *next = pool->idle->next;
     encoder_free(pool->idle);
@@ -72,24 +72,25 @@ void nki_pool_free(struct nki_pool *pool) {
 static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *encoder,
                               const char *s, size_t n, struct nki_ids *ids) {
   struct nki_cached *place = nki_cache_place(encoder->cache, s, n);
-  if (place && nki_cache_holds(place, s, n)) {
+  if (place != NULL && nki_cache_holds(place, s, n)) {
     if (!nki_ids_reserve(ids, NKI_CACHE_IDS)) return NK_EMEMORY;
     for (size_t i = 0; i < place->n_ids; i++) ids->id[ids->n + i] = place->id[i];
     ids->n += place->n_ids;
-    return 0;
+    return NK_OK;
   }
   size_t first = ids->n;
-  int code = t->bpe ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
-                    : nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids);
-  if (!code && place && ids->n > first) nki_cache_put(place, s, n, ids->id + first, ids->n - first);
+  int code = t->bpe != NULL ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
+                            : nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids);
+  if (code == NK_OK && place != NULL && ids->n > first)
+    nki_cache_put(place, s, n, ids->id + first, ids->n - first);
   return code;
 }
 
 static int encode_piece(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
                         size_t n, struct nki_ids *ids) {
   int code = NK_OK;
-  for (size_t at = 0, end; at < n && !code; at = end) {
-    end = t->bpe ? nki_bpe_cut(t->bpe, s, n, at) : n;
+  for (size_t at = 0, end; at < n && code == NK_OK; at = end) {
+    end = t->bpe != NULL ? nki_bpe_cut(t->bpe, s, n, at) : n;
     code = encode_word(t, encoder, s + at, end - at, ids);
   }
   return code;
@@ -100,8 +101,8 @@ static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encod
                          size_t n, bool at_start, struct nki_ids *ids) {
   const struct nki_spans *spans;
   int code = NK_OK;
-  if (t->fast) {
-    for (size_t at = 0, end; at < n && !code; at = end) {
+  if (t->fast != NULL) {
+    for (size_t at = 0, end; at < n && code == NK_OK; at = end) {
       end = t->fast(s, n, at);
       code = encode_word(t, encoder, s + at, end - at, ids);
     }
@@ -110,7 +111,7 @@ static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encod
   code = nki_pretokenize(t->pretokenizer, &encoder->splitting, encoder->match, s, n, at_start, &s,
                          &spans);
   if (code != NK_OK) return code;
-  for (size_t i = 0; i < spans->n && !code; i++)
+  for (size_t i = 0; i < spans->n && code == NK_OK; i++)
     code = encode_piece(t, encoder, s + spans->span[i].begin,
                         spans->span[i].end - spans->span[i].begin, ids);
   return code;
@@ -129,13 +130,14 @@ static int sections(const struct nk_tokenizer *t, struct nki_encoder *encoder,
   size_t taken = 0;
   struct nki_hit hit = {0};
   int code = NK_OK;
-  while (!code && nki_added_find(set, s, n, hit.next, taken, flags & NK_ENCODE_PLAIN, &hit)) {
+  while (code == NK_OK &&
+         nki_added_find(set, s, n, hit.next, taken, (flags & NK_ENCODE_PLAIN) != 0, &hit)) {
     if (hit.begin > taken)
       code = inner(t, encoder, s + taken, hit.begin - taken, at_start && taken == 0, flags, ids);
-    if (!code && !nki_ids_add(ids, hit.id)) code = NK_EMEMORY;
+    if (code == NK_OK && !nki_ids_add(ids, hit.id)) code = NK_EMEMORY;
     taken = hit.end;
   }
-  if (!code && taken < n)
+  if (code == NK_OK && taken < n)
     code = inner(t, encoder, s + taken, n - taken, at_start && taken == 0, flags, ids);
   return code;
 }
@@ -174,10 +176,10 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   if (bad < n) return nk_fail(NK_EDATA, "the text is not valid UTF-8 at byte %zu", bad);
   struct nki_encoder *encoder = nki_encoder_borrow(tokenizer);
   if (encoder == NULL || !nki_ids_reserve(&out, n / 4 + 1)) code = NK_EMEMORY;
-  bool around = flags & NK_ENCODE_SPECIAL;
-  if (!code && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
+  bool around = (flags & NK_ENCODE_SPECIAL) != 0;
+  if (code == NK_OK && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
-  if (!code && around && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
+  if (code == NK_OK && around && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
   nki_encoder_return(tokenizer, encoder);
   if (code != NK_OK) {
     nk_free(out.id);
@@ -185,5 +187,5 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   }
   *ids = out.id;
   *n_ids = out.n;
-  return 0;
+  return NK_OK;
 }

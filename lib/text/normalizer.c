@@ -56,11 +56,11 @@ static int read_replace(const struct nki_spec *spec, const json_t *json, struct 
   step->n_to = json_string_length(to);
   step->from = json_string_value(string);
   step->n_from = json_string_length(string);
-  if (!step->to || (!regex && (!step->from || step->n_from == 0)))
+  if (step->to == NULL || ((regex == NULL) && ((step->from == NULL) || step->n_from == 0)))
     return malformed(spec, "Replace");
-  if (step->from) return 0;
+  if (step->from != NULL) return NK_OK;
   step->pattern = nki_pattern_new(spec->name, regex);
-  return step->pattern ? 0 : NK_EUNSUPPORTED;
+  return step->pattern != NULL ? NK_OK : NK_EUNSUPPORTED;
 }
 
 /* Reads one step. *skip: it does nothing. */
@@ -68,33 +68,34 @@ static int read_step(const struct nki_spec *spec, const json_t *json, struct ste
                      bool *skip) {
   const char *type = nki_spec_type(json);
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-    if (!strcmp(type, forms[i].type)) {
+    if (strcmp(type, forms[i].type) == 0) {
       step->kind = UNICODE;
       step->form = (utf8proc_option_t)forms[i].form;
       step->stable = forms[i].stable;
-      return 0;
+      return NK_OK;
     }
-  if (!strcmp(type, "Replace")) return read_replace(spec, json, step);
-  if (!strcmp(type, "Prepend")) {
+  if (strcmp(type, "Replace") == 0) return read_replace(spec, json, step);
+  if (strcmp(type, "Prepend") == 0) {
     const json_t *to = json_object_get(json, "prepend");
     step->kind = PREPEND;
     step->to = json_string_value(to);
     step->n_to = json_string_length(to);
-    return step->to ? 0 : malformed(spec, type);
+    return step->to != NULL ? NK_OK : malformed(spec, type);
   }
-  if (!strcmp(type, "Strip")) {
+  if (strcmp(type, "Strip") == 0) {
     step->kind = STRIP;
     step->left = !json_is_false(json_object_get(json, "strip_left"));
     step->right = !json_is_false(json_object_get(json, "strip_right"));
-    return 0;
+    return NK_OK;
   }
-  if (!strcmp(type, "Precompiled")) {
+  if (strcmp(type, "Precompiled") == 0) {
     const json_t *map = json_object_get(json, "precompiled_charsmap");
-    *skip = !map || json_is_null(map) || (json_is_string(map) && json_string_length(map) == 0);
-    return *skip ? 0 : not_supported(spec, "Precompiled (with a character map)");
+    *skip =
+        map == NULL || json_is_null(map) || (json_is_string(map) && json_string_length(map) == 0);
+    return *skip ? NK_OK : not_supported(spec, "Precompiled (with a character map)");
   }
-  step->kind = !strcmp(type, "Lowercase") ? LOWERCASE : STRIP_ACCENTS;
-  if (step->kind == LOWERCASE || !strcmp(type, "StripAccents")) return 0;
+  step->kind = strcmp(type, "Lowercase") == 0 ? LOWERCASE : STRIP_ACCENTS;
+  if (step->kind == LOWERCASE || strcmp(type, "StripAccents") == 0) return NK_OK;
   return not_supported(spec, type);
 }
 
@@ -102,13 +103,13 @@ struct nki_normalizer *nki_normalizer_new(const struct nki_spec *spec) {
   json_t *json = json_object_get(spec->config, "normalizer");
   size_t n = nki_spec_steps(json);
   struct nki_normalizer *normalizer = nk_calloc(1, sizeof *normalizer);
-  if (!normalizer) return NULL;
+  if (normalizer == NULL) return NULL;
   normalizer->json = json_incref(json);
   normalizer->step = nk_calloc(n, sizeof *normalizer->step);
-  if (!normalizer->step) goto fail;
+  if (normalizer->step == NULL) goto fail;
   for (size_t i = 0; i < n; i++) {
     bool skip = false;
-    if (read_step(spec, nki_spec_step(json, i), &normalizer->step[normalizer->n_steps], &skip))
+    if (read_step(spec, nki_spec_step(json, i), &normalizer->step[normalizer->n_steps], &skip) != 0)
       goto fail;
     normalizer->n_steps += !skip;
   }
@@ -119,7 +120,7 @@ fail:
 }
 
 void nki_normalizer_free(struct nki_normalizer *normalizer) {
-  if (!normalizer) return;
+  if (normalizer == NULL) return;
   for (size_t i = 0; i < normalizer->n_steps; i++) nki_pattern_free(normalizer->step[i].pattern);
   json_decref(normalizer->json);
   nk_free(normalizer->step);
@@ -144,7 +145,7 @@ static int unicode_run(const struct step *step, struct nki_normalizing *work, co
     if (count < 0) return nk_fail(NK_EDATA, "normalizing: %s", utf8proc_errmsg(count));
     if ((size_t)count <= work->capacity) break;
     int32_t *grown = nk_realloc(work->codes, 0, 2 * (size_t)count, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     work->codes = grown;
     work->capacity = 2 * (size_t)count;
   }
@@ -154,7 +155,7 @@ static int unicode_run(const struct step *step, struct nki_normalizing *work, co
     char bytes[4];
     nk_buffer_append(out, bytes, nki_utf8_encode((uint32_t)work->codes[i], bytes));
   }
-  return 0;
+  return NK_OK;
 }
 
 /* The first character from `at` that the form could change or join with its neighbour. */
@@ -179,7 +180,7 @@ static int unicode(const struct step *step, struct nki_normalizing *work, const 
     copied = end;
   }
   nk_buffer_append(out, s + copied, n - copied);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- The other steps ---- */
@@ -195,7 +196,7 @@ static int replace_pattern(const struct step *step, struct nki_match *match, con
     at = end > begin ? end : end < n ? end + nki_utf8_width(s[end]) : n + 1;
   }
   nk_buffer_append(out, s + copied, n - copied);
-  return found < 0 ? found : 0;
+  return found < 0 ? found : NK_OK;
 }
 
 /* One byte by a string, which is how spaces become U+2581: there are many of them, so the text is
@@ -264,7 +265,8 @@ static void strip(const struct step *step, const char *s, size_t n, struct nk_bu
 /* True when the step leaves the text as it is, found out quickly. */
 static bool leaves(const struct step *step, const char *s, size_t n) {
   if (step->kind == UNICODE) return next_unstable(s, n, 0, step->stable) == n;
-  if (step->kind == REPLACE && !step->pattern) return !memmem(s, n, step->from, step->n_from);
+  if (step->kind == REPLACE && step->pattern == NULL)
+    return memmem(s, n, step->from, step->n_from) == NULL;
   return n == 0;
 }
 
@@ -274,24 +276,24 @@ static int run_step(const struct step *step, struct nki_normalizing *work, struc
     case UNICODE:
       return unicode(step, work, s, n, out);
     case REPLACE:
-      if (step->pattern) return replace_pattern(step, match, s, n, out);
+      if (step->pattern != NULL) return replace_pattern(step, match, s, n, out);
       replace(step, s, n, out);
-      return 0;
+      return NK_OK;
     case PREPEND:
       nk_buffer_append(out, step->to, step->n_to);
       nk_buffer_append(out, s, n);
-      return 0;
+      return NK_OK;
     case LOWERCASE:
       lowercase(s, n, out);
-      return 0;
+      return NK_OK;
     case STRIP:
       strip(step, s, n, out);
-      return 0;
+      return NK_OK;
     case STRIP_ACCENTS:
       strip_accents(s, n, out);
-      return 0;
+      return NK_OK;
   }
-  return 0;
+  return NK_OK;
 }
 
 int nki_normalize(const struct nki_normalizer *normalizer, struct nki_normalizing *work,
@@ -304,12 +306,12 @@ int nki_normalize(const struct nki_normalizer *normalizer, struct nki_normalizin
     struct nk_buffer *to = &work->buffer[turn++ % 2];
     nk_buffer_clear(to);
     int code = run_step(step, work, match, s, n, to);
-    if (!code && to->failed) code = nk_fail(NK_EMEMORY, "out of memory for normalizing");
+    if (code == NK_OK && to->failed) code = nk_fail(NK_EMEMORY, "out of memory for normalizing");
     if (code != NK_OK) return code;
-    s = to->data ? to->data : "";
+    s = to->data != NULL ? to->data : "";
     n = to->size;
   }
   *out = s;
   *n_out = n;
-  return 0;
+  return NK_OK;
 }

@@ -62,7 +62,7 @@ static void escape(struct translation *t, bool in_class) {
                             : c == 'W' && !in_class ? "[^" WORD LATIN_NUMBERS "]"
                             : c == 'H' && !in_class ? "[^" HEX "]"
                                                     : NULL;
-  if (replacement) {
+  if (replacement != NULL) {
     nk_buffer_text(&t->out, replacement);
     t->at++;
   } else if (c == 'u') {
@@ -78,12 +78,12 @@ static void escape(struct translation *t, bool in_class) {
     nk_buffer_byte(&t->out, '\\');
     nk_buffer_append(&t->out, t->at, (size_t)(end + 1 - t->at));
     t->at = end + 1;
-  } else if (((c | 0x20) >= 'a' && (c | 0x20) <= 'z' && !strchr(same, c)) ||
+  } else if (((c | 0x20) >= 'a' && (c | 0x20) <= 'z' && strchr(same, c) == NULL) ||
              (c == 'x' && t->at[1] >= '8')) {
     t->refused = "an escape that the two syntaxes read differently";
   } else {
     size_t n = 1; /* of \p{L}, \x{20AC}, \k{name} the braces too, which are no interval */
-    if (strchr("pPxk", c) && t->at[1] == '{') n += strcspn(t->at + 1, "}");
+    if (strchr("pPxk", c) != NULL && t->at[1] == '{') n += strcspn(t->at + 1, "}");
     if (n > 1 && t->at[n] == '}') n++;
     nk_buffer_byte(&t->out, '\\');
     nk_buffer_append(&t->out, t->at, n);
@@ -99,7 +99,7 @@ static void set(struct translation *t) {
     nk_buffer_text(&t->out, "\\]");
     t->at++;
   }
-  while (!t->refused && *t->at != ']') {
+  while (t->refused == NULL && *t->at != ']') {
     if (*t->at == 0)
       t->refused = "a set without its ]";
     else if (*t->at == '[')
@@ -112,7 +112,7 @@ static void set(struct translation *t) {
     } else
       nk_buffer_byte(&t->out, *t->at++);
   }
-  if (!t->refused) nk_buffer_byte(&t->out, *t->at++);
+  if (t->refused == NULL) nk_buffer_byte(&t->out, *t->at++);
 }
 
 /* A parenthesis, t->at at it; options among its first characters change their names. */
@@ -124,7 +124,7 @@ static void group(struct translation *t) {
     t->refused = "(?~, (?# or (?(";
     return;
   }
-  for (; *t->at && strchr("imx-", *t->at); t->at++) {
+  for (; (*t->at != 0) && strchr("imx-", *t->at) != NULL; t->at++) {
     if (*t->at == 'x') t->refused = "the option x";
     nk_buffer_byte(&t->out, *t->at == 'm' ? 's' : *t->at);
   }
@@ -145,13 +145,13 @@ static void interval(struct translation *t) {
     return;
   }
   if (end[1] == '+') t->refused = "{n,m}+";
-  nk_buffer_text(&t->out, low ? "{" : "{0");
+  nk_buffer_text(&t->out, low != 0 ? "{" : "{0");
   nk_buffer_append(&t->out, first, (size_t)(end + 1 - first));
   t->at = end + 1;
 }
 
 static void translate(struct translation *t) {
-  while (!t->refused && *t->at) {
+  while (t->refused == NULL && *t->at != 0) {
     if (*t->at == '\\') {
       t->at++;
       escape(t, false);
@@ -174,19 +174,19 @@ struct nki_pattern *nki_pattern_new(const char *name, const char *regex) {
   int error;
   size_t place;
   translate(&t);
-  if (t.refused) {
+  if (t.refused != NULL) {
     nk_fail(NK_EUNSUPPORTED, "%s: pattern '%s': %s is not supported", name, regex, t.refused);
     goto done;
   }
   pattern = nk_calloc(1, sizeof *pattern);
-  if (!pattern || t.out.failed) {
+  if (pattern == NULL || t.out.failed) {
     nk_fail(NK_EMEMORY, "%s: out of memory", name);
     goto done;
   }
-  pattern->code = pcre2_compile((PCRE2_SPTR)(t.out.data ? t.out.data : ""), t.out.size,
+  pattern->code = pcre2_compile((PCRE2_SPTR)(t.out.data != NULL ? t.out.data : ""), t.out.size,
                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                                 &error, &place, NULL);
-  if (!pattern->code) {
+  if (pattern->code == NULL) {
     char message[128] = "";
     pcre2_get_error_message(error, (PCRE2_UCHAR *)message, sizeof message);
     nk_fail(NK_EUNSUPPORTED, "%s: pattern '%s': %s", name, regex, message);
@@ -201,23 +201,23 @@ done:
 }
 
 void nki_pattern_free(struct nki_pattern *pattern) {
-  if (!pattern) return;
+  if (pattern == NULL) return;
   pcre2_code_free(pattern->code);
   nk_free(pattern);
 }
 
 struct nki_match *nki_match_new(void) {
   struct nki_match *match = nk_calloc(1, sizeof *match);
-  if (!match) return NULL;
+  if (match == NULL) return NULL;
   match->data = pcre2_match_data_create(1, NULL);
-  if (match->data) return match;
+  if (match->data != NULL) return match;
   nk_fail(NK_EMEMORY, "out of memory for matching");
   nk_free(match);
   return NULL;
 }
 
 void nki_match_free(struct nki_match *match) {
-  if (!match) return;
+  if (match == NULL) return;
   pcre2_match_data_free(match->data);
   nk_free(match);
 }

@@ -23,15 +23,15 @@ uint64_t nki_hash(const char *bytes, size_t n) {
 
 /* Room for ids 0..n-1. */
 static int reserve(struct nki_pieces *pieces, size_t n) {
-  if (n <= pieces->capacity) return 0;
-  size_t capacity = pieces->capacity ? pieces->capacity : 1024;
+  if (n <= pieces->capacity) return NK_OK;
+  size_t capacity = pieces->capacity != 0 ? pieces->capacity : 1024;
   while (capacity < n) capacity *= 2;
   struct nki_piece *grown = nk_realloc(pieces->piece, pieces->n, capacity, sizeof *pieces->piece);
-  if (!grown) return NK_EMEMORY;
+  if (grown == NULL) return NK_EMEMORY;
   memset(grown + pieces->n, 0, (capacity - pieces->n) * sizeof *grown);
   pieces->piece = grown;
   pieces->capacity = capacity;
-  return 0;
+  return NK_OK;
 }
 
 int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden) {
@@ -47,7 +47,7 @@ int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hid
       .present = true,
       .hidden = hidden,
   };
-  return 0;
+  return NK_OK;
 }
 
 /* The slot of a string: where its id is, or where it would be put. */
@@ -63,12 +63,12 @@ static size_t slot_of(const struct nki_pieces *pieces, const char *bytes, size_t
 }
 
 int nki_pieces_index(struct nki_pieces *pieces) {
-  if (!pieces->bytes.data) nk_buffer_text(&pieces->bytes, ""); /* so that data is not NULL */
+  if (pieces->bytes.data == NULL) nk_buffer_text(&pieces->bytes, ""); /* so that data is not NULL */
   if (pieces->bytes.failed) return nk_fail(NK_EMEMORY, "out of memory for the vocabulary");
   size_t n_slots = 1024;
   while (n_slots < 2 * pieces->n) n_slots *= 2;
   pieces->slots = nk_calloc(n_slots, sizeof *pieces->slots);
-  if (!pieces->slots) return NK_EMEMORY;
+  if (pieces->slots == NULL) return NK_EMEMORY;
   pieces->n_slots = n_slots;
   for (size_t id = 0; id < pieces->n; id++) {
     const struct nki_piece *piece = &pieces->piece[id];
@@ -76,12 +76,12 @@ int nki_pieces_index(struct nki_pieces *pieces) {
       pieces->slots[slot_of(pieces, nki_pieces_bytes(pieces, id), piece->length)] =
           (uint32_t)id + 1;
   }
-  return 0;
+  return NK_OK;
 }
 
 int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n) {
   uint32_t entry = pieces->slots[slot_of(pieces, bytes, n)];
-  return entry ? (int64_t)entry - 1 : NKI_NO_ID;
+  return entry != 0 ? (int64_t)entry - 1 : NKI_NO_ID;
 }
 
 void nki_pieces_free(struct nki_pieces *pieces) {

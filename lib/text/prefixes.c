@@ -10,7 +10,7 @@ static int compare(const void *a, const void *b) {
   const struct nki_prefix_entry *x = a, *y = b;
   uint32_t n = x->length < y->length ? x->length : y->length;
   int order = memcmp(x->bytes, y->bytes, n);
-  if (order) return order;
+  if (order != 0) return order;
   if (x->length != y->length) return x->length < y->length ? -1 : 1;
   return x->value > y->value ? -1 : x->value < y->value;
 }
@@ -19,7 +19,7 @@ void nki_prefixes_build(struct nki_prefixes *set, struct nki_prefix_entry *entry
   memset(set, 0, sizeof *set);
   set->entry = entry;
   set->n = n;
-  if (n) qsort(entry, n, sizeof *entry, compare);
+  if (n != 0) qsort(entry, n, sizeof *entry, compare);
   size_t at = 0;
   for (unsigned byte = 0; byte < 256; byte++) {
     set->first[byte] = (uint32_t)at;

@@ -45,9 +45,9 @@ static int malformed(const struct nki_spec *spec, const char *type) {
 
 static struct step *new_step(struct nki_pretokenizer *p) {
   if (p->n_steps == p->capacity) {
-    size_t capacity = p->capacity ? 2 * p->capacity : 4;
+    size_t capacity = p->capacity != 0 ? 2 * p->capacity : 4;
     struct step *grown = nk_realloc(p->step, p->n_steps, capacity, sizeof *grown);
-    if (!grown) return NULL;
+    if (grown == NULL) return NULL;
     p->step = grown;
     p->capacity = capacity;
   }
@@ -60,10 +60,10 @@ static int read_behavior(const struct nki_spec *spec, const json_t *json, enum b
   static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
                                       "Contiguous"};
   const char *name = json_string_value(json);
-  for (size_t i = 0; name && i < sizeof names / sizeof *names; i++)
-    if (!strcmp(name, names[i])) {
+  for (size_t i = 0; (name != NULL) && i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i]) == 0) {
       *out = (enum behavior)i;
-      return 0;
+      return NK_OK;
     }
   return malformed(spec, "behavior");
 }
@@ -71,67 +71,67 @@ static int read_behavior(const struct nki_spec *spec, const json_t *json, enum b
 /* A split by a pattern whose neighbouring matches all become pieces. */
 static int read_pattern(struct step *step, const struct nki_spec *spec, const char *regex) {
   if (step->behavior == ISOLATED) step->fast = nki_split_fast_of(regex);
-  if (step->fast) return 0;
+  if (step->fast != NULL) return NK_OK;
   step->pattern = nki_pattern_new(spec->name, regex);
-  return step->pattern ? 0 : NK_EUNSUPPORTED;
+  return step->pattern != NULL ? NK_OK : NK_EUNSUPPORTED;
 }
 
 static int read_byte_level(struct nki_pretokenizer *p, const struct nki_spec *spec,
                            const json_t *json) {
   struct step *step;
   if (!json_is_false(json_object_get(json, "add_prefix_space"))) {
-    if (!(step = new_step(p))) return NK_EMEMORY;
+    if ((step = new_step(p)) == NULL) return NK_EMEMORY;
     step->kind = PREFIX_SPACE;
   }
-  if (json_is_false(json_object_get(json, "use_regex"))) return 0;
-  if (!(step = new_step(p))) return NK_EMEMORY;
+  if (json_is_false(json_object_get(json, "use_regex"))) return NK_OK;
+  if ((step = new_step(p)) == NULL) return NK_EMEMORY;
   step->behavior = ISOLATED;
   return read_pattern(step, spec, NKI_PATTERN_GPT2);
 }
 
 static int read_split(struct nki_pretokenizer *p, const struct nki_spec *spec, const json_t *json) {
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   const json_t *pattern = json_object_get(json, "pattern");
   const json_t *literal = json_object_get(pattern, "String");
   const char *regex = json_string_value(json_object_get(pattern, "Regex"));
   int code = read_behavior(spec, json_object_get(json, "behavior"), &step->behavior);
   if (code != NK_OK) return code;
   step->invert = json_is_true(json_object_get(json, "invert"));
-  if (regex) return read_pattern(step, spec, regex);
+  if (regex != NULL) return read_pattern(step, spec, regex);
   step->literal = json_string_value(literal);
   step->n_literal = json_string_length(literal);
-  return step->literal && step->n_literal ? 0 : malformed(spec, "Split");
+  return step->literal != NULL && step->n_literal != 0 ? NK_OK : malformed(spec, "Split");
 }
 
 static int read_digits(struct nki_pretokenizer *p, const struct nki_spec *spec,
                        const json_t *json) {
   (void)spec;
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->is_match = nki_is_number;
   step->behavior = json_is_true(json_object_get(json, "individual_digits")) ? ISOLATED : CONTIGUOUS;
-  return 0;
+  return NK_OK;
 }
 
 static int read_punctuation(struct nki_pretokenizer *p, const struct nki_spec *spec,
                             const json_t *json) {
   const json_t *behavior = json_object_get(json, "behavior");
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->is_match = nki_is_punctuation;
   step->behavior = ISOLATED;
-  return behavior ? read_behavior(spec, behavior, &step->behavior) : 0;
+  return behavior != NULL ? read_behavior(spec, behavior, &step->behavior) : NK_OK;
 }
 
 static int read_whitespace_split(struct nki_pretokenizer *p, const struct nki_spec *spec,
                                  const json_t *json) {
   (void)spec, (void)json;
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->is_match = nki_is_space;
   step->behavior = REMOVED;
-  return 0;
+  return NK_OK;
 }
 
 /* Whitespace is the pattern \w+|[^\w\s]+, of which the rest is removed; \w is that of another
@@ -140,7 +140,7 @@ static int read_whitespace(struct nki_pretokenizer *p, const struct nki_spec *sp
                            const json_t *json) {
   (void)json;
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->behavior = REMOVED;
   step->invert = true;
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}"
@@ -153,35 +153,37 @@ static int read_metaspace(struct nki_pretokenizer *p, const struct nki_spec *spe
   const char *scheme = json_string_value(json_object_get(json, "prepend_scheme"));
   bool old_never = json_is_false(json_object_get(json, "add_prefix_space"));
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->kind = METASPACE;
   step->literal = json_string_value(replacement);
   step->n_literal = json_string_length(replacement);
-  if (!step->literal || step->n_literal == 0) return malformed(spec, "Metaspace");
-  step->scheme = scheme && !strcmp(scheme, "first")                ? FIRST
-                 : (scheme ? !strcmp(scheme, "never") : old_never) ? NEVER
-                                                                   : ALWAYS;
-  if (scheme && ((step->scheme == ALWAYS && strcmp(scheme, "always")) ||
-                 (step->scheme != NEVER && old_never))) /* the old and the new form disagree */
+  if (step->literal == NULL || step->n_literal == 0) return malformed(spec, "Metaspace");
+  step->scheme = scheme != NULL && strcmp(scheme, "first") == 0                ? FIRST
+                 : (scheme != NULL ? strcmp(scheme, "never") == 0 : old_never) ? NEVER
+                                                                               : ALWAYS;
+  if (scheme != NULL &&
+      ((step->scheme == ALWAYS && strcmp(scheme, "always") != 0) ||
+       (step->scheme != NEVER && old_never))) /* the old and the new form disagree */
     return malformed(spec, "Metaspace");
-  if (json_is_false(json_object_get(json, "split"))) return 0;
+  if (json_is_false(json_object_get(json, "split"))) return NK_OK;
   struct step *cut = new_step(p); /* may move step */
-  if (!cut) return NK_EMEMORY;
+  if (cut == NULL) return NK_EMEMORY;
   cut->literal = json_string_value(replacement);
   cut->n_literal = json_string_length(replacement);
   cut->behavior = MERGED_WITH_NEXT;
-  return 0;
+  return NK_OK;
 }
 
 static int read_delimiter(struct nki_pretokenizer *p, const struct nki_spec *spec,
                           const json_t *json) {
   const json_t *delimiter = json_object_get(json, "delimiter");
   struct step *step = new_step(p);
-  if (!step) return NK_EMEMORY;
+  if (step == NULL) return NK_EMEMORY;
   step->literal = json_string_value(delimiter);
   step->n_literal = json_string_length(delimiter);
   step->behavior = REMOVED;
-  return step->literal && step->n_literal ? 0 : malformed(spec, "CharDelimiterSplit");
+  return step->literal != NULL && step->n_literal != 0 ? NK_OK
+                                                       : malformed(spec, "CharDelimiterSplit");
 }
 
 static const struct {
@@ -197,7 +199,7 @@ static const struct {
 static int read_step(struct nki_pretokenizer *p, const struct nki_spec *spec, const json_t *json) {
   const char *type = nki_spec_type(json);
   for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
-    if (!strcmp(type, readers[i].type)) return readers[i].read(p, spec, json);
+    if (strcmp(type, readers[i].type) == 0) return readers[i].read(p, spec, json);
   char what[128];
   snprintf(what, sizeof what, "'%.100s'", type);
   return refuse(spec, what);
@@ -206,17 +208,17 @@ static int read_step(struct nki_pretokenizer *p, const struct nki_spec *spec, co
 struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec) {
   json_t *json = json_object_get(spec->config, "pre_tokenizer");
   struct nki_pretokenizer *p = nk_calloc(1, sizeof *p);
-  if (!p) return NULL;
+  if (p == NULL) return NULL;
   p->json = json_incref(json);
   size_t n = nki_spec_steps(json);
   for (size_t i = 0; i < n; i++) {
     const json_t *step = nki_spec_step(json, i);
     /* What follows ByteLevel would see the characters of its alphabet, which are not made here. */
-    if (!strcmp(nki_spec_type(step), "ByteLevel") && i + 1 < n) {
+    if (strcmp(nki_spec_type(step), "ByteLevel") == 0 && i + 1 < n) {
       refuse(spec, "'ByteLevel' before others");
       goto fail;
     }
-    if (read_step(p, spec, step)) goto fail;
+    if (read_step(p, spec, step) != 0) goto fail;
   }
   return p;
 fail:
@@ -225,7 +227,7 @@ fail:
 }
 
 void nki_pretokenizer_free(struct nki_pretokenizer *pretokenizer) {
-  if (!pretokenizer) return;
+  if (pretokenizer == NULL) return;
   for (size_t i = 0; i < pretokenizer->n_steps; i++)
     nki_pattern_free(pretokenizer->step[i].pattern);
   json_decref(pretokenizer->json);
@@ -249,16 +251,16 @@ void nki_splitting_free(struct nki_splitting *work) {
 /* ---- Splitting ---- */
 
 static int add(struct nki_spans *spans, size_t begin, size_t end) {
-  if (begin == end) return 0;
+  if (begin == end) return NK_OK;
   if (spans->n == spans->capacity) {
-    size_t capacity = spans->capacity ? 2 * spans->capacity : 256;
+    size_t capacity = spans->capacity != 0 ? 2 * spans->capacity : 256;
     struct nki_span *grown = nk_realloc(spans->span, spans->n, capacity, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     spans->span = grown;
     spans->capacity = capacity;
   }
   spans->span[spans->n++] = (struct nki_span){begin, end};
-  return 0;
+  return NK_OK;
 }
 
 /* Where one piece's matches and the stretches between them become new pieces. A stretch waits in
@@ -271,13 +273,13 @@ struct cutter {
 };
 
 static int release(struct cutter *cutter) {
-  if (!cutter->holds) return 0;
+  if (!cutter->holds) return NK_OK;
   cutter->holds = false;
   return add(cutter->out, cutter->held.begin, cutter->held.end);
 }
 
 static int cut(struct cutter *cutter, size_t begin, size_t end, bool match) {
-  if (cutter->behavior == REMOVED) return match ? 0 : add(cutter->out, begin, end);
+  if (cutter->behavior == REMOVED) return match ? NK_OK : add(cutter->out, begin, end);
   bool join =
       cutter->holds && (cutter->behavior == CONTIGUOUS             ? match == cutter->held_match
                         : cutter->behavior == MERGED_WITH_PREVIOUS ? match && !cutter->held_match
@@ -286,7 +288,7 @@ static int cut(struct cutter *cutter, size_t begin, size_t end, bool match) {
   if (join) {
     cutter->held.end = end;
     if (cutter->behavior != CONTIGUOUS) return release(cutter);
-    return 0;
+    return NK_OK;
   }
   int code = release(cutter);
   cutter->holds = true;
@@ -298,10 +300,10 @@ static int cut(struct cutter *cutter, size_t begin, size_t end, bool match) {
 /* The next match of the step at or after `from` in s[0..n): 1, 0 or negative. */
 static int next_match(const struct step *step, struct nki_match *match, const char *s, size_t n,
                       size_t from, size_t *begin, size_t *end) {
-  if (step->pattern) return nki_pattern_find(step->pattern, match, s, n, from, begin, end);
-  if (step->literal) {
+  if (step->pattern != NULL) return nki_pattern_find(step->pattern, match, s, n, from, begin, end);
+  if (step->literal != NULL) {
     const char *found = memmem(s + from, n - from, step->literal, step->n_literal);
-    if (!found) return 0;
+    if (found == NULL) return 0;
     *begin = (size_t)(found - s);
     *end = *begin + step->n_literal;
     return 1;
@@ -321,22 +323,22 @@ static int split_piece(const struct step *step, struct nki_match *match, const c
   struct cutter cutter = {.behavior = step->behavior, .out = out};
   size_t at = 0, done = 0, begin, end;
   int code = NK_OK;
-  if (step->fast) {
-    for (; at < n && !code; at = end) {
+  if (step->fast != NULL) {
+    for (; at < n && code == NK_OK; at = end) {
       end = step->fast(s, n, at);
       code = add(out, base + at, base + end);
     }
     return code;
   }
   while (at <= n && (code = next_match(step, match, s, n, at, &begin, &end)) == 1) {
-    code = begin > done ? cut(&cutter, base + done, base + begin, step->invert) : 0;
-    if (!code && end > begin) code = cut(&cutter, base + begin, base + end, !step->invert);
+    code = begin > done ? cut(&cutter, base + done, base + begin, step->invert) : NK_OK;
+    if (code == NK_OK && end > begin) code = cut(&cutter, base + begin, base + end, !step->invert);
     if (code != NK_OK) return code;
     done = end;
     at = end > begin ? end : end < n ? end + nki_utf8_width(s[end]) : n + 1;
   }
-  if (!code && done < n) code = cut(&cutter, base + done, base + n, step->invert);
-  return code ? code : release(&cutter);
+  if (code == NK_OK && done < n) code = cut(&cutter, base + done, base + n, step->invert);
+  return code != NK_OK ? code : release(&cutter);
 }
 
 /* ---- Changing the text ---- */
@@ -376,11 +378,11 @@ int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_spli
     const struct step *step = &pretokenizer->step[i];
     struct nk_buffer *buffer = step->kind == SPLIT ? NULL : &work->text[turn++ % 2];
     to->n = 0;
-    if (buffer) nk_buffer_clear(buffer);
+    if (buffer != NULL) nk_buffer_clear(buffer);
     for (size_t j = 0; j < from->n; j++) {
       const struct nki_span *span = &from->span[j];
       const char *piece = s + span->begin;
-      size_t n_piece = span->end - span->begin, begin = buffer ? buffer->size : 0;
+      size_t n_piece = span->end - span->begin, begin = buffer != NULL ? buffer->size : 0;
       if (step->kind == SPLIT) {
         code = split_piece(step, match, piece, n_piece, span->begin, to);
       } else {
@@ -392,13 +394,13 @@ int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_spli
       }
       if (code != NK_OK) return code;
     }
-    if (buffer && buffer->failed) return nk_fail(NK_EMEMORY, "out of memory for splitting");
-    if (buffer) s = buffer->data ? buffer->data : "";
+    if (buffer != NULL && buffer->failed) return nk_fail(NK_EMEMORY, "out of memory for splitting");
+    if (buffer != NULL) s = buffer->data != NULL ? buffer->data : "";
     swap = from;
     from = to;
     to = swap;
   }
   *text = s;
   *spans = from;
-  return 0;
+  return NK_OK;
 }

@@ -7,7 +7,7 @@
 #include "text/byte_level.h"
 
 void nki_spec_free(struct nki_spec *spec) {
-  if (!spec) return;
+  if (spec == NULL) return;
   nki_pieces_free(&spec->pieces);
   nk_buffer_free(&spec->added_bytes);
   nk_free(spec->added);
@@ -21,7 +21,7 @@ void nki_spec_free(struct nki_spec *spec) {
 int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset) {
   struct nk_buffer *bytes = &spec->pieces.bytes;
   bool hidden = false;
-  if (spec->byte_level && !bytes->failed && bytes->data) {
+  if (spec->byte_level && !bytes->failed && bytes->data != NULL) {
     size_t n = bytes->size - offset;
     hidden = !nki_byte_level_decode(bytes->data + offset, &n);
     bytes->size = offset + n;
@@ -30,7 +30,7 @@ int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset) {
     return nk_fail(NK_EDATA, "%s: a token has the id %zu, which no file of this size can hold",
                    spec->name, id);
   int code = nki_pieces_add(&spec->pieces, id, offset, hidden);
-  return code ? nk_fail_in(code, "%s", spec->name) : 0;
+  return code != NK_OK ? nk_fail_in(code, "%s", spec->name) : NK_OK;
 }
 
 int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
@@ -41,28 +41,28 @@ int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
                    "%s: an added token has the id %zu, which no file of this size can hold",
                    spec->name, added.id);
   if (spec->n_added == spec->added_capacity) {
-    size_t capacity = spec->added_capacity ? 2 * spec->added_capacity : 64;
+    size_t capacity = spec->added_capacity != 0 ? 2 * spec->added_capacity : 64;
     struct nki_added *grown = nk_realloc(spec->added, spec->n_added, capacity, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     spec->added = grown;
     spec->added_capacity = capacity;
   }
   spec->added[spec->n_added++] = added;
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Merges ---- */
 
 int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge) {
   if (spec->n_merges == spec->merges_capacity) {
-    size_t capacity = spec->merges_capacity ? 2 * spec->merges_capacity : 1024;
+    size_t capacity = spec->merges_capacity != 0 ? 2 * spec->merges_capacity : 1024;
     struct nki_merge *grown = nk_realloc(spec->merges, spec->n_merges, capacity, sizeof *grown);
-    if (!grown) return NK_EMEMORY;
+    if (grown == NULL) return NK_EMEMORY;
     spec->merges = grown;
     spec->merges_capacity = capacity;
   }
   spec->merges[spec->n_merges++] = merge;
-  return 0;
+  return NK_OK;
 }
 
 int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t split, uint32_t rank) {
@@ -72,7 +72,7 @@ int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t spl
   if (spec->byte_level) {
     if (!nki_byte_level_decode(both->data, &n_left) ||
         !nki_byte_level_decode(both->data + split, &n_right))
-      return 0;
+      return NK_OK;
     memmove(both->data + n_left, both->data + split, n_right);
   }
   int64_t left = nki_pieces_find(pieces, both->data, n_left);
@@ -89,13 +89,13 @@ int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t spl
 
 const char *nki_spec_type(const json_t *step) {
   const char *type = json_string_value(json_object_get(step, "type"));
-  return type ? type : "";
+  return type != NULL ? type : "";
 }
 
 /* The array of a Sequence's steps, which each component calls otherwise; NULL for what is none. */
 static json_t *sequence_of(const json_t *component) {
   static const char *const keys[] = {"normalizers", "pretokenizers", "processors", "decoders"};
-  if (strcmp(nki_spec_type(component), "Sequence")) return NULL;
+  if (strcmp(nki_spec_type(component), "Sequence") != 0) return NULL;
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     json_t *steps = json_object_get(component, keys[i]);
     if (json_is_array(steps)) return steps;
@@ -106,17 +106,17 @@ static json_t *sequence_of(const json_t *component) {
 size_t nki_spec_steps(const json_t *component) {
   if (!json_is_object(component)) return 0;
   const json_t *sequence = sequence_of(component);
-  return sequence ? json_array_size(sequence) : 1;
+  return sequence != NULL ? json_array_size(sequence) : 1;
 }
 
 json_t *nki_spec_step(json_t *component, size_t index) {
   json_t *sequence = sequence_of(component);
-  return sequence ? json_array_get(sequence, index) : component;
+  return sequence != NULL ? json_array_get(sequence, index) : component;
 }
 
 static bool has(json_t *component, const char *type, int depth) {
-  if (!strcmp(nki_spec_type(component), type)) return true;
-  if (!sequence_of(component) || depth > 8) return false;
+  if (strcmp(nki_spec_type(component), type) == 0) return true;
+  if (sequence_of(component) == NULL || depth > 8) return false;
   for (size_t i = 0; i < nki_spec_steps(component); i++)
     if (has(nki_spec_step(component, i), type, depth + 1)) return true;
   return false;

@@ -49,15 +49,15 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- Tokens ---- */
 
-static int type_of(const struct nki_gguf_value *types, size_t id) {
-  double type = types && id < types->count ? nki_gguf_number_at(types, id) : NORMAL;
+static int type_of(const struct nk_gguf_value *types, size_t id) {
+  double type = types != NULL && id < types->count ? nk_gguf_number_at(types, id) : NORMAL;
   return type >= NORMAL && type <= BYTE ? (int)type : NORMAL;
 }
 
 static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *tokens,
                        const struct nki_gguf_value *types) {
   size_t cursor = 0, n, id = 0;
-  for (const char *s; (s = nki_gguf_next_string(tokens, &cursor, &n)); id++) {
+  for (const char *s; (s = nk_gguf_next_string(tokens, &cursor, &n)) != NULL; id++) {
     int type = type_of(types, id), code;
     if (nki_utf8_first_invalid(s, n) < n)
       return nk_fail(NK_EDATA, "%s: token %zu is not valid UTF-8", spec->name, id);
@@ -82,10 +82,11 @@ static int read_merges(struct nki_spec *spec, const struct nki_gguf *gguf) {
   struct nk_buffer both = {0};
   size_t cursor = 0, n;
   uint32_t rank = 0;
-  int code = merges ? 0 : NK_ENOTFOUND;
-  for (const char *s; !code && (s = nki_gguf_next_string(merges, &cursor, &n)); rank++) {
+  int code = merges != NULL ? NK_OK : NK_ENOTFOUND;
+  for (const char *s; (code == NK_OK) && (s = nk_gguf_next_string(merges, &cursor, &n)) != NULL;
+       rank++) {
     const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
-    if (!space || nki_utf8_first_invalid(s, n) < n) {
+    if (space == NULL || nki_utf8_first_invalid(s, n) < n) {
       code = nk_fail(NK_EDATA, "%s: merge %u is not two strings with a space between", spec->name,
                      rank);
       break;
@@ -121,7 +122,7 @@ static int add_cuts(struct nki_spec *spec, const struct nki_gguf_value *types, u
   if (n > MAX_PIECE)
     return nk_fail(NK_EUNSUPPORTED, "%s: token %u is longer than %d bytes", spec->name, id,
                    MAX_PIECE);
-  for (size_t cut = n ? nki_utf8_width(*s) : n; cut < n; cut += nki_utf8_width(s[cut])) {
+  for (size_t cut = n != 0 ? nki_utf8_width(*s) : n; cut < n; cut += nki_utf8_width(s[cut])) {
     int64_t left = nki_pieces_find(pieces, s, cut);
     int64_t right = nki_pieces_find(pieces, s + cut, n - cut);
     if (left < 0 || right < 0 || type_of(types, (size_t)left) > UNUSED ||
@@ -131,16 +132,16 @@ static int add_cuts(struct nki_spec *spec, const struct nki_gguf_value *types, u
         nki_spec_push_merge(spec, (struct nki_merge){(uint32_t)left, (uint32_t)right, id, rank});
     if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* Pieces of one score share a rank: of their merges the leftmost comes first. */
-static int merges_by_score(struct nki_spec *spec, const struct nki_gguf *gguf,
-                           const struct nki_gguf_value *types) {
-  const struct nki_gguf_value *scores = nki_gguf_numbers(gguf, "tokenizer.ggml.scores");
-  if (!scores) return NK_ENOTFOUND;
+static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
+                           const struct nk_gguf_value *types) {
+  const struct nk_gguf_value *scores = nk_gguf_numbers(gguf, "tokenizer.ggml.scores");
+  if (scores == NULL) return NK_ENOTFOUND;
   struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
-  if (!order) return NK_EMEMORY;
+  if (order == NULL) return NK_EMEMORY;
   size_t n = 0;
   int code = NK_OK;
   for (uint32_t id = 0; id < spec->pieces.n && id < scores->count; id++) {
@@ -155,7 +156,7 @@ static int merges_by_score(struct nki_spec *spec, const struct nki_gguf *gguf,
   }
   qsort(order, n, sizeof *order, by_score);
   uint32_t rank = 0;
-  for (size_t i = 0; i < n && !code; i++) {
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     if (i > 0 && order[i].score != order[i - 1].score) rank++;
     code = add_cuts(spec, types, order[i].id, rank);
   }
@@ -168,9 +169,9 @@ done:
 
 /* Takes json over (also on failure) as a component of the spec. */
 static int put(struct nki_spec *spec, const char *component, json_t *json) {
-  if (!json || json_object_set_new(spec->config, component, json))
+  if (json == NULL || json_object_set_new(spec->config, component, json) != 0)
     return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
-  return 0;
+  return NK_OK;
 }
 
 static json_t *parse(const char *text) {
@@ -197,9 +198,9 @@ static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,
-                             json_pack("{s:s,s:[I]}", "id", id_key, "ids", (json_int_t)id))
+                             json_pack("{s:s,s:[I]}", "id", id_key, "ids", (json_int_t)id)) != 0
              ? nk_fail(NK_EMEMORY, "%s: out of memory", spec->name)
-             : 0;
+             : NK_OK;
 }
 
 static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool add_bos) {
@@ -213,7 +214,7 @@ static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool
   json_t *template = json_pack("{s:s,s:o,s:o}", "type", "TemplateProcessing", "single", single,
                                "special_tokens", tokens);
   int put_code = put(spec, "post_processor", template);
-  return code ? code : put_code;
+  return code != NK_OK ? code : put_code;
 }
 
 /* ---- The two kinds ---- */
@@ -226,17 +227,17 @@ static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
   spec->byte_level = true;
   int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
-  if (code || vocabulary_only) return code;
-  code = nki_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
+  if (code != NK_OK || vocabulary_only) return code;
+  code = nk_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
   if (code != NK_OK) return code;
   while (kind < N_KINDS &&
-         (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre)))
+         (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre) != 0))
     kind++;
   if (kind == N_KINDS)
     return nk_fail(NK_EUNSUPPORTED, "%s: the pre-tokenizer '%.*s' is not supported", spec->name,
                    n_pre > 64 ? 64 : (int)n_pre, pre);
   json_t *pre_tokenizer =
-      kinds[kind].pre_tokenizer
+      kinds[kind].pre_tokenizer != NULL
           ? parse(kinds[kind].pre_tokenizer)
           : json_pack("{s:s,s:[{s:s,s:{s:s},s:s,s:b},o]}", "type", "Sequence", "pretokenizers",
                       "type", "Split", "pattern", "Regex", kinds[kind].pattern, "behavior",
@@ -247,7 +248,7 @@ static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
     code = put(spec, "model",
                json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", kinds[kind].ignore_merges));
   if (code == NK_OK) code = put_template(spec, gguf, kinds[kind].add_bos);
-  return code ? code : read_merges(spec, gguf);
+  return code != NK_OK ? code : read_merges(spec, gguf);
 }
 
 static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
@@ -264,7 +265,7 @@ static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
                        "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse",
                        "type", "Strip", "content", " ", "start", prefix ? 1 : 0, "stop", 0));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
-  if (code || vocabulary_only) return code;
+  if (code != NK_OK || vocabulary_only) return code;
   json_t *normalizer =
       json_pack("{s:s,s:[{s:s,s:{s:s},s:s}]}", "type", "Sequence", "normalizers", "type", "Replace",
                 "pattern", "String", " ", "content", "\xE2\x96\x81");
@@ -282,7 +283,7 @@ static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
   else
     json_decref(model);
   if (code == NK_OK) code = put_template(spec, gguf, true);
-  return code ? code : merges_by_score(spec, gguf, types);
+  return code != NK_OK ? code : merges_by_score(spec, gguf, types);
 }
 
 int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only) {
@@ -290,13 +291,15 @@ int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool 
   size_t n;
   int code = nki_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
   if (code != NK_OK) return code;
-  const struct nki_gguf_value *tokens = nki_gguf_strings(gguf, "tokenizer.ggml.tokens");
-  if (!tokens) return NK_EDATA;
-  const struct nki_gguf_value *types = nki_gguf_find(gguf, "tokenizer.ggml.token_type");
-  if (types && !(types = nki_gguf_numbers(gguf, "tokenizer.ggml.token_type"))) return NK_EDATA;
+  const struct nk_gguf_value *tokens = nk_gguf_strings(gguf, "tokenizer.ggml.tokens");
+  if (tokens == NULL) return NK_EDATA;
+  const struct nk_gguf_value *types = nk_gguf_find(gguf, "tokenizer.ggml.token_type");
+  if (types != NULL && (types = nk_gguf_numbers(gguf, "tokenizer.ggml.token_type")) == NULL)
+    return NK_EDATA;
   spec->config = json_object();
   spec->model = nk_strdup("BPE");
-  if (!spec->config || !spec->model) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  if (spec->config == NULL || spec->model == NULL)
+    return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
   if (n == 4 && memcmp(model, "gpt2", n) == 0)
     return read_gpt2(spec, gguf, tokens, types, vocabulary_only);
   if (n == 5 && memcmp(model, "llama", n) == 0)

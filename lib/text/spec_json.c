@@ -35,14 +35,14 @@ static int find_members(struct nki_scan *scan, const char *const *name, struct s
   struct nk_buffer key = {0};
   bool first = true;
   int code = nki_scan_expect(scan, '{');
-  while (!code && (code = nki_scan_next(scan, '}', &first)) == 1) {
+  while (code == NK_OK && (code = nki_scan_next(scan, '}', &first)) == 1) {
     nk_buffer_clear(&key);
     code = nki_scan_string(scan, &key);
     if (code == NK_OK) code = nki_scan_expect(scan, ':');
     struct span value;
     if (code == NK_OK) code = span_of_value(scan, &value);
-    if (!code && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
-    for (size_t i = 0; !code && i < n_names; i++)
+    if (code == NK_OK && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
+    for (size_t i = 0; (code == NK_OK) && i < n_names; i++)
       if (key.size == strlen(name[i]) && memcmp(key.data, name[i], key.size) == 0) span[i] = value;
   }
   nk_buffer_free(&key);
@@ -59,14 +59,14 @@ static void copy(struct nk_buffer *out, const char *from, const char *to) {
 static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
                           const struct span *merges) {
   const struct span *cut[2] = {vocab, merges};
-  if (vocab->begin && merges->begin && merges->begin < vocab->begin) {
+  if (vocab->begin != NULL && merges->begin != NULL && merges->begin < vocab->begin) {
     cut[0] = merges;
     cut[1] = vocab;
   }
   struct nk_buffer text = {0};
   const char *at = scan->start;
   for (int i = 0; i < 2; i++) {
-    if (!cut[i]->begin) continue;
+    if (cut[i]->begin == NULL) continue;
     copy(&text, at, cut[i]->begin);
     nk_buffer_text(&text, "null");
     for (const char *s = cut[i]->begin; (s = memchr(s, '\n', (size_t)(cut[i]->end - s))); s++)
@@ -89,13 +89,13 @@ static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
 static int read_vocab_object(struct nki_spec *spec, struct nki_scan *scan) {
   bool first = true;
   int code = nki_scan_expect(scan, '{');
-  while (!code && (code = nki_scan_next(scan, '}', &first)) == 1) {
+  while (code == NK_OK && (code = nki_scan_next(scan, '}', &first)) == 1) {
     size_t offset = spec->pieces.bytes.size;
     int64_t id = 0;
     code = nki_scan_string(scan, &spec->pieces.bytes);
     if (code == NK_OK) code = nki_scan_expect(scan, ':');
     if (code == NK_OK) code = nki_scan_integer(scan, &id);
-    if (!code && id < 0) code = nki_scan_fail(scan, "a token's id is negative");
+    if (code == NK_OK && id < 0) code = nki_scan_fail(scan, "a token's id is negative");
     if (code == NK_OK) code = nki_spec_add_piece(spec, (size_t)id, offset);
   }
   return code;
@@ -106,11 +106,11 @@ static int read_vocab_array(struct nki_spec *spec, struct nki_scan *scan) {
   bool first = true;
   size_t id = 0, capacity = 0;
   int code = nki_scan_expect(scan, '[');
-  while (!code && (code = nki_scan_next(scan, ']', &first)) == 1) {
+  while (code == NK_OK && (code = nki_scan_next(scan, ']', &first)) == 1) {
     if (id == capacity) {
-      size_t grown = capacity ? 2 * capacity : 1024;
+      size_t grown = capacity != 0 ? 2 * capacity : 1024;
       double *score = nk_realloc(spec->pieces.score, capacity, grown, sizeof *score);
-      if (!score) return NK_EMEMORY;
+      if (score == NULL) return NK_EMEMORY;
       spec->pieces.score = score;
       capacity = grown;
     }
@@ -126,11 +126,11 @@ static int read_vocab_array(struct nki_spec *spec, struct nki_scan *scan) {
 }
 
 static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
-  if (!span->begin) return nk_fail(NK_EDATA, "%s: the model has no 'vocab'", spec->name);
+  if (span->begin == NULL) return nk_fail(NK_EDATA, "%s: the model has no 'vocab'", spec->name);
   scan.at = span->begin;
   int code =
       nki_scan_peek(&scan) == '[' ? read_vocab_array(spec, &scan) : read_vocab_object(spec, &scan);
-  return code ? code : nki_pieces_index(&spec->pieces);
+  return code != NK_OK ? code : nki_pieces_index(&spec->pieces);
 }
 
 /* ---- The merges ---- */
@@ -148,15 +148,17 @@ static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *spl
     if (code == NK_OK) code = nki_scan_expect(scan, ']');
   } else {
     code = nki_scan_string(scan, both);
-    char *space = !code && both->data ? memchr(both->data, ' ', both->size) : NULL;
-    if (!code && (!space || memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data))))
+    char *space = code == NK_OK && both->data != NULL ? memchr(both->data, ' ', both->size) : NULL;
+    if (code == NK_OK &&
+        ((space == NULL) ||
+         memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data)) != NULL))
       return nki_scan_fail(scan, "a merge that is not two strings with a space between");
     if (code != NK_OK) return code;
     *split = (size_t)(space - both->data);
     both->size--;
     memmove(space, space + 1, both->size - *split);
   }
-  if (!code && both->failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
+  if (code == NK_OK && both->failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
   return code;
 }
 
@@ -168,13 +170,14 @@ static bool is_comment(const struct nki_scan *scan) {
 }
 
 static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
-  if (!span->begin) return nk_fail(NK_EDATA, "%s: the BPE model has no 'merges'", spec->name);
+  if (span->begin == NULL)
+    return nk_fail(NK_EDATA, "%s: the BPE model has no 'merges'", spec->name);
   struct nk_buffer both = {0};
   uint32_t rank = 0;
   bool first = true;
   scan.at = span->begin;
   int code = nki_scan_expect(&scan, '[');
-  while (!code && (code = nki_scan_next(&scan, ']', &first)) == 1) {
+  while (code == NK_OK && (code = nki_scan_next(&scan, ']', &first)) == 1) {
     size_t split = 0;
     if (nki_scan_peek(&scan) == '"' && is_comment(&scan)) {
       code = nki_scan_skip(&scan);
@@ -198,15 +201,16 @@ static int add_added(struct nki_spec *spec, const json_t *token) {
   size_t offset = spec->added_bytes.size;
   nk_buffer_append(&spec->added_bytes, json_string_value(content), json_string_length(content));
   return nki_spec_push_added(
-      spec, (struct nki_added){
-                .id = (size_t)json_integer_value(id),
-                .offset = offset,
-                .single_word = json_is_true(json_object_get(token, "single_word")),
-                .lstrip = json_is_true(json_object_get(token, "lstrip")),
-                .rstrip = json_is_true(json_object_get(token, "rstrip")),
-                .special = json_is_true(special),
-                .normalized = normalized ? json_is_true(normalized) : !json_is_true(special),
-            });
+      spec,
+      (struct nki_added){
+          .id = (size_t)json_integer_value(id),
+          .offset = offset,
+          .single_word = json_is_true(json_object_get(token, "single_word")),
+          .lstrip = json_is_true(json_object_get(token, "lstrip")),
+          .rstrip = json_is_true(json_object_get(token, "rstrip")),
+          .special = json_is_true(special),
+          .normalized = normalized != NULL ? json_is_true(normalized) : !json_is_true(special),
+      });
 }
 
 static int read_added(struct nki_spec *spec) {
@@ -216,7 +220,7 @@ static int read_added(struct nki_spec *spec) {
     int code = add_added(spec, json_array_get(added, i));
     if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 /* ---- The whole ---- */
@@ -226,8 +230,10 @@ static const char *model_of(const struct nki_spec *spec, const struct span *voca
                             const struct span *merges) {
   const json_t *model = json_object_get(spec->config, "model");
   const char *type = nki_spec_type(model);
-  if (*type) return type;
-  return merges->begin ? "BPE" : vocab->begin && *vocab->begin == '[' ? "Unigram" : "";
+  if (*type != 0) return type;
+  return merges->begin != NULL                          ? "BPE"
+         : vocab->begin != NULL && *vocab->begin == '[' ? "Unigram"
+                                                        : "";
 }
 
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only) {
@@ -238,18 +244,18 @@ int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool v
   struct span model = {0}, parts[2] = {{0}, {0}};
   int code = find_members(&scan, top, &model, 1);
   if (code != NK_OK) return code;
-  if (!model.begin || *model.begin != '{')
+  if (model.begin == NULL || *model.begin != '{')
     return nk_fail(NK_EDATA, "%s: no 'model': not a tokenizer.json", spec->name);
   scan.at = model.begin;
   if ((code = find_members(&scan, inner, parts, 2)) != 0) return code;
   spec->config = parse_rest(&scan, &parts[0], &parts[1]);
-  if (!spec->config) return NK_EDATA;
+  if (spec->config == NULL) return NK_EDATA;
   spec->model = nk_strdup(model_of(spec, &parts[0], &parts[1]));
-  if (!spec->model) return NK_EMEMORY;
+  if (spec->model == NULL) return NK_EMEMORY;
   spec->byte_level = nki_spec_has(spec, "pre_tokenizer", "ByteLevel") ||
                      nki_spec_has(spec, "decoder", "ByteLevel");
   if ((code = read_vocab(spec, scan, &parts[0])) != 0) return code;
-  if (!vocabulary_only && !strcmp(spec->model, "BPE") &&
+  if (!vocabulary_only && strcmp(spec->model, "BPE") == 0 &&
       (code = read_merges(spec, scan, &parts[1])) != 0)
     return code;
   return read_added(spec);

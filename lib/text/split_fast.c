@@ -50,7 +50,7 @@ static size_t contraction(const char *s, size_t n, size_t at, bool fold) {
 static size_t gpt2(const char *s, size_t n, size_t at) {
   if (s[at] == '\'') {
     size_t end = contraction(s, n, at, false);
-    if (end) return end;
+    if (end != 0) return end;
   }
   size_t word = at + (s[at] == ' '), width;
   if (word < n) {
@@ -68,7 +68,7 @@ static inline bool is_newline(char c) {
 static inline size_t llama3(const char *s, size_t n, size_t at, size_t max_digits) {
   if (s[at] == '\'') { /* (?i:'s|'t|...) */
     size_t end = contraction(s, n, at, true);
-    if (end) return end;
+    if (end != 0) return end;
   }
   size_t width, next_width = 0;
   enum nki_kind kind = kind_at(s, at, &width);
@@ -107,6 +107,6 @@ nki_split_fast *nki_split_fast_of(const char *pattern) {
       {NKI_PATTERN_QWEN2, qwen2_split},
   };
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (!strcmp(pattern, known[i].pattern)) return known[i].split;
+    if (strcmp(pattern, known[i].pattern) == 0) return known[i].split;
   return NULL;
 }

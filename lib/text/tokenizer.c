@@ -37,39 +37,39 @@ static int by_score(const void *a, const void *b) {
 static int ranks_of_scores(struct nk_tokenizer *t) {
   const struct nki_pieces *pieces = &t->spec->pieces;
   struct scored *order = nk_alloc(pieces->n, sizeof *order);
-  if (!order) return NK_EMEMORY;
+  if (order == NULL) return NK_EMEMORY;
   size_t n = 0;
   for (size_t id = 0; id < pieces->n; id++)
     if (pieces->piece[id].present && !nki_vocabulary_is_added(t->vocabulary, id))
       order[n++] = (struct scored){pieces->score[id], id};
-  if (n) qsort(order, n, sizeof *order, by_score);
+  if (n != 0) qsort(order, n, sizeof *order, by_score);
   for (size_t i = 0; i < n; i++) t->rank[order[i].id] = (int64_t)i;
   nk_free(order);
-  return 0;
+  return NK_OK;
 }
 
 static int build_ranks(struct nk_tokenizer *t) {
   size_t n = nki_vocabulary_n_tokens(t->vocabulary);
   t->rank = nk_alloc(n, sizeof *t->rank);
-  if (!t->rank) return NK_EMEMORY;
+  if (t->rank == NULL) return NK_EMEMORY;
   for (size_t id = 0; id < n; id++) t->rank[id] = -1;
-  if (t->unigram) return ranks_of_scores(t);
+  if (t->unigram != NULL) return ranks_of_scores(t);
   ranks_of_merges(t);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- Opening ---- */
 
 static int build_model(struct nk_tokenizer *t) {
   const struct nki_spec *spec = t->spec;
-  if (!strcmp(spec->model, "BPE"))
+  if (strcmp(spec->model, "BPE") == 0)
     t->bpe = nki_bpe_new(spec);
-  else if (!strcmp(spec->model, "Unigram"))
+  else if (strcmp(spec->model, "Unigram") == 0)
     t->unigram = nki_unigram_new(spec);
   else
     return nk_fail(NK_EUNSUPPORTED, "%s: the tokenizer model '%s' is not supported", spec->name,
-                   *spec->model ? spec->model : "(without a type)");
-  return t->bpe || t->unigram ? 0 : NK_EDATA;
+                   *spec->model != 0 ? spec->model : "(without a type)");
+  return t->bpe != NULL || t->unigram != NULL ? NK_OK : NK_EDATA;
 }
 
 /* Byte-level strings become raw bytes when they are read; that is right only where text becomes
@@ -79,12 +79,12 @@ static int check_byte_level(const struct nki_spec *spec) {
     return nk_fail(NK_EUNSUPPORTED,
                    "%s: a ByteLevel decoder without a ByteLevel pre-tokenizer is not supported",
                    spec->name);
-  return 0;
+  return NK_OK;
 }
 
 static int build_added(struct nk_tokenizer *t) {
   struct nki_encoder *encoder = nki_encoder_borrow(t);
-  if (!encoder) return NK_EMEMORY;
+  if (encoder == NULL) return NK_EMEMORY;
   int code = nki_added_build(&t->added, t->spec, false, t->normalizer, &encoder->normalizing,
                              encoder->match);
   if (code == NK_OK)
@@ -99,9 +99,9 @@ static int build(struct nk_tokenizer *t) {
   int code = check_byte_level(t->spec);
   if (code == NK_OK) code = build_model(t);
   if (code != NK_OK) return code;
-  if (!(t->pool = nki_pool_new()) || !(t->normalizer = nki_normalizer_new(t->spec)) ||
-      !(t->pretokenizer = nki_pretokenizer_new(t->spec)) ||
-      !(t->decoder = nki_decoder_new(t->spec, false)))
+  if ((t->pool = nki_pool_new()) == NULL || (t->normalizer = nki_normalizer_new(t->spec)) == NULL ||
+      (t->pretokenizer = nki_pretokenizer_new(t->spec)) == NULL ||
+      (t->decoder = nki_decoder_new(t->spec, false)) == NULL)
     return NK_EDATA;
   t->fast = nki_pretokenizer_fast(t->pretokenizer);
   code = nki_post_processor_read(t->spec, &t->before, &t->behind);
@@ -164,7 +164,7 @@ struct nk_tokenizer *nk_tokenizer_open_vocabulary(const char *model) {
 }
 
 void nk_tokenizer_free(struct nk_tokenizer *t) {
-  if (!t) return;
+  if (t == NULL) return;
   nki_pool_free(t->pool);
   nki_added_free(&t->added);
   nki_added_free(&t->added_normalized);
@@ -212,7 +212,7 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
   size_t size = nk_tokenizer_n_tokens(tokenizer), length;
   for (size_t i = 0; i < size && id < 0; i++) {
     const char *token = nk_tokenizer_bytes(tokenizer, i, &length);
-    if (token && length == n && memcmp(token, bytes, n) == 0) id = (int64_t)i;
+    if (token != NULL && length == n && memcmp(token, bytes, n) == 0) id = (int64_t)i;
   }
   return id >= 0 ? id : nk_fail(NK_ENOTFOUND, "%s: no token '%.*s'", spec->name, (int)n, bytes);
 }
@@ -225,13 +225,13 @@ static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buff
   const struct nki_vocabulary *vocabulary = t->vocabulary;
   size_t n;
   const char *bytes = id >= 0 ? nki_vocabulary_bytes(vocabulary, (size_t)id, &n) : NULL;
-  if (!bytes)
+  if (bytes == NULL)
     return nk_fail(NK_EDATA, "%s: no token has the id %lld", t->spec->name, (long long)id);
   if (nki_vocabulary_is_added(vocabulary, (size_t)id))
     nk_buffer_append(out, bytes, n);
   else
     nk_buffer_append(out, nki_pieces_bytes(pieces, (size_t)id), pieces->piece[id].length);
-  return 0;
+  return NK_OK;
 }
 
 int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
@@ -241,7 +241,7 @@ int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids
   struct nki_strings strings = {.ends = nk_alloc(n, sizeof *strings.ends)};
   if (strings.ends == NULL) code = NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
-    if ((flags & NK_DECODE_SKIP_SPECIAL) && ids[i] >= 0 &&
+    if ((flags & NK_DECODE_SKIP_SPECIAL) != 0 && ids[i] >= 0 &&
         nki_vocabulary_is_special(tokenizer->vocabulary, (size_t)ids[i]))
       continue;
     code = append_token(tokenizer, ids[i], &strings.bytes);

@@ -47,32 +47,32 @@ static int read_options(struct nki_unigram *u, const struct nki_spec *spec) {
     if (id == 0 || score < lowest) lowest = score;
   }
   u->unknown_score = lowest - 10;
-  return 0;
+  return NK_OK;
 }
 
 static int build_prefixes(struct nki_unigram *u) {
   const struct nki_pieces *pieces = u->pieces;
   struct nki_prefix_entry *entry = nk_alloc(pieces->n, sizeof *entry);
-  if (!entry) return NK_EMEMORY;
+  if (entry == NULL) return NK_EMEMORY;
   size_t n = 0;
   for (size_t id = 0; id < pieces->n; id++)
-    if (pieces->piece[id].present && !pieces->piece[id].hidden && pieces->piece[id].length)
+    if (pieces->piece[id].present && !pieces->piece[id].hidden && pieces->piece[id].length != 0)
       entry[n++] = (struct nki_prefix_entry){nki_pieces_bytes(pieces, id), pieces->piece[id].length,
                                              (uint32_t)id};
   nki_prefixes_build(&u->prefixes, entry, n);
-  return 0;
+  return NK_OK;
 }
 
 struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
   static const char hex[] = "0123456789ABCDEF";
-  if (!spec->pieces.score && spec->pieces.n > 0) {
+  if (spec->pieces.score == NULL && spec->pieces.n > 0) {
     nk_fail(NK_EDATA, "%s: a Unigram vocabulary without scores", spec->name);
     return NULL;
   }
   struct nki_unigram *u = nk_calloc(1, sizeof *u);
-  if (!u) return NULL;
+  if (u == NULL) return NULL;
   u->pieces = &spec->pieces;
-  if (read_options(u, spec) || build_prefixes(u)) {
+  if (read_options(u, spec) != 0 || build_prefixes(u) != 0) {
     nki_unigram_free(u);
     return NULL;
   }
@@ -84,7 +84,7 @@ struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
 }
 
 void nki_unigram_free(struct nki_unigram *unigram) {
-  if (!unigram) return;
+  if (unigram == NULL) return;
   nki_prefixes_free(&unigram->prefixes);
   nk_free(unigram);
 }
@@ -97,16 +97,16 @@ void nki_unigram_work_free(struct nki_unigram_work *work) {
 /* ---- Encoding ---- */
 
 static int reserve(struct nki_unigram_work *work, size_t n) {
-  if (n <= work->n_nodes) return 0;
+  if (n <= work->n_nodes) return NK_OK;
   size_t size = n + n / 2 + 64;
   struct nki_node *node = nk_realloc(work->node, 0, size, sizeof *node);
-  if (!node) return NK_EMEMORY;
+  if (node == NULL) return NK_EMEMORY;
   work->node = node;
   struct nki_span_ends *cut = nk_realloc(work->cut, 0, size, sizeof *cut);
-  if (!cut) return NK_EMEMORY;
+  if (cut == NULL) return NK_EMEMORY;
   work->cut = cut;
   work->n_nodes = work->n_cuts = size;
-  return 0;
+  return NK_OK;
 }
 
 static void offer(struct nki_node *node, size_t at, size_t from, double score, int64_t id) {
@@ -132,7 +132,7 @@ static int forward(const struct nki_unigram *u, struct nki_node *node, const cha
       return nk_fail(NK_EDATA, "a character has no token, and the tokenizer no unk_id");
     offer(node, at + width, at, node[at].score + u->unknown_score, u->unknown);
   }
-  return 0;
+  return NK_OK;
 }
 
 /* The tokens of a stretch that was cut out: its own, its bytes', or the unknown one. */
@@ -168,5 +168,5 @@ int nki_unigram_encode(const struct nki_unigram *u, struct nki_unigram_work *wor
   while (k-- > 0)
     if (!add_stretch(u, s + work->cut[k].begin, work->cut[k].end - work->cut[k].begin, ids))
       return NK_EMEMORY;
-  return 0;
+  return NK_OK;
 }

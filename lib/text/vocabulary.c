@@ -46,23 +46,23 @@ static int fill(struct nki_vocabulary *vocabulary, const struct nki_spec *spec,
     nk_buffer_append(&vocabulary->bytes, spec->added_bytes.data + added->offset, added->length);
     set(vocabulary, added->id, offset, added->special ? ADDED | SPECIAL : ADDED);
   }
-  if (!vocabulary->bytes.data) nk_buffer_text(&vocabulary->bytes, "");
+  if (vocabulary->bytes.data == NULL) nk_buffer_text(&vocabulary->bytes, "");
   return vocabulary->bytes.failed
              ? nk_fail(NK_EMEMORY, "%s: out of memory for the vocabulary", spec->name)
-             : 0;
+             : NK_OK;
 }
 
 struct nki_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
   struct nki_decoder *decoder = NULL;
   struct nki_vocabulary *vocabulary = nk_calloc(1, sizeof *vocabulary);
-  if (!vocabulary) return NULL;
+  if (vocabulary == NULL) return NULL;
   vocabulary->n = spec->pieces.n;
   for (size_t i = 0; i < spec->n_added; i++)
     if (spec->added[i].id >= vocabulary->n) vocabulary->n = spec->added[i].id + 1;
   vocabulary->token = nk_calloc(vocabulary->n, sizeof *vocabulary->token);
-  if (!vocabulary->token) goto fail;
+  if (vocabulary->token == NULL) goto fail;
   decoder = nki_decoder_new(spec, true);
-  if (!decoder || fill(vocabulary, spec, decoder)) goto fail;
+  if (decoder == NULL || fill(vocabulary, spec, decoder) != 0) goto fail;
   nki_decoder_free(decoder);
   return vocabulary;
 fail:
@@ -72,7 +72,7 @@ fail:
 }
 
 void nki_vocabulary_free(struct nki_vocabulary *vocabulary) {
-  if (!vocabulary) return;
+  if (vocabulary == NULL) return;
   nk_free(vocabulary->token);
   nk_buffer_free(&vocabulary->bytes);
   nk_free(vocabulary);
@@ -88,8 +88,8 @@ static int flags(const struct nki_vocabulary *vocabulary, size_t id) {
 
 const char *nki_vocabulary_bytes(const struct nki_vocabulary *vocabulary, size_t id,
                                  size_t *n_bytes) {
-  if (!(flags(vocabulary, id) & PRESENT)) return NULL;
-  if (n_bytes) *n_bytes = vocabulary->token[id].length;
+  if ((flags(vocabulary, id) & PRESENT) == 0) return NULL;
+  if (n_bytes != NULL) *n_bytes = vocabulary->token[id].length;
   return vocabulary->bytes.data + vocabulary->token[id].offset;
 }
 

@@ -24,7 +24,7 @@ static size_t find_words(const struct nk_tokenizer *vocabulary, size_t *words) {
   size_t n_words = 0, n;
   for (size_t id = 0; id < nk_tokenizer_n_tokens(vocabulary); id++) {
     const char *s = nk_tokenizer_bytes(vocabulary, id, &n);
-    bool letters = s && n > 1 && s[0] == ' ';
+    bool letters = (s != NULL) && n > 1 && s[0] == ' ';
     for (size_t i = 1; letters && i < n; i++)
       letters = (s[i] | 0x20) >= 'a' && (s[i] | 0x20) <= 'z';
     if (letters) words[n_words++] = id;
@@ -36,7 +36,7 @@ static struct nk_buffer make_text(const struct nk_tokenizer *vocabulary) {
   struct nk_random random = nk_random_stream(0, 0);
   struct nk_buffer text = {0};
   size_t *words = nk_alloc(nk_tokenizer_n_tokens(vocabulary), sizeof *words), n, count = 0;
-  if (!words) stop();
+  if (words == NULL) stop();
   size_t n_words = find_words(vocabulary, words);
   while (text.size < TEXT_BYTES) {
     /* n to the power of a uniform number has a density of 1/r. */
@@ -66,7 +66,8 @@ static double encode(struct job *job) {
   for (int i = 0; i < REPEATS; i++) {
     int64_t *ids;
     clock_t start = clock();
-    if (nk_tokenizer_encode(job->tokenizer, job->text.data, job->text.size, 0, &ids, &job->n_ids))
+    if (nk_tokenizer_encode(job->tokenizer, job->text.data, job->text.size, 0, &ids, &job->n_ids) !=
+        0)
       stop();
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     if (seconds < least) least = seconds;
@@ -78,12 +79,12 @@ static double encode(struct job *job) {
 static void measure(const char *name, const char *path, const char *text_path) {
   char line[64];
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
-  if (!tokenizer) stop();
+  if (tokenizer == NULL) stop();
   struct job job = {.tokenizer = tokenizer};
-  if (text_path) {
+  if (text_path != NULL) {
     struct nk_file *file = nk_file_open(text_path);
-    if (!file) stop();
-    while (job.text.size < TEXT_BYTES && file->size)
+    if (file == NULL) stop();
+    while (job.text.size < TEXT_BYTES && file->size != 0)
       nk_buffer_append(&job.text, file->data, file->size);
     nk_file_free(file);
   } else {
@@ -111,14 +112,14 @@ static void write_token(FILE *file, size_t i) {
 /* A byte-level BPE of 262,144 tokens, white space bringing it to 30 MB as pretty-printing does. */
 static void write_big(const char *path) {
   FILE *file = fopen(path, "w");
-  if (!file) exit(2);
+  if (file == NULL) exit(2);
   fputs(
       "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null,\n"
       "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false},\n"
       "\"decoder\": {\"type\": \"ByteLevel\"}, \"model\": {\"type\": \"BPE\", \"vocab\": {\n",
       file);
   for (size_t i = 0; i < BIG_TOKENS; i++) {
-    fprintf(file, "%s%24s\"", i ? ",\n" : "", "");
+    fprintf(file, "%s%24s\"", i != 0 ? ",\n" : "", "");
     write_token(file, i);
     fprintf(file, "\": %zu", i);
   }
@@ -132,7 +133,7 @@ static void write_big(const char *path) {
   }
   fputs("]}}", file);
   for (long left = BIG_BYTES - ftell(file); left > 0; left--) fputc('\n', file);
-  if (fclose(file)) exit(2);
+  if (fclose(file) != 0) exit(2);
 }
 
 /* The processor time of the commands run so far. */

@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   memcpy(again, data, size);
   if (memcmp(again, "\x93NUMPY", 6) == 0) { /* the header's length put right */
     const uint8_t *newline = memchr(again + 10, '\n', size - 10);
-    uint16_t length = (uint16_t)(newline ? newline - again - 9 : 0);
+    uint16_t length = (uint16_t)(newline != NULL ? newline - again - 9 : 0);
     memcpy(again + 8, &length, sizeof length);
   } else {
     size_t end = size;

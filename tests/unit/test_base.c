@@ -77,9 +77,9 @@ static void any_bytes_survive_escaping(void **state) {
       assert_true(length > 0 && (unsigned char)escaped.data[i] >= 0x20);
       i += length;
     }
-    nk_unescape(&raw, escaped.data ? escaped.data : "", escaped.size);
+    nk_unescape(&raw, escaped.data != NULL ? escaped.data : "", escaped.size);
     assert_int_equal(raw.size, n);
-    if (n) assert_memory_equal(raw.data, bytes, n);
+    if (n != 0) assert_memory_equal(raw.data, bytes, n);
     nk_buffer_free(&escaped);
     nk_buffer_free(&raw);
   }

@@ -11,7 +11,7 @@ static void matrices_of_every_float_order_and_version_are_read(void **state) {
     char path[256];
     snprintf(path, sizeof path, FOLDER "%s.npy", names[f]);
     struct nk_vectors *set = nk_vectors_read(path);
-    if (!set) fail_msg("%s: %s", names[f], nk_error());
+    if (set == NULL) fail_msg("%s: %s", names[f], nk_error());
     assert_int_equal(set->n, 3);
     assert_int_equal(set->dim, 4);
     for (size_t i = 0; i < 12; i++) {
@@ -51,7 +51,8 @@ static void arrays_that_are_no_matrix_of_floats_are_refused_by_name(void **state
     char path[256];
     snprintf(path, sizeof path, FOLDER "%s.npy", cases[i].name);
     assert_null(nk_vectors_read(path));
-    if (!strstr(nk_error(), cases[i].message) || strncmp(nk_error(), path, strlen(path)) != 0)
+    if (strstr(nk_error(), cases[i].message) == NULL ||
+        strncmp(nk_error(), path, strlen(path)) != 0)
       fail_msg("%s: '%s'", cases[i].name, nk_error());
   }
 }
@@ -64,7 +65,7 @@ static void assert_refused(const char *path, const char *header, size_t n, const
   memcpy(bytes + 10, header, length);
   write_bytes(path, bytes, 10 + length + n);
   assert_null(nk_vectors_read(path));
-  if (!strstr(nk_error(), message)) fail_msg("'%s' instead of '%s'", nk_error(), message);
+  if (strstr(nk_error(), message) == NULL) fail_msg("'%s' instead of '%s'", nk_error(), message);
 }
 
 static void damaged_headers_are_refused(void **state) {

@@ -12,14 +12,14 @@ static size_t random_text(struct nki_random *random, char *text) {
       " ",  "  ", "\n", "the", " of",          "'s",  "<|endoftext|>",
       "12", "\t", "\\", ",",   "\xE2\x96\x81", "\x7F"};
   size_t n = 0;
-  for (uint64_t left = nki_random_below(random, 24); left > 0; left--) {
-    if (nki_random_below(random, 2)) {
-      const char *part = parts[nki_random_below(random, sizeof parts / sizeof *parts)];
+  for (uint64_t left = nk_random_below(random, 24); left > 0; left--) {
+    if (nk_random_below(random, 2) != 0) {
+      const char *part = parts[nk_random_below(random, sizeof parts / sizeof *parts)];
       memcpy(text + n, part, strlen(part));
       n += strlen(part);
     } else {
       uint32_t code =
-          (uint32_t)nki_random_below(random, nki_random_below(random, 2) ? 0x3000 : 0x110000);
+          (uint32_t)nk_random_below(random, nk_random_below(random, 2) != 0 ? 0x3000 : 0x110000);
       if (code >= 0xD800 && code < 0xE000) code = 'x';
       n += nki_utf8_encode(code, text + n);
     }
@@ -35,18 +35,18 @@ static void text_comes_back_from_its_ids(void **state) {
       "tests/fixtures/tokenizers/starcoder.json", "tests/fixtures/tokenizers/o200k.json"};
   for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
     struct nk_tokenizer *t = nk_tokenizer_open(models[m]);
-    if (!t) fail_msg("%s", nk_error());
-    struct nki_random random = nki_random_stream(2, NKI_RANDOM_TEST, m);
+    if (t == NULL) fail_msg("%s", nk_error());
+    struct nk_random random = nk_random_stream(2, m);
     struct nk_buffer back = {0};
     for (int trial = 0; trial < 5000; trial++) {
       char text[512];
       int64_t *ids;
       size_t n = random_text(&random, text), n_ids;
-      int flags = trial % 2 ? NK_ENCODE_PLAIN : 0;
+      int flags = (trial % 2) != 0 ? NK_ENCODE_PLAIN : 0;
       nk_buffer_clear(&back);
       assert_int_equal(nk_tokenizer_encode(t, text, n, flags, &ids, &n_ids), 0);
       assert_int_equal(nk_tokenizer_decode(t, ids, n_ids, 0, &back), 0);
-      if (back.size != n || (n && memcmp(back.data, text, n)))
+      if (back.size != n || ((n != 0) && memcmp(back.data, text, n) != 0))
         fail_msg("%s: '%.*s' became '%s'", models[m], (int)n, text, back.data);
       nk_free(ids);
     }
@@ -91,7 +91,7 @@ static void threads_share_a_tokenizer(void **state) {
 static void ranks_follow_the_merges(void **state) {
   (void)state;
   const char *path = shared_file("vocab/ggml-vocab-gpt-2.gguf");
-  if (!path) skip();
+  if (path == NULL) skip();
   struct nk_tokenizer *t = nk_tokenizer_open(path);
   assert_non_null(t);
   int64_t id = nk_tokenizer_id(t, " t", 2);

@@ -24,10 +24,11 @@ static void compare_ids(const struct nk_tokenizer *t, const char *name, const ch
   int64_t *ids;
   size_t n;
   nk_buffer_text(&given, "");
-  if (nk_tokenizer_encode(t, raw.data, raw.size, flags, &ids, &n))
+  if (nk_tokenizer_encode(t, raw.data, raw.size, flags, &ids, &n) != 0)
     fail_msg("%s: '%s': %s", name, text, nk_error());
-  for (size_t i = 0; i < n; i++) nk_buffer_printf(&given, i ? " %lld" : "%lld", (long long)ids[i]);
-  if (strcmp(given.data, expected))
+  for (size_t i = 0; i < n; i++)
+    nk_buffer_printf(&given, i != 0 ? " %lld" : "%lld", (long long)ids[i]);
+  if (strcmp(given.data, expected) != 0)
     fail_msg("%s: '%s' gives %s, not %s", name, text, given.data, expected);
   nk_free(ids);
   nk_buffer_free(&raw);
@@ -40,10 +41,10 @@ static void compare_text(const struct nk_tokenizer *t, const char *name, const c
   struct nk_buffer wanted = unescaped(expected), given = {0};
   int64_t ids[512];
   size_t n = 0;
-  for (char *rest; *ids_text; ids_text = rest) ids[n++] = strtoll(ids_text, &rest, 10);
+  for (char *rest; *ids_text != 0; ids_text = rest) ids[n++] = strtoll(ids_text, &rest, 10);
   nk_buffer_text(&given, "");
-  if (nk_tokenizer_decode(t, ids, n, 0, &given)) fail_msg("%s: %s", name, nk_error());
-  if (given.size != wanted.size || memcmp(given.data, wanted.data, given.size))
+  if (nk_tokenizer_decode(t, ids, n, 0, &given) != 0) fail_msg("%s: %s", name, nk_error());
+  if (given.size != wanted.size || memcmp(given.data, wanted.data, given.size) != 0)
     fail_msg("%s: decoded to '%s', not '%s'", name, given.data, wanted.data);
   nk_buffer_free(&wanted);
   nk_buffer_free(&given);
@@ -59,12 +60,12 @@ static void every_kind_gives_the_ids_and_text_of_the_reference(void **state) {
   for (size_t row = 0; row < cli_frame_n_rows(frame); row++) {
     const char *cell[N_COLUMNS];
     for (size_t i = 0; i < N_COLUMNS; i++) cell[i] = cli_frame_cell(frame, row, i);
-    if (strcmp(open, cell[TOKENIZER])) {
+    if (strcmp(open, cell[TOKENIZER]) != 0) {
       nk_tokenizer_free(t);
       snprintf(open, sizeof open, "%s", cell[TOKENIZER]);
       snprintf(path, sizeof path, FOLDER "%s.json", open);
       t = nk_tokenizer_open(path);
-      if (!t) fail_msg("%s", nk_error());
+      if (t == NULL) fail_msg("%s", nk_error());
     }
     compare_ids(t, open, cell[TEXT], 0, cell[IDS]);
     compare_ids(t, open, cell[TEXT], NK_ENCODE_SPECIAL, cell[SPECIAL]);

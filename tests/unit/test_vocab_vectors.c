@@ -23,7 +23,7 @@ static char *compare_line(const struct nk_tokenizer *t, const char *text, size_t
   assert_non_null(end);
   *end = 0;
   assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &ids, &n_ids), 0);
-  for (char *at = line, *rest; *at; at = rest, i++) {
+  for (char *at = line, *rest; *at != 0; at = rest, i++) {
     int64_t expected = strtoll(at, &rest, 10);
     if (rest == at) break;
     if (i >= n_ids || ids[i] != expected)
@@ -41,14 +41,14 @@ static size_t compare_vectors(const char *name) {
   size_t n, n_out, count = 0;
   snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf", name);
   const char *file = shared_file(path);
-  if (!file) skip();
+  if (file == NULL) skip();
   struct nk_tokenizer *t = nk_tokenizer_open(file);
-  if (!t) fail_msg("%s", nk_error());
+  if (t == NULL) fail_msg("%s", nk_error());
   strcat(path, ".inp");
   char *texts = read_whole(shared_file(path), &n);
   snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf.out", name);
   char *lines = read_whole(shared_file(path), &n_out), *line = lines;
-  for (char *text = texts, *end; (end = strstr(text, separator)); count++) {
+  for (char *text = texts, *end; (end = strstr(text, separator)) != NULL; count++) {
     line = compare_line(t, text, (size_t)(end - text), line, count);
     text = end + sizeof separator - 1;
   }
