@@ -49,7 +49,7 @@ static int write_lines(const struct nk_vectors *set, row_format *format, struct 
     }
     if (code == NK_OK) code = nk_progress("rows", start, set->n);
   }
-  for (size_t t = 0; (buffers != NULL) && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
+  for (size_t t = 0; buffers != NULL && t < n_buffers; t++) nk_buffer_free(&buffers[t]);
   nk_free(buffers);
   return code == NK_OK ? nk_progress("rows", set->n, set->n) : code;
 }

@@ -262,7 +262,7 @@ struct nk_vectors *nk_vectors_read(const char *path) {
 /* An F32 column's values as floats. */
 static float *narrow(const struct nk_column *column, size_t n) {
   float *values = nk_alloc(n, sizeof *values);
-  for (size_t i = 0; (values != NULL) && i < n; i++) values[i] = (float)column->data.number[i];
+  for (size_t i = 0; values != NULL && i < n; i++) values[i] = (float)column->data.number[i];
   return values;
 }
 
@@ -335,7 +335,7 @@ int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *outpu
   } else {
     nki_safetensors_writer_free(writer);
   }
-  for (size_t c = 0; (narrowed != NULL) && c < set->n_columns; c++) nk_free(narrowed[c]);
+  for (size_t c = 0; narrowed != NULL && c < set->n_columns; c++) nk_free(narrowed[c]);
   nk_free(narrowed);
   return code;
 }

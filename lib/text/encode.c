@@ -96,10 +96,10 @@ static int encode_piece(const struct nk_tokenizer *t, struct nki_encoder *encode
   return code;
 }
 
-/* Splits a normalized text that holds no added tokens. at_start: it begins what the user gave. */
+/* Encodes a normalized text that holds no added tokens. at_start: it begins the whole text. */
 static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
                          size_t n, bool at_start, struct nki_ids *ids) {
-  const struct nki_spans *spans;
+  struct nki_split split;
   int code = NK_OK;
   if (t->fast != NULL) {
     for (size_t at = 0, end; at < n && code == NK_OK; at = end) {
@@ -108,57 +108,59 @@ static int encode_pieces(const struct nk_tokenizer *t, struct nki_encoder *encod
     }
     return code;
   }
-  code = nki_pretokenize(t->pretokenizer, &encoder->splitting, encoder->match, s, n, at_start, &s,
-                         &spans);
-  if (code != NK_OK) return code;
-  for (size_t i = 0; i < spans->n && code == NK_OK; i++)
-    code = encode_piece(t, encoder, s + spans->span[i].begin,
-                        spans->span[i].end - spans->span[i].begin, ids);
+  code =
+      nki_pretokenize(t->pretokenizer, &encoder->splitting, encoder->match, s, n, at_start, &split);
+  for (size_t i = 0; code == NK_OK && i < split.n; i++)
+    code = encode_piece(t, encoder, split.text + split.span[i].begin,
+                        split.span[i].end - split.span[i].begin, ids);
   return code;
 }
 
 /* ---- Sections between added tokens ---- */
 
-/* What is done with a section. */
-typedef int section(const struct nk_tokenizer *, struct nki_encoder *, const char *s, size_t n,
-                    bool at_start, int flags, struct nki_ids *ids);
+/* The encoding of one text. */
+struct job {
+  const struct nk_tokenizer *tokenizer;
+  struct nki_encoder *encoder;
+  int flags; /* NK_ENCODE_... */
+  struct nki_ids *ids;
+};
 
-/* Cuts s[0..n) at the added tokens of the set and does `inner` with what lies between. */
-static int sections(const struct nk_tokenizer *t, struct nki_encoder *encoder,
-                    const struct nki_added_set *set, const char *s, size_t n, bool at_start,
-                    int flags, struct nki_ids *ids, section *inner) {
+/* Encodes a section of the text. at_start: it begins the text. */
+typedef int section(const struct job *job, const char *s, size_t n, bool at_start);
+
+/* Cuts s[0..n) at the added tokens of the set and encodes what lies between by `inner`. */
+static int sections(const struct job *job, const struct nki_added_set *set, const char *s, size_t n,
+                    bool at_start, section *inner) {
+  bool is_plain = (job->flags & NK_ENCODE_PLAIN) != 0;
   size_t taken = 0;
   struct nki_hit hit = {0};
   int code = NK_OK;
-  while (code == NK_OK &&
-         nki_added_find(set, s, n, hit.next, taken, (flags & NK_ENCODE_PLAIN) != 0, &hit)) {
-    if (hit.begin > taken)
-      code = inner(t, encoder, s + taken, hit.begin - taken, at_start && taken == 0, flags, ids);
-    if (code == NK_OK && !nki_ids_add(ids, hit.id)) code = NK_EMEMORY;
+  while (code == NK_OK && nki_added_find(set, s, n, hit.next, taken, is_plain, &hit)) {
+    if (hit.begin > taken) code = inner(job, s + taken, hit.begin - taken, at_start && taken == 0);
+    if (code == NK_OK && !nki_ids_add(job->ids, hit.id)) code = NK_EMEMORY;
     taken = hit.end;
   }
-  if (code == NK_OK && taken < n)
-    code = inner(t, encoder, s + taken, n - taken, at_start && taken == 0, flags, ids);
+  if (code == NK_OK && taken < n) code = inner(job, s + taken, n - taken, at_start && taken == 0);
   return code;
 }
 
-static int normalized_section(const struct nk_tokenizer *t, struct nki_encoder *encoder,
-                              const char *s, size_t n, bool at_start, int flags,
-                              struct nki_ids *ids) {
-  (void)flags;
-  return encode_pieces(t, encoder, s, n, at_start, ids);
+static int normalized_section(const struct job *job, const char *s, size_t n, bool at_start) {
+  return encode_pieces(job->tokenizer, job->encoder, s, n, at_start, job->ids);
 }
 
-static int raw_section(const struct nk_tokenizer *t, struct nki_encoder *encoder, const char *s,
-                       size_t n, bool at_start, int flags, struct nki_ids *ids) {
-  int code = nki_normalize(t->normalizer, &encoder->normalizing, encoder->match, s, n, &s, &n);
+static int raw_section(const struct job *job, const char *s, size_t n, bool at_start) {
+  struct nki_encoder *encoder = job->encoder;
+  int code = nki_normalize(job->tokenizer->normalizer, &encoder->normalizing, encoder->match, s, n,
+                           &s, &n);
   if (code != NK_OK) return code;
-  return sections(t, encoder, &t->added_normalized, s, n, at_start, flags, ids, normalized_section);
+  return sections(job, &job->tokenizer->added_normalized, s, n, at_start, normalized_section);
 }
 
 int nki_encode(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder, const char *text,
                size_t n, int flags, struct nki_ids *ids) {
-  return sections(tokenizer, encoder, &tokenizer->added, text, n, true, flags, ids, raw_section);
+  const struct job job = {tokenizer, encoder, flags, ids};
+  return sections(&job, &tokenizer->added, text, n, true, raw_section);
 }
 
 static bool add_all(struct nki_ids *ids, const struct nki_ids *more) {
@@ -176,10 +178,10 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   if (bad < n) return nk_fail(NK_EDATA, "the text is not valid UTF-8 at byte %zu", bad);
   struct nki_encoder *encoder = nki_encoder_borrow(tokenizer);
   if (encoder == NULL || !nki_ids_reserve(&out, n / 4 + 1)) code = NK_EMEMORY;
-  bool around = (flags & NK_ENCODE_SPECIAL) != 0;
-  if (code == NK_OK && around && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
+  bool is_special = (flags & NK_ENCODE_SPECIAL) != 0;
+  if (code == NK_OK && is_special && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
-  if (code == NK_OK && around && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
+  if (code == NK_OK && is_special && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
   nki_encoder_return(tokenizer, encoder);
   if (code != NK_OK) {
     nk_free(out.id);

@@ -124,7 +124,7 @@ static void group(struct translation *t) {
     t->refused = "(?~, (?# or (?(";
     return;
   }
-  for (; (*t->at != 0) && strchr("imx-", *t->at) != NULL; t->at++) {
+  for (; *t->at != 0 && strchr("imx-", *t->at) != NULL; t->at++) {
     if (*t->at == 'x') t->refused = "the option x";
     nk_buffer_byte(&t->out, *t->at == 'm' ? 's' : *t->at);
   }

@@ -60,7 +60,7 @@ static int read_behavior(const struct nki_spec *spec, const json_t *json, enum b
   static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
                                       "Contiguous"};
   const char *name = json_string_value(json);
-  for (size_t i = 0; (name != NULL) && i < sizeof names / sizeof *names; i++)
+  for (size_t i = 0; name != NULL && i < sizeof names / sizeof *names; i++)
     if (strcmp(name, names[i]) == 0) {
       *out = (enum behavior)i;
       return NK_OK;
@@ -366,41 +366,57 @@ static void metaspace(const struct step *step, struct nk_buffer *out, const char
   nk_buffer_append(out, s, (size_t)(end - s));
 }
 
+/* ---- All steps ---- */
+
+/* A step that splits each piece of s. */
+static int run_split(const struct step *step, struct nki_match *match, const char *s,
+                     const struct nki_spans *from, struct nki_spans *to) {
+  int code = NK_OK;
+  for (size_t i = 0; i < from->n && code == NK_OK; i++) {
+    const struct nki_span *span = &from->span[i];
+    code = split_piece(step, match, s + span->begin, span->end - span->begin, span->begin, to);
+  }
+  return code;
+}
+
+/* A step that writes each piece of s, changed, to text. */
+static int run_change(const struct step *step, const char *s, bool at_start,
+                      const struct nki_spans *from, struct nk_buffer *text, struct nki_spans *to) {
+  int code = NK_OK;
+  nk_buffer_clear(text);
+  for (size_t i = 0; i < from->n && code == NK_OK; i++) {
+    const struct nki_span *span = &from->span[i];
+    size_t begin = text->size, n = span->end - span->begin;
+    if (step->kind == PREFIX_SPACE)
+      prefix_space(text, s + span->begin, n);
+    else
+      metaspace(step, text, s + span->begin, n, at_start && span->begin == 0);
+    code = add(to, begin, text->size);
+  }
+  return text->failed ? nk_fail(NK_EMEMORY, "out of memory for splitting") : code;
+}
+
 int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_splitting *work,
                     struct nki_match *match, const char *s, size_t n, bool at_start,
-                    const char **text, const struct nki_spans **spans) {
+                    struct nki_split *out) {
   struct nki_spans *from = &work->spans[0], *to = &work->spans[1], *swap;
   size_t turn = 0;
-  int code;
   from->n = 0;
-  if ((code = add(from, 0, n)) != 0) return code;
-  for (size_t i = 0; i < pretokenizer->n_steps; i++) {
+  int code = add(from, 0, n);
+  for (size_t i = 0; i < pretokenizer->n_steps && code == NK_OK; i++) {
     const struct step *step = &pretokenizer->step[i];
-    struct nk_buffer *buffer = step->kind == SPLIT ? NULL : &work->text[turn++ % 2];
     to->n = 0;
-    if (buffer != NULL) nk_buffer_clear(buffer);
-    for (size_t j = 0; j < from->n; j++) {
-      const struct nki_span *span = &from->span[j];
-      const char *piece = s + span->begin;
-      size_t n_piece = span->end - span->begin, begin = buffer != NULL ? buffer->size : 0;
-      if (step->kind == SPLIT) {
-        code = split_piece(step, match, piece, n_piece, span->begin, to);
-      } else {
-        if (step->kind == PREFIX_SPACE)
-          prefix_space(buffer, piece, n_piece);
-        else
-          metaspace(step, buffer, piece, n_piece, at_start && span->begin == 0);
-        code = add(to, begin, buffer->size);
-      }
-      if (code != NK_OK) return code;
+    if (step->kind == SPLIT) {
+      code = run_split(step, match, s, from, to);
+    } else {
+      struct nk_buffer *text = &work->text[turn++ % 2];
+      code = run_change(step, s, at_start, from, text, to);
+      s = text->data != NULL ? text->data : "";
     }
-    if (buffer != NULL && buffer->failed) return nk_fail(NK_EMEMORY, "out of memory for splitting");
-    if (buffer != NULL) s = buffer->data != NULL ? buffer->data : "";
     swap = from;
     from = to;
     to = swap;
   }
-  *text = s;
-  *spans = from;
-  return NK_OK;
+  *out = (struct nki_split){s, from->span, from->n};
+  return code;
 }

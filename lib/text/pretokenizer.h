@@ -32,10 +32,17 @@ struct nki_splitting {
 };
 void nki_splitting_free(struct nki_splitting *work);
 
-/* Splits s[0..n), valid UTF-8. at_start: it is the beginning of what the user gave. The pieces are
- * (*text)[span[i].begin .. span[i].end), none empty, good until the next call. */
+/* A text in pieces: text[span[i].begin .. span[i].end) for i < n, none empty. */
+struct nki_split {
+  const char *text;
+  const struct nki_span *span;
+  size_t n;
+};
+
+/* Splits s[0..n), valid UTF-8. at_start: it is the beginning of the whole text. out is valid until
+ * the next call with the same work. */
 int nki_pretokenize(const struct nki_pretokenizer *pretokenizer, struct nki_splitting *work,
                     struct nki_match *match, const char *s, size_t n, bool at_start,
-                    const char **text, const struct nki_spans **spans);
+                    struct nki_split *out);
 
 #endif

@@ -83,7 +83,7 @@ static int read_merges(struct nki_spec *spec, const struct nki_gguf *gguf) {
   size_t cursor = 0, n;
   uint32_t rank = 0;
   int code = merges != NULL ? NK_OK : NK_ENOTFOUND;
-  for (const char *s; (code == NK_OK) && (s = nk_gguf_next_string(merges, &cursor, &n)) != NULL;
+  for (const char *s; code == NK_OK && (s = nk_gguf_next_string(merges, &cursor, &n)) != NULL;
        rank++) {
     const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
     if (space == NULL || nki_utf8_first_invalid(s, n) < n) {

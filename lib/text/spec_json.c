@@ -42,7 +42,7 @@ static int find_members(struct nki_scan *scan, const char *const *name, struct s
     struct span value;
     if (code == NK_OK) code = span_of_value(scan, &value);
     if (code == NK_OK && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
-    for (size_t i = 0; (code == NK_OK) && i < n_names; i++)
+    for (size_t i = 0; code == NK_OK && i < n_names; i++)
       if (key.size == strlen(name[i]) && memcmp(key.data, name[i], key.size) == 0) span[i] = value;
   }
   nk_buffer_free(&key);
