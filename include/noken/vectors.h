@@ -66,7 +66,7 @@ NK_API float *nk_vectors_writable(struct nk_vectors *set);
 static inline const char *nk_vectors_text(const struct nk_vectors *set, size_t row,
                                           size_t *n_bytes) {
   *n_bytes = 0;
-  if (set->text_offsets == NULL) return "";
+  if (set == NULL || set->text_offsets == NULL) return "";
   *n_bytes = (size_t)(set->text_offsets[row + 1] - set->text_offsets[row]);
   return (const char *)set->text + set->text_offsets[row];
 }

@@ -51,14 +51,15 @@ void nk_buffer_free(struct nk_buffer *buffer) {
 
 /* ---- Escaping ---- */
 
-/* C1 controls (U+0080 to U+009F) are valid UTF-8 that terminals obey: they are escaped like C0. */
+/* C1 controls (U+0080 to U+009F) are valid UTF-8 that terminals execute: they are escaped as
+ * C0 is. */
 static bool is_control(const char *bytes, size_t length) {
   const unsigned char *s = (const unsigned char *)bytes;
   if (length == 1) return s[0] < 0x20 || s[0] == 0x7F;
   return length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
 }
 
-/* The letter that stands for a byte behind a backslash, 0 for none. */
+/* The letter that follows the backslash in a byte's short escape, 0 for none. */
 static char short_escape(char byte) {
   return byte == '\t' ? 't' : byte == '\n' ? 'n' : byte == '\r' ? 'r' : byte == '\\' ? '\\' : 0;
 }

@@ -1,7 +1,7 @@
 /* NKI_CLONES before a function: compiled for several instruction sets, chosen when the library is
- * loaded. The levels of x86-64 are asked of the processor by feature, so that every maker's count
- * (arch=haswell would match Intel's own only). Sanitizers instrument the choosing code before they
- * are ready for it, so they get the plain version. */
+ * loaded. The levels of x86-64 are detected by feature, so that processors of all makers
+ * match (arch=haswell matches Intel's only). Sanitizers instrument the choosing code, which runs
+ * before they are initialized, so their builds have the plain version only. */
 #ifndef NOKEN_BASE_CLONES_H
 #define NOKEN_BASE_CLONES_H
 

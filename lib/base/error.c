@@ -1,5 +1,8 @@
-/* The message of a thread's last failure. A fixed buffer: telling of an error must not need memory.
+/* The message of a thread's last failure. The buffer is fixed: reporting an error must not
+ * need memory.
  */
+#include "base/error.h"
+
 #include <errno.h>
 #include <noken/base.h>
 #include <stdarg.h>
@@ -48,4 +51,8 @@ int nk_fail_errno(const char *format, ...) {
   va_end(args);
   int code = reason == EPIPE ? NK_EPIPE : reason == ENOENT ? NK_ENOTFOUND : NK_EIO;
   return nk_fail(code, "%s: %s", context, strerror(reason));
+}
+
+int nki_fail_null(void) {
+  return last_code != NK_OK ? last_code : nk_fail(NK_EUSAGE, "an object is NULL");
 }

@@ -1,6 +1,8 @@
 /* Input by mapping, output that appears only when complete. */
 #include "base/file.h"
 
+#include "base/error.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -41,9 +43,9 @@ static int load(int fd, struct nk_file *file) {
   struct stat status;
   if (fstat(fd, &status) != 0) return nk_fail_errno("%s", file->name);
   if (S_ISDIR(status.st_mode))
-    return nk_fail(NK_EIO, "%s: is a directory, a file is needed here", file->name);
+    return nk_fail(NK_EIO, "%s: is a directory, expected a file", file->name);
   if (fd == STDIN_FILENO && isatty(fd) != 0)
-    return nk_fail(NK_EUSAGE, "standard input is a terminal: name a file, or pipe one in");
+    return nk_fail(NK_EUSAGE, "standard input is a terminal: name a file or use a pipe");
   off_t position = S_ISREG(status.st_mode) ? lseek(fd, 0, SEEK_CUR) : -1;
   if (position != 0 || status.st_size == 0) return read_all(fd, file);
   void *data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -83,7 +85,7 @@ void nk_file_free(struct nk_file *file) {
 void nki_file_forget(const struct nk_file *file, size_t offset, size_t n) {
   if (!file->mapped || offset > file->size || n > file->size - offset) return;
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  size_t first = offset / page * page; /* rows before it on the same page were read earlier */
+  size_t first = offset / page * page; /* the start of that page was read earlier */
   size_t last = (offset + n) / page * page;
   if (last > first) madvise((void *)(uintptr_t)(file->data + first), last - first, MADV_DONTNEED);
 }
@@ -103,7 +105,8 @@ struct nk_output {
   unsigned char block[BLOCK];
 };
 
-/* A file beside path without a name; where the file system has none such, with a temporary one. */
+/* A nameless file in the folder of the path, or one with a temporary name where the file system has
+ * no nameless files. */
 static int open_beside(struct nk_output *output) {
   char *copy = nk_strdup(output->path);
   if (copy == NULL) return NK_EMEMORY;
@@ -125,13 +128,13 @@ static int open_target(struct nk_output *output, const char *path) {
   struct stat status;
   bool exists = stat(path, &status) == 0;
   if (exists && S_ISDIR(status.st_mode))
-    return nk_fail(NK_EIO, "%s: is a directory, a file is needed here", path);
+    return nk_fail(NK_EIO, "%s: is a directory, expected a file", path);
   output->owned = true;
-  if (exists && !S_ISREG(status.st_mode)) { /* a device or a named pipe: written in place */
+  if (exists && !S_ISREG(status.st_mode)) { /* a device or a named pipe is written directly */
     output->fd = open(path, O_WRONLY | O_CLOEXEC);
     return output->fd < 0 ? nk_fail_errno("%s", path) : NK_OK;
   }
-  /* A link keeps its place: what it points to is replaced. */
+  /* A link stays: the file it points to is replaced. */
   char *resolved = exists ? realpath(path, NULL) : NULL;
   output->path = nk_strdup(resolved != NULL ? resolved : path);
   free(resolved);
@@ -178,7 +181,8 @@ static int flush(struct nk_output *output) {
 }
 
 int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
-  if (output->failed != 0) return output->failed;
+  if (output == NULL) return nki_fail_null();
+  if (output->failed != NK_OK) return output->failed;
   if (n <= BLOCK - output->used) {
     if (n != 0) memcpy(output->block + output->used, bytes, n);
     output->used += n;
@@ -192,7 +196,8 @@ int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
   return NK_OK;
 }
 
-/* Gives a nameless file a temporary name, for linkat cannot replace and rename can. */
+/* Gives a nameless file a temporary name and then its own: linkat cannot replace a file, rename
+ * can. */
 static int name_file(struct nk_output *output) {
   if (output->temporary == NULL) {
     char proc[64];
@@ -214,9 +219,10 @@ static int name_file(struct nk_output *output) {
 }
 
 int nk_output_commit(struct nk_output *output) {
-  if (output->failed != 0) return output->failed;
+  if (output == NULL) return nki_fail_null();
+  if (output->failed != NK_OK) return output->failed;
   int code = flush(output);
-  /* Some file systems tell of a full disk only when a descriptor is closed: a copy's will do. */
+  /* Some file systems report a full disk only when a descriptor is closed: a copy of it is. */
   int copy = code == NK_OK && output->owned ? dup(output->fd) : -1;
   if (copy >= 0 && close(copy) != 0) code = output->failed = nk_fail_errno("%s", output->name);
   if (code == NK_OK && output->path != NULL) code = output->failed = name_file(output);

@@ -1,4 +1,4 @@
-/* The bridge to jansson. */
+/* Calls of jansson with noken's errors. */
 #include "base/json.h"
 
 #include <noken/base.h>

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 /* Parses n bytes. flags: jansson's (JSON_REJECT_DUPLICATES, ...). NULL on failure, with "NAME: line
- * 3, column 14: reason" (NK_EDATA). The caller drops it with json_decref. */
+ * 3, column 14: reason" (NK_EDATA). Free with json_decref. */
 json_t *nki_json_parse(const char *name, const void *bytes, size_t n, size_t flags);
 /* The same for a file. */
 json_t *nki_json_load(const char *path, size_t flags);

@@ -67,7 +67,7 @@ static int32_t hex4(const char *s, const char *end) {
   return value;
 }
 
-/* One escape, scan->at behind the backslash. */
+/* One escape, scan->at after the backslash. */
 static int escape(struct nki_scan *scan, struct nk_buffer *out) {
   static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
   if (scan->at == scan->end) return nki_scan_fail(scan, "a string without its end");
@@ -153,7 +153,7 @@ int nki_scan_number(struct nki_scan *scan, double *value) {
     n++;
   }
   text[n] = 0;
-  /* strtod reads the decimal point of the program's locale: give it that. */
+  /* strtod expects the decimal point of the program's locale. */
   char *point = strchr(text, '.');
   if (point != NULL) *point = *localeconv()->decimal_point;
   char *rest;

@@ -1,8 +1,8 @@
-/* A JSON text read from front to back without a tree: as fast as its bytes can be looked at, and
- * with no more memory than what is kept of it. For texts that are large (tokenizer.json is a small
+/* A JSON text read from front to back without a tree: one pass over its bytes, and
+ * no more memory than what is kept of it. For texts that are large (tokenizer.json is a small
  * configuration around a vocabulary and merges of up to half a million entries; jansson takes 0.8 s
- * for those of a 262,144-token file, this reader a tenth of it) or that nobody vouches for (a tree
- * takes up to fifty times the text's size). The rest is jansson's. A failure is NK_EDATA with
+ * for those of a 262,144-token file, this reader a tenth of it) or not trusted (a tree takes up to
+ * fifty times the text's size). Other JSON is read by jansson. A failure is NK_EDATA with
  * "NAME: line 3, column 14: reason". */
 #ifndef NOKEN_BASE_JSON_SCAN_H
 #define NOKEN_BASE_JSON_SCAN_H
@@ -27,11 +27,11 @@ int nki_scan_expect(struct nki_scan *scan, char c);
 int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out);
 int nki_scan_integer(struct nki_scan *scan, int64_t *value);
 int nki_scan_number(struct nki_scan *scan, double *value);
-/* Skips one value of any kind; checks no more of it than where it ends. */
+/* Skips one value of any kind; checks only where it ends. */
 int nki_scan_skip(struct nki_scan *scan);
 /* Members of an object and elements of an array, after the opening bracket was taken: 1 when there
- * is another one, 0 when the closing bracket was taken, negative on failure. *first is true at the
- * start and belongs to these calls. */
+ * is another one, 0 when the closing bracket was taken, negative on failure. *first is true
+ * before the first call and changed by these calls only. */
 int nki_scan_next(struct nki_scan *scan, char close, bool *first);
 
 #endif

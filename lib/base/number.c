@@ -1,4 +1,4 @@
-/* Numbers as text: what printf's %.9g and %lld give, several times faster, for a matrix as text is
+/* Numbers as text: what printf's %.9g and %lld give, several times faster: a matrix as text holds
  * tens of millions of them. */
 #include <math.h>
 #include <noken/base.h>
@@ -13,7 +13,7 @@ static const long double powers[] = {1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1
                                      1e14L, 1e15L, 1e16L, 1e17L, 1e18L};
 
 /* The DIGITS significant digits of value > 0 as a whole number, and the decimal exponent of the
- * first. False where a long double cannot tell which way %.9g would round. */
+ * first. False where a long double does not decide which way %.9g rounds. */
 static bool significant(double value, uint64_t *digits, int *exponent) {
   if (!(value >= 1e-9 && value < 1e9)) return false;
   int e = (int)floor(log10(value));
@@ -23,7 +23,7 @@ static bool significant(double value, uint64_t *digits, int *exponent) {
     long double scaled = (long double)value * powers[shift];
     uint64_t whole = (uint64_t)scaled;
     long double rest = scaled - (long double)whole;
-    /* The product's error is below 2^-34 here; nearer to a tie than that, let printf decide. */
+    /* The product's error is below 2^-34 here; nearer to a tie than that, printf decides. */
     if (fabsl(rest - 0.5L) < 1e-8L) return false;
     whole += rest > 0.5L;
     if (whole >= 1000000000) {

@@ -1,4 +1,4 @@
-/* The two hooks through which the library speaks to its program. */
+/* The hooks for warnings and progress. */
 #include <noken/base.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes of the sequence that begins with this byte, for text known to be valid. */
+/* Number of bytes of the sequence that begins with this byte, for text known to be valid. */
 static inline size_t nki_utf8_width(char first) {
   unsigned char c = (unsigned char)first;
   return c < 0x80 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
 }
 
-/* The code point at s, for text known to be valid; *width receives its bytes. */
+/* The code point at s, for text known to be valid; *width is its number of bytes. */
 static inline uint32_t nki_utf8_decode(const char *s, size_t *width) {
   const unsigned char *u = (const unsigned char *)s;
   *width = nki_utf8_width(*s);
@@ -36,7 +36,7 @@ static inline size_t nki_utf8_before(const char *s, size_t end) {
   return end;
 }
 
-/* Writes a code point (at most U+10FFFF) to out[4] and returns its bytes. */
+/* Writes a code point (at most U+10FFFF) to out[4] and returns its number of bytes. */
 static inline size_t nki_utf8_encode(uint32_t code, char *out) {
   if (code < 0x80) {
     out[0] = (char)code;

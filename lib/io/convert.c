@@ -1,14 +1,15 @@
-/* Vector sets in other programs' formats. Rows of text are made by all threads, a batch at a time,
- * and written in their order. */
+/* Vector sets in other programs' formats. Rows of text are formatted by all threads, a batch at
+ * a time, and written in order. */
 #include <inttypes.h>
 #include <noken/base.h>
 #include <noken/vectors.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/error.h"
 #include "io/npy.h"
 
-/* ---- The rows as they are ---- */
+/* ---- Values only ---- */
 
 static int write_f32(const struct nk_vectors *set, struct nk_output *output) {
   return nk_output_write(output, set->values, set->n * set->dim * sizeof *set->values);
@@ -56,8 +57,8 @@ static int write_lines(const struct nk_vectors *set, row_format *format, struct 
 
 /* ---- word2vec ---- */
 
-/* Whether bytes[0..n), one character, is a space to Unicode (White_Space, without the controls that
- * nk_escape takes care of). */
+/* Whether bytes[0..n), one character, has Unicode's property White_Space and is not a control,
+ * which nk_escape escapes. */
 static bool is_space(const char *bytes, size_t n) {
   static const char *const spaces[] = {" ",
                                        "\xC2\xA0",
@@ -181,6 +182,7 @@ int nk_convert(const struct nk_vectors *set, enum nk_format format, struct nk_ou
       [NK_FORMAT_PROJECTOR_VECTORS] = write_projector_vectors,
       [NK_FORMAT_PROJECTOR_METADATA] = write_projector_metadata,
   };
+  if (set == NULL || output == NULL) return nki_fail_null();
   if ((unsigned)format >= NK_N_FORMATS)
     return nk_fail(NK_EUSAGE, "no format %d of vector sets", (int)format);
   return writers[format](set, output);

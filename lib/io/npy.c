@@ -70,7 +70,7 @@ static bool take_size(struct cursor *c, size_t *out) {
     if (!nk_size_mul(*out, 10, out) || !nk_size_add(*out, (size_t)(*c->at - '0'), out))
       return false;
   }
-  take(c, 'L'); /* as Python 2 wrote long integers */
+  take(c, 'L'); /* the suffix of Python 2's long integers */
   return c->at > start;
 }
 
@@ -78,7 +78,7 @@ static int read_descr(struct cursor *c, struct nk_tensor *tensor) {
   const char *text;
   size_t n;
   if (!take_string(c, &text, &n)) {
-    return nk_fail(NK_EUNSUPPORTED, "an array of a structured type, where numbers are needed");
+    return nk_fail(NK_EUNSUPPORTED, "structured dtype, expected numbers");
   }
   if (n >= 2 && text[0] == '|' && text[1] == 'O') {
     return nk_fail(NK_EUNSUPPORTED,
@@ -89,7 +89,7 @@ static int read_descr(struct cursor *c, struct nk_tensor *tensor) {
     if (n != 3 || memcmp(text + 1, descrs[i].descr, 2) != 0) continue;
     tensor->dtype = descrs[i].dtype;
     if (strchr("<|=", text[0]) != NULL) return NK_OK;
-    return nk_fail(NK_EUNSUPPORTED, "dtype '%.3s' is big-endian, little-endian is needed", text);
+    return nk_fail(NK_EUNSUPPORTED, "dtype '%.3s' is big-endian, expected little-endian", text);
   }
   return nk_fail(NK_EUNSUPPORTED, "dtype '%.*s' is not supported", n < 40 ? (int)n : 40, text);
 }
@@ -102,11 +102,11 @@ static int read_npy_shape(struct cursor *c, struct nk_tensor *tensor) {
     size_t length;
     if (!take_size(c, &length)) return nk_fail(NK_EDATA, "'shape' is not a tuple of numbers");
     if (tensor->n_dims == NK_MAX_DIMS) {
-      return nk_fail(NK_EUNSUPPORTED, "more than %d dimensions", NK_MAX_DIMS);
+      return nk_fail(NK_EUNSUPPORTED, "has more than %d dimensions", NK_MAX_DIMS);
     }
     tensor->shape[tensor->n_dims++] = length;
     if (!nk_size_mul(tensor->n_elements, length, &tensor->n_elements)) {
-      return nk_fail(NK_EDATA, "the product of its shape overflows");
+      return nk_fail(NK_EDATA, "the product of the shape overflows");
     }
     take(c, ',');
   }
@@ -116,12 +116,12 @@ static int read_npy_shape(struct cursor *c, struct nk_tensor *tensor) {
 static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran_order) {
   bool has_descr = false, has_order = false, has_shape = false;
   int code = NK_OK;
-  if (!take(c, '{')) return nk_fail(NK_EDATA, "its header is not a dictionary");
+  if (!take(c, '{')) return nk_fail(NK_EDATA, "the header is not a dictionary");
   while (!take(c, '}')) {
     const char *key;
     size_t n;
     if (!take_string(c, &key, &n) || !take(c, ':')) {
-      return nk_fail(NK_EDATA, "its header is not a dictionary");
+      return nk_fail(NK_EDATA, "the header is not a dictionary");
     }
     if (n == 5 && memcmp(key, "descr", n) == 0) {
       code = read_descr(c, tensor);
@@ -135,36 +135,36 @@ static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran
         code = nk_fail(NK_EDATA, "'fortran_order' is neither True nor False");
       has_order = true;
     } else {
-      code = nk_fail(NK_EDATA, "unknown key '%.*s' in its header", n < 40 ? (int)n : 40, key);
+      code = nk_fail(NK_EDATA, "unknown key '%.*s' in the header", n < 40 ? (int)n : 40, key);
     }
     if (code != NK_OK) return code;
     take(c, ',');
   }
   if (has_descr && has_order && has_shape) return NK_OK;
-  return nk_fail(NK_EDATA, "its header lacks 'descr', 'fortran_order' or 'shape'");
+  return nk_fail(NK_EDATA, "the header lacks 'descr', 'fortran_order' or 'shape'");
 }
 
 /* ---- The file ---- */
 
 static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
   if (!nk_npy_is(file)) return nk_fail(NK_EDATA, "not a .npy file");
-  if (file->size < 12) return nk_fail(NK_EDATA, "cut short in its header");
+  if (file->size < 12) return nk_fail(NK_EDATA, "the file ends within the header");
   unsigned major = file->data[6];
   if (major < 1 || major > 3) {
-    return nk_fail(NK_EUNSUPPORTED, ".npy version %u.%u", major, file->data[7]);
+    return nk_fail(NK_EUNSUPPORTED, ".npy version %u.%u is not supported", major, file->data[7]);
   }
   size_t start = major == 1 ? 10 : 12, length = 0;
   memcpy(&length, file->data + 8, start - 8);
-  if (length > file->size - start) return nk_fail(NK_EDATA, "cut short in its header");
+  if (length > file->size - start) return nk_fail(NK_EDATA, "the file ends within the header");
   struct cursor c = {(const char *)file->data + start, (const char *)file->data + start + length};
   int code = read_header(&c, tensor, fortran_order);
   if (code != NK_OK) return code;
   start += length;
-  if (!nk_size_mul(tensor->n_elements, nki_dtype_size(tensor->dtype), &tensor->n_bytes)) {
-    return nk_fail(NK_EDATA, "the product of its shape overflows");
+  if (!nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes)) {
+    return nk_fail(NK_EDATA, "the product of the shape overflows");
   }
   if (tensor->n_bytes != file->size - start) {
-    return nk_fail(NK_EDATA, "dtype and shape need %zu bytes, %zu follow the header",
+    return nk_fail(NK_EDATA, "dtype and shape need %zu bytes, the file has %zu after the header",
                    tensor->n_bytes, file->size - start);
   }
   tensor->data = file->data + start;

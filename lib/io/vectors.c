@@ -1,4 +1,5 @@
-/* Vector sets in memory: rows, ids, texts, columns, metadata. Their files are vectors_file.c's. */
+/* Vector sets in memory: rows, ids, texts, columns, metadata. vectors_file.c reads and writes
+ * files. */
 #include <math.h>
 #include <noken/base.h>
 #include <noken/vectors.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/safetensors.h"
@@ -76,17 +78,18 @@ void nk_vectors_free(struct nk_vectors *set) {
 }
 
 float *nk_vectors_writable(struct nk_vectors *set) {
-  return set->hidden->values;
+  return set == NULL ? NULL : set->hidden->values;
 }
 
 /* ---- Text ---- */
 
 int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t *offsets) {
+  if (set == NULL) return nki_fail_null();
   if (offsets[0] != 0)
-    return nk_fail(NK_EUSAGE, "text offsets begin at %lld, not 0", (long long)offsets[0]);
+    return nk_fail(NK_EUSAGE, "the text offsets begin at %lld, expected 0", (long long)offsets[0]);
   for (size_t i = 0; i < set->n; i++) {
     if (offsets[i + 1] < offsets[i]) {
-      return nk_fail(NK_EUSAGE, "text offsets of row %zu descend", i);
+      return nk_fail(NK_EUSAGE, "the text offsets descend at row %zu", i);
     }
   }
   size_t n_bytes = (size_t)offsets[set->n];
@@ -116,7 +119,7 @@ static struct nk_column *find_column(const struct nk_vectors *set, const char *n
 }
 
 const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name) {
-  return find_column(set, name);
+  return set == NULL ? NULL : find_column(set, name);
 }
 
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
@@ -126,7 +129,7 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
     return NULL;
   }
   struct nk_column *column = find_column(set, name);
-  if (column != NULL) { /* number and integer are of one size: only the meaning changes */
+  if (column != NULL) { /* numbers and integers have one size: the array is reused */
     column->dtype = dtype;
     return column;
   }
@@ -146,6 +149,7 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
 }
 
 int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {
+  if (set == NULL) return nki_fail_null();
   struct nk_column *column = nki_vectors_add_column(set, name, NK_F64);
   if (column == NULL) return nk_error_code();
   if (set->n > 0) memcpy(column->data.number, values, set->n * sizeof *values);
@@ -153,6 +157,7 @@ int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const doubl
 }
 
 int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values) {
+  if (set == NULL) return nki_fail_null();
   struct nk_column *column = nki_vectors_add_column(set, name, NK_I64);
   if (column == NULL) return nk_error_code();
   if (set->n > 0) memcpy(column->data.integer, values, set->n * sizeof *values);
@@ -162,10 +167,11 @@ int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int6
 /* ---- Metadata ---- */
 
 const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key) {
-  return nki_pairs_find(&set->hidden->metadata, key);
+  return set == NULL ? NULL : nki_pairs_find(&set->hidden->metadata, key);
 }
 
 int nk_vectors_set_metadata(struct nk_vectors *set, const char *key, const char *value) {
+  if (set == NULL) return nki_fail_null();
   return nki_pairs_set(&set->hidden->metadata, key, value);
 }
 
@@ -206,7 +212,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
     const struct nk_column *source = &from->columns[c];
     struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
     if (column == NULL) return nk_error_code();
-    for (size_t i = 0; i < to->n; i++) { /* an integer travels by its bits */
+    for (size_t i = 0; i < to->n; i++) { /* numbers too, by their bits */
       column->data.integer[i] = source->data.integer[rows != NULL ? rows[i] : i];
     }
   }
@@ -229,6 +235,7 @@ struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t
 
 struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int64_t *ids,
                                          size_t n) {
+  if (set == NULL) return NULL;
   size_t *rows = nk_alloc(n, sizeof *rows);
   struct nk_vectors *chosen = NULL;
   size_t found = 0;
@@ -268,6 +275,7 @@ static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
 }
 
 struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values) {
+  if (set == NULL) return NULL;
   struct nk_vectors *like = nk_vectors_new(set->n, dim, values, false);
   if (like == NULL) return NULL;
   if (copy_metadata(like, set) == 0 && copy_rows(like, set, NULL) == 0 &&
@@ -301,6 +309,7 @@ static int refuse_row(const struct nk_vectors *set, size_t row) {
 }
 
 int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
+  if (*set == NULL) return nki_fail_null();
   size_t n = (*set)->n, first = first_bad_row(*set, 0);
   if (first == n) return NK_OK;
   if (!skip) return refuse_row(*set, first);

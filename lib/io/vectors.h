@@ -1,4 +1,4 @@
-/* What a vector set keeps out of sight. Private to lib/io. */
+/* The private part of a vector set, and functions for other parts of the library. */
 #ifndef NOKEN_IO_VECTORS_H
 #define NOKEN_IO_VECTORS_H
 
@@ -19,7 +19,7 @@ struct nk_vectors_private {
   size_t n_carried;
 };
 
-/* A set with ids 0..n-1 and nothing else; values as they are. NULL on failure. */
+/* A set with ids 0..n-1 and without values. NULL on failure. */
 struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
 
 /* The set's values from a matrix [n, dim], or [dim, n] for `transposed`: in place where they can be
@@ -35,8 +35,8 @@ struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);
 
-/* The same for a set without values, larger perhaps than memory: source hands its n x dim floats in
- * order to nk_safetensors_writer_bytes, in as many pieces as it likes, and returns 0 or a code. */
+/* nk_vectors_write for a set without values: source passes its n x dim floats in order to
+ * nk_safetensors_writer_bytes, in any number of parts, and returns NK_OK or a code. */
 typedef int nki_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
 int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
                            nki_vectors_row_source *source, void *user);

@@ -1,13 +1,13 @@
-/* Vector sets from files and to files. The layout is in vectors.h; what matters here is the order
- * of the tensors: those of 8-byte elements first, then 4, 2 and 1, so that every tensor of a file
- * that noken writes is aligned to its elements and can be used in place when it is mapped. */
+/* Vector sets from files and to files. The layout is in vectors.h; tensors are written in the
+ * order of their element size, 8, 4, 2 and 1 bytes, so that every tensor of a file that noken
+ * writes is aligned to its elements and can be used in place when it is mapped. */
 #include <noken/base.h>
+#include <noken/model.h>
 #include <noken/vectors.h>
 #include <stdint.h>
 #include <string.h>
+#include "base/error.h"
 #include "io/npy.h"
-
-#include <noken/model.h>
 #include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/rows.h"
@@ -17,7 +17,7 @@
 
 /* out [n, dim] = the transpose of source [dim, n]. */
 static void transpose(const float *source, size_t n, size_t dim, float *out) {
-  enum { TILE = 32 }; /* 32 x 32 floats of each side fit the first cache */
+  enum { TILE = 32 }; /* 32 x 32 floats of both fit the first-level cache */
 #pragma omp parallel for schedule(static)
   for (size_t i0 = 0; i0 < n; i0 += TILE) {
     for (size_t j0 = 0; j0 < dim; j0 += TILE) {
@@ -52,10 +52,10 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
 
 static int check_matrix(const struct nk_tensor *matrix) {
   if (matrix->n_dims != 2) {
-    return nk_fail(NK_EDATA, "has %zu dimension%s, a vector set needs 2", matrix->n_dims,
+    return nk_fail(NK_EDATA, "has %zu dimension%s, expected 2", matrix->n_dims,
                    matrix->n_dims == 1 ? "" : "s");
   }
-  if (matrix->shape[1] == 0) return nk_fail(NK_EDATA, "its rows have no values");
+  if (matrix->shape[1] == 0) return nk_fail(NK_EDATA, "its rows have dimension 0");
   return NK_OK;
 }
 
@@ -115,11 +115,11 @@ static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
     if (check_matrix(matrix) == 0) return matrix;
     nk_fail_in(NK_EDATA, "tensor '%s'", matrix->name);
   } else if (n_found == 0) {
-    nk_fail(NK_EDATA, "no vector set: it has neither a tensor 'vectors' nor any of 2 dimensions");
+    nk_fail(NK_EDATA, "not a vector set: no tensor 'vectors' and none of 2 dimensions");
   } else {
     nk_fail(NK_EDATA,
-            "no vector set: it has no tensor 'vectors' but %zu of 2 dimensions (take one "
-            "with nk-extract --matrix NAME)",
+            "not a vector set: no tensor 'vectors' and %zu of 2 dimensions, of which one must be "
+            "extracted first",
             n_found);
   }
   return NULL;
@@ -127,12 +127,12 @@ static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
 
 static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
   if (tensor->n_dims != 1 || tensor->n_elements != set->n) {
-    return nk_fail(NK_EDATA, "tensor 'id': has %zu elements, the set %zu rows", tensor->n_elements,
-                   set->n);
+    return nk_fail(NK_EDATA, "tensor 'id': has %zu elements, expected %zu (the rows of the set)",
+                   tensor->n_elements, set->n);
   }
   if (tensor->dtype < NK_I64 || tensor->dtype > NK_U8) {
-    return nk_fail(NK_EDATA, "tensor 'id': is %s, integers are needed",
-                   nk_dtype_names[tensor->dtype]);
+    return nk_fail(NK_EDATA, "tensor 'id': dtype %s, expected integers",
+                   nk_dtype_name(tensor->dtype));
   }
   for (size_t i = 0; i < set->n; i++) {
     set->ids[i] = nki_element_integer(tensor->dtype, tensor->data, i);
@@ -143,11 +143,11 @@ static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
 static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
                      const struct nk_tensor *offsets) {
   if (bytes == NULL || offsets == NULL) {
-    return nk_fail(NK_EDATA, "tensors 'text.bytes' and 'text.offsets' need each other");
+    return nk_fail(NK_EDATA, "one of the tensors 'text.bytes' and 'text.offsets' is missing");
   }
   if (bytes->n_dims != 1 || bytes->dtype != NK_U8 || offsets->n_dims != 1 ||
       offsets->dtype != NK_I64 || offsets->n_elements != set->n + 1) {
-    return nk_fail(NK_EDATA, "the texts need 'text.bytes' U8 [m] and 'text.offsets' I64 [%zu]",
+    return nk_fail(NK_EDATA, "expected tensors 'text.bytes' U8 [m] and 'text.offsets' I64 [%zu]",
                    set->n + 1);
   }
   int64_t *own = nk_alloc(offsets->n_elements, sizeof *own);
@@ -231,7 +231,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   const char *kind = nki_safetensors_metadata_find(st, "noken.kind");
   const struct nk_tensor *matrix = NULL;
   if (kind != NULL && strcmp(kind, "vectors") != 0) {
-    nk_fail(NK_EDATA, "is a %.40s, not a vector set", kind);
+    nk_fail(NK_EDATA, "not a vector set (noken.kind is '%.40s')", kind);
   } else {
     matrix = find_matrix(st);
   }
@@ -341,5 +341,6 @@ int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *outpu
 }
 
 int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
+  if (set == NULL || output == NULL) return nki_fail_null();
   return nki_vectors_write_rows(set, output, NULL, NULL);
 }

@@ -40,7 +40,8 @@ void nki_added_free(struct nki_added_set *set) {
   nk_buffer_free(&set->bytes);
 }
 
-/* The longest string of the set at s[0..n): its end, 0 when there is none; *index is its token's.
+/* The longest string of the set at s[0..n): its end, 0 when there is none; *index is that of its
+ * token.
  */
 static size_t longest(const struct nki_prefixes *prefixes, const char *s, size_t n, size_t *index) {
   struct nki_prefix_walk walk = {0};
@@ -59,7 +60,7 @@ static bool word_at(const char *s, size_t n, size_t at) {
   return at < n && nki_is_word(nki_utf8_decode(s + at, &width));
 }
 
-/* Whether a token that wants to stand alone does. */
+/* Whether no word character stands next to s[begin..end). */
 static bool stands_alone(const char *s, size_t n, size_t begin, size_t end) {
   return (begin == 0 || !word_at(s, n, nki_utf8_before(s, begin))) && !word_at(s, n, end);
 }
@@ -75,7 +76,7 @@ static size_t space_before(const char *s, size_t end, size_t limit) {
   return end;
 }
 
-static size_t space_behind(const char *s, size_t n, size_t at) {
+static size_t space_after(const char *s, size_t n, size_t at) {
   size_t width;
   while (at < n && nki_is_space(nki_utf8_decode(s + at, &width))) at += width;
   return at;
@@ -91,12 +92,12 @@ bool nki_added_find(const struct nki_added_set *set, const char *s, size_t n, si
     end += at;
     const struct nki_added *added = &set->added[index];
     if ((plain && added->special) || (added->single_word && !stands_alone(s, n, at, end))) {
-      at = end - 1; /* passed over as a whole */
+      at = end - 1; /* skip it as a whole */
       continue;
     }
     *hit = (struct nki_hit){at, end, end, (int64_t)added->id};
     if (added->lstrip) hit->begin = space_before(s, at, taken < at ? taken : at);
-    if (added->rstrip) hit->end = space_behind(s, n, end);
+    if (added->rstrip) hit->end = space_after(s, n, end);
     return true;
   }
   return false;

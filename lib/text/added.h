@@ -1,4 +1,4 @@
-/* The added tokens, which are looked for in a text before the model sees it. */
+/* The added tokens, which are found in a text before it is split. */
 #ifndef NOKEN_TEXT_ADDED_H
 #define NOKEN_TEXT_ADDED_H
 
@@ -9,24 +9,24 @@
 struct nki_added_set {
   const struct nki_added *added; /* the spec's */
   struct nki_prefixes prefixes;
-  struct nk_buffer bytes; /* what is looked for */
+  struct nk_buffer bytes; /* the strings to find */
 };
 
-/* The set of the spec's tokens that are looked for before (normalized false) or after the
- * normalizer (true: their contents go through it too). */
+/* The set of the spec's tokens that are found before (normalized false) or after the
+ * normalizer (true: their contents are normalized too). */
 int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool normalized,
                     const struct nki_normalizer *normalizer, struct nki_normalizing *work,
                     struct nki_match *match);
 void nki_added_free(struct nki_added_set *set);
 
 struct nki_hit {
-  size_t begin, end; /* what it takes of the text, with white space where the token wants it */
-  size_t next;       /* where to look for the next */
+  size_t begin, end; /* bytes of the text, with the white space of lstrip and rstrip */
+  size_t next;       /* where the search continues */
   int64_t id;
 };
 
 /* The first token in s[0..n) from `at`, the longest of those that begin there; text before `taken`
- * belongs to the one before. plain: special tokens are passed over. False when there is none. */
+ * belongs to the previous one. plain: special tokens are skipped. False when there is none. */
 bool nki_added_find(const struct nki_added_set *set, const char *s, size_t n, size_t at,
                     size_t taken, bool plain, struct nki_hit *hit);
 

@@ -1,6 +1,6 @@
-/* BPE. The merges are a hash table from a pair of ids to the pair's rank and what it becomes. Short
- * pieces, nearly all of them, are scanned for the best pair after each merge; long ones keep their
- * pairs in a heap, since that would be quadratic. */
+/* BPE. The merges are a hash table from a pair of ids to the pair's rank and the merged id. Short
+ * pieces, nearly all of them, are scanned for the best pair after each merge; the pairs of long
+ * ones are kept in a heap, since scanning is quadratic. */
 #include "text/bpe.h"
 
 #include <noken/base.h>
@@ -26,7 +26,7 @@ struct nki_bpe {
   int64_t unknown;          /* the unk_token's id, or NKI_NO_ID */
   bool byte_level, byte_fallback, fuse_unknown, ignore_merges;
   bool cuts;        /* a piece may be cut before U+2581 ... */
-  bool joined[256]; /* ... but not behind these bytes, which some token holds before it */
+  bool joined[256]; /* ... but not after these bytes, which some token has before it */
 };
 
 struct nki_symbol {
@@ -38,7 +38,7 @@ struct nki_symbol {
 
 struct nki_candidate {
   uint32_t rank, place;
-  uint32_t left, right; /* the ids it was made for: it is stale when they have changed */
+  uint32_t left, right; /* the ids of the pair: the candidate is stale when they have changed */
   uint32_t result;
 };
 
@@ -94,11 +94,12 @@ static void find_bytes(struct nki_bpe *bpe) {
 
 /* Finds where pieces may be cut. Without a pre-tokenizer a whole text is one piece (Llama 2); but
  * no merge ever joins "x" and U+2581 when no token holds the two in this order, so that the words
- * can be encoded one by one. Tokens made of byte tokens or the unknown token would break the
- * argument: then nothing is cut. */
+ * can be encoded one by one. That is not so with merges of byte tokens or of the unknown
+ * token: then nothing is cut. */
 static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   const struct nki_pieces *pieces = &spec->pieces;
-  bool drops = bpe->unknown < 0; /* what has no token leaves nothing, and its neighbours meet */
+  bool drops =
+      bpe->unknown < 0; /* text without a token is dropped, and its neighbours become adjacent */
   for (int byte = 0; drops && bpe->byte_fallback && byte < 256; byte++)
     if (bpe->fallback_id[byte] < 0) return;
   if (drops && !bpe->byte_fallback) return;
@@ -204,8 +205,8 @@ static bool fall_back(const struct nki_bpe *bpe, const char *s, size_t width,
 }
 
 /* The units of s[0..n) into symbol[0..*count); there are at most n. A unit that has no token is
- * byte tokens, the unknown token, or nothing. An unknown token waits until the next known one, to
- * be fused with its like. */
+ * byte tokens, the unknown token, or nothing. An unknown token is held until the next known one,
+ * so that unknown neighbours can be fused. */
 static void split_units(const struct nki_bpe *bpe, const char *s, size_t n,
                         struct nki_symbol *symbol, size_t *count) {
   size_t k = 0, width;
@@ -236,7 +237,7 @@ static uint32_t rank_of(const struct nki_bpe *bpe, const struct nki_symbol *symb
   return merge != NULL ? merge->rank : NO_RANK;
 }
 
-/* Merges symbol[0..n) by looking for the best pair each time; returns how many are left. */
+/* Merges symbol[0..n), searching the best pair each time; returns the number of symbols left. */
 static size_t merge_short(const struct nki_bpe *bpe, struct nki_symbol *symbol, size_t n) {
   for (size_t i = 0; i + 1 < n; i++) symbol[i].rank = rank_of(bpe, symbol + i);
   while (n > 1) {
@@ -287,7 +288,7 @@ static void consider(const struct nki_bpe *bpe, const struct nki_symbol *symbol,
                                 merge->result});
 }
 
-/* The same by a heap. Each merge makes at most two new pairs, so 3n candidates are enough. */
+/* The same with a heap. Each merge makes at most two new pairs, so 3n candidates are enough. */
 static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size_t n,
                       size_t *n_left) {
   struct nki_symbol *symbol = work->symbol;

@@ -9,12 +9,12 @@
 
 struct nki_bpe;
 
-/* From the spec's merges, which it sorts no more than it needs; the pieces stay the spec's. NULL on
- * failure: an option that is not implemented is refused by name. */
+/* From the spec's merges and pieces; the spec must outlive it. NULL on failure (an option that is
+ * not implemented: the message names it). */
 struct nki_bpe *nki_bpe_new(const struct nki_spec *spec);
 void nki_bpe_free(struct nki_bpe *bpe);
 
-/* What one thread needs. */
+/* The buffers of one thread. */
 struct nki_bpe_work {
   struct nki_symbol *symbol; /* [n_symbols] the units, then what they became */
   size_t n_symbols;
@@ -27,8 +27,8 @@ void nki_bpe_work_free(struct nki_bpe_work *work);
 int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
                    struct nki_ids *ids);
 
-/* Where the piece s[0..n) can be cut without changing its tokens: the end, over `at`, of what may
- * be encoded by itself. */
+/* The first place after `at` where s[0..n) can be cut without changing its tokens; n when there is
+ * none. */
 size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at);
 
 #endif

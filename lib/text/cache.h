@@ -1,5 +1,5 @@
-/* The tokens of pieces seen before: a text's words repeat, and looking one up is far cheaper than
- * merging its bytes. Each piece has one place; whoever comes last has it. */
+/* The tokens of pieces encoded before: the words of a text repeat, and a look-up is far cheaper
+ * than merging bytes. Each piece has one place, which a later piece overwrites. */
 #ifndef NOKEN_TEXT_CACHE_H
 #define NOKEN_TEXT_CACHE_H
 
@@ -16,7 +16,7 @@ enum {
 };
 
 struct nki_cached {
-  uint8_t n_bytes; /* 0: nothing is here */
+  uint8_t n_bytes; /* 0: empty */
   uint8_t n_ids;
   char bytes[NKI_CACHE_BYTES];
   uint32_t id[NKI_CACHE_IDS];
@@ -34,7 +34,7 @@ static inline bool nki_cache_holds(const struct nki_cached *place, const char *s
   return place->n_bytes == n && memcmp(place->bytes, s, n) == 0;
 }
 
-/* Keeps the piece's ids where there is room. */
+/* Stores the piece's ids where there are few enough. */
 static inline void nki_cache_put(struct nki_cached *place, const char *s, size_t n,
                                  const int64_t *ids, size_t n_ids) {
   if (n_ids > NKI_CACHE_IDS) return;

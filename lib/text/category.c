@@ -1,4 +1,4 @@
-/* The category of each token: can text give it? */
+/* The category of each token: does some text give it? */
 #include <noken/base.h>
 #include <omp.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 const char *const nk_category_names[NK_N_CATEGORIES] = {
     "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
 
-/* What stands before a token's text when it is tried. Alone first; but many tokenizers put a space
- * before a text, and then a token that continues a word is only found behind something else. */
+/* The contexts in which a token's text is encoded. Many tokenizers put a space before a text: then
+ * a token that continues a word is given only after other text. */
 static const char *const contexts[] = {"", "\n", "a", "0", "!", " ", "\xE4\xB8\xAD"};
 enum { N_CONTEXTS = sizeof contexts / sizeof *contexts };
 
@@ -19,7 +19,7 @@ enum { N_CONTEXTS = sizeof contexts / sizeof *contexts };
 struct trial {
   const struct nk_tokenizer *tokenizer;
   struct nki_encoder *encoder;
-  struct nki_ids before[N_CONTEXTS]; /* the contexts' own tokens */
+  struct nki_ids before[N_CONTEXTS]; /* the tokens of the contexts alone */
   struct nki_ids ids;
   struct nk_buffer text;
 };
@@ -42,7 +42,7 @@ static void trial_end(struct trial *trial) {
   nk_buffer_free(&trial->text);
 }
 
-/* Whether bytes[0..n), valid UTF-8, gives the token behind one of the contexts. */
+/* Whether bytes[0..n), valid UTF-8, gives the token after one of the contexts. */
 static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n, bool *out) {
   *out = false;
   for (size_t i = 0; i < N_CONTEXTS && !*out; i++) {

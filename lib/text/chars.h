@@ -1,4 +1,4 @@
-/* The kinds of characters that tokenizers tell apart, by Unicode's general categories. */
+/* The kinds of characters that tokenizers distinguish, by Unicode's general categories. */
 #ifndef NOKEN_TEXT_CHARS_H
 #define NOKEN_TEXT_CHARS_H
 

@@ -1,7 +1,7 @@
 /* The decoder: a list of steps, each from a list of strings to a list of strings. All but Fuse work
  * on each string by itself.
- * Bytes that do not make valid UTF-8 come out as they are, where Hugging Face's library puts
- * U+FFFD: a token's bytes must not be lost here. */
+ * Bytes that are not valid UTF-8 are kept, where Hugging Face's library puts U+FFFD: the bytes of a
+ * token must not be lost. */
 #include "text/decoder.h"
 
 #include <noken/base.h>
@@ -13,10 +13,11 @@ enum kind { BYTE_LEVEL, BYTE_FALLBACK, FUSE, REPLACE, STRIP, METASPACE };
 
 struct step {
   enum kind kind;
-  const char *from, *to; /* REPLACE; STRIP, METASPACE: from. In the spec's JSON, kept alive */
+  const char *from,
+      *to; /* REPLACE; STRIP, METASPACE: from. In the spec's JSON, which is referenced */
   size_t n_from, n_to;
-  size_t start, stop; /* STRIP: how often `from` goes from either end */
-  bool prefix;        /* METASPACE: the first token loses the space that encoding put there */
+  size_t start, stop; /* STRIP: how many of `from` are removed at either end */
+  bool prefix;        /* METASPACE: the space that encoding put before the first token is removed */
 };
 
 struct nki_decoder {
@@ -137,7 +138,7 @@ static int hex_digit(char c) {
                                 : -1;
 }
 
-/* "<0x0A>" is the byte 10; anything else stays. */
+/* "<0x0A>" is the byte 10; other strings are unchanged. */
 static void byte_fallback(const char *s, size_t n, struct nk_buffer *out) {
   if (n == 6 && memcmp(s, "<0x", 3) == 0 && s[5] == '>' && hex_digit(s[3]) >= 0 &&
       hex_digit(s[4]) >= 0)
@@ -156,7 +157,7 @@ static void strip(const struct step *step, const char *s, size_t n, struct nk_bu
   nk_buffer_append(out, s, n);
 }
 
-/* Metaspace for the first token: its marks are gone rather than spaces. */
+/* Metaspace for the first token: its marks are removed. */
 static void drop(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
   struct step nothing = *step;
   nothing.n_to = 0;

@@ -3,7 +3,7 @@
  *   text -> added tokens as written -> normalizer -> added tokens as normalized -> pre-tokenizer
  *        -> model, a piece at a time, through the cache
  *
- * What lies between two added tokens is normalized and split by itself. */
+ * The text between two added tokens is normalized and split by itself. */
 #include <noken/base.h>
 #include <string.h>
 
@@ -68,7 +68,7 @@ void nki_pool_free(struct nki_pool *pool) {
 
 /* ---- Pieces ---- */
 
-/* Appends the tokens of s[0..n), n > 0, which the model sees by itself. */
+/* Appends the tokens of s[0..n), n > 0, which is encoded by itself. */
 static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *encoder,
                               const char *s, size_t n, struct nki_ids *ids) {
   struct nki_cached *place = nki_cache_place(encoder->cache, s, n);
@@ -129,7 +129,7 @@ struct job {
 /* Encodes a section of the text. at_start: it begins the text. */
 typedef int section(const struct job *job, const char *s, size_t n, bool at_start);
 
-/* Cuts s[0..n) at the added tokens of the set and encodes what lies between by `inner`. */
+/* Cuts s[0..n) at the added tokens of the set and encodes the text between them by `inner`. */
 static int sections(const struct job *job, const struct nki_added_set *set, const char *s, size_t n,
                     bool at_start, section *inner) {
   bool is_plain = (job->flags & NK_ENCODE_PLAIN) != 0;
@@ -181,7 +181,7 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   bool is_special = (flags & NK_ENCODE_SPECIAL) != 0;
   if (code == NK_OK && is_special && !add_all(&out, &tokenizer->before)) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_encode(tokenizer, encoder, text, n, flags, &out);
-  if (code == NK_OK && is_special && !add_all(&out, &tokenizer->behind)) code = NK_EMEMORY;
+  if (code == NK_OK && is_special && !add_all(&out, &tokenizer->after)) code = NK_EMEMORY;
   nki_encoder_return(tokenizer, encoder);
   if (code != NK_OK) {
     nk_free(out.id);

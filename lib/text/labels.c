@@ -4,9 +4,11 @@
 #include <noken/tokenizer.h>
 #include <noken/vectors.h>
 
+#include "base/error.h"
 #include "io/vectors.h"
 
 int nk_tokenizer_label(const struct nk_tokenizer *tokenizer, struct nk_vectors *set) {
+  if (tokenizer == NULL || set == NULL) return nki_fail_null();
   struct nk_buffer text = {0};
   int64_t *offsets = nk_alloc(set->n + 1, sizeof *offsets);
   if (offsets == NULL) return NK_EMEMORY;

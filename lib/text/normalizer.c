@@ -13,8 +13,8 @@ enum kind { UNICODE, PREPEND, REPLACE, LOWERCASE, STRIP, STRIP_ACCENTS };
 struct step {
   enum kind kind;
   utf8proc_option_t form; /* UNICODE */
-  uint32_t stable;        /* UNICODE: code points below this stay, and stand apart */
-  const char *from, *to;  /* REPLACE; PREPEND: to. In the spec's JSON, kept alive */
+  uint32_t stable;        /* UNICODE: code points below this do not change or compose */
+  const char *from, *to;  /* REPLACE; PREPEND: to. In the spec's JSON, which is referenced */
   size_t n_from, n_to;
   struct nki_pattern *pattern; /* REPLACE by a pattern, instead of from */
   bool left, right;            /* STRIP */
@@ -63,7 +63,7 @@ static int read_replace(const struct nki_spec *spec, const json_t *json, struct 
   return step->pattern != NULL ? NK_OK : NK_EUNSUPPORTED;
 }
 
-/* Reads one step. *skip: it does nothing. */
+/* Reads one step. *skip: it changes nothing. */
 static int read_step(const struct nki_spec *spec, const json_t *json, struct step *step,
                      bool *skip) {
   const char *type = nki_spec_type(json);
@@ -158,15 +158,15 @@ static int unicode_run(const struct step *step, struct nki_normalizing *work, co
   return NK_OK;
 }
 
-/* The first character from `at` that the form could change or join with its neighbour. */
+/* The first character from `at` that the form may change or compose with its neighbour. */
 static size_t next_unstable(const char *s, size_t n, size_t at, uint32_t stable) {
   unsigned char limit = stable == 0x80 ? 0x80 : 0xCC; /* U+0300 begins with the byte 0xCC */
   while (at < n && (unsigned char)s[at] < limit) at += nki_utf8_width(s[at]);
   return at;
 }
 
-/* Most text is stable: only the runs that are not go through utf8proc, each with the stable
- * character before it, which may join with what follows. */
+/* Most text is stable: only the other runs are given to utf8proc, each with the stable character
+ * before it, which may compose with what follows. */
 static int unicode(const struct step *step, struct nki_normalizing *work, const char *s, size_t n,
                    struct nk_buffer *out) {
   unsigned char limit = step->stable == 0x80 ? 0x80 : 0xCC;
@@ -199,8 +199,8 @@ static int replace_pattern(const struct step *step, struct nki_match *match, con
   return found < 0 ? found : NK_OK;
 }
 
-/* One byte by a string, which is how spaces become U+2581: there are many of them, so the text is
- * put together in a block at a time. */
+/* One byte by a string, as spaces by U+2581: they are frequent, so the text is assembled in blocks.
+ */
 static void replace_byte(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
   char block[4096];
   size_t filled = 0;
@@ -232,12 +232,12 @@ static void replace(const struct step *step, const char *s, size_t n, struct nk_
   nk_buffer_append(out, s, (size_t)(end - s));
 }
 
-/* Character by character, so without the final sigma's rule, as Hugging Face's library has it. */
+/* Character by character, without the rule for the final sigma, as in Hugging Face's library. */
 static void lowercase(const char *s, size_t n, struct nk_buffer *out) {
   for (size_t i = 0, width; i < n; i += width) {
     uint32_t code = nki_utf8_decode(s + i, &width);
     char bytes[4];
-    if (code == 0x130) /* the one letter whose small form is two code points */
+    if (code == 0x130) /* the only letter whose lower case is two code points */
       nk_buffer_text(out, "i\xCC\x87");
     else
       nk_buffer_append(out, bytes,
@@ -262,7 +262,7 @@ static void strip(const struct step *step, const char *s, size_t n, struct nk_bu
   nk_buffer_append(out, s + begin, n - begin);
 }
 
-/* True when the step leaves the text as it is, found out quickly. */
+/* A quick test: true when the step certainly leaves the text unchanged. */
 static bool leaves(const struct step *step, const char *s, size_t n) {
   if (step->kind == UNICODE) return next_unstable(s, n, 0, step->stable) == n;
   if (step->kind == REPLACE && step->pattern == NULL)

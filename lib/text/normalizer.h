@@ -1,4 +1,4 @@
-/* What is done to a text before it is split: the normalizer of tokenizer.json. */
+/* The normalizer of tokenizer.json, which changes a text before it is split. */
 #ifndef NOKEN_TEXT_NORMALIZER_H
 #define NOKEN_TEXT_NORMALIZER_H
 
@@ -7,11 +7,11 @@
 
 struct nki_normalizer;
 
-/* The spec's normalizer. NULL on failure: a step that is not implemented is refused by name. */
+/* The spec's normalizer. NULL on failure (a step that is not implemented: the message names it). */
 struct nki_normalizer *nki_normalizer_new(const struct nki_spec *spec);
 void nki_normalizer_free(struct nki_normalizer *normalizer);
 
-/* What one thread needs: two buffers that the steps write in turn. */
+/* The buffers of one thread, two of which the steps write in turn. */
 struct nki_normalizing {
   struct nk_buffer buffer[2];
   int32_t *codes; /* [capacity] */
@@ -20,7 +20,7 @@ struct nki_normalizing {
 void nki_normalizing_free(struct nki_normalizing *work);
 
 /* Normalizes s[0..n), valid UTF-8. *out [*n_out] is s itself, where nothing changes, or a buffer of
- * work, good until the next call. */
+ * work, valid until the next call. */
 int nki_normalize(const struct nki_normalizer *normalizer, struct nki_normalizing *work,
                   struct nki_match *match, const char *s, size_t n, const char **out,
                   size_t *n_out);

@@ -1,16 +1,16 @@
-/* Patterns through PCRE2. The two syntaxes agree on nearly all that tokenizers use; where they do
- * not, the pattern is rewritten:
+/* Patterns through PCRE2. The two syntaxes agree on nearly all that tokenizers use; where they
+ * do not, the pattern is rewritten:
  *
  *   Oniguruma          PCRE2
- *   \s \S              \p{White_Space} \P{White_Space}: PCRE2's \s takes U+180E too
- *   \w \W              Alphabetic, M, Nd, Pc: PCRE2's \w leaves the marks out; outside a
- *                      set Oniguruma takes Latin-1's six other numbers too
+ *   \s \S              \p{White_Space} \P{White_Space}: PCRE2's \s matches U+180E too
+ *   \w \W              Alphabetic, M, Nd, Pc: PCRE2's \w excludes the marks; outside a
+ *                      set Oniguruma matches Latin-1's six other numbers too
  *   \h \H              hexadecimal digits
  *   \v                 U+000B
- *   (?m)               (?s); ^ and $ are always at lines
+ *   (?m)               (?s); ^ and $ always match at lines
  *   {,n}               {0,n}
  *
- * and the rest (sets within sets, &&, [:alpha:], {n,m}+, unknown escapes) is refused. */
+ * The rest (sets within sets, &&, [:alpha:], {n,m}+, unknown escapes) is not supported. */
 #include "text/pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -36,7 +36,7 @@ struct nki_match {
 struct translation {
   const char *at;
   struct nk_buffer out;
-  const char *refused; /* what is not supported; NULL so far */
+  const char *refused; /* the part that is not supported, or NULL */
 };
 
 /* \uHHHH, t->at at the u. */
@@ -50,7 +50,7 @@ static void unicode_escape(struct translation *t) {
   t->at += 5;
 }
 
-/* An escape, t->at at the character behind the backslash; in_class: between [ and ]. */
+/* An escape, t->at at the character after the backslash; in_class: between [ and ]. */
 static void escape(struct translation *t, bool in_class) {
   static const char same[] = "dDpPnrtfaezAZGbBRXx0123456789k";
   char c = *t->at;
@@ -115,7 +115,7 @@ static void set(struct translation *t) {
   if (t->refused == NULL) nk_buffer_byte(&t->out, *t->at++);
 }
 
-/* A parenthesis, t->at at it; options among its first characters change their names. */
+/* A parenthesis, t->at at it; options among its first characters are renamed. */
 static void group(struct translation *t) {
   nk_buffer_byte(&t->out, *t->at++);
   if (*t->at != '?') return;
@@ -130,7 +130,7 @@ static void group(struct translation *t) {
   }
 }
 
-/* {n,m} and its kin, t->at at the {; a { that opens none of them stands for itself. */
+/* {n,m} and similar, t->at at the {; a { that opens no interval is literal. */
 static void interval(struct translation *t) {
   const char *first = t->at + 1;
   size_t low = strspn(first, "0123456789"), high = 0;
@@ -194,7 +194,7 @@ struct nki_pattern *nki_pattern_new(const char *name, const char *regex) {
     pattern = NULL;
     goto done;
   }
-  pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); /* without it matching is only slower */
+  pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); /* may fail: matching is then slower */
 done:
   nk_buffer_free(&t.out);
   return pattern;
@@ -226,7 +226,7 @@ int nki_pattern_find(const struct nki_pattern *pattern, struct nki_match *match,
                      size_t n, size_t from, size_t *begin, size_t *end) {
   int found =
       pcre2_match(pattern->code, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK, match->data, NULL);
-  if (found == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter's stack is on the heap */
     found = pcre2_match(pattern->code, (PCRE2_SPTR)s, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
                         match->data, NULL);
   if (found == PCRE2_ERROR_NOMATCH) return 0;
@@ -237,6 +237,6 @@ int nki_pattern_find(const struct nki_pattern *pattern, struct nki_match *match,
   }
   const size_t *place = pcre2_get_ovector_pointer(match->data);
   *begin = place[0];
-  *end = place[1] < place[0] ? place[0] : place[1]; /* \K is not possible here */
+  *end = place[1] < place[0] ? place[0] : place[1]; /* \K is not supported */
   return 1;
 }

@@ -5,10 +5,10 @@
 #include <stddef.h>
 
 struct nki_pattern; /* may be used by several threads at once */
-struct nki_match;   /* what one thread needs for matching, with any pattern */
+struct nki_match;   /* the memory of one thread for matching any pattern */
 
-/* Compiles a pattern. What Oniguruma and PCRE2 read differently is translated, or refused by name.
- * `name` is the file's, for messages. NULL on failure. */
+/* Compiles a pattern. What Oniguruma and PCRE2 read differently is translated. `name` is the
+ * file's, for messages. NULL on failure (a part that is not supported: the message names it). */
 struct nki_pattern *nki_pattern_new(const char *name, const char *regex);
 void nki_pattern_free(struct nki_pattern *pattern);
 

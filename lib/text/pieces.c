@@ -1,5 +1,5 @@
 /* A vocabulary's strings: one block of bytes, an array by id, and a hash table of ids, since half a
- * million separate allocations would cost more than the strings. */
+ * million separate allocations cost more than the strings. */
 #include "text/pieces.h"
 
 #include <noken/base.h>
@@ -50,7 +50,7 @@ int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hid
   return NK_OK;
 }
 
-/* The slot of a string: where its id is, or where it would be put. */
+/* The slot of a string: that of its id, or the empty one where it belongs. */
 static size_t slot_of(const struct nki_pieces *pieces, const char *bytes, size_t n) {
   size_t mask = pieces->n_slots - 1;
   for (size_t slot = nki_hash(bytes, n) & mask;; slot = (slot + 1) & mask) {

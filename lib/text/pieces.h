@@ -13,7 +13,7 @@ struct nki_piece {
   uint32_t offset; /* into pieces->bytes */
   uint32_t length; /* bytes */
   bool present;    /* the id has a string */
-  bool hidden;     /* not found by its string: a byte-level tokenizer's text never holds it */
+  bool hidden;     /* not found by its string, which byte-level text never holds */
 };
 
 struct nki_pieces {
@@ -26,10 +26,10 @@ struct nki_pieces {
   size_t n_slots;  /* a power of two; 0 before nki_pieces_index */
 };
 
-/* Gives id the string bytes[offset, end), which the caller has appended. NK_EDATA when the id has a
- * string already, NK_EMEMORY. */
+/* Sets id's string to bytes[offset, end), which the caller has appended. Returns NK_OK, NK_EDATA
+ * (the id has a string already) or NK_EMEMORY. */
 int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden);
-/* Builds the way back from string to id; of equal strings the largest id is found. */
+/* Builds the index from string to id; of equal strings the largest id is found. */
 int nki_pieces_index(struct nki_pieces *pieces);
 /* The id of a string, or NKI_NO_ID. */
 int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n);
@@ -38,7 +38,7 @@ static inline const char *nki_pieces_bytes(const struct nki_pieces *pieces, size
 }
 void nki_pieces_free(struct nki_pieces *pieces);
 
-/* A hash of n bytes for tables in memory; not for keeping. */
+/* A hash of n bytes for tables in memory; it may change between versions. */
 uint64_t nki_hash(const char *bytes, size_t n);
 
 #endif

@@ -1,5 +1,5 @@
-/* Strings by prefix. A sorted array takes a tenth of a trie's memory, and its first level, where
- * most searches end, is a table. */
+/* Strings by prefix. A sorted array takes a tenth of a trie's memory; its first level, where most
+ * searches end, is a table. */
 #include "text/prefixes.h"
 
 #include <noken/base.h>
@@ -44,8 +44,8 @@ void nki_prefixes_free(struct nki_prefixes *set) {
   set->n = 0;
 }
 
-/* The first of entry[low..high) whose byte at `depth` is not below `byte`; a string that ends there
- * comes before all. */
+/* The first of entry[low..high) whose byte at `depth` is not below `byte`; strings that end
+ * there come first. */
 static size_t bound(const struct nki_prefixes *set, size_t low, size_t high, size_t depth,
                     unsigned byte) {
   while (low < high) {

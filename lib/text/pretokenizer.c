@@ -15,7 +15,7 @@ enum scheme { FIRST, ALWAYS, NEVER };
 
 struct step {
   enum kind kind;
-  /* SPLIT: by the first of these that is there */
+  /* SPLIT: by the first of these four that is set */
   nki_split_fast *fast;        /* cuts into neighbouring matches */
   struct nki_pattern *pattern; /* matches of a pattern */
   bool (*is_match)(uint32_t);  /* single characters */
@@ -39,8 +39,8 @@ static int refuse(const struct nki_spec *spec, const char *what) {
 }
 
 static int malformed(const struct nki_spec *spec, const char *type) {
-  return nk_fail(NK_EDATA, "%s: the pre-tokenizer '%s' lacks a part or has a bad one", spec->name,
-                 type);
+  return nk_fail(NK_EDATA, "%s: the pre-tokenizer '%s' lacks a part or has an invalid one",
+                 spec->name, type);
 }
 
 static struct step *new_step(struct nki_pretokenizer *p) {
@@ -134,8 +134,8 @@ static int read_whitespace_split(struct nki_pretokenizer *p, const struct nki_sp
   return NK_OK;
 }
 
-/* Whitespace is the pattern \w+|[^\w\s]+, of which the rest is removed; \w is that of another
- * engine here than in Split. */
+/* Whitespace is the pattern \w+|[^\w\s]+, whose matches are kept; its \w is that of another engine
+ * than Split's. */
 static int read_whitespace(struct nki_pretokenizer *p, const struct nki_spec *spec,
                            const json_t *json) {
   (void)json;
@@ -163,7 +163,7 @@ static int read_metaspace(struct nki_pretokenizer *p, const struct nki_spec *spe
                                                                                : ALWAYS;
   if (scheme != NULL &&
       ((step->scheme == ALWAYS && strcmp(scheme, "always") != 0) ||
-       (step->scheme != NEVER && old_never))) /* the old and the new form disagree */
+       (step->scheme != NEVER && old_never))) /* the old and the new form of the option disagree */
     return malformed(spec, "Metaspace");
   if (json_is_false(json_object_get(json, "split"))) return NK_OK;
   struct step *cut = new_step(p); /* may move step */
@@ -213,7 +213,7 @@ struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec) {
   size_t n = nki_spec_steps(json);
   for (size_t i = 0; i < n; i++) {
     const json_t *step = nki_spec_step(json, i);
-    /* What follows ByteLevel would see the characters of its alphabet, which are not made here. */
+    /* A step after ByteLevel works on the characters of its alphabet, which noken does not make. */
     if (strcmp(nki_spec_type(step), "ByteLevel") == 0 && i + 1 < n) {
       refuse(spec, "'ByteLevel' before others");
       goto fail;
@@ -263,8 +263,8 @@ static int add(struct nki_spans *spans, size_t begin, size_t end) {
   return NK_OK;
 }
 
-/* Where one piece's matches and the stretches between them become new pieces. A stretch waits in
- * `held` as long as the next one may join it. */
+/* Makes new pieces of the matches of one piece and the stretches between them. A stretch is kept in
+ * `held` while the next one may join it. */
 struct cutter {
   enum behavior behavior;
   struct nki_spans *out;
@@ -317,7 +317,7 @@ static int next_match(const struct step *step, struct nki_match *match, const ch
   return 0;
 }
 
-/* Splits the piece s[0..n), which stands at `base` of its text. */
+/* Splits the piece s[0..n), which begins at `base` in its text. */
 static int split_piece(const struct step *step, struct nki_match *match, const char *s, size_t n,
                        size_t base, struct nki_spans *out) {
   struct cutter cutter = {.behavior = step->behavior, .out = out};
@@ -343,14 +343,14 @@ static int split_piece(const struct step *step, struct nki_match *match, const c
 
 /* ---- Changing the text ---- */
 
-/* ByteLevel's add_prefix_space: a piece that does not begin with a space gets one. */
+/* ByteLevel's add_prefix_space: a space is put before a piece that does not begin with one. */
 static void prefix_space(struct nk_buffer *out, const char *s, size_t n) {
   if (n > 0 && s[0] != ' ') nk_buffer_byte(out, ' ');
   nk_buffer_append(out, s, n);
 }
 
-/* Metaspace: spaces become marks, and one stands before the piece. first: the piece begins what
- * the user gave. */
+/* Metaspace: spaces become marks, and one is put before the piece. first: the piece begins the
+ * whole text. */
 static void metaspace(const struct step *step, struct nk_buffer *out, const char *s, size_t n,
                       bool first) {
   bool marked = n > 0 && (s[0] == ' ' ||

@@ -1,5 +1,5 @@
-/* Splitting a text into the pieces that the model sees one at a time: the pre-tokenizer of
- * tokenizer.json. */
+/* The pre-tokenizer of tokenizer.json, which splits a text into pieces that are encoded one by one.
+ */
 #ifndef NOKEN_TEXT_PRETOKENIZER_H
 #define NOKEN_TEXT_PRETOKENIZER_H
 
@@ -9,11 +9,12 @@
 
 struct nki_pretokenizer;
 
-/* The spec's pre-tokenizer. NULL on failure: a step that is not implemented is refused by name. */
+/* The spec's pre-tokenizer. NULL on failure (a step that is not implemented: the message names it).
+ */
 struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec);
 void nki_pretokenizer_free(struct nki_pretokenizer *pretokenizer);
 
-/* When all that the pre-tokenizer does is to cut a text where this function says, the function. */
+/* The function that does all of the pre-tokenizer's work; NULL when there is none. */
 nki_split_fast *nki_pretokenizer_fast(const struct nki_pretokenizer *pretokenizer);
 
 struct nki_span {
@@ -25,7 +26,7 @@ struct nki_spans {
   size_t n, capacity;
 };
 
-/* What one thread needs: texts and their pieces, written in turn by the steps. */
+/* The buffers of one thread: texts and their pieces, written in turn by the steps. */
 struct nki_splitting {
   struct nk_buffer text[2];
   struct nki_spans spans[2];

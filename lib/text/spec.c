@@ -27,7 +27,7 @@ int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset) {
     bytes->size = offset + n;
   }
   if (id > spec->max_id)
-    return nk_fail(NK_EDATA, "%s: a token has the id %zu, which no file of this size can hold",
+    return nk_fail(NK_EDATA, "%s: a token has the id %zu, too large for the size of the file",
                    spec->name, id);
   int code = nki_pieces_add(&spec->pieces, id, offset, hidden);
   return code != NK_OK ? nk_fail_in(code, "%s", spec->name) : NK_OK;
@@ -38,7 +38,7 @@ int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
   added.length = spec->added_bytes.size - added.offset;
   if (added.id > spec->max_id)
     return nk_fail(NK_EDATA,
-                   "%s: an added token has the id %zu, which no file of this size can hold",
+                   "%s: an added token has the id %zu, too large for the size of the file",
                    spec->name, added.id);
   if (spec->n_added == spec->added_capacity) {
     size_t capacity = spec->added_capacity != 0 ? 2 * spec->added_capacity : 64;
@@ -79,8 +79,8 @@ int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t spl
   int64_t right = nki_pieces_find(pieces, both->data + n_left, n_right);
   int64_t whole = nki_pieces_find(pieces, both->data, n_left + n_right);
   if (left < 0 || right < 0 || whole < 0)
-    return nk_fail(NK_EDATA, "%s: merge %u is of strings that are not in the vocabulary",
-                   spec->name, rank);
+    return nk_fail(NK_EDATA, "%s: the strings of merge %u are not in the vocabulary", spec->name,
+                   rank);
   struct nki_merge merge = {(uint32_t)left, (uint32_t)right, (uint32_t)whole, rank};
   return nki_spec_push_merge(spec, merge);
 }
@@ -92,7 +92,8 @@ const char *nki_spec_type(const json_t *step) {
   return type != NULL ? type : "";
 }
 
-/* The array of a Sequence's steps, which each component calls otherwise; NULL for what is none. */
+/* The array of a Sequence's steps, which has another key in each component; NULL for other types.
+ */
 static json_t *sequence_of(const json_t *component) {
   static const char *const keys[] = {"normalizers", "pretokenizers", "processors", "decoders"};
   if (strcmp(nki_spec_type(component), "Sequence") != 0) return NULL;

@@ -1,6 +1,6 @@
-/* What a tokenizer's file says, before anything is built from it: the model's strings and merges,
- * the added tokens, and the rest (normalizer, pre-tokenizer, post-processor, decoder) as the JSON
- * of tokenizer.json. A GGUF file's vocabulary is brought into the same form. */
+/* The contents of a tokenizer's file, before anything is built from them: the model's strings and
+ * merges, the added tokens, and the rest (normalizer, pre-tokenizer, post-processor, decoder) as
+ * the JSON of tokenizer.json. A GGUF file's vocabulary is brought into the same form. */
 #ifndef NOKEN_TEXT_SPEC_H
 #define NOKEN_TEXT_SPEC_H
 
@@ -12,7 +12,7 @@
 
 #include "text/pieces.h"
 
-/* left and right, standing side by side, become result; the smallest rank first. */
+/* left and right, side by side, become result; the smallest rank first. */
 struct nki_merge {
   uint32_t left, right, result;
   uint32_t rank;
@@ -21,17 +21,17 @@ struct nki_merge {
 struct nki_added {
   size_t id;
   size_t offset, length; /* of its content, in spec->added_bytes */
-  bool single_word;      /* only where no word character stands beside it */
-  bool lstrip, rstrip;   /* takes the white space before, behind it */
-  bool normalized;       /* looked for after the normalizer, else before */
+  bool single_word;      /* only where no word character is next to it */
+  bool lstrip, rstrip;   /* includes the white space before, after it */
+  bool normalized;       /* found after the normalizer, else before */
   bool special;
 };
 
 struct nki_spec {
   char *name;     /* the file's, for messages */
-  size_t max_id;  /* no id over this is believed: the size of the file */
+  size_t max_id;  /* the largest valid id: the size of the file */
   json_t *config; /* tokenizer.json with null for the vocabulary and the merges */
-  char *model;    /* "BPE", "Unigram", "WordPiece", ...; "" when it does not say */
+  char *model;    /* "BPE", "Unigram", "WordPiece", ...; "" when it is not stated */
   bool
       byte_level; /* the strings were written in the byte-level alphabet; here they are raw bytes */
   struct nki_pieces pieces;
@@ -48,7 +48,7 @@ void nki_spec_free(struct nki_spec *spec);
  * it where the alphabet is byte-level. */
 int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset);
 /* Adds the merge of both[0..split) and both[split..size), strings as the file writes them; both is
- * used up. A merge whose strings byte-level text never holds is left out. */
+ * overwritten. A merge whose strings byte-level text never holds is left out. */
 int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t split, uint32_t rank);
 /* The same for two pieces and what they make. */
 int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge);
@@ -57,7 +57,7 @@ int nki_spec_push_added(struct nki_spec *spec, struct nki_added added);
 /* Whether a component ("normalizer", "pre_tokenizer", ...) is of this type or, as a Sequence, has
  * one that is. */
 bool nki_spec_has(const struct nki_spec *spec, const char *component, const char *type);
-/* The steps of a component: a Sequence's own, or the one that it is; 0 when it is null. */
+/* The steps of a component: those of a Sequence, or the component itself; 0 when it is null. */
 size_t nki_spec_steps(const json_t *component);
 json_t *nki_spec_step(json_t *component, size_t index);
 /* A step's "type", or "" when it has none. */

@@ -1,9 +1,9 @@
 /* The vocabulary of a GGUF file, brought into the form of tokenizer.json. Two kinds are common:
  *
- *   tokenizer.ggml.model = "gpt2": byte-level BPE with its merges; the pre-tokenizer is only named
- *     (tokenizer.ggml.pre), its pattern has to be known here
- *   tokenizer.ggml.model = "llama": SentencePiece's BPE, which keeps no merges: of all neighbours
- *     whose join is a piece, those of the best score join first
+ *   tokenizer.ggml.model = "gpt2": byte-level BPE with its merges; the pre-tokenizer is given by
+ *     name only (tokenizer.ggml.pre); its pattern is in the table below
+ *   tokenizer.ggml.model = "llama": SentencePiece's BPE, without merges: of all neighbours whose
+ *     join is a piece, those of the best score join first
  *
  * Each token has a type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
 #include "text/spec_gguf.h"
@@ -17,7 +17,7 @@
 #include "text/patterns.h"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
-enum { MAX_PIECE = 4096 }; /* cutting a longer one in all ways would take too long */
+enum { MAX_PIECE = 4096 }; /* bytes; trying all cuts is quadratic */
 
 /* ---- Pre-tokenizers by name ---- */
 
@@ -30,7 +30,7 @@ static const struct {
   const char *pattern;
   const char *normalizer; /* JSON */
   bool ignore_merges;
-  bool add_bos; /* when the file does not say */
+  bool add_bos; /* when the file has no add_bos_token */
 } kinds[] = {
     {"gpt-2", BYTE_LEVEL("true"), NULL, "null", false, false},
     {"phi-2", BYTE_LEVEL("true"), NULL, "null", false, false},
@@ -66,7 +66,7 @@ static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *token
           .id = id, .offset = spec->added_bytes.size, .special = type != USER_DEFINED};
       nk_buffer_append(&spec->added_bytes, s, n);
       if ((code = nki_spec_push_added(spec, added)) != 0) return code;
-      if (type != UNKNOWN) continue; /* text can give the unknown one without writing it */
+      if (type != UNKNOWN) continue; /* text gives the unknown token without its name too */
     }
     size_t offset = spec->pieces.bytes.size;
     nk_buffer_append(&spec->pieces.bytes, s, n);
@@ -167,7 +167,7 @@ done:
 
 /* ---- The components as JSON ---- */
 
-/* Takes json over (also on failure) as a component of the spec. */
+/* Sets a component of the spec, which then owns json; json is freed on failure. */
 static int put(struct nki_spec *spec, const char *component, json_t *json) {
   if (json == NULL || json_object_set_new(spec->config, component, json) != 0)
     return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
@@ -187,9 +187,9 @@ static int take_integer(const struct nk_gguf *gguf, const char *key, int64_t *va
   return nk_gguf_find(gguf, key) == NULL ? NK_OK : nk_gguf_integer(gguf, key, value);
 }
 
-/* The begin or end token that the file wants around a text: adds its id to single as
- * TemplateProcessing has it. */
-static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const char *add_key,
+/* Adds the begin or end token that the file puts around a text to the parts of
+ * TemplateProcessing. */
+static int put_special(struct nki_spec *spec, const struct nk_gguf *gguf, const char *add_key,
                        const char *id_key, bool add, json_t *single, json_t *tokens) {
   int64_t id;
   int code = take_bool(gguf, add_key, &add);

@@ -5,8 +5,8 @@
  *     "model": {"type": "BPE", "vocab": {"!": 0, ...}, "merges": ["h e", ["i", "n"], ...]} }
  *
  * Unigram's vocab is an array of [string, score]. Vocabulary and merges are nearly all of the file:
- * a first pass finds where they stand, jansson reads the rest, and two more passes read them
- * straight into arrays. */
+ * a first pass finds their places, jansson reads the rest, and two more passes read them into
+ * arrays. */
 #include "text/spec_json.h"
 
 #include <noken/base.h>
@@ -54,8 +54,8 @@ static void copy(struct nk_buffer *out, const char *from, const char *to) {
   nk_buffer_append(out, from, (size_t)(to - from));
 }
 
-/* Parses the file with null in place of the two spans, and their newlines, so that jansson's line
- * numbers stay the file's. */
+/* Parses the file with null in place of the two spans, followed by their newlines, so that
+ * jansson's line numbers are those of the file. */
 static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
                           const struct span *merges) {
   const struct span *cut[2] = {vocab, merges};
@@ -152,7 +152,7 @@ static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *spl
     if (code == NK_OK &&
         ((space == NULL) ||
          memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data)) != NULL))
-      return nki_scan_fail(scan, "a merge that is not two strings with a space between");
+      return nki_scan_fail(scan, "a merge is not two strings with a space between");
     if (code != NK_OK) return code;
     *split = (size_t)(space - both->data);
     both->size--;
@@ -162,7 +162,7 @@ static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *spl
   return code;
 }
 
-/* Files of the first version carry a comment line among the merges. */
+/* Files of the first version have a comment line among the merges. */
 static bool is_comment(const struct nki_scan *scan) {
   static const char comment[] = "\"#version";
   return (size_t)(scan->end - scan->at) >= sizeof comment - 1 &&
@@ -223,9 +223,9 @@ static int read_added(struct nki_spec *spec) {
   return NK_OK;
 }
 
-/* ---- The whole ---- */
+/* ---- The file ---- */
 
-/* The model's type; files of old versions leave it out. */
+/* The model's type; files of old versions have none. */
 static const char *model_of(const struct nki_spec *spec, const struct span *vocab,
                             const struct span *merges) {
   const json_t *model = json_object_get(spec->config, "model");

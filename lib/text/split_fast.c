@@ -25,8 +25,8 @@ static inline size_t run(const char *s, size_t n, size_t at, enum nki_kind kind,
   return at;
 }
 
-/* \s+(?!\S)|\s+ at a white-space character: the run, without its last character where something
- * follows that could take it as its own space. */
+/* \s+(?!\S)|\s+ at a white-space character: the run, without its last character where other
+ * text follows. */
 static size_t spaces(const char *s, size_t n, size_t at, size_t end) {
   if (end == n) return end;
   size_t last = nki_utf8_before(s, end);
@@ -64,7 +64,7 @@ static inline bool is_newline(char c) {
   return c == '\r' || c == '\n';
 }
 
-/* Llama 3's and Qwen 2's, which differ in how many digits stand together. */
+/* Llama 3's and Qwen 2's, which differ in the largest number of digits in a piece. */
 static inline size_t llama3(const char *s, size_t n, size_t at, size_t max_digits) {
   if (s[at] == '\'') { /* (?i:'s|'t|...) */
     size_t end = contraction(s, n, at, true);

@@ -1,4 +1,4 @@
-/* Opening a tokenizer, and what is asked of its tokens. */
+/* Opening a tokenizer; its tokens; decoding. */
 #include "text/tokenizer.h"
 
 #include <noken/base.h>
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <noken/tokenizer.h>
+#include "base/error.h"
 #include "model/model.h"
 #include "text/spec_file.h"
 
@@ -33,7 +34,7 @@ static int by_score(const void *a, const void *b) {
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Unigram: the tokens' order by score. Added tokens are none of the model's. */
+/* Unigram: the tokens' order by score. Added tokens have no rank. */
 static int ranks_of_scores(struct nk_tokenizer *t) {
   const struct nki_pieces *pieces = &t->spec->pieces;
   struct scored *order = nk_alloc(pieces->n, sizeof *order);
@@ -72,8 +73,8 @@ static int build_model(struct nk_tokenizer *t) {
   return t->bpe != NULL || t->unigram != NULL ? NK_OK : NK_EDATA;
 }
 
-/* Byte-level strings become raw bytes when they are read; that is right only where text becomes
- * bytes too. */
+/* Byte-level strings are decoded to raw bytes when they are read, which is right only where text is
+ * encoded as bytes too. */
 static int check_byte_level(const struct nki_spec *spec) {
   if (spec->byte_level && !nki_spec_has(spec, "pre_tokenizer", "ByteLevel"))
     return nk_fail(NK_EUNSUPPORTED,
@@ -104,7 +105,7 @@ static int build(struct nk_tokenizer *t) {
       (t->decoder = nki_decoder_new(t->spec, false)) == NULL)
     return NK_EDATA;
   t->fast = nki_pretokenizer_fast(t->pretokenizer);
-  code = nki_post_processor_read(t->spec, &t->before, &t->behind);
+  code = nki_post_processor_read(t->spec, &t->before, &t->after);
   if (code == NK_OK) code = build_added(t);
   if (code == NK_OK) code = build_ranks(t);
   t->encodes = code == NK_OK;
@@ -140,7 +141,9 @@ static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) 
   char *path = find_file(model);
   if (path == NULL) return NULL;
   if (ends_with(path, ".safetensors")) {
-    code = nk_fail(NK_EUSAGE, "%s: weights hold no tokenizer: name the model's folder", path);
+    code =
+        nk_fail(NK_EUSAGE,
+                "%s: a file of weights, which holds no tokenizer: name the model's folder", path);
     goto done;
   }
   t = nk_calloc(1, sizeof *t);
@@ -176,38 +179,40 @@ void nk_tokenizer_free(struct nk_tokenizer *t) {
   nki_vocabulary_free(t->vocabulary);
   nki_spec_free(t->spec);
   nk_free(t->before.id);
-  nk_free(t->behind.id);
+  nk_free(t->after.id);
   nk_free(t->rank);
   nk_free(t);
 }
 
-/* ---- Questions ---- */
+/* ---- Tokens ---- */
 
 size_t nk_tokenizer_n_tokens(const struct nk_tokenizer *tokenizer) {
-  return nki_vocabulary_n_tokens(tokenizer->vocabulary);
+  return tokenizer == NULL ? 0 : nki_vocabulary_n_tokens(tokenizer->vocabulary);
 }
 
 const char *nk_tokenizer_bytes(const struct nk_tokenizer *tokenizer, size_t id, size_t *n_bytes) {
-  return nki_vocabulary_bytes(tokenizer->vocabulary, id, n_bytes);
+  return tokenizer == NULL ? NULL : nki_vocabulary_bytes(tokenizer->vocabulary, id, n_bytes);
 }
 
 int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer) {
+  if (tokenizer == NULL) return nki_fail_null();
   if (tokenizer->encodes) return NK_OK;
   return nk_fail(NK_EUSAGE, "%s: opened for its vocabulary only", tokenizer->spec->name);
 }
 
 int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
-  bool known = tokenizer->encodes && id < nk_tokenizer_n_tokens(tokenizer);
+  bool known = tokenizer != NULL && tokenizer->encodes && id < nk_tokenizer_n_tokens(tokenizer);
   return known ? tokenizer->rank[id] : -1;
 }
 
 int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n) {
+  if (tokenizer == NULL) return nki_fail_null();
   const struct nki_spec *spec = tokenizer->spec;
   for (size_t i = 0; i < spec->n_added; i++)
     if (spec->added[i].length == n &&
         memcmp(spec->added_bytes.data + spec->added[i].offset, bytes, n) == 0)
       return (int64_t)spec->added[i].id;
-  /* As the vocabulary writes it first: a text's own "a" is meant before the byte token <0x61>. */
+  /* The vocabulary's own string first: "a" is the token "a", not the byte token <0x61>. */
   int64_t id = nki_pieces_find(&spec->pieces, bytes, n);
   size_t size = nk_tokenizer_n_tokens(tokenizer), length;
   for (size_t i = 0; i < size && id < 0; i++) {
@@ -219,7 +224,7 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
 
 /* ---- Decoding ---- */
 
-/* Appends the token's string as the model or the added tokens have it. */
+/* Appends the token's string as it is in the model or the added tokens. */
 static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buffer *out) {
   const struct nki_pieces *pieces = &t->spec->pieces;
   const struct nki_vocabulary *vocabulary = t->vocabulary;

@@ -1,4 +1,4 @@
-/* An open tokenizer, and what one thread needs to encode with it. */
+/* An open tokenizer, and the state of one thread that encodes with it. */
 #ifndef NOKEN_TEXT_TOKENIZER_H
 #define NOKEN_TEXT_TOKENIZER_H
 
@@ -27,29 +27,30 @@ struct nki_encoder {
 struct nk_tokenizer {
   struct nki_spec *spec;
   struct nki_vocabulary *vocabulary;
-  bool encodes; /* the members below are there: false when only the vocabulary was asked for */
+  bool encodes; /* false when only the vocabulary was opened: the rest is not set */
   struct nki_normalizer *normalizer;
   struct nki_pretokenizer *pretokenizer;
-  nki_split_fast *fast; /* all the pre-tokenizer does, or NULL */
+  nki_split_fast *fast; /* does all of the pre-tokenizer's work, or NULL */
   struct nki_bpe *bpe;  /* one of these two */
   struct nki_unigram *unigram;
   struct nki_decoder *decoder;
-  struct nki_added_set added;            /* looked for in the text as it is given */
-  struct nki_added_set added_normalized; /* looked for behind the normalizer */
-  struct nki_ids before, behind;         /* the tokens around a text */
-  int64_t *rank;                         /* [vocabulary's size] nk_tokenizer_merge_rank */
+  struct nki_added_set added;            /* found in the text as it is given */
+  struct nki_added_set added_normalized; /* found after the normalizer */
+  struct nki_ids before, after;          /* the tokens around a text */
+  int64_t *rank;                         /* [n_tokens] nk_tokenizer_merge_rank */
   struct nki_pool {
     pthread_mutex_t lock;
     struct nki_encoder *idle;
   } * pool;
 };
 
-/* NK_OK, or NK_EUSAGE for a tokenizer that was opened for its vocabulary only. */
+/* NK_OK, or a negative code for NULL and for a tokenizer that was opened for its vocabulary only.
+ */
 int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer);
 
 struct nki_pool *nki_pool_new(void);
 void nki_pool_free(struct nki_pool *pool);
-/* Takes an idle encoder, or makes one; NULL without memory. Give it back with nki_encoder_return.
+/* Takes an idle encoder, or makes one; NULL when out of memory. Return it with nki_encoder_return.
  */
 struct nki_encoder *nki_encoder_borrow(const struct nk_tokenizer *tokenizer);
 void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder);
@@ -58,8 +59,8 @@ void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder
 int nki_encode(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder, const char *text,
                size_t n, int flags, struct nki_ids *ids);
 
-/* Reads the post-processor: the tokens that stand before and behind a text (post_processor.c). */
+/* Reads the post-processor: the tokens before and after a text (post_processor.c). */
 int nki_post_processor_read(const struct nki_spec *spec, struct nki_ids *before,
-                            struct nki_ids *behind);
+                            struct nki_ids *after);
 
 #endif

@@ -1,6 +1,6 @@
-/* Unigram by Viterbi's algorithm: the best way to each place of the piece, from left to right. A
- * character without a token of its own is the unknown token, with a score 10 below the smallest,
- * and neighbours of that kind become one. */
+/* Unigram by Viterbi's algorithm: the best tokens up to each place of the piece, from left to
+ * right. A character without a token of its own is the unknown token, with a score 10 below the
+ * smallest; unknown neighbours become one. */
 #include "text/unigram.h"
 
 #include <noken/base.h>
@@ -19,9 +19,9 @@ struct nki_unigram {
 };
 
 struct nki_node {
-  double score;  /* of the best way from the beginning to here */
-  uint32_t from; /* where its last token begins; UINT32_MAX: no way yet */
-  int64_t id;    /* its last token */
+  double score;  /* of the best tokens from the beginning to here */
+  uint32_t from; /* where the last of them begins; UINT32_MAX: none yet */
+  int64_t id;    /* the last of them */
 };
 
 struct nki_span_ends {
@@ -129,13 +129,13 @@ static int forward(const struct nki_unigram *u, struct nki_node *node, const cha
     }
     if (single) continue;
     if (u->unknown < 0)
-      return nk_fail(NK_EDATA, "a character has no token, and the tokenizer no unk_id");
+      return nk_fail(NK_EDATA, "a character has no token and the tokenizer has no unk_id");
     offer(node, at + width, at, node[at].score + u->unknown_score, u->unknown);
   }
   return NK_OK;
 }
 
-/* The tokens of a stretch that was cut out: its own, its bytes', or the unknown one. */
+/* Adds the token of a stretch, or those of its bytes, or the unknown token. */
 static bool add_stretch(const struct nki_unigram *u, const char *s, size_t n, struct nki_ids *ids) {
   int64_t id = nki_pieces_find(u->pieces, s, n);
   if (id >= 0) return nki_ids_add(ids, id);

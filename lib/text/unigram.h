@@ -8,15 +8,15 @@
 
 struct nki_unigram;
 
-/* The pieces and scores stay the spec's. NULL on failure. */
+/* The spec must outlive it. NULL on failure. */
 struct nki_unigram *nki_unigram_new(const struct nki_spec *spec);
 void nki_unigram_free(struct nki_unigram *unigram);
 
-/* What one thread needs. */
+/* The buffers of one thread. */
 struct nki_unigram_work {
-  struct nki_node *node; /* [n_nodes] the best way to each place of the piece */
+  struct nki_node *node; /* [n_nodes] the best tokens up to each place of the piece */
   size_t n_nodes;
-  struct nki_span_ends *cut; /* [n_cuts] the way found, from its end */
+  struct nki_span_ends *cut; /* [n_cuts] the tokens found, from the end */
   size_t n_cuts;
 };
 void nki_unigram_work_free(struct nki_unigram_work *work);

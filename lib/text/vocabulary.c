@@ -1,4 +1,4 @@
-/* The vocabulary: what each id stands for, as raw bytes. */
+/* The vocabulary: for each id the raw bytes of its token. */
 #include "text/vocabulary.h"
 
 #include <noken/base.h>
@@ -20,7 +20,7 @@ struct nki_vocabulary {
   struct nk_buffer bytes;
 };
 
-/* The bytes appended since `offset` become the token's. */
+/* Sets the token's bytes to those appended since `offset`. */
 static void set(struct nki_vocabulary *vocabulary, size_t id, size_t offset, int flags) {
   vocabulary->token[id] = (struct token){
       .offset = offset,

@@ -22,6 +22,14 @@ static void products_of_sizes_that_overflow_are_told(void **state) {
   assert_non_null(strstr(nk_error(), "out of memory"));
 }
 
+static void the_version_is_that_of_the_header(void **state) {
+  (void)state;
+  char version[32];
+  snprintf(version, sizeof version, "%d.%d.%d", NK_VERSION_MAJOR, NK_VERSION_MINOR,
+           NK_VERSION_PATCH);
+  assert_string_equal(nk_version(), version);
+}
+
 static void a_failure_keeps_its_context(void **state) {
   (void)state;
   assert_int_equal(nk_fail(NK_EDATA, "row %d holds a NaN", 17), NK_EDATA);
@@ -289,6 +297,7 @@ static void what_cannot_be_read_is_named(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(products_of_sizes_that_overflow_are_told),
+      cmocka_unit_test(the_version_is_that_of_the_header),
       cmocka_unit_test(a_failure_keeps_its_context),
       cmocka_unit_test(escaped_text_is_one_line_of_utf8_and_comes_back),
       cmocka_unit_test(any_bytes_survive_escaping),

@@ -2,6 +2,8 @@
  * questions about tokens are answered. */
 #include <noken/tokenizer.h>
 
+#include <pthread.h>
+
 #include "base/random.h"
 #include "base/utf8.h"
 #include "text_files.h"
@@ -146,6 +148,80 @@ static void bad_text_and_ids_are_refused(void **state) {
   nk_tokenizer_free(t);
 }
 
+/* ---- Errors ---- */
+
+/* Runs in a thread of its own, whose message is "" at first. Returns the message at the end. */
+static void *open_and_read(void *path) {
+  static char message[256];
+  snprintf(message, sizeof message, "a call failed");
+  struct nk_model *model = nk_model_open("data/gpt2-tiny");
+  struct nk_tokenizer *alone = nk_tokenizer_open(path); /* a folder without weights */
+  struct nk_vectors *set = nk_vectors_read("tests/fixtures/npy/f4.npy");
+  if (nk_model_tokenizer(model) != NULL && alone != NULL && set != NULL)
+    snprintf(message, sizeof message, "%s", nk_error());
+  nk_vectors_free(set);
+  nk_tokenizer_free(alone);
+  nk_model_free(model);
+  return message;
+}
+
+static void successful_calls_leave_no_error_message(void **state) {
+  (void)state;
+  char folder[] = "/tmp/noken-unit-XXXXXX", path[64], target[4096], *message;
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+  assert_non_null(realpath("data/gpt2-tiny/tokenizer.json", target));
+  assert_int_equal(symlink(target, path), 0);
+  pthread_t thread;
+  assert_int_equal(pthread_create(&thread, NULL, open_and_read, folder), 0);
+  assert_int_equal(pthread_join(thread, (void **)&message), 0);
+  assert_string_equal(message, "");
+  unlink(path);
+  rmdir(folder);
+}
+
+/* A WordPiece tokenizer, which noken cannot encode with, still has its tokens. */
+static void a_vocabulary_opens_where_the_tokenizer_is_not_supported(void **state) {
+  (void)state;
+  static const char json[] =
+      "{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"the\": 0, \"##s\": 1}}}";
+  const char *path = temporary_file(json, strlen(json));
+  assert_null(nk_tokenizer_open(path));
+  struct nk_tokenizer *t = nk_tokenizer_open_vocabulary(path);
+  unlink(path);
+  assert_non_null(t);
+  assert_int_equal(nk_tokenizer_n_tokens(t), 2);
+  assert_int_equal(nk_tokenizer_id(t, "##s", 3), 1);
+  struct nk_buffer out = {0};
+  enum nk_category category[2];
+  int64_t *ids = NULL, id = 0;
+  size_t n;
+  assert_int_equal(nk_tokenizer_encode(t, "the", 3, 0, &ids, &n), NK_EUSAGE);
+  assert_int_equal(nk_tokenizer_decode(t, &id, 1, 0, &out), NK_EUSAGE);
+  assert_int_equal(nk_tokenizer_categories(t, 2, category), NK_EUSAGE);
+  assert_int_equal(nk_tokenizer_merge_rank(t, 0), -1);
+  nk_tokenizer_free(t);
+}
+
+static void a_tokenizer_that_did_not_open_keeps_its_message(void **state) {
+  (void)state;
+  struct nk_buffer out = {0};
+  enum nk_category category;
+  int64_t *ids = NULL, id = 0;
+  size_t n;
+  assert_null(nk_tokenizer_open("no/such/folder/tokenizer.json"));
+  int code = nk_error_code();
+  char message[512];
+  snprintf(message, sizeof message, "%s", nk_error());
+  assert_int_equal(nk_tokenizer_n_tokens(NULL), 0);
+  assert_null(nk_tokenizer_bytes(NULL, 0, &n));
+  assert_int_equal(nk_tokenizer_encode(NULL, "a", 1, 0, &ids, &n), code);
+  assert_int_equal(nk_tokenizer_decode(NULL, &id, 1, 0, &out), code);
+  assert_int_equal(nk_tokenizer_categories(NULL, 1, &category), code);
+  assert_int_equal(nk_tokenizer_id(NULL, "a", 1), code);
+  assert_string_equal(nk_error(), message);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(text_comes_back_from_its_ids),
@@ -153,6 +229,9 @@ int main(void) {
       cmocka_unit_test(ranks_follow_the_merges),
       cmocka_unit_test(a_piece_of_a_hundred_thousand_letters_is_encoded),
       cmocka_unit_test(bad_text_and_ids_are_refused),
+      cmocka_unit_test(successful_calls_leave_no_error_message),
+      cmocka_unit_test(a_vocabulary_opens_where_the_tokenizer_is_not_supported),
+      cmocka_unit_test(a_tokenizer_that_did_not_open_keeps_its_message),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

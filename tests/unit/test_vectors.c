@@ -154,20 +154,22 @@ static void what_is_no_vector_set_is_refused(void **state) {
     const char *message;
   } cases[] = {
       {two, 8, "2 of 2 dimensions"},
-      {"{}", 0, "neither a tensor 'vectors'"},
+      {"{}", 0, "no tensor 'vectors' and none"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "1 dimension"},
-      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2,0],\"data_offsets\":[0,0]}}", 0, "no values"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2,0],\"data_offsets\":[0,0]}}", 0,
+       "dimension 0"},
       {"{\"vectors\":{\"dtype\":\"I32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}", 8, "type I32"},
-      {"{\"__metadata__\":{\"noken.kind\":\"region\"}}", 0, "is a region, not a vector set"},
+      {"{\"__metadata__\":{\"noken.kind\":\"region\"}}", 0,
+       "not a vector set (noken.kind is 'region')"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
        "\"id\":{\"dtype\":\"I32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
-       12, "tensor 'id': has 2 elements, the set 1 rows"},
+       12, "tensor 'id': has 2 elements, expected 1 (the rows of the set)"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
        "\"id\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
-       8, "integers are needed"},
+       8, "expected integers"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
        "\"text.bytes\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
-       5, "need each other"},
+       5, "one of the tensors 'text.bytes' and 'text.offsets' is missing"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
        "\"text.offsets\":{\"dtype\":\"I64\",\"shape\":[2],\"data_offsets\":[5,21]},"
        "\"text.bytes\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[4,5]}}",
@@ -319,7 +321,18 @@ static void a_chain_of_calls_passes_a_failed_model_on(void **state) {
   assert_null(model);
   char message[256];
   snprintf(message, sizeof message, "%s", nk_error());
-  assert_null(nk_model_vectors(model, NK_MATRIX_INPUT));
+  int code = nk_error_code();
+  struct nk_vectors *set = nk_model_vectors(model, NK_MATRIX_INPUT);
+  assert_null(set);
+  assert_null(nk_vectors_select_ids(set, NULL, 0));
+  assert_null(nk_vectors_like(set, 3, NULL));
+  assert_int_equal(nk_vectors_check_finite(&set, true), code);
+  assert_int_equal(nk_vectors_set_metadata(set, "a", "b"), code);
+  struct nk_output *output = nk_output_open("/dev/null", NK_OUTPUT_BINARY);
+  assert_int_equal(nk_vectors_write(set, output), code);
+  assert_int_equal(nk_convert(set, NK_FORMAT_NPY, output), code);
+  nk_output_free(output);
+  assert_int_equal(nk_output_commit(NULL), code);
   assert_string_equal(nk_error(), message);
 }
 

@@ -102,7 +102,7 @@ static void bad_files_are_refused_with_the_place(void **state) {
       {"{\"model\": {\"vocab\": {\"a\": 0, \"b\": 0}}}", "two tokens have the id 0"},
       {"{\"model\": {\"vocab\": {\"a\": -1}}}", "negative"},
       {"{\"model\": {\"vocab\": {\"a\": 1.5}}}", "a whole number expected"},
-      {"{\"model\": {\"vocab\": {\"a\": 4000000000}}}", "no file of this size"},
+      {"{\"model\": {\"vocab\": {\"a\": 4000000000}}}", "too large for the size of the file"},
       {"{\"model\": {\"vocab\": {\"a\": 99999999999999999999}}}", "too large"},
       {"{\"model\": {\"vocab\": {\"\\ud800\": 0}}}", "surrogate"},
       {"{\"model\": {\"vocab\": {\"\xFF\": 0}}}", "not valid UTF-8"},
@@ -113,7 +113,7 @@ static void bad_files_are_refused_with_the_place(void **state) {
       {"{\"model\": {\"vocab\":\n {\n}}, \"decoder\":\n\n [nonsense]}", "line 5"},
       {"{\"model\": {\"vocab\": {}}, \"added_tokens\": [{\"content\": \"x\"}]}", "without 'id'"},
       {"{\"model\": {\"vocab\": {}}, \"added_tokens\": [{\"content\": \"x\", \"id\": 123456}]}",
-       "no file of this size"},
+       "too large for the size of the file"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_null(vocabulary_of(bad[i].json));
