@@ -137,7 +137,7 @@ static int convert_model(const struct cli_run *run, int format) {
   struct nk_model *model = nk_model_open(run->operands[0]);
   struct nk_output *output = model != NULL ? cli_output(run, NK_OUTPUT_BINARY) : NULL;
   int code = output != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK) code = nk_gguf_write_model(model, format == MODEL_GGUF_F16, output);
+  if (code == NK_OK) code = nk_model_write_gguf(model, format == MODEL_GGUF_F16, output);
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
   nk_model_free(model);

@@ -113,6 +113,13 @@ static inline char *nk_strdup(const char *string) {
 NK_API void nk_set_threads(size_t n);
 NK_API size_t nk_threads(void);
 
+/* The kernels that OpenBLAS runs ("Haswell"), as its core types are named. */
+NK_API const char *nk_blas_kernels(void);
+/* The core type that OPENBLAS_CORETYPE has to name, before the program starts, for faster kernels
+ * than OpenBLAS chose: it takes its slowest for processors newer than itself. A warning says so.
+ * NULL where the choice is right. */
+NK_API const char *nk_blas_faster(void);
+
 /* The version of the library, "0.2.0". */
 NK_API const char *nk_version(void);
 
@@ -152,6 +159,7 @@ struct nk_buffer {
   bool failed;     /* out of memory */
 };
 
+/* Append n bytes, a 0-terminated string, a byte. */
 NK_API void nk_buffer_append(struct nk_buffer *buffer, const void *bytes, size_t n);
 static inline void nk_buffer_text(struct nk_buffer *buffer, const char *string) {
   nk_buffer_append(buffer, string, strlen(string));
@@ -160,6 +168,7 @@ static inline void nk_buffer_byte(struct nk_buffer *buffer, int byte) {
   char c = (char)byte;
   nk_buffer_append(buffer, &c, 1);
 }
+/* As printf. */
 NK_API void nk_buffer_printf(struct nk_buffer *buffer, const char *format, ...) NK_PRINTF(2, 3);
 /* Append what printf's %.9g and %lld give, faster. */
 NK_API void nk_buffer_number(struct nk_buffer *buffer, double value);

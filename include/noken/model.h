@@ -82,9 +82,6 @@ NK_API size_t nk_model_n_tensors(const struct nk_model *model);
 NK_API const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);
 /* By name; NULL with nk_error() set when there is none. */
 NK_API const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
-/* Tells the system that rows [first, first + n) of a 2-D tensor were read. */
-NK_API void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor,
-                            size_t first, size_t n);
 
 /* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns
  * NK_OK, NK_EUSAGE (no such rows) or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */

@@ -160,7 +160,7 @@ static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool 
   int code = read_header(&c, tensor, fortran_order);
   if (code != NK_OK) return code;
   start += length;
-  if (!nk_size_mul(tensor->n_elements, nk_dtype_size(tensor->dtype), &tensor->n_bytes)) {
+  if (!nk_size_mul(tensor->n_elements, nki_dtype_size(tensor->dtype), &tensor->n_bytes)) {
     return nk_fail(NK_EDATA, "the product of the shape overflows");
   }
   if (tensor->n_bytes != file->size - start) {
@@ -183,7 +183,7 @@ int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_
   for (int i = 0; i < N_DESCRS; i++) {
     if (descrs[i].dtype == dtype) descr = descrs[i].descr;
   }
-  if (descr == NULL) return nk_fail(NK_EUNSUPPORTED, ".npy has no type %s", nk_dtype_name(dtype));
+  if (descr == NULL) return nk_fail(NK_EUNSUPPORTED, ".npy has no type %s", nk_dtype_names[dtype]);
   struct nk_buffer header = {0};
   nk_buffer_printf(&header, "{'descr': '%s%s', 'fortran_order': False, 'shape': (",
                    nki_dtype_size(dtype) == 1 ? "|" : "<", descr);

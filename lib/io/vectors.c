@@ -302,9 +302,8 @@ static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
 
 static int refuse_row(const struct nk_vectors *set, size_t row) {
   const float *values = set->values + row * set->dim;
-  float bad = values[nk_first_not_finite(values, set->dim)];
-  int code = nk_fail(NK_EDATA, "row %zu holds %s (use --skip-bad to leave such rows out)", row,
-                     isnan(bad) ? "a NaN" : "an infinity");
+  float bad = values[nki_first_not_finite(values, set->dim)];
+  int code = nk_fail(NK_EDATA, "row %zu holds %s", row, isnan(bad) ? "a NaN" : "an infinity");
   return set->hidden->name != NULL ? nk_fail_in(code, "%s", set->hidden->name) : code;
 }
 

@@ -36,8 +36,8 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
                                          enum nk_dtype dtype);
 
 /* nk_vectors_write for a set without values: source passes its n x dim floats in order to
- * nk_safetensors_writer_bytes, in any number of parts, and returns NK_OK or a code. */
-typedef int nki_vectors_row_source(struct nk_safetensors_writer *writer, void *user);
+ * nki_safetensors_writer_bytes, in any number of parts, and returns NK_OK or a code. */
+typedef int nki_vectors_row_source(struct nki_safetensors_writer *writer, void *user);
 int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
                            nki_vectors_row_source *source, void *user);
 

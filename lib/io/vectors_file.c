@@ -36,7 +36,7 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
   }
   float *values = nk_alloc(matrix->n_elements, sizeof *values);
   if (values == NULL) return NK_EMEMORY;
-  int code = nki_widen_parallel(matrix->dtype, matrix->data, matrix->n_elements, values);
+  int code = nki_tensor_widen(matrix, 0, matrix->n_elements, values);
   if (code == NK_OK && transposed) {
     float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
     if (rows != NULL)
@@ -132,7 +132,7 @@ static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
   }
   if (tensor->dtype < NK_I64 || tensor->dtype > NK_U8) {
     return nk_fail(NK_EDATA, "tensor 'id': dtype %s, expected integers",
-                   nk_dtype_name(tensor->dtype));
+                   nk_dtype_names[tensor->dtype]);
   }
   for (size_t i = 0; i < set->n; i++) {
     set->ids[i] = nki_element_integer(tensor->dtype, tensor->data, i);
@@ -204,7 +204,7 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
   int code = take_metadata(set);
   if (code == NK_OK && ((bytes != NULL) || offsets != NULL)) code = take_text(set, bytes, offsets);
-  size_t n = nk_safetensors_n_tensors(private->st);
+  size_t n = nki_safetensors_n_tensors(private->st);
   private->carried = nk_calloc(n, sizeof *private->carried);
   if (!private->carried) return NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
@@ -225,7 +225,7 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
 }
 
 static struct nk_vectors *read_safetensors(struct nk_file *file) {
-  struct nk_safetensors *st = nk_safetensors_read(file);
+  struct nki_safetensors *st = nki_safetensors_read(file);
   if (st == NULL) return NULL;
   struct nk_vectors *set = NULL;
   const char *kind = nki_safetensors_metadata_find(st, "noken.kind");
@@ -280,7 +280,7 @@ static int add_others(const struct nk_vectors *set, size_t size,
                                .shape = {set->n},
                                .data = column->data.number};
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
-    code = tensor.data != NULL ? nk_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+    code = tensor.data != NULL ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
   for (size_t i = 0; i < set->hidden->n_carried && code == NK_OK; i++) {
     const struct nk_tensor *carried = &set->hidden->carried[i];
@@ -304,9 +304,9 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
                               .shape = {set->n, set->dim},
                               .data = set->values};
   struct nk_tensor bytes = {.name = "text.bytes", .dtype = NK_U8, .n_dims = 1, .data = set->text};
-  int code = nk_safetensors_writer_add(writer, &id);
+  int code = nki_safetensors_writer_add(writer, &id);
   if (code == NK_OK && set->text_offsets != NULL)
-    code = nk_safetensors_writer_add(writer, &offsets);
+    code = nki_safetensors_writer_add(writer, &offsets);
   if (code == NK_OK) code = add_others(set, 8, writer, narrowed);
   if (code == NK_OK) code = nki_safetensors_writer_add(writer, &vectors);
   if (code == NK_OK) code = add_others(set, 4, writer, narrowed);
@@ -320,7 +320,7 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
 
 int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
                            nki_vectors_row_source *source, void *user) {
-  struct nk_safetensors_writer *writer = nk_safetensors_writer_new(output);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nki_pairs *metadata = &set->hidden->metadata;
   int code = writer != NULL && narrowed != NULL ? NK_OK : NK_EMEMORY;
@@ -328,7 +328,7 @@ int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *outpu
     code = nki_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
   if (code == NK_OK) code = add_tensors(set, writer, narrowed);
-  if (code == NK_OK) code = nk_safetensors_writer_begin(writer);
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   if (code == NK_OK && source != NULL && set->n > 0) code = source(writer, user);
   if (code == NK_OK) {
     code = nki_safetensors_writer_finish(writer);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "model/model.h"
 #include "model/safetensors.h"
@@ -155,32 +154,4 @@ const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *
   const struct nk_tensor *tensor = nki_model_look_up(model, name);
   if (tensor == NULL) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
   return tensor;
-}
-
-/* ---- Rows ---- */
-
-/* Bytes of one row of a 2-D tensor. */
-static size_t row_bytes(const struct nk_tensor *tensor) {
-  return tensor->shape[1] * nk_dtype_size(tensor->dtype);
-}
-
-void nk_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
-                     size_t n) {
-  for (size_t s = 0; s < model->files.n_shards; s++) {
-    const struct nk_file *file = nk_safetensors_file(model->shards[s]);
-    uintptr_t at = (uintptr_t)tensor->data, begin = (uintptr_t)file->data;
-    if (at < begin || at - begin >= file->size) continue;
-    nki_file_forget(file, at - begin + first * row_bytes(tensor), n * row_bytes(tensor));
-    return;
-  }
-}
-
-int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
-  if (tensor->n_dims != 2 || first > tensor->shape[0] || n > tensor->shape[0] - first) {
-    return nk_fail(NK_EUSAGE, "tensor '%s': has no rows %zu to %zu", tensor->name, first,
-                   first + n);
-  }
-  const unsigned char *source = (const unsigned char *)tensor->data + first * row_bytes(tensor);
-  int code = nki_widen_parallel(tensor->dtype, source, n * tensor->shape[1], out);
-  return code == NK_OK ? 0 : nk_fail_in(code, "tensor '%s'", tensor->name);
 }

@@ -4,6 +4,7 @@
 #include <noken/base.h>
 #include <stdint.h>
 
+#include "base/file.h"
 #include "model/dtype.h"
 #include "model/model.h"
 
@@ -55,7 +56,7 @@ void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tens
     const struct nk_file *file = nki_safetensors_file(model->shards[s]);
     uintptr_t at = (uintptr_t)begin, start = (uintptr_t)file->data;
     if (at < start || at - start >= file->size) continue;
-    nk_file_forget(file, at - start, (size_t)(end - begin));
+    nki_file_forget(file, at - start, (size_t)(end - begin));
     return;
   }
 }

@@ -19,7 +19,7 @@ const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, siz
                                float *scratch);
 
 /* Tells the system that rows [first, first + n) of a 2-D tensor of the model were read and are not
- * needed again soon (nk_file_forget). */
+ * needed again soon (nki_file_forget). */
 void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
                       size_t n);
 

@@ -49,15 +49,15 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- Tokens ---- */
 
-static int type_of(const struct nk_gguf_value *types, size_t id) {
-  double type = types != NULL && id < types->count ? nk_gguf_number_at(types, id) : NORMAL;
+static int type_of(const struct nki_gguf_value *types, size_t id) {
+  double type = types != NULL && id < types->count ? nki_gguf_number_at(types, id) : NORMAL;
   return type >= NORMAL && type <= BYTE ? (int)type : NORMAL;
 }
 
 static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *tokens,
                        const struct nki_gguf_value *types) {
   size_t cursor = 0, n, id = 0;
-  for (const char *s; (s = nk_gguf_next_string(tokens, &cursor, &n)) != NULL; id++) {
+  for (const char *s; (s = nki_gguf_next_string(tokens, &cursor, &n)) != NULL; id++) {
     int type = type_of(types, id), code;
     if (nki_utf8_first_invalid(s, n) < n)
       return nk_fail(NK_EDATA, "%s: token %zu is not valid UTF-8", spec->name, id);
@@ -83,7 +83,7 @@ static int read_merges(struct nki_spec *spec, const struct nki_gguf *gguf) {
   size_t cursor = 0, n;
   uint32_t rank = 0;
   int code = merges != NULL ? NK_OK : NK_ENOTFOUND;
-  for (const char *s; code == NK_OK && (s = nk_gguf_next_string(merges, &cursor, &n)) != NULL;
+  for (const char *s; code == NK_OK && (s = nki_gguf_next_string(merges, &cursor, &n)) != NULL;
        rank++) {
     const char *space = n > 1 ? memchr(s + 1, ' ', n - 1) : NULL;
     if (space == NULL || nki_utf8_first_invalid(s, n) < n) {
@@ -136,9 +136,9 @@ static int add_cuts(struct nki_spec *spec, const struct nki_gguf_value *types, u
 }
 
 /* Pieces of one score share a rank: of their merges the leftmost comes first. */
-static int merges_by_score(struct nki_spec *spec, const struct nk_gguf *gguf,
-                           const struct nk_gguf_value *types) {
-  const struct nk_gguf_value *scores = nk_gguf_numbers(gguf, "tokenizer.ggml.scores");
+static int merges_by_score(struct nki_spec *spec, const struct nki_gguf *gguf,
+                           const struct nki_gguf_value *types) {
+  const struct nki_gguf_value *scores = nki_gguf_numbers(gguf, "tokenizer.ggml.scores");
   if (scores == NULL) return NK_ENOTFOUND;
   struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
   if (order == NULL) return NK_EMEMORY;
@@ -179,22 +179,22 @@ static json_t *parse(const char *text) {
 }
 
 /* *value as the file has it under key, unchanged where it has none. */
-static int take_bool(const struct nk_gguf *gguf, const char *key, bool *value) {
-  return nk_gguf_find(gguf, key) == NULL ? NK_OK : nk_gguf_bool(gguf, key, value);
+static int take_bool(const struct nki_gguf *gguf, const char *key, bool *value) {
+  return nki_gguf_find(gguf, key) == NULL ? NK_OK : nki_gguf_bool(gguf, key, value);
 }
 
-static int take_integer(const struct nk_gguf *gguf, const char *key, int64_t *value) {
-  return nk_gguf_find(gguf, key) == NULL ? NK_OK : nk_gguf_integer(gguf, key, value);
+static int take_integer(const struct nki_gguf *gguf, const char *key, int64_t *value) {
+  return nki_gguf_find(gguf, key) == NULL ? NK_OK : nki_gguf_integer(gguf, key, value);
 }
 
 /* Adds the begin or end token that the file puts around a text to the parts of
  * TemplateProcessing. */
-static int put_special(struct nki_spec *spec, const struct nk_gguf *gguf, const char *add_key,
+static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const char *add_key,
                        const char *id_key, bool add, json_t *single, json_t *tokens) {
   int64_t id;
   int code = take_bool(gguf, add_key, &add);
   if (code != NK_OK || !add) return code;
-  if ((code = nk_gguf_integer(gguf, id_key, &id)) != 0) return code;
+  if ((code = nki_gguf_integer(gguf, id_key, &id)) != 0) return code;
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,
@@ -228,7 +228,7 @@ static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
   int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code != NK_OK || vocabulary_only) return code;
-  code = nk_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
+  code = nki_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
   if (code != NK_OK) return code;
   while (kind < N_KINDS &&
          (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre) != 0))
@@ -291,10 +291,10 @@ int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool 
   size_t n;
   int code = nki_gguf_string(gguf, "tokenizer.ggml.model", &model, &n);
   if (code != NK_OK) return code;
-  const struct nk_gguf_value *tokens = nk_gguf_strings(gguf, "tokenizer.ggml.tokens");
+  const struct nki_gguf_value *tokens = nki_gguf_strings(gguf, "tokenizer.ggml.tokens");
   if (tokens == NULL) return NK_EDATA;
-  const struct nk_gguf_value *types = nk_gguf_find(gguf, "tokenizer.ggml.token_type");
-  if (types != NULL && (types = nk_gguf_numbers(gguf, "tokenizer.ggml.token_type")) == NULL)
+  const struct nki_gguf_value *types = nki_gguf_find(gguf, "tokenizer.ggml.token_type");
+  if (types != NULL && (types = nki_gguf_numbers(gguf, "tokenizer.ggml.token_type")) == NULL)
     return NK_EDATA;
   spec->config = json_object();
   spec->model = nk_strdup("BPE");

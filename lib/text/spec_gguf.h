@@ -6,6 +6,6 @@
 #include "text/spec.h"
 
 /* Fills a spec that has its name and max_id. Returns NK_OK or a negative code. */
-int nki_spec_read_gguf(struct nki_spec *spec, const struct nk_gguf *gguf, bool vocabulary_only);
+int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only);
 
 #endif

@@ -33,14 +33,14 @@ static size_t find_words(const struct nk_tokenizer *vocabulary, size_t *words) {
 }
 
 static struct nk_buffer make_text(const struct nk_tokenizer *vocabulary) {
-  struct nk_random random = nk_random_stream(0, 0);
+  struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 0);
   struct nk_buffer text = {0};
   size_t *words = nk_alloc(nk_tokenizer_n_tokens(vocabulary), sizeof *words), n, count = 0;
   if (words == NULL) stop();
   size_t n_words = find_words(vocabulary, words);
   while (text.size < TEXT_BYTES) {
     /* n to the power of a uniform number has a density of 1/r. */
-    size_t rank = (size_t)pow((double)n_words, nk_random_uniform(&random)) - 1;
+    size_t rank = (size_t)pow((double)n_words, nki_random_uniform(&random)) - 1;
     const char *word = nk_tokenizer_bytes(vocabulary, words[rank], &n);
     bool joined = ++count % 30 == 0; /* no space before it */
     nk_buffer_append(&text, word + joined, n - joined);

@@ -14,14 +14,14 @@ static size_t random_text(struct nki_random *random, char *text) {
       " ",  "  ", "\n", "the", " of",          "'s",  "<|endoftext|>",
       "12", "\t", "\\", ",",   "\xE2\x96\x81", "\x7F"};
   size_t n = 0;
-  for (uint64_t left = nk_random_below(random, 24); left > 0; left--) {
-    if (nk_random_below(random, 2) != 0) {
-      const char *part = parts[nk_random_below(random, sizeof parts / sizeof *parts)];
+  for (uint64_t left = nki_random_below(random, 24); left > 0; left--) {
+    if (nki_random_below(random, 2) != 0) {
+      const char *part = parts[nki_random_below(random, sizeof parts / sizeof *parts)];
       memcpy(text + n, part, strlen(part));
       n += strlen(part);
     } else {
       uint32_t code =
-          (uint32_t)nk_random_below(random, nk_random_below(random, 2) != 0 ? 0x3000 : 0x110000);
+          (uint32_t)nki_random_below(random, nki_random_below(random, 2) != 0 ? 0x3000 : 0x110000);
       if (code >= 0xD800 && code < 0xE000) code = 'x';
       n += nki_utf8_encode(code, text + n);
     }
@@ -38,7 +38,7 @@ static void text_comes_back_from_its_ids(void **state) {
   for (size_t m = 0; m < sizeof models / sizeof *models; m++) {
     struct nk_tokenizer *t = nk_tokenizer_open(models[m]);
     if (t == NULL) fail_msg("%s", nk_error());
-    struct nk_random random = nk_random_stream(2, m);
+    struct nki_random random = nki_random_stream(2, NKI_RANDOM_TEST, m);
     struct nk_buffer back = {0};
     for (int trial = 0; trial < 5000; trial++) {
       char text[512];
