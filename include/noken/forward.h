@@ -1,16 +1,16 @@
-/* The forward pass of a language model, for vectors as well as tokens: hand it sequences, vectors
- * to put in place of (or to add to) what the model would have had at any position and layer, and
- * say what to read where. Built for many short sequences that begin alike: the shared prefix is
- * computed once, all other positions of all sequences make one matrix in each product, weights stay
- * mapped in their file's own type and are widened a layer at a time, logits are computed only where
- * asked and reduced as they come.
+/* The forward pass of a language model over tokens and vectors. The input is sequences, vectors
+ * that replace (or are added to) the residual stream at any position and layer, and a list of what
+ * to read at which position. It is built for many short sequences with a common beginning: the
+ * shared prefix is computed once, all other positions of all sequences make one matrix in each
+ * product, weights stay mapped in their file's type and are widened a layer at a time, logits are
+ * computed only where asked and reduced a block at a time.
  *
  * Layers, for overrides and for residuals alike:
  *   0         the input embedding: a row of the embedding matrix as nk-extract gives it, before
  *             position embeddings are added (GPT-2, OPT) and before the model scales it (Gemma)
  *   L         the residual stream as it enters block L, 0 < L < n_layers
  *   n_layers  the residual stream as it leaves the last block, before the final norm
- * What is read at a layer is what the model went on with: after the overrides there.
+ * A layer is read after the overrides at that layer.
  *
  * Positions count from 0 at the first token of the prefix. */
 #ifndef NOKEN_FORWARD_H
@@ -39,22 +39,18 @@ struct nk_forward_shape {
   size_t n_parameters; /* of all blocks, without the embeddings */
 };
 
-/* Reads the configuration and finds the weights; nothing is copied, so `model` must outlive the
- * result. NULL with NK_EUNSUPPORTED for an architecture, activation, rope type, attention variant
- * or quantized checkpoint that is not implemented (the message names it), with NK_EDATA when a
- * weight is missing or has another shape than the configuration says. */
-NK_API struct nk_forward *nk_forward_open(const struct nk_model *model);
-NK_API void nk_forward_free(struct nk_forward *forward);
-NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
-
-/* The model's own forward pass: opened at the first call, freed with the model. NULL as above, and
- * for a model of NULL. Not for several threads at once before the first call has returned. */
+/* The model's forward pass: opened at the first call, freed with the model. Nothing is copied from
+ * the weights. NULL on failure, and for a model of NULL: NK_EUNSUPPORTED for an architecture,
+ * activation, rope type, attention variant or quantized checkpoint that is not implemented (the
+ * message names it), NK_EDATA when a weight is missing or has another shape than the configuration
+ * says. The first call must return before other threads call it. */
 NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
 
-/* The architectures that can run, "gpt2", ...; NULL past the last. */
-NK_API const char *nk_forward_architecture(size_t index);
+/* NULL for a forward pass of NULL. */
+NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
 
-/* out [dim] = row `id` of the input embedding. 0, or NK_EUSAGE when there is no such row. */
+/* out [dim] = row `id` of the input embedding. Returns NK_OK, or NK_EUSAGE when there is no such
+ * row. */
 NK_API int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
 
 /* ---- What goes in ---- */
@@ -69,9 +65,9 @@ struct nk_sequence {
 
 enum nk_override_mode { NK_REPLACE, NK_ADD };
 
-/* vector [dim] replaces, or is added to, what stands at this place. Several at one place are
- * applied in the order given. A position of the prefix belongs to all sequences: it is overridden
- * with sequence NK_PREFIX, and for one sequence alone it cannot be. */
+/* vector [dim] replaces, or is added to, the residual stream at this place. Several at one place
+ * are applied in the order given. A position of the prefix belongs to all sequences: it is
+ * overridden with sequence NK_PREFIX, and cannot be overridden for one sequence alone. */
 struct nk_override {
   size_t sequence; /* or NK_PREFIX */
   size_t position;
@@ -83,7 +79,7 @@ struct nk_override {
 /* ---- What comes out ---- */
 
 /* One position, what is asked of it (pointers that are not NULL, sizes that are not 0), and the
- * answers. Natural logarithms throughout. Zero the struct, set what is wanted. */
+ * answers. Logarithms are natural. Zero the struct and set what is wanted. */
 struct nk_ask {
   size_t sequence; /* or NK_PREFIX */
   size_t position;
@@ -111,19 +107,19 @@ struct nk_ask {
   double log_sum_exp; /* of the logits: log p = logit - log_sum_exp */
 };
 
-/* Continuation of every sequence after its last token. */
+/* Generation after the last token of every sequence. */
 struct nk_generation {
-  size_t n_tokens;     /* how many at most */
+  size_t n_tokens;     /* at most */
   double temperature;  /* 0: the most probable token each time */
   size_t top_k;        /* sample among the top_k most probable; 0: all */
   double top_p;        /* sample among the fewest tokens with this much probability; 0 or 1: all */
   uint64_t seed;       /* sequence i samples from stream i under it */
-  const int64_t *stop; /* [n_stop] a sequence ends when it gives one of these */
+  const int64_t *stop; /* [n_stop] a sequence ends after one of these */
   size_t n_stop;
   const int64_t *watch; /* [n_sequences] or NULL: a token of each sequence whose log-probability */
   float *watched;       /*   [n_sequences, n_tokens] is kept at every step (NaN after its end) */
   int64_t *ids;         /* out: [n_sequences, n_tokens], a stop token included */
-  size_t *lengths;      /* out: [n_sequences] tokens given */
+  size_t *lengths;      /* out: [n_sequences] tokens generated */
 };
 
 struct nk_batch {
@@ -135,14 +131,15 @@ struct nk_batch {
   struct nk_ask *asks;
   size_t n_asks;
   struct nk_generation *generation; /* or NULL */
-  /* Bytes for residual streams, keys and values, activations; 0: 1 GiB. Sequences are taken in as
-   * many groups as that needs. One layer's widened weights and a block of logits come on top. */
+  /* Bytes for residual streams, keys and values, activations; 0: 1 GiB. Sequences are run in as
+   * many groups as that needs. One layer's widened weights and a block of logits are not counted.
+   */
   size_t memory;
 };
 
-/* Runs the batch. Positions that nothing asked depends on are not computed. Returns 0, or a
+/* Runs the batch. Positions that no answer depends on are not computed. Returns NK_OK, or a
  * negative code: NK_EUSAGE for an id, layer, position or sequence that does not exist, an id
- * NK_VECTOR without its override, a sequence (with what is to be generated) longer than
+ * NK_VECTOR without its override, a sequence (with the tokens to be generated) longer than
  * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums. */

@@ -1,12 +1,19 @@
-/* What a vector does to a prompt when it stands in the prompt's slot: the distribution of the next
- * token after it, how far that is from what ordinary tokens give in the same place, what the model
- * goes on to say. */
+/* What vectors and tokens do to a prompt: the distribution of the next token after them, how far
+ * that is from what ordinary tokens give in the same place, and what the model generates.
+ *
+ *   struct nk_probe *probe = nk_probe_new(model, "The {} of", NULL);
+ *   struct nk_behaviour *b = nk_probe_run(probe, &(struct nk_items){.vectors = nokens});
+ *
+ * A probe holds a prompt, the place and the layer at which vectors are put in, the positions at
+ * which the model is read, and the reference that behaviour is compared with: one belongs to the
+ * other. A second prompt, layer or position is a second probe. */
 #ifndef NOKEN_PROBE_H
 #define NOKEN_PROBE_H
 
 #include <noken/base.h>
 #include <noken/forward.h>
 #include <noken/tokenizer.h>
+#include <noken/vectors.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,159 +22,144 @@
 extern "C" {
 #endif
 
-/* ==== Prompts ==== */
+/* ==== Probes ==== */
 
-/* Prompts with slots: text in which every {} is a place for one token or vector. The text between
- * slots is encoded on its own, as the tokenizer does it in the middle of a text; before the first
- * come the tokens that the model is trained to begin with. */
+struct nk_probe;
 
-struct nk_prompt {
-  char *name;
-  char *text;
-  bool repetition; /* what follows it is the slot's token again, where the model knows the token */
-  int64_t *ids;    /* [n] NK_VECTOR in the slots */
-  size_t n;
-  size_t *slots; /* [n_slots] positions */
-  size_t n_slots;
-};
+#define NK_PROMPT_END SIZE_MAX /* an offset: that of the prompt's last token */
 
-struct nk_prompts {
-  struct nk_prompt *item;
-  size_t n;
-};
-
-/* Start from `struct nk_prompts p = {0};`, end with nk_prompts_free. Adds a prompt; name NULL: its
- * number. Returns 0, or NK_EUSAGE when there is no slot and need_slot. */
-NK_API int nk_prompts_add(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer,
-                          const char *name, const char *text, bool repetition, bool need_slot);
-
-NK_API void nk_prompts_free(struct nk_prompts *prompts);
-
-/* ==== Behaviour ==== */
-
-/* What is put into the slot, one after the other: tokens, then vectors. */
-struct nk_items {
-  const int64_t *tokens; /* [n_tokens] */
-  size_t n_tokens;
-  const float *vectors; /* [n_vectors, dim] */
-  size_t n_vectors;
-};
-
-/* Where and how a vector is put in. Tokens stand in the same place as tokens always do. */
-struct nk_intervention {
-  size_t layer; /* as in forward.h: 0 the input embedding, L the stream entering block L */
+/* Valid when zeroed. The arrays are copied by nk_probe_new. */
+struct nk_probe_options {
+  /* The place: the prompt's slots {}, or one position, counted from 0 at the prompt's first token,
+   * or from -1 at its last one. */
+  bool at_position;
+  int64_t position;
+  size_t layer; /* as in forward.h: 0 the input embedding, L the stream that enters block L */
   enum nk_override_mode mode;
-  bool at_position; /* at `position` instead of the slots */
-  size_t position;
-  /* [dim] what the input embedding is in a slot that the vector does not replace there: below the
-   * layer, under NK_ADD, and in the slots of a prompt when the vector goes to `position`. */
+  /* [dim] input embedding of a place that a vector does not replace at layer 0: below `layer`,
+   * under NK_ADD, and in the slots when the vector goes to `position`. NULL: the mean of the input
+   * embedding matrix. */
   const float *fill;
+
+  /* The positions that are read, counted from the base, which is the last slot, or `position`.
+   * NULL: the first n_offsets positions from the base on, as many as the prompt has; with n_offsets
+   * 0, the prompt's end. */
+  const size_t *offsets;
+  size_t n_offsets;
+
+  size_t n_generate; /* tokens that nk_probe_generate generates for each item, at most */
+  bool repetition;   /* the prompt asks to repeat the item: nk_behaviour has echo_rank */
+
+  /* The reference: ordinary tokens in the same place. The first half of them gives the mean
+   * distribution, the other half the behaviour that p-values compare with. */
+  size_t n_reference;           /* tokens of each half; 0: 256 */
+  const int64_t *reference_ids; /* [n_reference_ids] these tokens instead; NULL: they are drawn */
+  size_t n_reference_ids;
+  uint64_t seed; /* of the draw, and of the split into a fitted and a calibrating part */
+
+  const char *name; /* of the prompt, in messages; NULL: its text */
 };
 
-/* The prompt's last place that the items are put in: offsets count from it. */
-NK_API size_t nk_prompt_base(const struct nk_prompt *prompt, const struct nk_intervention *how);
+/* A probe of model, which has to outlive it. `prompt` is text in which every {} is a slot for one
+ * token or vector; several slots hold the same one. The text between slots is encoded as the
+ * tokenizer encodes it in the middle of a text; before the first slot come the tokens that the
+ * model is trained to begin with. options NULL: all zero. The reference is computed at the first
+ * nk_probe_run. NULL on failure, and for a model of NULL: a layer, position or offset that does not
+ * exist, a prompt without a slot, or longer than the context with the tokens to be generated. */
+NK_API struct nk_probe *nk_probe_new(struct nk_model *model, const char *prompt,
+                                     const struct nk_probe_options *options);
+NK_API void nk_probe_free(struct nk_probe *probe);
 
-/* fill [dim] = the mean of the input embedding: nothing in particular. */
-NK_API int nk_mean_embedding(const struct nk_forward *forward, float *fill);
+/* The offsets that are read, [*n], ascending where they were not given; NULL for a probe of NULL.
+ * They belong to the probe. */
+NK_API const size_t *nk_probe_offsets(const struct nk_probe *probe, size_t *n);
 
-/* Checks what can be told before any work: layer, position, a prompt with n_more tokens to be
- * generated within the context. 0 or NK_EUSAGE. */
-NK_API int nk_intervention_check(const struct nk_forward *forward, const struct nk_prompt *prompt,
-                                 const struct nk_intervention *how, size_t n_more);
+/* What is put into the place, one after the other: tokens, then the rows of a vector set. */
+struct nk_items {
+  const int64_t *tokens; /* [n_tokens]; they stand in the slots as tokens, whatever the layer */
+  size_t n_tokens;
+  const struct nk_vectors *vectors; /* or NULL */
+};
 
-/* ---- Distributions ---- */
-
-/* What ordinary tokens do at some offsets of a prompt. */
-struct nk_reference;
-
-/* Ordinary tokens in the prompt's place: the first n_mean of ids make the mean distribution that
- * kl is measured from, the other n - n_mean say how far from ordinary a behaviour is (half of them
- * fit the score, half calibrate it). offsets [n_offsets] count from the base. NULL on failure. */
-NK_API struct nk_reference *nk_reference_new(struct nk_forward *forward,
-                                             const struct nk_prompt *prompt,
-                                             const struct nk_intervention *how, const int64_t *ids,
-                                             size_t n, size_t n_mean, const size_t *offsets,
-                                             size_t n_offsets, uint64_t seed);
-NK_API void nk_reference_free(struct nk_reference *reference);
-
-/* Row item * n_offsets + offset of each array. */
+/* Row item * n_offsets + offset of each array, unless it says otherwise. */
 struct nk_behaviour {
   size_t n_items, n_offsets, n_layers;
-  double *entropy; /* nats */
-  int64_t *top_id; /* the most probable next token */
+  size_t *offsets;   /* [n_offsets] */
+  size_t end_offset; /* offset of the prompt's last token */
+  double *entropy;   /* of the next token's distribution, nats */
+  int64_t *top_id;   /* its most probable token */
   double *top_prob;
-  double *kl;        /* from the reference's mean distribution, nats */
-  double *p_value;   /* conformal, against the reference's other tokens */
-  double *self_prob; /* a token's probability of coming again; NaN for vectors */
-  double *norms;     /* [.., n_layers] length of the residual stream at layers 1 to n_layers */
+  double *kl;         /* KL divergence from the reference's mean distribution, nats */
+  double *p_value;    /* conformal, against the reference's second half */
+  double *self_prob;  /* probability of the item's token as the next one; NaN for vectors */
+  double *norms;      /* [.., n_layers] L2 norm of the residual stream at layers 1 to n_layers */
+  int64_t *echo_rank; /* [n_items] or NULL: see below */
 };
 
-/* What every item does at the reference's offsets. NULL on failure; free with
- * nk_behaviour_free. */
-NK_API struct nk_behaviour *nk_behave(struct nk_forward *forward, const struct nk_prompt *prompt,
-                                      const struct nk_intervention *how,
-                                      const struct nk_items *items,
-                                      const struct nk_reference *reference);
+/* Runs the items, and the reference before the first of them. With options.repetition, vectors
+ * that replace the input embedding and the prompt's end as the last offset, echo_rank is 1 + the
+ * number of tokens whose input embedding is nearer (L2) to what was put in than that of the most
+ * probable next token is. NULL on failure; when probe is NULL, or items has neither tokens nor
+ * vectors, with the error of the call before it. Free with nk_behaviour_free. */
+NK_API struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items *items);
 NK_API void nk_behaviour_free(struct nk_behaviour *behaviour);
 
-/* ids [n_items, n_tokens], lengths [n_items] = what the model goes on with after each item's
- * prompt, the most probable token each time, until one of stop [n_stop]. */
-NK_API int nk_continue(struct nk_forward *forward, const struct nk_prompt *prompt,
-                       const struct nk_intervention *how, const struct nk_items *items,
-                       size_t n_tokens, const int64_t *stop, size_t n_stop, int64_t *ids,
-                       size_t *lengths);
+/* ids [n_items, options.n_generate], lengths [n_items] = what the model generates after the prompt
+ * with each item, the most probable token each time, until the model's end token. Returns NK_OK or
+ * a negative code. */
+NK_API int nk_probe_generate(struct nk_probe *probe, const struct nk_items *items, int64_t *ids,
+                             size_t *lengths);
 
-/* out [n_items, dim] = the residual stream at `layer` and at `offset` from the base (SIZE_MAX: at
- * the prompt's end). NK_EUSAGE when the prompt has no such position. */
-NK_API int nk_capture(struct nk_forward *forward, const struct nk_prompt *prompt,
-                      const struct nk_intervention *how, const struct nk_items *items, size_t layer,
-                      size_t offset, float *out);
+/* out [n_items, n_offsets, n_layers, dim] = the residual stream at `layers` and at the probe's
+ * offsets, in one pass. Returns NK_OK or a negative code. */
+NK_API int nk_probe_capture(struct nk_probe *probe, const struct nk_items *items,
+                            const size_t *layers, size_t n_layers, float *out);
 
-/* ranks [n] = 1 + the number of tokens whose input embedding is nearer (L2) to row i of vectors
- * [n, dim] than token ids[i]'s is: how near what was said is to what was put in. */
-NK_API int nk_echo_ranks(const struct nk_forward *forward, const float *vectors, const int64_t *ids,
-                         size_t n, int64_t *ranks);
+/* ==== Ordinary tokens ==== */
 
-/* *ranks [n_items] (free with nk_free) = those of what each item's behaviour has at its last
- * offset, where the items were put in the input embedding; else NULL. */
-NK_API int nk_behaviour_echo(const struct nk_forward *forward, const struct nk_intervention *how,
-                             const struct nk_items *items, const struct nk_behaviour *behaviour,
-                             int64_t **ranks);
+/* Valid when zeroed. */
+struct nk_ordinary_options {
+  const int64_t *from; /* [n_from] draw from these as they are; NULL: from what text can give */
+  size_t n_from;
+  const int64_t *excluded; /* [n_excluded] but not these */
+  size_t n_excluded;
+  /* Also tokens that the model fails to repeat (nk_verify: strongly verified). Without them, unless
+   * this is set or `from` is given, as a reference of tokens that training never showed would make
+   * any behaviour ordinary. When the model repeats hardly any token, none is left out, with a
+   * warning. */
+  bool unverified;
+  size_t n; /* at most; 0: 512 */
+  uint64_t seed;
+};
 
-/* *ids [*n] (free with nk_free) = up to n_wanted ordinary tokens drawn by seed: those that text can
- * give, without excluded [n_excluded]; with `known`, only those that the model does not fail to
- * repeat (verify.h: not strongly verified), as tokens that training never showed would make
- * everything look ordinary. When nearly all fail (a model that cannot repeat), this is left out,
- * with a warning. */
-NK_API int nk_ordinary_tokens(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
-                              const int64_t *excluded, size_t n_excluded, bool known, uint64_t seed,
-                              size_t n_wanted, int64_t **ids, size_t *n);
+/* *ids [*n] (free with nk_free) = tokens drawn without replacement: what a probe draws for its
+ * reference, for callers that use the same tokens in several probes. options NULL: all zero.
+ * Returns NK_OK or a negative code. */
+NK_API int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options *options,
+                              int64_t **ids, size_t *n);
 
-/* The same from n_from ids given, all of which may be drawn. */
-NK_API int nk_draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_wanted,
-                       int64_t **ids, size_t *n);
+/* ==== Flags ==== */
 
-/* ---- Flags ---- */
-
-/* Named patterns (PCRE2) of what a user calls unwanted in a text. */
+/* Named regular expressions (PCRE2) of what a user calls unwanted in a text. */
 struct nk_flags;
-/* names and patterns [n]. NULL on failure: the pattern that is wrong, where and why. */
+/* names and patterns [n]. NULL on failure: the message names the pattern and the position. */
 NK_API struct nk_flags *nk_flags_new(const char *const *names, const char *const *patterns,
                                      size_t n);
 NK_API void nk_flags_free(struct nk_flags *flags);
-/* Appends the names of the patterns that match text[0..n), with commas between. */
+/* Appends the names of the patterns that match text[0..n), separated by commas. Returns NK_OK or a
+ * negative code. */
 NK_API int nk_flags_match(const struct nk_flags *flags, const char *text, size_t n,
                           struct nk_buffer *out);
 
 /* ==== Verification ==== */
 
-/* Does a model know a token? Asked to repeat it, an ordinary token gets a high probability; one
- * that training never showed, or hardly ever, gets almost none (Land and Bartolo, "Fishing for
- * Magikarp", 2024). */
+/* Whether a model knows a token. Asked to repeat it, the model gives an ordinary token a high
+ * probability, and almost none to one that training never or hardly ever showed (Land and Bartolo,
+ * "Fishing for Magikarp", 2024). */
 
 /* Their thresholds on the highest probability that any prompt and step gave the token. */
 enum nk_verdict {
-  NK_STRONGLY_VERIFIED, /* below 0.001: surely under-trained */
+  NK_STRONGLY_VERIFIED, /* below 0.001: under-trained */
   NK_WEAKLY_VERIFIED,   /* below 0.1 */
   NK_WEAKLY_REJECTED,   /* below 0.9 */
   NK_STRONGLY_REJECTED, /* the model knows the token */
@@ -176,23 +168,21 @@ enum nk_verdict {
 
 NK_API enum nk_verdict nk_verdict_of(double max_prob);
 /* "strongly verified", ... */
-NK_API const char *nk_verdict_name(enum nk_verdict verdict);
-
-/* The repetition prompts that are used where the caller has none of their own. */
-NK_API int nk_verify_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer);
+NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];
 
 /* max_prob [n] = the highest probability of token ids[i], put into the slots of each prompt, at any
- * of the n_steps positions from the prompt's end on, the model continuing with its most probable
- * token. All tokens go through in one batch per prompt; what stands before the first slot is
- * computed once. memory as in nk_batch. Returns 0 or a negative code. */
-NK_API int nk_verify(struct nk_forward *forward, const struct nk_prompts *prompts,
-                     const int64_t *ids, size_t n, size_t n_steps, size_t memory, double *max_prob);
+ * of the n_steps positions from the prompt's end on, while the model generates its most probable
+ * token. prompts [n_prompts] are texts with slots {}; NULL: three prompts that ask for a
+ * repetition. All tokens go through in one batch per prompt; the positions before the first slot
+ * are computed once. Returns NK_OK or a negative code. */
+NK_API int nk_verify(struct nk_model *model, const char *const *prompts, size_t n_prompts,
+                     const int64_t *ids, size_t n, size_t n_steps, double *max_prob);
 
 /* Verdicts by how often training showed the tokens: never, then by powers of ten. */
 struct nk_verdict_range {
   int64_t least, most; /* count */
-  size_t tokens;
-  size_t verdicts[NK_N_VERDICTS];
+  size_t n_tokens;
+  size_t n_verdicts[NK_N_VERDICTS];
 };
 enum { NK_VERDICT_RANGES = 6 };
 /* Fills ranges [NK_VERDICT_RANGES] from n tokens. */

@@ -1,4 +1,4 @@
-/* Checking a batch and planning it: what must be computed, how deep, in which groups. */
+/* Checks a batch and plans it: the positions and blocks to compute, and the groups. */
 #include "forward/batch.h"
 
 #include <noken/base.h>
@@ -24,17 +24,15 @@ static int check_place(const struct nk_batch *batch, const char *what, size_t in
                        size_t sequence, size_t position) {
   size_t first = sequence == NK_PREFIX ? 0 : batch->prefix.n;
   if (sequence != NK_PREFIX && sequence >= batch->n_sequences)
-    return nk_fail(NK_EUSAGE, "%s %zu: there is no sequence %zu (of %zu)", what, index, sequence,
+    return nk_fail(NK_EUSAGE, "%s %zu: no sequence %zu: the batch has %zu", what, index, sequence,
                    batch->n_sequences);
   if (position < first)
-    return nk_fail(NK_EUSAGE,
-                   "%s %zu: position %zu of sequence %zu lies in the shared prefix, which all "
-                   "sequences have in common",
-                   what, index, position, sequence);
+    return nk_fail(NK_EUSAGE, "%s %zu: position %zu of sequence %zu is in the shared prefix", what,
+                   index, position, sequence);
   if (position - first >= own_length(batch, sequence))
     return nk_fail(NK_EUSAGE, "%s %zu: position %zu is past the end (%zu positions)", what, index,
                    position, first + own_length(batch, sequence));
-  return 0;
+  return NK_OK;
 }
 
 static int check_override(const struct nki_plan *plan, size_t i) {
@@ -45,10 +43,11 @@ static int check_override(const struct nki_plan *plan, size_t i) {
   if (o->layer > shape->n_layers)
     return nk_fail(NK_EUSAGE, "override %zu: layer %zu: the model has layers 0 to %zu", i, o->layer,
                    shape->n_layers);
+  if (o->vector == NULL) return nk_fail(NK_EUSAGE, "override %zu: no vector", i);
   size_t bad = nki_first_not_finite(o->vector, shape->dim);
   if (bad < shape->dim)
     return nk_fail(NK_EDATA, "override %zu: component %zu is not finite", i, bad);
-  return 0;
+  return NK_OK;
 }
 
 static int check_ask(const struct nki_plan *plan, size_t i) {
@@ -67,7 +66,7 @@ static int check_ask(const struct nki_plan *plan, size_t i) {
   if (a->n_top > shape->n_vocabulary)
     return nk_fail(NK_EUSAGE, "ask %zu: the top %zu of %zu tokens", i, a->n_top,
                    shape->n_vocabulary);
-  return 0;
+  return NK_OK;
 }
 
 /* True when an override replaces this place at layer 0. */
@@ -93,7 +92,7 @@ static int check_ids(const struct nki_plan *plan, const struct nk_sequence *sequ
       return nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)id,
                      n_tokens - 1);
   }
-  return 0;
+  return NK_OK;
 }
 
 /* ---- By sequence ---- */
@@ -113,7 +112,7 @@ static int sort_by_sequence(const struct nk_batch *batch, size_t n,
   for (size_t i = 0; i < n; i++) next[slot_of(batch, sequence_at(batch, i)) + 1]++;
   for (size_t s = 1; s < batch->n_sequences + 2; s++) next[s] += next[s - 1];
   for (size_t i = 0; i < n; i++) out->index[next[slot_of(batch, sequence_at(batch, i))]++] = i;
-  return 0;
+  return NK_OK;
 }
 
 static size_t sequence_of_override(const struct nk_batch *batch, size_t i) {
@@ -177,7 +176,7 @@ static int make_groups(struct nki_plan *plan) {
   }
   plan->group_start[++n] = batch->n_sequences;
   plan->n_groups = n;
-  return 0;
+  return NK_OK;
 }
 
 static int check_batch(struct nki_plan *plan) {

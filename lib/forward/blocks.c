@@ -1,8 +1,8 @@
 /* The pass of a group of sequences through the embedding and the blocks. All rows of the group (the
  * prefix's, where this group computes it, then each sequence's) lie in one matrix x. For each block
- * the weights are made floats once; then x is taken in pieces of whole sequences, so that what a
- * piece needs in between stays small. In the last block only the rows that something is asked of go
- * beyond their keys and values. */
+ * the weights are widened once; then x is processed in pieces of whole sequences, so that the
+ * intermediate results of a piece stay small. In the last block only the rows that are read
+ * continue after their keys and values. */
 #include "forward/batch.h"
 
 #include <math.h>
@@ -36,6 +36,18 @@ size_t nki_piece_rows(const struct nki_config *c) {
   return rows < least ? least : rows > most ? most : rows;
 }
 
+/* cos and sin of every position's angles, times the amplitude. */
+static void fill_rotation(const struct nki_config *c, size_t n_positions, float *cosines,
+                          float *sines) {
+  size_t half = c->rotary_dim / 2;
+  for (size_t p = 0; p < n_positions; p++)
+    for (size_t i = 0; i < half; i++) {
+      double angle = (double)p * c->frequencies[i];
+      cosines[p * half + i] = (float)cos(angle) * c->rotary_amplitude;
+      sines[p * half + i] = (float)sin(angle) * c->rotary_amplitude;
+    }
+}
+
 int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
                   struct nki_work *work) {
   const struct nk_forward *forward = plan->forward;
@@ -44,6 +56,8 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   if (longest_span > rows) rows = longest_span;
   *work = (struct nki_work){
       .forward = forward, .block_rows = nki_piece_rows(c), .n_prefix = plan->batch->prefix.n};
+  if (!nk_size_mul(c->shape.n_layers * kv_width(c), work->n_prefix, &prefix))
+    return nk_fail(NK_EMEMORY, "a prefix of %zu positions", work->n_prefix);
   size_t q_columns = c->heads_inside ? qkv_width(c) : q_width(c);
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
@@ -57,8 +71,6 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   work->views = nk_alloc(max_spans, sizeof *work->views);
   work->cos = nk_alloc(plan->longest * half, sizeof(float));
   work->sin = nk_alloc(plan->longest * half, sizeof(float));
-  if (!nk_size_mul(c->shape.n_layers * kv_width(c), work->n_prefix, &prefix))
-    return nk_fail(NK_EMEMORY, "a prefix of %zu positions", work->n_prefix);
   work->prefix_k = nk_alloc(prefix, sizeof(float));
   work->prefix_v = nk_alloc(prefix, sizeof(float));
   if (work->weights == NULL || work->both_biases == NULL || work->y == NULL || work->qkv == NULL ||
@@ -66,13 +78,8 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
       work->q_numbers == NULL || work->views == NULL || work->cos == NULL || work->sin == NULL ||
       work->prefix_k == NULL || work->prefix_v == NULL)
     return NK_EMEMORY;
-  for (size_t p = 0; p < plan->longest; p++)
-    for (size_t i = 0; i < half; i++) {
-      double angle = (double)p * c->frequencies[i];
-      work->cos[p * half + i] = (float)cos(angle) * c->rotary_amplitude;
-      work->sin[p * half + i] = (float)sin(angle) * c->rotary_amplitude;
-    }
-  return 0;
+  fill_rotation(c, plan->longest, work->cos, work->sin);
+  return NK_OK;
 }
 
 void nki_work_free(struct nki_work *work) {
@@ -94,7 +101,7 @@ void nki_work_free(struct nki_work *work) {
 
 /* ---- Overrides, captures, embeddings ---- */
 
-/* The place of a row among the final ones; n_final when it is none. */
+/* The index of a row among the final ones, or n_final. */
 static size_t final_of_row(const struct nki_pass *pass, size_t row) {
   size_t lo = 0, hi = pass->n_final;
   while (lo < hi) {
@@ -114,9 +121,8 @@ static float *stream(const struct nki_pass *pass, size_t layer, size_t row, size
   return f == pass->n_final ? NULL : pass->final + f * dim;
 }
 
-static void touch(const struct nk_forward *forward, const struct nk_batch *batch,
-                  const struct nki_pass *pass, size_t layer) {
-  size_t dim = forward->config.shape.dim;
+static void apply_overrides(const struct nk_batch *batch, const struct nki_pass *pass, size_t layer,
+                            size_t dim) {
   for (size_t i = 0; i < pass->n_overrides; i++) {
     const struct nk_override *o = &batch->overrides[pass->overrides[i].index];
     if (o->layer != layer) continue;
@@ -127,6 +133,10 @@ static void touch(const struct nk_forward *forward, const struct nk_batch *batch
     else
       nki_add(x, o->vector, dim);
   }
+}
+
+static void read_streams(const struct nk_batch *batch, const struct nki_pass *pass, size_t layer,
+                         size_t dim) {
   for (size_t i = 0; i < pass->n_asks; i++) {
     const struct nk_ask *a = &batch->asks[pass->asks[i].index];
     for (size_t l = 0; l < a->n_layers; l++) {
@@ -136,6 +146,13 @@ static void touch(const struct nk_forward *forward, const struct nk_batch *batch
       if (a->norms != NULL) a->norms[l] = nki_length(x, dim);
     }
   }
+}
+
+/* The overrides at `layer`, then what is read there. */
+static void touch(const struct nk_forward *forward, const struct nk_batch *batch,
+                  const struct nki_pass *pass, size_t layer) {
+  apply_overrides(batch, pass, layer, forward->config.shape.dim);
+  read_streams(batch, pass, layer, forward->config.shape.dim);
 }
 
 static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
@@ -154,7 +171,7 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
   }
   touch(forward, batch, pass, 0);
   if (c->embedding_scale != 1.0f) nki_scale(pass->x, pass->n_rows * dim, c->embedding_scale);
-  if (forward->positions == NULL) return 0;
+  if (forward->positions == NULL) return NK_OK;
   float *scratch = nk_alloc(dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
   for (size_t r = 0; r < pass->n_rows; r++)
@@ -163,7 +180,7 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
                               dim, scratch),
             dim);
   nk_free(scratch);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- A piece: the spans [first, first + n) through one block ---- */
@@ -175,19 +192,20 @@ struct piece {
   const struct nki_span *spans;
   size_t n_spans;
   size_t row, n_rows; /* of pass->x */
-  bool last;          /* only the final rows go on */
+  bool last;          /* only the final rows continue after their keys and values */
   size_t final, n_q;  /* last: final rows [final, final + n_q); else n_q = n_rows */
   float *x;           /* [n_q, dim] what the block adds to */
-  const float *q;     /* queries and where their heads lie */
+  float *q;           /* queries, [n_q, ..] with ld_q from row to row */
   size_t ld_q;
 };
 
-/* y (+)= x W^T for a whole part. */
-static void multiply(const struct piece *piece, enum nki_part part, const float *x, size_t n,
-                     size_t ld_x, float *y, size_t n_out, size_t n_in, size_t ld_y, bool add) {
-  struct nki_product product = {piece->work->floats[part].weight, n_out, n_in,
-                                piece->work->forward->config.in_out};
-  nki_multiply(&product, 0, n_out, x, n, ld_x, y, ld_y, add);
+/* A product with a whole part; `product` has everything but the weight. */
+static void multiply(const struct piece *piece, enum nki_part part, size_t n,
+                     struct nki_product product) {
+  product.weight = piece->work->floats[part].weight;
+  product.total = product.n_out;
+  product.in_out = piece->work->forward->config.in_out;
+  nki_multiply(&product, n);
 }
 
 /* Columns [first, first + n_out) of q, k, v side by side, from y [n, dim]. */
@@ -195,10 +213,15 @@ static void project(const struct piece *piece, size_t first, size_t n_out, const
                     float *out, size_t ld) {
   const struct nki_config *c = &piece->work->forward->config;
   const struct nki_floats *floats = piece->work->floats;
-  size_t dim = c->shape.dim;
+  struct nki_product product = {
+      .n_in = c->shape.dim, .x = y, .ld_x = c->shape.dim, .y = out, .ld_y = ld};
   if (floats[NKI_QKV].weight != NULL) {
-    struct nki_product product = {floats[NKI_QKV].weight, qkv_width(c), dim, c->in_out};
-    nki_multiply(&product, first, n_out, y, n, dim, out, ld, false);
+    product.weight = floats[NKI_QKV].weight;
+    product.in_out = c->in_out;
+    product.first = first;
+    product.n_out = n_out;
+    product.total = qkv_width(c);
+    nki_multiply(&product, n);
     if (floats[NKI_QKV].bias != NULL) nki_add_bias(out, n, n_out, ld, floats[NKI_QKV].bias + first);
     return;
   }
@@ -207,13 +230,15 @@ static void project(const struct piece *piece, size_t first, size_t n_out, const
   size_t at = 0;
   for (int i = 0; i < 3; at += widths[i++]) {
     if (at < first || at + widths[i] > first + n_out) continue;
-    multiply(piece, parts[i], y, n, dim, out + at - first, widths[i], dim, ld, false);
+    product.y = out + at - first;
+    product.n_out = widths[i];
+    multiply(piece, parts[i], n, product);
     if (floats[parts[i]].bias != NULL)
-      nki_add_bias(out + at - first, n, widths[i], ld, floats[parts[i]].bias);
+      nki_add_bias(product.y, n, widths[i], ld, floats[parts[i]].bias);
   }
 }
 
-/* Keeps the rows of y that go on, in their order: y is packed in place. */
+/* out = the rows of y that continue, in their order; out may be y. */
 static void pack_rows(const struct piece *piece, float *y, size_t dim, float *out) {
   for (size_t i = 0; i < piece->n_q; i++) {
     size_t from = piece->pass->final_rows[piece->final + i] - piece->row;
@@ -221,8 +246,8 @@ static void pack_rows(const struct piece *piece, float *y, size_t dim, float *ou
   }
 }
 
-/* Queries, keys and values of the piece into work->qkv (and, of the last block, the queries that go
- * on into work->q; x and y are then packed to the rows that do). */
+/* Queries, keys and values of the piece into work->qkv. In the last block the queries that continue
+ * go into work->q, and x and y are packed to the rows that continue. */
 static void project_heads(struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
@@ -246,31 +271,44 @@ static void project_heads(struct piece *piece) {
   }
 }
 
-/* Head by head, as some layouts have other things between the heads. */
-static void copy_heads(const float *from, size_t ld, size_t stride, size_t n, size_t n_heads,
-                       size_t head_dim, float *to) {
-  for (size_t r = 0; r < n; r++)
-    for (size_t h = 0; h < n_heads; h++)
-      memcpy(to + (r * n_heads + h) * head_dim, from + r * ld + h * stride, head_dim * sizeof *to);
+/* ---- Attention of a piece ---- */
+
+/* Heads of keys or values: head h of row r at x + r * ld + h * stride. */
+struct heads {
+  float *k, *v;
+  size_t ld, stride;
+};
+
+static struct heads own_heads(const struct piece *piece) {
+  const struct nki_config *c = &piece->work->forward->config;
+  size_t head_dim = c->shape.head_dim;
+  if (c->heads_inside) /* [heads, (q, k, v), head_dim] */
+    return (struct heads){piece->work->qkv + head_dim, piece->work->qkv + 2 * head_dim,
+                          qkv_width(c), 3 * head_dim};
+  float *k = piece->work->qkv + q_width(c);
+  return (struct heads){k, k + kv_width(c), qkv_width(c), head_dim};
 }
 
-static int attend(struct piece *piece) {
-  struct nki_work *work = piece->work;
-  struct nki_pass *pass = piece->pass;
-  const struct nki_config *c = &work->forward->config;
-  const struct nk_forward_shape *s = &c->shape;
-  size_t width = qkv_width(c), kv = kv_width(c),
-         stride = c->heads_inside ? 3 * s->head_dim : s->head_dim;
-  float *k = work->qkv + (c->heads_inside ? s->head_dim : q_width(c));
-  float *v = k + (c->heads_inside ? s->head_dim : kv);
+/* The row of the pass that query i belongs to. */
+static size_t row_of_query(const struct piece *piece, size_t i) {
+  return piece->last ? piece->pass->final_rows[piece->final + i] : piece->row + i;
+}
+
+static void number_queries(const struct piece *piece) {
   for (size_t i = 0; i < piece->n_q; i++) {
-    size_t row = piece->last ? pass->final_rows[piece->final + i] : piece->row + i;
-    work->q_positions[i] = pass->positions[row];
-    work->q_numbers[i] = pass->numbers[row];
+    size_t row = row_of_query(piece, i);
+    piece->work->q_positions[i] = piece->pass->positions[row];
+    piece->work->q_numbers[i] = piece->pass->numbers[row];
   }
-  struct nki_rotation rotation = {.n_heads = s->n_heads,
-                                  .head_dim = s->head_dim,
-                                  .stride = stride,
+}
+
+/* Norms and rotations of queries and keys. */
+static void rotate_heads(const struct piece *piece, const struct heads *own) {
+  struct nki_work *work = piece->work;
+  const struct nki_config *c = &work->forward->config;
+  struct nki_rotation rotation = {.n_heads = c->shape.n_heads,
+                                  .head_dim = c->shape.head_dim,
+                                  .stride = own->stride,
                                   .ld = piece->ld_q,
                                   .norm = work->floats[NKI_Q_NORM].weight,
                                   .norm_eps = c->norm_eps,
@@ -278,123 +316,212 @@ static int attend(struct piece *piece) {
                                   .pairs = c->rotary_pairs,
                                   .cos = work->cos,
                                   .sin = work->sin};
-  if (c->rotary_dim > 0 || rotation.norm != NULL) {
-    nki_rotate(&rotation, (float *)piece->q, work->q_positions, piece->n_q);
-    rotation.n_heads = s->n_kv_heads;
-    rotation.norm = work->floats[NKI_K_NORM].weight;
-    rotation.ld = width;
-    nki_rotate(&rotation, k, pass->positions + piece->row, piece->n_rows);
-  }
-  struct nki_attention attention = {.n_heads = s->n_heads,
-                                    .n_kv_heads = s->n_kv_heads,
-                                    .head_dim = s->head_dim,
-                                    .scale = c->attention_scale,
-                                    .cap = c->attention_cap,
-                                    .window = c->windows[piece->layer],
-                                    .q = piece->q,
-                                    .ld_q = piece->ld_q,
-                                    .q_stride = stride,
-                                    .ld_kv = width,
-                                    .kv_stride = stride,
-                                    .number = work->q_numbers,
-                                    .views = work->views,
-                                    .n_views = piece->n_spans,
-                                    .out = work->heads};
-  attention.prefix_k = work->prefix_k + piece->layer * work->n_prefix * kv;
-  attention.prefix_v = work->prefix_v + piece->layer * work->n_prefix * kv;
-  size_t q_row = 0;
+  if (c->rotary_dim == 0 && rotation.norm == NULL) return;
+  nki_rotate(&rotation, piece->q, work->q_positions, piece->n_q);
+  rotation.n_heads = c->shape.n_kv_heads;
+  rotation.norm = work->floats[NKI_K_NORM].weight;
+  rotation.ld = own->ld;
+  nki_rotate(&rotation, own->k, piece->pass->positions + piece->row, piece->n_rows);
+}
+
+/* Copies the keys and values of a span's rows, [n, kv] with the heads side by side. */
+static void copy_heads(const struct nki_config *c, const struct heads *from, size_t row, size_t n,
+                       float *k, float *v) {
+  size_t n_heads = c->shape.n_kv_heads, head_dim = c->shape.head_dim;
+  for (size_t r = 0; r < n; r++)
+    for (size_t h = 0; h < n_heads; h++) {
+      size_t at = (row + r) * from->ld + h * from->stride, to = (r * n_heads + h) * head_dim;
+      memcpy(k + to, from->k + at, head_dim * sizeof *k);
+      memcpy(v + to, from->v + at, head_dim * sizeof *v);
+    }
+}
+
+/* Where the cache has the keys and values of a span's first own position in this layer. */
+static struct heads cached_heads(const struct piece *piece, const struct nki_span *span) {
+  const struct nki_config *c = &piece->work->forward->config;
+  size_t kv = kv_width(c), start = (piece->layer * piece->pass->cache_rows + span->cache) * kv;
+  return (struct heads){piece->pass->cache_k + start, piece->pass->cache_v + start, kv,
+                        c->shape.head_dim};
+}
+
+/* Keeps the piece's keys and values: the prefix's for all groups, the others' for generation. */
+static void keep_keys(const struct piece *piece, const struct heads *own) {
+  struct nki_work *work = piece->work;
+  const struct nki_config *c = &work->forward->config;
+  size_t kv = kv_width(c), prefix = piece->layer * work->n_prefix * kv;
   for (size_t i = 0; i < piece->n_spans; i++) {
     const struct nki_span *span = &piece->spans[i];
-    size_t at = span->row - piece->row;
-    struct nki_view *view = &work->views[i];
-    *view = (struct nki_view){
-        .first = q_row, .k = k + at * width, .v = v + at * width, .n_prefix = work->n_prefix};
-    while (q_row < piece->n_q && (piece->last ? pass->final_rows[piece->final + q_row]
-                                              : piece->row + q_row) < span->row + span->n)
-      q_row++;
-    view->n = q_row - view->first;
+    size_t row = span->row - piece->row;
     if (span->sequence == NK_PREFIX) {
-      view->n_prefix = 0;
-      copy_heads(view->k, width, stride, span->n, s->n_kv_heads, s->head_dim,
-                 work->prefix_k + piece->layer * work->n_prefix * kv);
-      copy_heads(view->v, width, stride, span->n, s->n_kv_heads, s->head_dim,
-                 work->prefix_v + piece->layer * work->n_prefix * kv);
-    } else if (pass->cache_k != NULL) {
-      size_t start = (piece->layer * pass->cache_rows + span->cache) * kv;
-      copy_heads(view->k, width, stride, span->n, s->n_kv_heads, s->head_dim,
-                 pass->cache_k + start + span->past * kv);
-      copy_heads(view->v, width, stride, span->n, s->n_kv_heads, s->head_dim,
-                 pass->cache_v + start + span->past * kv);
-      if (span->past > 0) { /* then all spans of the pass have a past */
-        view->k = pass->cache_k + start;
-        view->v = pass->cache_v + start;
-        attention.ld_kv = kv;
-        attention.kv_stride = s->head_dim;
-      }
+      copy_heads(c, own, row, span->n, work->prefix_k + prefix, work->prefix_v + prefix);
+    } else if (piece->pass->cache_k != NULL) {
+      struct heads cached = cached_heads(piece, span);
+      copy_heads(c, own, row, span->n, cached.k + span->past * kv, cached.v + span->past * kv);
     }
   }
+}
+
+/* True when the spans' earlier positions are in the cache: in a pass, those of all spans or of
+ * none. */
+static bool has_past(const struct piece *piece) {
+  return piece->spans[0].past > 0;
+}
+
+/* Each span's queries, and the keys and values they see. */
+static void make_views(const struct piece *piece, const struct heads *own) {
+  size_t q = 0;
+  for (size_t i = 0; i < piece->n_spans; i++) {
+    const struct nki_span *span = &piece->spans[i];
+    struct heads heads = has_past(piece) ? cached_heads(piece, span) : *own;
+    size_t offset = has_past(piece) ? 0 : (span->row - piece->row) * own->ld;
+    struct nki_view *view = &piece->work->views[i];
+    *view = (struct nki_view){.first = q,
+                              .k = heads.k + offset,
+                              .v = heads.v + offset,
+                              .n_prefix = span->sequence == NK_PREFIX ? 0 : piece->work->n_prefix};
+    while (q < piece->n_q && row_of_query(piece, q) < span->row + span->n) q++;
+    view->n = q - view->first;
+  }
+}
+
+/* work->heads = attention of the piece's queries. */
+static int attend(const struct piece *piece) {
+  struct nki_work *work = piece->work;
+  const struct nki_config *c = &work->forward->config;
+  const struct heads own = own_heads(piece);
+  size_t prefix = piece->layer * work->n_prefix * kv_width(c);
+  number_queries(piece);
+  rotate_heads(piece, &own);
+  keep_keys(piece, &own);
+  make_views(piece, &own);
+  const struct nki_attention attention = {
+      .n_heads = c->shape.n_heads,
+      .n_kv_heads = c->shape.n_kv_heads,
+      .head_dim = c->shape.head_dim,
+      .scale = c->attention_scale,
+      .cap = c->attention_cap,
+      .window = c->windows[piece->layer],
+      .q = piece->q,
+      .ld_q = piece->ld_q,
+      .q_stride = own.stride,
+      .ld_kv = has_past(piece) ? kv_width(c) : own.ld,
+      .kv_stride = has_past(piece) ? c->shape.head_dim : own.stride,
+      .prefix_k = work->prefix_k + prefix,
+      .prefix_v = work->prefix_v + prefix,
+      .number = work->q_numbers,
+      .views = work->views,
+      .n_views = piece->n_spans,
+      .out = work->heads};
   return nki_attend(&attention);
 }
 
-/* work->heads through the output product onto x; y = what the mlp reads. */
-static void finish_attention(struct piece *piece) {
+/* ---- After attention ---- */
+
+/* y = norm(y), for a norm after a product. */
+static void normalize_in_place(const struct piece *piece, enum nki_part part, float *y, size_t n) {
+  const struct nki_norm_step norm = {.config = &piece->work->forward->config,
+                                     .scale = {piece->work->floats[part].weight, NULL}};
+  nki_norm_rows(&norm, y, n, y);
+}
+
+/* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. */
+static void finish_parallel(const struct piece *piece, const struct nki_product *product) {
+  struct nki_work *work = piece->work;
+  const struct nki_norm_step norm = {.config = &work->forward->config,
+                                     .after = work->both_biases,
+                                     .scale = work->floats[NKI_NORM2]};
+  size_t dim = work->forward->config.shape.dim;
+  if (norm.scale.weight != NULL)
+    nki_norm_rows(&norm, piece->x, piece->n_q, work->y);
+  else
+    nki_add_bias(piece->x, piece->n_q, dim, dim, work->both_biases);
+  multiply(piece, NKI_O, piece->n_q, *product);
+}
+
+/* x += heads W_o + bias; y = what the mlp reads. */
+static void finish_attention(const struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_floats *f = work->floats;
   size_t dim = c->shape.dim, n = piece->n_q, width = q_width(c);
+  struct nki_product product = {.add = true,
+                                .n_out = dim,
+                                .n_in = width,
+                                .x = work->heads,
+                                .ld_x = width,
+                                .y = piece->x,
+                                .ld_y = dim};
   if (c->parallel) {
-    if (f[NKI_NORM2].weight != NULL)
-      nki_norm(c, piece->x, n, dim, NULL, work->both_biases, f[NKI_NORM2].weight, f[NKI_NORM2].bias,
-               work->y);
-    else
-      nki_add_bias(piece->x, n, dim, dim, work->both_biases);
-    multiply(piece, NKI_O, work->heads, n, width, piece->x, dim, width, dim, true);
+    finish_parallel(piece, &product);
     return;
   }
-  const float *before = f[NKI_O].bias;
+  struct nki_norm_step norm = {.config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2]};
   if (f[NKI_NORM1_POST].weight != NULL) {
-    multiply(piece, NKI_O, work->heads, n, width, work->y, dim, width, dim, false);
-    if (before != NULL) nki_add_bias(work->y, n, dim, dim, before);
-    nki_norm(c, work->y, n, dim, NULL, NULL, f[NKI_NORM1_POST].weight, NULL, work->y);
+    product.add = false;
+    product.y = work->y;
+    multiply(piece, NKI_O, n, product);
+    if (f[NKI_O].bias != NULL) nki_add_bias(work->y, n, dim, dim, f[NKI_O].bias);
+    normalize_in_place(piece, NKI_NORM1_POST, work->y, n);
     nki_add(piece->x, work->y, n * dim);
-    before = NULL;
+    norm.before = NULL;
   } else {
-    multiply(piece, NKI_O, work->heads, n, width, piece->x, dim, width, dim, true);
+    multiply(piece, NKI_O, n, product);
   }
-  const float *after = f[NKI_NORM2_POST].weight == NULL ? f[NKI_DOWN].bias : NULL;
-  nki_norm(c, piece->x, n, dim, before, after, f[NKI_NORM2].weight, f[NKI_NORM2].bias, work->y);
+  norm.after = f[NKI_NORM2_POST].weight == NULL ? f[NKI_DOWN].bias : NULL;
+  nki_norm_rows(&norm, piece->x, n, work->y);
 }
 
-/* x += mlp(y), so many rows at a time as work->mlp holds. */
-static void add_mlp(struct piece *piece) {
+/* work->mlp = the activated inner layer of the mlp, from y [n, dim]; returns where a row of `width`
+ * values begins (*ld from row to row). */
+static float *activate(const struct piece *piece, const float *y, size_t n, size_t *ld) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_floats *f = work->floats;
   size_t dim = c->shape.dim, width = c->shape.mlp_dim;
   bool gated = is_gated(work->forward);
-  size_t ld = gated ? 2 * width : width;
+  float *h = work->mlp + (gated ? width : 0);
+  *ld = gated ? 2 * width : width;
+  struct nki_product product = {
+      .n_out = width, .n_in = dim, .x = y, .ld_x = dim, .y = work->mlp, .ld_y = *ld};
+  if (f[NKI_GATE_UP].weight != NULL) {
+    product.n_out = 2 * width;
+    multiply(piece, NKI_GATE_UP, n, product);
+  } else {
+    if (gated) multiply(piece, NKI_GATE, n, product);
+    product.y = h;
+    multiply(piece, NKI_UP, n, product);
+  }
+  const struct nki_activating activating = {.f = c->activation,
+                                            .width = width,
+                                            .ld = *ld,
+                                            .bias = f[NKI_UP].bias,
+                                            .gate = gated ? work->mlp : NULL,
+                                            .gate_bias = f[NKI_GATE].bias};
+  nki_activate(&activating, h, n);
+  return h;
+}
+
+/* x += mlp(y), in steps of as many rows as work->mlp holds. */
+static void add_mlp(const struct piece *piece) {
+  struct nki_work *work = piece->work;
+  const struct nki_floats *f = work->floats;
+  size_t dim = work->forward->config.shape.dim;
+  bool normed = f[NKI_NORM2_POST].weight != NULL;
   for (size_t at = 0; at < piece->n_q; at += work->block_rows) {
-    size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows;
-    float *x = piece->x + at * dim, *y = work->y + at * dim, *h = work->mlp;
-    if (f[NKI_GATE_UP].weight != NULL) {
-      multiply(piece, NKI_GATE_UP, y, n, dim, h, 2 * width, dim, ld, false);
-      h += width;
-    } else {
-      if (gated) {
-        multiply(piece, NKI_GATE, y, n, dim, h, width, dim, ld, false);
-        h += width;
-      }
-      multiply(piece, NKI_UP, y, n, dim, h, width, dim, ld, false);
-    }
-    nki_activate(c->activation, h, f[NKI_UP].bias, gated ? work->mlp : NULL, f[NKI_GATE].bias, n,
-                 width, ld);
-    if (f[NKI_NORM2_POST].weight == NULL) {
-      multiply(piece, NKI_DOWN, h, n, ld, x, dim, width, dim, true);
-      continue;
-    }
-    multiply(piece, NKI_DOWN, h, n, ld, y, dim, width, dim, false);
+    size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows, ld;
+    float *x = piece->x + at * dim, *y = work->y + at * dim;
+    const float *h = activate(piece, y, n, &ld);
+    const struct nki_product product = {.add = !normed,
+                                        .n_out = dim,
+                                        .n_in = work->forward->config.shape.mlp_dim,
+                                        .x = h,
+                                        .ld_x = ld,
+                                        .y = normed ? y : x,
+                                        .ld_y = dim};
+    multiply(piece, NKI_DOWN, n, product);
+    if (!normed) continue;
     if (f[NKI_DOWN].bias != NULL) nki_add_bias(y, n, dim, dim, f[NKI_DOWN].bias);
-    nki_norm(c, y, n, dim, NULL, NULL, f[NKI_NORM2_POST].weight, NULL, y);
+    normalize_in_place(piece, NKI_NORM2_POST, y, n);
     nki_add(x, y, n * dim);
   }
 }
@@ -402,16 +529,14 @@ static void add_mlp(struct piece *piece) {
 static int run_piece(struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
-  const struct nki_floats *f = work->floats;
-  nki_norm(c, piece->pass->x + piece->row * c->shape.dim, piece->n_rows, c->shape.dim, NULL, NULL,
-           f[NKI_NORM1].weight, f[NKI_NORM1].bias, work->y);
+  const struct nki_norm_step norm = {.config = c, .scale = work->floats[NKI_NORM1]};
+  nki_norm_rows(&norm, piece->pass->x + piece->row * c->shape.dim, piece->n_rows, work->y);
   project_heads(piece);
   int code = attend(piece);
-  if (code != NK_OK) return code;
-  if (piece->n_q == 0) return 0;
+  if (code != NK_OK || piece->n_q == 0) return code;
   finish_attention(piece);
   add_mlp(piece);
-  return 0;
+  return NK_OK;
 }
 
 /* ---- A block, and all of them ---- */
@@ -449,7 +574,7 @@ static int run_block(struct nki_work *work, struct nki_pass *pass, size_t layer)
     int code = run_piece(&piece);
     if (code != NK_OK) return code;
   }
-  return 0;
+  return NK_OK;
 }
 
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {

@@ -42,7 +42,7 @@ static int add_flag(struct nk_flags *flags, const char *name, const char *patter
   }
   flags->item = longer;
   flags->item[flags->n++] = flag;
-  return 0;
+  return NK_OK;
 }
 
 struct nk_flags *nk_flags_new(const char *const *names, const char *const *patterns, size_t n) {

@@ -1,5 +1,5 @@
-/* Choosing the next token: the most probable one, or one drawn. Drawing needs a row's whole
- * distribution at once, so those rows' logits are kept a few rows at a time. */
+/* The choice of the next token: the most probable one, or one drawn. A draw needs a row's whole
+ * distribution, so the logits of a few rows at a time are kept. */
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -8,15 +8,15 @@
 
 #include "forward/internal.h"
 
-static const size_t LOGIT_BYTES = (size_t)64 << 20; /* of whole distributions kept at once */
+static const size_t LOGIT_BYTES = (size_t)64 << 20; /* of distributions kept at once */
 
 int nki_generation_check(const struct nk_generation *g) {
-  if (g->n_tokens == 0) return nk_fail(NK_EUSAGE, "a continuation of 0 tokens");
+  if (g->n_tokens == 0) return nk_fail(NK_EUSAGE, "0 tokens to generate");
   if (!(g->temperature >= 0) || isinf(g->temperature))
-    return nk_fail(NK_EUSAGE, "temperature %g is not a number from 0 on", g->temperature);
+    return nk_fail(NK_EUSAGE, "temperature %g: at least 0 is needed", g->temperature);
   if (!(g->top_p >= 0 && g->top_p <= 1))
-    return nk_fail(NK_EUSAGE, "top_p %g is not between 0 and 1", g->top_p);
-  return 0;
+    return nk_fail(NK_EUSAGE, "top_p %g: a value between 0 and 1 is needed", g->top_p);
+  return NK_OK;
 }
 
 struct candidate {
@@ -54,11 +54,12 @@ static int64_t draw(const struct nk_generation *g, const float *logits, size_t n
   return candidates[n - 1].id;
 }
 
-/* Draws for rows [0, n) of hidden; asks[i] holds what is watched. */
-static int draw_rows(const struct nk_forward *forward, const struct nk_generation *g, float *hidden,
-                     size_t n, const size_t *sequences, size_t step, struct nk_ask **asks,
+/* Draws for the rows of hidden; asks[i] has what is watched. */
+static int draw_rows(const struct nki_step *step, float *hidden, struct nk_ask **asks,
                      int64_t *out) {
-  size_t vocabulary = forward->config.shape.n_vocabulary, dim = forward->config.shape.dim;
+  const struct nk_forward_shape *shape = &step->forward->config.shape;
+  const struct nk_generation *g = step->generation;
+  size_t vocabulary = shape->n_vocabulary, dim = shape->dim, n = step->n;
   size_t tile = LOGIT_BYTES / (vocabulary * sizeof(float)) + 1;
   if (tile > n) tile = n;
   float *logits = nk_alloc(tile * vocabulary, sizeof *logits);
@@ -67,13 +68,13 @@ static int draw_rows(const struct nk_forward *forward, const struct nk_generatio
   for (size_t first = 0; first < n && code == NK_OK; first += tile) {
     size_t rows = n - first < tile ? n - first : tile;
     for (size_t i = 0; i < rows; i++) asks[first + i]->logits = logits + i * vocabulary;
-    code = nki_readout(forward, hidden + first * dim, rows, asks + first);
+    code = nki_readout(step->forward, hidden + first * dim, rows, asks + first);
     if (code != NK_OK) break;
 #pragma omp parallel for
     for (size_t i = 0; i < rows; i++) {
       struct nki_random random =
-          nki_random_stream(g->seed, NKI_RANDOM_GENERATION, sequences[first + i]);
-      random.position = 4 * step;
+          nki_random_stream(g->seed, NKI_RANDOM_GENERATION, step->sequences[first + i]);
+      random.position = 4 * step->step;
       out[first + i] =
           draw(g, logits + i * vocabulary, vocabulary, candidates + i * vocabulary, random);
     }
@@ -83,8 +84,9 @@ static int draw_rows(const struct nk_forward *forward, const struct nk_generatio
   return code;
 }
 
-int nki_choose(const struct nk_forward *forward, const struct nk_generation *g, float *hidden,
-               size_t n, const size_t *sequences, size_t step, int64_t *out) {
+int nki_choose(const struct nki_step *step, float *hidden, int64_t *out) {
+  const struct nk_generation *g = step->generation;
+  size_t n = step->n;
   struct nk_ask *asks = nk_calloc(n, sizeof *asks);
   struct nk_ask **pointers = nk_alloc(n, sizeof *pointers);
   float *top = nk_alloc(n, sizeof *top);
@@ -100,14 +102,14 @@ int nki_choose(const struct nk_forward *forward, const struct nk_generation *g, 
     }
     if (g->watch != NULL) {
       asks[i].n_ids = 1;
-      asks[i].ids = &g->watch[sequences[i]];
-      asks[i].log_probs = &g->watched[sequences[i] * g->n_tokens + step];
+      asks[i].ids = &g->watch[step->sequences[i]];
+      asks[i].log_probs = &g->watched[step->sequences[i] * g->n_tokens + step->step];
     }
   }
   if (g->temperature == 0)
-    code = nki_readout(forward, hidden, n, pointers);
+    code = nki_readout(step->forward, hidden, n, pointers);
   else
-    code = draw_rows(forward, g, hidden, n, sequences, step, pointers, out);
+    code = draw_rows(step, hidden, pointers, out);
 done:
   nk_free(asks);
   nk_free(pointers);

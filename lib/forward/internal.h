@@ -1,4 +1,5 @@
-/* What the files of lib/forward share. Shapes are row-major; rows are positions of sequences. */
+/* What the files of lib/forward share. Shapes are row-major; rows are positions of sequences. A
+ * matrix that is given by x and ld_x has its row r at x + r * ld_x. */
 #ifndef NOKEN_FORWARD_INTERNAL_H
 #define NOKEN_FORWARD_INTERNAL_H
 
@@ -58,8 +59,13 @@ struct nk_forward {
   const struct nk_tensor *unembedding_bias; /* or NULL */
   const struct nk_tensor *positions;        /* or NULL */
   struct nki_weight final_norm;
-  size_t scratch_floats; /* that the widest block takes */
+  size_t scratch_floats; /* of the widest block, widened */
+  float *mean_embedding; /* [dim], or NULL before nki_mean_embedding */
 };
+
+/* A forward pass of model, which must outlive it. NULL as nk_model_forward. */
+struct nk_forward *nki_forward_open(const struct nk_model *model);
+void nki_forward_free(struct nk_forward *forward);
 
 /* Reads config.json. NK_OK or a negative code; *architecture is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
@@ -73,16 +79,37 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]);
 
+/* ---- The input embedding (embedding.c) ---- */
+
+/* mean [dim] = the mean row, computed at the first call. NK_OK or NK_EMEMORY. */
+int nki_mean_embedding(struct nk_forward *forward, float *mean);
+
+/* ranks [n] = 1 + the number of tokens whose input embedding is nearer (L2) to row i of vectors
+ * [n, dim] than that of token ids[i]. NK_OK or a negative code. */
+int nki_echo_ranks(const struct nk_forward *forward, const float *vectors, const int64_t *ids,
+                   size_t n, int64_t *ranks);
+
 /* ---- Kernels (kernels.c): loops over rows, in all threads ---- */
 
-/* x [n, d] += before [d] (or NULL); y = norm(x); x += after [d] (or NULL). weight, bias [d] or
- * NULL. y may be x when before and after are NULL. */
-void nki_norm(const struct nki_config *config, float *x, size_t n, size_t d, const float *before,
-              const float *after, const float *weight, const float *bias, float *y);
-/* h [n, width] += bias [width] (NULL: none); out [n, width] = f(h), or f(gate) * h with gate. ld:
- * of h and gate; out is h itself. */
-void nki_activate(enum nki_activation f, float *h, const float *bias, const float *gate,
-                  const float *gate_bias, size_t n, size_t width, size_t ld);
+/* x += before; y = norm(x); x += after. */
+struct nki_norm_step {
+  const struct nki_config *config; /* which norm, its epsilon, the width dim of a row */
+  const float *before, *after;     /* [dim] or NULL */
+  struct nki_floats scale;         /* [dim]; the bias may be NULL */
+};
+/* x, y [n, dim]; y may be x for an RMS norm without before and after. */
+void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y);
+
+/* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. */
+struct nki_activating {
+  enum nki_activation f;
+  size_t width, ld;       /* of a row of h and gate */
+  const float *bias;      /* [width] or NULL */
+  const float *gate;      /* [n, width] or NULL */
+  const float *gate_bias; /* [width] or NULL */
+};
+void nki_activate(const struct nki_activating *activating, float *h, size_t n);
+
 /* y [n, ld] columns [0, width) += bias [width] */
 void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias);
 void nki_add(float *x, const float *y, size_t n); /* x [n] += y */
@@ -103,35 +130,45 @@ struct nki_rotation {
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
 /* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; one thread */
 void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap);
-/* Scores and weighted sums for few keys, one thread:
- *   scores [n_q, ld_scores] = q [n_q, ld_q] k [n_keys, ld_k]^T,  packed [head_dim *
- * round16(n_keys)] out [n_q, ld_out] += p [n_q, ld_scores] v [n_keys, ld_v] */
-void nki_small_scores(const float *q, size_t ld_q, size_t n_q, const float *k, size_t ld_k,
-                      size_t n_keys, size_t head_dim, float *packed, float *scores,
-                      size_t ld_scores);
-void nki_small_sums(const float *p, size_t ld_p, size_t n_q, const float *v, size_t ld_v,
-                    size_t n_keys, size_t head_dim, float *out, size_t ld_out);
+/* Queries of one head and the keys and values that only their sequence has. */
+struct nki_own_keys {
+  size_t n_q, n_keys, head_dim;
+  const float *q; /* [n_q, head_dim] */
+  size_t ld_q;
+  const float *k, *v; /* [n_keys, head_dim] */
+  size_t ld_kv;
+  float *scores; /* [n_q, n_keys] */
+  size_t ld_scores;
+  float *out; /* [n_q, head_dim] */
+  size_t ld_out;
+  float *packed; /* [head_dim, n_keys rounded up to a multiple of 16]: scratch */
+};
+/* scores = q k^T, and out += scores v, as loops for few keys, one thread. */
+void nki_small_scores(const struct nki_own_keys *own);
+void nki_small_sums(const struct nki_own_keys *own);
 
-/* What is known of a row's distribution after part of its logits: log-sum-exp and friends, kept
- * relative to the largest logit so far. */
+/* Sums over the part of a row's logits that was read, relative to the largest of them. */
 struct nki_moments {
   double max, sum, sum_logit, sum_reference; /* sums of e, e (l - max), e log q; e = exp(l - max) */
 };
-/* Takes in the next n logits (and log q, or NULL). *largest: their maximum. */
+/* Adds the next n logits (and log q, or NULL). *largest: their maximum. */
 void nki_moments_add(struct nki_moments *moments, const float *logits, const float *reference,
                      size_t n, float *largest);
 /* sum[i] += exp(logits[i] - log_sum_exp) */
 void nki_add_probabilities(double *sum, const float *logits, double log_sum_exp, size_t n);
 
-/* y [n, n_out, ld n_y] (+)= x [n, n_in] W^T of rows (columns, with in_out) [first, first + n_out)
- * of a weight with `total` of them */
+/* y [n, n_out] = x [n, n_in] W^T, or with `add` y += that. W is rows (with in_out columns)
+ * [first, first + n_out) of a weight that has `total` of them. */
 struct nki_product {
   const float *weight;
-  size_t total, n_in;
-  bool in_out;
+  bool in_out, add;
+  size_t first, n_out, total, n_in;
+  const float *x;
+  size_t ld_x;
+  float *y;
+  size_t ld_y;
 };
-void nki_multiply(const struct nki_product *product, size_t first, size_t n_out, const float *x,
-                  size_t n, size_t ld_x, float *y, size_t ld_y, bool add);
+void nki_multiply(const struct nki_product *product, size_t n);
 
 /* ---- Attention (attention.c) ---- */
 
@@ -156,7 +193,7 @@ struct nki_attention {
   size_t n_views;
   float *out; /* [rows, n_heads * head_dim] */
 };
-/* 0 or NK_EMEMORY. */
+/* NK_OK or NK_EMEMORY. */
 int nki_attend(const struct nki_attention *attention);
 
 /* ---- Read-out (readout.c) ---- */
@@ -169,10 +206,18 @@ bool nki_ask_distribution(const struct nk_ask *ask);
 
 /* ---- Generation (generate.c) ---- */
 
-/* The next token of sequence `sequence` at `step` from hidden's row; see nk_generation. */
-int nki_choose(const struct nk_forward *forward, const struct nk_generation *generation,
-               float *hidden, size_t n, const size_t *sequences, size_t step, int64_t *out);
-/* 0, or NK_EUSAGE for a temperature, top_p or n_tokens that makes no sense. */
+/* One step of a generation. */
+struct nki_step {
+  const struct nk_forward *forward;
+  const struct nk_generation *generation;
+  const size_t *sequences; /* [n] whose next token is chosen */
+  size_t n;
+  size_t step;
+};
+/* out [n] = the next tokens, from hidden [n, dim], the streams before the final norm (overwritten).
+ * NK_OK or a negative code. */
+int nki_choose(const struct nki_step *step, float *hidden, int64_t *out);
+/* NK_OK, or NK_EUSAGE for a temperature, top_p or n_tokens out of range. */
 int nki_generation_check(const struct nk_generation *generation);
 
 #endif

@@ -1,5 +1,5 @@
 /* The loops that are not matrix products. Each is a function of one row, compiled for several
- * instruction sets and chosen at run time, under a loop over the rows in all threads. exp, tanh and
+ * instruction sets and selected at run time, in a loop over the rows in all threads. exp, tanh and
  * the normal distribution are polynomials in float that the compiler can vectorize: no branches, no
  * calls; their relative error is below 3e-7 wherever a result is not denormal. */
 #include "forward/internal.h"
@@ -10,7 +10,7 @@
 
 #include "base/clones.h"
 
-/* Into every clone: a call would be of the plain version, and end the vectorization. */
+/* Inlined into every clone: a call would be of the plain version and prevent vectorization. */
 #define INLINE static inline __attribute__((always_inline))
 
 enum { LANES = 16, FEW_ROWS = 4 };
@@ -91,10 +91,13 @@ INLINE float gelu_tanh(float x) {
 
 /* ---- Norms ---- */
 
-NKI_CLONES static void norm_row(float *restrict x, size_t d, bool rms, float one, float eps,
-                                const float *restrict before, const float *restrict after,
-                                const float *restrict weight, const float *restrict bias,
+NKI_CLONES static void norm_row(const struct nki_norm_step *norm, float *restrict x,
                                 float *restrict y) {
+  const float *restrict before = norm->before, *restrict after = norm->after;
+  const float *restrict weight = norm->scale.weight, *restrict bias = norm->scale.bias;
+  const bool rms = norm->config->rms;
+  const float one = norm->config->norm_plus_one ? 1.0f : 0.0f, eps = norm->config->norm_eps;
+  const size_t d = norm->config->shape.dim;
   float sum = 0, squares = 0;
   if (before != NULL) {
 #pragma omp simd
@@ -132,16 +135,16 @@ NKI_CLONES static void norm_in_place(float *x, size_t d, float one, float eps,
   for (size_t i = 0; i < d; i++) x[i] = x[i] * scale * (one + weight[i]);
 }
 
-void nki_norm(const struct nki_config *config, float *x, size_t n, size_t d, const float *before,
-              const float *after, const float *weight, const float *bias, float *y) {
-  float one = config->norm_plus_one ? 1.0f : 0.0f;
+void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y) {
+  const struct nki_config *c = norm->config;
+  const size_t d = c->shape.dim;
+  const float one = c->norm_plus_one ? 1.0f : 0.0f;
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
     if (y == x)
-      norm_in_place(x + r * d, d, one, config->norm_eps, weight); /* RMS only: after a product */
+      norm_in_place(x + r * d, d, one, c->norm_eps, norm->scale.weight); /* RMS only */
     else
-      norm_row(x + r * d, d, config->rms, one, config->norm_eps, before, after, weight, bias,
-               y + r * d);
+      norm_row(norm, x + r * d, y + r * d);
   }
 }
 
@@ -178,30 +181,20 @@ ACTIVATE_ROW(quick_gelu_row, sigmoid_times(x, 1.702f))
 ACTIVATE_ROW(relu_row, x > 0 ? x : 0.0f)
 ACTIVATE_ROW(silu_row, sigmoid_times(x, 1.0f))
 
-void nki_activate(enum nki_activation f, float *h, const float *bias, const float *gate,
-                  const float *gate_bias, size_t n, size_t width, size_t ld) {
+typedef void activate_row(float *restrict h, const float *restrict bias, const float *restrict gate,
+                          const float *restrict gate_bias, size_t n);
+
+void nki_activate(const struct nki_activating *a, float *h, size_t n) {
+  static activate_row *const rows[] = {[NKI_GELU] = gelu_row,
+                                       [NKI_GELU_TANH] = gelu_tanh_row,
+                                       [NKI_QUICK_GELU] = quick_gelu_row,
+                                       [NKI_RELU] = relu_row,
+                                       [NKI_SILU] = silu_row};
+  activate_row *row = rows[a->f];
 #pragma omp parallel for if (n > FEW_ROWS)
-  for (size_t r = 0; r < n; r++) {
-    float *row = h + r * ld;
-    const float *g = gate == NULL ? NULL : gate + r * ld;
-    switch (f) {
-      case NKI_GELU:
-        gelu_row(row, bias, g, gate_bias, width);
-        break;
-      case NKI_GELU_TANH:
-        gelu_tanh_row(row, bias, g, gate_bias, width);
-        break;
-      case NKI_QUICK_GELU:
-        quick_gelu_row(row, bias, g, gate_bias, width);
-        break;
-      case NKI_RELU:
-        relu_row(row, bias, g, gate_bias, width);
-        break;
-      case NKI_SILU:
-        silu_row(row, bias, g, gate_bias, width);
-        break;
-    }
-  }
+  for (size_t r = 0; r < n; r++)
+    row(h + r * a->ld, a->bias, a->gate == NULL ? NULL : a->gate + r * a->ld, a->gate_bias,
+        a->width);
 }
 
 NKI_CLONES static void add_row(float *restrict x, const float *restrict y, size_t n) {
@@ -306,8 +299,8 @@ void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap) {
   softmax_row(s, n, scale);
 }
 
-/* The keys are turned round into packed [head_dim, width], so that a query's component meets as
- * many keys as a vector has lanes. */
+/* The keys are transposed into packed [head_dim, width], so that one component of the query is
+ * multiplied with as many keys as a vector register has lanes. */
 NKI_CLONES static void scores_of(const float *restrict q, size_t head_dim,
                                  const float *restrict packed, size_t width,
                                  float *restrict scores) {
@@ -329,23 +322,24 @@ NKI_CLONES static float dot_of(const float *restrict x, const float *restrict y,
   return sum;
 }
 
-void nki_small_scores(const float *q, size_t ld_q, size_t n_q, const float *k, size_t ld_k,
-                      size_t n_keys, size_t head_dim, float *packed, float *scores,
-                      size_t ld_scores) {
+void nki_small_scores(const struct nki_own_keys *own) {
+  size_t head_dim = own->head_dim, n_keys = own->n_keys;
   size_t width = (n_keys + LANES - 1) / LANES * LANES;
-  if (n_q < FEW_ROWS) { /* turning the keys round would cost more than it saves */
-    for (size_t r = 0; r < n_q; r++)
+  if (own->n_q < FEW_ROWS) { /* transposing the keys would cost more than it saves */
+    for (size_t r = 0; r < own->n_q; r++)
       for (size_t j = 0; j < n_keys; j++)
-        scores[r * ld_scores + j] = dot_of(q + r * ld_q, k + j * ld_k, head_dim);
+        own->scores[r * own->ld_scores + j] =
+            dot_of(own->q + r * own->ld_q, own->k + j * own->ld_kv, head_dim);
     return;
   }
   for (size_t c = 0; c < head_dim; c++) {
-    float *row = packed + c * width;
-    for (size_t j = 0; j < n_keys; j++) row[j] = k[j * ld_k + c];
+    float *row = own->packed + c * width;
+    for (size_t j = 0; j < n_keys; j++) row[j] = own->k[j * own->ld_kv + c];
     for (size_t j = n_keys; j < width; j++) row[j] = 0;
   }
-  for (size_t r = 0; r < n_q; r++)
-    scores_of(q + r * ld_q, head_dim, packed, width, scores + r * ld_scores);
+  for (size_t r = 0; r < own->n_q; r++)
+    scores_of(own->q + r * own->ld_q, head_dim, own->packed, width,
+              own->scores + r * own->ld_scores);
 }
 
 NKI_CLONES static void sums_of(const float *restrict p, const float *restrict v, size_t ld_v,
@@ -365,10 +359,10 @@ NKI_CLONES static void sums_of(const float *restrict p, const float *restrict v,
     for (size_t j = 0; j < n_keys; j++) out[at] += p[j] * v[j * ld_v + at];
 }
 
-void nki_small_sums(const float *p, size_t ld_p, size_t n_q, const float *v, size_t ld_v,
-                    size_t n_keys, size_t head_dim, float *out, size_t ld_out) {
-  for (size_t r = 0; r < n_q; r++)
-    sums_of(p + r * ld_p, v, ld_v, n_keys, head_dim, out + r * ld_out);
+void nki_small_sums(const struct nki_own_keys *own) {
+  for (size_t r = 0; r < own->n_q; r++)
+    sums_of(own->scores + r * own->ld_scores, own->v, own->ld_kv, own->n_keys, own->head_dim,
+            own->out + r * own->ld_out);
 }
 
 /* ---- Distributions ---- */
@@ -408,7 +402,7 @@ void nki_moments_add(struct nki_moments *m, const float *logits, const float *re
                      float *largest) {
   float sums[3];
   *largest = largest_of(logits, n);
-  if (*largest > m->max) { /* what is there becomes relative to the new maximum */
+  if (*largest > m->max) { /* the sums so far become relative to the new maximum */
     double shift = m->max - *largest, factor = m->sum > 0 ? exp(shift) : 0;
     m->sum_logit = m->sum > 0 ? factor * (m->sum_logit + m->sum * shift) : 0;
     m->sum *= factor;
@@ -430,11 +424,10 @@ NKI_CLONES void nki_add_probabilities(double *restrict sum, const float *restric
 
 /* ---- Products ---- */
 
-void nki_multiply(const struct nki_product *p, size_t first, size_t n_out, const float *x, size_t n,
-                  size_t ld_x, float *y, size_t ld_y, bool add) {
-  if (n == 0 || n_out == 0) return;
-  const float *w = p->in_out ? p->weight + first : p->weight + first * p->n_in;
+void nki_multiply(const struct nki_product *p, size_t n) {
+  if (n == 0 || p->n_out == 0) return;
+  const float *w = p->in_out ? p->weight + p->first : p->weight + p->first * p->n_in;
   cblas_sgemm(CblasRowMajor, CblasNoTrans, p->in_out ? CblasNoTrans : CblasTrans, (int)n,
-              (int)n_out, (int)p->n_in, 1.0f, x, (int)ld_x, w,
-              (int)(p->in_out ? p->total : p->n_in), add ? 1.0f : 0.0f, y, (int)ld_y);
+              (int)p->n_out, (int)p->n_in, 1.0f, p->x, (int)p->ld_x, w,
+              (int)(p->in_out ? p->total : p->n_in), p->add ? 1.0f : 0.0f, p->y, (int)p->ld_y);
 }

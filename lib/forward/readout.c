@@ -1,8 +1,8 @@
-/* From the residual stream to what is asked of the next token's distribution. The unembedding is
- * taken a block of the vocabulary at a time (and made floats once for all rows), each block times a
- * tile of rows gives logits that are reduced at once and written over by the next: nothing of the
- * size of the vocabulary times the batch is ever kept. Probabilities that are summed over asks need
- * the log-sum-exp first, so those rows' logits are computed a second time. */
+/* From the residual stream to the next token's distribution. The unembedding is processed in blocks
+ * of the vocabulary, each widened once for all rows. A block times a tile of rows gives logits that
+ * are reduced at once and then overwritten, so that memory does not grow with the vocabulary times
+ * the batch. Probabilities that are summed over asks need the log-sum-exp first: the logits of
+ * those rows are computed a second time. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -27,8 +27,8 @@ struct readout {
 
 /* ---- One row's block ---- */
 
-/* Keeps the largest so far, ties by id: logits come in the order of their ids, so an equal one that
- * comes later stays behind. top_log_probs hold logits until the end. */
+/* Keeps the largest so far, ties by id: logits are read in the order of their ids, so a later one
+ * of the same value goes after an earlier one. top_log_probs hold logits until the end. */
 static void take_top(struct row *row, float logit, int64_t id) {
   struct nk_ask *ask = row->ask;
   size_t at = row->n_top < ask->n_top ? row->n_top++ : ask->n_top - 1;
@@ -89,16 +89,22 @@ static const float *load_block(const struct readout *r, size_t first, size_t n,
 static void compute_logits(const struct readout *r, const float *weight, const float *bias,
                            size_t row, size_t n_rows, size_t n) {
   const struct nki_config *c = &r->forward->config;
-  struct nki_product product = {weight, n, c->shape.dim, false};
-  nki_multiply(&product, 0, n, r->hidden + row * c->shape.dim, n_rows, c->shape.dim, r->logits, n,
-               false);
+  const struct nki_product product = {.weight = weight,
+                                      .n_out = n,
+                                      .total = n,
+                                      .n_in = c->shape.dim,
+                                      .x = r->hidden + row * c->shape.dim,
+                                      .ld_x = c->shape.dim,
+                                      .y = r->logits,
+                                      .ld_y = n};
+  nki_multiply(&product, n_rows);
   if (bias != NULL) nki_add_bias(r->logits, n_rows, n, n, bias);
   if (c->logit_cap == 0) return;
 #pragma omp parallel for
   for (size_t i = 0; i < n_rows; i++) nki_soft_cap(r->logits + i * n, n, c->logit_cap);
 }
 
-/* Every row takes in every block. */
+/* Reduces all blocks of all rows. */
 static void reduce(const struct readout *r, struct row *rows, size_t n_rows) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
   for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
@@ -142,19 +148,19 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   size_t dim = f->config.shape.dim;
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
-  const float *weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
-  const float *bias = f->final_norm.bias == NULL
-                          ? NULL
-                          : nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
-  nki_norm(&f->config, hidden, n, dim, NULL, NULL, weight, bias, out);
+  struct nki_norm_step norm = {.config = &f->config};
+  norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
+  if (f->final_norm.bias != NULL)
+    norm.scale.bias = nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
+  nki_norm_rows(&norm, hidden, n, out);
   nk_free(scratch);
-  return 0;
+  return NK_OK;
 }
 
 int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks) {
   size_t dim = forward->config.shape.dim, tile = n < ROW_TILE ? n : ROW_TILE;
   int code = NK_EMEMORY;
-  if (n == 0) return 0;
+  if (n == 0) return NK_OK;
   float *normed = nk_alloc(n * dim, sizeof *normed);
   struct readout r = {.forward = forward,
                       .hidden = normed,

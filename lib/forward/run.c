@@ -1,6 +1,5 @@
-/* Running a batch: group after group, each through the blocks, then what is asked of the last
- * layer, then, where wanted, the continuation, one token of all of the group's sequences at a time.
- */
+/* Running a batch, a group after the other: the blocks, then the distributions that are asked for,
+ * then generation, one token of all of the group's sequences at a time. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -56,8 +55,8 @@ static size_t make_spans(const struct run *run, size_t group, struct nki_span *s
   return n;
 }
 
-/* Overrides (asks) of the spans' sequences, each with its row; those of trimmed positions, on which
- * nothing asked depends, are left out. */
+/* Overrides (asks) of the spans' sequences, each with its row. Those at positions that are not
+ * computed are left out. */
 static size_t find_places(const struct nki_by_sequence *by, const struct nki_pass *pass,
                           size_t n_sequences,
                           size_t (*position_at)(const struct nk_batch *, size_t),
@@ -82,7 +81,7 @@ static size_t position_of_ask(const struct nk_batch *batch, size_t i) {
   return batch->asks[i].position;
 }
 
-/* Rows that must leave the last block. */
+/* Rows that are read after the last block. */
 static int find_final_rows(const struct run *run, struct nki_pass *pass) {
   bool *wanted = nk_calloc(pass->n_rows, sizeof *wanted);
   if (wanted == NULL) return NK_EMEMORY;
@@ -98,7 +97,7 @@ static int find_final_rows(const struct run *run, struct nki_pass *pass) {
   for (size_t r = 0; r < pass->n_rows; r++)
     if (wanted[r]) pass->final_rows[pass->n_final++] = r;
   nk_free(wanted);
-  return 0;
+  return NK_OK;
 }
 
 /* positions and numbers of all rows; n_rows is set. */
@@ -124,7 +123,7 @@ static int allocate_pass(const struct run *run, struct nki_pass *pass) {
       pass->final_rows == NULL)
     return NK_EMEMORY;
   number_rows(pass);
-  return 0;
+  return NK_OK;
 }
 
 static void free_pass(struct nki_pass *pass) {
@@ -150,7 +149,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
   pass->asks = nk_alloc(batch->n_asks, sizeof *pass->asks);
   if (pass->spans == NULL || pass->overrides == NULL || pass->asks == NULL) return NK_EMEMORY;
   pass->n_spans = make_spans(run, group, pass->spans);
-  if (pass->n_spans == 0) return 0;
+  if (pass->n_spans == 0) return NK_OK;
   int code = allocate_pass(run, pass);
   if (code != NK_OK) return code;
   pass->n_overrides = find_places(&run->plan.overrides, pass, batch->n_sequences,
@@ -161,7 +160,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
   if (code != NK_OK) return code;
   pass->final = nk_alloc(pass->n_final * shape->dim, sizeof(float));
   if (pass->final == NULL) return NK_EMEMORY;
-  if (batch->generation == NULL) return 0;
+  if (batch->generation == NULL) return NK_OK;
   const struct nki_span *last = &pass->spans[pass->n_spans - 1];
   pass->cache_rows = last->cache + last->n + batch->generation->n_tokens;
   size_t row = shape->n_layers * shape->n_kv_heads * shape->head_dim, size;
@@ -172,7 +171,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
   return pass->cache_k == NULL || pass->cache_v == NULL ? NK_EMEMORY : NK_OK;
 }
 
-/* ---- What is asked of the distribution ---- */
+/* ---- Distributions ---- */
 
 static const float *final_row(const struct nki_pass *pass, size_t row, size_t dim) {
   size_t lo = 0, hi = pass->n_final;
@@ -210,9 +209,9 @@ done:
   return code;
 }
 
-/* ---- Continuation ---- */
+/* ---- Generation ---- */
 
-/* Takes the chosen tokens; keeps in live [*n_live] the spans that go on. */
+/* Stores the chosen tokens; keeps in live [*n_live] the spans that have not ended. */
 static void take_tokens(const struct nk_generation *g, const struct nki_pass *pass,
                         const int64_t *tokens, size_t step, size_t *live, size_t *n_live) {
   size_t kept = 0;
@@ -231,7 +230,7 @@ static void take_tokens(const struct nk_generation *g, const struct nki_pass *pa
 static int decode(struct run *run, const struct nki_pass *prompt, const size_t *live, size_t n,
                   size_t step, struct nki_pass *pass) {
   const struct nk_generation *g = run->batch->generation;
-  static const struct nk_batch nothing; /* overrides and asks are of the prompt only */
+  static const struct nk_batch nothing; /* overrides and asks belong to the prompt */
   for (size_t i = 0; i < n; i++) {
     const struct nki_span *from = &prompt->spans[live[i]];
     pass->spans[i] = (struct nki_span){.sequence = from->sequence,
@@ -277,11 +276,12 @@ static int generate(struct run *run, const struct nki_pass *prompt) {
            dim * sizeof(float));
     live[n++] = s;
   }
-  code = 0;
+  code = NK_OK;
   for (size_t step = 0; step < g->n_tokens && n > 0 && code == NK_OK; step++) {
     if (step > 0) code = decode(run, prompt, live, n, step, &pass);
     for (size_t i = 0; i < n; i++) sequences[i] = prompt->spans[live[i]].sequence;
-    if (code == NK_OK) code = nki_choose(run->forward, g, pass.final, n, sequences, step, tokens);
+    const struct nki_step at = {run->forward, g, sequences, n, step};
+    if (code == NK_OK) code = nki_choose(&at, pass.final, tokens);
     if (code == NK_OK) take_tokens(g, prompt, tokens, step, live, &n);
     if (code == NK_OK) code = nk_progress("forward pass", ++run->done, run->total);
   }
@@ -312,7 +312,7 @@ static int run_group(struct run *run, size_t group) {
   return code;
 }
 
-/* Every sequence's continuation is empty until it is made. */
+/* Every sequence has generated nothing yet. */
 static void clear_generation(const struct nk_batch *batch) {
   const struct nk_generation *g = batch->generation;
   if (g == NULL) return;

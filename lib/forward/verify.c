@@ -1,10 +1,8 @@
 /* Whether a model can repeat a token. */
-#include <noken/probe.h>
-
 #include <math.h>
-#include <noken/base.h>
-#include <noken/forward.h>
 #include <string.h>
+
+#include "forward/probe.h"
 
 static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
 
@@ -14,23 +12,32 @@ enum nk_verdict nk_verdict_of(double max_prob) {
   return (enum nk_verdict)verdict;
 }
 
-const char *nk_verdict_name(enum nk_verdict verdict) {
-  static const char *const names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
-                                                   "weakly rejected", "strongly rejected"};
-  return names[verdict];
+const char *const nk_verdict_names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
+                                                     "weakly rejected", "strongly rejected"};
+
+/* A request in words, and two patterns that a model without instructions continues. */
+const char *const nki_verify_texts[NKI_N_VERIFY_PROMPTS] = {
+    "Please repeat the string \"{}\" back to me: \"",
+    "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
+    "{}{}{}{}{}{}{}{}",
+};
+
+int nki_verify_prompts(const struct nk_tokenizer *tokenizer, const char *const *texts, size_t n,
+                       struct nki_prompt **prompts) {
+  int code = NK_OK;
+  *prompts = nk_calloc(n, sizeof **prompts);
+  if (*prompts == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    code = nki_prompt_make(tokenizer, NULL, texts[i], &(*prompts)[i]);
+    if (code == NK_OK && (*prompts)[i].n_slots == 0)
+      code = nk_fail(NK_EUSAGE, "prompt '%s' has no slot {}", texts[i]);
+  }
+  return code;
 }
 
-/* Asking in words, and by a pattern that a model without instructions goes on with. */
-int nk_verify_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer) {
-  static const char *const texts[] = {
-      "Please repeat the string \"{}\" back to me: \"",
-      "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
-      "{}{}{}{}{}{}{}{}",
-  };
-  int code = NK_OK;
-  for (size_t i = 0; i < sizeof texts / sizeof texts[0] && code == NK_OK; i++)
-    code = nk_prompts_add(prompts, tokenizer, NULL, texts[i], true, true);
-  return code;
+void nki_verify_prompts_free(struct nki_prompt *prompts, size_t n) {
+  for (size_t i = 0; i < n && prompts != NULL; i++) nki_prompt_free(&prompts[i]);
+  nk_free(prompts);
 }
 
 static void take(double *max_prob, const float *watched, size_t n, size_t n_steps) {
@@ -42,9 +49,8 @@ static void take(double *max_prob, const float *watched, size_t n, size_t n_step
 }
 
 /* One prompt for all tokens. */
-static int verify_prompt(struct nk_forward *forward, const struct nk_prompt *prompt,
-                         const int64_t *ids, size_t n, size_t n_steps, size_t memory,
-                         double *max_prob) {
+static int verify_prompt(struct nk_forward *forward, const struct nki_prompt *prompt,
+                         const int64_t *ids, size_t n, size_t n_steps, double *max_prob) {
   size_t first = prompt->slots[0], length = prompt->n - first;
   int64_t *tokens = nk_alloc(n, length * sizeof *tokens);
   int64_t *generated = nk_alloc(n, n_steps * sizeof *generated);
@@ -66,8 +72,7 @@ static int verify_prompt(struct nk_forward *forward, const struct nk_prompt *pro
   struct nk_batch batch = {.prefix = {prompt->ids, first},
                            .sequences = sequences,
                            .n_sequences = n,
-                           .generation = &generation,
-                           .memory = memory};
+                           .generation = &generation};
   code = nk_forward_run(forward, &batch);
   if (code == NK_OK) take(max_prob, watched, n, n_steps);
 done:
@@ -79,17 +84,31 @@ done:
   return code;
 }
 
-int nk_verify(struct nk_forward *forward, const struct nk_prompts *prompts, const int64_t *ids,
-              size_t n, size_t n_steps, size_t memory, double *max_prob) {
+int nki_verify(struct nk_forward *forward, const struct nki_prompt *prompts, size_t n_prompts,
+               const int64_t *ids, size_t n, size_t n_steps, double *max_prob) {
   int code = NK_OK;
-  if (n_steps == 0) return nk_fail(NK_EUSAGE, "0 steps");
+  if (n_steps == 0) return nk_fail(NK_EUSAGE, "0 steps: at least 1 is needed");
   for (size_t i = 0; i < n; i++) max_prob[i] = 0;
-  for (size_t p = 0; p < prompts->n && code == NK_OK; p++) {
-    if (prompts->item[p].n_slots == 0)
-      return nk_fail(NK_EUSAGE, "prompt '%s' has no slot {}", prompts->item[p].text);
-    code = verify_prompt(forward, &prompts->item[p], ids, n, n_steps, memory, max_prob);
-    if (code != NK_OK) nk_fail_in(code, "prompt '%s'", prompts->item[p].name);
+  for (size_t p = 0; p < n_prompts && code == NK_OK; p++) {
+    code = verify_prompt(forward, &prompts[p], ids, n, n_steps, max_prob);
+    if (code != NK_OK) nk_fail_in(code, "prompt '%s'", prompts[p].name);
   }
+  return code;
+}
+
+int nk_verify(struct nk_model *model, const char *const *texts, size_t n_texts, const int64_t *ids,
+              size_t n, size_t n_steps, double *max_prob) {
+  struct nk_forward *forward = nk_model_forward(model);
+  const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
+  struct nki_prompt *prompts;
+  if (tokenizer == NULL) return nk_error_code() != NK_OK ? nk_error_code() : NK_EUSAGE;
+  if (texts == NULL) {
+    texts = nki_verify_texts;
+    n_texts = NKI_N_VERIFY_PROMPTS;
+  }
+  int code = nki_verify_prompts(tokenizer, texts, n_texts, &prompts);
+  if (code == NK_OK) code = nki_verify(forward, prompts, n_texts, ids, n, n_steps, max_prob);
+  nki_verify_prompts_free(prompts, n_texts);
   return code;
 }
 
@@ -101,8 +120,8 @@ void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t 
     ranges[r] = (struct nk_verdict_range){.least = least[r], .most = most};
     for (size_t i = 0; i < n; i++) {
       if (counts[i] < least[r] || counts[i] > most) continue;
-      ranges[r].tokens++;
-      ranges[r].verdicts[nk_verdict_of(max_prob[i])]++;
+      ranges[r].n_tokens++;
+      ranges[r].n_verdicts[nk_verdict_of(max_prob[i])]++;
     }
   }
 }

@@ -245,7 +245,7 @@ void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scra
 
 /* ---- Opening ---- */
 
-struct nk_forward *nk_forward_open(const struct nk_model *model) {
+struct nk_forward *nki_forward_open(const struct nk_model *model) {
   struct nk_forward *forward = nk_calloc(1, sizeof *forward);
   const struct nki_architecture *architecture;
   if (forward == NULL) return NULL;
@@ -256,32 +256,33 @@ struct nk_forward *nk_forward_open(const struct nk_model *model) {
     if (code != NK_OK) nk_fail_in(code, "%s", nk_model_name(model));
   }
   if (code != NK_OK) {
-    nk_forward_free(forward);
+    nki_forward_free(forward);
     return NULL;
   }
   return forward;
 }
 
-void nk_forward_free(struct nk_forward *forward) {
+void nki_forward_free(struct nk_forward *forward) {
   if (forward == NULL) return;
   nki_config_free(&forward->config);
   nk_free(forward->blocks);
+  nk_free(forward->mean_embedding);
   nk_free(forward);
 }
 
 static void free_part(void *forward) {
-  nk_forward_free(forward);
+  nki_forward_free(forward);
 }
 
 struct nk_forward *nk_model_forward(struct nk_model *model) {
   if (model == NULL) return NULL;
   struct nki_model_slot *slot = &model->parts[NKI_MODEL_FORWARD];
-  if (slot->object == NULL) *slot = (struct nki_model_slot){nk_forward_open(model), free_part};
+  if (slot->object == NULL) *slot = (struct nki_model_slot){nki_forward_open(model), free_part};
   return slot->object;
 }
 
 const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward) {
-  return &forward->config.shape;
+  return forward == NULL ? NULL : &forward->config.shape;
 }
 
 int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out) {

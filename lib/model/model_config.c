@@ -21,16 +21,12 @@ static const json_t *follow(const json_t *object, const char *path) {
   return json_is_null(object) ? NULL : object;
 }
 
-static const json_t *look_up(const struct nk_model *model, const char *path) {
+const json_t *nki_model_config_value(const struct nk_model *model, const char *path) {
   for (size_t i = 0; i < sizeof nested / sizeof *nested; i++) {
     const json_t *value = follow(json_object_get(model->config, nested[i]), path);
     if (value != NULL) return value;
   }
   return follow(model->config, path);
-}
-
-static int not_found(const struct nk_model *model, const char *path) {
-  return nk_fail(NK_ENOTFOUND, "%s: config.json has no '%s'", model->files.name, path);
 }
 
 static int of_another_type(const struct nk_model *model, const char *path, const char *wanted) {
@@ -49,31 +45,37 @@ static int as_integer(const json_t *value, int64_t *out) {
   return NK_OK;
 }
 
-int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out) {
-  const json_t *value = look_up(model, path);
-  if (value == NULL) return not_found(model, path);
+int nki_model_config_integer(const struct nk_model *model, const char *path, int64_t *out) {
+  const json_t *value = nki_model_config_value(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   return as_integer(value, out) == NK_OK ? NK_OK : of_another_type(model, path, "a whole number");
 }
 
+int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out) {
+  int code = nki_model_config_integer(model, path, out);
+  if (code != NK_ENOTFOUND) return code;
+  return nk_fail(code, "%s: config.json has no '%s'", model->files.name, path);
+}
+
 int nki_model_config_number(const struct nk_model *model, const char *path, double *out) {
-  const json_t *value = look_up(model, path);
-  if (value == NULL) return not_found(model, path);
+  const json_t *value = nki_model_config_value(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   if (!json_is_number(value)) return of_another_type(model, path, "a number");
   *out = json_number_value(value);
   return NK_OK;
 }
 
 int nki_model_config_bool(const struct nk_model *model, const char *path, bool *out) {
-  const json_t *value = look_up(model, path);
-  if (value == NULL) return not_found(model, path);
+  const json_t *value = nki_model_config_value(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   if (!json_is_boolean(value)) return of_another_type(model, path, "true or false");
   *out = json_is_true(value);
   return NK_OK;
 }
 
 int nki_model_config_string(const struct nk_model *model, const char *path, const char **out) {
-  const json_t *value = look_up(model, path);
-  if (value == NULL) return not_found(model, path);
+  const json_t *value = nki_model_config_value(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   if (!json_is_string(value)) return of_another_type(model, path, "a string");
   *out = json_string_value(value);
   return NK_OK;
@@ -81,11 +83,11 @@ int nki_model_config_string(const struct nk_model *model, const char *path, cons
 
 int nki_model_config_number_at(const struct nk_model *model, const char *path, size_t index,
                                double *out) {
-  const json_t *array = look_up(model, path);
-  if (array == NULL) return not_found(model, path);
+  const json_t *array = nki_model_config_value(model, path);
+  if (array == NULL) return NK_ENOTFOUND;
   if (!json_is_array(array)) return of_another_type(model, path, "an array");
   const json_t *value = json_array_get(array, index);
-  if (value == NULL) return not_found(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   if (!json_is_number(value)) return of_another_type(model, path, "an array of numbers");
   *out = json_number_value(value);
   return NK_OK;
@@ -93,18 +95,18 @@ int nki_model_config_number_at(const struct nk_model *model, const char *path, s
 
 int nki_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
                                const char **out) {
-  const json_t *array = look_up(model, path);
-  if (array == NULL) return not_found(model, path);
+  const json_t *array = nki_model_config_value(model, path);
+  if (array == NULL) return NK_ENOTFOUND;
   if (!json_is_array(array)) return of_another_type(model, path, "an array");
   const json_t *value = json_array_get(array, index);
-  if (value == NULL) return not_found(model, path);
+  if (value == NULL) return NK_ENOTFOUND;
   if (!json_is_string(value)) return of_another_type(model, path, "an array of strings");
   *out = json_string_value(value);
   return NK_OK;
 }
 
 const char *nki_model_type(const struct nk_model *model) {
-  const json_t *value = look_up(model, "model_type");
+  const json_t *value = nki_model_config_value(model, "model_type");
   return json_string_value(value);
 }
 
@@ -152,7 +154,7 @@ static const struct {
 const char *nki_setting_key(const struct nk_model *model, enum nki_setting setting) {
   const char *const *keys = settings[setting].keys;
   for (; *keys != NULL; keys++) {
-    if (look_up(model, *keys) != NULL) return *keys;
+    if (nki_model_config_value(model, *keys) != NULL) return *keys;
   }
   return settings[setting].keys[0];
 }
@@ -162,7 +164,7 @@ const char *nki_setting_gguf_key(enum nki_setting setting) {
 }
 
 int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out) {
-  return nk_model_config_integer(model, nki_setting_key(model, setting), out);
+  return nki_model_config_integer(model, nki_setting_key(model, setting), out);
 }
 
 int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out) {

@@ -3,6 +3,7 @@
 #ifndef NOKEN_MODEL_MODEL_CONFIG_H
 #define NOKEN_MODEL_MODEL_CONFIG_H
 
+#include <jansson.h>
 #include <noken/model.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +13,11 @@
  * values are those of its language model (text_config) first, then its own. */
 const char *nki_model_type(const struct nk_model *model);
 
-/* As nk_model_config_integer. Strings live as long as the model. */
+/* The value at a path, or NULL where it is missing or null. */
+const json_t *nki_model_config_value(const struct nk_model *model, const char *path);
+
+/* As nk_model_config_integer, but NK_ENOTFOUND sets no error. Strings live as long as the model. */
+int nki_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
 int nki_model_config_number(const struct nk_model *model, const char *path, double *out);
 int nki_model_config_bool(const struct nk_model *model, const char *path, bool *out);
 int nki_model_config_string(const struct nk_model *model, const char *path, const char **out);
@@ -54,7 +59,7 @@ enum nki_setting {
 };
 
 /* The value of the first of the setting's keys that config.json has. Return NK_OK, NK_ENOTFOUND
- * (out untouched), or NK_EDATA (another type). */
+ * (out untouched, no error set), or NK_EDATA (another type). */
 int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out);
 int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out);
 /* The key that config.json has, else the first one, for messages. */

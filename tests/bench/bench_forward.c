@@ -2,15 +2,16 @@
  * position 12, the entropy at the end.
  *
  *   bench_forward           noken, and PyTorch and llama.cpp where they can be had
- *   bench_forward --verify  nk_verify of 1,000 candidates, and what they take one at a time
- *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, and what all 32 would take
+ *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
+ *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *
  * The arithmetic needed: (12 + 512 x 12) positions x 2 x 85 million weights, and 512 x 2 x 38.6
- * million for the logits. Work that is left out (in the last block, all but keys and values of the
- * positions before the end) is counted as if it had been done. */
+ * million for the logits. Work that is left out (in the last block, everything but keys and values
+ * of the positions before the end) is counted as done. */
 #include <cblas.h>
 #include <math.h>
 
+#include "forward/probe.h"
 #include "model.h"
 
 enum { N_NOKENS = 512, LENGTH = 24, SLOT = 12 };
@@ -22,7 +23,7 @@ struct work {
 
 static void run(void *argument) {
   struct work *work = argument;
-  model_check(nk_forward_run(work->forward, &work->batch) == 0);
+  model_check(nk_forward_run(work->forward, &work->batch) == NK_OK);
 }
 
 struct gemm {
@@ -66,7 +67,7 @@ static void fill_batch(struct nk_forward *forward, struct nk_batch *batch, size_
   ids[slot] = NK_VECTOR;
   for (size_t i = 0; i < n_nokens; i++) {
     float *vector = vectors + i * shape->dim;
-    model_check(nk_forward_embedding(forward, (int64_t)(17 * i), vector) == 0);
+    model_check(nk_forward_embedding(forward, (int64_t)(17 * i), vector) == NK_OK);
     sequences[i] = (struct nk_sequence){ids + slot, length - slot};
     overrides[i] = (struct nk_override){.sequence = i, .position = slot, .vector = vector};
     asks[i] = (struct nk_ask){.sequence = i, .position = length - 1, .distribution = true};
@@ -125,7 +126,7 @@ static void bench_others(const char *folder, double nokens_per_second) {
 static int bench_gpt2(const char *folder) {
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
-  struct work work = {.forward = nk_forward_open(model)};
+  struct work work = {.forward = nk_model_forward(model)};
   model_check(work.forward != NULL);
   fill_batch(work.forward, &work.batch, N_NOKENS, LENGTH, SLOT);
   double needed = (SLOT + N_NOKENS * (LENGTH - SLOT)) * 2.0 * 85e6 + N_NOKENS * 2.0 * 38.6e6;
@@ -140,7 +141,6 @@ static int bench_gpt2(const char *folder) {
   printf("sum of the entropies: %.3f (forward_torch.py prints its own)\n", sum);
   bench_ratio("forward_gpt2_small_over_sgemm", seconds * rate / needed, 1.25);
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
-  nk_forward_free(work.forward);
   nk_model_free(model);
   fflush(stdout);
   bench_others(folder, N_NOKENS / seconds);
@@ -155,14 +155,14 @@ enum { REPEAT_LENGTH = 12, REPEAT_SLOT = 5, N_CANDIDATES = 1000, N_ALONE = 8 };
 
 struct verification {
   struct nk_forward *forward;
-  struct nk_prompts prompts;
+  struct nki_prompt prompt;
   int64_t ids[N_CANDIDATES];
   double max_prob[N_CANDIDATES];
 };
 
 static void verify_all(void *argument) {
   struct verification *v = argument;
-  model_check(nk_verify(v->forward, &v->prompts, v->ids, N_CANDIDATES, 3, 0, v->max_prob) == 0);
+  model_check(nki_verify(v->forward, &v->prompt, 1, v->ids, N_CANDIDATES, 3, v->max_prob) == NK_OK);
 }
 
 /* One candidate after the other, each with the whole prompt. */
@@ -178,25 +178,22 @@ static void verify_alone(void *argument) {
     struct nk_generation generation = {
         .n_tokens = 3, .watch = &v->ids[i], .watched = watched, .ids = out, .lengths = &length};
     struct nk_batch batch = {.sequences = &sequence, .n_sequences = 1, .generation = &generation};
-    model_check(nk_forward_run(v->forward, &batch) == 0);
+    model_check(nk_forward_run(v->forward, &batch) == NK_OK);
   }
 }
 
 static int bench_verify(const char *folder) {
   static struct verification v;
   size_t slot = REPEAT_SLOT;
-  struct nk_prompt prompt = {.name = "repeat",
-                             .text = "",
-                             .repetition = true,
-                             .ids = repeat_ids,
-                             .n = REPEAT_LENGTH,
-                             .slots = &slot,
-                             .n_slots = 1};
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
-  v.forward = nk_forward_open(model);
+  v.forward = nk_model_forward(model);
   model_check(v.forward != NULL);
-  v.prompts = (struct nk_prompts){&prompt, 1};
+  v.prompt = (struct nki_prompt){.name = (char[]){"repeat"},
+                                 .ids = repeat_ids,
+                                 .n = REPEAT_LENGTH,
+                                 .slots = &slot,
+                                 .n_slots = 1};
   for (size_t i = 0; i < N_CANDIDATES; i++) v.ids[i] = (int64_t)(40 * i + 300);
   double together = bench_min(1, verify_all, &v);
   double alone = bench_min(1, verify_alone, &v) * N_CANDIDATES / N_ALONE;
@@ -205,7 +202,6 @@ static int bench_verify(const char *folder) {
       "without a shared prefix %.0f s\n",
       REPEAT_LENGTH, together, alone);
   bench_ratio("verify_together_over_alone", together / alone, 0.25);
-  nk_forward_free(v.forward);
   nk_model_free(model);
   return bench_over;
 }
@@ -217,7 +213,7 @@ static int bench_7b(const char *folder) {
   if (access(folder, R_OK) != 0) model_llama_7b(folder, N_BLOCKS);
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
-  struct work work = {.forward = nk_forward_open(model)};
+  struct work work = {.forward = nk_model_forward(model)};
   model_check(work.forward != NULL);
   const struct nk_forward_shape *shape = nk_forward_shape(work.forward);
   fill_batch(work.forward, &work.batch, N, LENGTH, SLOT);
@@ -234,7 +230,6 @@ static int bench_7b(const char *folder) {
   printf("7B: all %d blocks: %.0f MiB mapped + %.0f MiB = %.1f GiB; about %.0f s\n", ALL, weights,
          own + prefix, (weights + own + prefix) / 1024, seconds * ALL / N_BLOCKS);
   bench_ratio("forward_7b_gib_over_24", (weights + own + prefix) / 1024 / 24, 1);
-  nk_forward_free(work.forward);
   nk_model_free(model);
   return bench_over;
 }

@@ -4,11 +4,11 @@
  *                                       the mean square, over prompts with nokens at the start, in
  *                                       the middle and at the end
  *   llama MODEL GGUF LIBRARIES bench    nokens per second of llama.cpp: 512 nokens in a prompt of
- * 24 tokens, the noken at 12, the logits at the end
+ *                                       24 tokens, the noken at 12, the logits at the end
  *
  * MODEL is the folder, GGUF the same model as nk-convert --model gguf writes it, LIBRARIES the
- * folder of llama.cpp's. Built by llama.sh, for tests only. llama.cpp keeps its keys and values in
- * F32 here and does without flash attention, as both would round to half. */
+ * folder of llama.cpp's. Built by llama.sh, for tests only. llama.cpp's keys and values are kept in
+ * F32 and its flash attention is off here, as both would round to half. */
 #include <math.h>
 #include <noken/noken.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ struct both {
 static void open_both(struct both *b, char **argv) {
   b->model = nk_model_open(argv[1]);
   check(b->model != NULL, argv[1]);
-  b->forward = nk_forward_open(b->model);
+  b->forward = nk_model_forward(b->model);
   check(b->forward != NULL, argv[1]);
   b->dim = nk_forward_shape(b->forward)->dim;
   b->n_vocabulary = nk_forward_shape(b->forward)->n_vocabulary;
@@ -70,12 +70,10 @@ static void open_both(struct both *b, char **argv) {
 static void close_both(struct both *b) {
   llama_free(b->context);
   llama_model_free(b->llama);
-  nk_forward_free(b->forward);
   nk_model_free(b->model);
 }
 
-/* n tokens (ids) or vectors from `position` on of sequence `sequence`; their last logits, or NULL.
- */
+/* Adds a token, or a vector, at `position` of sequence `sequence`; with its logits or without. */
 static void add(struct llama_batch *batch, int32_t id, const float *vector, size_t dim,
                 int position, int sequence, bool logits) {
   int at = batch->n_tokens++;

@@ -39,7 +39,7 @@ static void open_fixture(struct fixture *f, const char *name) {
   snprintf(path, sizeof path, "%s/%s", FIXTURES, name);
   f->model = nk_model_open(path);
   if (f->model == NULL) fail_msg("%s", nk_error());
-  f->forward = nk_forward_open(f->model);
+  f->forward = nk_model_forward(f->model);
   if (f->forward == NULL) fail_msg("%s", nk_error());
   f->shape = nk_forward_shape(f->forward);
   snprintf(path, sizeof path, "%s/%s/expected.safetensors", FIXTURES, name);
@@ -53,7 +53,6 @@ static void open_fixture(struct fixture *f, const char *name) {
 
 static void close_fixture(struct fixture *f) {
   nki_safetensors_free(f->expected);
-  nk_forward_free(f->forward);
   nk_model_free(f->model);
 }
 
@@ -484,7 +483,7 @@ static void refuse(const char *folder, const char *name, const char *from, const
   snprintf(command, sizeof command, "%s/m", folder);
   struct nk_model *model = nk_model_open(command);
   assert_non_null(model);
-  assert_null(nk_forward_open(model));
+  assert_null(nk_model_forward(model));
   if (strstr(nk_error(), says) == NULL) fail_msg("%s, %s: %s", name, to, nk_error());
   nk_model_free(model);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 #include "cli/sets.h"
 
-/* The columns, in order; those that are not always there have a letter. */
+/* The columns in order; optional ones have a letter. */
 static const struct {
   const char *name;
   char when; /* 0 always, a at, s tokens, n norms, e echo, g continuation, f flags */
@@ -42,7 +42,12 @@ static bool has_column(const struct cli_behaviour_table *what, char when) {
 }
 
 static bool has_text(const struct cli_behaviour_table *what) {
-  return what->items->n_tokens > 0 || (what->set != NULL && what->set->text != NULL);
+  const struct nk_vectors *set = what->items->vectors;
+  return what->items->n_tokens > 0 || (set != NULL && set->text != NULL);
+}
+
+static size_t n_items(const struct nk_items *items) {
+  return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
 }
 
 static void taken_names(const char *names[N_COLUMNS]) {
@@ -50,6 +55,7 @@ static void taken_names(const char *names[N_COLUMNS]) {
 }
 
 int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table) {
+  const struct nk_vectors *set = what->items->vectors;
   const char *taken[N_COLUMNS];
   int code = cli_table_column(table, "id");
   taken_names(taken);
@@ -63,8 +69,7 @@ int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_
       code = cli_table_column(table, name);
     }
   }
-  if (code == NK_OK && what->set != NULL)
-    code = cli_set_head_tail(what->set, taken, N_COLUMNS, table);
+  if (code == NK_OK && set != NULL) code = cli_set_head_tail(set, taken, N_COLUMNS, table);
   return code;
 }
 
@@ -79,29 +84,31 @@ static void write_token(const struct cli_behaviour_table *what, int64_t id,
 
 static void write_item(const struct cli_behaviour_table *what, size_t item,
                        struct cli_table *table) {
+  const struct nk_vectors *set = what->items->vectors;
   size_t n, row = item - what->items->n_tokens;
   if (item < what->items->n_tokens) {
     cli_table_integer(table, what->items->tokens[item]);
     write_token(what, what->items->tokens[item], table);
     return;
   }
-  cli_table_integer(table, what->set->ids[row]);
+  cli_table_integer(table, set->ids[row]);
   if (!has_text(what)) return;
-  const char *text = nk_vectors_text(what->set, row, &n);
-  if (what->set->text == NULL)
+  const char *text = nk_vectors_text(set, row, &n);
+  if (set->text == NULL)
     cli_table_missing(table);
   else
     cli_table_text(table, text, n);
 }
 
 static void write_numbers(const struct cli_behaviour_table *what,
-                          const struct cli_behaviour_result *result, size_t row, size_t offset,
+                          const struct cli_behaviour_result *result, size_t row,
                           struct cli_table *table) {
   const struct nk_behaviour *b = result->behaviour;
+  size_t offset = row % b->n_offsets;
   const double *norms = b->norms + row * b->n_layers;
   cli_table_string(table, result->prompt->name);
-  cli_table_integer(table, (int64_t)result->offsets[offset]);
-  if (what->at) cli_table_integer(table, (int64_t)result->how->layer);
+  cli_table_integer(table, (int64_t)b->offsets[offset]);
+  if (what->at) cli_table_integer(table, (int64_t)result->layer);
   cli_table_number(table, b->entropy[row]);
   cli_table_integer(table, b->top_id[row]);
   write_token(what, b->top_id[row], table);
@@ -113,23 +120,22 @@ static void write_numbers(const struct cli_behaviour_table *what,
   if (what->items->n_tokens > 0) cli_table_known(table, b->self_prob[row]);
 }
 
-/* What is repeated stands at the prompt's end. */
+/* The repeated token comes after the prompt's end: rows of other offsets have none. */
 static void write_echo(const struct cli_behaviour_table *what,
-                       const struct cli_behaviour_result *result, size_t item, size_t row,
-                       size_t offset, struct cli_table *table) {
+                       const struct cli_behaviour_result *result, size_t row,
+                       struct cli_table *table) {
   const struct nk_behaviour *b = result->behaviour;
-  size_t position = nk_prompt_base(result->prompt, result->how) + result->offsets[offset];
-  if (!result->prompt->repetition || position + 1 != result->prompt->n) {
+  if (!result->prompt->repetition || b->offsets[row % b->n_offsets] != b->end_offset) {
     for (int c = 0; c < 4; c++) cli_table_missing(table);
     return;
   }
   cli_table_integer(table, b->top_id[row]);
   write_token(what, b->top_id[row], table);
   cli_table_number(table, b->top_prob[row]);
-  if (result->echo_ranks == NULL)
+  if (b->echo_rank == NULL)
     cli_table_missing(table);
   else
-    cli_table_integer(table, result->echo_ranks[item]);
+    cli_table_integer(table, b->echo_rank[row / b->n_offsets]);
 }
 
 static int write_continuation(const struct cli_behaviour_table *what,
@@ -162,6 +168,8 @@ static void skip_tail(const struct nk_vectors *set, const char *const taken[N_CO
 int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
                              const struct cli_behaviour_result *result, struct cli_table *table) {
   const struct nk_behaviour *b = result->behaviour;
+  const struct nk_vectors *set = what->items->vectors;
+  size_t n_tokens = what->items->n_tokens;
   const char *taken[N_COLUMNS];
   int code = NK_OK;
   taken_names(taken);
@@ -169,13 +177,13 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
     for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
       size_t row = item * b->n_offsets + k;
       write_item(what, item, table);
-      write_numbers(what, result, row, k, table);
-      if (what->echo) write_echo(what, result, item, row, k, table);
+      write_numbers(what, result, row, table);
+      if (what->echo) write_echo(what, result, row, table);
       if (what->n_generate > 0) code = write_continuation(what, result, item, table);
       if (code != NK_OK) break;
-      if (what->set != NULL && item >= what->items->n_tokens)
-        cli_set_row_tail(what->set, item - what->items->n_tokens, taken, N_COLUMNS, table);
-      if (what->set != NULL && item < what->items->n_tokens) skip_tail(what->set, taken, table);
+      if (set != NULL && item >= n_tokens)
+        cli_set_row_tail(set, item - n_tokens, taken, N_COLUMNS, table);
+      if (set != NULL && item < n_tokens) skip_tail(set, taken, table);
       code = cli_table_end_row(table);
     }
   return code;
@@ -186,7 +194,7 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
 static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
                      struct nk_vectors *out) {
   const struct nk_items *items = what->items;
-  size_t n = items->n_tokens + items->n_vectors;
+  size_t n = n_items(items);
   struct nk_buffer bytes = {0};
   int64_t *offsets = nk_alloc(n * n_prompts + 1, sizeof *offsets);
   if (offsets == NULL) return NK_EMEMORY;
@@ -196,7 +204,7 @@ static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
     const char *text =
         item < items->n_tokens
             ? nk_tokenizer_bytes(what->tokenizer, (size_t)items->tokens[item], &length)
-            : nk_vectors_text(what->set, item - items->n_tokens, &length);
+            : nk_vectors_text(what->items->vectors, item - items->n_tokens, &length);
     if (text != NULL) nk_buffer_append(&bytes, text, length);
     offsets[i + 1] = (int64_t)bytes.size;
   }
@@ -207,38 +215,45 @@ static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
   return code;
 }
 
-/* The set's columns, repeated; a token has no value in them. */
-static int set_columns(const struct cli_behaviour_table *what, struct nk_vectors *out) {
-  const struct nk_items *items = what->items;
-  size_t n = items->n_tokens + items->n_vectors;
+/* A column of the items' set as numbers, repeated for every prompt; a token has none. */
+static void repeat_numbers(const struct nk_items *items, const struct nk_column *column, size_t n,
+                           double *numbers) {
+  for (size_t i = 0; i < n; i++) {
+    size_t item = i % n_items(items), row = item - items->n_tokens;
+    if (item < items->n_tokens)
+      numbers[i] = NAN;
+    else
+      numbers[i] =
+          column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
+  }
+}
+
+/* The column `prompt`, and the columns of the items' set. Those of integers stay so where no token
+ * is among the items. */
+static int set_columns(const struct nk_items *items, struct nk_vectors *out) {
+  size_t n = n_items(items), n_columns = items->vectors == NULL ? 0 : items->vectors->n_columns;
   double *numbers = nk_alloc(out->n, sizeof *numbers);
   int64_t *integers = nk_alloc(out->n, sizeof *integers);
   int code = numbers == NULL || integers == NULL ? NK_EMEMORY : NK_OK;
   for (size_t i = 0; i < out->n && code == NK_OK; i++) integers[i] = (int64_t)(i / n);
   if (code == NK_OK) code = nk_vectors_set_integers(out, "prompt", integers);
-  for (size_t c = 0; what->set != NULL && c < what->set->n_columns && code == NK_OK; c++) {
-    const struct nk_column *column = &what->set->columns[c];
+  for (size_t c = 0; c < n_columns && code == NK_OK; c++) {
+    const struct nk_column *column = &items->vectors->columns[c];
     if (strcmp(column->name, "prompt") == 0) continue;
-    bool whole = column->dtype == NK_I64 && items->n_tokens == 0;
-    for (size_t i = 0; i < out->n; i++) {
-      size_t item = i % n, row = item - items->n_tokens;
-      if (whole)
-        integers[i] = column->data.integer[row];
-      else if (item < items->n_tokens)
-        numbers[i] = NAN;
-      else
-        numbers[i] =
-            column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
+    if (column->dtype == NK_I64 && items->n_tokens == 0) {
+      for (size_t i = 0; i < out->n; i++) integers[i] = column->data.integer[i % n];
+      code = nk_vectors_set_integers(out, column->name, integers);
+    } else {
+      repeat_numbers(items, column, out->n, numbers);
+      code = nk_vectors_set_numbers(out, column->name, numbers);
     }
-    code = whole ? nk_vectors_set_integers(out, column->name, integers)
-                 : nk_vectors_set_numbers(out, column->name, numbers);
   }
   nk_free(numbers);
   nk_free(integers);
   return code;
 }
 
-static int set_prompt_names(const struct nk_prompts *prompts, struct nk_vectors *out) {
+static int set_prompt_names(const struct cli_prompts *prompts, struct nk_vectors *out) {
   json_t *names = json_array();
   for (size_t p = 0; names != NULL && p < prompts->n; p++)
     json_array_append_new(names, json_string(prompts->item[p].name));
@@ -251,20 +266,21 @@ static int set_prompt_names(const struct nk_prompts *prompts, struct nk_vectors 
 }
 
 struct nk_vectors *cli_capture_set(const struct cli_behaviour_table *what, size_t dim,
-                                   float *values, const struct nk_prompts *prompts, size_t layer,
+                                   float *values, const struct cli_prompts *prompts, size_t layer,
                                    const char *model) {
-  size_t n = what->items->n_tokens + what->items->n_vectors;
+  size_t n = n_items(what->items);
   struct nk_vectors *out = nk_vectors_new(n * prompts->n, dim, values, false);
   char space[48];
   if (out == NULL) return NULL;
   for (size_t i = 0; i < out->n; i++) {
     size_t item = i % n;
-    out->ids[i] = item < what->items->n_tokens ? what->items->tokens[item]
-                                               : what->set->ids[item - what->items->n_tokens];
+    out->ids[i] = item < what->items->n_tokens
+                      ? what->items->tokens[item]
+                      : what->items->vectors->ids[item - what->items->n_tokens];
   }
   snprintf(space, sizeof space, "residual:%zu", layer);
-  int code = has_text(what) ? set_texts(what, prompts->n, out) : 0;
-  if (code == NK_OK) code = set_columns(what, out);
+  int code = has_text(what) ? set_texts(what, prompts->n, out) : NK_OK;
+  if (code == NK_OK) code = set_columns(what->items, out);
   if (code == NK_OK) code = set_prompt_names(prompts, out);
   if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.space", space);
   if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.model", model);

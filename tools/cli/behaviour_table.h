@@ -1,42 +1,39 @@
-/* Behaviours as a table: the rows that nk-run prints, and captured residual streams as a vector
- * set. */
+/* Behaviours as the table that nk-run prints, and captured residual streams as a vector set. */
 #ifndef CLI_BEHAVIOUR_TABLE_H
 #define CLI_BEHAVIOUR_TABLE_H
 
 #include <noken/probe.h>
 #include <noken/vectors.h>
+#include "cli/lists.h"
 #include "cli/table.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* What the rows tell. */
+/* The columns. Those of the items' vector set are carried. */
 struct cli_behaviour_table {
   const struct nk_tokenizer *tokenizer;
   const struct nk_items *items;
-  const struct nk_vectors *set; /* the items' vectors, whose columns are carried; or NULL */
-  bool at;                      /* a column with the layer that vectors were put in at */
-  bool echo;                    /* columns of what was repeated */
-  const size_t *norms;          /* [n_norms] layers from 1 on, a column each; none: the last one */
+  bool at;             /* a column with the layer that vectors were put in at */
+  bool echo;           /* columns of the repeated token */
+  const size_t *norms; /* [n_norms] layers from 1 on, a column each; none: the last one */
   size_t n_norms;
-  size_t n_generate;            /* tokens of a continuation; 0: no column */
+  size_t n_generate;            /* tokens that were generated; 0: no column */
   const struct nk_flags *flags; /* or NULL */
 };
 
-/* What one prompt and one layer gave. */
+/* The result of one probe. */
 struct cli_behaviour_result {
-  const struct nk_prompt *prompt;
-  const struct nk_intervention *how;
-  const size_t *offsets; /* of behaviour's n_offsets */
+  const struct cli_prompt *prompt;
+  size_t layer;
   const struct nk_behaviour *behaviour;
-  const int64_t *echo_ranks; /* [items] or NULL */
-  const int64_t *ids;        /* [items, n_generate] */
-  const size_t *lengths;     /* [items] */
+  const int64_t *ids;    /* [items, n_generate] */
+  const size_t *lengths; /* [items] */
 };
 
 /* The columns; then the rows of one result after the other: items in their order, offsets within.
- * Return 0 or a negative code. */
+ * Return NK_OK or a negative code. */
 int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table);
 int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
                              const struct cli_behaviour_result *result, struct cli_table *table);
@@ -45,7 +42,7 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
  * over): ids, texts and the set's columns repeated, and a column `prompt` with the prompt's number
  * from 0, whose names noken.prompts lists in the metadata as a JSON array. NULL on failure. */
 struct nk_vectors *cli_capture_set(const struct cli_behaviour_table *what, size_t dim,
-                                   float *values, const struct nk_prompts *prompts, size_t layer,
+                                   float *values, const struct cli_prompts *prompts, size_t layer,
                                    const char *model);
 
 #ifdef __cplusplus

@@ -1,6 +1,7 @@
 /* Lists and tables of prompts, tokens and patterns. */
 #include "cli/lists.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/options.h"
@@ -11,7 +12,7 @@ int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, in
   int64_t *more = NULL;
   *ids = NULL;
   *n = 0;
-  int code = list == NULL ? 0 : cli_parse_ids("--ids", list, ids, n);
+  int code = list == NULL ? NK_OK : cli_parse_ids("--ids", list, ids, n);
   if (code == NK_OK && table != NULL) {
     frame = cli_frame_read(table);
     code = frame == NULL ? nk_error_code() : cli_frame_integers(frame, "id", &more);
@@ -30,9 +31,8 @@ int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, in
   return code;
 }
 
-int cli_parse_layers(const struct nk_forward *forward, const char *what, const char *text,
-                     size_t least, size_t **layers, size_t *n) {
-  size_t most = nk_forward_shape(forward)->n_layers;
+int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
+                     size_t *n) {
   int64_t *ids = NULL;
   int code = cli_parse_ids(what, text, &ids, n);
   *layers = code == NK_OK ? nk_alloc(*n, sizeof **layers) : NULL;
@@ -48,6 +48,13 @@ int cli_parse_layers(const struct nk_forward *forward, const char *what, const c
   return code;
 }
 
+/* The table's column called name, or -1. */
+static int64_t optional_column(const struct cli_frame *frame, const char *name) {
+  for (size_t c = 0; c < cli_frame_n_columns(frame); c++)
+    if (strcmp(cli_frame_column_name(frame, c), name) == 0) return (int64_t)c;
+  return -1;
+}
+
 static bool is_verified(const char *verdict) {
   size_t length = strlen(verdict);
   return length >= 8 && strcmp(verdict + length - 8, "verified") == 0;
@@ -56,19 +63,16 @@ static bool is_verified(const char *verdict) {
 int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();
-  size_t rows = cli_frame_n_rows(frame), n_columns = cli_frame_n_columns(frame),
-         verdict = n_columns;
-  int64_t id = cli_frame_column(frame, "id");
-  int code = id < 0 ? (int)id : 0;
-  for (size_t c = 0; c < n_columns; c++)
-    if (strcmp(cli_frame_column_name(frame, c), "verdict") == 0) verdict = c;
+  size_t rows = cli_frame_n_rows(frame);
+  int64_t id = cli_frame_column(frame, "id"), verdict = optional_column(frame, "verdict");
+  int code = id < 0 ? (int)id : NK_OK;
   int64_t *longer = code != NK_OK ? NULL : nk_realloc(*ids, *n, *n + rows, sizeof *longer);
   if (longer != NULL)
     *ids = longer;
   else if (code == NK_OK)
     code = NK_EMEMORY;
   for (size_t row = 0; row < rows && code == NK_OK; row++) {
-    if (verdict < n_columns && !is_verified(cli_frame_cell(frame, row, verdict))) continue;
+    if (verdict >= 0 && !is_verified(cli_frame_cell(frame, row, (size_t)verdict))) continue;
     code = cli_frame_integer(frame, row, (size_t)id, &(*ids)[*n]);
     if (code == NK_OK) ++*n;
   }
@@ -76,15 +80,44 @@ int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
   return code;
 }
 
-int cli_read_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer,
-                     const char *path, bool need_slot) {
+/* ---- Prompts ---- */
+
+int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *text,
+                    bool repetition) {
+  char number[24];
+  snprintf(number, sizeof number, "%zu", prompts->n + 1);
+  struct cli_prompt prompt = {.name = nk_strdup(name == NULL ? number : name),
+                              .text = nk_strdup(text),
+                              .repetition = repetition};
+  struct cli_prompt *longer =
+      prompt.name == NULL || prompt.text == NULL
+          ? NULL
+          : nk_realloc(prompts->item, prompts->n, prompts->n + 1, sizeof *longer);
+  if (longer == NULL) {
+    nk_free(prompt.name);
+    nk_free(prompt.text);
+    return NK_EMEMORY;
+  }
+  prompts->item = longer;
+  prompts->item[prompts->n++] = prompt;
+  return NK_OK;
+}
+
+void cli_prompts_free(struct cli_prompts *prompts) {
+  for (size_t i = 0; i < prompts->n; i++) {
+    nk_free(prompts->item[i].name);
+    nk_free(prompts->item[i].text);
+  }
+  nk_free(prompts->item);
+  *prompts = (struct cli_prompts){0};
+}
+
+int cli_read_prompts(struct cli_prompts *prompts, const char *path) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();
   int64_t name = cli_frame_column(frame, "prompt"), text = cli_frame_column(frame, "text");
-  int code = name < 0 ? (int)name : text < 0 ? (int)text : 0;
-  int64_t repetition = -1;
-  for (size_t c = 0; c < cli_frame_n_columns(frame); c++)
-    if (strcmp(cli_frame_column_name(frame, c), "repetition") == 0) repetition = (int64_t)c;
+  int64_t repetition = optional_column(frame, "repetition");
+  int code = name < 0 ? (int)name : text < 0 ? (int)text : NK_OK;
   for (size_t row = 0; row < cli_frame_n_rows(frame) && code == NK_OK; row++) {
     const char *cell = cli_frame_cell(frame, row, (size_t)text);
     struct nk_buffer plain = {0};
@@ -94,18 +127,20 @@ int cli_read_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *toke
     if (plain.failed) code = nk_fail(NK_EMEMORY, "no memory for a prompt");
     if (repetition >= 0 && code == NK_OK) {
       code = cli_frame_integer(frame, row, (size_t)repetition, &repeats);
-      if (code == NK_ENOTFOUND) code = 0;
+      if (code == NK_ENOTFOUND) code = NK_OK;
     }
     if (code == NK_OK)
-      code = nk_prompts_add(prompts, tokenizer, cli_frame_cell(frame, row, (size_t)name),
-                            plain.data, repeats != 0, need_slot);
+      code = cli_prompts_add(prompts, cli_frame_cell(frame, row, (size_t)name), plain.data,
+                             repeats != 0);
     nk_buffer_free(&plain);
   }
   cli_frame_free(frame);
   return code;
 }
 
-/* A pattern has backslashes of its own: it is taken as it stands in the table, not unescaped. */
+/* ---- Flags ---- */
+
+/* A pattern has its own backslashes: the cell is not unescaped. */
 struct nk_flags *cli_read_flags(const char *path) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return NULL;

@@ -11,21 +11,36 @@
 int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, int64_t **ids,
                     size_t *n);
 
-/* "1,3-5" as layers from `least` to the model's last: *layers [*n], free with nk_free. */
-int cli_parse_layers(const struct nk_forward *forward, const char *what, const char *text,
-                     size_t least, size_t **layers, size_t *n);
+/* "1,3-5" as layers from `least` to `most`: *layers [*n], free with nk_free. `what` is the option's
+ * name, for the message. */
+int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
+                     size_t *n);
 
 /* Adds to ids [*n] (from nk_alloc, or NULL) those of a table: all of them, or those verified where
  * it has a column `verdict`. */
 int cli_read_verified(const char *path, int64_t **ids, size_t *n);
 
-/* Adds those of a table with the columns `prompt` (name), `text` and, where there are any,
- * `repetition` (1 or 0; missing: 0). In the text \n, \t and \\ stand as everywhere in tables. */
-int cli_read_prompts(struct nk_prompts *prompts, const struct nk_tokenizer *tokenizer,
-                     const char *path, bool need_slot);
+struct cli_prompt {
+  char *name;
+  char *text;
+  bool repetition; /* it asks to repeat what is in its slot */
+};
 
-/* Flags from a table with the columns `name` and `pattern`. NULL on failure: the pattern that is
- * wrong, where and why. */
+/* Start from `struct cli_prompts p = {0};`, end with cli_prompts_free. */
+struct cli_prompts {
+  struct cli_prompt *item;
+  size_t n;
+};
+
+/* Adds a prompt; name NULL: its number, from 1. */
+int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *text,
+                    bool repetition);
+/* Adds the prompts of a table with the columns `prompt` (name), `text` and optionally `repetition`
+ * (1 or 0; missing: 0). The text is escaped as in all tables. */
+int cli_read_prompts(struct cli_prompts *prompts, const char *path);
+void cli_prompts_free(struct cli_prompts *prompts);
+
+/* Flags from a table with the columns `name` and `pattern`. NULL on failure. */
 struct nk_flags *cli_read_flags(const char *path);
 
 #endif

@@ -1,0 +1,127 @@
+/* Ordinary tokens: those that text can give and that the model knows. */
+#include <string.h>
+
+#include "base/random.h"
+#include "forward/probe.h"
+
+enum { DEFAULT_N = 512, PATIENCE = 4 }; /* verifies at most PATIENCE times as many as are wanted */
+
+/* *ids [*n] = up to n_wanted of from [n_from], without replacement. */
+static int draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_wanted,
+                    int64_t **ids, size_t *n) {
+  size_t *order = nk_alloc(n_from, sizeof *order);
+  *n = n_wanted < n_from ? n_wanted : n_from;
+  *ids = nk_alloc(*n, sizeof **ids);
+  int code = order == NULL || *ids == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) {
+    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_REFERENCE, 0);
+    nki_random_permutation(&random, n_from, order);
+    for (size_t i = 0; i < *n; i++) (*ids)[i] = from[order[i]];
+  }
+  nk_free(order);
+  return code;
+}
+
+/* known [*n_known] = the first n_wanted of ids [*n_tried] that the model can repeat; *n_tried
+ * becomes the number of ids that were tried. */
+static int find_known(struct nk_forward *forward, const struct nki_prompt *prompts,
+                      const int64_t *ids, size_t *n_tried, size_t n_wanted, int64_t *known,
+                      size_t *n_known) {
+  size_t most = *n_tried, at = 0;
+  double *max_prob = nk_alloc(most, sizeof *max_prob);
+  int code = max_prob == NULL ? NK_EMEMORY : NK_OK;
+  while (code == NK_OK && at < most && *n_known < n_wanted) {
+    size_t some = (n_wanted - *n_known) + (n_wanted - *n_known) / 4 + 8;
+    if (some > most - at) some = most - at;
+    code = nki_verify(forward, prompts, NKI_N_VERIFY_PROMPTS, ids + at, some, 1, max_prob);
+    for (size_t i = 0; i < some && code == NK_OK && *n_known < n_wanted; i++)
+      if (nk_verdict_of(max_prob[i]) != NK_STRONGLY_VERIFIED) known[(*n_known)++] = ids[at + i];
+    at += some;
+  }
+  *n_tried = at;
+  nk_free(max_prob);
+  return code;
+}
+
+/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. */
+static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
+                      size_t n_wanted, int64_t *ids, size_t *n) {
+  struct nki_prompt *prompts = NULL;
+  size_t n_known = 0, n_tried = *n < PATIENCE * n_wanted ? *n : PATIENCE * n_wanted;
+  int64_t *known = nk_alloc(n_wanted, sizeof *known);
+  int code = known == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK)
+    code = nki_verify_prompts(tokenizer, nki_verify_texts, NKI_N_VERIFY_PROMPTS, &prompts);
+  if (code == NK_OK) code = find_known(forward, prompts, ids, &n_tried, n_wanted, known, &n_known);
+  if (code == NK_OK && n_known < n_wanted / 2) {
+    nk_warn(
+        "the model repeats %zu of %zu tokens: the reference is drawn from those that it does not "
+        "repeat as well",
+        n_known, n_tried);
+    n_known = *n < n_wanted ? *n : n_wanted;
+  } else if (code == NK_OK) {
+    memcpy(ids, known, n_known * sizeof *ids);
+  }
+  *n = n_known;
+  nki_verify_prompts_free(prompts, NKI_N_VERIFY_PROMPTS);
+  nk_free(known);
+  return code;
+}
+
+/* ids [n] = the tokens below n that text can give, without excluded [n_excluded]; *n becomes how
+ * many. */
+static int find_ordinary(const struct nk_tokenizer *tokenizer, const int64_t *excluded,
+                         size_t n_excluded, int64_t *ids, size_t *n) {
+  size_t total = *n;
+  enum nk_category *category = nk_alloc(total, sizeof *category);
+  if (category == NULL) return NK_EMEMORY;
+  int code = nk_tokenizer_categories(tokenizer, total, category);
+  for (size_t i = 0; code == NK_OK && i < n_excluded; i++)
+    if (excluded[i] >= 0 && (size_t)excluded[i] < total)
+      category[excluded[i]] = NK_TOKEN_UNREACHABLE;
+  *n = 0;
+  for (size_t i = 0; code == NK_OK && i < total; i++)
+    if (category[i] == NK_TOKEN_OK) ids[(*n)++] = (int64_t)i;
+  nk_free(category);
+  return code;
+}
+
+/* The same without excluded, from ids that are given. */
+static void drop_excluded(const struct nk_ordinary_options *o, int64_t *ids, size_t *n) {
+  *n = 0;
+  for (size_t i = 0; i < o->n_from; i++) {
+    bool excluded = false;
+    for (size_t k = 0; k < o->n_excluded; k++) excluded = excluded || o->excluded[k] == o->from[i];
+    if (!excluded) ids[(*n)++] = o->from[i];
+  }
+}
+
+int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options *options,
+                       int64_t **ids, size_t *n) {
+  static const struct nk_ordinary_options defaults;
+  const struct nk_ordinary_options *o = options == NULL ? &defaults : options;
+  struct nk_forward *forward = nk_model_forward(model);
+  const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
+  size_t n_wanted = o->n == 0 ? DEFAULT_N : o->n, n_all;
+  bool verified = o->from == NULL && !o->unverified;
+  *ids = NULL;
+  *n = 0;
+  if (tokenizer == NULL) return nk_error_code() != NK_OK ? nk_error_code() : NK_EUSAGE;
+  n_all = forward->embedding->shape[0];
+  if (n_all > forward->config.shape.n_vocabulary) n_all = forward->config.shape.n_vocabulary;
+  if (o->from != NULL) n_all = o->n_from;
+  int64_t *all = nk_alloc(n_all, sizeof *all);
+  int code = all == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK && o->from != NULL)
+    drop_excluded(o, all, &n_all);
+  else if (code == NK_OK)
+    code = find_ordinary(tokenizer, o->excluded, o->n_excluded, all, &n_all);
+  if (code == NK_OK) code = draw_ids(all, n_all, o->seed, verified ? n_all : n_wanted, ids, n);
+  if (code == NK_OK && verified) code = keep_known(forward, tokenizer, n_wanted, *ids, n);
+  nk_free(all);
+  if (code == NK_OK) return NK_OK;
+  nk_free(*ids);
+  *ids = NULL;
+  *n = 0;
+  return code;
+}

@@ -1,0 +1,105 @@
+/* What the files behind noken/probe.h share. */
+#ifndef NOKEN_FORWARD_PROBE_H
+#define NOKEN_FORWARD_PROBE_H
+
+#include <noken/probe.h>
+#include <noken/region.h>
+
+#include "forward/internal.h"
+
+/* ---- Prompts (prompt.c) ---- */
+
+struct nki_prompt {
+  char *name;   /* for messages */
+  int64_t *ids; /* [n] NK_VECTOR in the slots */
+  size_t n;
+  size_t *slots; /* [n_slots] positions */
+  size_t n_slots;
+};
+
+/* Encodes text. NK_OK or a negative code (NK_EUSAGE: no token at all); free with nki_prompt_free in
+ * either case. name NULL: the text. */
+int nki_prompt_make(const struct nk_tokenizer *tokenizer, const char *name, const char *text,
+                    struct nki_prompt *prompt);
+void nki_prompt_free(struct nki_prompt *prompt);
+
+/* ---- The probe (probe.c) ---- */
+
+struct nk_probe {
+  struct nk_model *model;
+  struct nk_forward *forward;
+  struct nki_prompt prompt;
+  bool at_position;
+  size_t position;
+  size_t layer;
+  enum nk_override_mode mode;
+  float *fill;     /* [dim]; NULL where no place needs it */
+  size_t base;     /* position that offsets count from */
+  size_t first;    /* position of the first place: the positions before it are the same for all */
+  size_t end;      /* offset of the prompt's last token */
+  size_t *offsets; /* [n_offsets] */
+  size_t n_offsets;
+  size_t n_generate;
+  bool repetition;
+  int64_t *reference_ids; /* [n_reference_ids], or NULL before they are drawn */
+  size_t n_reference_ids, n_reference;
+  uint64_t seed;
+  struct nki_reference *reference; /* NULL before the first run */
+};
+
+/* What a pass of items through the model is to give; rows are item * n_offsets + offset. */
+struct nki_wanted {
+  double *sum;               /* [n_offsets, vocabulary] probabilities are added; or NULL */
+  const float *log_mean;     /* [n_offsets, vocabulary] for KL; or NULL */
+  struct nk_behaviour *into; /* everything but p-values and echoes; or NULL */
+  const size_t *layers;      /* [n_layers] of residuals */
+  size_t n_layers;
+  float *residuals; /* [rows, n_layers, dim] or NULL */
+  int64_t *ids;     /* [items, n_generate] generation, without any of the above; or NULL */
+  size_t *lengths;  /* [items] */
+};
+
+/* Runs the items in the probe's place. NK_OK or a negative code. */
+int nki_probe_pass(const struct nk_probe *probe, const struct nk_items *items,
+                   const struct nki_wanted *wanted);
+
+/* ---- Behaviour (behaviour.c) ---- */
+
+struct nk_behaviour *nki_behaviour_new(const struct nk_probe *probe, size_t n_items);
+/* Fills echo_rank where the probe asks for a repetition; see nk_probe_run. */
+int nki_behaviour_echo(const struct nk_probe *probe, const struct nk_items *items,
+                       struct nk_behaviour *behaviour);
+
+/* ---- References (reference.c) ---- */
+
+/* What ordinary tokens do in a probe's place. Belongs to the probe. */
+struct nki_reference {
+  size_t n_offsets;
+  int64_t *ids; /* [n_ids]: n_mean of the mean distribution, then those that p-values use */
+  size_t n_ids, n_mean;
+  double *sum;                 /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
+  float *log_mean;             /* [n_offsets, vocabulary] */
+  struct nk_behaviour *others; /* of the tokens after n_mean */
+  struct nk_typical **typical; /* [n_offsets] fitted to them */
+};
+
+struct nki_reference *nki_reference_new(const struct nk_probe *probe);
+void nki_reference_free(struct nki_reference *reference);
+/* Fills p_value. */
+int nki_reference_score(const struct nki_reference *reference, struct nk_behaviour *behaviour);
+
+/* ---- Verification (verify.c) ---- */
+
+enum { NKI_N_VERIFY_PROMPTS = 3 };
+/* The prompts of nk_verify where the caller has none. */
+extern const char *const nki_verify_texts[NKI_N_VERIFY_PROMPTS];
+
+/* *prompts [n] = texts, each with a slot. Free with nki_verify_prompts_free in either case. */
+int nki_verify_prompts(const struct nk_tokenizer *tokenizer, const char *const *texts, size_t n,
+                       struct nki_prompt **prompts);
+void nki_verify_prompts_free(struct nki_prompt *prompts, size_t n);
+/* As nk_verify. */
+int nki_verify(struct nk_forward *forward, const struct nki_prompt *prompts, size_t n_prompts,
+               const int64_t *ids, size_t n, size_t n_steps, double *max_prob);
+
+#endif
