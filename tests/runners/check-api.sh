@@ -7,7 +7,7 @@ set -uo pipefail
 max_headers=12 max_functions=130
 library=${NOKEN_BUILD:-build}/lib/libnoken.so
 
-# The names that the headers declare as exported: NK_API TYPE NAME( or, for an array, NAME[, over one
+# The names that the headers declare as exported: NK_API TYPE NAME( or, for an array, NAME[, on one
 # line or several.
 declared() {
   grep -hv '^ *#' include/noken/*.h | tr '\n' ' ' | grep -oE '\bNK_API [^;([]*[([]' |
