@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/kernels.h"
 #include "cli/process.h"
 #include "cli/tool.h"
 
@@ -82,6 +83,7 @@ int main(int argc, char **argv) {
   struct cli_run run = {.tool = &tool};
   const char *first = argc > 1 ? argv[1] : "--help";
   int code;
+  cli_start_with_fast_kernels(argv); /* the tool then has the environment already */
   if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
     code = list_tools();
   else if (strcmp(first, "--version") == 0)

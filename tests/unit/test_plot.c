@@ -159,7 +159,7 @@ static void an_axis_takes_its_ends_to_its_positions(void **state) {
 static void assert_shown(const char *cell, const char *fonts, size_t most, const char *expected) {
   struct plot_glyphs glyphs = {0};
   struct nk_buffer shown = {0};
-  if (fonts) assert_int_equal(plot_glyphs_parse(&glyphs, fonts), 0);
+  if (fonts != NULL) assert_int_equal(plot_glyphs_parse(&glyphs, fonts), 0);
   plot_display(&shown, cell, &glyphs, true, most);
   shown.data[shown.size] = 0;
   assert_string_equal(shown.data, expected);

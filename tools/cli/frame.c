@@ -124,18 +124,33 @@ static void append_string(struct nk_buffer *tsv, const char *text, size_t n) {
 }
 
 static void append_value(struct nk_buffer *tsv, const json_t *value) {
-  if (json_is_string(value)) {
-    append_string(tsv, json_string_value(value), json_string_length(value));
-  } else if (json_is_integer(value)) {
-    nk_buffer_integer(tsv, json_integer_value(value));
-  } else if (json_is_real(value)) {
-    nk_buffer_printf(tsv, "%.17g", json_real_value(value));
-  } else if (json_is_boolean(value)) {
-    nk_buffer_text(tsv, json_is_true(value) ? "1" : "0");
-  } else if (json_is_object(value) || json_is_array(value)) {
-    char *text = json_dumps(value, JSON_COMPACT);
-    if (text != NULL) append_string(tsv, text, strlen(text));
-    free(text);
+  char *text;
+  if (value == NULL) return;
+  switch (json_typeof(value)) {
+    case JSON_NULL:
+      break;
+    case JSON_TRUE:
+    case JSON_FALSE:
+      nk_buffer_byte(tsv, json_typeof(value) == JSON_TRUE ? '1' : '0');
+      break;
+    case JSON_INTEGER:
+      nk_buffer_integer(tsv, json_integer_value(value));
+      break;
+    case JSON_REAL:
+      nk_buffer_printf(tsv, "%.17g", json_real_value(value));
+      break;
+    case JSON_STRING:
+      append_string(tsv, json_string_value(value), json_string_length(value));
+      break;
+    case JSON_ARRAY:
+    case JSON_OBJECT:
+      text = json_dumps(value, JSON_COMPACT);
+      if (text == NULL)
+        tsv->failed = true;
+      else
+        append_string(tsv, text, strlen(text));
+      free(text);
+      break;
   }
 }
 
@@ -148,7 +163,7 @@ static json_t *parse_lines(const char *name, const char *bytes, size_t size) {
     if (end == i) continue;
     json_error_t error = {0};
     json_t *row = json_loadb(bytes + i, end - i, JSON_REJECT_DUPLICATES, &error);
-    bool is_object = json_is_object(row);
+    bool is_object = row != NULL && json_typeof(row) == JSON_OBJECT;
     if (is_object && json_array_append(rows, row) == 0) {
       json_decref(row);
       continue;
@@ -170,11 +185,11 @@ static json_t *parse_lines(const char *name, const char *bytes, size_t size) {
  * memory.
  */
 static json_t *gather_columns(const json_t *rows) {
-  json_t *columns = json_object(), *row, *value;
-  size_t i;
-  const char *key;
-  json_array_foreach(rows, i, row) {
-    json_object_foreach(row, key, value) {
+  json_t *columns = json_object();
+  for (size_t i = 0; i < json_array_size(rows); i++) {
+    json_t *row = json_array_get(rows, i);
+    for (void *at = json_object_iter(row); at != NULL; at = json_object_iter_next(row, at)) {
+      const char *key = json_object_iter_key(at);
       if (json_object_get(columns, key) != NULL) continue;
       if (json_object_set_new(columns, key, json_null()) == 0) continue;
       json_decref(columns);
@@ -184,21 +199,22 @@ static json_t *gather_columns(const json_t *rows) {
   return columns;
 }
 
-/* A line with the names of the columns, then one with the cells of each row. */
+/* Appends a line with the names of the columns, then one with the cells of each row. */
 static void append_table(struct nk_buffer *tsv, json_t *columns, const json_t *rows) {
-  json_t *row, *unused;
-  const char *key, *separator = "";
-  size_t i;
-  json_object_foreach(columns, key, unused) {
+  const char *separator = "";
+  for (void *at = json_object_iter(columns); at != NULL; at = json_object_iter_next(columns, at)) {
+    const char *key = json_object_iter_key(at);
     nk_buffer_text(tsv, separator);
     nk_escape(tsv, key, strlen(key));
     separator = "\t";
   }
-  json_array_foreach(rows, i, row) {
+  for (size_t i = 0; i < json_array_size(rows); i++) {
+    const json_t *row = json_array_get(rows, i);
     separator = "\n";
-    json_object_foreach(columns, key, unused) {
+    for (void *at = json_object_iter(columns); at != NULL;
+         at = json_object_iter_next(columns, at)) {
       nk_buffer_text(tsv, separator);
-      append_value(tsv, json_object_get(row, key));
+      append_value(tsv, json_object_get(row, json_object_iter_key(at)));
       separator = "\t";
     }
   }

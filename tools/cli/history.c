@@ -126,7 +126,7 @@ static json_t *read_history(const struct nk_vectors *set) {
   json_t *history = json_loads(past, 0, &error);
   if (history == NULL)
     nk_fail(NK_EDATA, "%s: line %d, column %d: %s", key, error.line, error.column, error.text);
-  if (history == NULL || json_is_array(history)) return history;
+  if (history == NULL || json_typeof(history) == JSON_ARRAY) return history;
   json_decref(history);
   nk_fail(NK_EDATA, "%s: not a JSON array", key);
   return NULL;

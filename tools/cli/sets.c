@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/tool.h"
+#include "cli/messages.h"
 
 int cli_check_finite(struct nk_vectors **set, bool skip_bad) {
   return cli_hint(nk_vectors_check_finite(set, skip_bad), NK_EDATA,

@@ -2,7 +2,6 @@
 #include "cli/tool.h"
 
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,14 +16,10 @@ static void clear_progress(struct cli_run *run) {
   run->progress.shown = false;
 }
 
-/* Prints "nk-stats: KIND" and message as one line. Every message passes through here. */
-static void print_message(struct cli_run *run, const char *kind, const char *message) {
-  clear_progress(run);
-  fprintf(stderr, "%s: %s%s\n", run->tool->name, kind, message);
-}
-
 static void show_warning(const char *message, void *user) {
-  print_message(user, "warning: ", message);
+  struct cli_run *run = user;
+  clear_progress(run);
+  cli_print_message(run->tool->name, "warning: ", message);
 }
 
 static double now(void) {
@@ -49,16 +44,6 @@ static int show_progress(const char *what, size_t done, size_t total, void *user
     run->progress.shown = true;
   }
   return 0;
-}
-
-int cli_hint(int code, int when, const char *format, ...) {
-  if (code == NK_OK || code != when) return code;
-  char hint[512];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(hint, sizeof hint, format, args);
-  va_end(args);
-  return nk_fail(code, "%s (%s)", nk_error(), hint);
 }
 
 /* ---- Standard output ---- */
@@ -155,6 +140,6 @@ int cli_end(struct cli_run *run, int code) {
     signal(SIGPIPE, SIG_DFL);
     raise(SIGPIPE);
   }
-  print_message(run, "", nk_error());
+  cli_print_message(run->tool->name, "", nk_error());
   return code == NK_EUSAGE ? 2 : 1;
 }

@@ -11,7 +11,7 @@
  *   nk_vectors_free(set);
  *   return cli_end(&run, code);
  *
- * Messages to people are printed in tool.c and nowhere else. */
+ * Warnings, progress and errors are printed in tools/cli and nowhere else. */
 #ifndef CLI_TOOL_H
 #define CLI_TOOL_H
 
@@ -20,6 +20,7 @@
 #include "cli/behaviour_table.h"
 #include "cli/frame.h"
 #include "cli/lists.h"
+#include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/sets.h"
 #include "cli/table.h"
@@ -58,11 +59,6 @@ struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *out
  * are finished and committed; otherwise the output is abandoned. Returns code, or that of a failure
  * on the way. */
 int cli_close(struct cli_table *table, struct nk_output *output, int code);
-
-/* Appends " (HINT)" to this thread's message where code is `when`, and returns code. The library's
- * messages say what is wrong; which option of the tool helps is said by the tool:
- *   code = cli_hint(nk_vectors_check_finite(&set, false), NK_EDATA, "use --skip-bad"); */
-int cli_hint(int code, int when, const char *format, ...) NK_PRINTF(3, 4);
 
 /* Ends a run: prints nk_error() as "nk-stats: MESSAGE" after a failure, frees what cli_begin
  * allocated, and returns the exit status: 0 for NK_OK, 2 for NK_EUSAGE, else 1. A closed pipe
