@@ -1,11 +1,11 @@
 #!/bin/sh
-# faiss-c-api.sh FOLDER: leaves in FOLDER the sources of FAISS's C API (its c_api/) of the same
-# version as the installed libfaiss-dev.
+# faiss-c-api.sh FOLDER: puts the sources of FAISS's C API (its folder c_api/), of the same version
+# as the installed libfaiss-dev, into FOLDER.
 #
-# Debian packages FAISS, with the C API's headers, but without the library faiss_c. Its sources are
-# in Debian's source package, which apt fetches and verifies. A system seldom lists deb-src entries,
-# so the entries here are made from the system's own deb entries and live, with their indices, in
-# a private folder: the system's configuration and lists are read, never changed.
+# Debian packages FAISS with the headers of the C API, but without the library faiss_c. Its sources
+# are in Debian's source package, which apt fetches and verifies. Few systems have deb-src entries:
+# here they are made from the system's deb entries. They and their indices are in a private folder;
+# the system's configuration and lists are read and not changed.
 set -eu
 
 fail() {
@@ -22,8 +22,8 @@ version=$(dpkg-query -W -f '${source:Version}' libfaiss-dev 2>/dev/null) ||
 if [ -f "$target/VERSION" ] && [ "$(cat "$target/VERSION")" = "$version" ]; then
   exit 0
 fi
-[ -r "$keyring" ] || fail "$keyring is not there: install debian-archive-keyring"
-command -v dpkg-source >/dev/null || fail "dpkg-source is not there: install dpkg-dev"
+[ -r "$keyring" ] || fail "$keyring: no such file; install debian-archive-keyring"
+command -v dpkg-source >/dev/null || fail "no program dpkg-source; install dpkg-dev"
 
 mkdir -p "$(dirname "$target")"
 work=$(mktemp -d "$(dirname "$target")/faiss-source.XXXXXX")
@@ -32,8 +32,8 @@ trap 'exit 1' HUP INT TERM
 work=$(cd "$work" && pwd)
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/unpacked"
 
-# apt lists the entries it has, whatever the format of the files they stand in. An entry whose
-# index was never fetched has no origin yet; that Debian's keyring must sign it decides then.
+# apt lists its entries, from files of any format. An entry whose index was never fetched has no
+# origin; it is used too, since an archive that Debian's keyring did not sign is not accepted.
 apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' \
   'Created-By: Packages' | sort -u |
   while IFS='|' read -r origin uri release component; do
@@ -43,9 +43,9 @@ apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' \
         ;;
     esac
   done >"$work/sources.list"
-[ -s "$work/sources.list" ] || fail "apt knows no Debian archive to take FAISS's sources from"
+[ -s "$work/sources.list" ] || fail "no Debian archive among apt's entries"
 
-# The system's hooks are for the system's lists.
+# The hooks of the system's configuration are for its own lists.
 cat >"$work/apt.conf" <<END
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -61,7 +61,7 @@ Acquire::Retries "3";
 END
 
 echo "fetching the sources of FAISS's C API (faiss $version) by apt" >&2
-apt-get -c "$work/apt.conf" -qq update >"$work/log" 2>&1 || true # another entry may still serve
+apt-get -c "$work/apt.conf" -qq update >"$work/log" 2>&1 || true # another entry may be enough
 (cd "$work/unpacked" &&
   apt-get -c "$work/apt.conf" -qq source "faiss=$version" >>"$work/log" 2>&1) || {
   cat "$work/log" >&2

@@ -40,7 +40,7 @@ static int parse_log(const char *axes, struct plot *plot) {
                 : *s == 'z' ? &plot->log_z
                             : NULL;
     if (log == NULL)
-      return nk_fail(NK_EUSAGE, "option --log: '%s' has other letters than x, y and z", axes);
+      return nk_fail(NK_EUSAGE, "option --log: '%s' has letters other than x, y and z", axes);
     *log = true;
   }
   return NK_OK;

@@ -24,6 +24,13 @@ bats_require_minimum_version 1.5.0
   [[ $output == "nk: unknown tool '../../bin/sh'"* ]]
 }
 
+@test "nk --version prints the version of noken and the kernels of OpenBLAS" {
+  version=$(sed -n 's/^project(noken VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+  run -0 nk --version
+  [ "${lines[0]}" = "nk (noken) $version" ]
+  [[ ${lines[1]} == "OpenBLAS kernels: "* ]]
+}
+
 @test "nk reports a full device" {
   run -1 bash -c 'nk >/dev/full'
   [[ $output == *"No space left on device"* ]]

@@ -69,6 +69,21 @@ static void a_table_reads_back_the_same_from_tsv_and_json(void **state) {
   }
 }
 
+static void a_row_has_a_cell_for_each_column(void **state) {
+  const char *folder = *state;
+  char path[512];
+  snprintf(path, sizeof path, "%s/rows", folder);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
+  struct cli_table *table = cli_table_new(output, CLI_TABLE_TSV);
+  assert_int_equal(cli_table_column(table, "a"), NK_OK);
+  assert_int_equal(cli_table_column(table, "b"), NK_OK);
+  cli_table_integer(table, 1);
+  assert_int_equal(cli_table_column(table, "c"), NK_EUSAGE);
+  assert_int_equal(cli_table_end_row(table), NK_EUSAGE);
+  cli_table_free(table);
+  nk_output_free(output);
+}
+
 static void a_header_alone_is_a_table_without_rows(void **state) {
   struct cli_frame *frame = frame_of(*state, "id\ttext", 7);
   assert_non_null(frame);
@@ -296,6 +311,7 @@ static void a_program_that_does_not_exist_is_not_found(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_table_reads_back_the_same_from_tsv_and_json),
+      cmocka_unit_test(a_row_has_a_cell_for_each_column),
       cmocka_unit_test(a_header_alone_is_a_table_without_rows),
       cmocka_unit_test(the_error_of_a_damaged_table_names_the_line),
       cmocka_unit_test(lines_can_end_in_cr_lf),

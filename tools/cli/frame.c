@@ -84,11 +84,9 @@ static int add_row(struct cli_frame *frame, size_t begin, size_t end, size_t lin
 
 /* Takes the rows from the lines in bytes [begin, size). */
 static int set_cells(struct cli_frame *frame, size_t size, size_t begin) {
-  size_t n_lines = 0, next = begin, n_cells;
+  size_t n_lines = 0, next = begin;
   for (size_t i = begin; i < size; i = next, n_lines++) line_end(frame->bytes, size, i, &next);
-  if (!nk_size_mul(n_lines, frame->n_columns, &n_cells))
-    return nk_fail(NK_EDATA, "%s: too many cells", frame->name);
-  frame->cells = nk_alloc(n_cells, sizeof *frame->cells);
+  frame->cells = nk_alloc(n_lines, frame->n_columns * sizeof *frame->cells);
   if (frame->cells == NULL) return NK_EMEMORY;
   size_t line = 2; /* as an editor counts: the header is line 1 */
   for (size_t i = begin; i < size; i = next, line++) {
@@ -103,7 +101,7 @@ static int set_cells(struct cli_frame *frame, size_t size, size_t begin) {
 static int parse_tsv(struct cli_frame *frame, const char *bytes, size_t size) {
   frame->bytes = nk_strndup(bytes, size);
   if (frame->bytes == NULL) return NK_EMEMORY;
-  if (size == 0) return nk_fail(NK_EDATA, "%s: empty: a table has a header line", frame->name);
+  if (size == 0) return nk_fail(NK_EDATA, "%s: empty (a table needs a header line)", frame->name);
   size_t next, end = line_end(frame->bytes, size, 0, &next);
   int code = set_names(frame, 0, end);
   return code == NK_OK ? set_cells(frame, size, next) : code;

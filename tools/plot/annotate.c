@@ -187,8 +187,8 @@ static int add_note(struct plot_notes *notes, const struct plot_label *label, co
   return plot_notes_add(notes, &note);
 }
 
-static int give_labels(struct plot_canvas *canvas, const struct plot_rows *rows, const double *y,
-                       const struct labelling *l) {
+static int write_labels(struct plot_canvas *canvas, const struct plot_rows *rows, const double *y,
+                        const struct labelling *l) {
   struct plot_notes notes = {0};
   struct nk_buffer *script = &canvas->script;
   size_t left_out = 0;
@@ -250,7 +250,7 @@ int plot_canvas_labels(struct plot_canvas *canvas, const struct plot_rows *rows,
   const struct plot *plot = canvas->plot;
   size_t most = plot->n_label_ids > 0 ? plot->n_label_ids : plot->n_labels;
   int code = most > 0 ? make_labels(canvas, rows, y, most, &l) : NK_OK;
-  if (code == NK_OK) code = give_labels(canvas, rows, y, &l);
+  if (code == NK_OK) code = write_labels(canvas, rows, y, &l);
   labelling_free(&l);
   return code;
 }

@@ -154,7 +154,7 @@ static int parse_cut(const char *text, const struct plot *plot, struct plot_cut 
   if (end == NULL || end == text + 2 || (*end != 0 && *end != ':') || !(fabs(cut->at) < 1e300))
     return nk_fail(NK_EUSAGE, "line '%s': not of the form x=VALUE[:TEXT] or y=VALUE[:TEXT]", text);
   if (cut->at <= 0 && (cut->vertical ? plot->log_x : plot->log_y))
-    return nk_fail(NK_EUSAGE, "line '%s': not positive, and its axis is logarithmic", text);
+    return nk_fail(NK_EUSAGE, "line '%s': not positive on a logarithmic axis", text);
   if (*end == ':') cut->text = end + 1;
   return NK_OK;
 }

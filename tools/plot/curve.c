@@ -120,8 +120,8 @@ static int set_ranges(struct plot_canvas *canvas, const struct curve *curve) {
 }
 
 /* The lines' names are at their right ends, moved apart where the ends are close. */
-static int give_names(struct plot_canvas *canvas, const struct plot_rows *rows,
-                      const struct curve *curve) {
+static int write_names(struct plot_canvas *canvas, const struct plot_rows *rows,
+                       const struct curve *curve) {
   struct plot_notes notes = {0};
   double ends[PLOT_MAX_GROUPS] = {0};
   int code = NK_OK;
@@ -172,8 +172,8 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
 }
 
 /* $Knots: "x median lo hi", a block per group; Shade: each group's position on the scale. */
-static void give_knots(struct plot_canvas *canvas, const struct plot_rows *rows,
-                       const struct curve *curve) {
+static void write_knots(struct plot_canvas *canvas, const struct plot_rows *rows,
+                        const struct curve *curve) {
   struct nk_buffer *script = &canvas->script;
   double shades[MAX_LINES] = {0};
   plot_script_number(script, "Band", curve->band);
@@ -219,8 +219,8 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct
   if (code == NK_OK) code = set_ranges(canvas, curve);
   if (code == NK_OK) code = plot_canvas_layout(canvas, false, false);
   if (code != NK_OK) return code;
-  give_knots(canvas, rows, curve);
-  code = give_names(canvas, rows, curve);
+  write_knots(canvas, rows, curve);
+  code = write_names(canvas, rows, curve);
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
 }
 

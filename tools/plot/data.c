@@ -345,14 +345,11 @@ int plot_rows_collect(struct plot_rows *rows, const struct plot *plot,
   *rows = (struct plot_rows){0};
   struct reading r = {0};
   struct left_out left = {0};
-  size_t capacity;
   int code = find_columns(&r, plot, frame, need);
   if (code != NK_OK) return code;
   if (cli_frame_n_rows(frame) == 0)
     return nk_fail(NK_EDATA, "%s: the table has no rows", cli_frame_name(frame));
-  if (!nk_size_mul(cli_frame_n_rows(frame), r.n_list, &capacity))
-    return nk_fail(NK_EDATA, "%s: too many rows", cli_frame_name(frame));
-  code = rows_alloc(rows, capacity, need);
+  code = rows_alloc(rows, cli_frame_n_rows(frame) * r.n_list, need); /* n_list is at most 64 */
   char name[128];
   uint32_t listed = 0;
   for (const char *rest = r.list; code == NK_OK && plot_next_name(&rest, name, sizeof name);

@@ -195,7 +195,7 @@ static char *cell_text(double value, double part, bool is_value, double width) {
 
 /* $Cells: "column row shade". Each cell has its value where there is room for it, otherwise shades
  * on a text terminal and nothing elsewhere. */
-static int give_cells(struct plot_canvas *canvas, const struct heatmap *map) {
+static int write_cells(struct plot_canvas *canvas, const struct heatmap *map) {
   struct plot_notes notes = {0};
   struct nk_buffer *script = &canvas->script;
   double width = (canvas->inside.x1 - canvas->inside.x0) / (double)map->x.n;
@@ -248,7 +248,7 @@ static int draw(struct plot_canvas *canvas, struct plot_rows *rows, struct heatm
   set_ticks(&canvas->y, &map->y, canvas->height * 0.75 / (double)map->y.n / (1.3 * canvas->line),
             PLOT_MAX_TICKS);
   if (code == NK_OK) code = plot_canvas_layout(canvas, true, true);
-  if (code == NK_OK) code = give_cells(canvas, map);
+  if (code == NK_OK) code = write_cells(canvas, map);
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
 }
 

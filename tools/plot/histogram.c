@@ -86,7 +86,7 @@ static int set_ranges(struct plot_canvas *canvas, const struct histogram *h) {
 }
 
 /* $Bars: "from to height" of each bin, a block per series. $Steps: "x y" of its outline. */
-static void give_bars(struct plot_canvas *canvas, const struct histogram *h) {
+static void write_bars(struct plot_canvas *canvas, const struct histogram *h) {
   struct nk_buffer *script = &canvas->script;
   double styles[PLOT_MAX_GROUPS + 1];
   for (size_t s = 0; s < h->n_series; s++) styles[s] = h->series[s].style;
@@ -114,7 +114,7 @@ static void give_bars(struct plot_canvas *canvas, const struct histogram *h) {
 
 /* $Columns: "x height" of the first series at the position of each character, so that bars are
  * solid. */
-static void give_columns(struct plot_canvas *canvas, const struct histogram *h) {
+static void write_columns(struct plot_canvas *canvas, const struct histogram *h) {
   const struct plot_axis *x = &canvas->x;
   plot_script_data(&canvas->script, "Columns");
   size_t n_columns = canvas->text ? (size_t)(x->to - x->from) : 0;
@@ -162,8 +162,8 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct
   if (code == NK_OK) code = plot_canvas_layout(canvas, false, false);
   if (code == NK_OK) code = take_bars(canvas, h);
   if (code != NK_OK) return code;
-  give_bars(canvas, h);
-  give_columns(canvas, h);
+  write_bars(canvas, h);
+  write_columns(canvas, h);
   code = plot_canvas_labels(canvas, rows, NULL);
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
 }

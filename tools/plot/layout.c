@@ -136,7 +136,7 @@ static void lay_frame(struct plot_canvas *canvas, bool x_categories, bool y_cate
   flow_legend(canvas, left, canvas->width - edge, legend_top);
 }
 
-static void give_axis(struct plot_canvas *canvas, const char *name, const struct plot_axis *axis) {
+static void write_axis(struct plot_canvas *canvas, const char *name, const struct plot_axis *axis) {
   char variable[64];
   struct nk_buffer *script = &canvas->script;
   nk_buffer_printf(script, "%s_lo = %.17g\n%s_hi = %.17g\n%s_log = %d\n", name, axis->lo, name,
@@ -202,7 +202,7 @@ static int lay_cut_text(struct plot_canvas *canvas, const struct plot_cut *cut) 
   return plot_notes_add(&canvas->cut_texts, &note);
 }
 
-static int give_cuts(struct plot_canvas *canvas) {
+static int write_cuts(struct plot_canvas *canvas) {
   double at[2][PLOT_MAX_CUTS]; /* horizontal ones, vertical ones */
   size_t n[2] = {0, 0};
   for (size_t i = 0; i < canvas->n_cuts; i++) {
@@ -224,7 +224,7 @@ static int give_cuts(struct plot_canvas *canvas) {
 }
 
 /* A point per line; an empty line interrupts the line drawn. */
-static void give_outlines(struct plot_canvas *canvas) {
+static void write_outlines(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
   struct nk_buffer *script = &canvas->script;
   plot_script_number(script, "Outline_n", (double)plot->n_outlines);
@@ -245,7 +245,7 @@ static void give_outlines(struct plot_canvas *canvas) {
   plot_script_data_end(script);
 }
 
-static int give_names(struct plot_canvas *canvas) {
+static int write_names(struct plot_canvas *canvas) {
   struct nk_buffer *script = &canvas->script;
   const char *title = canvas->plot->title;
   char *shown = plot_canvas_text(canvas, title != NULL ? title : "", false, 0);
@@ -267,7 +267,7 @@ static int give_names(struct plot_canvas *canvas) {
   return NK_OK;
 }
 
-static void give_scale(struct plot_canvas *canvas) {
+static void write_scale(struct plot_canvas *canvas) {
   struct nk_buffer *script = &canvas->script;
   bool any = canvas->scale.lo < canvas->scale.hi;
   plot_script_number(script, "Scale", any && !canvas->text);
@@ -278,7 +278,7 @@ static void give_scale(struct plot_canvas *canvas) {
   part.to = 1;
   for (size_t i = 0; i < part.ticks.n; i++)
     part.ticks.at[i] = plot_axis_position(&canvas->scale, part.ticks.at[i]);
-  give_axis(canvas, "Scale", &part);
+  write_axis(canvas, "Scale", &part);
   plot_script_number(script, "Scale_x", (canvas->inside.x1 + 1.2 * canvas->em) / canvas->width);
   plot_script_number(script, "Scale_width", 0.9 * canvas->em / canvas->width);
 }
@@ -293,12 +293,12 @@ int plot_canvas_layout(struct plot_canvas *canvas, bool x_categories, bool y_cat
   plot_script_number(script, "Right", canvas->inside.x1 / canvas->width);
   plot_script_number(script, "Bottom", canvas->inside.y0 / canvas->height);
   plot_script_number(script, "Top", canvas->inside.y1 / canvas->height);
-  give_axis(canvas, "X", &canvas->x);
-  give_axis(canvas, "Y", &canvas->y);
-  give_scale(canvas);
+  write_axis(canvas, "X", &canvas->x);
+  write_axis(canvas, "Y", &canvas->y);
+  write_scale(canvas);
   plot_canvas_notes(canvas, "Legend", &canvas->legend);
   nk_buffer_text(script, "Label_n = 0\n");
-  give_outlines(canvas);
-  int code = give_names(canvas);
-  return code == NK_OK ? give_cuts(canvas) : code;
+  write_outlines(canvas);
+  int code = write_names(canvas);
+  return code == NK_OK ? write_cuts(canvas) : code;
 }

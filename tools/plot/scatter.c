@@ -79,8 +79,8 @@ static int set_shades(struct spots *spots, const struct plot_canvas *canvas,
 }
 
 /* A block of lines "x y shade" per group, two empty lines between them. */
-static void give_points(struct plot_canvas *canvas, const struct plot_rows *rows,
-                        const struct spots *spots, bool marked) {
+static void write_points(struct plot_canvas *canvas, const struct plot_rows *rows,
+                         const struct spots *spots, bool marked) {
   struct nk_buffer *script = &canvas->script;
   plot_script_data(script, marked ? "Marked" : "Points");
   for (size_t g = 0; g < (marked ? 1 : rows->n_groups); g++) {
@@ -107,7 +107,7 @@ static int compare_sizes(const void *a, const void *b, void *counts) {
 }
 
 /* The drawing order of groups: the largest is below the others. */
-static void give_order(struct plot_canvas *canvas, const struct plot_rows *rows) {
+static void write_order(struct plot_canvas *canvas, const struct plot_rows *rows) {
   size_t counts[PLOT_MAX_GROUPS] = {0}, order[PLOT_MAX_GROUPS];
   double numbers[PLOT_MAX_GROUPS];
   for (size_t i = 0; i < rows->n; i++) counts[rows->group[i]]++;
@@ -118,7 +118,7 @@ static void give_order(struct plot_canvas *canvas, const struct plot_rows *rows)
 }
 
 /* Radius (in 1/96 inch) and opacity of points, which decrease with their number. */
-static void give_look(struct plot_canvas *canvas, const struct plot_rows *rows) {
+static void write_look(struct plot_canvas *canvas, const struct plot_rows *rows) {
   double n = (double)rows->n;
   double radius = fmin(fmax(5.2 - 0.85 * log10(n), 1.3), 4) * canvas->em / 15;
   plot_script_number(&canvas->script, "Radius", radius);
@@ -146,10 +146,10 @@ static int draw(struct plot_canvas *canvas, struct plot_rows *rows, struct nk_ou
   if (code == NK_OK) code = spots_make(&spots, canvas, rows);
   if (code == NK_OK) code = set_shades(&spots, canvas, rows);
   if (code == NK_OK) {
-    give_points(canvas, rows, &spots, false);
-    give_points(canvas, rows, &spots, true);
-    give_order(canvas, rows);
-    give_look(canvas, rows);
+    write_points(canvas, rows, &spots, false);
+    write_points(canvas, rows, &spots, true);
+    write_order(canvas, rows);
+    write_look(canvas, rows);
     code = plot_canvas_labels(canvas, rows, rows->y);
   }
   if (code == NK_OK) code = plot_canvas_draw(canvas, output);

@@ -37,7 +37,7 @@ static int gather(struct component *components, const struct plot_rows *rows,
 
 /* The components at which the sum reaches 50, 90 and 99 percent: a dot on its line, a note beside.
  */
-static int give_marks(struct plot_canvas *canvas, const struct component *components, size_t n) {
+static int write_marks(struct plot_canvas *canvas, const struct component *components, size_t n) {
   static const double levels[] = {50, 90, 99};
   struct plot_notes notes = {0};
   struct nk_buffer *script = &canvas->script;
@@ -93,7 +93,7 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows,
                      fmax(components[i].value, canvas->y.lo), components[i].sum);
   plot_script_data_end(script);
   plot_script_number(script, "Components_n", (double)rows->n);
-  code = give_marks(canvas, components, rows->n);
+  code = write_marks(canvas, components, rows->n);
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
 }
 
