@@ -115,10 +115,10 @@ void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char 
   signal(SIGPIPE, SIG_IGN); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
   int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
   if (run->common.help) exit(cli_end(run, print_help(run)));
-  cli_start_with_fast_kernels(argv); /* from the beginning: nothing was read or written so far */
-  if (code == NK_OK && run->common.version) exit(cli_end(run, print_version(run)));
-  if (code == NK_OK) code = check_operands(run, min_operands, max_operands);
+  if (code == NK_OK && !run->common.version) code = check_operands(run, min_operands, max_operands);
   if (code != NK_OK) exit(cli_end(run, code));
+  cli_start_with_fast_kernels(argv); /* from the beginning: nothing was read or written so far */
+  if (run->common.version) exit(cli_end(run, print_version(run)));
   if (run->common.threads > 0) nk_set_threads(run->common.threads);
   if (run->common.quiet) return;
   nk_on_warning(show_warning, run);
