@@ -25,7 +25,7 @@ bats_require_minimum_version 1.5.0
 }
 
 @test "nk --version prints the version of noken and the kernels of OpenBLAS" {
-  version=$(sed -n 's/^project(noken VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)
+  version=$(awk '/define NK_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' include/noken/base.h)
   run -0 nk --version
   [ "${lines[0]}" = "nk (noken) $version" ]
   [[ ${lines[1]} == "OpenBLAS kernels: "* ]]
