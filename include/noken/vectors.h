@@ -98,8 +98,8 @@ NK_API struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t d
 NK_API int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
 
 /* Rows with a NaN or an infinity. Returns NK_OK when there are none; NK_EDATA with "row 17 holds a
- * NaN (use --skip-bad to leave such rows out)" when there are and skip is false; with skip true
- * *set is replaced by a set without them (warned about, with their number). */
+ * NaN" when there are and skip is false; with skip true *set is replaced by a set without them,
+ * and a warning gives their number. */
 NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
 
 /* ==== Rows of a model ==== */
