@@ -17,7 +17,7 @@ static int write_f32(const struct nk_vectors *set, struct nk_output *output) {
 
 static int write_npy(const struct nk_vectors *set, struct nk_output *output) {
   const size_t shape[2] = {set->n, set->dim};
-  int code = nk_npy_write_header(output, NK_F32, 2, shape);
+  int code = nki_npy_write_header(output, NK_F32, 2, shape);
   return code == NK_OK ? write_f32(set, output) : code;
 }
 

@@ -23,7 +23,7 @@ static const struct {
 };
 enum { N_DESCRS = sizeof descrs / sizeof *descrs };
 
-bool nk_npy_is(const struct nk_file *file) {
+bool nki_npy_is(const struct nk_file *file) {
   return file->size >= sizeof magic && memcmp(file->data, magic, sizeof magic) == 0;
 }
 
@@ -147,7 +147,7 @@ static int read_header(struct cursor *c, struct nk_tensor *tensor, bool *fortran
 /* ---- The file ---- */
 
 static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
-  if (!nk_npy_is(file)) return nk_fail(NK_EDATA, "not a .npy file");
+  if (!nki_npy_is(file)) return nk_fail(NK_EDATA, "not a .npy file");
   if (file->size < 12) return nk_fail(NK_EDATA, "the file ends within the header");
   unsigned major = file->data[6];
   if (major < 1 || major > 3) {
@@ -172,13 +172,13 @@ static int read_file(const struct nk_file *file, struct nk_tensor *tensor, bool 
   return NK_OK;
 }
 
-int nk_npy_read(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
+int nki_npy_read(const struct nk_file *file, struct nk_tensor *tensor, bool *fortran_order) {
   int code = read_file(file, tensor, fortran_order);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", file->name);
 }
 
-int nk_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_dims,
-                        const size_t *shape) {
+int nki_npy_write_header(struct nk_output *output, enum nk_dtype dtype, size_t n_dims,
+                         const size_t *shape) {
   const char *descr = NULL;
   for (int i = 0; i < N_DESCRS; i++) {
     if (descrs[i].dtype == dtype) descr = descrs[i].descr;

@@ -65,7 +65,7 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
   struct nk_tensor matrix;
   bool fortran_order;
   struct nk_vectors *set = NULL;
-  int code = nk_npy_read(file, &matrix, &fortran_order);
+  int code = nki_npy_read(file, &matrix, &fortran_order);
   if (code == NK_OK) {
     code = check_matrix(&matrix);
     if (code != NK_OK) nk_fail_in(code, "%s", file->name);
@@ -254,7 +254,7 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
 struct nk_vectors *nk_vectors_read(const char *path) {
   struct nk_file *file = nk_file_open(path);
   if (file == NULL) return NULL;
-  return nk_npy_is(file) ? read_npy(file) : read_safetensors(file);
+  return nki_npy_is(file) ? read_npy(file) : read_safetensors(file);
 }
 
 /* ---- Writing ---- */

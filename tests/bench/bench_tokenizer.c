@@ -1,9 +1,9 @@
 /* The tokenizer: bytes of English-like text per second on one core, against 20 MB/s; and a
  * tokenizer.json of 262,144 tokens and 30 MB, against 1.5 s and 600 MiB.
  * The text is made of the tokenizer's own words, the r-th as often as 1/r (Zipf), every thirtieth
- * joined to another into a word that is no token; with punctuation and lines.
- * Both are the work of one thread and are given in processor time, which other load disturbs least.
- *   bench_tokenizer TOKENIZER TEXT    measures a text of one's own */
+ * joined to another into a word that is not a token; with punctuation and lines.
+ * Both are the work of one thread and are given in processor time, which other load affects least.
+ *   bench_tokenizer TOKENIZER TEXT    measures a given text */
 #include "bench.h"
 
 #include <math.h>
@@ -101,8 +101,8 @@ static void measure(const char *name, const char *path, const char *text_path) {
 
 /* ---- Loading ---- */
 
-/* Token i of the big vocabulary: 64 letters, then pairs of earlier tokens, numbered so that each is
- * another string. */
+/* Token i of the big vocabulary: 64 letters, then pairs of earlier tokens, numbered so that all strings
+ * differ. */
 static void write_token(FILE *file, size_t i) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   if (i >= 64) write_token(file, i / 64 - 1);

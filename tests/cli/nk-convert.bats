@@ -72,7 +72,7 @@ setup() {
   [ "$(cat "$BATS_TEST_TMPDIR/p/metadata.tsv")" = $'0\n1\n2' ] # one column: no header
 }
 
-@test "a set goes through unchanged but for its history" {
+@test "a set is written back with a longer history and no other change" {
   nk-extract -q $MODEL -o "$BATS_TEST_TMPDIR/a"
   nk-convert --to safetensors "$BATS_TEST_TMPDIR/a" -o "$BATS_TEST_TMPDIR/b"
   cmp <(nk-convert --to tsv "$BATS_TEST_TMPDIR/a") <(nk-convert --to tsv "$BATS_TEST_TMPDIR/b")
@@ -89,7 +89,7 @@ setup() {
   [ "$(nk-convert --to f32 $NPY/no-rows.npy | wc -c)" -eq 0 ]
 }
 
-@test "what cannot be read is told in one line" {
+@test "an unreadable input gives a message of one line" {
   for name in object structured big-endian i8 one-dimension complex; do
     run -1 --separate-stderr nk-convert --to tsv $NPY/$name.npy
     [ -z "$output" ]
@@ -104,7 +104,7 @@ setup() {
   [[ $output == *"only 0 bytes"* ]]
 }
 
-@test "a model as GGUF keeps its matrices and its vocabulary, a kind without a form is refused" {
+@test "a model as GGUF keeps its matrices and vocabulary, another architecture is an error" {
   root=$BATS_TEST_DIRNAME/../..
   cd "$BATS_TEST_TMPDIR"
   nk-convert --model gguf "$root/data/llama-tiny" -o f32.gguf
@@ -120,7 +120,7 @@ setup() {
   run -2 nk-convert --model gguf
 }
 
-@test "faults of usage end with 2" {
+@test "usage errors exit with 2" {
   run -2 nk-convert $NPY/f4.npy
   [[ $output == "nk-convert: --to FORMAT is needed ("* ]]
   run -2 nk-convert --to gif $NPY/f4.npy
@@ -128,7 +128,7 @@ setup() {
   [[ $output == *"-o FOLDER"* ]]
 }
 
-@test "outputs that fail leave nothing behind" {
+@test "failed outputs leave no file" {
   run -1 nk-convert --to npy $NPY/f4.npy -o /dev/full
   run -1 bash -c "nk-convert --to tsv $NPY/f4.npy >/dev/full"
   [[ $output == *"No space left on device" ]]
@@ -138,7 +138,7 @@ setup() {
   [ "$(cat "$BATS_TEST_TMPDIR/file")" = old ]
 }
 
-@test "binary formats are refused to a terminal, text is not" {
+@test "binary formats are not written to a terminal, text is" {
   command -v script >/dev/null || skip "script(1) is not installed"
   for format in npy f32 safetensors; do
     run script -qec "nk-convert --to $format $NPY/f4.npy" /dev/null

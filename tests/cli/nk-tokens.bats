@@ -79,7 +79,7 @@ setup() {
   [ "$(nk-tokens -d 4 tests/fixtures/model | od -An -tx1)" = ' c3 0a' ]
 }
 
-@test "a folder needs no weights, and a file no folder" {
+@test "a tokenizer opens from a folder without weights and from a file" {
   mkdir "$BATS_TEST_TMPDIR/model"
   cp data/gpt2-tiny/tokenizer.json "$BATS_TEST_TMPDIR/model"
   nk-tokens "$BATS_TEST_TMPDIR/model" | cmp - <(nk-tokens data/gpt2-tiny)
@@ -91,12 +91,12 @@ setup() {
   [[ ${lines[0]} == '{"id":'*',"text":"a"}' ]]
 }
 
-@test "text that is not UTF-8 is refused with its place" {
+@test "text that is not UTF-8 is an error with its position" {
   run -1 --separate-stderr bash -c "printf 'ok\na\xFFb\n' | nk-tokens -e - data/gpt2-tiny"
   [ "$stderr" = 'nk-tokens: line 2: the text is not valid UTF-8 at byte 1' ]
 }
 
-@test "what is not supported is refused by its name" {
+@test "an unsupported component is named in the message" {
   sed 's/"type":"BPE"/"type":"WordPiece"/' $FIXTURES/gpt2.json >"$BATS_TEST_TMPDIR/a.json"
   run -1 nk-tokens "$BATS_TEST_TMPDIR/a.json"
   [[ $output == *"the tokenizer model 'WordPiece' is not supported" ]]
@@ -116,7 +116,7 @@ setup() {
   [[ $output == *"'dropout' is not supported" ]]
 }
 
-@test "bad ids and bad use are faults" {
+@test "invalid ids and options are errors" {
   run -1 nk-tokens -d 3,99999 data/gpt2-tiny
   [[ $output == *'no token has the id 99999' ]]
   run -2 nk-tokens -d 3,x data/gpt2-tiny
@@ -132,7 +132,7 @@ setup() {
   [[ $output == *'line 1, column '* ]]
 }
 
-@test "GPT-2's vocabulary is what is known of it" {
+@test "GPT-2's vocabulary has its known tokens" {
   local vocab made=${NOKEN_TEST_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/noken/test-data}
   for vocab in "${NOKEN_SHARED:-/nowhere}/data" ../shared/data ../../shared/data "$made"; do
     vocab=$vocab/vocab/ggml-vocab-gpt-2.gguf

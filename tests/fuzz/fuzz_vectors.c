@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static uint8_t again[1 << 17];
   if (size < 10 || size > sizeof again) return 0;
   memcpy(again, data, size);
-  if (memcmp(again, "\x93NUMPY", 6) == 0) { /* the header's length put right */
+  if (memcmp(again, "\x93NUMPY", 6) == 0) { /* the header's length corrected */
     const uint8_t *newline = memchr(again + 10, '\n', size - 10);
     uint16_t length = (uint16_t)(newline != NULL ? newline - again - 9 : 0);
     memcpy(again + 8, &length, sizeof length);

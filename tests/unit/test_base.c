@@ -10,7 +10,7 @@
 
 /* ---- Sizes and errors ---- */
 
-static void products_of_sizes_that_overflow_are_told(void **state) {
+static void sizes_that_overflow_are_reported(void **state) {
   (void)state;
   size_t out = 7;
   assert_true(nk_size_mul(1u << 20, 1u << 20, &out));
@@ -149,7 +149,7 @@ static void numbers_are_written_as_printf_writes_them(void **state) {
   }
 }
 
-static void integers_are_written_to_their_ends(void **state) {
+static void the_extreme_integers_are_written(void **state) {
   (void)state;
   struct nk_buffer text = {0};
   nk_buffer_integer(&text, INT64_MIN);
@@ -260,13 +260,13 @@ static void an_output_appears_only_when_committed(void **state) {
   snprintf(path, sizeof path, "%s/out", folder);
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
   assert_non_null(output);
-  assert_int_equal(nk_output_write(output, "half", 4), 0);
+  assert_int_equal(nk_output_write(output, "half", 4), NK_OK);
   nk_output_free(output);
   assert_int_not_equal(access(path, F_OK), 0);
   for (int round = 0; round < 2; round++) { /* the second replaces the first */
     output = nk_output_open(path, NK_OUTPUT_TEXT);
-    assert_int_equal(nk_output_write(output, round == 0 ? "round 0" : "round 1", 7), 0);
-    assert_int_equal(nk_output_commit(output), 0);
+    assert_int_equal(nk_output_write(output, round == 0 ? "round 0" : "round 1", 7), NK_OK);
+    assert_int_equal(nk_output_commit(output), NK_OK);
     nk_output_free(output);
   }
   struct nk_file *file = nk_file_open(path);
@@ -280,13 +280,13 @@ static void a_full_device_is_noticed(void **state) {
   (void)state;
   struct nk_output *output = nk_output_open("/dev/full", NK_OUTPUT_TEXT);
   assert_non_null(output);
-  assert_int_equal(nk_output_write(output, "x", 1), 0);
+  assert_int_equal(nk_output_write(output, "x", 1), NK_OK);
   assert_int_equal(nk_output_commit(output), NK_EIO);
   assert_string_equal(nk_error(), "/dev/full: No space left on device");
   nk_output_free(output);
 }
 
-static void what_cannot_be_read_is_named(void **state) {
+static void an_unreadable_file_is_named_in_the_message(void **state) {
   (void)state;
   assert_null(nk_file_open("/nowhere/at/all"));
   assert_string_equal(nk_error(), "/nowhere/at/all: No such file or directory");
@@ -296,13 +296,13 @@ static void what_cannot_be_read_is_named(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(products_of_sizes_that_overflow_are_told),
+      cmocka_unit_test(sizes_that_overflow_are_reported),
       cmocka_unit_test(the_version_is_that_of_the_header),
       cmocka_unit_test(a_failure_keeps_its_context),
       cmocka_unit_test(escaped_text_is_one_line_of_utf8_and_comes_back),
       cmocka_unit_test(any_bytes_survive_escaping),
       cmocka_unit_test(numbers_are_written_as_printf_writes_them),
-      cmocka_unit_test(integers_are_written_to_their_ends),
+      cmocka_unit_test(the_extreme_integers_are_written),
       cmocka_unit_test(philox_gives_the_published_answers),
       cmocka_unit_test(a_stream_is_a_function_of_its_place),
       cmocka_unit_test(streams_of_different_purposes_share_no_numbers),

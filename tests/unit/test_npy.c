@@ -22,7 +22,7 @@ static void matrices_of_every_float_order_and_version_are_read(void **state) {
   }
 }
 
-static void one_row_and_no_rows_are_sets(void **state) {
+static void arrays_of_one_row_and_of_none_are_read(void **state) {
   (void)state;
   struct nk_vectors *set = nk_vectors_read(FOLDER "one-row.npy");
   assert_non_null(set);
@@ -34,7 +34,7 @@ static void one_row_and_no_rows_are_sets(void **state) {
   nk_vectors_free(set);
 }
 
-static void arrays_that_are_no_matrix_of_floats_are_refused_by_name(void **state) {
+static void arrays_that_are_not_float_matrices_are_rejected(void **state) {
   (void)state;
   static const struct {
     const char *name, *message;
@@ -58,7 +58,7 @@ static void arrays_that_are_no_matrix_of_floats_are_refused_by_name(void **state
 }
 
 /* A version 1 file of this header and n zero bytes. */
-static void assert_refused(const char *path, const char *header, size_t n, const char *message) {
+static void assert_rejected(const char *path, const char *header, size_t n, const char *message) {
   unsigned char bytes[512] = "\x93NUMPY\x01";
   size_t length = strlen(header);
   bytes[8] = (unsigned char)length;
@@ -68,28 +68,28 @@ static void assert_refused(const char *path, const char *header, size_t n, const
   if (strstr(nk_error(), message) == NULL) fail_msg("'%s' instead of '%s'", nk_error(), message);
 }
 
-static void damaged_headers_are_refused(void **state) {
+static void damaged_headers_are_rejected(void **state) {
   char path[256];
   snprintf(path, sizeof path, "%s/damaged.npy", (char *)*state);
-  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 20,
-                 "need 24 bytes, the file has 20 after");
-  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 28,
-                 "need 24 bytes, the file has 28 after");
-  assert_refused(path,
-                 "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0,
-                 "overflows");
-  assert_refused(path,
-                 "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 1), }",
-                 0, "tuple of numbers");
-  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3), }", 0,
-                 "tuple of numbers");
-  assert_refused(path, "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 3), }", 0,
-                 "neither True nor False");
-  assert_refused(path, "{'descr': '<f4', 'shape': (2, 3)}", 24, "lacks");
-  assert_refused(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3", 24, "tuple of");
-  assert_refused(path, "{'descr': '<f4", 24, "");
-  assert_refused(path, "[]", 24, "not a dictionary");
-  assert_refused(path, "{'shape': (1,1,1,1,1,1,1,1,1)}", 4, "more than 8 dimensions");
+  assert_rejected(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 20,
+                  "need 24 bytes, the file has 20 after");
+  assert_rejected(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }", 28,
+                  "need 24 bytes, the file has 28 after");
+  assert_rejected(path,
+                  "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }",
+                  0, "overflows");
+  assert_rejected(path,
+                  "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 1), }",
+                  0, "tuple of numbers");
+  assert_rejected(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3), }", 0,
+                  "tuple of numbers");
+  assert_rejected(path, "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2, 3), }", 0,
+                  "neither True nor False");
+  assert_rejected(path, "{'descr': '<f4', 'shape': (2, 3)}", 24, "lacks");
+  assert_rejected(path, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3", 24, "tuple of");
+  assert_rejected(path, "{'descr': '<f4", 24, "");
+  assert_rejected(path, "[]", 24, "not a dictionary");
+  assert_rejected(path, "{'shape': (1,1,1,1,1,1,1,1,1)}", 4, "more than 8 dimensions");
   write_bytes(path, "\x93NUMPY\x01\x00\xff\xff{}", 12);
   assert_null(nk_vectors_read(path));
   assert_non_null(strstr(nk_error(), "ends within the header"));
@@ -100,13 +100,13 @@ static void damaged_headers_are_refused(void **state) {
   assert_null(nk_vectors_read(path));
 }
 
-static void written_headers_are_numpys_own(void **state) {
+static void written_headers_equal_those_of_numpy(void **state) {
   char path[256];
   snprintf(path, sizeof path, "%s/written.npy", (char *)*state);
   struct nk_vectors *set = nk_vectors_read(FOLDER "f4.npy");
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  assert_int_equal(nk_convert(set, NK_FORMAT_NPY, output), 0);
-  assert_int_equal(nk_output_commit(output), 0);
+  assert_int_equal(nk_convert(set, NK_FORMAT_NPY, output), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
   nk_vectors_free(set);
   struct nk_file *numpy = nk_file_open(FOLDER "f4.npy"), *own = nk_file_open(path);
@@ -119,10 +119,10 @@ static void written_headers_are_numpys_own(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(matrices_of_every_float_order_and_version_are_read),
-      cmocka_unit_test(one_row_and_no_rows_are_sets),
-      cmocka_unit_test(arrays_that_are_no_matrix_of_floats_are_refused_by_name),
-      cmocka_unit_test(damaged_headers_are_refused),
-      cmocka_unit_test(written_headers_are_numpys_own),
+      cmocka_unit_test(arrays_of_one_row_and_of_none_are_read),
+      cmocka_unit_test(arrays_that_are_not_float_matrices_are_rejected),
+      cmocka_unit_test(damaged_headers_are_rejected),
+      cmocka_unit_test(written_headers_equal_those_of_numpy),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,4 +1,4 @@
-/* Tokenizers' patterns, in Oniguruma's syntax, on short texts whose matches are read off by eye. */
+/* Tokenizers' patterns, in Oniguruma's syntax, on short texts whose matches are evident. */
 #include "text/pattern.h"
 #include "unit.h"
 
@@ -18,7 +18,7 @@ static void assert_match(const char *regex, const char *text, const char *expect
   nki_pattern_free(pattern);
 }
 
-static void properties_stand_inside_and_outside_of_sets(void **state) {
+static void properties_match_inside_and_outside_of_sets(void **state) {
   (void)state;
   assert_match("\\p{L}+", "12 \xC3\xA9t\xC3\xA9 3", "\xC3\xA9t\xC3\xA9");
   assert_match("[\\p{L}]+", "12 abc 3", "abc");
@@ -26,21 +26,21 @@ static void properties_stand_inside_and_outside_of_sets(void **state) {
   assert_match(" ?\\p{N}{1,3}", "a 12345", " 123");
 }
 
-static void code_points_are_written_in_hexadecimal(void **state) {
+static void code_points_in_hexadecimal_match(void **state) {
   (void)state;
   assert_match("\\x{4E00}+", "a\xE4\xB8\x80", "\xE4\xB8\x80");
   assert_match("[\\x{4E00}-\\x{4E02}]+", "a\xE4\xB8\x81z", "\xE4\xB8\x81");
   assert_match("\\u4E00", "a\xE4\xB8\x80", "\xE4\xB8\x80");
 }
 
-static void a_brace_that_opens_no_interval_is_itself(void **state) {
+static void a_brace_that_opens_no_interval_is_literal(void **state) {
   (void)state;
   assert_match("a{,2}", "aaa", "aa");
   assert_match("{a", "x{a", "{a");
   assert_match("p{L}", "xp{L}", "p{L}");
 }
 
-static void what_the_syntaxes_read_differently_is_refused_by_name(void **state) {
+static void syntax_that_the_engines_read_differently_is_rejected(void **state) {
   (void)state;
   static const char *const refused[] = {"[a[b]]", "[a&&b]", "a{1,2}+", "\\p{L", "\\", "(?~a)"};
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
@@ -51,10 +51,10 @@ static void what_the_syntaxes_read_differently_is_refused_by_name(void **state) 
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(properties_stand_inside_and_outside_of_sets),
-      cmocka_unit_test(code_points_are_written_in_hexadecimal),
-      cmocka_unit_test(a_brace_that_opens_no_interval_is_itself),
-      cmocka_unit_test(what_the_syntaxes_read_differently_is_refused_by_name),
+      cmocka_unit_test(properties_match_inside_and_outside_of_sets),
+      cmocka_unit_test(code_points_in_hexadecimal_match),
+      cmocka_unit_test(a_brace_that_opens_no_interval_is_literal),
+      cmocka_unit_test(syntax_that_the_engines_read_differently_is_rejected),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

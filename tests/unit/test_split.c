@@ -1,4 +1,4 @@
-/* The hand-written split functions against the patterns that they stand for, matched by PCRE2. */
+/* The hand-written split functions against their patterns, matched by PCRE2. */
 #include <utf8proc.h>
 
 #include "base/random.h"
@@ -18,7 +18,8 @@ static int set_up(void **state) {
   (void)state;
   match = nki_match_new();
   for (int i = 0; i < N_PATTERNS; i++) compiled[i] = nki_pattern_new("test", patterns[i]);
-  return match && compiled[0] && compiled[1] && compiled[2] ? 0 : -1;
+  return match != NULL && compiled[0] != NULL && compiled[1] != NULL && compiled[2] != NULL ? 0
+                                                                                            : -1;
 }
 
 static int tear_down(void **state) {
@@ -52,7 +53,7 @@ static int engine_kind(struct nki_pattern *const class[3], const char *s, size_t
 }
 
 /* Every code point between others. The two libraries may know different versions of Unicode: where
- * they disagree, one of them has to hold the code point unassigned. */
+ * they disagree, the code point must be unassigned in one of them. */
 static void every_code_point_is_split_as_by_the_pattern(void **state) {
   (void)state;
   struct nki_pattern *class[3] = {nki_pattern_new("test", "\\p{L}"),
@@ -147,14 +148,14 @@ static void random_texts_are_split_as_by_the_pattern(void **state) {
   }
 }
 
-/* Each pair: a pattern as Oniguruma reads it, a text, and what it matches first there. Probed with
- * Hugging Face's library (onig). */
+/* A pattern in Oniguruma's syntax, a text, and its first match there by Hugging Face's library
+ * (onig). */
 static void oniguruma_syntax_keeps_its_meaning(void **state) {
   (void)state;
   static const struct {
     const char *pattern, *text, *matched;
   } cases[] = {
-      {"\\s+", "a\xE1\xA0\x8E b", " "}, /* U+180E is no white space */
+      {"\\s+", "a\xE1\xA0\x8E b", " "}, /* U+180E is not white space */
       {"\\h+", "xyzBEEFg", "BEEF"},     /* hexadecimal digits */
       {"\\v", "a\n\x0B", "\x0B"},       /* one character */
       {"[\\h]+", "xyz12g", "12"},
@@ -171,24 +172,24 @@ static void oniguruma_syntax_keeps_its_meaning(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct nki_pattern *pattern = nki_pattern_new("test", cases[i].pattern);
-    if (!pattern) fail_msg("%s", nk_error());
+    if (pattern == NULL) fail_msg("%s", nk_error());
     size_t begin = 0, end = 0, n = strlen(cases[i].text);
     int found = nki_pattern_find(pattern, match, cases[i].text, n, 0, &begin, &end);
     if (found != 1 || end - begin != strlen(cases[i].matched) ||
-        memcmp(cases[i].text + begin, cases[i].matched, end - begin))
+        memcmp(cases[i].text + begin, cases[i].matched, end - begin) != 0)
       fail_msg("'%s' matches bytes %zu to %zu", cases[i].pattern, begin, end);
     nki_pattern_free(pattern);
   }
 }
 
-static void what_the_two_engines_read_differently_is_refused(void **state) {
+static void syntax_that_the_engines_read_differently_is_rejected(void **state) {
   (void)state;
   static const char *const refused[] = {"[a[bc]]", "[a&&b]", "[[:alpha:]]", "a{1,3}+", "\\N",
                                         "\\K",     "(?~a)",  "(?x: a)",     "[\\W]",   "\\",
                                         "[a",      "\\xE9",  "\\p{NoSuch}", "(a"};
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
     struct nki_pattern *pattern = nki_pattern_new("test", refused[i]);
-    if (pattern) fail_msg("'%s' was taken", refused[i]);
+    if (pattern != NULL) fail_msg("'%s' was taken", refused[i]);
     assert_non_null(strstr(nk_error(), refused[i]));
   }
 }
@@ -198,7 +199,7 @@ int main(void) {
       cmocka_unit_test(every_code_point_is_split_as_by_the_pattern),
       cmocka_unit_test(random_texts_are_split_as_by_the_pattern),
       cmocka_unit_test(oniguruma_syntax_keeps_its_meaning),
-      cmocka_unit_test(what_the_two_engines_read_differently_is_refused),
+      cmocka_unit_test(syntax_that_the_engines_read_differently_is_rejected),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
-/* What a tokenizer promises whatever its kind: text comes back, threads do not disturb each other,
- * questions about tokens are answered. */
+/* Properties of every tokenizer: decoding restores the text, threads can share it, tokens are found;
+ * its errors. */
 #include <noken/tokenizer.h>
 
 #include <pthread.h>
@@ -8,7 +8,7 @@
 #include "base/utf8.h"
 #include "text_files.h"
 
-/* Random text of every plane, often of what tokenizers treat apart. */
+/* Random text of every plane, often with parts that tokenizers treat specially. */
 static size_t random_text(struct nki_random *random, char *text) {
   static const char *const parts[] = {
       " ",  "  ", "\n", "the", " of",          "'s",  "<|endoftext|>",
@@ -46,8 +46,8 @@ static void text_comes_back_from_its_ids(void **state) {
       size_t n = random_text(&random, text), n_ids;
       int flags = (trial % 2) != 0 ? NK_ENCODE_PLAIN : 0;
       nk_buffer_clear(&back);
-      assert_int_equal(nk_tokenizer_encode(t, text, n, flags, &ids, &n_ids), 0);
-      assert_int_equal(nk_tokenizer_decode(t, ids, n_ids, 0, &back), 0);
+      assert_int_equal(nk_tokenizer_encode(t, text, n, flags, &ids, &n_ids), NK_OK);
+      assert_int_equal(nk_tokenizer_decode(t, ids, n_ids, 0, &back), NK_OK);
       if (back.size != n || ((n != 0) && memcmp(back.data, text, n) != 0))
         fail_msg("%s: '%.*s' became '%s'", models[m], (int)n, text, back.data);
       nk_free(ids);
@@ -57,7 +57,7 @@ static void text_comes_back_from_its_ids(void **state) {
   }
 }
 
-/* Many texts at once, against the same one by one. */
+/* Many texts at once, against the same texts one by one. */
 static void threads_share_a_tokenizer(void **state) {
   (void)state;
   enum { TEXTS = 2000 };
@@ -70,7 +70,7 @@ static void threads_share_a_tokenizer(void **state) {
     char text[512];
     struct nki_random random = nki_random_stream(3, NKI_RANDOM_TEST, (uint64_t)i);
     size_t n = random_text(&random, text);
-    assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &alone[i], &n_alone[i]), 0);
+    assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &alone[i], &n_alone[i]), NK_OK);
   }
 #pragma omp parallel for num_threads(4) schedule(dynamic, 1) reduction(+ : failures)
   for (int i = 0; i < TEXTS; i++) {
@@ -98,7 +98,7 @@ static void ranks_follow_the_merges(void **state) {
   assert_non_null(t);
   int64_t id = nk_tokenizer_id(t, " t", 2);
   assert_int_equal(id, 256);
-  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)id), 0);
+  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)id), NK_OK);
   assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "he", 2)), 2);
   assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "a", 1)), -1);
   assert_int_equal(nk_tokenizer_id(t, "<|endoftext|>", 13), 50256);
@@ -118,8 +118,8 @@ static void a_piece_of_a_hundred_thousand_letters_is_encoded(void **state) {
   int64_t *ids;
   size_t n;
   for (size_t i = 0; i < N; i++) text[i] = "thecatsat"[i % 9];
-  assert_int_equal(nk_tokenizer_encode(t, text, N, 0, &ids, &n), 0);
-  assert_int_equal(nk_tokenizer_decode(t, ids, n, 0, &back), 0);
+  assert_int_equal(nk_tokenizer_encode(t, text, N, 0, &ids, &n), NK_OK);
+  assert_int_equal(nk_tokenizer_decode(t, ids, n, 0, &back), NK_OK);
   assert_int_equal(back.size, N);
   assert_memory_equal(back.data, text, N);
   assert_true(n < N / 2);
@@ -129,7 +129,7 @@ static void a_piece_of_a_hundred_thousand_letters_is_encoded(void **state) {
   nk_tokenizer_free(t);
 }
 
-static void bad_text_and_ids_are_refused(void **state) {
+static void invalid_text_and_ids_are_rejected(void **state) {
   (void)state;
   struct nk_tokenizer *t = nk_tokenizer_open("data/gpt2-tiny");
   struct nk_buffer out = {0};
@@ -140,10 +140,10 @@ static void bad_text_and_ids_are_refused(void **state) {
   assert_non_null(strstr(nk_error(), "at byte 2"));
   for (size_t i = 0; i < 4; i++)
     assert_int_equal(nk_tokenizer_decode(t, &bad[i], 1, 0, &out), NK_EDATA);
-  assert_int_equal(nk_tokenizer_encode(t, "", 0, 0, &ids, &n), 0);
+  assert_int_equal(nk_tokenizer_encode(t, "", 0, 0, &ids, &n), NK_OK);
   assert_int_equal(n, 0);
   nk_free(ids);
-  assert_int_equal(nk_tokenizer_decode(t, NULL, 0, 0, &out), 0);
+  assert_int_equal(nk_tokenizer_decode(t, NULL, 0, 0, &out), NK_OK);
   nk_buffer_free(&out);
   nk_tokenizer_free(t);
 }
@@ -180,7 +180,7 @@ static void successful_calls_leave_no_error_message(void **state) {
   rmdir(folder);
 }
 
-/* A WordPiece tokenizer, which noken cannot encode with, still has its tokens. */
+/* WordPiece, which noken does not implement. */
 static void a_vocabulary_opens_where_the_tokenizer_is_not_supported(void **state) {
   (void)state;
   static const char json[] =
@@ -213,7 +213,7 @@ static void a_tokenizer_that_did_not_open_keeps_its_message(void **state) {
   int code = nk_error_code();
   char message[512];
   snprintf(message, sizeof message, "%s", nk_error());
-  assert_int_equal(nk_tokenizer_n_tokens(NULL), 0);
+  assert_int_equal(nk_tokenizer_n_tokens(NULL), NK_OK);
   assert_null(nk_tokenizer_bytes(NULL, 0, &n));
   assert_int_equal(nk_tokenizer_encode(NULL, "a", 1, 0, &ids, &n), code);
   assert_int_equal(nk_tokenizer_decode(NULL, &id, 1, 0, &out), code);
@@ -228,7 +228,7 @@ int main(void) {
       cmocka_unit_test(threads_share_a_tokenizer),
       cmocka_unit_test(ranks_follow_the_merges),
       cmocka_unit_test(a_piece_of_a_hundred_thousand_letters_is_encoded),
-      cmocka_unit_test(bad_text_and_ids_are_refused),
+      cmocka_unit_test(invalid_text_and_ids_are_rejected),
       cmocka_unit_test(successful_calls_leave_no_error_message),
       cmocka_unit_test(a_vocabulary_opens_where_the_tokenizer_is_not_supported),
       cmocka_unit_test(a_tokenizer_that_did_not_open_keeps_its_message),

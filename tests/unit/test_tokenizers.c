@@ -1,5 +1,5 @@
-/* Tokenizers of every supported kind against Hugging Face's own library: what it made of the texts
- * is in tests/fixtures/tokenizers (made by tests/fixtures/tokenizers.js). */
+/* Tokenizers of every supported kind against Hugging Face's own library, whose results are in
+ * tests/fixtures/tokenizers (made by tests/fixtures/tokenizers.js). */
 #include <noken/tokenizer.h>
 
 #include "cli/frame.h"

@@ -1,4 +1,4 @@
-/* Vector sets: what is read, what comes back, rows that are not finite, the history. */
+/* Vector sets: reading, writing, rows that are not finite, the history, rows of a model. */
 #include "unit.h"
 
 #include <math.h>
@@ -20,8 +20,8 @@ static void set_paths(void **state) {
 static void write_set(const struct nk_vectors *set, const char *to) {
   struct nk_output *output = nk_output_open(to, NK_OUTPUT_BINARY);
   assert_non_null(output);
-  assert_int_equal(nk_vectors_write(set, output), 0);
-  assert_int_equal(nk_output_commit(output), 0);
+  assert_int_equal(nk_vectors_write(set, output), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
 }
 
@@ -53,10 +53,10 @@ static struct nk_vectors *small_set(void) {
   struct nk_vectors *set = nk_vectors_new(3, 2, NULL, false);
   assert_non_null(set);
   memcpy(nk_vectors_writable(set), values, sizeof values);
-  assert_int_equal(nk_vectors_set_text(set, "a\0\xff\n\"", offsets), 0);
-  assert_int_equal(nk_vectors_set_numbers(set, "distance", distance), 0);
-  assert_int_equal(nk_vectors_set_integers(set, "rank", rank), 0);
-  assert_int_equal(nk_vectors_set_metadata(set, "noken.model", "a \"model\"\n"), 0);
+  assert_int_equal(nk_vectors_set_text(set, "a\0\xff\n\"", offsets), NK_OK);
+  assert_int_equal(nk_vectors_set_numbers(set, "distance", distance), NK_OK);
+  assert_int_equal(nk_vectors_set_integers(set, "rank", rank), NK_OK);
+  assert_int_equal(nk_vectors_set_metadata(set, "noken.model", "a \"model\"\n"), NK_OK);
   return set;
 }
 
@@ -86,7 +86,7 @@ static void a_set_comes_back_as_it_was_written(void **state) {
   nk_vectors_free(set);
 }
 
-static void what_noken_does_not_know_is_carried_through_to_the_same_bytes(void **state) {
+static void unknown_tensors_and_metadata_are_written_back_unchanged(void **state) {
   set_paths(state);
   static const unsigned char data[16 + 16 + 8 + 3] = {1, 2, 3};
   write_raw(path[0],
@@ -143,7 +143,7 @@ static void the_only_matrix_of_a_foreign_file_is_the_set(void **state) {
   nk_vectors_free(set);
 }
 
-static void what_is_no_vector_set_is_refused(void **state) {
+static void files_that_are_not_vector_sets_are_rejected(void **state) {
   set_paths(state);
   static const char two[] =
       "{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]},"
@@ -187,11 +187,11 @@ static void what_is_no_vector_set_is_refused(void **state) {
   }
 }
 
-static void an_empty_set_is_a_set(void **state) {
+static void a_set_without_rows_is_written_and_read(void **state) {
   set_paths(state);
   struct nk_vectors *set = nk_vectors_new(0, 5, NULL, false);
   assert_non_null(set);
-  assert_int_equal(nk_vectors_check_finite(&set, false), 0);
+  assert_int_equal(nk_vectors_check_finite(&set, false), NK_OK);
   write_set(set, path[0]);
   nk_vectors_free(set);
   assert_non_null(set = nk_vectors_read(path[0]));
@@ -223,10 +223,10 @@ static void count_warning(const char *message, void *user) {
   if (strstr(message, "2 of 3 rows") != NULL && strstr(message, "row 0") != NULL) ++*(int *)user;
 }
 
-static void rows_that_are_not_finite_are_refused_or_left_out_as_asked(void **state) {
+static void rows_that_are_not_finite_are_an_error_or_left_out(void **state) {
   set_paths(state);
   struct nk_vectors *set = small_set();
-  assert_int_equal(nk_vectors_check_finite(&set, false), 0);
+  assert_int_equal(nk_vectors_check_finite(&set, false), NK_OK);
   nk_vectors_writable(set)[3] = NAN;
   assert_int_equal(nk_vectors_check_finite(&set, false), NK_EDATA);
   assert_string_equal(nk_error(), "row 1 holds a NaN");
@@ -238,7 +238,7 @@ static void rows_that_are_not_finite_are_refused_or_left_out_as_asked(void **sta
   assert_non_null(strstr(nk_error(), "a.safetensors: row 0 holds an infinity"));
   int warned = 0;
   nk_on_warning(count_warning, &warned);
-  assert_int_equal(nk_vectors_check_finite(&set, true), 0);
+  assert_int_equal(nk_vectors_check_finite(&set, true), NK_OK);
   nk_on_warning(NULL, NULL);
   assert_int_equal(warned, 1);
   assert_int_equal(set->n, 1);
@@ -259,7 +259,7 @@ static void a_set_like_another_has_all_but_its_values(void **state) {
 
 /* ---- History ---- */
 
-static void the_history_is_command_lines_a_shell_takes_without_directories(void **state) {
+static void the_history_holds_shell_command_lines_without_directories(void **state) {
   char folder[256], argument[300], expected[512];
   snprintf(folder, sizeof folder, "%s/sub dir", (char *)*state);
   assert_int_equal(mkdir(folder, 0777), 0);
@@ -277,7 +277,7 @@ static void the_history_is_command_lines_a_shell_takes_without_directories(void 
            "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
            "--quantile 0.5,0.9\"]");
   assert_string_equal(nk_vectors_metadata(set, "noken.history"), expected);
-  assert_int_equal(nk_vectors_set_metadata(set, "noken.history", "[1"), 0);
+  assert_int_equal(nk_vectors_set_metadata(set, "noken.history", "[1"), NK_OK);
   assert_int_equal(cli_add_history(set, 1, first), NK_EDATA);
   assert_non_null(strstr(nk_error(), "noken.history: line 1, column"));
   nk_vectors_free(set);
@@ -315,7 +315,7 @@ static void a_models_matrix_is_a_set_with_its_tokens_texts(void **state) {
   nk_model_free(model);
 }
 
-static void a_chain_of_calls_passes_a_failed_model_on(void **state) {
+static void a_chain_of_calls_keeps_the_first_error(void **state) {
   (void)state;
   struct nk_model *model = nk_model_open("no/such/model!");
   assert_null(model);
@@ -339,17 +339,17 @@ static void a_chain_of_calls_passes_a_failed_model_on(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_set_comes_back_as_it_was_written),
-      cmocka_unit_test(what_noken_does_not_know_is_carried_through_to_the_same_bytes),
+      cmocka_unit_test(unknown_tensors_and_metadata_are_written_back_unchanged),
       cmocka_unit_test(tensors_of_a_written_set_are_aligned),
       cmocka_unit_test(the_only_matrix_of_a_foreign_file_is_the_set),
-      cmocka_unit_test(what_is_no_vector_set_is_refused),
-      cmocka_unit_test(an_empty_set_is_a_set),
+      cmocka_unit_test(files_that_are_not_vector_sets_are_rejected),
+      cmocka_unit_test(a_set_without_rows_is_written_and_read),
       cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
-      cmocka_unit_test(rows_that_are_not_finite_are_refused_or_left_out_as_asked),
+      cmocka_unit_test(rows_that_are_not_finite_are_an_error_or_left_out),
       cmocka_unit_test(a_set_like_another_has_all_but_its_values),
       cmocka_unit_test(a_models_matrix_is_a_set_with_its_tokens_texts),
-      cmocka_unit_test(a_chain_of_calls_passes_a_failed_model_on),
-      cmocka_unit_test(the_history_is_command_lines_a_shell_takes_without_directories),
+      cmocka_unit_test(a_chain_of_calls_keeps_the_first_error),
+      cmocka_unit_test(the_history_holds_shell_command_lines_without_directories),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

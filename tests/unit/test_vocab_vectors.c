@@ -22,7 +22,7 @@ static char *compare_line(const struct nk_tokenizer *t, const char *text, size_t
   char *end = strchr(line, '\n');
   assert_non_null(end);
   *end = 0;
-  assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &ids, &n_ids), 0);
+  assert_int_equal(nk_tokenizer_encode(t, text, n, 0, &ids, &n_ids), NK_OK);
   for (char *at = line, *rest; *at != 0; at = rest, i++) {
     int64_t expected = strtoll(at, &rest, 10);
     if (rest == at) break;

@@ -23,7 +23,7 @@ static void assert_token(const struct nk_tokenizer *vocabulary, size_t id, const
 }
 
 /* U+0120 is a space, U+010A a newline, U+0100 a zero byte, U+00C3 U+00A9 the bytes of e acute;
- * U+4E2D is not of the alphabet and stays. */
+ * U+4E2D is not of the alphabet and is unchanged. */
 static void byte_level_strings_become_raw_bytes(void **state) {
   (void)state;
   struct nk_tokenizer *v = vocabulary_of(
@@ -88,7 +88,7 @@ static void a_unigram_vocabulary_is_numbered_by_its_order(void **state) {
   nk_tokenizer_free(v);
 }
 
-static void bad_files_are_refused_with_the_place(void **state) {
+static void damaged_files_are_rejected_with_line_and_column(void **state) {
   (void)state;
   static const struct {
     const char *json, *message;
@@ -124,7 +124,7 @@ static void bad_files_are_refused_with_the_place(void **state) {
 
 /* Counted with Python's json over the file: 50,278 ids; 243 of one byte, since the
  * bytes that UTF-8 never holds have no token. */
-static void pythia_has_its_tokens(void **state) {
+static void pythia_has_the_tokens_of_its_file(void **state) {
   (void)state;
   const char *path = shared_file("pythia/tokenizer.json");
   if (path == NULL) skip();
@@ -146,8 +146,8 @@ int main(void) {
       cmocka_unit_test(byte_level_strings_become_raw_bytes),
       cmocka_unit_test(sentencepiece_strings_become_spaces_and_bytes),
       cmocka_unit_test(a_unigram_vocabulary_is_numbered_by_its_order),
-      cmocka_unit_test(bad_files_are_refused_with_the_place),
-      cmocka_unit_test(pythia_has_its_tokens),
+      cmocka_unit_test(damaged_files_are_rejected_with_line_and_column),
+      cmocka_unit_test(pythia_has_the_tokens_of_its_file),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
