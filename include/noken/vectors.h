@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,7 +40,8 @@ struct nk_column {
 struct nk_vectors {
   size_t n;                    /* rows */
   size_t dim;                  /* values in a row */
-  const float *values;         /* [n, dim] row-major; mapped, or owned by the set */
+  const float *values;         /* [n, dim] row-major */
+  float *own_values;           /* the same when the set owns them; NULL: mapped or borrowed */
   int64_t *ids;                /* [n] */
   const unsigned char *text;   /* raw bytes of all rows; NULL when the set has no text */
   const int64_t *text_offsets; /* [n + 1]; NULL when the set has no text */
@@ -59,7 +61,9 @@ NK_API struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bo
 NK_API void nk_vectors_free(struct nk_vectors *set);
 
 /* The values for writing; NULL when they are mapped or borrowed. */
-NK_API float *nk_vectors_writable(struct nk_vectors *set);
+static inline float *nk_vectors_writable(struct nk_vectors *set) {
+  return set == NULL ? NULL : set->own_values;
+}
 
 /* Text of a row: its bytes, not 0-terminated, and their number; "" and 0 for a set without texts.
  */
@@ -79,7 +83,12 @@ NK_API int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const 
 NK_API int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values);
 NK_API int nk_vectors_set_integers(struct nk_vectors *set, const char *name, const int64_t *values);
 /* The column called name, or NULL (no error is set). */
-NK_API const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name);
+static inline const struct nk_column *nk_vectors_column(const struct nk_vectors *set,
+                                                        const char *name) {
+  for (size_t i = 0; set != NULL && i < set->n_columns; i++)
+    if (strcmp(set->columns[i].name, name) == 0) return &set->columns[i];
+  return NULL;
+}
 
 /* Metadata: the value of key, or NULL (no error is set); set it (value NULL: remove it). */
 NK_API const char *nk_vectors_metadata(const struct nk_vectors *set, const char *key);

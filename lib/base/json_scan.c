@@ -119,7 +119,7 @@ int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out) {
     if (*scan->at == '"') break;
     if (*scan->at != '\\') return nki_scan_fail(scan, "a control byte in a string");
     scan->at++;
-    if ((code = escape(scan, out)) != 0) return code;
+    if ((code = escape(scan, out)) != NK_OK) return code;
   }
   scan->at++;
   return NK_OK;
@@ -169,7 +169,7 @@ int nki_scan_skip(struct nki_scan *scan) {
     int c = nki_scan_peek(scan), code = 0;
     if (c == 0) return nki_scan_fail(scan, "the file ends early");
     if (c == '"') {
-      if ((code = nki_scan_string(scan, NULL)) != 0) return code;
+      if ((code = nki_scan_string(scan, NULL)) != NK_OK) return code;
     } else if (c == '{' || c == '[') {
       depth++;
       scan->at++;

@@ -37,17 +37,33 @@ struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borr
   }
   struct nk_vectors *set = nki_vectors_bare(n, dim);
   if (set == NULL) return NULL;
-  float *own = values != NULL || borrowed ? NULL : nk_alloc(n_values, sizeof *values);
-  set->hidden->values = own;
-  if (((values != NULL) || borrowed || own != NULL) &&
-      nk_vectors_set_metadata(set, "noken.kind", "vectors") == 0 &&
-      nk_vectors_set_metadata(set, "noken.version", "1") == 0) {
-    set->values = own != NULL ? own : values;
-    if (!borrowed) set->hidden->values = own != NULL ? own : values;
-    return set;
-  }
+  float *own = values == NULL && !borrowed ? nk_alloc(n_values, sizeof *own) : NULL;
+  if (values == NULL && !borrowed && own == NULL) goto fail;
+  if (nk_vectors_set_metadata(set, "noken.kind", "vectors") != NK_OK ||
+      nk_vectors_set_metadata(set, "noken.version", "1") != NK_OK)
+    goto fail;
+  set->values = own != NULL ? own : values;
+  set->own_values = borrowed ? NULL : own != NULL ? own : values;
+  return set;
+fail:
+  nk_free(own);
   nk_vectors_free(set);
   return NULL;
+}
+
+static void free_hidden(struct nk_vectors_private *hidden) {
+  if (hidden == NULL) return;
+  for (size_t i = 0; i < hidden->n_carried; i++) {
+    nk_free((char *)(uintptr_t)hidden->carried[i].name);
+    if (hidden->st == NULL) nk_free((void *)(uintptr_t)hidden->carried[i].data);
+  }
+  nk_free(hidden->carried);
+  nki_pairs_free(&hidden->metadata);
+  nk_free(hidden->text);
+  nk_free(hidden->name);
+  nki_safetensors_free(hidden->st);
+  nk_file_free(hidden->npy);
+  nk_free(hidden);
 }
 
 void nk_vectors_free(struct nk_vectors *set) {
@@ -59,26 +75,9 @@ void nk_vectors_free(struct nk_vectors *set) {
   nk_free(set->columns);
   nk_free(set->ids);
   nk_free((int64_t *)(uintptr_t)set->text_offsets);
-  struct nk_vectors_private *private = set->hidden;
-  if (private) {
-    for (size_t i = 0; i < private->n_carried; i++) {
-      nk_free((char *)(uintptr_t) private->carried[i].name);
-      if (!private->st) nk_free((void *)(uintptr_t) private->carried[i].data);
-    }
-    nk_free(private->carried);
-    nki_pairs_free(&private->metadata);
-    nk_free(private->values);
-    nk_free(private->text);
-    nk_free(private->name);
-    nki_safetensors_free(private->st);
-    nk_file_free(private->npy);
-  }
-  nk_free(private);
+  nk_free(set->own_values);
+  free_hidden(set->hidden);
   nk_free(set);
-}
-
-float *nk_vectors_writable(struct nk_vectors *set) {
-  return set == NULL ? NULL : set->hidden->values;
 }
 
 /* ---- Text ---- */
@@ -111,15 +110,9 @@ int nk_vectors_set_text(struct nk_vectors *set, const void *bytes, const int64_t
 
 /* ---- Columns ---- */
 
-static struct nk_column *find_column(const struct nk_vectors *set, const char *name) {
-  for (size_t i = 0; i < set->n_columns; i++) {
-    if (strcmp(set->columns[i].name, name) == 0) return &set->columns[i];
-  }
-  return NULL;
-}
-
-const struct nk_column *nk_vectors_column(const struct nk_vectors *set, const char *name) {
-  return set == NULL ? NULL : find_column(set, name);
+static struct nk_column *find_column(struct nk_vectors *set, const char *name) {
+  const struct nk_column *found = nk_vectors_column(set, name);
+  return found == NULL ? NULL : &set->columns[found - set->columns];
 }
 
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
@@ -222,7 +215,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
 struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
   struct nk_vectors *chosen = nk_vectors_new(n, set->dim, NULL, false);
   if (chosen == NULL) return NULL;
-  if (copy_metadata(chosen, set) != 0 || copy_rows(chosen, set, rows) != 0) {
+  if (copy_metadata(chosen, set) != NK_OK || copy_rows(chosen, set, rows) != NK_OK) {
     nk_vectors_free(chosen);
     return NULL;
   }
@@ -278,11 +271,11 @@ struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, flo
   if (set == NULL) return NULL;
   struct nk_vectors *like = nk_vectors_new(set->n, dim, values, false);
   if (like == NULL) return NULL;
-  if (copy_metadata(like, set) == 0 && copy_rows(like, set, NULL) == 0 &&
-      copy_carried(like, set) == 0) {
+  if (copy_metadata(like, set) == NK_OK && copy_rows(like, set, NULL) == NK_OK &&
+      copy_carried(like, set) == NK_OK) {
     return like;
   }
-  if (values != NULL) like->hidden->values = NULL; /* stays the caller's */
+  if (values != NULL) like->own_values = NULL; /* stays the caller's */
   nk_vectors_free(like);
   return NULL;
 }

@@ -11,7 +11,6 @@ struct nk_vectors_private {
   char *name;                 /* of the file, for messages; NULL for a set made in memory */
   struct nki_safetensors *st; /* the file that values, text and carried tensors may point into */
   struct nk_file *npy;        /* or this one */
-  float *values;              /* the set's own values, NULL when mapped or borrowed */
   unsigned char *text;        /* the set's own text bytes, NULL when mapped */
   struct nki_pairs metadata;
   struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each

@@ -46,7 +46,7 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
     nk_free(values);
     values = rows;
   }
-  set->values = set->hidden->values = values;
+  set->values = set->own_values = values;
   return code;
 }
 
@@ -100,7 +100,7 @@ static const struct nk_tensor *look_up(const struct nki_safetensors *st, const c
 static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
   const struct nk_tensor *matrix = look_up(st, "vectors");
   if (matrix != NULL) {
-    if (check_matrix(matrix) == 0) return matrix;
+    if (check_matrix(matrix) == NK_OK) return matrix;
     nk_fail_in(nk_error_code(), "tensor 'vectors'");
     return NULL;
   }
@@ -112,7 +112,7 @@ static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
     n_found++;
   }
   if (n_found == 1) {
-    if (check_matrix(matrix) == 0) return matrix;
+    if (check_matrix(matrix) == NK_OK) return matrix;
     nk_fail_in(NK_EDATA, "tensor '%s'", matrix->name);
   } else if (n_found == 0) {
     nk_fail(NK_EDATA, "not a vector set: no tensor 'vectors' and none of 2 dimensions");
@@ -183,12 +183,12 @@ static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
 }
 
 static int take_metadata(struct nk_vectors *set) {
-  struct nk_vectors_private *private = set->hidden;
+  struct nk_vectors_private *hidden = set->hidden;
   const char *key, *value;
   int code = NK_OK;
   for (size_t i = 0; code == NK_OK; i++) {
-    if (nki_safetensors_metadata(private->st, i, &key, &value) != 0) break;
-    code = nki_pairs_append(&private->metadata, key, value);
+    if (nki_safetensors_metadata(hidden->st, i, &key, &value) != NK_OK) break;
+    code = nki_pairs_append(&hidden->metadata, key, value);
   }
   if (code == NK_OK && nk_vectors_metadata(set, "noken.kind") == NULL)
     code = nk_vectors_set_metadata(set, "noken.kind", "vectors");
@@ -199,23 +199,23 @@ static int take_metadata(struct nk_vectors *set) {
 
 /* Everything but the matrix. */
 static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
-  struct nk_vectors_private *private = set->hidden;
-  const struct nk_tensor *bytes = look_up(private->st, "text.bytes");
-  const struct nk_tensor *offsets = look_up(private->st, "text.offsets");
+  struct nk_vectors_private *hidden = set->hidden;
+  const struct nk_tensor *bytes = look_up(hidden->st, "text.bytes");
+  const struct nk_tensor *offsets = look_up(hidden->st, "text.offsets");
   int code = take_metadata(set);
   if (code == NK_OK && ((bytes != NULL) || offsets != NULL)) code = take_text(set, bytes, offsets);
-  size_t n = nki_safetensors_n_tensors(private->st);
-  private->carried = nk_calloc(n, sizeof *private->carried);
-  if (!private->carried) return NK_EMEMORY;
+  size_t n = nki_safetensors_n_tensors(hidden->st);
+  hidden->carried = nk_calloc(n, sizeof *hidden->carried);
+  if (hidden->carried == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
-    const struct nk_tensor *tensor = nki_safetensors_tensor(private->st, i);
+    const struct nk_tensor *tensor = nki_safetensors_tensor(hidden->st, i);
     if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
     if (strcmp(tensor->name, "id") == 0) {
       code = take_ids(set, tensor);
     } else if (is_column(set, tensor)) {
       code = take_column(set, tensor);
     } else {
-      struct nk_tensor *carried = &private->carried[private->n_carried++];
+      struct nk_tensor *carried = &hidden->carried[hidden->n_carried++];
       *carried = *tensor;
       carried->name = nk_strdup(tensor->name);
       if (carried->name == NULL) code = NK_EMEMORY;

@@ -152,7 +152,7 @@ struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
   struct nki_bpe *bpe = nk_calloc(1, sizeof *bpe);
   if (bpe == NULL) return NULL;
   bpe->pieces = &spec->pieces;
-  if (read_options(bpe, spec) != 0 || build_merges(bpe, spec) != 0) {
+  if (read_options(bpe, spec) != NK_OK || build_merges(bpe, spec) != NK_OK) {
     nki_bpe_free(bpe);
     return NULL;
   }
@@ -339,7 +339,7 @@ int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const c
   split_units(bpe, s, n, work->symbol, &count);
   if (count <= SHORT)
     count = merge_short(bpe, work->symbol, count);
-  else if ((code = merge_long(bpe, work, count, &count)) != 0)
+  else if ((code = merge_long(bpe, work, count, &count)) != NK_OK)
     return code;
   if (!nki_ids_reserve(ids, count)) return NK_EMEMORY;
   for (size_t i = 0; i < count; i++) ids->id[ids->n++] = work->symbol[i].id;

@@ -105,7 +105,7 @@ struct nki_decoder *nki_decoder_new(const struct nki_spec *spec, bool lenient) {
   decoder->step = nk_alloc(n, sizeof *decoder->step);
   if (decoder->step == NULL) goto fail;
   for (size_t i = 0; i < n; i++)
-    if (add_step(decoder, spec, nki_spec_step(json, i), lenient) != 0) goto fail;
+    if (add_step(decoder, spec, nki_spec_step(json, i), lenient) != NK_OK) goto fail;
   return decoder;
 fail:
   nki_decoder_free(decoder);

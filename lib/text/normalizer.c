@@ -109,7 +109,8 @@ struct nki_normalizer *nki_normalizer_new(const struct nki_spec *spec) {
   if (normalizer->step == NULL) goto fail;
   for (size_t i = 0; i < n; i++) {
     bool skip = false;
-    if (read_step(spec, nki_spec_step(json, i), &normalizer->step[normalizer->n_steps], &skip) != 0)
+    if (read_step(spec, nki_spec_step(json, i), &normalizer->step[normalizer->n_steps], &skip) !=
+        NK_OK)
       goto fail;
     normalizer->n_steps += !skip;
   }

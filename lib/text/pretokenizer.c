@@ -218,7 +218,7 @@ struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec) {
       refuse(spec, "'ByteLevel' before others");
       goto fail;
     }
-    if (read_step(p, spec, step) != 0) goto fail;
+    if (read_step(p, spec, step) != NK_OK) goto fail;
   }
   return p;
 fail:

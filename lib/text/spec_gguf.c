@@ -65,12 +65,12 @@ static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *token
       struct nki_added added = {
           .id = id, .offset = spec->added_bytes.size, .special = type != USER_DEFINED};
       nk_buffer_append(&spec->added_bytes, s, n);
-      if ((code = nki_spec_push_added(spec, added)) != 0) return code;
+      if ((code = nki_spec_push_added(spec, added)) != NK_OK) return code;
       if (type != UNKNOWN) continue; /* text gives the unknown token without its name too */
     }
     size_t offset = spec->pieces.bytes.size;
     nk_buffer_append(&spec->pieces.bytes, s, n);
-    if ((code = nki_spec_add_piece(spec, id, offset)) != 0) return code;
+    if ((code = nki_spec_add_piece(spec, id, offset)) != NK_OK) return code;
   }
   return nki_pieces_index(&spec->pieces);
 }
@@ -194,7 +194,7 @@ static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const
   int64_t id;
   int code = take_bool(gguf, add_key, &add);
   if (code != NK_OK || !add) return code;
-  if ((code = nki_gguf_integer(gguf, id_key, &id)) != 0) return code;
+  if ((code = nki_gguf_integer(gguf, id_key, &id)) != NK_OK) return code;
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,

@@ -247,16 +247,16 @@ int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool v
   if (model.begin == NULL || *model.begin != '{')
     return nk_fail(NK_EDATA, "%s: no 'model': not a tokenizer.json", spec->name);
   scan.at = model.begin;
-  if ((code = find_members(&scan, inner, parts, 2)) != 0) return code;
+  if ((code = find_members(&scan, inner, parts, 2)) != NK_OK) return code;
   spec->config = parse_rest(&scan, &parts[0], &parts[1]);
   if (spec->config == NULL) return NK_EDATA;
   spec->model = nk_strdup(model_of(spec, &parts[0], &parts[1]));
   if (spec->model == NULL) return NK_EMEMORY;
   spec->byte_level = nki_spec_has(spec, "pre_tokenizer", "ByteLevel") ||
                      nki_spec_has(spec, "decoder", "ByteLevel");
-  if ((code = read_vocab(spec, scan, &parts[0])) != 0) return code;
+  if ((code = read_vocab(spec, scan, &parts[0])) != NK_OK) return code;
   if (!vocabulary_only && strcmp(spec->model, "BPE") == 0 &&
-      (code = read_merges(spec, scan, &parts[1])) != 0)
+      (code = read_merges(spec, scan, &parts[1])) != NK_OK)
     return code;
   return read_added(spec);
 }

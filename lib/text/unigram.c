@@ -72,7 +72,7 @@ struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
   struct nki_unigram *u = nk_calloc(1, sizeof *u);
   if (u == NULL) return NULL;
   u->pieces = &spec->pieces;
-  if (read_options(u, spec) != 0 || build_prefixes(u) != 0) {
+  if (read_options(u, spec) != NK_OK || build_prefixes(u) != NK_OK) {
     nki_unigram_free(u);
     return NULL;
   }

@@ -62,7 +62,7 @@ struct nki_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
   vocabulary->token = nk_calloc(vocabulary->n, sizeof *vocabulary->token);
   if (vocabulary->token == NULL) goto fail;
   decoder = nki_decoder_new(spec, true);
-  if (decoder == NULL || fill(vocabulary, spec, decoder) != 0) goto fail;
+  if (decoder == NULL || fill(vocabulary, spec, decoder) != NK_OK) goto fail;
   nki_decoder_free(decoder);
   return vocabulary;
 fail:
