@@ -102,3 +102,45 @@ END
 @test "nothing installed names the build folder or the checkout" {
   run -1 grep -rlF -e "$NOKEN_BUILD" -e "$PWD/" "$prefix"
 }
+
+# Builds tests/examples/$1.c against the installed copy, as README says.
+build_example() {
+  export PKG_CONFIG_PATH=$libdir/pkgconfig LD_LIBRARY_PATH=$libdir
+  read -ra flags < <(pkg-config --cflags --libs noken)
+  cc -std=c11 -Wall -Wextra -Wpedantic -Werror -o "$BATS_TEST_TMPDIR/$1" "tests/examples/$1.c" \
+    "${flags[@]}"
+}
+
+# The named columns of the table on standard input, without its head.
+columns() {
+  awk -F '\t' -v OFS='\t' -v names="$*" '
+    NR == 1 { n = split(names, name, " "); for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { for (i = 1; i <= n; i++) printf "%s%s", $at[name[i]], i < n ? OFS : "\n" }'
+}
+
+@test "the example of README makes and runs ten nokens in at most 25 lines, as the tools do" {
+  [ "$(wc -l <tests/examples/nokens.c)" -le 25 ]
+  build_example nokens
+  "$BATS_TEST_TMPDIR/nokens" data/gpt2-tiny >"$BATS_TEST_TMPDIR/rows"
+  awk -F '\t' '{ for (i = 1; i <= 4; i++) if ($i !~ /^[0-9.e+-]+$/) exit 1 }
+    NF != 4 { exit 1 } END { exit NR != 10 }' "$BATS_TEST_TMPDIR/rows"
+  nk-extract data/gpt2-tiny | nk-region fit | nk-sample -n 10 --times 2 |
+    nk-run data/gpt2-tiny -p 'Please repeat the string "{}": "' | columns id entropy kl p_value |
+    diff - "$BATS_TEST_TMPDIR/rows"
+  run -1 --separate-stderr "$BATS_TEST_TMPDIR/nokens" /nowhere
+  [[ $stderr == *"/nowhere"* ]]
+  [ -z "$output" ]
+}
+
+@test "the second example runs a set that nk-sample made, as nk-run does" {
+  build_example run_set
+  nk-extract data/llama-tiny | nk-region fit |
+    nk-sample -n 3 --times 1,4 -o "$BATS_TEST_TMPDIR/set"
+  "$BATS_TEST_TMPDIR/run_set" data/llama-tiny "$BATS_TEST_TMPDIR/set" 'The {} of' \
+    >"$BATS_TEST_TMPDIR/rows"
+  nk-run data/llama-tiny -p 'The {} of' "$BATS_TEST_TMPDIR/set" |
+    columns id distance entropy kl p_value | diff - "$BATS_TEST_TMPDIR/rows"
+  [ "$(wc -l <"$BATS_TEST_TMPDIR/rows")" -eq 6 ]
+  run -1 --separate-stderr "$BATS_TEST_TMPDIR/run_set" data/gpt2-tiny /nowhere 'The {}'
+  [[ $stderr == "run_set: "*"/nowhere"* ]]
+}
