@@ -166,6 +166,7 @@ enum nk_verdict {
   NK_N_VERDICTS
 };
 
+/* The verdict on a token with this highest probability. */
 NK_API enum nk_verdict nk_verdict_of(double max_prob);
 /* "strongly verified", ... */
 NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];

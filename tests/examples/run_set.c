@@ -1,5 +1,5 @@
-/* run_set MODEL SET PROMPT: what each vector of a set, such as nk-sample makes, does to a prompt with
- * a slot {}. Prints its id, its distance where the set has one, and its behaviour. */
+/* run_set MODEL SET PROMPT: what each vector of a set, such as nk-sample makes, does to a prompt
+ * with a slot {}. Prints its id, its distance where the set has one, and its behaviour. */
 #include <noken/noken.h>
 #include <stdio.h>
 
