@@ -34,7 +34,7 @@ struct job {
   struct nk_flags *flags;
 };
 
-/* ---- What goes in ---- */
+/* ---- Input ---- */
 
 static int read_items(struct job *job) {
   const struct options *o = &job->options;
@@ -207,7 +207,7 @@ static int prepare(struct job *job) {
   return code == NK_OK ? make_probes(job) : code;
 }
 
-/* ---- What comes out ---- */
+/* ---- Output ---- */
 
 static struct cli_behaviour_table describe(const struct job *job) {
   struct cli_behaviour_table table = {.tokenizer = nk_model_tokenizer(job->model),

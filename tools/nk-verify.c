@@ -24,7 +24,7 @@ struct job {
   double *max_prob; /* [n] */
 };
 
-/* ---- What is to be verified ---- */
+/* ---- Input ---- */
 
 static int read_prompts(struct job *job) {
   const struct options *o = &job->options;
@@ -63,7 +63,7 @@ static int take_table(struct job *job, const char *path) {
   return NK_OK;
 }
 
-/* ---- Tables ---- */
+/* ---- Output ---- */
 
 static void write_cell(const struct cli_frame *frame, size_t row, size_t column,
                        struct cli_table *table) {

@@ -53,7 +53,7 @@ NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *
  * row. */
 NK_API int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
 
-/* ---- What goes in ---- */
+/* ---- Input ---- */
 
 #define NK_PREFIX SIZE_MAX /* in place of a sequence's number: the shared prefix */
 #define NK_VECTOR (-1)     /* in place of an id: an override of layer 0 replaces it */
@@ -76,7 +76,7 @@ struct nk_override {
   const float *vector;
 };
 
-/* ---- What comes out ---- */
+/* ---- Output ---- */
 
 /* One position, what is asked of it (pointers that are not NULL, sizes that are not 0), and the
  * answers. Logarithms are natural. Zero the struct and set what is wanted. */

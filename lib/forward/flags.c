@@ -1,11 +1,11 @@
-/* Patterns of what is unwanted in a continuation. */
+/* Regular expressions of what is unwanted in a text. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <noken/base.h>
 #include <noken/probe.h>
 #include <pcre2.h>
 #include <string.h>
 
-enum { MATCH_LIMIT = 1000000 }; /* steps of one match: a pattern may not hang the program */
+enum { MATCH_LIMIT = 1000000 }; /* steps of one match: bounds its time */
 
 struct flag {
   char *name;
@@ -23,7 +23,7 @@ static int add_flag(struct nk_flags *flags, const char *name, const char *patter
   int number;
   PCRE2_SIZE at;
   if (flag.name == NULL) return NK_EMEMORY;
-  /* Continuations may end within a character: the rest is matched all the same. */
+  /* A generation may end within a character: the text before it is matched. */
   flag.code = pcre2_compile((PCRE2_SPTR)pattern, n, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &number,
                             &at, NULL);
   if (flag.code == NULL) {
@@ -33,7 +33,7 @@ static int add_flag(struct nk_flags *flags, const char *name, const char *patter
     return nk_fail(NK_EDATA, "flag '%s': %s at character %zu of its pattern", name,
                    (const char *)message, (size_t)at);
   }
-  pcre2_jit_compile(flag.code, PCRE2_JIT_COMPLETE); /* faster where it can be had */
+  pcre2_jit_compile(flag.code, PCRE2_JIT_COMPLETE); /* faster where it is supported */
   struct flag *longer = nk_realloc(flags->item, flags->n, flags->n + 1, sizeof *longer);
   if (longer == NULL) {
     pcre2_code_free(flag.code);

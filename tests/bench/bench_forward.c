@@ -44,7 +44,7 @@ static double gemm_rate(void) {
   g.a = malloc(size * sizeof(float));
   g.b = malloc(size * sizeof(float));
   g.c = malloc(size * sizeof(float));
-  if (!g.a || !g.b || !g.c) exit(2);
+  if (g.a == NULL || g.b == NULL || g.c == NULL) exit(2);
   for (size_t i = 0; i < size; i++) g.a[i] = g.b[i] = (float)(i % 97) * 0.01f;
   double seconds = bench_min(4, multiply, &g);
   free(g.a);
@@ -62,7 +62,8 @@ static void fill_batch(struct nk_forward *forward, struct nk_batch *batch, size_
   struct nk_override *overrides = calloc(n_nokens, sizeof *overrides);
   struct nk_ask *asks = calloc(n_nokens, sizeof *asks);
   float *vectors = malloc(n_nokens * shape->dim * sizeof *vectors);
-  if (!ids || !sequences || !overrides || !asks || !vectors) exit(2);
+  if (ids == NULL || sequences == NULL || overrides == NULL || asks == NULL || vectors == NULL)
+    exit(2);
   for (size_t t = 0; t < length; t++) ids[t] = (int64_t)(1000 + 37 * t);
   ids[slot] = NK_VECTOR;
   for (size_t i = 0; i < n_nokens; i++) {

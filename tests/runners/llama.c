@@ -137,7 +137,7 @@ static void run_noken(struct both *b, const int64_t *ids, size_t slot, size_t le
                            .n_overrides = n,
                            .asks = asks,
                            .n_asks = n};
-  check(nk_forward_run(b->forward, &batch) == 0, "noken");
+  check(nk_forward_run(b->forward, &batch) == NK_OK, "noken");
 }
 
 /* Vectors on the way from one token's embedding to another's. */
@@ -147,10 +147,10 @@ static float *make_vectors(struct both *b, size_t n) {
   for (size_t i = 0; i < n; i++) {
     float *vector = vectors + i * b->dim, share = 0.1f * (float)(i % 9);
     check(nk_forward_embedding(b->forward, (int64_t)(300 + 7 * i) % (int64_t)b->n_vocabulary,
-                               vector) == 0,
+                               vector) == NK_OK,
           "embedding");
     check(nk_forward_embedding(b->forward, (int64_t)(900 + 3 * i) % (int64_t)b->n_vocabulary,
-                               other) == 0,
+                               other) == NK_OK,
           "embedding");
     for (size_t k = 0; k < b->dim; k++) vector[k] += share * (other[k] - vector[k]);
   }

@@ -57,7 +57,7 @@ static void close_fixture(struct fixture *f) {
 }
 
 static void run(const struct fixture *f, const struct nk_batch *batch) {
-  if (nk_forward_run(f->forward, batch) != 0) fail_msg("%s: %s", f->name, nk_error());
+  if (nk_forward_run(f->forward, batch) != NK_OK) fail_msg("%s: %s", f->name, nk_error());
 }
 
 static void assert_near(const struct fixture *f, const char *what, size_t index, const float *got,
@@ -269,7 +269,7 @@ static void a_vector_equal_to_a_tokens_embedding_gives_what_the_token_gives(void
     float vector[MAX_DIM];
     open_fixture(&f, NAMES[i]);
     run_logits(&f, 4, NULL, 0, expected);
-    assert_int_equal(nk_forward_embedding(f.forward, f.ids[6], vector), 0);
+    assert_int_equal(nk_forward_embedding(f.forward, f.ids[6], vector), NK_OK);
     f.ids[6] = NK_VECTOR;
     struct nk_override o = {.position = 6, .vector = vector};
     run_logits(&f, 4, &o, 1, logits);
