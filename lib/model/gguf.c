@@ -100,7 +100,7 @@ static int take_name(struct reader *reader, const char *what, const char **out) 
   size_t n;
   int code = take_bytes(reader, what, &bytes, &n);
   if (code != NK_OK) return code;
-  if (n > 65535 || memchr(bytes, 0, n))
+  if (n > 65535 || memchr(bytes, 0, n) != NULL)
     return nk_fail(NK_EDATA, "%s: %s is not a name", reader->name, what);
   *out = nk_strndup(bytes, n);
   return *out != NULL ? NK_OK : NK_EMEMORY;

@@ -64,7 +64,7 @@ static int list_folder(const char *folder, char ***files, size_t *n_files) {
   size_t capacity = 0;
   int code = NK_OK;
   struct dirent *entry;
-  while (code == NK_OK && (entry = readdir(directory))) {
+  while (code == NK_OK && (entry = readdir(directory)) != NULL) {
     if (entry->d_name[0] == '.') continue;
     if (*n_files == capacity) {
       char **grown = nk_realloc(*files, *n_files, capacity = 2 * capacity + 32, sizeof *grown);

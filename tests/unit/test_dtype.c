@@ -58,7 +58,7 @@ static void widening_takes_any_length_and_alignment(void **state) {
         memcpy(bytes + offset + 2 * i, &half, 2);
       }
       out[n] = 99;
-      assert_int_equal(nki_widen(NK_F16, bytes + offset, n, out), 0);
+      assert_int_equal(nki_widen(NK_F16, bytes + offset, n, out), NK_OK);
       for (size_t i = 0; i < n; i++) assert_true(out[i] == (float)i - 7);
       assert_true(out[n] == 99);
     }
@@ -69,7 +69,7 @@ static void doubles_beyond_a_float_become_infinities(void **state) {
   (void)state;
   static const double source[4] = {1e300, -1e300, 0.1, 1e-300};
   float out[4];
-  assert_int_equal(nki_widen(NK_F64, source, 4, out), 0);
+  assert_int_equal(nki_widen(NK_F64, source, 4, out), NK_OK);
   assert_true(out[0] == INFINITY && out[1] == -INFINITY && out[2] == 0.1f && out[3] == 0);
   assert_int_equal(nki_widen(NK_I64, source, 4, out), NK_EUNSUPPORTED);
   assert_non_null(strstr(nk_error(), "I64"));

@@ -2,6 +2,10 @@
  * byte after the format's description. */
 #include "model/gguf.h"
 
+#include <unistd.h>
+
+#include "model/dtype.h"
+
 #include "text_files.h"
 
 static struct nk_buffer file;
@@ -71,11 +75,11 @@ static void metadata_of_every_type_is_read(void **state) {
   assert_non_null(gguf);
   assert_int_equal(nki_gguf_n_values(gguf), 9);
   assert_string_equal(nki_gguf_value(gguf, 1)->key, "i8");
-  assert_int_equal(nki_gguf_integer(gguf, "u8", &integer), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "u8", &integer), NK_OK);
   assert_int_equal(integer, 200);
-  assert_int_equal(nki_gguf_integer(gguf, "i8", &integer), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "i8", &integer), NK_OK);
   assert_int_equal(integer, -56);
-  assert_int_equal(nki_gguf_integer(gguf, "i64", &integer), 0);
+  assert_int_equal(nki_gguf_integer(gguf, "i64", &integer), NK_OK);
   assert_int_equal(integer, -5);
   assert_int_equal(nki_gguf_integer(gguf, "u64", &integer), NK_EDATA);
   assert_int_equal(nki_gguf_integer(gguf, "f32", &integer), NK_EDATA);
@@ -83,9 +87,9 @@ static void metadata_of_every_type_is_read(void **state) {
   assert_float_equal(real, 1.5, 0);
   assert_int_equal(nki_gguf_number(gguf, "u64", &real), 0);
   assert_float_equal(real, 18446744073709551615.0, 0);
-  assert_int_equal(nki_gguf_bool(gguf, "bool", &yes), 0);
+  assert_int_equal(nki_gguf_bool(gguf, "bool", &yes), NK_OK);
   assert_true(yes);
-  assert_int_equal(nki_gguf_string(gguf, "text", &text, &n), 0);
+  assert_int_equal(nki_gguf_string(gguf, "text", &text, &n), NK_OK);
   assert_int_equal(n, 3);
   assert_memory_equal(text, "a\xC3\xA9", 3);
   assert_int_equal(nki_gguf_string(gguf, "list", &text, &n), NK_EDATA);
@@ -130,7 +134,7 @@ static void tensors_are_found_with_their_bytes(void **state) {
   pad(64);
   for (int i = 0; i < 144; i++) number(0, 1);
   gguf = open_file();
-  if (!gguf) fail_msg("%s", nk_error());
+  if (gguf == NULL) fail_msg("%s", nk_error());
   const struct nk_tensor *floats = nki_gguf_tensor(gguf, "floats");
   assert_non_null(floats);
   assert_int_equal(floats->dtype, NK_F32);
@@ -147,8 +151,8 @@ static void tensors_are_found_with_their_bytes(void **state) {
 
 static void refuse(const char *message) {
   struct nki_gguf *gguf = open_file();
-  if (gguf) fail_msg("taken, though '%s'", message);
-  if (!strstr(nk_error(), message)) fail_msg("'%s' does not say '%s'", nk_error(), message);
+  if (gguf != NULL) fail_msg("taken, though '%s'", message);
+  if (strstr(nk_error(), message) == NULL) fail_msg("'%s' does not say '%s'", nk_error(), message);
 }
 
 static void hostile_files_are_refused(void **state) {
@@ -184,11 +188,130 @@ static void hostile_files_are_refused(void **state) {
   head(3, 1, 0), tensor("t", 1, 0, 0, 0, UINT64_MAX - 31), refuse("outside the file");
 }
 
+/* ---- Written from a checkpoint ---- */
+
+enum layout { AS_IS, TURNED, PAIRED };
+
+/* How llama.cpp's converter changes a tensor (conversion script's permute: rows of a head as
+ * [2, half] become [half, 2]). n_heads: of a PAIRED one. */
+struct written {
+  const char *name, *from;
+  enum layout layout;
+  size_t n_heads;
+};
+
+static void check_written(const struct nk_model *model, const struct nki_gguf *gguf,
+                          const struct written *w) {
+  const struct nk_tensor *to = nki_gguf_tensor(gguf, w->name),
+                         *from = nk_model_find(model, w->from);
+  if (to == NULL || from == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(to->n_elements, from->n_elements);
+  size_t rows = to->n_dims == 2 ? to->shape[0] : 1, columns = to->n_elements / rows;
+  size_t head = w->layout == PAIRED ? rows / w->n_heads : rows;
+  for (size_t r = 0; r < rows; r++) {
+    size_t at = r % head, source = r;
+    if (w->layout == PAIRED) source = r - at + at % 2 * (head / 2) + at / 2;
+    for (size_t c = 0; c < columns; c++) {
+      size_t index = w->layout == TURNED ? c * rows + r : source * columns + c;
+      double got = nki_element_number(to->dtype, to->data, r * columns + c);
+      double wanted = nki_element_number(from->dtype, from->data, index);
+      if (got != wanted) fail_msg("%s [%zu, %zu]: %g, not %g", w->name, r, c, got, wanted);
+    }
+  }
+}
+
+static void check_model(const char *name, const struct written *tensors, size_t n, size_t n_tensors,
+                        const char *const (*values)[2]) {
+  char path[] = "/tmp/noken-gguf-XXXXXX";
+  assert_int_equal(close(mkstemp(path)), 0);
+  struct nk_model *model = nk_model_open(name);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  if (nk_model_write_gguf(model, false, output) != NK_OK) fail_msg("%s", nk_error());
+  assert_int_equal(nk_output_commit(output), NK_OK);
+  nk_output_free(output);
+  struct nki_gguf *gguf = nki_gguf_open(path);
+  if (gguf == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(nki_gguf_n_tensors(gguf), n_tensors);
+  for (size_t i = 0; i < n; i++) check_written(model, gguf, &tensors[i]);
+  for (; (*values)[0] != NULL; values++) {
+    double value = 0;
+    if (nki_gguf_number(gguf, (*values)[0], &value) != NK_OK) fail_msg("%s", nk_error());
+    if ((float)value != strtof((*values)[1], NULL)) fail_msg("%s is %g", (*values)[0], value);
+  }
+  size_t n_rows = 0;
+  char renamed[64];
+  snprintf(renamed, sizeof renamed, "%s.gguf", path);
+  assert_int_equal(rename(path, renamed), 0);
+  assert_int_equal(nk_model_count_rows(renamed, &n_rows), NK_OK);
+  assert_int_equal(n_rows, nk_model_matrix(model, NK_MATRIX_INPUT, NULL)->shape[0]);
+  unlink(renamed);
+  nki_gguf_free(gguf);
+  nk_model_free(model);
+}
+
+static void checkpoints_are_written_with_llama_cpps_names_and_layouts(void **state) {
+  (void)state;
+  static const struct written llama[] = {
+      {"token_embd.weight", "model.embed_tokens.weight", AS_IS, 0},
+      {"output.weight", "lm_head.weight", AS_IS, 0},
+      {"output_norm.weight", "model.norm.weight", AS_IS, 0},
+      {"blk.0.attn_norm.weight", "model.layers.0.input_layernorm.weight", AS_IS, 0},
+      {"blk.2.attn_q.weight", "model.layers.2.self_attn.q_proj.weight", PAIRED, 4},
+      {"blk.2.attn_k.weight", "model.layers.2.self_attn.k_proj.weight", PAIRED, 2},
+      {"blk.1.attn_v.weight", "model.layers.1.self_attn.v_proj.weight", AS_IS, 0},
+      {"blk.1.attn_output.weight", "model.layers.1.self_attn.o_proj.weight", AS_IS, 0},
+      {"blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight", AS_IS, 0},
+      {"blk.1.ffn_gate.weight", "model.layers.1.mlp.gate_proj.weight", AS_IS, 0},
+      {"blk.1.ffn_up.weight", "model.layers.1.mlp.up_proj.weight", AS_IS, 0},
+      {"blk.1.ffn_down.weight", "model.layers.1.mlp.down_proj.weight", AS_IS, 0},
+  };
+  static const char *const llama_values[][2] = {
+      {"llama.context_length", "256"},
+      {"llama.embedding_length", "128"},
+      {"llama.feed_forward_length", "256"},
+      {"llama.block_count", "4"},
+      {"llama.attention.head_count", "4"},
+      {"llama.attention.head_count_kv", "2"},
+      {"llama.attention.key_length", "32"},
+      {"llama.attention.value_length", "32"},
+      {"llama.rope.dimension_count", "32"},
+      {"llama.attention.layer_norm_rms_epsilon", "1e-05"},
+      {"llama.rope.freq_base", "10000"},
+      {"tokenizer.ggml.bos_token_id", "8191"},
+      {NULL, NULL},
+  };
+  check_model("data/llama-tiny", llama, sizeof llama / sizeof llama[0], 39, llama_values);
+  static const struct written gpt2[] = {
+      {"token_embd.weight", "wte.weight", AS_IS, 0},
+      {"position_embd.weight", "wpe.weight", AS_IS, 0},
+      {"output_norm.bias", "ln_f.bias", AS_IS, 0},
+      {"blk.1.attn_norm.bias", "h.1.ln_1.bias", AS_IS, 0},
+      {"blk.1.attn_qkv.weight", "h.1.attn.c_attn.weight", TURNED, 0},
+      {"blk.1.attn_qkv.bias", "h.1.attn.c_attn.bias", AS_IS, 0},
+      {"blk.1.attn_output.weight", "h.1.attn.c_proj.weight", TURNED, 0},
+      {"blk.1.ffn_norm.weight", "h.1.ln_2.weight", AS_IS, 0},
+      {"blk.1.ffn_up.weight", "h.1.mlp.c_fc.weight", TURNED, 0},
+      {"blk.1.ffn_down.weight", "h.1.mlp.c_proj.weight", TURNED, 0},
+      {"blk.1.ffn_down.bias", "h.1.mlp.c_proj.bias", AS_IS, 0},
+  };
+  static const char *const gpt2_values[][2] = {
+      {"gpt2.context_length", "256"},
+      {"gpt2.embedding_length", "128"},
+      {"gpt2.feed_forward_length", "512"},
+      {"gpt2.block_count", "4"},
+      {"gpt2.attention.head_count", "4"},
+      {"gpt2.attention.layer_norm_epsilon", "1e-05"},
+      {NULL, NULL},
+  };
+  check_model("data/gpt2-tiny", gpt2, sizeof gpt2 / sizeof gpt2[0], 52, gpt2_values);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(metadata_of_every_type_is_read),
       cmocka_unit_test(tensors_are_found_with_their_bytes),
       cmocka_unit_test(hostile_files_are_refused),
+      cmocka_unit_test(checkpoints_are_written_with_llama_cpps_names_and_layouts),
   };
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   nk_buffer_free(&file);

@@ -35,24 +35,24 @@ static void add_weights(const char *file, const char *names) {
   static const float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
-  for (char *name; (name = strtok_r(rest, " ", &rest));) {
+  for (char *name; (name = strtok_r(rest, " ", &rest)) != NULL;) {
     struct nk_tensor tensor = {
         .name = name, .dtype = NK_F32, .n_dims = 2, .shape = {4, 2}, .data = values};
     if (name[strlen(name) - 1] == '!') {
       name[strlen(name) - 1] = 0;
       tensor.n_dims = 1;
     }
-    assert_int_equal(nki_safetensors_writer_add(writer, &tensor), 0);
+    assert_int_equal(nki_safetensors_writer_add(writer, &tensor), NK_OK);
   }
-  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nki_safetensors_writer_finish(writer), 0);
-  assert_int_equal(nk_output_commit(output), 0);
+  assert_int_equal(nki_safetensors_writer_begin(writer), NK_OK);
+  assert_int_equal(nki_safetensors_writer_finish(writer), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
 }
 
 static void assert_no_model(const char *name, const char *message) {
   assert_null(nk_model_open(name));
-  if (!strstr(nk_error(), message)) fail_msg("'%s' instead of '%s'", nk_error(), message);
+  if (strstr(nk_error(), message) == NULL) fail_msg("'%s' instead of '%s'", nk_error(), message);
 }
 
 /* ---- Matrices ---- */
@@ -125,13 +125,14 @@ static void the_matrices_of_each_architecture_are_found(void **state) {
     add_text("config.json", config);
     add_weights("model.safetensors", cases[i].names);
     struct nk_model *model = nk_model_open(folder);
-    if (!model) fail_msg("case %zu: %s", i, nk_error());
+    if (model == NULL) fail_msg("case %zu: %s", i, nk_error());
     const char *wanted[3] = {cases[i].input, cases[i].output, cases[i].position};
     for (int m = 0; m < 3; m++) {
       bool tied = false;
       const struct nk_tensor *tensor = nk_model_matrix(model, (enum nk_matrix)m, &tied);
-      if (!tensor != !wanted[m] || (tensor && strcmp(tensor->name, wanted[m]) != 0))
-        fail_msg("case %zu, matrix %d: %s", i, m, tensor ? tensor->name : nk_error());
+      if ((tensor == NULL) != (wanted[m] == NULL) ||
+          (tensor != NULL && strcmp(tensor->name, wanted[m]) != 0))
+        fail_msg("case %zu, matrix %d: %s", i, m, tensor != NULL ? tensor->name : nk_error());
       if (m != NK_MATRIX_POSITION && tied != cases[i].tied) fail_msg("case %zu: tied %d", i, tied);
     }
     nk_model_free(model);
@@ -175,12 +176,12 @@ static void shards_are_one_model(void **state) {
            "\"model.embed_tokens.weight\":\"model-1.safetensors\","
            "\"model.layers.0.w\":\"model-1.safetensors\"}}");
   struct nk_model *model = nk_model_open(folder);
-  if (!model) fail_msg("%s", nk_error());
+  if (model == NULL) fail_msg("%s", nk_error());
   assert_int_equal(nk_model_n_tensors(model), 4);
   assert_string_equal(nk_model_name(model), "sharded");
   const struct nk_tensor *output = nk_model_find(model, "lm_head.weight");
   float row[2];
-  assert_int_equal(nk_model_rows(output, 3, 1, row), 0);
+  assert_int_equal(nk_model_rows(output, 3, 1, row), NK_OK);
   assert_true(row[0] == 7 && row[1] == 8);
   assert_int_equal(nk_model_rows(output, 3, 2, row), NK_EUSAGE);
   nki_model_forget(model, output, 0, 4);
@@ -285,7 +286,7 @@ static void names_are_looked_up_in_the_cache(void **state) {
   static const char *const names[] = {"openai-community/gpt2", "gpt2", "some/model"};
   for (int i = 0; i < 3; i++) {
     struct nk_model *model = nk_model_open(names[i]);
-    if (!model) fail_msg("%s: %s", names[i], nk_error());
+    if (model == NULL) fail_msg("%s: %s", names[i], nk_error());
     assert_string_equal(nk_model_name(model), names[i]);
     nk_model_free(model);
   }
@@ -325,31 +326,31 @@ static void values_of_the_configuration_are_checked(void **state) {
   double number = -1;
   bool yes = false;
   const char *string = NULL;
-  assert_int_equal(nk_model_config_integer(model, "n", &integer), 0);
+  assert_int_equal(nk_model_config_integer(model, "n", &integer), NK_OK);
   assert_int_equal(integer, 7);
-  assert_int_equal(nk_model_config_integer(model, "big", &integer), 0);
+  assert_int_equal(nk_model_config_integer(model, "big", &integer), NK_OK);
   assert_int_equal(integer, 10000);
   assert_int_equal(nk_model_config_integer(model, "half", &integer), NK_EDATA);
   assert_int_equal(nk_model_config_integer(model, "none", &integer), NK_ENOTFOUND);
   assert_int_equal(nk_model_config_integer(model, "missing", &integer), NK_ENOTFOUND);
   assert_int_equal(integer, 10000);
-  assert_int_equal(nk_model_config_integer(model, "hidden_size", &integer), 0);
+  assert_int_equal(nk_model_config_integer(model, "hidden_size", &integer), NK_OK);
   assert_int_equal(integer, 64); /* the language model's */
-  assert_int_equal(nki_model_config_number(model, "rope_scaling.factor", &number), 0);
+  assert_int_equal(nki_model_config_number(model, "rope_scaling.factor", &number), NK_OK);
   assert_true(number == 8);
   assert_int_equal(nki_model_config_number(model, "s", &number), NK_EDATA);
   assert_string_equal(nk_error(), "model: config.json: 's' is not a number");
-  assert_int_equal(nki_model_config_bool(model, "yes", &yes), 0);
+  assert_int_equal(nki_model_config_bool(model, "yes", &yes), NK_OK);
   assert_true(yes);
   assert_int_equal(nki_model_config_bool(model, "n", &yes), NK_EDATA);
-  assert_int_equal(nki_model_config_string(model, "rope_scaling.type", &string), 0);
+  assert_int_equal(nki_model_config_string(model, "rope_scaling.type", &string), NK_OK);
   assert_string_equal(string, "linear");
   assert_int_equal(nki_model_config_string(model, "rope_scaling.type.x", &string), NK_ENOTFOUND);
-  assert_int_equal(nki_model_config_number_at(model, "a", 1, &number), 0);
+  assert_int_equal(nki_model_config_number_at(model, "a", 1, &number), NK_OK);
   assert_true(number == 2.5);
   assert_int_equal(nki_model_config_number_at(model, "a", 2, &number), NK_ENOTFOUND);
   assert_int_equal(nki_model_config_number_at(model, "n", 0, &number), NK_EDATA);
-  assert_int_equal(nki_model_config_string_at(model, "names", 0, &string), 0);
+  assert_int_equal(nki_model_config_string_at(model, "names", 0, &string), NK_OK);
   assert_int_equal(nki_model_config_string_at(model, "a", 0, &string), NK_EDATA);
   nk_model_free(model);
 }

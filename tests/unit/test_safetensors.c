@@ -44,7 +44,7 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
   assert_null(nki_safetensors_find(st, "c"));
   assert_non_null(strstr(nk_error(), "no tensor 'c'"));
   const char *key, *value;
-  assert_int_equal(nki_safetensors_metadata(st, 0, &key, &value), 0);
+  assert_int_equal(nki_safetensors_metadata(st, 0, &key, &value), NK_OK);
   assert_string_equal(key, "format");
   assert_int_equal(nki_safetensors_metadata(st, 2, &key, &value), NK_ENOTFOUND);
   assert_string_equal(nki_safetensors_metadata_find(st, "z"), "");
@@ -101,7 +101,8 @@ static void damaged_headers_are_refused_with_the_reason(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     assert_null(read_header(state, cases[i].header, cases[i].n));
-    if (!strstr(nk_error(), cases[i].message) || !strstr(nk_error(), "model.safetensors: "))
+    if (strstr(nk_error(), cases[i].message) == NULL ||
+        strstr(nk_error(), "model.safetensors: ") == NULL)
       fail_msg("'%s' instead of '%s'", nk_error(), cases[i].message);
   }
 }
@@ -187,14 +188,15 @@ static void what_is_written_in_pieces_is_read_back(void **state) {
       {.name = "empty", .dtype = NK_F32, .n_dims = 1, .shape = {0}},
       {.name = "c", .dtype = NK_U8, .n_dims = 1, .shape = {3}, .data = c},
   };
-  assert_int_equal(nki_safetensors_writer_metadata(writer, "k\"ey", "tab\t\\"), 0);
-  for (int i = 0; i < 4; i++) assert_int_equal(nki_safetensors_writer_add(writer, &tensors[i]), 0);
-  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nki_safetensors_writer_bytes(writer, "12345", 5), 0);
+  assert_int_equal(nki_safetensors_writer_metadata(writer, "k\"ey", "tab\t\\"), NK_OK);
+  for (int i = 0; i < 4; i++)
+    assert_int_equal(nki_safetensors_writer_add(writer, &tensors[i]), NK_OK);
+  assert_int_equal(nki_safetensors_writer_begin(writer), NK_OK);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "12345", 5), NK_OK);
   assert_int_equal(nki_safetensors_writer_bytes(writer, "6789", 4), NK_EUSAGE); /* one too many */
-  assert_int_equal(nki_safetensors_writer_bytes(writer, "678", 3), 0);
-  assert_int_equal(nki_safetensors_writer_finish(writer), 0);
-  assert_int_equal(nk_output_commit(output), 0);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "678", 3), NK_OK);
+  assert_int_equal(nki_safetensors_writer_finish(writer), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
 
   struct nki_safetensors *st = nki_safetensors_open(path);
@@ -214,9 +216,9 @@ static void bytes_left_out_are_noticed(void **state) {
   struct nk_output *output = open_output(state);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   struct nk_tensor tensor = {.name = "w", .dtype = NK_F32, .n_dims = 1, .shape = {2}};
-  assert_int_equal(nki_safetensors_writer_add(writer, &tensor), 0);
-  assert_int_equal(nki_safetensors_writer_begin(writer), 0);
-  assert_int_equal(nki_safetensors_writer_bytes(writer, "1234", 4), 0);
+  assert_int_equal(nki_safetensors_writer_add(writer, &tensor), NK_OK);
+  assert_int_equal(nki_safetensors_writer_begin(writer), NK_OK);
+  assert_int_equal(nki_safetensors_writer_bytes(writer, "1234", 4), NK_OK);
   assert_int_equal(nki_safetensors_writer_finish(writer), NK_EUSAGE);
   assert_non_null(strstr(nk_error(), "tensor 'w': 4 of its 8 bytes were not given"));
   nk_output_free(output);
