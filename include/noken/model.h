@@ -56,7 +56,9 @@ struct nk_tensor {
 /* ==== Models ==== */
 
 /* Owns its weights (mapped), its configuration and, once asked for, its tokenizer
- * (nk_model_tokenizer) and its forward pass (nk_model_forward). */
+ * (nk_model_tokenizer) and its forward pass (nk_model_forward). A function given NULL for a model
+ * or a tensor returns NULL, 0 or the code of the call that failed before it, and keeps its message:
+ * one check at the end of a chain of calls is enough. */
 struct nk_model;
 
 /* Opens and maps the weights, reads the configuration. A model without config.json opens, with no

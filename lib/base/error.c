@@ -56,3 +56,8 @@ int nk_fail_errno(const char *format, ...) {
 int nki_fail_null(void) {
   return last_code != NK_OK ? last_code : nk_fail(NK_EUSAGE, "an object is NULL");
 }
+
+void nki_clear_error(void) {
+  message[0] = '\0';
+  last_code = NK_OK;
+}

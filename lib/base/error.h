@@ -7,4 +7,8 @@
  * NK_EUSAGE with a message of its own when there was no failure before. */
 int nki_fail_null(void);
 
+/* Takes back the thread's last failure: for a function that succeeds although a call in it
+ * failed. */
+void nki_clear_error(void);
+
 #endif

@@ -2,6 +2,7 @@
 #include <noken/base.h>
 #include <noken/model.h>
 #include <noken/vectors.h>
+#include "base/error.h"
 #include "io/vectors.h"
 #include "model/rows.h"
 #include "model/safetensors.h"
@@ -11,6 +12,7 @@ enum { BLOCK = 1 << 18 };
 
 struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
                                     const char *space, const int64_t *ids, size_t n) {
+  if (model == NULL || tensor == NULL) return NULL;
   if (tensor->n_dims != 2 || tensor->shape[1] == 0) {
     nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimension%s, rows of vectors need 2",
             nk_model_name(model), tensor->name, tensor->n_dims, tensor->n_dims == 1 ? "" : "s");
@@ -79,6 +81,7 @@ static int write_rows(struct nki_safetensors_writer *writer, void *user) {
 int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
                      const struct nk_vectors *set, struct nk_output *output) {
   struct stream s = {.model = model, .tensor = tensor, .set = set};
+  if (model == NULL || tensor == NULL || set == NULL || output == NULL) return nki_fail_null();
   if (tensor->dtype != NK_F32) {
     size_t n = set->dim < BLOCK ? BLOCK : set->dim;
     s.block = nk_alloc(n, sizeof *s.block);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "model/architecture.h"
 #include "model/dtype.h"
 #include "model/gguf.h"
@@ -462,6 +463,7 @@ static int prepare(struct writing *w) {
 int nk_model_write_gguf(const struct nk_model *model, bool half, struct nk_output *output) {
   struct writing w = {.model = model, .half = half};
   struct nk_buffer head = {0};
+  if (model == NULL || output == NULL) return nki_fail_null();
   int code = prepare(&w);
   if (code == NK_OK) {
     nk_buffer_append(&head, "GGUF", 4);

@@ -128,19 +128,20 @@ void nk_model_free(struct nk_model *model) {
 /* ---- Contents ---- */
 
 const char *nk_model_name(const struct nk_model *model) {
-  return model->files.name;
+  return model != NULL ? model->files.name : NULL;
 }
 
 const char *nk_model_path(const struct nk_model *model, const char *file) {
+  if (model == NULL) return NULL;
   return nki_model_files_path(&model->files, file);
 }
 
 size_t nk_model_n_tensors(const struct nk_model *model) {
-  return model->n_tensors;
+  return model != NULL ? model->n_tensors : 0;
 }
 
 const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index) {
-  return model->tensors[index];
+  return index < nk_model_n_tensors(model) ? model->tensors[index] : NULL;
 }
 
 const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const char *name) {
@@ -151,6 +152,7 @@ const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const ch
 }
 
 const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name) {
+  if (model == NULL) return NULL;
   const struct nk_tensor *tensor = nki_model_look_up(model, name);
   if (tensor == NULL) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
   return tensor;

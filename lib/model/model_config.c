@@ -5,6 +5,7 @@
 #include <noken/base.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "model/model.h"
 
 static const char *const nested[] = {"text_config", "llm_config", "language_config"};
@@ -52,6 +53,7 @@ int nki_model_config_integer(const struct nk_model *model, const char *path, int
 }
 
 int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out) {
+  if (model == NULL) return nki_fail_null();
   int code = nki_model_config_integer(model, path, out);
   if (code != NK_ENOTFOUND) return code;
   return nk_fail(code, "%s: config.json has no '%s'", model->files.name, path);

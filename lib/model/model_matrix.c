@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "model/architecture.h"
 #include "model/gguf.h"
 #include "model/model.h"
@@ -134,9 +135,17 @@ int nk_model_count_rows(const char *name, size_t *n_rows) {
   if (ends_with(name, ".json")) return NK_OK;
   if (ends_with(name, ".gguf")) return count_gguf_rows(name, n_rows);
   struct nk_model *model = nk_model_open(name);
-  if (model == NULL) return nk_error_code() == NK_ENOTFOUND ? NK_OK : nk_error_code();
+  if (model == NULL) {
+    int code = nk_error_code();
+    if (code != NK_ENOTFOUND) return code;
+    nki_clear_error();
+    return NK_OK;
+  }
   const struct nk_tensor *matrix = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
-  if (matrix != NULL) *n_rows = matrix->shape[0];
+  if (matrix != NULL)
+    *n_rows = matrix->shape[0];
+  else
+    nki_clear_error();
   nk_model_free(model);
   return NK_OK;
 }

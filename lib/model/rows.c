@@ -4,6 +4,7 @@
 #include <noken/base.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "model/dtype.h"
 #include "model/model.h"
@@ -41,6 +42,7 @@ const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, siz
 }
 
 int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
+  if (tensor == NULL) return nki_fail_null();
   if (tensor->n_dims != 2 || first > tensor->shape[0] || n > tensor->shape[0] - first) {
     return nk_fail(NK_EUSAGE, "tensor '%s': has no rows %zu to %zu", tensor->name, first,
                    first + n);

@@ -355,6 +355,46 @@ static void values_of_the_configuration_are_checked(void **state) {
   nk_model_free(model);
 }
 
+/* ---- Chains of calls ---- */
+
+static void counting_the_rows_of_a_tokenizer_alone_leaves_no_error(void **state) {
+  make_model(state, "tokenizer-only");
+  add_text("tokenizer.json", "{}");
+  size_t n_rows = 9;
+  assert_int_equal(nk_model_count_rows(folder, &n_rows), NK_OK);
+  assert_int_equal(n_rows, 0);
+  assert_string_equal(nk_error(), "");
+  assert_int_equal(nk_error_code(), NK_OK);
+  add_weights("model.safetensors", "wte.weight");
+  assert_int_equal(nk_model_count_rows(folder, &n_rows), NK_OK);
+  assert_int_equal(n_rows, 4);
+  add_text("model.safetensors", "x");
+  assert_int_equal(nk_model_count_rows(folder, &n_rows), NK_EDATA);
+}
+
+static void the_message_of_a_failed_open_lasts_through_later_calls(void **state) {
+  (void)state;
+  struct nk_model *model = nk_model_open("/nonexistent/model");
+  char message[256];
+  float row[1];
+  int64_t integer = 7;
+  snprintf(message, sizeof message, "%s", nk_error());
+  assert_null(model);
+  const struct nk_tensor *matrix = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
+  assert_true(matrix == NULL && nk_model_find(model, "wte.weight") == NULL);
+  assert_int_equal(nk_model_rows(matrix, 0, 1, row), NK_ENOTFOUND);
+  assert_null(nk_extract_begin(model, matrix, "input", NULL, 0));
+  assert_null(nk_model_name(model));
+  assert_null(nk_model_path(model, "tokenizer.json"));
+  assert_int_equal(nk_model_n_tensors(model), 0);
+  assert_null(nk_model_tensor(model, 0));
+  assert_int_equal(nk_model_config_integer(model, "n_embd", &integer), NK_ENOTFOUND);
+  assert_int_equal(nk_model_write_gguf(model, false, NULL), NK_ENOTFOUND);
+  assert_int_equal(integer, 7);
+  nk_model_free(model);
+  assert_string_equal(nk_error(), message);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_matrices_of_each_architecture_are_found),
@@ -365,6 +405,8 @@ int main(void) {
       cmocka_unit_test(a_single_file_is_a_model_without_configuration),
       cmocka_unit_test(names_are_looked_up_in_the_cache),
       cmocka_unit_test(values_of_the_configuration_are_checked),
+      cmocka_unit_test(counting_the_rows_of_a_tokenizer_alone_leaves_no_error),
+      cmocka_unit_test(the_message_of_a_failed_open_lasts_through_later_calls),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
