@@ -310,7 +310,7 @@ int main(void) {
       cmocka_unit_test(a_permutation_holds_every_number_once),
       cmocka_unit_test(an_output_appears_only_when_committed),
       cmocka_unit_test(a_full_device_is_noticed),
-      cmocka_unit_test(what_cannot_be_read_is_named),
+      cmocka_unit_test(an_unreadable_file_is_named_in_the_message),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
