@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 /* Makes room for n more bytes and a closing 0. */
 static bool reserve(struct nk_buffer *buffer, size_t n) {
   if (buffer->failed) return false;
@@ -51,14 +53,6 @@ void nk_buffer_free(struct nk_buffer *buffer) {
 
 /* ---- Escaping ---- */
 
-/* C1 controls (U+0080 to U+009F) are valid UTF-8 that terminals execute: they are escaped as
- * C0 is. */
-static bool is_control(const char *bytes, size_t length) {
-  const unsigned char *s = (const unsigned char *)bytes;
-  if (length == 1) return s[0] < 0x20 || s[0] == 0x7F;
-  return length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
-}
-
 /* The letter that follows the backslash in a byte's short escape, 0 for none. */
 static char short_escape(char byte) {
   return byte == '\t' ? 't' : byte == '\n' ? 'n' : byte == '\r' ? 'r' : byte == '\\' ? '\\' : 0;
@@ -70,7 +64,7 @@ void nk_escape(struct nk_buffer *out, const char *bytes, size_t n) {
     if (short_escape(bytes[i]) != 0) {
       nk_buffer_byte(out, '\\');
       nk_buffer_byte(out, short_escape(bytes[i]));
-    } else if (length == 0 || is_control(bytes + i, length)) {
+    } else if (length == 0 || nki_is_control(bytes + i, length)) {
       length = length != 0 ? length : 1;
       for (size_t k = 0; k < length; k++)
         nk_buffer_printf(out, "\\x%02X", (unsigned char)bytes[i + k]);

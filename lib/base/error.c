@@ -9,10 +9,31 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 enum { MESSAGE_SIZE = 2048 };
 
 static _Thread_local char message[MESSAGE_SIZE];
 static _Thread_local int last_code;
+
+void nki_printable(const char *text, char *out, size_t size) {
+  size_t n = strlen(text), used = 0, length;
+  for (size_t i = 0; i < n; i += length) {
+    char piece[16];
+    length = nk_utf8_length(text + i, n - i);
+    bool is_plain = length > 0 && !nki_is_control(text + i, length);
+    if (!is_plain) length = 1;
+    char c = text[i];
+    char letter = c == '\t' ? 't' : c == '\n' ? 'n' : c == '\r' ? 'r' : 0;
+    int width = is_plain      ? snprintf(piece, sizeof piece, "%.*s", (int)length, text + i)
+                : letter != 0 ? snprintf(piece, sizeof piece, "\\%c", letter)
+                              : snprintf(piece, sizeof piece, "\\x%02X", (unsigned char)c);
+    if (used + (size_t)width >= size) break;
+    memcpy(out + used, piece, (size_t)width);
+    used += (size_t)width;
+  }
+  out[used] = 0;
+}
 
 const char *nk_error(void) {
   return message;
@@ -28,7 +49,7 @@ int nk_fail(int code, const char *format, ...) {
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  memcpy(message, text, sizeof message);
+  nki_printable(text, message, sizeof message);
   last_code = code;
   return code;
 }

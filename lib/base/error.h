@@ -2,6 +2,14 @@
 #ifndef NOKEN_BASE_ERROR_H
 #define NOKEN_BASE_ERROR_H
 
+#include <stddef.h>
+
+/* out [size] = text as one line of printable UTF-8, shortened where it does not fit: control bytes
+ * and bytes that are not valid UTF-8 are escaped as nk_escape does. Messages quote names and paths
+ * from files, which may hold anything. Backslashes are unchanged, so that escaping a message again
+ * changes nothing. */
+void nki_printable(const char *text, char *out, size_t size);
+
 /* For a function that was given NULL for an object: keeps the message of the call that failed to
  * make the object, so that a chain of calls needs one check at its end, and returns its code;
  * NK_EUSAGE with a message of its own when there was no failure before. */

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/error.h"
+
 static struct {
   nk_warning_hook *warning;
   void *warning_user;
@@ -22,11 +24,12 @@ void nk_on_progress(nk_progress_hook *hook, void *user) {
 
 void nk_warn(const char *format, ...) {
   if (hooks.warning == NULL) return;
-  char message[2048];
+  char text[2048], message[2048];
   va_list args;
   va_start(args, format);
-  vsnprintf(message, sizeof message, format, args);
+  vsnprintf(text, sizeof text, format, args);
   va_end(args);
+  nki_printable(text, message, sizeof message);
   hooks.warning(message, hooks.warning_user);
 }
 

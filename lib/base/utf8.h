@@ -60,6 +60,14 @@ static inline size_t nki_utf8_encode(uint32_t code, char *out) {
   return 4;
 }
 
+/* Whether the valid sequence bytes[0..length) is a control character. C1 controls (U+0080 to U+009F)
+ * are valid UTF-8 that terminals execute: they are escaped as C0 is. */
+static inline bool nki_is_control(const char *bytes, size_t length) {
+  const unsigned char *s = (const unsigned char *)bytes;
+  if (length == 1) return s[0] < 0x20 || s[0] == 0x7F;
+  return length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
+}
+
 /* Index of the first byte of s[0..n) that does not belong to valid UTF-8; n when all do. */
 size_t nki_utf8_first_invalid(const char *s, size_t n);
 

@@ -30,6 +30,16 @@ static void the_version_is_that_of_the_header(void **state) {
   assert_string_equal(nk_version(), version);
 }
 
+/* A name from a file may hold a terminal's escape sequences: ESC, a newline, a C1 control, and a
+ * byte that is not UTF-8. */
+static void messages_are_one_line_of_printable_utf8(void **state) {
+  (void)state;
+  nk_fail(NK_EDATA, "tensor '%s'", "a\n\x1B[31m\xC2\x9B\xFF\xC3\xA9\\");
+  assert_string_equal(nk_error(), "tensor 'a\\n\\x1B[31m\\xC2\\x9B\\xFF\xC3\xA9\\'");
+  nk_fail_in(NK_EDATA, "%s", "b\tc");
+  assert_string_equal(nk_error(), "b\\tc: tensor 'a\\n\\x1B[31m\\xC2\\x9B\\xFF\xC3\xA9\\'");
+}
+
 static void a_failure_keeps_its_context(void **state) {
   (void)state;
   assert_int_equal(nk_fail(NK_EDATA, "row %d holds a NaN", 17), NK_EDATA);
@@ -298,6 +308,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sizes_that_overflow_are_reported),
       cmocka_unit_test(the_version_is_that_of_the_header),
+      cmocka_unit_test(messages_are_one_line_of_printable_utf8),
       cmocka_unit_test(a_failure_keeps_its_context),
       cmocka_unit_test(escaped_text_is_one_line_of_utf8_and_comes_back),
       cmocka_unit_test(any_bytes_survive_escaping),
