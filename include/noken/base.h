@@ -35,7 +35,7 @@ extern "C" {
 /* A function of the library returns NK_OK, or a negative code, or NULL; the message of a failure is
  * kept for the calling thread and read with nk_error(). It states what, where and why:
  * "model.safetensors: tensor 'wte.weight': needs 154389504 bytes, file has 1024". It is one line of
- * printable UTF-8: names and bytes from files are escaped as nk_escape does. A call that
+ * printable UTF-8: control bytes in names from files are escaped as nk_escape does. A call that
  * succeeds leaves the message as it was. A function given NULL for an object returns NULL or a
  * negative code and leaves the message of the call that failed to make the object, so that a chain
  * of calls needs one check at its end. The library never prints, exits or aborts. */

@@ -60,8 +60,8 @@ static inline size_t nki_utf8_encode(uint32_t code, char *out) {
   return 4;
 }
 
-/* Whether the valid sequence bytes[0..length) is a control character. C1 controls (U+0080 to U+009F)
- * are valid UTF-8 that terminals execute: they are escaped as C0 is. */
+/* Whether the valid sequence bytes[0..length) is a control character. C1 controls (U+0080 to
+ * U+009F) are valid UTF-8 that terminals execute: they are escaped as C0 is. */
 static inline bool nki_is_control(const char *bytes, size_t length) {
   const unsigned char *s = (const unsigned char *)bytes;
   if (length == 1) return s[0] < 0x20 || s[0] == 0x7F;

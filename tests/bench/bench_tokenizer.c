@@ -101,8 +101,8 @@ static void measure(const char *name, const char *path, const char *text_path) {
 
 /* ---- Loading ---- */
 
-/* Token i of the big vocabulary: 64 letters, then pairs of earlier tokens, numbered so that all strings
- * differ. */
+/* Token i of the big vocabulary: 64 letters, then pairs of earlier tokens, numbered so that all
+ * strings differ. */
 static void write_token(FILE *file, size_t i) {
   static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   if (i >= 64) write_token(file, i / 64 - 1);

@@ -1,5 +1,5 @@
-/* Properties of every tokenizer: decoding restores the text, threads can share it, tokens are found;
- * its errors. */
+/* Properties of every tokenizer: decoding restores the text, threads can share it, tokens are
+ * found; its errors. */
 #include <noken/tokenizer.h>
 
 #include <pthread.h>
