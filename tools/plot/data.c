@@ -284,7 +284,7 @@ static int rows_alloc(struct plot_rows *rows, size_t capacity, unsigned need) {
 
 /* The columns that a picture reads: list is the one of x and y that can name several. */
 struct reading {
-  int64_t x, y, z;
+  int64_t x, z;
   const char *list;
   size_t n_list;
 };

@@ -188,7 +188,7 @@ static char *cell_text(double value, double part, bool is_value, double width) {
   }
   for (size_t k = 0; k < (size_t)fmin(fmax(width, 1), 12); k++)
     nk_buffer_text(&text, shades[part >= 1 ? 3 : (size_t)(part * 4)]);
-  char *copy = text.failed ? NULL : nk_strdup(text.data);
+  char *copy = text.failed ? NULL : nk_strndup(text.size > 0 ? text.data : "", text.size);
   nk_buffer_free(&text);
   return copy;
 }

@@ -75,8 +75,8 @@ static bool holds_point(const struct plot_box *box, double x, double y, double g
 static bool segment_meets_box(double ax, double ay, double bx, double by,
                               const struct plot_box *box) {
   double from = 0, to = 1;
-  double delta[4] = {ax - bx, bx - ax, ay - by, by - ay};
-  double room[4] = {ax - box->x0, box->x1 - ax, ay - box->y0, box->y1 - ay};
+  const double delta[4] = {ax - bx, bx - ax, ay - by, by - ay};
+  const double room[4] = {ax - box->x0, box->x1 - ax, ay - box->y0, box->y1 - ay};
   for (int edge = 0; edge < 4; edge++) {
     if (delta[edge] == 0) {
       if (room[edge] < 0) return false;
