@@ -1,5 +1,5 @@
-/* Reading config.json into what the blocks need. What an architecture is stands in its row of the
- * table (model/architecture.h), what a model of it is in its settings; a value that is not
+/* Reading config.json into what the blocks need. The architecture's row of the table
+ * (model/architecture.h) has what all its models share, config.json the rest; a value that is not
  * implemented is an error that names it. */
 #include <math.h>
 #include <noken/base.h>
@@ -65,7 +65,7 @@ static int read_bool(const struct nk_model *model, const char *key, bool *out) {
 
 /* Keys that change the arithmetic, each with the only value that is implemented; a missing key is
  * the same. */
-static int refuse_variants(const struct nk_model *model) {
+static int check_variants(const struct nk_model *model) {
   static const struct {
     const char *key;
     bool value;
@@ -360,7 +360,7 @@ int nki_config_read(const struct nk_model *model, struct nki_config *config,
       .position_offset = architecture->position_offset,
   };
   config->shape.architecture = architecture->type;
-  int code = refuse_variants(model);
+  int code = check_variants(model);
   if (code == NK_OK) code = read_shape(model, &config->shape);
   if (code == NK_OK) code = check_shape(model, &config->shape);
   if (code == NK_OK) code = read_activation(model, architecture, &config->activation);

@@ -95,7 +95,8 @@ static int find_block(struct nk_forward *forward, const struct naming *naming, s
   return code;
 }
 
-/* Masks and frequencies that published checkpoints carry along: they say nothing new. */
+/* Masks and frequencies that published checkpoints contain although they follow from the
+ * configuration. */
 static bool is_buffer(const char *name) {
   static const char *const buffers[] = {"attn.bias", "attn.masked_bias", "attention.bias",
                                         "attention.masked_bias", "rotary_emb.inv_freq"};
@@ -119,7 +120,7 @@ static bool is_part(const struct nk_forward *forward, const struct nk_tensor *te
 
 /* A tensor in a block's place that the architecture does not have is a part of the model that the
  * forward pass would leave out. */
-static int refuse_unknown_parts(const struct nk_forward *forward, const struct naming *naming) {
+static int check_for_unknown_parts(const struct nk_forward *forward, const struct naming *naming) {
   const char *block = naming->architecture->block, *number = strchr(block, '%');
   char head[NKI_MAX_NAME]; /* "model.layers." */
   snprintf(head, sizeof head, "%s%.*s", naming->prefix, (int)(number - block), block);
@@ -218,7 +219,7 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
   int code = forward->blocks != NULL ? NK_OK : NK_EMEMORY;
   for (size_t layer = 0; layer < n_layers && code == NK_OK; layer++)
     code = find_block(forward, &naming, layer);
-  if (code == NK_OK) code = refuse_unknown_parts(forward, &naming);
+  if (code == NK_OK) code = check_for_unknown_parts(forward, &naming);
   if (code == NK_OK) code = find_matrices(forward, &naming);
   if (code == NK_OK) code = find_final_norm(forward, &naming);
   if (code == NK_OK) count_floats(forward);

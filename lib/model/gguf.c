@@ -3,7 +3,7 @@
  *   "GGUF"  u32 version  u64 n_tensors  u64 n_values
  *   n_values times:  string key  u32 type  value
  *   n_tensors times: string name  u32 n_dims  u64 dims[n_dims]  u32 type  u64 offset
- *   padding to general.alignment (32 unless the metadata says otherwise)
+ *   padding to general.alignment (32 if the metadata has none)
  *   the tensors' data; a tensor's offset counts from here
  *
  *   string: u64 length, bytes      array: u32 element type, u64 count, elements

@@ -1,7 +1,6 @@
-/* GGUF, llama.cpp's model files, versions 2 and 3, little-endian: metadata (the vocabulary stands
- * there) and tensors. Everything in the header is checked against the file before it is used.
- * Tensors of float and integer types are given as they lie in the file; quantized ones are listed
- * and refused by name when asked for. */
+/* GGUF, llama.cpp's model files, versions 2 and 3, little-endian: metadata (with the vocabulary)
+ * and tensors. Everything in the header is checked against the file before it is used. Tensors of
+ * float and integer types point to their bytes in the file; quantized ones can only be listed. */
 #ifndef NOKEN_MODEL_GGUF_H
 #define NOKEN_MODEL_GGUF_H
 
@@ -35,7 +34,7 @@ struct nki_gguf_value {
   const char *key;
   bool is_array;
   enum nki_gguf_type type;   /* of the value, or of the array's elements */
-  size_t count;              /* elements; 1 for what is no array */
+  size_t count;              /* elements; 1 for a value that is not an array */
   const unsigned char *data; /* in the file, of any alignment */
   size_t n_bytes;
 };
@@ -64,8 +63,8 @@ size_t nki_gguf_n_values(const struct nki_gguf *gguf);
 const struct nki_gguf_value *nki_gguf_value(const struct nki_gguf *gguf, size_t index);
 const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const char *key);
 
-/* One value, which is no array: 0; NK_ENOTFOUND when there is none (out untouched), NK_EDATA when
- * it is of another type or does not fit. A string's bytes are in the file, not 0-terminated. */
+/* A value that is not an array: NK_OK; NK_ENOTFOUND when there is none (out untouched), NK_EDATA
+ * when it is of another type or does not fit. A string's bytes are in the file, not 0-terminated. */
 int nki_gguf_integer(const struct nki_gguf *gguf, const char *key, int64_t *out);
 int nki_gguf_number(const struct nki_gguf *gguf, const char *key, double *out);
 int nki_gguf_bool(const struct nki_gguf *gguf, const char *key, bool *out);

@@ -51,7 +51,7 @@ static int gather_tensors(struct nk_model *model) {
   return NK_OK;
 }
 
-/* Every tensor that the index names is where it says. */
+/* Every tensor of the index is in the shard that the index names. */
 static int check_index(const struct nk_model *model) {
   const struct nki_shard_index *index = &model->files.index;
   for (size_t i = 0; i < index->n_entries; i++) {
@@ -111,7 +111,7 @@ struct nk_model *nk_model_open(const char *name) {
 
 void nk_model_free(struct nk_model *model) {
   if (model == NULL) return;
-  for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before what it stands on */
+  for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before the tokenizer */
     if (model->parts[p].object != NULL) model->parts[p].free(model->parts[p].object);
   for (size_t s = 0; model->shards != NULL && s < model->files.n_shards; s++) {
     nki_safetensors_free(model->shards[s]);

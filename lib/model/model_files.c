@@ -186,7 +186,7 @@ static char *snapshot_folder(const char *repository) {
 }
 
 /* The folder of the model called name in the cache. NULL on failure. The hub's first models had no
- * organisation and were given one later: a bare name is looked for under those too. */
+ * organisation and were given one later: a bare name is searched under those too. */
 static char *find_in_cache(const char *name) {
   static const char *const organisations[] = {NULL, "openai-community", "distilbert"};
   if (!is_hub_name(name)) {
@@ -231,7 +231,7 @@ static int add_shard(struct nki_model_files *files, const char *path) {
 }
 
 /* Pickled weights can run code when they are read, so noken does not read them. */
-static int refuse_pickle(const char *path) {
+static int fail_pickled(const char *path) {
   return nk_fail(NK_EUNSUPPORTED,
                  "%s: pickled weights are not read; save the model as safetensors "
                  "(Python: model.save_pretrained(FOLDER, safe_serialization=True))",
@@ -272,7 +272,7 @@ static int find_weights(struct nki_model_files *files) {
     return nk_fail(NK_EDATA, "%s: %zu .safetensors files and no model.safetensors.index.json",
                    files->folder, n_found);
   }
-  if (pickle != NULL) return refuse_pickle(pickle);
+  if (pickle != NULL) return fail_pickled(pickle);
   if (gguf != NULL)
     return nk_fail(NK_ENOTFOUND, "%s: no safetensors weights (name %s itself to read that)",
                    files->folder, strrchr(gguf, '/') + 1);
@@ -290,7 +290,7 @@ int nki_model_files_locate(const char *model, struct nki_model_files *files) {
     files->name = last_component(model);
     if (files->name == NULL) return NK_EMEMORY;
     bool pickle = ends_with(model, ".bin") || ends_with(model, ".pt") || ends_with(model, ".pth");
-    return pickle ? refuse_pickle(model) : add_shard(files, model);
+    return pickle ? fail_pickled(model) : add_shard(files, model);
   }
   if (!exists) {
     files->name = nk_strdup(model);

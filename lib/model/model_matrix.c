@@ -58,7 +58,7 @@ static bool is_candidate(const struct nk_model *model, const struct nk_tensor *t
   return width >= 0 && tensor->shape[1] == (size_t)width;
 }
 
-/* The candidates with the most rows come first: a vocabulary is longer than anything else. */
+/* The candidates with the most rows are first: few dimensions are as large as a vocabulary. */
 static void list_candidates(const struct nk_model *model, struct nk_buffer *out) {
   enum { MOST = 8 };
   const struct nk_tensor *best[MOST];

@@ -15,9 +15,9 @@ struct nki_pairs {
 
 /* The value of key, or NULL. */
 const char *nki_pairs_find(const struct nki_pairs *pairs, const char *key);
-/* Adds a key that the list does not hold. Returns 0 or NK_EMEMORY. */
+/* Adds a key that the list does not hold. Returns NK_OK or NK_EMEMORY. */
 int nki_pairs_append(struct nki_pairs *pairs, const char *key, const char *value);
-/* Sets key, at the end if it is new; value NULL removes it. Returns 0 or NK_EMEMORY. */
+/* Sets key, at the end if it is new; value NULL removes it. Returns NK_OK or NK_EMEMORY. */
 int nki_pairs_set(struct nki_pairs *pairs, const char *key, const char *value);
 void nki_pairs_free(struct nki_pairs *pairs);
 

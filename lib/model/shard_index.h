@@ -18,8 +18,8 @@ struct nki_shard_entry {
   size_t shard; /* index in shards */
 };
 
-/* Reads the file. Returns 0 or a negative code (invalid JSON: line and column; a shard's name that
- * is not the name of a .safetensors file beside the index); free in either case. */
+/* Reads the file. Returns NK_OK or a negative code (invalid JSON: line and column; a shard's name
+ * that is not the name of a .safetensors file beside the index); free in either case. */
 int nki_shard_index_read(const char *path, struct nki_shard_index *index);
 void nki_shard_index_free(struct nki_shard_index *index);
 

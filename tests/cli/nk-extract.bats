@@ -132,7 +132,7 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
   [ ! -e "$BATS_TEST_TMPDIR/out" ]
 }
 
-@test "damaged files are told in one line and leave nothing behind" {
+@test "damaged files are an error of one line and leave nothing behind" {
   mkdir "$BATS_TEST_TMPDIR/out"
   local bad="$BATS_TEST_TMPDIR/bad.safetensors"
   refused() { # refused MESSAGE

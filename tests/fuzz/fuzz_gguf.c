@@ -1,4 +1,4 @@
-/* GGUF: every value of the metadata, every tensor, and the vocabulary that stands in it. */
+/* GGUF: every value of the metadata, every tensor, and the vocabulary in it. */
 #include <noken/noken.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* GGUF: what is read, and what hostile files are refused for. The files are written here byte by
+/* GGUF: reading, writing, and the errors of hostile files. The files are written here byte by
  * byte after the format's description. */
 #include "model/gguf.h"
 

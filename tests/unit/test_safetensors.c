@@ -1,4 +1,4 @@
-/* safetensors: what the format's description allows and forbids, read back and refused. */
+/* safetensors: files that the format's description allows are read back, others are errors. */
 #include "unit.h"
 
 #include <sys/resource.h>
