@@ -64,7 +64,8 @@ const struct nki_gguf_value *nki_gguf_value(const struct nki_gguf *gguf, size_t 
 const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const char *key);
 
 /* A value that is not an array: NK_OK; NK_ENOTFOUND when there is none (out untouched), NK_EDATA
- * when it is of another type or does not fit. A string's bytes are in the file, not 0-terminated. */
+ * when it is of another type or does not fit. A string's bytes are in the file, not
+ * 0-terminated. */
 int nki_gguf_integer(const struct nki_gguf *gguf, const char *key, int64_t *out);
 int nki_gguf_number(const struct nki_gguf *gguf, const char *key, double *out);
 int nki_gguf_bool(const struct nki_gguf *gguf, const char *key, bool *out);
