@@ -8,13 +8,6 @@
 #include "forward/internal.h"
 #include "model/model_config.h"
 
-const char *nk_forward_architecture(size_t index) {
-  for (size_t i = 0; i < nki_n_architectures; i++) {
-    if (nki_architectures[i].block != NULL && index-- == 0) return nki_architectures[i].type;
-  }
-  return NULL;
-}
-
 /* ---- Settings within bounds ---- */
 
 /* A setting between least and most; NK_ENOTFOUND when it is missing: *out is then as it was. */
