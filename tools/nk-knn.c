@@ -7,13 +7,14 @@
 struct options {
   struct nk_knn_options search;
   const char *query;
+  int metric;
   bool summary, skip_bad;
 };
 
 static int check_usage(const struct options *o) {
-  if (o->search.k == 0) return nk_fail(NK_EUSAGE, "-k must be at least 1");
+  if (o->search.k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->search.search != NULL && o->search.index == NULL)
-    return nk_fail(NK_EUSAGE, "--search goes with --index");
+    return nk_fail(NK_EUSAGE, "--search needs --index");
   return NK_OK;
 }
 
@@ -87,7 +88,7 @@ static int search_and_write(const struct cli_run *run, const struct options *o,
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
   if (query != NULL && query->dim != base->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set %zu", o->query,
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set have %zu", o->query,
                    query->dim, base->dim);
   struct nk_knn *knn =
       nk_knn_search(base->values, base->n, base->dim, query != NULL ? query->values : NULL,
@@ -104,20 +105,19 @@ static int search_and_write(const struct cli_run *run, const struct options *o,
 }
 
 int main(int argc, char **argv) {
-  int metric = NK_METRIC_L2;
   struct options o = {.search = {.k = 10}};
   const struct cli_option options[] = {
       {'k', "neighbours", CLI_OPTION_SIZE, &o.search.k, "K", "neighbours per row (default: 10)"},
-      {0, "metric", CLI_OPTION_CHOICE, &metric, "l2|cosine", "distance (default: l2)"},
-      {0, "query", CLI_OPTION_STRING, &o.query, "SET", "search for this set's rows in SET"},
+      {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "distance (default: l2)"},
+      {0, "query", CLI_OPTION_STRING, &o.query, "SET", "search for the rows of this set"},
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "print one row per vector: kth, mean, hubness, lof"},
       {0, "index", CLI_OPTION_STRING, &o.search.index, "FACTORY",
-       "a FAISS index: IVF256,Flat; HNSW32 (default: exact)"},
+       "FAISS index: IVF256,Flat; HNSW32 (default: exact)"},
       {0, "search", CLI_OPTION_STRING, &o.search.search, "PARAMETERS",
-       "parameters of the index: nprobe=16; efSearch=64"},
+       "search parameters of the index: nprobe=16; efSearch=64"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
-       "leave out rows that hold a NaN or an infinity"},
+       "omit rows that hold a NaN or an infinity"},
   };
   const struct cli_tool tool = {
       .name = "nk-knn",
@@ -129,7 +129,7 @@ int main(int argc, char **argv) {
   };
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 0, 1);
-  o.search.metric = metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2;
+  o.search.metric = o.metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2;
 
   struct nk_vectors *base = NULL, *query = NULL;
   int code = check_usage(&o);

@@ -16,21 +16,22 @@ struct options {
 static int check_usage(const struct options *o, const char *output) {
   int n_outputs = o->spectrum + o->summary + (o->project != UNSET) + (o->remove != UNSET);
   if (n_outputs > 1)
-    return nk_fail(NK_EUSAGE, "choose one of --spectrum, --summary, --project and --remove");
+    return nk_fail(NK_EUSAGE, "--spectrum, --summary, --project and --remove exclude one another");
   if (o->whiten && (o->spectrum || o->summary || o->remove != UNSET))
-    return nk_fail(NK_EUSAGE, "--whiten goes with scores and --project");
+    return nk_fail(NK_EUSAGE, "--whiten applies to scores and --project only");
   if (o->components != UNSET && o->project != UNSET)
-    return nk_fail(NK_EUSAGE, "--project says how many components; leave --components out");
-  if (o->project == 0) return nk_fail(NK_EUSAGE, "--project needs at least one component");
-  if (o->basis != NULL && strcmp(o->basis, "-") == 0 && (!output || strcmp(output, "-") == 0))
+    return nk_fail(NK_EUSAGE, "--project and --components exclude each other");
+  if (o->project == 0) return nk_fail(NK_EUSAGE, "--project: at least 1 component");
+  if (o->basis != NULL && strcmp(o->basis, "-") == 0 &&
+      (output == NULL || strcmp(output, "-") == 0))
     return nk_fail(NK_EUSAGE, "the basis and the %s cannot both go to standard output",
                    o->project != UNSET || o->remove != UNSET ? "set" : "table");
   if (o->with != NULL && o->basis != NULL)
-    return nk_fail(NK_EUSAGE, "--with applies a basis, --basis saves a new one: choose one");
+    return nk_fail(NK_EUSAGE, "--with (apply a basis) and --basis (save one) exclude each other");
   return NK_OK;
 }
 
-/* How many components the work takes, of a basis that has at most `limit`. */
+/* How many components are used, of a basis that has at most `limit`. */
 static size_t needed(const struct options *o, size_t limit) {
   if (o->project != UNSET) return o->project;
   if (o->remove != UNSET) return o->remove;
@@ -43,7 +44,7 @@ static struct nk_pca *basis_of(const struct nk_vectors *set, const struct option
   if (o->with != NULL) {
     struct nk_pca *pca = nk_pca_read(o->with);
     if (pca == NULL || pca->dim == set->dim) return pca;
-    nk_fail(NK_EDATA, "%s: is for vectors of %zu values, these have %zu", o->with, pca->dim,
+    nk_fail(NK_EDATA, "%s: a basis for vectors of %zu values, these have %zu", o->with, pca->dim,
             set->dim);
     nk_pca_free(pca);
     return NULL;
@@ -53,7 +54,7 @@ static struct nk_pca *basis_of(const struct nk_vectors *set, const struct option
   size_t count = needed(o, set->dim);
   if ((o->spectrum || o->summary) && o->basis == NULL) count = 0;
   if (o->components != UNSET && o->components > count && o->basis != NULL) count = o->components;
-  return nk_pca_new(moments, count, 1);
+  return nk_pca_new(moments, count, true);
 }
 
 static int save_basis(const struct nk_pca *pca, const char *path) {
@@ -67,7 +68,7 @@ static int save_basis(const struct nk_pca *pca, const char *path) {
 
 static int write_spectrum(const struct nk_pca *pca, struct cli_table *table) {
   static const char *const COLUMNS[] = {"component", "eigenvalue", "ratio", "cumulative"};
-  double total = nk_pca_total_variance(pca), sum = 0;
+  double total = pca->total_variance, sum = 0;
   int code = NK_OK;
   for (int i = 0; i < 4 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
   for (size_t k = 0; k < pca->dim && code == NK_OK; k++) {
@@ -89,9 +90,9 @@ static int write_summary(const struct nk_pca *pca, struct cli_table *table) {
   if (code != NK_OK) return code;
   cli_table_integer(table, (int64_t)pca->n);
   cli_table_integer(table, (int64_t)pca->dim);
-  cli_table_number(table, nk_pca_total_variance(pca));
-  cli_table_number(table, nk_pca_participation_ratio(pca));
-  cli_table_number(table, nk_pca_effective_rank(pca));
+  cli_table_number(table, pca->total_variance);
+  cli_table_number(table, pca->participation_ratio);
+  cli_table_number(table, pca->effective_rank);
   return cli_table_end_row(table);
 }
 
@@ -133,7 +134,8 @@ static int write_table(const struct cli_run *run, const struct options *o,
   }
   struct nk_output *output = code == NK_OK ? cli_output(run, NK_OUTPUT_TEXT) : NULL;
   if (code == NK_OK && output == NULL) code = nk_error_code();
-  if (code == NK_OK && (table = cli_new_table(run, output)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK) table = cli_new_table(run, output);
+  if (code == NK_OK && table == NULL) code = NK_EMEMORY;
   if (code == NK_OK)
     code = o->spectrum  ? write_spectrum(pca, table)
            : o->summary ? write_summary(pca, table)
@@ -175,18 +177,21 @@ int main(int argc, char **argv) {
   struct options o = {.components = UNSET, .project = UNSET, .remove = UNSET};
   const struct cli_option options[] = {
       {'k', "components", CLI_OPTION_SIZE, &o.components, "K",
-       "components to print or save (default: 10)"},
+       "number of components to print or save (default: 10)"},
       {0, "spectrum", CLI_OPTION_FLAG, &o.spectrum, NULL,
        "print all eigenvalues instead of scores"},
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "print total variance and effective dimensions"},
-      {0, "project", CLI_OPTION_SIZE, &o.project, "K", "give the set of scores on K components"},
-      {0, "remove", CLI_OPTION_SIZE, &o.remove, "K", "give the set without mean and K components"},
+      {0, "project", CLI_OPTION_SIZE, &o.project, "K",
+       "output the scores on the top K components as a vector set"},
+      {0, "remove", CLI_OPTION_SIZE, &o.remove, "K",
+       "output vectors with the mean and top K components removed"},
       {'w', "whiten", CLI_OPTION_FLAG, &o.whiten, NULL, "scale scores to variance 1"},
-      {0, "basis", CLI_OPTION_STRING, &o.basis, "FILE", "save the basis, for --with"},
-      {0, "with", CLI_OPTION_STRING, &o.with, "FILE", "apply this basis, or a region's"},
+      {0, "basis", CLI_OPTION_STRING, &o.basis, "FILE", "save the basis to FILE"},
+      {0, "with", CLI_OPTION_STRING, &o.with, "FILE",
+       "apply the basis in FILE, of nk-pca or a region"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
-       "leave out rows that hold a NaN or an infinity"},
+       "omit rows that hold a NaN or an infinity"},
   };
   const struct cli_tool tool = {
       .name = "nk-pca",

@@ -1,11 +1,13 @@
-/* nk-region: what is in distribution, fitted to a set of tokens, and how far others lie outside. */
+/* nk-region: a region in distribution, fitted to a set of tokens, and scores of other vectors. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/tool.h"
+#include "plot/ellipse.h"
 
+/* Of --subspace: 0 components is not what the option can mean. */
 #define UNSET SIZE_MAX
 
 struct options {
@@ -49,23 +51,24 @@ static int choose_rows(const struct nk_vectors *set, const struct options *o, si
   }
   if (code == NK_OK && n_padding > 0)
     nk_warn(
-        "%zu rows of zeros, or that copy an earlier row, are left out as padding "
+        "%zu rows of zeros, or that copy an earlier row, are omitted as padding "
         "(--include-all keeps them)",
         n_padding);
   if (code == NK_OK && o->exclude.n > 0)
-    nk_warn("%zu of %zu rows are left out by --exclude", n_listed, set->n);
+    nk_warn("%zu of %zu rows are omitted by --exclude", n_listed, set->n);
   nk_free(excluded);
   nk_free(keep);
   return code;
 }
 
 static int fit(const struct cli_run *run, const struct options *o) {
-  struct nk_region_options options = {.kind = (enum nk_region_kind)o->kind,
-                                      .k = o->k,
-                                      .metric = o->metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2,
-                                      .n_components = o->n_components,
-                                      .seed = run->common.seed,
-                                      .tokens = (enum nk_region_tokens)o->tokens};
+  struct nk_region_options options = {
+      .kind = (enum nk_region_kind)o->kind,
+      .k = o->k,
+      .metric = o->metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2,
+      .n_components = o->n_components == UNSET ? 0 : o->n_components,
+      .seed = run->common.seed,
+      .tokens = (enum nk_region_tokens)o->tokens};
   struct nk_region *region = NULL;
   struct nk_output *output = NULL;
   size_t *rows = NULL, n = 0;
@@ -96,7 +99,7 @@ static int write_columns(struct cli_table *table, const char *const *names, size
 
 static int score(const struct cli_run *run, const struct options *o, const struct nk_region *region,
                  struct cli_table *table) {
-  static const char *const COLUMNS[] = {"score", "p_value", "inside"};
+  static const char *const COLUMNS[] = {"score", "p_value", "inside", "p_min"};
   double *scores = NULL, *p_values = NULL;
   struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
   int code = set != NULL ? NK_OK : nk_error_code();
@@ -111,14 +114,15 @@ static int score(const struct cli_run *run, const struct options *o, const struc
   }
   if (code == NK_OK) code = nk_region_score(region, set->values, set->n, scores, p_values);
   if (code == NK_OK) code = cli_set_head(set, table);
-  if (code == NK_OK) code = write_columns(table, COLUMNS, 3);
-  if (code == NK_OK) code = cli_set_head_tail(set, COLUMNS, 3, table);
+  if (code == NK_OK) code = write_columns(table, COLUMNS, 4);
+  if (code == NK_OK) code = cli_set_head_tail(set, COLUMNS, 4, table);
   for (size_t row = 0; code == NK_OK && row < set->n; row++) {
     cli_set_row(set, row, table);
     cli_table_number(table, scores[row]);
     cli_table_number(table, p_values[row]);
     cli_table_integer(table, p_values[row] > o->level);
-    cli_set_row_tail(set, row, COLUMNS, 3, table);
+    cli_table_number(table, region->calibration->p_min);
+    cli_set_row_tail(set, row, COLUMNS, 4, table);
     code = cli_table_end_row(table);
   }
   nk_free(scores);
@@ -142,6 +146,9 @@ static int info(const struct options *o, const struct nk_region *region, struct 
   const char *model = nk_vectors_metadata(region->tokens, "noken.model");
   const char *space = nk_vectors_metadata(region->tokens, "noken.space");
   const struct nk_conformal *calibration = region->calibration;
+  const double half = 0.5;
+  double median;
+  nk_quantiles(calibration->scores, calibration->n, &half, 1, &median); /* sorted already */
   bool knn = region->kind == NK_REGION_KNN || region->kind == NK_REGION_COMBINED;
   bool subspace = region->kind == NK_REGION_SUBSPACE || region->kind == NK_REGION_COMBINED;
   int code = write_columns(table, COLUMNS, 2);
@@ -150,7 +157,7 @@ static int info(const struct options *o, const struct nk_region *region, struct 
     double number;
     bool shown;
   } properties[] = {
-      {"kind", nk_region_kind_name(region->kind), 0, true},
+      {"kind", nk_region_kind_names[region->kind], 0, true},
       {"model", model, 0, model != NULL},
       {"space", space, 0, space != NULL},
       {"dims", NULL, (double)region->dim, true},
@@ -160,13 +167,14 @@ static int info(const struct options *o, const struct nk_region *region, struct 
       {"calibrated", NULL, (double)region->n_calibration, true},
       {"seed", NULL, (double)region->seed, true},
       {"k", NULL, (double)region->k, knn},
-      {"metric", nk_metric_name(region->metric), 0, knn},
+      {"metric", nk_metric_names[region->metric], 0, knn},
       {"components", NULL, (double)region->n_components, subspace},
       {"tokens", KEPT[region->keep], 0, true},
-      {"median_score", NULL, nk_quantile_sorted(calibration->scores, calibration->n, 0.5), true},
+      {"p_min", NULL, calibration->p_min, true},
+      {"median_score", NULL, median, true},
       {"largest_score", NULL, calibration->scores[calibration->n - 1], true},
       {"level", NULL, o->level, true},
-      {"threshold", NULL, nk_conformal_threshold(calibration, o->level), true},
+      {"threshold", NULL, nk_region_threshold(region, o->level), true},
   };
   for (size_t i = 0; i < sizeof properties / sizeof properties[0] && code == NK_OK; i++)
     if (properties[i].shown)
@@ -178,18 +186,21 @@ static int ellipse(const struct options *o, struct nk_region *region, struct cli
   int64_t *chosen = NULL;
   size_t n_chosen = 0;
   struct nk_pca *other = NULL;
-  double centre[2], covariance[3], *x = NULL, *y = NULL;
+  struct plot_normal normal;
+  double *x = NULL, *y = NULL;
   char names[2][32];
   int code = cli_parse_ids("--components", o->components, &chosen, &n_chosen);
   if (code == NK_OK && (n_chosen != 2 || chosen[0] < 1 || chosen[1] < 1))
-    code = nk_fail(NK_EUSAGE, "--components: two of them, as in 1,2");
+    code = nk_fail(NK_EUSAGE, "--components: two numbers from 1, as in 1,2");
   if (code == NK_OK && o->with != NULL && (other = nk_pca_read(o->with)) == NULL)
     code = nk_error_code();
-  const struct nk_pca *basis = code != NK_OK ? NULL : other ? other : nk_region_basis(region);
+  const struct nk_pca *basis = code != NK_OK   ? NULL
+                               : other != NULL ? other
+                                               : nk_region_basis(region);
   if (code == NK_OK && basis == NULL) code = nk_error_code();
   if (code == NK_OK)
-    code = nk_region_projection(region, basis, (size_t)chosen[0] - 1, (size_t)chosen[1] - 1, centre,
-                                covariance);
+    code =
+        plot_project_region(region, basis, (size_t)chosen[0] - 1, (size_t)chosen[1] - 1, &normal);
   if (code == NK_OK) {
     x = nk_alloc(o->points, sizeof *x);
     y = nk_alloc(o->points, sizeof *y);
@@ -199,7 +210,7 @@ static int ellipse(const struct options *o, struct nk_region *region, struct cli
     snprintf(names[i], sizeof names[i], "pc%lld", (long long)chosen[i]);
     code = cli_table_column(table, names[i]);
   }
-  if (code == NK_OK) nk_ellipse(centre, covariance, 1 - o->level, o->points, x, y);
+  if (code == NK_OK) plot_ellipse(&normal, 1 - o->level, o->points, x, y);
   for (size_t i = 0; i < o->points && code == NK_OK; i++) {
     cli_table_number(table, x[i]);
     cli_table_number(table, y[i]);
@@ -236,19 +247,21 @@ static int work(const struct cli_run *run, const struct options *o) {
   } VERBS[] = {{"fit", 1, 2}, {"score", 2, 3}, {"info", 2, 2}, {"ellipse", 2, 2}};
   const char *verb = run->operands[0];
   if (!(o->level > 0 && o->level < 1))
-    return nk_fail(NK_EUSAGE, "--level has to lie between 0 and 1");
+    return nk_fail(NK_EUSAGE, "--level: a number between 0 and 1");
+  if (o->n_components == 0) return nk_fail(NK_EUSAGE, "--subspace: at least 1 component");
+  if (o->k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->include_all && o->exclude.n > 0)
-    return nk_fail(NK_EUSAGE, "--include-all and --exclude contradict each other");
+    return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
-      return nk_fail(NK_EUSAGE, "%s takes %s", verb,
-                     i == 0   ? "one set"
-                     : i == 1 ? "a region and a set"
-                              : "a region");
+      return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb,
+                     i == 0   ? "[SET]"
+                     : i == 1 ? "REGION [SET]"
+                              : "REGION");
     return i == 0 ? fit(run, o) : write_table(run, o, verb);
   }
-  return nk_fail(NK_EUSAGE, "'%s' is none of fit, score, info, ellipse", verb);
+  return nk_fail(NK_EUSAGE, "unknown command '%s': fit, score, info or ellipse", verb);
 }
 
 int main(int argc, char **argv) {
@@ -256,26 +269,27 @@ int main(int argc, char **argv) {
       .k = 10, .n_components = UNSET, .points = 181, .components = "1,2", .level = 0.05};
   const struct cli_option options[] = {
       {0, "kind", CLI_OPTION_CHOICE, &o.kind, "mahalanobis|knn|subspace|combined",
-       "fit: the score (default: mahalanobis)"},
-      {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K", "knn: which neighbour (default: 10)"},
+       "fit: score (default: mahalanobis)"},
+      {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K",
+       "knn: distance to the K-th neighbour (default: 10)"},
       {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},
       {0, "subspace", CLI_OPTION_SIZE, &o.n_components, "K",
-       "subspace: components (default: 90% of variance)"},
+       "subspace: top K components (default: 90% of variance)"},
       {0, "exclude", CLI_OPTION_LIST, &o.exclude, "TABLE",
-       "fit: leave out its ids (those verified)"},
-      {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: keep padding rows too"},
+       "fit: omit TABLE's ids (those verified)"},
+      {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: include padding rows"},
       {0, "tokens", CLI_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
-       "fit: how to keep the tokens"},
-      {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside is p <= A (default: 0.05)"},
+       "fit: type in which tokens are kept (default: auto)"},
+      {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
-       "ellipse: in these components (default: 1,2)"},
-      {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: in a basis of nk-pca"},
+       "ellipse: components (default: 1,2)"},
+      {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: components of a basis of nk-pca"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
-       "leave out rows with a NaN or an infinity"},
+       "omit rows that hold a NaN or an infinity"},
   };
   const struct cli_tool tool = {
       .name = "nk-region",
-      .summary = "what is in distribution, and how far outside vectors lie",
+      .summary = "region in distribution, and conformal p-values of vectors",
       .usage = "fit [SET] | score REGION [SET] | info REGION | ellipse REGION",
       .options = options,
       .n_options = sizeof options / sizeof options[0],

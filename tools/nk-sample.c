@@ -3,140 +3,121 @@
 
 #include "cli/tool.h"
 
-static const char *distances, *quantiles, *multiples, *from = "centroid", *match, *vectors;
-static struct cli_strings directions;
-static size_t n_each = 1;
-static int metric = NK_METRIC_MAHALANOBIS;
-static bool resample;
-
-static const struct cli_option options[] = {
-    {'n', "number", CLI_OPTION_SIZE, &n_each, "N",
-     "nokens for each direction and distance (default: 1)"},
-    {'m', "metric", CLI_OPTION_CHOICE, &metric, "l2|cosine|mahalanobis|knn",
-     "what is measured from the region (default: mahalanobis)"},
-    {0, "distance", CLI_OPTION_STRING, &distances, "LIST", "distances: 3.5,4"},
-    {0, "quantile", CLI_OPTION_STRING, &quantiles, "LIST",
-     "quantiles of the tokens' own distances"},
-    {0, "times", CLI_OPTION_STRING, &multiples, "LIST",
-     "multiples of the tokens' largest distance"},
-    {'d', "direction", CLI_OPTION_LIST, &directions, "LIST",
-     "isotropic (default), covariance, pc:A-B, token, pair, difference"},
-    {0, "from", CLI_OPTION_STRING, &from, "ORIGIN", "centroid (default), token:ID or tokens"},
-    {0, "match", CLI_OPTION_STRING, &match, "TABLE",
-     "N nokens like each token of the table in norm, Mahalanobis and k-NN distance"},
-    {0, "vectors", CLI_OPTION_STRING, &vectors, "SET", "where the vectors of --match are"},
-    {0, "resample", CLI_OPTION_FLAG, &resample, NULL, "N nokens from inside the region: controls"},
+struct options {
+  const char *distances, *quantiles, *times, *from, *match, *vectors;
+  struct cli_strings directions;
+  size_t n;
+  int metric; /* place among the choices: l2 is 0 */
+  bool resample;
 };
 
-static const struct cli_tool tool = {
-    .name = "nk-sample",
-    .summary = "nokens at controlled distances from a region",
-    .usage = "[OPTION]... [REGION]",
-    .options = options,
-    .n_options = sizeof options / sizeof *options,
-    .example = "nk-sample in.safetensors --quantile 0.9 --times 2 -o n.safetensors",
+/* ---- Options as the library takes them ---- */
+
+/* What struct nk_sample_options points to. */
+struct lists {
+  double *distances, *quantiles, *times;
+  struct nk_direction *directions;
 };
 
-/* ---- Options that take work to read ---- */
-
-static int parse_list(const char *option, const char *text, double **out, size_t *n) {
-  *out = NULL;
-  *n = 0;
-  return text ? cli_parse_numbers(option, text, out, n) : 0;
+static void free_lists(struct lists *lists) {
+  nk_free(lists->distances);
+  nk_free(lists->quantiles);
+  nk_free(lists->times);
+  nk_free(lists->directions);
 }
 
-/* The distances of --distance, then those of --quantile, then those of --times. */
-static int read_distances(struct nk_region *region, struct nk_sample_options *out) {
-  double *values = NULL, *levels = NULL, *factors = NULL, *all = NULL, largest;
-  size_t n_values, n_levels, n_factors;
-  int code = parse_list("--distance", distances, &values, &n_values);
-  if (code == NK_OK) code = parse_list("--quantile", quantiles, &levels, &n_levels);
-  if (code == NK_OK) code = parse_list("--times", multiples, &factors, &n_factors);
-  if (code == NK_OK && !distances && !quantiles && !multiples)
-    code = nk_fail(NK_EUSAGE, "how far? --distance, --quantile or --times say");
-  if (code == NK_OK && !(all = nk_alloc(n_values + n_levels + n_factors, sizeof *all)))
-    code = NK_EMEMORY;
-  if (code == NK_OK && n_values) memcpy(all, values, n_values * sizeof *all);
-  if (code == NK_OK && n_levels + n_factors > 0)
-    code = nk_sample_quantiles(region, (enum nk_metric)metric, levels, n_levels, all + n_values,
-                               &largest);
-  if (code == NK_OK) {
-    for (size_t i = 0; i < n_factors; i++) all[n_values + n_levels + i] = factors[i] * largest;
-    out->distances = all;
-    out->n_distances = n_values + n_levels + n_factors;
-    all = NULL;
-  }
-  nk_free(values);
-  nk_free(levels);
-  nk_free(factors);
-  nk_free(all);
+static int read_numbers(const char *option, const char *text, double **out, size_t *n) {
+  return text != NULL ? cli_parse_numbers(option, text, out, n) : NK_OK;
+}
+
+static int read_distances(const struct options *o, struct lists *lists,
+                          struct nk_sample_options *out) {
+  if (o->distances == NULL && o->quantiles == NULL && o->times == NULL)
+    return nk_fail(NK_EUSAGE, "no distances: use --distance, --quantile or --times");
+  int code = read_numbers("--distance", o->distances, &lists->distances, &out->n_distances);
+  if (code == NK_OK)
+    code = read_numbers("--quantile", o->quantiles, &lists->quantiles, &out->n_quantiles);
+  if (code == NK_OK) code = read_numbers("--times", o->times, &lists->times, &out->n_times);
+  out->distances = lists->distances;
+  out->quantiles = lists->quantiles;
+  out->times = lists->times;
   return code;
 }
 
-/* Each use of --direction names one, or several with commas. */
-static int read_directions(struct nk_sample_options *out) {
-  static const char *const usual = "isotropic";
-  const char *const *items = directions.n ? directions.item : &usual;
-  size_t n = directions.n ? directions.n : 1, most = 0, used = 0;
-  for (size_t i = 0; i < n; i++)
-    for (const char *p = items[i]; p; p = strchr(p + 1, ',')) most++;
-  struct nk_direction *list = nk_alloc(most, sizeof *list);
-  int code = list ? 0 : NK_EMEMORY;
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    for (const char *p = items[i]; p && code == NK_OK;) {
+/* Each use of --direction names one direction, or several with commas. */
+static int read_directions(const struct cli_strings *names, struct lists *lists,
+                           struct nk_sample_options *out) {
+  size_t most = 0;
+  int code = NK_OK;
+  for (size_t i = 0; i < names->n; i++)
+    for (const char *p = names->item[i]; p != NULL; p = strchr(p + 1, ',')) most++;
+  lists->directions = nk_alloc(most, sizeof *lists->directions);
+  if (lists->directions == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < names->n; i++)
+    for (const char *p = names->item[i]; p != NULL && code == NK_OK;) {
       size_t length = strcspn(p, ",");
       char *name = nk_strndup(p, length);
-      code = name ? nk_direction_parse(name, &list[used++]) : NK_EMEMORY;
+      if (name == NULL) return NK_EMEMORY;
+      code = nk_direction_parse(name, &lists->directions[out->n_directions++]);
       nk_free(name);
-      p = p[length] ? p + length + 1 : NULL;
+      p = p[length] != 0 ? p + length + 1 : NULL;
     }
-  out->directions = list;
-  out->n_directions = used;
+  out->directions = lists->directions;
   return code;
 }
 
-static int read_origin(struct nk_sample_options *out) {
-  int64_t *ids;
-  size_t n;
-  if (strcmp(from, "centroid") == 0) {
-    out->origin = NK_ORIGIN_CENTROID;
-  } else if (strcmp(from, "tokens") == 0) {
-    out->origin = NK_ORIGIN_TOKENS;
-  } else if (strncmp(from, "token:", 6) == 0) {
-    int code = cli_parse_ids("--from token:", from + 6, &ids, &n);
-    if (code != NK_OK) return code;
-    out->origin = NK_ORIGIN_TOKEN;
-    out->origin_id = ids[0];
-    nk_free(ids);
-    if (n != 1) return nk_fail(NK_EUSAGE, "--from %s: one token's id is needed", from);
-  } else {
-    return nk_fail(NK_EUSAGE, "--from %s: it is centroid, token:ID or tokens", from);
-  }
-  return 0;
+static int read_origin(const char *from, struct nk_sample_options *out) {
+  static const char token[] = "token:";
+  int64_t *ids = NULL;
+  size_t n = 0;
+  out->origin = NK_ORIGIN_CENTROID;
+  if (from == NULL || strcmp(from, "centroid") == 0) return NK_OK;
+  out->origin = NK_ORIGIN_TOKENS;
+  if (strcmp(from, "tokens") == 0) return NK_OK;
+  out->origin = NK_ORIGIN_TOKEN;
+  if (strncmp(from, token, strlen(token)) != 0)
+    return nk_fail(NK_EUSAGE, "--from %s: unknown origin: centroid, token:ID or tokens", from);
+  int code = cli_parse_ids("--from token:", from + strlen(token), &ids, &n);
+  if (code == NK_OK && n != 1)
+    code = nk_fail(NK_EUSAGE, "--from %s: one token's id is needed", from);
+  if (code == NK_OK) out->origin_id = ids[0];
+  nk_free(ids);
+  return code;
 }
 
 /* ---- The three ways to make nokens ---- */
 
-static struct nk_vectors *make_on_rays(const struct cli_run *run, struct nk_region *region) {
+/* Without nokens (-n 0) the set still has the columns of one. */
+static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct options *o,
+                                       struct nk_region *region) {
+  static const enum nk_metric METRICS[] = {NK_METRIC_L2, NK_METRIC_COSINE, NK_METRIC_MAHALANOBIS,
+                                           NK_METRIC_KNN};
   struct nk_sample_options sample = {
-      .metric = (enum nk_metric)metric, .n = n_each, .seed = run->common.seed};
-  int code = read_origin(&sample);
-  if (code == NK_OK) code = read_directions(&sample);
-  if (code == NK_OK) code = read_distances(region, &sample);
-  struct nk_vectors *set = code == NK_OK ? nk_sample(region, &sample) : NULL;
-  nk_free((void *)(uintptr_t)sample.directions);
-  nk_free((void *)(uintptr_t)sample.distances);
+      .n = o->n, .metric = METRICS[o->metric], .seed = run->common.seed};
+  struct lists lists = {NULL, NULL, NULL, NULL};
+  struct nk_vectors *set = NULL;
+  int code = read_origin(o->from, &sample);
+  if (code == NK_OK) code = read_directions(&o->directions, &lists, &sample);
+  if (code == NK_OK) code = read_distances(o, &lists, &sample);
+  if (code == NK_OK) set = nk_sample(region, &sample);
+  if (set != NULL && o->n == 0) {
+    struct nk_vectors *empty = nk_vectors_select(set, NULL, 0);
+    nk_vectors_free(set);
+    set = empty;
+  }
+  free_lists(&lists);
   return set;
 }
 
-static struct nk_vectors *make_matches(const struct cli_run *run, struct nk_region *region) {
+static struct nk_vectors *make_matches(const struct cli_run *run, const struct options *o,
+                                       struct nk_region *region) {
   int64_t *ids = NULL;
   struct nk_vectors *wanted = NULL, *set = NULL;
-  struct cli_frame *frame = cli_frame_read(match);
-  struct nk_vectors *all = frame ? nk_vectors_read(vectors) : NULL;
-  if (all && cli_frame_integers(frame, "id", &ids) == 0)
+  struct cli_frame *frame = cli_frame_read(o->match);
+  struct nk_vectors *all = frame != NULL ? nk_vectors_read(o->vectors) : NULL;
+  if (all != NULL && cli_frame_integers(frame, "id", &ids) == NK_OK)
     wanted = nk_vectors_select_ids(all, ids, cli_frame_n_rows(frame));
-  if (wanted) set = nk_sample_match(region, wanted, n_each, run->common.seed);
+  if (wanted != NULL) set = nk_sample_match(region, wanted, o->n, run->common.seed);
   nk_vectors_free(wanted);
   nk_vectors_free(all);
   cli_frame_free(frame);
@@ -144,30 +125,36 @@ static struct nk_vectors *make_matches(const struct cli_run *run, struct nk_regi
   return set;
 }
 
-static int check_usage(void) {
-  bool rays = distances || quantiles || multiples || directions.n || strcmp(from, "centroid") != 0;
-  if (match && !vectors)
-    return nk_fail(NK_EUSAGE, "--match needs --vectors SET, where its tokens' vectors are");
-  if (vectors && !match) return nk_fail(NK_EUSAGE, "--vectors goes with --match");
-  if ((match && resample) || (rays && (match || resample)))
+static int check_usage(const struct options *o) {
+  bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
+              o->directions.n > 0 || o->from != NULL;
+  if (o->match != NULL && o->vectors == NULL)
+    return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
+  if (o->vectors != NULL && o->match == NULL) return nk_fail(NK_EUSAGE, "--vectors needs --match");
+  if ((o->match != NULL && o->resample) || (rays && (o->match != NULL || o->resample)))
     return nk_fail(NK_EUSAGE,
                    "distances and directions, --match and --resample exclude one another");
-  return 0;
+  return NK_OK;
 }
 
-static int sample(const struct cli_run *run) {
-  int code = check_usage();
-  if (code != NK_OK) return code;
-  struct nk_region *region = nk_region_read(cli_operand(run, 0));
-  if (!region) return nk_error_code();
-  struct nk_vectors *set = match      ? make_matches(run, region)
-                           : resample ? nk_sample_inside(region, n_each, run->common.seed)
-                                      : make_on_rays(run, region);
+static int sample(const struct cli_run *run, const struct options *o) {
+  struct nk_region *region = NULL;
+  struct nk_vectors *set = NULL;
   struct nk_output *output = NULL;
-  code = set ? cli_add_history(set, run->argc, run->argv) : nk_error_code();
-  if (code == NK_OK && !(output = cli_output(run, NK_OUTPUT_BINARY))) code = nk_error_code();
-  if (code == NK_OK) code = nk_vectors_write(set, output);
+  int code = check_usage(o);
+  if (code != NK_OK) goto done;
+  region = nk_region_read(cli_operand(run, 0));
+  if (region != NULL)
+    set = o->match != NULL ? make_matches(run, o, region)
+          : o->resample    ? nk_sample_inside(region, o->n, run->common.seed)
+                           : make_on_rays(run, o, region);
+  code = set != NULL ? cli_add_history(set, run->argc, run->argv) : nk_error_code();
+  if (code != NK_OK) goto done;
+  output = cli_output(run, NK_OUTPUT_BINARY);
+  code = output != NULL ? nk_vectors_write(set, output) : nk_error_code();
   if (code == NK_OK) code = nk_output_commit(output);
+
+done:
   nk_output_free(output);
   nk_vectors_free(set);
   nk_region_free(region);
@@ -175,9 +162,37 @@ static int sample(const struct cli_run *run) {
 }
 
 int main(int argc, char **argv) {
+  struct options o = {.n = 1, .metric = 2};
+  const struct cli_option options[] = {
+      {'n', "number", CLI_OPTION_SIZE, &o.n, "N",
+       "nokens for each direction and distance (default: 1)"},
+      {'m', "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine|mahalanobis|knn",
+       "metric of the distances (default: mahalanobis)"},
+      {0, "distance", CLI_OPTION_STRING, &o.distances, "LIST", "distances: 3.5,4"},
+      {0, "quantile", CLI_OPTION_STRING, &o.quantiles, "LIST",
+       "quantiles of the tokens' own distances"},
+      {0, "times", CLI_OPTION_STRING, &o.times, "LIST",
+       "multiples of the tokens' largest distance"},
+      {'d', "direction", CLI_OPTION_LIST, &o.directions, "LIST",
+       "isotropic (default), covariance, pc:A-B, token, pair, difference"},
+      {0, "from", CLI_OPTION_STRING, &o.from, "ORIGIN", "centroid (default), token:ID or tokens"},
+      {0, "match", CLI_OPTION_STRING, &o.match, "TABLE",
+       "N nokens with the norm, Mahalanobis and k-NN distance of each token of TABLE"},
+      {0, "vectors", CLI_OPTION_STRING, &o.vectors, "SET", "vectors of the tokens of --match"},
+      {0, "resample", CLI_OPTION_FLAG, &o.resample, NULL,
+       "N nokens from inside the region, as controls"},
+  };
+  const struct cli_tool tool = {
+      .name = "nk-sample",
+      .summary = "nokens at controlled distances from a region",
+      .usage = "[OPTION]... [REGION]",
+      .options = options,
+      .n_options = sizeof options / sizeof options[0],
+      .example = "nk-sample in.safetensors --quantile 0.9 --times 2 -o n.safetensors",
+  };
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 0, 1);
-  int code = sample(&run);
-  cli_strings_free(&directions);
+  int code = sample(&run, &o);
+  cli_strings_free(&o.directions);
   return cli_end(&run, code);
 }

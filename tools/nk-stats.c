@@ -15,21 +15,21 @@ struct options {
 };
 
 /* The distribution of the reference; *dist NULL, with a warning, when its rows do not differ. */
-static int fit(const struct nk_vectors *reference, nk_gaussian **dist) {
+static int fit(const struct nk_vectors *reference, struct nk_gaussian **dist) {
   struct nk_moments *moments =
       nk_moments_compute(reference->values, NULL, reference->n, reference->dim);
   if (moments == NULL) return nk_error_code();
-  if (nk_total_variance(moments) > 0) {
-    *dist = nk_gaussian_new(moments, -1, 1);
+  if (moments->total_variance > 0) {
+    *dist = nk_gaussian_new(moments, -1, true);
     return *dist != NULL ? NK_OK : nk_error_code();
   }
   nk_moments_free(moments);
-  nk_warn("the rows do not differ: there are no Mahalanobis distances");
+  nk_warn("the rows do not differ: Mahalanobis distances are missing");
   return NK_OK;
 }
 
-/* The column means of *set, where it has rows. Only when they show that a row is not finite is the
- * set searched. */
+/* The column means of *set, where it has rows. The set is searched for rows that are not finite
+ * only when the means show that there is one. */
 static int centre_of(struct nk_vectors **set, bool skip_bad, double *mean) {
   if ((*set)->n == 0) return NK_OK;
   int code = nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
@@ -50,7 +50,7 @@ static int make_columns(size_t n, const struct options *options, double *values[
 static int measure(struct nk_vectors **set, const struct options *options,
                    double *values[N_MEASURES]) {
   struct nk_vectors *reference = NULL;
-  nk_gaussian *dist = NULL;
+  struct nk_gaussian *dist = NULL;
   float *distances = NULL;
   int code = NK_OK;
   if ((*set)->n == 0) return make_columns(0, options, values);
@@ -58,18 +58,19 @@ static int measure(struct nk_vectors **set, const struct options *options,
     reference = nk_vectors_read(options->reference);
     if ((code = reference != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
     if (reference->dim != (*set)->dim) {
-      code = nk_fail(NK_EDATA, "%s: vectors have %zu values, those measured %zu",
+      code = nk_fail(NK_EDATA, "%s: vectors have %zu values, those measured have %zu",
                      options->reference, reference->dim, (*set)->dim);
       goto done;
     }
     if ((code = cli_check_finite(set, options->skip_bad)) != NK_OK) goto done;
   }
   double *centre = nk_alloc((*set)->dim, sizeof *centre);
-  code = centre == NULL ? NK_EMEMORY
-                        : centre_of(reference ? &reference : set, options->skip_bad, centre);
+  code = centre == NULL
+             ? NK_EMEMORY
+             : centre_of(reference != NULL ? &reference : set, options->skip_bad, centre);
   if (code == NK_OK && reference != NULL && reference->n == 0)
     code = nk_fail(NK_EDATA, "%s: no rows to measure from", options->reference);
-  size_t n = (*set)->n; /* known only now: rows may have been left out */
+  size_t n = (*set)->n; /* after rows were left out */
   if (code == NK_OK) code = make_columns(n, options, values);
   if (code == NK_OK)
     nk_row_distances((*set)->values, n, (*set)->dim, centre, values[NORM], values[L2],
@@ -109,29 +110,24 @@ static int write_rows(const struct nk_vectors *set, double *const values[N_MEASU
 
 /* One row per measure; the measures are sorted in place. */
 static int write_summary(size_t n, double *const values[N_MEASURES], struct cli_table *table) {
-  static const struct {
-    const char *name;
-    double level;
-  } QUANTILES[] = {{"min", 0},    {"q01", 0.01}, {"q05", 0.05}, {"q25", 0.25}, {"median", 0.5},
-                   {"q75", 0.75}, {"q95", 0.95}, {"q99", 0.99}, {"max", 1}};
-  enum { N_QUANTILES = sizeof QUANTILES / sizeof QUANTILES[0] };
+  static const char *const NAMES[] = {"min", "q01", "q05", "q25", "median",
+                                      "q75", "q95", "q99", "max"};
+  static const double LEVELS[] = {0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1};
+  enum { N_QUANTILES = sizeof LEVELS / sizeof LEVELS[0] };
+  double quantiles[N_QUANTILES];
   int code = cli_table_column(table, "measure");
   if (code == NK_OK) code = cli_table_column(table, "rows");
   if (code == NK_OK) code = cli_table_column(table, "mean");
-  for (int q = 0; q < N_QUANTILES && code == NK_OK; q++)
-    code = cli_table_column(table, QUANTILES[q].name);
+  for (int q = 0; q < N_QUANTILES && code == NK_OK; q++) code = cli_table_column(table, NAMES[q]);
   for (int m = 0; m < N_MEASURES && code == NK_OK; m++) {
     if (values[m] == NULL) continue;
-    nk_sort_numbers(values[m], n);
-    size_t known = n;
-    while (known > 0 && isnan(values[m][known - 1])) known--;
+    size_t known = nk_quantiles(values[m], n, LEVELS, N_QUANTILES, quantiles);
     double sum = 0;
     for (size_t i = 0; i < known; i++) sum += values[m][i];
     cli_table_string(table, MEASURES[m]);
     cli_table_integer(table, (int64_t)known);
     cli_table_known(table, known > 0 ? sum / (double)known : (double)NAN);
-    for (int q = 0; q < N_QUANTILES; q++)
-      cli_table_known(table, nk_quantile_sorted(values[m], known, QUANTILES[q].level));
+    for (int q = 0; q < N_QUANTILES; q++) cli_table_known(table, quantiles[q]);
     code = cli_table_end_row(table);
   }
   return code;
@@ -141,13 +137,13 @@ int main(int argc, char **argv) {
   struct options options = {0};
   const struct cli_option table_of_options[] = {
       {'r', "reference", CLI_OPTION_STRING, &options.reference, "SET",
-       "measure from this set's centroid and covariance"},
+       "measure from SET's centroid and covariance"},
       {0, "no-mahalanobis", CLI_OPTION_FLAG, &options.no_mahalanobis, NULL,
-       "leave out the one column that needs the covariance"},
+       "omit the column that needs the covariance"},
       {0, "summary", CLI_OPTION_FLAG, &options.summary, NULL,
-       "print quantiles of each column instead"},
+       "print quantiles of each column instead of rows"},
       {0, "skip-bad", CLI_OPTION_FLAG, &options.skip_bad, NULL,
-       "leave out rows that hold a NaN or an infinity"},
+       "omit rows that hold a NaN or an infinity"},
   };
   const struct cli_tool tool = {
       .name = "nk-stats",

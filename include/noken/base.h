@@ -109,9 +109,11 @@ static inline char *nk_strdup(const char *string) {
 /* One pool of threads, OpenMP's, is shared by the library's loops, OpenBLAS (its OpenMP build) and
  * FAISS. */
 
-/* Sets the number of threads of every parallel part; 0: the number of cores that this process may
- * use. */
+/* Sets how many threads the parallel parts use in all later calls of the calling thread; 0: as many
+ * as OMP_NUM_THREADS says, or else the cores of this process, which is also what a thread begins
+ * with. Other threads keep theirs. */
 NK_API void nk_set_threads(size_t n);
+/* How many that is for the calling thread. */
 NK_API size_t nk_threads(void);
 
 /* The kernels that OpenBLAS runs ("Haswell"), as its core types are named. */

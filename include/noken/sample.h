@@ -1,6 +1,6 @@
-/* Nokens: vectors x = origin + r u that are no token's embedding, at asked distances from what a
+/* Nokens: vectors x = origin + r u that are no token's embedding, at given distances from what a
  * region calls in distribution. The origin is the region's centroid or a token, u a random unit
- * direction, and r the smallest radius at which the chosen metric of x has the asked value. */
+ * direction, and r the smallest radius at which the chosen metric of x has the given value. */
 #ifndef NOKEN_SAMPLE_H
 #define NOKEN_SAMPLE_H
 
@@ -29,44 +29,44 @@ struct nk_direction {
   size_t first, last; /* components, counted from 1 */
 };
 
-/* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference". Returns 0 or
- * NK_EUSAGE. */
+/* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference". Returns
+ * NK_OK or NK_EUSAGE. */
 NK_API int nk_direction_parse(const char *text, struct nk_direction *direction);
-/* Appends the same text again. */
-NK_API void nk_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
 
 enum nk_origin {
   NK_ORIGIN_CENTROID,
-  NK_ORIGIN_TOKEN, /* the one called origin_id */
+  NK_ORIGIN_TOKEN, /* the one with id origin_id */
   NK_ORIGIN_TOKENS /* a random token for each noken */
 };
 
+/* Valid when zeroed: one noken in an isotropic direction from the centroid, at the 0.99 quantile of
+ * the tokens' Mahalanobis distances. */
 struct nk_sample_options {
+  size_t n;              /* nokens per direction and distance; 0: 1 */
+  enum nk_metric metric; /* of the distances; default: NK_METRIC_MAHALANOBIS */
+  /* The distances: these values > 0 in the metric's units, then these quantiles in [0, 1] of the
+   * distances of the region's tokens that it was not fitted on, then these multiples > 0 of their
+   * largest. Without any: the quantile 0.99. */
+  const double *distances, *quantiles, *times;
+  size_t n_distances, n_quantiles, n_times;
   const struct nk_direction *directions; /* [n_directions] */
-  size_t n_directions;
-  enum nk_metric metric;
-  const double *distances; /* [n_distances] > 0, in the metric's units */
-  size_t n_distances;
-  size_t n; /* nokens per direction and distance */
-  enum nk_origin origin;
+  size_t n_directions;                   /* 0: isotropic */
+  enum nk_origin origin;                 /* default: NK_ORIGIN_CENTROID */
   int64_t origin_id;
   uint64_t seed;
 };
 
-/* What a region's tokens lie away themselves: quantiles levels [n] in [0, 1] of the distances of
- * those that the region was not fitted on, and their largest distance. NK_METRIC_KNN is by l2. */
-NK_API int nk_sample_quantiles(struct nk_region *region, enum nk_metric metric,
-                               const double *levels, size_t n, double *out, double *largest);
-
 /* n nokens for each direction and distance: direction by direction, distance by distance. The i-th
  * of a direction lies on the same ray at every distance, and the ray depends on the seed, the
  * direction's kind and i alone: distances are compared on the same rays, and the first k of n
- * nokens are those of any other n. Columns of the set: distance, achieved, quantile (the part of
- * the region's tokens, of those it was not fitted on, that lie nearer), times (in units of their
- * largest distance), l2, cosine, mahalanobis, knn, nearest (a token's id), p_value, origin (a
- * token's id, -1 for the centroid), toward (a token's id, -1 where the direction has none) and
- * direction (its place in the options, which the metadata noken.codes.direction name). NULL on
- * failure: a distance that a ray never reaches is one, and named. */
+ * nokens are those of any other n. NK_METRIC_KNN is by l2. options NULL: all defaults. Columns of
+ * the set: distance, achieved, quantile (the part of the region's tokens, of those it was not
+ * fitted on, that lie nearer), times (in units of their largest distance), l2, cosine, mahalanobis,
+ * knn, nearest (a token's id), p_value, origin (a token's id, -1 for the centroid), toward (a
+ * token's id, -1 where the direction has none) and direction (its place in the options; the
+ * metadata noken.codes.direction names them). The metadata noken.p_min is the least p_value that
+ * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; and
+ * for a region of NULL, which leaves the message of the call that gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
 
@@ -82,7 +82,8 @@ NK_API struct nk_vectors *nk_sample_match(struct nk_region *region, const struct
  * and e drawn from the region's normal distribution, which keeps mean and covariance. h is the
  * largest of 1, 0.9, ..., 0.1 with which nine tenths of the draws are inside at level 0.05; those
  * outside are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
- * and blend (h). NULL on failure. */
+ * and blend (h). They share no random numbers with nk_sample's nokens of the same seed. NULL on
+ * failure. */
 NK_API struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed);
 
 #ifdef __cplusplus

@@ -6,6 +6,7 @@
 #include <noken/region.h>
 
 #include "forward/internal.h"
+#include "geometry/conformal.h"
 
 /* ---- Prompts (prompt.c) ---- */
 
@@ -80,7 +81,7 @@ struct nki_reference {
   double *sum;                 /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
   float *log_mean;             /* [n_offsets, vocabulary] */
   struct nk_behaviour *others; /* of the tokens after n_mean */
-  struct nk_typical **typical; /* [n_offsets] fitted to them */
+  struct nki_typical **typical; /* [n_offsets] fitted to them */
 };
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);

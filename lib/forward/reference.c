@@ -5,7 +5,7 @@
 
 #include "forward/probe.h"
 
-enum { N_FEATURES = 3, LEAST_OTHERS = 4 }; /* features beside the norms; as nk_typical needs */
+enum { N_FEATURES = 3, LEAST_OTHERS = 4 }; /* features beside the norms; as nki_typical needs */
 
 /* The features of a behaviour at one offset, [n_items, N_FEATURES + n_layers]: entropy, top
  * probability, KL and the logarithms of the residual norms. */
@@ -46,7 +46,7 @@ static int fit_others(const struct nk_probe *probe, struct nki_reference *r) {
   for (size_t k = 0; k < r->n_offsets && code == NK_OK; k++) {
     double *features = features_at(r->others, k);
     if (features != NULL)
-      r->typical[k] = nk_typical_new(features, r->others->n_items, N_FEATURES + r->others->n_layers,
+      r->typical[k] = nki_typical_new(features, r->others->n_items, N_FEATURES + r->others->n_layers,
                                      probe->seed);
     if (r->typical[k] == NULL) code = nk_error_code();
     nk_free(features);
@@ -84,7 +84,7 @@ struct nki_reference *nki_reference_new(const struct nk_probe *probe) {
   r->n_offsets = probe->n_offsets;
   r->sum = nk_calloc(r->n_offsets, vocabulary * sizeof *r->sum);
   r->log_mean = nk_alloc(r->n_offsets, vocabulary * sizeof *r->log_mean);
-  r->typical = nk_calloc(r->n_offsets, sizeof(struct nk_typical *));
+  r->typical = nk_calloc(r->n_offsets, sizeof(struct nki_typical *));
   int code = r->sum == NULL || r->log_mean == NULL || r->typical == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) code = choose_tokens(probe, r);
   if (code == NK_OK) code = compute_mean(probe, r);
@@ -96,7 +96,7 @@ struct nki_reference *nki_reference_new(const struct nk_probe *probe) {
 
 void nki_reference_free(struct nki_reference *r) {
   if (r == NULL) return;
-  for (size_t k = 0; r->typical != NULL && k < r->n_offsets; k++) nk_typical_free(r->typical[k]);
+  for (size_t k = 0; r->typical != NULL && k < r->n_offsets; k++) nki_typical_free(r->typical[k]);
   nk_free(r->typical);
   nk_behaviour_free(r->others);
   nk_free(r->log_mean);
@@ -113,7 +113,7 @@ int nki_reference_score(const struct nki_reference *reference, struct nk_behavio
     double *features = features_at(b, k);
     code = features == NULL
                ? NK_EMEMORY
-               : nk_typical_score(reference->typical[k], features, b->n_items, NULL, p_values);
+               : nki_typical_score(reference->typical[k], features, b->n_items, NULL, p_values);
     for (size_t i = 0; i < b->n_items && code == NK_OK; i++)
       b->p_value[i * b->n_offsets + k] = p_values[i];
     nk_free(features);

@@ -1,6 +1,6 @@
-/* The loops over rows that the rest of lib/geometry stands on. They are bound by memory, so they
- * only have to be vectorized: partial sums are written out, and GCC makes versions for wider
- * registers. */
+/* The loops over rows that the rest of lib/geometry uses. They are bound by memory, so they only
+ * have to be vectorized: partial sums are written out, and GCC makes versions for wider registers.
+ */
 #include "geometry/internal.h"
 
 #include <noken/base.h>
@@ -74,6 +74,11 @@ NKI_CLONES double nki_dot(const float *x, const float *y, size_t n) {
   for (; i < n; i++) sum += (double)x[i] * (double)y[i];
   for (size_t l = 0; l < NKI_LANES; l++) sum += part[l];
   return sum;
+}
+
+int nki_null(const char *what) {
+  int code = nk_error_code();
+  return code != NK_OK ? code : nk_fail(NK_EUSAGE, "%s: NULL", what);
 }
 
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim) {

@@ -1,15 +1,16 @@
 /* Conformal p-values, and what is ordinary for short vectors of features. */
-#include <noken/region.h>
+#include "geometry/conformal.h"
 
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
 #include <string.h>
 #include "base/random.h"
+#include "geometry/internal.h"
 
 /* ---- p-values from scores ---- */
 
-struct nk_conformal *nk_conformal_new(const double *scores, size_t n) {
+struct nk_conformal *nki_conformal_new(const double *scores, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (isnan(scores[i])) {
       nk_fail(NK_EDATA, "a score to calibrate with is not a number");
@@ -22,22 +23,23 @@ struct nk_conformal *nk_conformal_new(const double *scores, size_t n) {
   struct nk_conformal *conformal = nk_calloc(1, sizeof *conformal);
   if (conformal == NULL) return NULL;
   conformal->n = n;
+  conformal->p_min = 1 / (double)(n + 1);
   if ((conformal->scores = nk_alloc(n, sizeof(double))) == NULL) {
     nk_free(conformal);
     return NULL;
   }
   memcpy(conformal->scores, scores, n * sizeof *scores);
-  nk_sort_numbers(conformal->scores, n);
+  nki_sort_numbers(conformal->scores, n);
   return conformal;
 }
 
-void nk_conformal_free(struct nk_conformal *conformal) {
+void nki_conformal_free(struct nk_conformal *conformal) {
   if (conformal == NULL) return;
   nk_free(conformal->scores);
   nk_free(conformal);
 }
 
-double nk_conformal_p(const struct nk_conformal *conformal, double score) {
+double nki_conformal_p(const struct nk_conformal *conformal, double score) {
   if (isnan(score)) return (double)NAN;
   size_t below = 0, above = conformal->n; /* scores[below - 1] < score <= scores[above] */
   while (below < above) {
@@ -51,7 +53,7 @@ double nk_conformal_p(const struct nk_conformal *conformal, double score) {
 }
 
 /* At or above it at most floor(level (n + 1)) - 1 scores may lie. */
-double nk_conformal_threshold(const struct nk_conformal *conformal, double level) {
+double nki_conformal_threshold(const struct nk_conformal *conformal, double level) {
   double places = floor(level * (double)(conformal->n + 1) * (1 + 1e-12));
   if (!(places >= 1)) return (double)INFINITY;
   if (places > (double)conformal->n) return (double)-INFINITY;
@@ -61,15 +63,15 @@ double nk_conformal_threshold(const struct nk_conformal *conformal, double level
 
 /* ---- Short vectors of features ---- */
 
-struct nk_typical {
+struct nki_typical {
   size_t dim;
-  double *mean, *spread; /* [dim] of the features of the fitting half */
-  nk_gaussian *gaussian; /* of the standardized features */
+  double *mean, *spread;        /* [dim] of the features of the fitting half */
+  struct nk_gaussian *gaussian; /* of the standardized features */
   struct nk_conformal *calibration;
 };
 
 /* Means and standard deviations of the rows that order [n] lists. */
-static void standardize(struct nk_typical *t, const double *features, const size_t *order,
+static void standardize(struct nki_typical *t, const double *features, const size_t *order,
                         size_t n) {
   for (size_t j = 0; j < t->dim; j++) {
     double sum = 0, squares = 0;
@@ -87,7 +89,7 @@ static void standardize(struct nk_typical *t, const double *features, const size
 
 /* out [n, dim] = the rows that order lists (NULL: the first n), standardized; beyond 1e15 spreads
  * all are as far away, so that their squares stay numbers. */
-static void copy_standardized(const struct nk_typical *t, const double *features,
+static void copy_standardized(const struct nki_typical *t, const double *features,
                               const size_t *order, size_t n, float *out) {
   for (size_t i = 0; i < n; i++)
     for (size_t j = 0; j < t->dim; j++) {
@@ -97,17 +99,17 @@ static void copy_standardized(const struct nk_typical *t, const double *features
     }
 }
 
-static int fit_typical(struct nk_typical *t, const double *features, size_t n, const size_t *order,
+static int fit_typical(struct nki_typical *t, const double *features, size_t n, const size_t *order,
                        float *rows) {
   size_t n_fit = n / 2, n_rest = n - n_fit;
   standardize(t, features, order, n_fit);
   copy_standardized(t, features, order, n_fit, rows);
   struct nk_moments *moments = nk_moments_compute(rows, NULL, n_fit, t->dim);
   if (moments == NULL) return nk_error_code();
-  double variance = nk_total_variance(moments);
-  if (!(variance > 0)) /* no feature ever differs: each counts for itself */
+  double variance = moments->total_variance;
+  if (!(variance > 0)) /* no feature ever differs: each is scaled alone */
     for (size_t j = 0; j < t->dim; j++) moments->covariance[j * t->dim + j] = 1;
-  if ((t->gaussian = nk_gaussian_new(moments, variance > 0 ? -1 : 0, 1)) == NULL)
+  if ((t->gaussian = nk_gaussian_new(moments, variance > 0 ? -1 : 0, true)) == NULL)
     return nk_error_code();
   float *distances = nk_alloc(n_rest, sizeof *distances);
   double *scores = nk_alloc(n_rest, sizeof *scores);
@@ -116,7 +118,7 @@ static int fit_typical(struct nk_typical *t, const double *features, size_t n, c
   if (code == NK_OK) code = nk_mahalanobis(t->gaussian, rows, n_rest, distances);
   if (code == NK_OK) {
     for (size_t i = 0; i < n_rest; i++) scores[i] = (double)distances[i];
-    t->calibration = nk_conformal_new(scores, n_rest);
+    t->calibration = nki_conformal_new(scores, n_rest);
     if (t->calibration == NULL) code = nk_error_code();
   }
   nk_free(distances);
@@ -124,7 +126,7 @@ static int fit_typical(struct nk_typical *t, const double *features, size_t n, c
   return code;
 }
 
-struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim, uint64_t seed) {
+struct nki_typical *nki_typical_new(const double *features, size_t n, size_t dim, uint64_t seed) {
   if (n < 4 || dim == 0) {
     nk_fail(NK_EDATA, "%zu reference objects are too few", n);
     return NULL;
@@ -135,14 +137,15 @@ struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim, 
               i / dim);
       return NULL;
     }
-  struct nk_typical *t = nk_calloc(1, sizeof *t);
+  struct nki_typical *t = nk_calloc(1, sizeof *t);
   if (t == NULL) return NULL;
   t->dim = dim;
   t->mean = nk_alloc(dim, sizeof(double));
   t->spread = nk_alloc(dim, sizeof(double));
   size_t *order = nk_alloc(n, sizeof *order);
   float *rows = nk_alloc(n, dim * sizeof *rows);
-  int code = t->mean && t->spread && order && rows ? NK_OK : NK_EMEMORY;
+  int code =
+      t->mean != NULL && t->spread != NULL && order != NULL && rows != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
     struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TYPICAL, 0);
     nki_random_permutation(&random, n, order);
@@ -151,21 +154,21 @@ struct nk_typical *nk_typical_new(const double *features, size_t n, size_t dim, 
   nk_free(order);
   nk_free(rows);
   if (code == NK_OK) return t;
-  nk_typical_free(t);
+  nki_typical_free(t);
   return NULL;
 }
 
-void nk_typical_free(struct nk_typical *typical) {
+void nki_typical_free(struct nki_typical *typical) {
   if (typical == NULL) return;
   nk_free(typical->mean);
   nk_free(typical->spread);
   nk_gaussian_free(typical->gaussian);
-  nk_conformal_free(typical->calibration);
+  nki_conformal_free(typical->calibration);
   nk_free(typical);
 }
 
-int nk_typical_score(const struct nk_typical *typical, const double *features, size_t n,
-                     double *scores, double *p_values) {
+int nki_typical_score(const struct nki_typical *typical, const double *features, size_t n,
+                      double *scores, double *p_values) {
   float *rows = nk_alloc(n, typical->dim * sizeof *rows), *distances = nk_alloc(n, sizeof *rows);
   int code = rows != NULL && distances != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
@@ -174,9 +177,13 @@ int nk_typical_score(const struct nk_typical *typical, const double *features, s
   }
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     if (scores != NULL) scores[i] = (double)distances[i];
-    if (p_values != NULL) p_values[i] = nk_conformal_p(typical->calibration, (double)distances[i]);
+    if (p_values != NULL) p_values[i] = nki_conformal_p(typical->calibration, (double)distances[i]);
   }
   nk_free(rows);
   nk_free(distances);
   return code;
+}
+
+double nki_typical_p_min(const struct nki_typical *typical) {
+  return typical->calibration->p_min;
 }

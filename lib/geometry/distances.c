@@ -1,5 +1,5 @@
-/* What needs no covariance: column means, lengths, distances from a centre; and quantiles. One read
- * of the matrix each, so the loops are kept as fast as memory is. */
+/* Without a covariance: column means, lengths, distances from a centre; and quantiles. Each reads
+ * the matrix once, so the loops are bound by memory. */
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
@@ -91,17 +91,24 @@ static int compare_numbers(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-void nk_sort_numbers(double *values, size_t n) {
+void nki_sort_numbers(double *values, size_t n) {
   qsort(values, n, sizeof *values, compare_numbers);
 }
 
-double nk_quantile_sorted(const double *sorted, size_t n, double level) {
+double nki_quantile_sorted(const double *sorted, size_t n, double level) {
   if (n == 0 || !(level >= 0 && level <= 1)) return (double)NAN;
   double place = level * (double)(n - 1);
   size_t below = (size_t)place;
   double part = place - (double)below;
   if (below + 1 >= n || part == 0) return sorted[below];
   return sorted[below] + part * (sorted[below + 1] - sorted[below]);
+}
+
+size_t nk_quantiles(double *values, size_t n, const double *levels, size_t n_levels, double *out) {
+  nki_sort_numbers(values, n);
+  while (n > 0 && isnan(values[n - 1])) n--;
+  for (size_t i = 0; i < n_levels; i++) out[i] = nki_quantile_sorted(values, n, levels[i]);
+  return n;
 }
 
 /* ---- Rows that are padding ---- */

@@ -6,7 +6,7 @@
  * five digits and in double where it would not: the smallest ratio L_ii / sqrt(covariance_ii) is
  * the part of a coordinate's spread that the coordinates before it leave unexplained, and errors
  * grow with its inverse. */
-#include <noken/geometry.h>
+#include "geometry/gaussian.h"
 
 #include <cblas.h>
 #include <lapacke.h>
@@ -33,9 +33,9 @@ static const double SMALLEST_FLOAT_PART = 3e-3;
 static const double LEAST_RIDGE = 1e-9;
 
 /* a [dim, dim] = L, on and below the diagonal, of the matrix a = L L^T of which that part is read;
- * what lies above stays. False when it is not positive definite. LAPACK's own routine rounds
- * differently for each number of threads, and every noken is placed by L: blocks of one size, each
- * by one thread, make it the same for all. */
+ * the part above is left as it is. False when it is not positive definite. LAPACK's own routine
+ * rounds differently for each number of threads, and every noken is placed by L: blocks of one
+ * size, each by one thread, make it the same for all. */
 static bool cholesky(double *a, size_t dim) {
   enum { BLOCK = 128 };
   int info = 0;
@@ -68,7 +68,7 @@ static bool cholesky(double *a, size_t dim) {
 
 /* Factors the matrix whose upper triangle is in square and whose diagonal is in diagonal, with
  * `ridge` added to the latter. */
-static bool factor(nk_gaussian *dist, double ridge) {
+static bool factor(struct nk_gaussian *dist, double ridge) {
   size_t dim = dist->dim;
 #pragma omp parallel for schedule(guided)
   for (size_t i = 0; i < dim; i++) {
@@ -81,7 +81,7 @@ static bool factor(nk_gaussian *dist, double ridge) {
 }
 
 /* The float copy of L, where float is good enough. */
-static int make_float_factor(nk_gaussian *dist) {
+static int make_float_factor(struct nk_gaussian *dist) {
   size_t dim = dist->dim;
   double smallest = 1;
   for (size_t i = 0; i < dim; i++) {
@@ -99,13 +99,18 @@ static int make_float_factor(nk_gaussian *dist) {
   return NK_OK;
 }
 
-nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, int take) {
-  size_t dim = moments->dim;
+struct nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, bool take) {
   int code = NK_EMEMORY;
-  nk_gaussian *dist = nk_calloc(1, sizeof *dist);
+  struct nk_gaussian *dist = NULL;
+  if (moments == NULL) {
+    nki_null("the moments");
+    return NULL;
+  }
+  size_t dim = moments->dim;
+  dist = nk_calloc(1, sizeof *dist);
   if (dist == NULL) goto done;
   dist->dim = dim;
-  dist->shrinkage = shrinkage < 0 ? nk_ledoit_wolf(moments) : shrinkage;
+  dist->shrinkage = shrinkage < 0 ? nki_ledoit_wolf(moments) : shrinkage;
   if (take) {
     dist->square = moments->covariance;
     moments->covariance = NULL;
@@ -123,7 +128,7 @@ nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, int t
   double mu = trace / (double)dim;
   if (!(mu > 0)) {
     code = nk_fail(NK_EDATA, moments->n == 1 ? "a single row has no covariance"
-                                             : "all rows are the same: there is no covariance");
+                                             : "all rows are the same: they have no covariance");
     goto done;
   }
 #pragma omp parallel for schedule(static)
@@ -151,8 +156,8 @@ done:
   return NULL;
 }
 
-nk_gaussian *nk_gaussian_of(const double *mean, const double *packed, size_t dim) {
-  nk_gaussian *dist = nk_calloc(1, sizeof *dist);
+struct nk_gaussian *nki_gaussian_of(const double *mean, const double *packed, size_t dim) {
+  struct nk_gaussian *dist = nk_calloc(1, sizeof *dist);
   size_t square = 0;
   if (dist == NULL) return NULL;
   dist->dim = dim;
@@ -178,7 +183,7 @@ failed:
   return NULL;
 }
 
-void nk_gaussian_free(nk_gaussian *dist) {
+void nk_gaussian_free(struct nk_gaussian *dist) {
   if (dist == NULL) return;
   nk_free(dist->mean);
   nk_free(dist->square);
@@ -187,142 +192,101 @@ void nk_gaussian_free(nk_gaussian *dist) {
   nk_free(dist);
 }
 
-size_t nk_gaussian_dim(const nk_gaussian *dist) {
-  return dist->dim;
-}
-
-const double *nk_gaussian_mean(const nk_gaussian *dist) {
+const double *nki_gaussian_mean(const struct nk_gaussian *dist) {
   return dist->mean;
 }
 
-double nk_gaussian_shrinkage(const nk_gaussian *dist) {
-  return dist->shrinkage;
-}
-
-double nk_gaussian_covariance(const nk_gaussian *dist, size_t row, size_t column) {
+double nki_gaussian_covariance(const struct nk_gaussian *dist, size_t row, size_t column) {
   if (row == column) return dist->diagonal[row];
   return row < column ? dist->square[row * dist->dim + column]
                       : dist->square[column * dist->dim + row];
 }
 
-void nk_gaussian_packed(const nk_gaussian *dist, double *packed) {
+void nki_gaussian_packed(const struct nk_gaussian *dist, double *packed) {
   for (size_t i = 0; i < dist->dim; i++)
     for (size_t j = 0; j <= i; j++)
-      packed[i * (i + 1) / 2 + j] = nk_gaussian_covariance(dist, i, j);
+      packed[i * (i + 1) / 2 + j] = nki_gaussian_covariance(dist, i, j);
 }
 
-/* ---- Whitening, a block at a time ---- */
+/* ---- Distances, a block at a time ---- */
 
-/* block [count, dim] = whitened rows, in float; wide [count, dim] is used instead where the factor
- * is only there in double. centre NULL: the rows are differences. */
-static void whiten_block(const nk_gaussian *dist, const float *x, const size_t *rows, size_t first,
-                         size_t count, const double *centre, float *block, double *wide) {
+struct whitening {
+  size_t block_rows;
+  float *block; /* [block_rows, dim] */
+  double *wide; /* the same, where the factor exists in double only; else NULL */
+};
+
+/* work->block [n, dim] = whitened rows of x, in float. */
+static void whiten_block(const struct nk_gaussian *dist, const float *x, size_t n,
+                         const struct whitening *work) {
   size_t dim = dist->dim;
+  float *block = work->block;
+  double *wide = work->wide;
   if (wide == NULL) {
-    if (centre != NULL)
-      nki_copy_rows_centred(x, rows, first, count, dim, centre, block);
-    else
-      nki_copy_rows(x, rows, first, count, dim, NULL, 1.0f, block);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)count,
-                (int)dim, 1.0f, dist->factor, (int)dim, block, (int)dim);
+    nki_copy_rows_centred(x, NULL, 0, n, dim, dist->mean, block);
+    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n, (int)dim,
+                1.0f, dist->factor, (int)dim, block, (int)dim);
     return;
   }
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < count; i++) {
-    const float *row = nki_row(x, rows, first + i, dim);
-    for (size_t j = 0; j < dim; j++)
-      wide[i * dim + j] = (double)row[j] - (centre != NULL ? centre[j] : 0);
-  }
-  cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)count, (int)dim,
-              1.0, dist->square, (int)dim, wide, (int)dim);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < dim; j++) wide[i * dim + j] = (double)x[i * dim + j] - dist->mean[j];
+  nki_gaussian_whiten(dist, wide, n);
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < count * dim; i++) block[i] = (float)wide[i];
+  for (size_t i = 0; i < n * dim; i++) block[i] = (float)wide[i];
 }
 
-/* Memory for whiten_block: *block_rows rows. */
-static int whiten_memory(const nk_gaussian *dist, size_t n, size_t *block_rows, float **block,
-                         double **wide) {
-  *block_rows = nki_block_rows(dist->dim) < n ? nki_block_rows(dist->dim) : n;
-  if (block != NULL && (*block = nk_alloc(*block_rows, dist->dim * sizeof(float))) == NULL)
-    return NK_EMEMORY;
-  *wide = NULL;
-  if (dist->factor == NULL && (*wide = nk_alloc(*block_rows, dist->dim * sizeof(double))) == NULL)
-    return NK_EMEMORY;
-  return NK_OK;
-}
-
-int nk_mahalanobis_rows(const nk_gaussian *dist, const float *x, const size_t *rows, size_t n,
-                        float *out) {
-  size_t dim = dist->dim, block_rows = 0;
-  float *block = NULL;
-  double *wide = NULL;
-  if (n == 0) return NK_OK;
-  int code = whiten_memory(dist, n, &block_rows, &block, &wide);
-  for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
-    size_t count = n - first < block_rows ? n - first : block_rows, bad = 0;
-    whiten_block(dist, x, rows, first, count, dist->mean, block, wide);
+/* out [n] = distances of rows of x; NK_EDATA when one is not a number. */
+static int measure_block(const struct nk_gaussian *dist, const float *x, size_t n,
+                         const struct whitening *work, float *out) {
+  size_t dim = dist->dim, bad = 0;
+  whiten_block(dist, x, n, work);
 #pragma omp parallel for schedule(static) reduction(+ : bad)
-    for (size_t i = 0; i < count; i++) {
-      double square = nki_sum_squares(block + i * dim, dim);
-      out[first + i] = (float)sqrt(square);
-      if (!isfinite(square)) bad++;
+  for (size_t i = 0; i < n; i++) {
+    double square = nki_sum_squares(work->block + i * dim, dim);
+    out[i] = (float)sqrt(square);
+    if (!isfinite(square)) bad++;
+  }
+  return bad == 0 ? NK_OK : NK_EDATA;
+}
+
+int nk_mahalanobis(const struct nk_gaussian *dist, const float *x, size_t n, float *out) {
+  if (dist == NULL || x == NULL) return nki_null("the distribution or the rows");
+  size_t dim = dist->dim;
+  struct whitening work = {.block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n};
+  int code = NK_OK;
+  if (n == 0) return NK_OK;
+  work.block = nk_alloc(work.block_rows, dim * sizeof(float));
+  if (dist->factor == NULL) work.wide = nk_alloc(work.block_rows, dim * sizeof(double));
+  if (work.block == NULL || (dist->factor == NULL && work.wide == NULL)) code = NK_EMEMORY;
+  for (size_t first = 0; first < n && code == NK_OK; first += work.block_rows) {
+    size_t count = n - first < work.block_rows ? n - first : work.block_rows;
+    if (measure_block(dist, x + first * dim, count, &work, out + first) != NK_OK) {
+      code = nki_check_rows(x, NULL, first, count, dim);
+      if (code == NK_OK) code = nk_fail(NK_EDATA, "a Mahalanobis distance exceeds a float's range");
     }
-    if (bad > 0 && (code = nki_check_rows(x, rows, first, count, dim)) == NK_OK)
-      code = nk_fail(NK_EDATA, "a Mahalanobis distance is too large for a float");
     if (code == NK_OK) code = nk_progress("Mahalanobis distances", first + count, n);
   }
-  nk_free(block);
-  nk_free(wide);
+  nk_free(work.block);
+  nk_free(work.wide);
   return code;
 }
 
-int nk_mahalanobis(const nk_gaussian *dist, const float *x, size_t n, float *out) {
-  return nk_mahalanobis_rows(dist, x, NULL, n, out);
-}
+/* ---- Coordinates in double ---- */
 
-int nk_gaussian_whiten(const nk_gaussian *dist, const float *x, size_t n, int centred, float *out) {
-  size_t block_rows = 0;
-  double *wide = NULL;
-  if (n == 0) return NK_OK;
-  int code = whiten_memory(dist, n, &block_rows, NULL, &wide);
-  for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
-    size_t count = n - first < block_rows ? n - first : block_rows;
-    whiten_block(dist, x, NULL, first, count, centred ? NULL : dist->mean, out + first * dist->dim,
-                 wide);
-    code = nki_check_rows(out, NULL, first, count, dist->dim);
-  }
-  nk_free(wide);
-  return code;
-}
-
-void nk_gaussian_whiten_wide(const nk_gaussian *dist, double *x, size_t n) {
+void nki_gaussian_whiten(const struct nk_gaussian *dist, double *x, size_t n) {
   cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,
               (int)dist->dim, 1.0, dist->square, (int)dist->dim, x, (int)dist->dim);
 }
 
-void nk_gaussian_precision_wide(const nk_gaussian *dist, double *x, size_t n) {
-  nk_gaussian_whiten_wide(dist, x, n);
+void nki_gaussian_precision(const struct nk_gaussian *dist, double *x, size_t n) {
+  nki_gaussian_whiten(dist, x, n);
   cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
               (int)dist->dim, 1.0, dist->square, (int)dist->dim, x, (int)dist->dim);
 }
 
 /* Z L^T, where L stands in the lower triangle. */
-void nk_gaussian_colour_wide(const nk_gaussian *dist, double *z, size_t n) {
+void nki_gaussian_colour(const struct nk_gaussian *dist, double *z, size_t n) {
   cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,
               (int)dist->dim, 1.0, dist->square, (int)dist->dim, z, (int)dist->dim);
-}
-
-int nk_gaussian_colour(const nk_gaussian *dist, const float *z, size_t n, float *out) {
-  size_t dim = dist->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
-  if (n == 0) return NK_OK;
-  double *wide = nk_alloc(block_rows, dim * sizeof(double));
-  if (wide == NULL) return NK_EMEMORY;
-  for (size_t first = 0; first < n; first += block_rows) {
-    size_t size = (n - first < block_rows ? n - first : block_rows) * dim;
-    for (size_t i = 0; i < size; i++) wide[i] = (double)z[first * dim + i];
-    nk_gaussian_colour_wide(dist, wide, size / dim);
-    for (size_t i = 0; i < size; i++) out[first * dim + i] = (float)wide[i];
-  }
-  nk_free(wide);
-  return NK_OK;
 }

@@ -33,8 +33,18 @@ double nki_distance_squares(const float *x, const float *y, size_t n);
 /* Inner product of x and y, both [n], in double. */
 double nki_dot(const float *x, const float *y, size_t n);
 
+/* For an object that is NULL because the call before it failed: that call's code, its message left
+ * as it is; NK_EUSAGE, naming `what`, when no call failed. */
+int nki_null(const char *what);
+
+/* Sorts values [n] ascending; NaN last. */
+void nki_sort_numbers(double *values, size_t n);
+/* The quantile `level` (in [0, 1]) of sorted [n] ascending, as nk_quantiles defines it. NaN for
+ * n = 0. */
+double nki_quantile_sorted(const double *sorted, size_t n, double level);
+
 /* NK_EDATA "row R holds a NaN or an infinity" for the first such row among the n rows from `first`
- * on (as nki_copy_rows counts them); 0 when there is none. */
+ * on (as nki_copy_rows counts them); NK_OK when there is none. */
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "geometry/gaussian.h"
 #include "geometry/internal.h"
 
 enum { TILE = 2048, PROVISIONAL_ROWS = 1024 };
@@ -146,12 +147,17 @@ static void finish(struct pass *pass, struct nk_moments *out) {
     if (row[i] < 0) row[i] = 0;
   }
   for (size_t j = 0; j < dim; j++) out->mean[j] = (double)pass->centre[j] + m[j] / scale;
+  for (size_t j = 0; j < dim; j++) out->total_variance += out->covariance[j * dim + j];
 }
 
 struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t n, size_t dim) {
   struct pass pass = {.x = x, .rows = rows, .n = n, .dim = dim};
   struct nk_moments *out = NULL;
   int code = NK_OK;
+  if (x == NULL) {
+    nki_null("the rows");
+    return NULL;
+  }
   if (n == 0 || dim == 0) {
     nk_fail(NK_EDATA, "no rows to take moments of");
     return NULL;
@@ -173,8 +179,9 @@ struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t
   pass.column = nk_alloc(dim, sizeof(float));
   pass.sum = nk_calloc(dim, sizeof(double));
   pass.cubic = nk_calloc(dim, sizeof(double));
-  if (!out->mean || !out->covariance || !pass.centre || !pass.block || !pass.tile ||
-      !pass.squares || !pass.ones || !pass.column || !pass.sum || !pass.cubic) {
+  if (out->mean == NULL || out->covariance == NULL || pass.centre == NULL || pass.block == NULL ||
+      pass.tile == NULL || pass.squares == NULL || pass.ones == NULL || pass.column == NULL ||
+      pass.sum == NULL || pass.cubic == NULL) {
     code = NK_EMEMORY;
     goto done;
   }
@@ -205,18 +212,12 @@ void nk_moments_free(struct nk_moments *moments) {
   nk_free(moments);
 }
 
-double nk_total_variance(const struct nk_moments *moments) {
-  double trace = 0;
-  for (size_t i = 0; i < moments->dim; i++) trace += moments->covariance[i * moments->dim + i];
-  return trace;
-}
-
 /* With X the centred rows, S their covariance, p = dim, mu = tr(S) / p:
  *   d^2 = |S - mu I|^2 / p,  b^2 = min(d^2, (mean |x|^4 - |S|^2) / (n p)),  shrinkage = b^2 / d^2
  */
-double nk_ledoit_wolf(const struct nk_moments *moments) {
+double nki_ledoit_wolf(const struct nk_moments *moments) {
   size_t dim = moments->dim;
-  double p = (double)dim, n = (double)moments->n, trace = nk_total_variance(moments), norm = 0;
+  double p = (double)dim, n = (double)moments->n, trace = moments->total_variance, norm = 0;
   for (size_t i = 0; i < dim; i++)
     norm += dot(moments->covariance + i * dim, moments->covariance + i * dim, dim);
   double mu = trace / p;

@@ -1,4 +1,5 @@
-/* What the exact and the other searches for neighbours share. */
+/* What the searches for neighbours share: rows as they are compared, their distances in double,
+ * their floats for FAISS and BLAS, and lists of neighbours. */
 #ifndef GEOMETRY_NEIGHBOURS_H
 #define GEOMETRY_NEIGHBOURS_H
 
@@ -6,12 +7,61 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Rows as they are compared: as they stand, or for the cosine scaled to length 1. */
+/* ---- Rows and distances ---- */
+
+/* Rows as they are compared: unchanged, or for the cosine scaled to length 1. */
 struct nki_rows {
   const float *x; /* [n, dim] */
   size_t n, dim;
-  double *scale; /* [n] 1 / length (0 for a row of zeros); NULL: as they stand */
+  double *scale; /* [n] 1 / length (0 for a row of zeros); NULL: unchanged */
 };
+
+/* Checks x [n, dim] and fills rows with it; free rows->scale. NK_EDATA for a row that is not
+ * finite. */
+int nki_rows_open(struct nki_rows *rows, const float *x, size_t n, size_t dim,
+                  enum nk_metric metric);
+
+/* The distance by the metric between row i of a and row j of b, in double. No product of two floats
+ * overflows or underflows in double, so rows of any lengths are compared equally well. */
+double nki_distance(const struct nki_rows *a, size_t i, const struct nki_rows *b, size_t j);
+
+/* The L2 distance, of rows as they are compared, that belongs to a distance by the metric. */
+double nki_l2_of(const struct nki_rows *rows, double distance);
+
+/* The centroid of the rows as they are compared: mean [dim]. */
+int nki_centroid(const struct nki_rows *rows, double *mean);
+
+/* ---- Rows as floats ---- */
+
+/* The origin and the unit of length of rows as floats. The unit is a power of two, so that only the
+ * differences from the centre are rounded. */
+struct nki_frame {
+  const double *centre; /* [dim] */
+  double centre_length;
+  double scale; /* 1 / unit */
+};
+
+/* The frame about centre [dim] in which lengths up to `longest` become at most 1. */
+struct nki_frame nki_frame_about(const double *centre, size_t dim, double longest);
+
+/* Length of row i as it is compared, from centre [dim]. */
+double nki_length_from(const struct nki_rows *rows, size_t i, const double *centre);
+
+/* Coordinates are cut off at this in their frame, in which query rows have a length of at most 1:
+ * no product or sum then leaves the range of a float. */
+#define NKI_FAR 0x1p40
+
+enum nki_part {
+  NKI_PLAIN, /* [dim] the row in its frame */
+  NKI_QUERY, /* [dim + 1] followed by 1 */
+  NKI_BASE   /* [dim + 1] followed by minus half of its squared length */
+};
+
+/* out [n, dim or dim + 1] = the rows from `first` on (of list, when not NULL), in the frame. */
+void nki_prepare(const struct nki_frame *frame, const struct nki_rows *rows, const size_t *list,
+                 size_t first, size_t n, enum nki_part part, float *out);
+
+/* ---- Lists of neighbours ---- */
 
 struct nki_search {
   struct nki_rows base, query; /* the same when self is set */
@@ -19,15 +69,6 @@ struct nki_search {
   size_t k;                    /* at most base.n - self */
   struct nk_knn *out;
 };
-
-/* The distance of options->metric between row i of a and row j of b, in double. */
-double nki_distance(const struct nki_rows *a, size_t i, const struct nki_rows *b, size_t j);
-
-/* out [n, stride] = the rows from `first` on (those of list, when not NULL) as they are compared,
- * less centre [dim], followed, when stride is dim + 1, by `last`, or for `last` NaN by minus half
- * of their squared length. */
-void nki_prepare(const struct nki_rows *rows, const size_t *list, size_t first, size_t n,
-                 const double *centre, size_t stride, float last, float *out);
 
 /* A neighbour found: kept in order of distance, then of row. */
 struct nki_neighbour {
@@ -38,10 +79,7 @@ struct nki_neighbour {
 /* Sorts found [n] and writes the first k of them as row q of out, the rest as missing. */
 void nki_keep(struct nki_neighbour *found, size_t n, struct nk_knn *out, size_t q);
 
-/* Turns what a FAISS call returned into NK_OK or a code with its message. */
+/* Converts what a FAISS call returned into NK_OK or a code with its message. */
 int nki_faiss(int status, const char *what);
-
-/* Fills search->out exactly. */
-int nki_search_exact(struct nki_search *search);
 
 #endif

@@ -4,14 +4,12 @@
 #include <cblas.h>
 #include <math.h>
 #include <noken/base.h>
-#include <noken/region.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "model/safetensors.h"
 
 #include "geometry/internal.h"
-#include "geometry/region.h"
 #include "geometry/tensors.h"
 
 static struct nk_pca *allocate(size_t n, size_t dim, size_t n_components) {
@@ -27,7 +25,27 @@ static struct nk_pca *allocate(size_t n, size_t dim, size_t n_components) {
   return NULL;
 }
 
-struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, int take) {
+/* The spectrum in one number, and another. */
+void nki_pca_summarize(struct nk_pca *pca) {
+  double sum = 0, squares = 0, entropy = 0;
+  for (size_t i = 0; i < pca->dim; i++) {
+    sum += pca->eigenvalues[i];
+    squares += pca->eigenvalues[i] * pca->eigenvalues[i];
+  }
+  for (size_t i = 0; i < pca->dim && sum > 0; i++) {
+    double part = pca->eigenvalues[i] / sum;
+    if (part > 0) entropy -= part * log(part);
+  }
+  pca->total_variance = sum;
+  pca->participation_ratio = squares > 0 ? sum * sum / squares : 0;
+  pca->effective_rank = sum > 0 ? exp(entropy) : 0;
+}
+
+struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, bool take) {
+  if (moments == NULL) {
+    nki_null("the moments");
+    return NULL;
+  }
   size_t dim = moments->dim;
   double *square = moments->covariance;
   struct nk_pca *pca = NULL;
@@ -47,6 +65,7 @@ struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, int t
   double n = (double)moments->n, unbiased = moments->n > 1 ? n / (n - 1) : 0;
   for (size_t i = 0; i < dim; i++)
     pca->eigenvalues[i] = pca->eigenvalues[i] > 0 ? pca->eigenvalues[i] * unbiased : 0;
+  nki_pca_summarize(pca);
 
 done:
   if (take)
@@ -66,31 +85,7 @@ void nk_pca_free(struct nk_pca *pca) {
   nk_free(pca);
 }
 
-/* ---- The spectrum in one number ---- */
-
-double nk_pca_total_variance(const struct nk_pca *pca) {
-  double sum = 0;
-  for (size_t i = 0; i < pca->dim; i++) sum += pca->eigenvalues[i];
-  return sum;
-}
-
-double nk_pca_participation_ratio(const struct nk_pca *pca) {
-  double sum = nk_pca_total_variance(pca), squares = 0;
-  for (size_t i = 0; i < pca->dim; i++) squares += pca->eigenvalues[i] * pca->eigenvalues[i];
-  return squares > 0 ? sum * sum / squares : 0;
-}
-
-double nk_pca_effective_rank(const struct nk_pca *pca) {
-  double sum = nk_pca_total_variance(pca), entropy = 0;
-  if (!(sum > 0)) return 0;
-  for (size_t i = 0; i < pca->dim; i++) {
-    double part = pca->eigenvalues[i] / sum;
-    if (part > 0) entropy -= part * log(part);
-  }
-  return exp(entropy);
-}
-
-/* ---- Applying it ---- */
+/* ---- Projections ---- */
 
 static int check_count(const struct nk_pca *pca, size_t count, bool whiten) {
   if (count > pca->n_components)
@@ -106,6 +101,7 @@ static int check_count(const struct nk_pca *pca, size_t count, bool whiten) {
 
 int nk_pca_project(const struct nk_pca *pca, const float *x, size_t n, size_t count, bool whiten,
                    float *out) {
+  if (pca == NULL || x == NULL) return nki_null("the basis or the rows");
   size_t dim = pca->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
   int code = check_count(pca, count, whiten);
   if (code != NK_OK || n == 0 || count == 0) return code;
@@ -127,6 +123,7 @@ int nk_pca_project(const struct nk_pca *pca, const float *x, size_t n, size_t co
 }
 
 int nk_pca_remove(const struct nk_pca *pca, const float *x, size_t n, size_t count, float *out) {
+  if (pca == NULL || x == NULL) return nki_null("the basis or the rows");
   size_t dim = pca->dim, block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
   int code = check_count(pca, count, false);
   if (code != NK_OK || n == 0) return code;
@@ -151,6 +148,7 @@ int nk_pca_remove(const struct nk_pca *pca, const float *x, size_t n, size_t cou
 /* ---- Files ---- */
 
 int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
+  if (pca == NULL || output == NULL) return nki_null("the basis or the output");
   char rows[32];
   snprintf(rows, sizeof rows, "%zu", pca->n);
   const struct nk_tensor tensors[] = {
@@ -173,8 +171,10 @@ int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
 
 struct nk_pca *nki_read_basis(const struct nki_safetensors *file) {
   const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
-  const struct nk_tensor *eigenvalues = mean ? nki_find(file, "eigenvalues", NK_F64, 1) : NULL;
-  const struct nk_tensor *components = eigenvalues ? nki_find(file, "components", NK_F32, 2) : NULL;
+  const struct nk_tensor *eigenvalues =
+      mean != NULL ? nki_find(file, "eigenvalues", NK_F64, 1) : NULL;
+  const struct nk_tensor *components =
+      eigenvalues != NULL ? nki_find(file, "components", NK_F32, 2) : NULL;
   if (components == NULL) return NULL;
   size_t dim = components->shape[1], count = components->shape[0];
   if (dim == 0 || count > dim || mean->n_elements != dim || eigenvalues->n_elements != dim) {
@@ -189,39 +189,12 @@ struct nk_pca *nki_read_basis(const struct nki_safetensors *file) {
   memcpy(pca->components, components->data, components->n_bytes);
   for (size_t i = 0; i < dim; i++)
     if (!isfinite(pca->mean[i]) || !(pca->eigenvalues[i] >= 0) || !isfinite(pca->eigenvalues[i])) {
-      nk_fail(NK_EDATA, "mean or eigenvalues hold what they cannot");
+      nk_fail(NK_EDATA, "mean or eigenvalues are not finite, or an eigenvalue is negative");
       nk_pca_free(pca);
       return NULL;
     }
+  nki_pca_summarize(pca);
   if (nki_check_rows(pca->components, NULL, 0, count, dim) == NK_OK) return pca;
   nk_pca_free(pca);
   return NULL;
-}
-
-/* The components of a region, computed where its file has none. */
-static struct nk_pca *read_region_basis(const struct nki_safetensors *file) {
-  struct nk_region *region = nki_read_region(file);
-  struct nk_pca *pca = NULL;
-  if (region != NULL && nk_region_basis(region) != NULL) {
-    pca = region->basis;
-    region->basis = NULL;
-  }
-  nk_region_free(region);
-  return pca;
-}
-
-struct nk_pca *nk_pca_read(const char *path) {
-  struct nki_safetensors *file = nki_safetensors_open(path);
-  struct nk_pca *pca = NULL;
-  if (file == NULL) return NULL;
-  const char *kind = nki_safetensors_metadata_find(file, "noken.kind");
-  if (kind != NULL && strcmp(kind, "region") == 0)
-    pca = read_region_basis(file);
-  else if (kind != NULL && strcmp(kind, "basis") == 0)
-    pca = nki_read_basis(file);
-  else
-    nk_fail(NK_EDATA, "is no basis of nk-pca (noken.kind is '%s')", kind != NULL ? kind : "");
-  if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nki_safetensors_file(file)->name);
-  nki_safetensors_free(file);
-  return pca;
 }

@@ -1,5 +1,5 @@
 /* Regions: the split, the three scores and the one made of them, calibration, the tokens' own
- * distances, and the view of a region in two components. Files are in region_file.c. */
+ * distances. Files are in region_file.c. */
 #include "geometry/region.h"
 
 #include <cblas.h>
@@ -13,21 +13,31 @@
 #include <noken/model.h>
 #include <noken/region.h>
 #include <noken/vectors.h>
+#include "geometry/conformal.h"
+#include "geometry/gaussian.h"
 #include "geometry/internal.h"
+#include "geometry/tensors.h"
 #include "io/vectors.h"
 
-const char *nk_region_kind_name(enum nk_region_kind kind) {
-  static const char *const NAMES[NK_N_REGION_KINDS] = {"mahalanobis", "knn", "subspace",
-                                                       "combined"};
-  return (size_t)kind < NK_N_REGION_KINDS ? NAMES[kind] : "";
-}
+enum { USUAL_K = 10 };
+
+const char *const nk_region_kind_names[NK_N_REGION_KINDS] = {"mahalanobis", "knn", "subspace",
+                                                             "combined"};
+
+const char *const nki_region_metadata[] = {"noken.model", "noken.space", "noken.history", NULL};
 
 bool nki_region_takes(enum nk_region_kind kind, enum nk_region_kind score) {
   return kind == score || kind == NK_REGION_COMBINED;
 }
 
-enum nk_dtype nki_token_dtype(enum nk_region_tokens keep) {
-  return keep == NK_TOKENS_F16 ? NK_F16 : keep == NK_TOKENS_BF16 ? NK_BF16 : NK_F32;
+struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const int64_t *ids,
+                                     const void *text, const int64_t *offsets) {
+  struct nk_vectors *tokens = nk_vectors_new(n, dim, values, values == NULL);
+  if (tokens == NULL) return NULL;
+  memcpy(tokens->ids, ids, n * sizeof *ids);
+  if (text == NULL || nk_vectors_set_text(tokens, text, offsets) == NK_OK) return tokens;
+  nk_vectors_free(tokens);
+  return NULL;
 }
 
 /* ---- The three scores ---- */
@@ -46,9 +56,7 @@ static int score_mahalanobis(const struct nk_region *region, const float *x, siz
 static int score_knn(const struct nk_region *region, const float *x, size_t n, double *out) {
   const struct nk_knn_options options = {.k = region->k, .metric = region->metric};
   if (region->tokens->values == NULL)
-    return nk_fail(NK_EUSAGE,
-                   "the region was made without its tokens (--tokens none), which "
-                   "distances to neighbours need");
+    return nk_fail(NK_EUSAGE, "distances to neighbours: the region does not hold its tokens");
   struct nk_knn *knn =
       nk_knn_search(region->tokens->values, region->n_fit, region->dim, x, n, &options);
   if (knn == NULL) return nk_error_code();
@@ -78,7 +86,7 @@ static int score_subspace(const struct nk_region *region, const float *x, size_t
       if (!isfinite(out[first + i])) bad++;
     }
     if (bad > 0 && (code = nki_check_rows(x, NULL, first, count, dim)) == NK_OK)
-      code = nk_fail(NK_EDATA, "a vector is too long for its distance to be a number");
+      code = nk_fail(NK_EDATA, "the distance of a vector exceeds a float's range");
     if (code == NK_OK) code = nk_progress("residuals", first + count, n);
   }
   nk_free(block);
@@ -100,7 +108,7 @@ static int score_one(const struct nk_region *region, enum nk_region_kind score, 
  * rank is linear; beyond the largest or least it grows by one for each distance of that from the
  * median. */
 static double rank_from_middle(const double *sorted, size_t m, double score) {
-  double least = sorted[0], most = sorted[m - 1], median = nk_quantile_sorted(sorted, m, 0.5);
+  double least = sorted[0], most = sorted[m - 1], median = nki_quantile_sorted(sorted, m, 0.5);
   double middle = 0.5 * (double)(m - 1);
   if (score > most) return middle + (score - most) / (most > median ? most - median : 1);
   if (score < least) return middle + (least - score) / (least < median ? median - least : 1);
@@ -140,13 +148,18 @@ static int score_rows(const struct nk_region *region, const float *x, size_t n, 
 
 int nk_region_score(const struct nk_region *region, const float *x, size_t n, double *scores,
                     double *p_values) {
+  if (region == NULL || x == NULL) return nki_null("the region or the vectors");
   double *own = scores != NULL ? scores : nk_alloc(n, sizeof *own);
   if (own == NULL) return NK_EMEMORY;
   int code = score_rows(region, x, n, own);
   for (size_t i = 0; i < n && code == NK_OK && p_values != NULL; i++)
-    p_values[i] = nk_conformal_p(region->calibration, own[i]);
+    p_values[i] = nki_conformal_p(region->calibration, own[i]);
   if (scores == NULL) nk_free(own);
   return code;
+}
+
+double nk_region_threshold(const struct nk_region *region, double level) {
+  return region != NULL ? nki_conformal_threshold(region->calibration, level) : (double)NAN;
 }
 
 /* ---- Fitting ---- */
@@ -180,11 +193,11 @@ static int settle_tokens(struct nk_region *region, enum nk_region_tokens keep) {
                    : round_trip(x, size, NK_F16, false) == 0 ? NK_TOKENS_F16
                                                              : NK_TOKENS_F32;
   if (keep != NK_TOKENS_F16 && keep != NK_TOKENS_BF16) return NK_OK;
-  enum nk_dtype dtype = nki_token_dtype(keep);
+  enum nk_dtype dtype = keep == NK_TOKENS_F16 ? NK_F16 : NK_BF16;
   round_trip(x, size, dtype, true);
   return nki_check_rows(x, NULL, 0, region->tokens->n, region->dim) == NK_OK
              ? NK_OK
-             : nk_fail(NK_EDATA, "values beyond what %s holds: keep the tokens as F32",
+             : nk_fail(NK_EDATA, "values exceed the range of %s: keep the tokens as F32",
                        nk_dtype_names[dtype]);
 }
 
@@ -214,9 +227,9 @@ static int split(struct nk_region *region, const struct nk_vectors *set, const s
 
 /* As many components as explain nine tenths of the variance, less than dim. */
 static size_t enough_components(const struct nk_pca *pca) {
-  double total = nk_pca_total_variance(pca), sum = 0;
+  double sum = 0;
   size_t count = 0;
-  while (count + 1 < pca->dim && sum < 0.9 * total) sum += pca->eigenvalues[count++];
+  while (count + 1 < pca->dim && sum < 0.9 * pca->total_variance) sum += pca->eigenvalues[count++];
   return count;
 }
 
@@ -226,21 +239,21 @@ static int fit_distribution(struct nk_region *region, size_t n_components) {
       nk_moments_compute(region->tokens->values, NULL, region->n_fit, region->dim);
   if (moments == NULL) return nk_error_code();
   if (nki_region_takes(region->kind, NK_REGION_SUBSPACE)) {
-    region->basis = nk_pca_new(moments, region->dim, 0);
+    region->basis = nk_pca_new(moments, region->dim, false);
     if (region->basis == NULL) {
       nk_moments_free(moments);
       return nk_error_code();
     }
-    region->n_components =
-        n_components == SIZE_MAX ? enough_components(region->basis) : n_components;
+    region->n_components = n_components == 0 ? enough_components(region->basis) : n_components;
   }
-  double shrinkage = nk_ledoit_wolf(moments), n = (double)region->n_fit;
-  double mean_variance = nk_total_variance(moments) / (double)region->dim;
-  region->gaussian = nk_gaussian_new(moments, shrinkage, 1);
+  double shrinkage = nki_ledoit_wolf(moments), n = (double)region->n_fit;
+  double mean_variance = moments->total_variance / (double)region->dim;
+  region->gaussian = nk_gaussian_new(moments, shrinkage, true);
   if (region->gaussian == NULL) return nk_error_code();
   for (size_t k = 0; region->basis != NULL && k < region->dim; k++)
     region->basis->eigenvalues[k] =
         (1 - shrinkage) * region->basis->eigenvalues[k] * (n - 1) / n + shrinkage * mean_variance;
+  if (region->basis != NULL) nki_pca_summarize(region->basis);
   return NK_OK;
 }
 
@@ -254,14 +267,14 @@ static int calibrate(struct nk_region *region) {
       double *scores = region->ranks + j * region->n_ranks;
       int code = score_one(region, (enum nk_region_kind)j, x, region->n_ranks, scores);
       if (code != NK_OK) return code;
-      nk_sort_numbers(scores, region->n_ranks);
+      nki_sort_numbers(scores, region->n_ranks);
     }
     x += region->n_ranks * region->dim;
   }
   double *scores = nk_alloc(region->n_calibration, sizeof *scores);
   int code = scores != NULL ? score_rows(region, x, region->n_calibration, scores) : NK_EMEMORY;
   if (code == NK_OK) {
-    region->calibration = nk_conformal_new(scores, region->n_calibration);
+    region->calibration = nki_conformal_new(scores, region->n_calibration);
     if (region->calibration == NULL) code = nk_error_code();
   }
   nk_free(scores);
@@ -271,37 +284,41 @@ static int calibrate(struct nk_region *region) {
 static int check_options(const struct nk_vectors *set, size_t n,
                          const struct nk_region_options *o) {
   size_t least = o->kind == NK_REGION_COMBINED ? 10 : 4;
+  if (o->kind >= NK_N_REGION_KINDS) return nk_fail(NK_EUSAGE, "unknown kind of region");
   if (n < least)
-    return nk_fail(NK_EDATA, "%zu rows are too few for a region (%zu are needed)", n, least);
-  if (nki_region_takes(o->kind, NK_REGION_SUBSPACE) && o->n_components != SIZE_MAX &&
-      o->n_components >= set->dim)
-    return nk_fail(NK_EUSAGE, "%zu components of %zu leave nothing over to score", o->n_components,
-                   set->dim);
+    return nk_fail(NK_EDATA, "%zu rows are too few for a region: at least %zu are needed", n,
+                   least);
+  if (nki_region_takes(o->kind, NK_REGION_SUBSPACE) && o->n_components >= set->dim)
+    return nk_fail(NK_EUSAGE, "%zu components of %zu: no residual is left as a score",
+                   o->n_components, set->dim);
   if (nki_region_takes(o->kind, NK_REGION_KNN) && o->tokens == NK_TOKENS_NONE)
     return nk_fail(NK_EUSAGE, "a region of kind %s has to keep its tokens",
-                   nk_region_kind_name(o->kind));
-  if (o->metric != NK_METRIC_L2 && o->metric != NK_METRIC_COSINE)
+                   nk_region_kind_names[o->kind]);
+  if (o->metric > NK_METRIC_COSINE)
     return nk_fail(NK_EUSAGE, "neighbours are searched by l2 or cosine");
   return NK_OK;
 }
 
-/* The distances that cost little beside fitting; those to neighbours only where they are the kind's
- * own. */
+/* The distances that cost little beside fitting; those to neighbours only for a kind that uses
+ * them. */
 static int own_distances(struct nk_region *region) {
-  for (int m = 0; m < NK_N_METRICS; m++) {
+  for (int m = NK_METRIC_L2; m < NK_N_METRICS; m++) {
     if (m == NK_METRIC_KNN && !nki_region_takes(region->kind, NK_REGION_KNN)) continue;
-    if (nk_region_own(region, (enum nk_metric)m) == NULL) return nk_error_code();
+    if (nki_region_own(region, (enum nk_metric)m) == NULL) return nk_error_code();
   }
   return NK_OK;
 }
 
-/* Gives up the values of the tokens but not their ids and texts. */
+/* Frees the values of the tokens but not their ids and texts. */
 static int forget_tokens(struct nk_region *region) {
   struct nk_vectors *tokens = region->tokens;
-  struct nk_vectors *bare =
-      nki_region_tokens(tokens->n, region->dim, NULL, tokens->ids, tokens->text_offsets != NULL,
-                        tokens->text, tokens->text_offsets);
-  int code = bare != NULL ? nki_region_metadata(bare, tokens) : nk_error_code();
+  struct nk_vectors *bare = nki_region_tokens(tokens->n, region->dim, NULL, tokens->ids,
+                                              tokens->text, tokens->text_offsets);
+  int code = bare != NULL ? NK_OK : nk_error_code();
+  for (const char *const *key = nki_region_metadata; *key != NULL && code == NK_OK; key++) {
+    const char *value = nk_vectors_metadata(tokens, *key);
+    if (value != NULL) code = nk_vectors_set_metadata(bare, *key, value);
+  }
   if (code != NK_OK) {
     nk_vectors_free(bare);
     return code;
@@ -313,25 +330,36 @@ static int forget_tokens(struct nk_region *region) {
 
 struct nk_region *nk_region_fit(const struct nk_vectors *set, const size_t *rows, size_t n,
                                 const struct nk_region_options *options) {
-  if (check_options(set, n, options) != NK_OK) return NULL;
-  struct nk_region *region = nk_calloc(1, sizeof *region);
-  if (region == NULL) return NULL;
+  static const struct nk_region_options usual = {0};
+  struct nk_region *region = NULL;
+  int code = set == NULL ? nki_null("the tokens") : NK_OK;
+  if (code != NK_OK) return NULL;
+  if (options == NULL) options = &usual;
+  if (rows == NULL && n == 0) n = set->n;
+  if (rows == NULL && n > set->n) code = nk_fail(NK_EUSAGE, "%zu rows: the set has %zu", n, set->n);
+  if (code == NK_OK) code = check_options(set, n, options);
+  if (code != NK_OK) goto done;
+  region = nk_calloc(1, sizeof *region);
+  code = region != NULL ? NK_OK : NK_EMEMORY;
+  if (code != NK_OK) goto done;
   region->kind = options->kind;
   region->dim = set->dim;
-  region->k = options->k > 0 ? options->k : 10;
-  region->metric = options->metric;
+  region->k = options->k > 0 ? options->k : USUAL_K;
+  region->metric = options->metric == NK_METRIC_COSINE ? NK_METRIC_COSINE : NK_METRIC_L2;
   region->seed = options->seed;
   size_t half = n / 2;
   region->n_ranks = options->kind == NK_REGION_COMBINED ? (half + 4) / 5 : 0;
   region->n_fit = half - region->n_ranks;
   region->n_calibration = n - half;
 
-  int code = split(region, set, rows, n);
+  code = split(region, set, rows, n);
   if (code == NK_OK) code = settle_tokens(region, options->tokens);
   if (code == NK_OK) code = fit_distribution(region, options->n_components);
   if (code == NK_OK) code = calibrate(region);
   if (code == NK_OK) code = own_distances(region);
   if (code == NK_OK && options->tokens == NK_TOKENS_NONE) code = forget_tokens(region);
+
+done:
   if (code == NK_OK) return region;
   nk_region_free(region);
   return NULL;
@@ -342,7 +370,7 @@ void nk_region_free(struct nk_region *region) {
   nk_vectors_free(region->tokens);
   nk_gaussian_free(region->gaussian);
   nk_pca_free(region->basis);
-  nk_conformal_free(region->calibration);
+  nki_conformal_free(region->calibration);
   nk_free(region->ranks);
   for (int m = 0; m < NK_N_METRICS; m++) nk_free(region->own[m]);
   nk_free(region);
@@ -352,20 +380,24 @@ void nk_region_free(struct nk_region *region) {
 
 int nk_region_distances(const struct nk_region *region, enum nk_metric metric, const float *x,
                         size_t n, double *out) {
+  if (region == NULL || x == NULL) return nki_null("the region or the vectors");
+  if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (n == 0) return NK_OK;
   if (metric == NK_METRIC_MAHALANOBIS) return score_mahalanobis(region, x, n, out);
   if (metric == NK_METRIC_KNN) return score_knn(region, x, n, out);
-  nk_row_distances(x, n, region->dim, nk_gaussian_mean(region->gaussian), NULL,
+  nk_row_distances(x, n, region->dim, nki_gaussian_mean(region->gaussian), NULL,
                    metric == NK_METRIC_L2 ? out : NULL, metric == NK_METRIC_COSINE ? out : NULL);
   return NK_OK;
 }
 
-const double *nk_region_own(struct nk_region *region, enum nk_metric metric) {
+const double *nki_region_own(struct nk_region *region, enum nk_metric metric) {
   size_t n = region->tokens->n, dim = region->dim;
+  if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (region->own[metric] != NULL) return region->own[metric];
   const float *x = region->tokens->values;
   if (x == NULL) {
-    nk_fail(NK_EUSAGE, "the region was made without its tokens (--tokens none)");
+    nk_fail(NK_EUSAGE, "%s distances: the region does not hold its tokens",
+            nk_metric_names[metric]);
     return NULL;
   }
   double *own = nk_alloc(n, sizeof *own);
@@ -386,6 +418,10 @@ const double *nk_region_own(struct nk_region *region, enum nk_metric metric) {
 /* ---- Components ---- */
 
 const struct nk_pca *nk_region_basis(struct nk_region *region) {
+  if (region == NULL) {
+    nki_null("the region");
+    return NULL;
+  }
   size_t dim = region->dim;
   if (region->basis != NULL) return region->basis;
   struct nk_moments *moments = nk_calloc(1, sizeof *moments);
@@ -398,64 +434,14 @@ const struct nk_pca *nk_region_basis(struct nk_region *region) {
     nk_moments_free(moments);
     return NULL;
   }
-  memcpy(moments->mean, nk_gaussian_mean(region->gaussian), dim * sizeof(double));
+  memcpy(moments->mean, nki_gaussian_mean(region->gaussian), dim * sizeof(double));
   for (size_t i = 0; i < dim; i++)
     for (size_t j = 0; j < dim; j++)
-      moments->covariance[i * dim + j] = nk_gaussian_covariance(region->gaussian, i, j);
-  region->basis = nk_pca_new(moments, dim, 1);
+      moments->covariance[i * dim + j] = nki_gaussian_covariance(region->gaussian, i, j);
+  region->basis = nk_pca_new(moments, dim, true);
   if (region->basis == NULL) return NULL;
   double n = (double)region->n_fit;
   for (size_t k = 0; k < dim; k++) region->basis->eigenvalues[k] *= (n - 1) / n;
+  nki_pca_summarize(region->basis);
   return region->basis;
-}
-
-/* u^T C v for rows u and v. */
-static double covariance_along(const nk_gaussian *dist, const float *u, const float *v) {
-  size_t dim = nk_gaussian_dim(dist);
-  double sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-  for (size_t i = 0; i < dim; i++) {
-    double product = 0;
-    for (size_t j = 0; j < dim; j++) product += nk_gaussian_covariance(dist, i, j) * (double)v[j];
-    sum += (double)u[i] * product;
-  }
-  return sum;
-}
-
-int nk_region_projection(const struct nk_region *region, const struct nk_pca *basis, size_t a,
-                         size_t b, double centre[2], double covariance[3]) {
-  size_t dim = region->dim;
-  if (basis->dim != dim)
-    return nk_fail(NK_EDATA, "the basis is for vectors of %zu values, the region for %zu",
-                   basis->dim, dim);
-  if (a >= basis->n_components || b >= basis->n_components || a == b)
-    return nk_fail(NK_EUSAGE, "components %zu and %zu: two different ones of %zu are needed", a + 1,
-                   b + 1, basis->n_components);
-  const float *u = basis->components + a * dim, *v = basis->components + b * dim;
-  const double *mean = nk_gaussian_mean(region->gaussian);
-  centre[0] = centre[1] = 0;
-  for (size_t j = 0; j < dim; j++) {
-    centre[0] += (mean[j] - basis->mean[j]) * (double)u[j];
-    centre[1] += (mean[j] - basis->mean[j]) * (double)v[j];
-  }
-  covariance[0] = covariance_along(region->gaussian, u, u);
-  covariance[1] = covariance_along(region->gaussian, u, v);
-  covariance[2] = covariance_along(region->gaussian, v, v);
-  return NK_OK;
-}
-
-/* In two dimensions the squared Mahalanobis distance is chi-squared with two degrees of freedom,
- * whose quantile is -2 ln(1 - part). The circle of that radius through the Cholesky factor. */
-void nk_ellipse(const double centre[2], const double covariance[3], double part, size_t n,
-                double *x, double *y) {
-  double radius = sqrt(-2 * log1p(-part)), l11 = sqrt(covariance[0]);
-  double l21 = l11 > 0 ? covariance[1] / l11 : 0;
-  double rest = covariance[2] - l21 * l21, l22 = rest > 0 ? sqrt(rest) : 0;
-  for (size_t i = 0; i < n; i++) {
-    double angle = n > 1 ? 2 * 3.14159265358979323846 * (double)i / (double)(n - 1) : 0;
-    if (i + 1 == n) angle = 0;
-    double c = radius * cos(angle), s = radius * sin(angle);
-    x[i] = centre[0] + l11 * c;
-    y[i] = centre[1] + l21 * c + l22 * s;
-  }
 }

@@ -14,30 +14,21 @@
 #include <noken/geometry.h>
 #include <noken/region.h>
 #include <noken/vectors.h>
+#include "geometry/conformal.h"
+#include "geometry/gaussian.h"
 #include "geometry/internal.h"
 #include "geometry/tensors.h"
 #include "model/dtype.h"
 
-static const char *const KEPT_METADATA[] = {"noken.model", "noken.space", "noken.history"};
-enum { N_KEPT = sizeof KEPT_METADATA / sizeof KEPT_METADATA[0] };
+static const char *const OWN[NK_N_METRICS] = {
+    [NK_METRIC_L2] = "own.l2",
+    [NK_METRIC_COSINE] = "own.cosine",
+    [NK_METRIC_MAHALANOBIS] = "own.mahalanobis",
+    [NK_METRIC_KNN] = "own.knn",
+};
 
-struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const int64_t *ids,
-                                     bool has_text, const void *text, const int64_t *offsets) {
-  struct nk_vectors *tokens = nk_vectors_new(n, dim, values, values == NULL);
-  if (tokens == NULL) return NULL;
-  memcpy(tokens->ids, ids, n * sizeof *ids);
-  if (!has_text || nk_vectors_set_text(tokens, text, offsets) == NK_OK) return tokens;
-  nk_vectors_free(tokens);
-  return NULL;
-}
-
-int nki_region_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
-  int code = NK_OK;
-  for (int i = 0; i < N_KEPT && code == NK_OK; i++) {
-    const char *value = nk_vectors_metadata(from, KEPT_METADATA[i]);
-    if (value != NULL) code = nk_vectors_set_metadata(to, KEPT_METADATA[i], value);
-  }
-  return code;
+static enum nk_dtype dtype_of(enum nk_region_tokens keep) {
+  return keep == NK_TOKENS_F16 ? NK_F16 : keep == NK_TOKENS_BF16 ? NK_BF16 : NK_F32;
 }
 
 /* ---- Numbers in the metadata ---- */
@@ -60,15 +51,16 @@ static int write_metadata(const struct nk_region *region, struct nki_safetensors
                               region->seed};
   int code = nki_safetensors_writer_metadata(writer, "noken.kind", "region");
   if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.version", "1");
-  for (int i = 0; i < N_KEPT && code == NK_OK; i++) {
-    const char *value = nk_vectors_metadata(region->tokens, KEPT_METADATA[i]);
-    if (value != NULL) code = nki_safetensors_writer_metadata(writer, KEPT_METADATA[i], value);
+  for (const char *const *key = nki_region_metadata; *key != NULL && code == NK_OK; key++) {
+    const char *value = nk_vectors_metadata(region->tokens, *key);
+    if (value != NULL) code = nki_safetensors_writer_metadata(writer, *key, value);
   }
   if (code == NK_OK)
-    code =
-        nki_safetensors_writer_metadata(writer, NUMBER_NAMES[5], nk_region_kind_name(region->kind));
+    code = nki_safetensors_writer_metadata(writer, NUMBER_NAMES[5],
+                                           nk_region_kind_names[region->kind]);
   if (code == NK_OK)
-    code = nki_safetensors_writer_metadata(writer, NUMBER_NAMES[6], nk_metric_name(region->metric));
+    code =
+        nki_safetensors_writer_metadata(writer, NUMBER_NAMES[6], nk_metric_names[region->metric]);
   for (int i = 0; i < 5 && code == NK_OK; i++)
     code = name_number(writer, NUMBER_NAMES[i], numbers[i]);
   return code;
@@ -97,11 +89,9 @@ static int write_tokens(const struct nk_region *region, struct nki_safetensors_w
 /* All tensors but the tokens themselves; packed is the covariance. Returns how many. */
 static size_t list_tensors(const struct nk_region *region, const double *packed,
                            struct nk_tensor *tensors) {
-  static const char *const OWN[NK_N_METRICS] = {"own.l2", "own.cosine", "own.mahalanobis",
-                                                "own.knn"};
   const struct nk_vectors *tokens = region->tokens;
   size_t n = tokens->n, dim = region->dim, count = 0;
-  tensors[count++] = nki_vector("mean", NK_F64, nk_gaussian_mean(region->gaussian), dim);
+  tensors[count++] = nki_vector("mean", NK_F64, nki_gaussian_mean(region->gaussian), dim);
   tensors[count++] = nki_vector("covariance", NK_F64, packed, dim * (dim + 1) / 2);
   if (nki_region_takes(region->kind, NK_REGION_SUBSPACE)) {
     tensors[count++] = nki_vector("eigenvalues", NK_F64, region->basis->eigenvalues, dim);
@@ -117,23 +107,23 @@ static size_t list_tensors(const struct nk_region *region, const double *packed,
     tensors[count++] =
         nki_vector("text.bytes", NK_U8, tokens->text, (size_t)tokens->text_offsets[n]);
   }
-  for (int m = 0; m < NK_N_METRICS; m++)
+  for (int m = NK_METRIC_L2; m < NK_N_METRICS; m++)
     if (region->own[m] != NULL) tensors[count++] = nki_vector(OWN[m], NK_F64, region->own[m], n);
   return count;
 }
 
 int nk_region_write(const struct nk_region *region, struct nk_output *output) {
+  if (region == NULL || output == NULL) return nki_null("the region or the output");
   struct nk_tensor tensors[16];
   size_t dim = region->dim;
   double *packed = nk_alloc(dim * (dim + 1) / 2, sizeof *packed);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   int code = packed != NULL && writer != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
-    nk_gaussian_packed(region->gaussian, packed);
+    nki_gaussian_packed(region->gaussian, packed);
     size_t count = list_tensors(region, packed, tensors);
     if (region->tokens->values != NULL)
-      tensors[count++] =
-          nki_matrix("tokens", nki_token_dtype(region->keep), NULL, region->tokens->n, dim);
+      tensors[count++] = nki_matrix("tokens", dtype_of(region->keep), NULL, region->tokens->n, dim);
     code = write_metadata(region, writer);
     for (size_t i = 0; i < count && code == NK_OK; i++)
       code = nki_safetensors_writer_add(writer, &tensors[i]);
@@ -155,7 +145,7 @@ static int read_number(const struct nki_safetensors *file, const char *name, uin
   char *end = NULL;
   if (text != NULL && *text >= '0' && *text <= '9') *out = strtoull(text, &end, 10);
   if (end == NULL || *end != 0)
-    return nk_fail(NK_EDATA, "metadata '%s' is no number: '%s'", name, text != NULL ? text : "");
+    return nk_fail(NK_EDATA, "metadata '%s' is not a number: '%s'", name, text != NULL ? text : "");
   return NK_OK;
 }
 
@@ -164,17 +154,16 @@ static int read_metadata(const struct nki_safetensors *file, struct nk_region *r
   int code = NK_OK, kind = 0, metric = 0;
   const char *text = nki_safetensors_metadata_find(file, "noken.kind");
   if (text == NULL || strcmp(text, "region") != 0)
-    return nk_fail(NK_EDATA, "is no region of nk-region (noken.kind is '%s')",
-                   text != NULL ? text : "");
+    return nk_fail(NK_EDATA, "not a region file (noken.kind is '%s')", text != NULL ? text : "");
   for (int i = 0; i < 5 && code == NK_OK; i++)
     code = read_number(file, NUMBER_NAMES[i], &numbers[i]);
   if (code != NK_OK) return code;
   text = nki_safetensors_metadata_find(file, NUMBER_NAMES[5]);
   while (kind < NK_N_REGION_KINDS &&
-         (text == NULL || strcmp(text, nk_region_kind_name((enum nk_region_kind)kind)) != 0))
+         (text == NULL || strcmp(text, nk_region_kind_names[kind]) != 0))
     kind++;
   if (kind == NK_N_REGION_KINDS)
-    return nk_fail(NK_EDATA, "regions of kind '%s' are not known", text != NULL ? text : "");
+    return nk_fail(NK_EDATA, "unknown kind of region '%s'", text != NULL ? text : "");
   text = nki_safetensors_metadata_find(file, NUMBER_NAMES[6]);
   metric = text != NULL && strcmp(text, "cosine") == 0 ? NK_METRIC_COSINE : NK_METRIC_L2;
   region->kind = (enum nk_region_kind)kind;
@@ -250,14 +239,14 @@ static int read_tokens(const struct nki_safetensors *file, struct nk_region *reg
         code = nk_fail(NK_EDATA, "tensor 'text.offsets' falls at row %zu", i);
   }
   if (code == NK_OK) {
-    region->tokens = nki_region_tokens(n, region->dim, values, copy, offsets != NULL,
-                                       text != NULL ? text->data : NULL, ends);
+    const void *bytes = offsets != NULL ? text->data : NULL;
+    region->tokens = nki_region_tokens(n, region->dim, values, copy, bytes, ends);
     if (region->tokens != NULL) values = NULL;
     if (region->tokens == NULL) code = nk_error_code();
   }
-  for (int i = 0; i < N_KEPT && code == NK_OK; i++) {
-    const char *value = nki_safetensors_metadata_find(file, KEPT_METADATA[i]);
-    if (value != NULL) code = nk_vectors_set_metadata(region->tokens, KEPT_METADATA[i], value);
+  for (const char *const *key = nki_region_metadata; *key != NULL && code == NK_OK; key++) {
+    const char *value = nki_safetensors_metadata_find(file, *key);
+    if (value != NULL) code = nk_vectors_set_metadata(region->tokens, *key, value);
   }
   nk_free(values);
   nk_free(copy);
@@ -276,7 +265,7 @@ static int read_gaussian(const struct nki_safetensors *file, struct nk_region *r
   int code = read_doubles(file, "mean", 1, region->dim, &values);
   if (code == NK_OK) code = read_doubles(file, "covariance", 1, square / 2, &packed);
   if (code == NK_OK) {
-    region->gaussian = nk_gaussian_of(values, packed, region->dim);
+    region->gaussian = nki_gaussian_of(values, packed, region->dim);
     if (region->gaussian == NULL) code = nk_error_code();
   }
   nk_free(values);
@@ -295,12 +284,10 @@ static int read_components(const struct nki_safetensors *file, struct nk_region 
 }
 
 static int read_scores(const struct nki_safetensors *file, struct nk_region *region) {
-  static const char *const OWN[NK_N_METRICS] = {"own.l2", "own.cosine", "own.mahalanobis",
-                                                "own.knn"};
   double *scores = NULL;
   int code = read_doubles(file, "calibration", 1, region->n_calibration, &scores);
   if (code == NK_OK) {
-    region->calibration = nk_conformal_new(scores, region->n_calibration);
+    region->calibration = nki_conformal_new(scores, region->n_calibration);
     if (region->calibration == NULL) code = nk_error_code();
   }
   nk_free(scores);
@@ -312,13 +299,13 @@ static int read_scores(const struct nki_safetensors *file, struct nk_region *reg
           (i % region->n_ranks > 0 && region->ranks[i] < region->ranks[i - 1]))
         code = nk_fail(NK_EDATA, "tensor 'ranks' is not in order");
   }
-  for (int m = 0; m < NK_N_METRICS && code == NK_OK; m++)
+  for (int m = NK_METRIC_L2; m < NK_N_METRICS && code == NK_OK; m++)
     if (nki_safetensors_find(file, OWN[m]) != NULL)
       code = read_doubles(file, OWN[m], 1, region->tokens->n, &region->own[m]);
   return code;
 }
 
-struct nk_region *nki_read_region(const struct nki_safetensors *file) {
+static struct nk_region *read_region(const struct nki_safetensors *file) {
   struct nk_region *region = nk_calloc(1, sizeof *region);
   int code = region != NULL ? read_metadata(file, region) : NK_EMEMORY;
   if (code == NK_OK) code = read_gaussian(file, region);
@@ -333,8 +320,39 @@ struct nk_region *nki_read_region(const struct nki_safetensors *file) {
 struct nk_region *nk_region_read(const char *path) {
   struct nki_safetensors *file = nki_safetensors_open(path);
   if (file == NULL) return NULL;
-  struct nk_region *region = nki_read_region(file);
+  struct nk_region *region = read_region(file);
   if (region == NULL) nk_fail_in(nk_error_code(), "%s", nki_safetensors_file(file)->name);
   nki_safetensors_free(file);
   return region;
+}
+
+/* ---- A basis, in a file of its own or of a region ---- */
+
+/* The components of a region, computed where its file has none. */
+static struct nk_pca *read_region_basis(const struct nki_safetensors *file) {
+  struct nk_region *region = read_region(file);
+  struct nk_pca *pca = NULL;
+  if (nk_region_basis(region) != NULL) {
+    pca = region->basis;
+    region->basis = NULL;
+  }
+  nk_region_free(region);
+  return pca;
+}
+
+struct nk_pca *nk_pca_read(const char *path) {
+  struct nki_safetensors *file = nki_safetensors_open(path);
+  struct nk_pca *pca = NULL;
+  if (file == NULL) return NULL;
+  const char *kind = nki_safetensors_metadata_find(file, "noken.kind");
+  if (kind != NULL && strcmp(kind, "region") == 0)
+    pca = read_region_basis(file);
+  else if (kind != NULL && strcmp(kind, "basis") == 0)
+    pca = nki_read_basis(file);
+  else
+    nk_fail(NK_EDATA, "not a basis or a region file (noken.kind is '%s')",
+            kind != NULL ? kind : "");
+  if (pca == NULL) nk_fail_in(nk_error_code(), "%s", nki_safetensors_file(file)->name);
+  nki_safetensors_free(file);
+  return pca;
 }

@@ -29,7 +29,7 @@ const struct nk_tensor *nki_find(const struct nki_safetensors *file, const char 
                                  enum nk_dtype dtype, size_t n_dims) {
   const struct nk_tensor *tensor = nki_safetensors_find(file, name);
   if (tensor == NULL) {
-    nk_fail(NK_EDATA, "there is no tensor '%s'", name);
+    nk_fail(NK_EDATA, "no tensor '%s'", name);
     return NULL;
   }
   if (tensor->dtype == dtype && tensor->n_dims == n_dims) return tensor;

@@ -3,7 +3,6 @@
 #define GEOMETRY_TENSORS_H
 
 #include <noken/geometry.h>
-#include "model/gguf.h"
 #include "model/safetensors.h"
 
 /* A 1-D tensor of n, and a 2-D one, over data [n] or [rows, columns]. */
@@ -17,5 +16,7 @@ const struct nk_tensor *nki_find(const struct nki_safetensors *file, const char 
 
 /* The basis in a file: tensors mean, eigenvalues, components. NULL on failure. */
 struct nk_pca *nki_read_basis(const struct nki_safetensors *file);
+/* Sets the summary of the spectrum after its eigenvalues. */
+void nki_pca_summarize(struct nk_pca *pca);
 
 #endif

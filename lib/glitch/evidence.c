@@ -19,6 +19,7 @@
 #include <noken/geometry.h>
 #include <string.h>
 
+#include "geometry/gaussian.h"
 #include "geometry/internal.h"
 #include "glitch/internal.h"
 
@@ -105,9 +106,9 @@ static int fit(const float *x, size_t n, size_t dim, const bool *member, bool al
   if (out->rest != NULL) out->rounding = rounding_of(x, dim, rows, n_in, out->ball->mean);
   nk_free(rows);
   if (out->rest == NULL) return nk_error_code();
-  double spread = nk_total_variance(out->rest) / (double)dim;
+  double spread = out->rest->total_variance / (double)dim;
   if (!(spread > 0)) return nk_fail(NK_EDATA, "the rows do not differ: there is nothing to rank");
-  out->variance = nk_total_variance(out->ball) / (double)dim * (double)n_in / (double)(n_in - 1);
+  out->variance = out->ball->total_variance / (double)dim * (double)n_in / (double)(n_in - 1);
   /* Rows that differ by rounding alone do not show how wide the ball is. */
   out->variance = fmax(out->variance, fmax(out->rounding, 1e-10 * spread));
   return NK_OK;
@@ -124,7 +125,7 @@ static void frame_free(struct frame *frame) {
 /* factor [dim, dim]: lower triangle of the Cholesky factor of the ball's shrunk covariance. */
 static int shrunk_factor(const struct model *model, double *factor) {
   size_t dim = model->dim, n = model->ball->n;
-  double shrinkage = nk_ledoit_wolf(model->ball);
+  double shrinkage = nki_ledoit_wolf(model->ball);
   double keep = (1 - shrinkage) * (double)n / (double)(n - 1);
   for (size_t i = 0; i < dim * dim; i++) factor[i] = keep * model->ball->covariance[i];
   for (size_t i = 0; i < dim; i++) factor[i * dim + i] += (shrinkage + 1e-6) * model->variance;
@@ -384,8 +385,8 @@ static int member_median(const double *values, const bool *member, size_t n, dou
   if (some == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++)
     if (member[i]) some[m++] = values[i];
-  nk_sort_numbers(some, m);
-  *median = nk_quantile_sorted(some, m, 0.5);
+  nki_sort_numbers(some, m);
+  *median = nki_quantile_sorted(some, m, 0.5);
   nk_free(some);
   return NK_OK;
 }

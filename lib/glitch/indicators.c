@@ -80,7 +80,7 @@ int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim) {
 
 /* out [n] = Mahalanobis distance to the distribution of all rows. */
 static int mahalanobis(const float *x, size_t n, struct nk_moments *moments, double *out) {
-  nk_gaussian *dist = nk_gaussian_new(moments, -1, 0);
+  struct nk_gaussian *dist = nk_gaussian_new(moments, -1, 0);
   float *distances = dist != NULL ? nk_alloc(n, sizeof *distances) : NULL;
   int code = dist == NULL ? nk_error_code() : distances == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) code = nk_mahalanobis(dist, x, n, distances);

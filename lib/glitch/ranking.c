@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "geometry/internal.h"
 #include "glitch/internal.h"
 
 enum {
@@ -140,8 +141,8 @@ struct null {
 };
 
 static double median_of(double *values, size_t n) {
-  nk_sort_numbers(values, n);
-  return nk_quantile_sorted(values, n, 0.5);
+  nki_sort_numbers(values, n);
+  return nki_quantile_sorted(values, n, 0.5);
 }
 
 /* Counts rows in windows going out from the ball; the valley ends with the last window before the
@@ -190,16 +191,16 @@ static void find_null(const struct nk_glitch *glitch, const double *fused, doubl
   for (size_t i = 0; i < glitch->n; i++)
     if (glitch->role[i] == NK_ROLE_TEXT) some[ranked++] = fused[i];
   size_t valley = find_valley(some, ranked, null->ball, width, &count);
-  nk_sort_numbers(some, ranked);
+  nki_sort_numbers(some, ranked);
   null->edge = null->ball + width / 2;
   null->valley = null->ball + ((double)valley + 0.5) * width;
   null->density = (double)count / width;
   while (past < ranked && some[past] <= null->edge) past++;
   null->ordinary = (double)(ranked - past);
-  null->typical = nk_quantile_sorted(some + past, ranked - past, 0.5);
+  null->typical = nki_quantile_sorted(some + past, ranked - past, 0.5);
   /* The lower quartile of a normal distribution is 0.6745 below its median. */
   null->spread =
-      (null->typical - nk_quantile_sorted(some + past, ranked - past, 0.25)) / 0.67448975;
+      (null->typical - nki_quantile_sorted(some + past, ranked - past, 0.25)) / 0.67448975;
   find_low_tail(some + past, ranked - past, null);
   while (past < ranked && some[past] <= null->valley) past++;
   null->n_beyond = ranked - past;

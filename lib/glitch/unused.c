@@ -63,8 +63,8 @@ static double typical_square(const float *x, size_t n, size_t dim, size_t from, 
   size_t taken = n < room ? n : room;
   for (size_t i = 0; i < taken; i++)
     sorted[i] = nki_distance_squares(x + from * dim, x + i * n / taken * dim, dim);
-  nk_sort_numbers(sorted, taken);
-  return nk_quantile_sorted(sorted, taken, 0.5);
+  nki_sort_numbers(sorted, taken);
+  return nki_quantile_sorted(sorted, taken, 0.5);
 }
 
 /* Keeps the candidate whose k-th nearest other candidate is nearest, and those within `group`
@@ -109,7 +109,7 @@ done:
 /* Appends the rows with the EXTREMES smallest and largest of values [n]; sorted [n] is free. */
 static void add_extremes(const double *values, size_t n, double *sorted, bool *taken) {
   memcpy(sorted, values, n * sizeof *sorted);
-  nk_sort_numbers(sorted, n);
+  nki_sort_numbers(sorted, n);
   size_t ends = n < 2 * EXTREMES ? n / 2 : EXTREMES;
   double low = sorted[ends > 0 ? ends - 1 : 0], high = sorted[n - (ends > 0 ? ends : 1)];
   for (size_t i = 0; i < n; i++)

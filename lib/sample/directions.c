@@ -8,11 +8,12 @@
 #include <noken/geometry.h>
 #include <noken/sample.h>
 #include "base/random.h"
+#include "geometry/gaussian.h"
 #include "sample/internal.h"
 
 /* ---- Names ---- */
 
-static const char *const names[] = {
+static const char *const NAMES[] = {
     [NK_DIRECTION_ISOTROPIC] = "isotropic", [NK_DIRECTION_COVARIANCE] = "covariance",
     [NK_DIRECTION_COMPONENTS] = "pc:",      [NK_DIRECTION_TOKEN] = "token",
     [NK_DIRECTION_PAIR] = "pair",           [NK_DIRECTION_DIFFERENCE] = "difference",
@@ -31,19 +32,20 @@ int nk_direction_parse(const char *text, struct nk_direction *direction) {
   for (int kind = 0; kind <= NK_DIRECTION_DIFFERENCE; kind++) {
     direction->kind = (enum nk_direction_kind)kind;
     if (kind == NK_DIRECTION_COMPONENTS) {
-      if (strncmp(text, "pc:", 3) == 0 && parse_components(text + 3, direction)) return 0;
-    } else if (strcmp(text, names[kind]) == 0) {
-      return 0;
+      if (strncmp(text, "pc:", 3) == 0 && parse_components(text + 3, direction)) return NK_OK;
+    } else if (strcmp(text, NAMES[kind]) == 0) {
+      return NK_OK;
     }
   }
-  return nk_fail(NK_EUSAGE,
-                 "'%s' is no direction: isotropic, covariance, pc:A-B (components A to B, from 1), "
-                 "token, pair or difference",
-                 text);
+  return nk_fail(
+      NK_EUSAGE,
+      "unknown direction '%s': isotropic, covariance, pc:A-B (components A to B, from 1), "
+      "token, pair or difference",
+      text);
 }
 
-void nk_direction_name(const struct nk_direction *direction, struct nk_buffer *out) {
-  nk_buffer_text(out, names[direction->kind]);
+void nki_direction_name(const struct nk_direction *direction, struct nk_buffer *out) {
+  nk_buffer_text(out, NAMES[direction->kind]);
   if (direction->kind != NK_DIRECTION_COMPONENTS) return;
   nk_buffer_printf(out, "%zu-%zu", direction->first, direction->last);
 }
@@ -58,7 +60,7 @@ static double difference(const struct nki_space *space, int64_t token, int64_t b
   const float *b = base < 0 ? NULL : space->tokens + (size_t)base * space->dim;
   double square = 0;
   for (size_t j = 0; j < space->dim; j++) {
-    out[j] = (double)t[j] - (b ? (double)b[j] : space->mean[j]);
+    out[j] = (double)t[j] - (b != NULL ? (double)b[j] : space->mean[j]);
     square += out[j] * out[j];
   }
   return sqrt(square);
@@ -94,11 +96,13 @@ static void draw_normals(const struct nki_space *space, const struct nk_directio
 }
 
 /* One ray; its u is not yet of unit length. */
-static int make_ray(const struct nki_space *space, const struct nk_direction *direction,
-                    int64_t fixed, struct nki_random *random, struct nki_rays *rays, size_t i) {
+static int make_ray(const struct nki_space *space, const struct nki_bundle *bundle,
+                    struct nki_random *random, struct nki_rays *rays, size_t i) {
+  const struct nk_direction *direction = bundle->direction;
   double *origin = rays->origin + i * space->dim, *u = rays->u + i * space->dim;
-  bool pair = direction->kind == NK_DIRECTION_PAIR;
-  int64_t from = fixed == -2 || (pair && fixed == -1) ? random_token(space, random) : fixed;
+  bool random_pair = direction->kind == NK_DIRECTION_PAIR && bundle->fixed == NKI_FROM_CENTROID;
+  int64_t from = bundle->fixed;
+  if (from == NKI_FROM_RANDOM_TOKEN || random_pair) from = random_token(space, random);
   int64_t toward = -1;
   rays->from[i] = from;
   if (from < 0)
@@ -116,29 +120,30 @@ static int make_ray(const struct nki_space *space, const struct nk_direction *di
     default:
       draw_normals(space, direction, random, u);
       rays->toward[i] = -1;
-      return 0;
+      return NK_OK;
   }
   if (toward < 0)
-    return nk_fail(NK_EDATA, "the tokens drawn are all the same vector: no direction between them");
+    return nk_fail(NK_EDATA,
+                   "all tokens drawn are the same vector: there is no direction between them");
   rays->toward[i] = direction->kind == NK_DIRECTION_DIFFERENCE ? -1 : toward;
-  return 0;
+  return NK_OK;
 }
 
-int nki_make_rays(const struct nki_space *space, const struct nk_direction *direction,
-                  int64_t fixed, uint64_t seed, size_t first, size_t n, struct nki_rays *rays) {
+int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, size_t first,
+                  size_t n, struct nki_rays *rays) {
+  enum nk_direction_kind kind = bundle->direction->kind;
   rays->n = n;
   for (size_t i = 0; i < n; i++) {
-    uint64_t stream = (uint64_t)direction->kind << 48 | (first + i);
-    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_RAY, stream);
-    int code = make_ray(space, direction, fixed, &random, rays, i);
+    uint64_t index = (uint64_t)kind << 48 | (first + i);
+    struct nki_random random = nki_random_stream(bundle->seed, NKI_RANDOM_RAY, index);
+    int code = make_ray(space, bundle, &random, rays, i);
     if (code != NK_OK) return code;
   }
-  if (direction->kind == NK_DIRECTION_COVARIANCE)
-    nk_gaussian_colour_wide(space->gaussian, rays->u, n);
+  if (kind == NK_DIRECTION_COVARIANCE) nki_gaussian_colour(space->gaussian, rays->u, n);
   for (size_t i = 0; i < n; i++) {
     double *u = rays->u + i * space->dim;
     double length = cblas_dnrm2((int)space->dim, u, 1);
     for (size_t j = 0; j < space->dim; j++) u[j] /= length;
   }
-  return 0;
+  return NK_OK;
 }

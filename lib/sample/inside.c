@@ -9,6 +9,7 @@
 #include <noken/sample.h>
 #include <noken/vectors.h>
 #include "base/random.h"
+#include "geometry/gaussian.h"
 #include "sample/internal.h"
 
 enum { PILOT = 256, MOST_DRAWS = 1000 };
@@ -36,7 +37,7 @@ static void draw(const struct draws *draws, size_t i, size_t attempt, double *wo
   size_t token = (size_t)nki_random_below(&random, space->n_tokens);
   const float *t = space->tokens + token * space->dim;
   for (size_t j = 0; j < space->dim; j++) work[j] = nki_random_normal(&random);
-  nk_gaussian_colour_wide(space->gaussian, work, 1);
+  nki_gaussian_colour(space->gaussian, work, 1);
   for (size_t j = 0; j < space->dim; j++)
     out[j] = (float)(space->mean[j] + kept * ((double)t[j] - space->mean[j]) + h * work[j]);
   draws->tokens[i] = (int64_t)token;

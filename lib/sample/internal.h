@@ -22,7 +22,7 @@ static inline double nki_product(const double *a, const double *b, size_t n) {
 }
 
 struct nki_space {
-  const nk_gaussian *gaussian;
+  const struct nk_gaussian *gaussian;
   const double *mean;  /* [dim] */
   const float *tokens; /* [n_tokens, dim]; NULL when the region does not hold them */
   const int64_t *ids;  /* [n_tokens] */
@@ -33,18 +33,25 @@ struct nki_space {
   const float *components; /* [dim, dim] unit rows, for NK_DIRECTION_COMPONENTS */
 };
 
+/* The space of a region; the code of the call before for NULL. */
 int nki_open_space(struct nk_region *region, struct nki_space *space);
-/* NK_EDATA, naming `what` is asked for, when the region holds no tokens; when they are missing or
- * its neighbours are not by l2. */
+/* NK_EDATA, naming `what` is asked for, when the region does not hold its tokens; the second also
+ * when its neighbours are not by l2. */
 int nki_need_tokens(const struct nki_space *space, const char *what);
 int nki_need_neighbours(const struct nk_region *region, const struct nki_space *space,
                         const char *what);
 /* The row of the token called id; NK_ENOTFOUND when there is none. */
 int nki_find_token(const struct nki_space *space, int64_t id, int64_t *row);
+/* *sorted = the distances by a metric of the region's tokens that it was not fitted on, ascending,
+ * *n of them. Free it. */
+int nki_held_out(struct nk_region *region, enum nk_metric metric, double **sorted, size_t *n);
 /* Mahalanobis distances in double of the rows of x [n, dim]. */
 int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, double *out);
 /* Adds the columns l2, cosine, mahalanobis, knn, nearest and p_value, and the region's metadata. */
 int nki_describe(struct nk_region *region, const struct nki_space *space, struct nk_vectors *set);
+
+/* Appends what nk_direction_parse reads. */
+void nki_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
 
 /* A block of rays origin + r u. */
 struct nki_rays {
@@ -55,11 +62,18 @@ struct nki_rays {
   int64_t *toward; /* [NKI_RAYS] row of the token that the ray meets, -1 for none */
 };
 
-/* Fills rays with those from `first` on, `n` of them (at most NKI_RAYS). fixed is the row of the
- * token that is the origin, -1 for the centroid, -2 for a random token each. Returns 0, or NK_EDATA
+/* Where rays begin and in which direction they run. */
+struct nki_bundle {
+  const struct nk_direction *direction;
+  int64_t fixed; /* row of the token that is the origin, or one of the next two */
+  uint64_t seed;
+};
+enum { NKI_FROM_CENTROID = -1, NKI_FROM_RANDOM_TOKEN = -2 };
+
+/* Fills rays with those from `first` on, `n` of them (at most NKI_RAYS). Returns NK_OK, or NK_EDATA
  * when there are no two different tokens to draw. */
-int nki_make_rays(const struct nki_space *space, const struct nk_direction *direction,
-                  int64_t fixed, uint64_t seed, size_t first, size_t n, struct nki_rays *rays);
+int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, size_t first,
+                  size_t n, struct nki_rays *rays);
 
 /* ---- Radii ---- */
 /* The smallest r >= 0 with a r^2 + 2 b r + c = 0; NaN when there is none. */
@@ -89,7 +103,7 @@ struct nki_neighbours;
 struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
                                           const double *token_squares);
 void nki_neighbours_free(struct nki_neighbours *work);
-/* Takes up a block of rays. */
+/* Computes the products of a block of rays. */
 void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *rays);
 /* The smallest r >= 0 at which the k-th nearest token is `distance` away from the i-th ray of the
  * block; NaN when there is none. */

@@ -10,10 +10,12 @@
 #include <noken/sample.h>
 #include <noken/vectors.h>
 #include "base/random.h"
+#include "geometry/gaussian.h"
+#include "geometry/internal.h"
 #include "sample/internal.h"
 
-/* A noken that has not arrived after PATIENCE rounds (its k-th neighbour may keep changing to and
- * fro) begins again at another draw. */
+/* A noken that has not arrived after PATIENCE rounds (its k-th neighbour may alternate) begins
+ * again at another draw. */
 enum { PATIENCE = 40, ROUNDS = 20 * PATIENCE, EQUATIONS = 3 };
 
 static const double CLOSE = 2e-6; /* relative, of each of the three, when a noken is done */
@@ -76,7 +78,7 @@ static void step(struct matching *m, size_t i, int64_t kth) {
       if (fabs(b[p]) * sqrt(a[worst][worst]) > fabs(b[worst]) * sqrt(a[p][p])) worst = p;
     y[worst] = a[worst][worst] > 0 ? b[worst] / a[worst][worst] : 0;
   }
-  /* A step longer than half of x would leave the place where the tangents mean anything. */
+  /* A step longer than half of x would leave the range in which the tangents are valid. */
   double length = 0;
   for (int p = 0; p < EQUATIONS; p++)
     for (int q = 0; q < EQUATIONS; q++) length += y[p] * a[p][q] * y[q];
@@ -98,7 +100,7 @@ static void draw(struct matching *m, size_t i, uint64_t seed, int attempt) {
   random.position = (uint64_t)attempt << 40; /* far beyond what one draw takes */
   for (size_t j = 0; j < dim; j++) x[j] = nki_random_normal(&random);
   double scale = m->target[i].mahalanobis / sqrt(nki_product(x, x, dim));
-  nk_gaussian_colour_wide(m->space.gaussian, x, 1);
+  nki_gaussian_colour(m->space.gaussian, x, 1);
   for (size_t j = 0; j < dim; j++) x[j] = m->space.mean[j] + scale * x[j];
 }
 
@@ -122,7 +124,7 @@ static int round_of_steps(struct matching *m) {
       nk_knn_search(m->space.tokens, m->space.n_fit, dim, m->rounded, m->n_left, &options);
   double *mahalanobis = nk_alloc(m->n_left, sizeof *mahalanobis);
   bool *arrived = nk_calloc(m->n_left, sizeof *arrived);
-  int code = knn && mahalanobis && arrived ? NK_OK : nk_error_code();
+  int code = knn != NULL && mahalanobis != NULL && arrived != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK) code = nki_mahalanobis(&m->space, m->rounded, m->n_left, mahalanobis);
   size_t n = code == NK_OK ? m->n_left : 0;
 #pragma omp parallel for schedule(dynamic)
@@ -138,7 +140,7 @@ static int round_of_steps(struct matching *m) {
                  is_close(mahalanobis[l], m->target[i].mahalanobis) &&
                  is_close(knn->distances[last], m->target[i].knn);
     if (arrived[l]) continue;
-    nk_gaussian_precision_wide(m->space.gaussian, gradient, 1);
+    nki_gaussian_precision(m->space.gaussian, gradient, 1);
     step(m, i, knn->rows[last]);
   }
   for (size_t l = 0; l < n; l++)
@@ -156,7 +158,7 @@ static int measure(const struct matching *m, const struct nk_vectors *set, size_
   struct nk_knn *knn =
       nk_knn_search(m->space.tokens, m->space.n_fit, set->dim, set->values, set->n, &options);
   double *mahalanobis = nk_alloc(set->n, sizeof *mahalanobis);
-  int code = knn && mahalanobis ? NK_OK : nk_error_code();
+  int code = knn != NULL && mahalanobis != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK) code = nki_mahalanobis(&m->space, set->values, set->n, mahalanobis);
   for (size_t i = 0; i < set->n && code == NK_OK; i++) {
     double square = 0;
@@ -165,8 +167,8 @@ static int measure(const struct matching *m, const struct nk_vectors *set, size_
     struct target target = {sqrt(square), mahalanobis[i], knn->distances[(i + 1) * knn->k - 1]};
     if (!(target.knn > 0 && target.norm > 0 && target.mahalanobis > 0))
       code = nk_fail(NK_EDATA,
-                     "token %lld cannot be matched: one of its distances is 0 (is it among the "
-                     "region's own tokens? fit with --exclude)",
+                     "token %lld cannot be matched: one of its distances is 0, as of the region's "
+                     "own tokens",
                      (long long)set->ids[i]);
     for (size_t copy = 0; copy < n; copy++) m->target[i * n + copy] = target;
   }
@@ -178,16 +180,18 @@ static int measure(const struct matching *m, const struct nk_vectors *set, size_
 static int make_memory(struct matching *m, size_t rows, size_t n) {
   size_t size;
   if (!nk_size_mul(rows, n, &m->n) || !nk_size_mul(m->n, m->space.dim, &size))
-    return nk_fail(NK_EMEMORY, "out of memory for so many nokens");
+    return nk_fail(NK_EMEMORY, "out of memory for %zu nokens of %zu tokens", n, rows);
   m->target = nk_alloc(m->n, sizeof *m->target);
   m->x = nk_alloc(size, sizeof *m->x);
   m->gradient = nk_alloc(size, sizeof *m->gradient);
   m->rounded = nk_alloc(size, sizeof *m->rounded);
   m->left = nk_alloc(m->n, sizeof *m->left);
-  if (!m->target || !m->x || !m->gradient || !m->rounded || !m->left) return NK_EMEMORY;
+  if (m->target == NULL || m->x == NULL || m->gradient == NULL || m->rounded == NULL ||
+      m->left == NULL)
+    return NK_EMEMORY;
   for (size_t i = 0; i < m->n; i++) m->left[i] = i;
   m->n_left = m->n;
-  return 0;
+  return NK_OK;
 }
 
 /* The set of the nokens made, with its columns; m->rounded becomes theirs. */
@@ -195,10 +199,10 @@ static struct nk_vectors *gather(struct nk_region *region, struct matching *m,
                                  const struct nk_vectors *set, size_t n) {
   for (size_t i = 0; i < m->n * m->space.dim; i++) m->rounded[i] = (float)m->x[i];
   struct nk_vectors *made = nk_vectors_new(m->n, m->space.dim, m->rounded, false);
-  if (made) m->rounded = NULL;
+  if (made != NULL) m->rounded = NULL;
   int64_t *match = nk_alloc(m->n, sizeof *match);
   double *distance = nk_alloc(m->n, sizeof *distance), *norm = nk_alloc(m->n, sizeof *norm);
-  int code = made && match && distance && norm ? 0 : NK_EMEMORY;
+  int code = made != NULL && match != NULL && distance != NULL && norm != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < m->n && code == NK_OK; i++) {
     match[i] = set->ids[i / n];
     distance[i] = m->target[i].mahalanobis;
@@ -220,11 +224,11 @@ struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vec
                                    uint64_t seed) {
   struct matching m = {0};
   struct nk_vectors *made = NULL;
-  int code = nki_open_space(region, &m.space);
+  int code = set != NULL ? nki_open_space(region, &m.space) : nki_null("the tokens to match");
   if (code == NK_OK) code = nki_need_neighbours(region, &m.space, "matching");
   if (code == NK_OK && set->dim != m.space.dim)
-    code = nk_fail(NK_EDATA, "the tokens to match have %zu dimensions, the region has %zu",
-                   set->dim, m.space.dim);
+    code = nk_fail(NK_EDATA, "the tokens to match have %zu values, the region is for %zu", set->dim,
+                   m.space.dim);
   if (code == NK_OK) code = make_memory(&m, set->n, n);
   if (code == NK_OK && m.n > 0) code = measure(&m, set, n);
   for (int round = 0; round < ROUNDS && m.n_left > 0 && code == NK_OK; round++) {

@@ -16,14 +16,14 @@ struct nki_neighbours {
   float *origins;              /* [NKI_RAYS, dim] the origins themselves, not less the centroid */
   float *u_token;              /* [NKI_RAYS, n_fit] u . token */
   float *origin_token;         /* [NKI_RAYS, n_fit] origin . token */
-  double *square, *along;      /* [n_fit] of the ray at hand */
+  double *square, *along;      /* [n_fit] of the current ray */
   double *events;              /* [4 n_fit] */
   size_t *candidates;          /* [n_fit] */
   double largest;              /* length of the longest token */
 };
 
 void nki_neighbours_free(struct nki_neighbours *work) {
-  if (!work) return;
+  if (work == NULL) return;
   nk_free(work->directions);
   nk_free(work->origins);
   nk_free(work->u_token);
@@ -38,10 +38,9 @@ void nki_neighbours_free(struct nki_neighbours *work) {
 struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
                                           const double *token_squares) {
   struct nki_neighbours *work = nk_calloc(1, sizeof *work);
-  if (!work) return NULL;
+  if (work == NULL) return NULL;
   size_t n = space->n_fit;
   work->space = space;
-
   work->token_squares = token_squares;
   work->directions = nk_alloc(NKI_RAYS * space->dim, sizeof *work->directions);
   work->origins = nk_alloc(NKI_RAYS * space->dim, sizeof *work->origins);
@@ -52,8 +51,9 @@ struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
   work->events = nk_alloc(4 * n, sizeof *work->events);
   work->candidates = nk_alloc(n, sizeof *work->candidates);
   for (size_t i = 0; i < n; i++) work->largest = fmax(work->largest, sqrt(token_squares[i]));
-  if (work->directions && work->origins && work->u_token && work->origin_token && work->square &&
-      work->along && work->events && work->candidates)
+  if (work->directions != NULL && work->origins != NULL && work->u_token != NULL &&
+      work->origin_token != NULL && work->square != NULL && work->along != NULL &&
+      work->events != NULL && work->candidates != NULL)
     return work;
   nki_neighbours_free(work);
   return NULL;
@@ -162,7 +162,8 @@ double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays 
     r = correct(work, n, r, distance);
     if (r >= 0) return r;
   }
-  /* Floats were not good enough here (a grazed ball, tokens in a tight heap): all in double. */
+  /* Floats were not accurate enough here (a ball touched at its edge, tokens in a tight ball):
+   * everything in double. */
   for (size_t t = 0; t < space->n_fit; t++)
     exact_products(work, origin, u, t, &work->square[t], &work->along[t]);
   return nki_radius_of_neighbour(work->square, work->along, space->n_fit, work->space->k, distance,

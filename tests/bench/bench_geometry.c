@@ -118,8 +118,8 @@ static void ssyrk_and_sgemm(void) {
 
 static void mahalanobis(void) {
   static float out[N];
-  nk_gaussian *dist =
-      checked(nk_gaussian_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), -1, 1));
+  struct nk_gaussian *dist =
+      checked(nk_gaussian_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), -1, true));
   check(nk_mahalanobis(dist, matrix, N, out));
   nk_gaussian_free(dist);
 }
@@ -142,7 +142,7 @@ static void pca_calls(void) {
 static void pca(void) {
   static float scores[N * COMPONENTS];
   struct nk_pca *basis =
-      checked(nk_pca_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), COMPONENTS, 1));
+      checked(nk_pca_new(checked(nk_moments_compute(matrix, NULL, N, DIM)), COMPONENTS, true));
   check(nk_pca_project(basis, matrix, N, COMPONENTS, false, scores));
   nk_pca_free(basis);
 }
@@ -171,10 +171,8 @@ static void bench_regions(void) {
                                       "region-subspace-to-sgemm"};
   struct nk_vectors *set = checked(nk_vectors_new(N / 2, DIM, matrix, true));
   for (int kind = 0; kind < 3; kind++) {
-    struct nk_region_options options = {.kind = (enum nk_region_kind)kind,
-                                        .k = K,
-                                        .n_components = SIZE_MAX,
-                                        .tokens = NK_TOKENS_F32};
+    struct nk_region_options options = {
+        .kind = (enum nk_region_kind)kind, .k = K, .tokens = NK_TOKENS_F32};
     region = checked(nk_region_fit(set, NULL, N / 4, &options));
     bool knn = kind == NK_REGION_KNN;
     report(NAMES[kind],

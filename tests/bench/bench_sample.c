@@ -6,13 +6,14 @@
 
 #include "base/random.h"
 #include "bench.h"
+#include "geometry/gaussian.h"
 
 enum { TOKENS = 10000, DIM = 4096, NOKENS = 10000 };
 
 static struct nk_region *make_region(void) {
   struct nk_vectors *set = nk_vectors_new(TOKENS, DIM, NULL, false);
   const struct nk_region_options options = {.kind = NK_REGION_MAHALANOBIS, .k = 10};
-  if (!set) exit(2);
+  if (set == NULL) exit(2);
   float *x = nk_vectors_writable(set);
 #pragma omp parallel for
   for (size_t i = 0; i < TOKENS; i++) {
@@ -22,7 +23,7 @@ static struct nk_region *make_region(void) {
   }
   struct nk_region *region = nk_region_fit(set, NULL, TOKENS, &options);
   nk_vectors_free(set);
-  if (!region) {
+  if (region == NULL) {
     fprintf(stderr, "bench_sample: %s\n", nk_error());
     exit(2);
   }
@@ -40,7 +41,7 @@ struct job {
 static void sample(void *argument) {
   struct job *job = argument;
   struct nk_vectors *set = nk_sample(job->region, &job->options);
-  if (!set) {
+  if (set == NULL) {
     fprintf(stderr, "bench_sample: %s\n", nk_error());
     exit(2);
   }
@@ -49,7 +50,7 @@ static void sample(void *argument) {
 
 static void triangular(void *argument) {
   struct job *job = argument;
-  nk_gaussian_whiten_wide(job->region->gaussian, job->wide, NOKENS);
+  nki_gaussian_whiten(job->region->gaussian, job->wide, NOKENS);
 }
 
 static void products(void *argument) {
@@ -67,7 +68,7 @@ int main(void) {
   job.rows = nk_calloc((size_t)NOKENS * DIM, sizeof(float));
   job.wide = nk_calloc((size_t)NOKENS * DIM, sizeof(double));
   job.product = nk_calloc((size_t)NOKENS * job.region->n_fit, sizeof(float));
-  if (!job.rows || !job.wide || !job.product) return 2;
+  if (job.rows == NULL || job.wide == NULL || job.product == NULL) return 2;
   job.options = (struct nk_sample_options){.directions = &covariance,
                                            .n_directions = 1,
                                            .metric = NK_METRIC_MAHALANOBIS,

@@ -48,7 +48,7 @@ setup() {
   nk-knn -k 3 --index IVF8,Flat --search nprobe=8 set.npy 2>/dev/null | cmp - exact.tsv
   nk-knn -k 3 --index Flat set.npy | cmp - exact.tsv
   run -2 nk-knn --index Nothing set.npy
-  [[ "$output" == *"FAISS knows no index 'Nothing'"* ]]
+  [[ "$output" == *"not a FAISS index for 6 values: 'Nothing'"* ]]
   run -2 nk-knn --search nprobe=8 set.npy
 }
 
@@ -76,7 +76,7 @@ setup() {
   [ "${#lines[@]}" -eq 6 ]
   npy 3 1 2 3 >three.npy
   run -1 nk-knn --query three.npy points.npy
-  [ "$output" = "nk-knn: three.npy: vectors have 3 values, those of the set 2" ]
+  [ "$output" = "nk-knn: three.npy: vectors have 3 values, those of the set have 2" ]
   run -2 nk-knn -k 0 points.npy
   run -2 nk-knn --metric hamming points.npy
 }

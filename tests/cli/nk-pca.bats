@@ -60,7 +60,7 @@ close() {
   [ "${#lines[@]}" -eq 11 ]
   run -2 nk-pca -k 4 --with basis.safetensors b.npy
   run -1 nk-pca --with basis.safetensors tilted.npy
-  [[ "$output" == *"basis.safetensors: is for vectors of 8 values, these have 2" ]]
+  [[ "$output" == *"basis.safetensors: a basis for vectors of 8 values, these have 2" ]]
   run -1 nk-pca --with a.npy b.npy
 }
 

@@ -18,7 +18,7 @@ setup() {
   for kind in mahalanobis knn subspace combined; do
     nk-region fit --kind $kind set.npy -o $kind.safetensors
     run -0 nk-region score $kind.safetensors ordinary.npy
-    [ "${lines[0]}" = "id	score	p_value	inside" ]
+    [ "${lines[0]}" = "id	score	p_value	inside	p_min" ]
     [ "$(cut -f 4 <<<"$output" | grep -c 1)" -ge 4 ]
     run -0 bash -c "nk-region score $kind.safetensors <strange.npy | cut -f 3,4"
     # 1 / (200 + 1)
@@ -39,7 +39,16 @@ setup() {
   run ! cmp -s c.safetensors d.safetensors
 }
 
-@test "info says what a region is" {
+@test "the resolution of p-values is in both tables: 1 / (calibrated + 1)" {
+  nk-region fit set.npy -o r.safetensors
+  run -0 nk-region info r.safetensors
+  # 1 / (200 + 1)
+  grep -qxF "p_min	0.00497512438" <<<"$output"
+  nk-region score r.safetensors strange.npy |
+    awk -F '\t' '{ print $5 }' | cmp - <(printf 'p_min\n0.00497512438\n0.00497512438\n')
+}
+
+@test "info lists the properties of a region" {
   nk-region fit --kind knn -k 3 --metric cosine set.npy -o knn.safetensors
   run -0 nk-region info knn.safetensors
   [ "${lines[0]}" = "property	value" ]
@@ -55,7 +64,7 @@ setup() {
 @test "--exclude leaves out a table's ids, those verified where it has a verdict" {
   printf 'id\tverdict\n3\tstrongly verified\n4\tweakly rejected\n5\tweakly verified\n' >v.tsv
   run -0 --separate-stderr nk-region fit --exclude v.tsv set.npy -o v.safetensors
-  [ "$stderr" = "nk-region: warning: 2 of 400 rows are left out by --exclude" ]
+  [ "$stderr" = "nk-region: warning: 2 of 400 rows are omitted by --exclude" ]
   run -0 nk-region info v.safetensors
   grep -qxF "rows	398" <<<"$output"
   printf 'id\n3\n4\n' >ids.tsv
@@ -67,7 +76,7 @@ setup() {
 @test "padding is left out unless --include-all asks for it" {
   npy 2 1 2  0 0  3 1  1 2  5 2  0 0  2 2  8 4  9 7 >padded.npy
   run -0 --separate-stderr nk-region fit padded.npy -o p.safetensors
-  [[ "$stderr" == *"3 rows of zeros, or that copy an earlier row, are left out"* ]]
+  [[ "$stderr" == *"3 rows of zeros, or that copy an earlier row, are omitted as padding"* ]]
   nk-region fit --include-all padded.npy -o all.safetensors
   run -0 nk-region info all.safetensors
   grep -qxF "rows	9" <<<"$output"
@@ -107,6 +116,8 @@ setup() {
   run -2 nk-region
   run -2 nk-region guess set.npy
   run -2 nk-region score
+  run -2 nk-region fit --subspace 0 set.npy
+  run -2 nk-region fit -k 0 set.npy
   run -2 nk-region fit --include-all --exclude v.tsv set.npy
   run -1 nk-region info set.npy
   [[ "$output" == "nk-region: "*set.npy* ]]

@@ -62,13 +62,13 @@ setup() {
 
 @test "what makes no sense is refused as usage" {
   run -2 nk-sample "$region"
-  [ "$output" = "nk-sample: how far? --distance, --quantile or --times say" ]
+  [ "$output" = "nk-sample: no distances: use --distance, --quantile or --times" ]
   run -2 nk-sample "$region" --times 2 -d sideways
-  [[ $output == *"'sideways' is no direction"* ]]
+  [[ $output == *"unknown direction 'sideways'"* ]]
   run -2 nk-sample "$region" --times 2 --from home
-  [[ $output == *"--from home: it is centroid, token:ID or tokens"* ]]
+  [[ $output == *"--from home: unknown origin: centroid, token:ID or tokens"* ]]
   run -2 nk-sample "$region" --distance=-3
-  [[ $output == *"distances are numbers above 0"* ]]
+  [[ $output == *"distance -3 is not a number above 0"* ]]
   run -2 nk-sample "$region" --times 2 --resample
   [[ $output == *"exclude one another"* ]]
   run -2 nk-sample "$region" --match x.tsv
@@ -88,6 +88,12 @@ setup() {
   [ ! -e "$out" ]
   run -1 bash -c "nk-sample '$region' -n 10 --times 2 > /dev/full"
   [[ $output == *"No space left on device"* ]]
+}
+
+@test "a set of nokens has its region's resolution of p-values in its metadata" {
+  nk-sample "$region" --times 2 -o "$BATS_TEST_TMPDIR/n.safetensors"
+  p_min=$(nk-region info "$region" | awk '$1 == "p_min" { print $2 }')
+  head -c 4000 "$BATS_TEST_TMPDIR/n.safetensors" | grep -aqF "\"noken.p_min\":\"$p_min\""
 }
 
 @test "no nokens is an empty set" {

@@ -86,7 +86,7 @@ setup() {
   [ "${#lines[@]}" -eq 1 ]
   npy 3 1 2 3 >three.npy
   run -1 nk-stats --reference cross.npy three.npy
-  [ "$output" = "nk-stats: cross.npy: vectors have 2 values, those measured 3" ]
+  [ "$output" = "nk-stats: cross.npy: vectors have 2 values, those measured have 3" ]
   head -c 100 cross.npy >short.npy
   run -1 nk-stats short.npy
   run -2 nk-stats --no-such cross.npy

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "geometry/region.h"
+#include "plot/ellipse.h"
 
 const char *const fuzz_words[] = {"\"mean\":{",
                                   "\"covariance\":{",
@@ -28,13 +30,13 @@ static void use_region(struct nk_region *region, struct nk_output *output) {
   for (size_t i = 0; i < ROWS * MAX_DIM; i++) x[i] = (float)(i % 7) - 3;
   (void)nk_region_score(region, x, ROWS, scores, p_values);
   for (int metric = 0; metric < NK_N_METRICS; metric++) {
-    const double *own = nk_region_own(region, (enum nk_metric)metric);
+    const double *own = nki_region_own(region, (enum nk_metric)metric);
     if (own != NULL) fuzz_use(own, region->tokens->n * sizeof *own);
     (void)nk_region_distances(region, (enum nk_metric)metric, x, ROWS, scores);
   }
-  double centre[2], covariance[3];
+  struct plot_normal normal;
   const struct nk_pca *basis = nk_region_basis(region);
-  if (basis != NULL) (void)nk_region_projection(region, basis, 0, 1, centre, covariance);
+  if (basis != NULL) (void)plot_project_region(region, basis, 0, 1, &normal);
   (void)nk_region_write(region, output);
 }
 
@@ -53,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   read_all(data, size);
   static uint8_t again[1 << 17];
   if (size < 10 || size > sizeof again) return 0;
-  memcpy(again, data, size); /* the header's length put right */
+  memcpy(again, data, size); /* with the header's true length */
   size_t length = 0;
   for (size_t at = 8; at + 2 < size && length == 0; at++)
     if (memcmp(again + at, "]}}", 3) == 0) length = at + 3 - 8;

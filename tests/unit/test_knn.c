@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/random.h"
+#include "geometry/knn_exact.h"
 #include "geometry_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
@@ -171,6 +172,186 @@ static void parts_of_the_base_are_merged(void **state) {
   nk_free(x);
 }
 
+/* ---- Rounding ---- */
+
+/* 1 + 0.98 * 2^-power: added to a running sum above 2^(23 - power) it loses its last part, always
+ * in the same direction, so that the error of a float sum grows with the number of terms. */
+static float biased(int power) {
+  return (float)(1 + 0.98 * ldexp(1, -power));
+}
+
+/* The bound of errors that are random, which a search may not rest on. */
+static double typical_least_score(double length, double kth, size_t dim) {
+  double other = length + kth;
+  double rounding = (8 + 0.25 * sqrt((double)dim)) * 0x1p-24 * (length * other + other * other / 2);
+  return 0.5 * (length * length - kth * kth) - rounding;
+}
+
+static void scores_of_biased_sums_stay_within_the_bound(void **state) {
+  (void)state;
+  for (size_t dim = 256; dim <= 16384; dim *= 4)
+    for (int power = 10; power < 20; power++) {
+      double product = (double)biased(power), length = sqrt((double)dim);
+      float sum = 0;
+      for (size_t j = 0; j < dim; j++) sum += biased(power); /* (1, 1, ...) . (y, y, ...) */
+      sum += (float)(-0.5 * product * product * (double)dim);
+      double kth = sqrt((double)dim) * (product - 1);
+      assert_true((double)sum >= nki_least_score(length, kth, 0, dim));
+      if (dim == 16384 && power == 14) /* this one is outside of the typical bound */
+        assert_true((double)sum < typical_least_score(length, kth, dim));
+    }
+}
+
+/* Row 0 is (1, 1, ...), row 1 its nearest, whose score is too small by the bias of its sum; rows 2
+ * to 6 differ from row 0 in one coordinate, with exact scores that are larger although they are
+ * farther away, and fill the list of candidates. By the typical bound row 1 could not have been
+ * missed. The mirror images of all rows put the centroid at 0. */
+static void a_neighbour_hidden_by_biased_sums_is_found(void **state) {
+  (void)state;
+  enum { DIM = 4096, DECOYS = 5, OTHERS = 20, HALF = 2 + DECOYS + OTHERS, N = 2 * HALF };
+  static const float apart[DECOYS] = {2, 3, 4, 5, 9}; /* / 64 */
+  float *x = nk_alloc((size_t)N * DIM, sizeof *x);
+  for (int power = 15; power < 19; power++) {
+    struct nki_random random = nki_random_stream(3, NKI_RANDOM_TEST, 0);
+    for (size_t i = 0; i < HALF; i++)
+      for (size_t j = 0; j < DIM; j++)
+        x[i * DIM + j] = i == 1                            ? biased(power)
+                         : i < 2 + DECOYS                  ? 1
+                         : nki_random_u32(&random) % 2 > 0 ? 1
+                                                           : -1;
+    for (size_t d = 0; d < DECOYS; d++) x[(2 + d) * DIM + 100 * d] += apart[d] / 64;
+    for (size_t i = 0; i < (size_t)HALF * DIM; i++) x[(size_t)HALF * DIM + i] = -x[i];
+    struct nk_knn *knn = search(x, N, DIM, NULL, 0, 1, NK_METRIC_L2);
+    assert_int_equal(knn->rows[0], 1);
+    assert_exact(knn, x, N, DIM, NULL, 1);
+    nk_knn_free(knn);
+  }
+  nk_free(x);
+}
+
+/* Rows beside (1000, 1000, ...) that differ by the last bits of their floats: squared distances are
+ * multiples of 2^-28, exact in double, near 1e-7 of the coordinates, and most are equal to
+ * others. */
+static void ties_on_a_large_offset_are_ordered_by_row(void **state) {
+  (void)state;
+  enum { N = 1500, DIM = 48 };
+  float *x = nk_alloc(N * DIM, sizeof *x);
+  struct nki_random random = nki_random_stream(21, NKI_RANDOM_TEST, 0);
+  for (size_t i = 0; i < N * DIM; i++)
+    x[i] = (float)(1000 + ldexp((double)nki_random_below(&random, 4), -14));
+  struct nk_knn *knn = search(x, N, DIM, NULL, 0, 10, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, NULL, 7);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+/* ---- Lengths ---- */
+
+/* The cosine distance in long double. */
+static double cosine_of(const float *x, const float *y, size_t dim) {
+  long double xx = 0, yy = 0, sum = 0;
+  for (size_t j = 0; j < dim; j++) {
+    xx += (long double)x[j] * (long double)x[j];
+    yy += (long double)y[j] * (long double)y[j];
+  }
+  for (size_t j = 0; j < dim; j++) {
+    long double difference = (long double)x[j] / sqrtl(xx) - (long double)y[j] / sqrtl(yy);
+    sum += difference * difference;
+  }
+  return (double)(sum / 2);
+}
+
+static void assert_exact_cosines(const struct nk_knn *knn, const float *x, size_t n, size_t dim,
+                                 size_t step) {
+  double *distance = nk_alloc(n, sizeof *distance);
+  for (size_t q = 0; q < knn->n; q += step) {
+    for (size_t i = 0; i < n; i++)
+      distance[i] = i == q ? (double)INFINITY : cosine_of(x + q * dim, x + i * dim, dim);
+    for (size_t k = 0; k < knn->k; k++) {
+      size_t nearest = 0;
+      for (size_t i = 1; i < n; i++)
+        if (distance[i] < distance[nearest]) nearest = i;
+      assert_int_equal(knn->rows[q * knn->k + k], nearest);
+      assert_close(knn->distances[q * knn->k + k], distance[nearest], 1e-9, 1e-20);
+      distance[nearest] = (double)INFINITY;
+    }
+  }
+  nk_free(distance);
+}
+
+/* Five groups of rows whose lengths have ratios of up to 1e49, in random order; in each group pairs
+ * of nearly the same direction, which are each other's neighbours across groups too. */
+static float *rows_of_many_lengths(size_t n, size_t dim) {
+  static const double lengths[5] = {1e-30, 1e-23, 1, 1e10, 1e19};
+  float *x = nk_alloc(n * dim, sizeof *x), *direction = nk_alloc(dim, sizeof *direction);
+  struct nki_random random = nki_random_stream(31, NKI_RANDOM_TEST, dim);
+  for (size_t i = 0; i < n; i++) {
+    double length = lengths[nki_random_below(&random, 5)];
+    for (size_t j = 0; j < dim; j++) {
+      if (i % 2 == 0) direction[j] = (float)nki_random_normal(&random);
+      double noise = i % 2 == 0 ? 0 : 1e-3 * nki_random_normal(&random);
+      x[i * dim + j] = (float)(length * ((double)direction[j] + noise));
+    }
+  }
+  nk_free(direction);
+  return x;
+}
+
+static void rows_of_any_length_are_compared_exactly(void **state) {
+  (void)state;
+  enum { N = 1000, DIM = 24 };
+  float *x = rows_of_many_lengths(N, DIM);
+  struct nk_knn *knn = search(x, N, DIM, NULL, 0, 6, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, NULL, 3);
+  nk_knn_free(knn);
+  knn = search(x, N, DIM, NULL, 0, 6, NK_METRIC_COSINE);
+  assert_exact_cosines(knn, x, N, DIM, 3);
+  nk_knn_free(knn);
+  /* few tiny or huge queries among ordinary rows, and the reverse */
+  knn = search(x + 100 * DIM, N - 100, DIM, x, 9, 6, NK_METRIC_L2);
+  assert_exact(knn, x + 100 * DIM, N - 100, DIM, x, 1);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+/* All rows of one length far from 1, where squares leave the range of a float. */
+static void all_rows_may_be_tiny_or_huge(void **state) {
+  (void)state;
+  enum { N = 400, DIM = 16 };
+  static const double lengths[4] = {1e-38, 1e-30, 1e19, 1e37};
+  float *x = nk_alloc(N * DIM, sizeof *x);
+  for (size_t l = 0; l < 4; l++) {
+    struct nki_random random = nki_random_stream(41, NKI_RANDOM_TEST, l);
+    for (size_t i = 0; i < N * DIM; i++) x[i] = (float)(lengths[l] * nki_random_normal(&random));
+    struct nk_knn *knn = search(x, N, DIM, NULL, 0, 5, NK_METRIC_L2);
+    assert_exact(knn, x, N, DIM, NULL, 3);
+    nk_knn_free(knn);
+    knn = search(x, N, DIM, NULL, 0, 5, NK_METRIC_COSINE);
+    assert_exact_cosines(knn, x, N, DIM, 3);
+    nk_knn_free(knn);
+  }
+  nk_free(x);
+}
+
+/* ---- Options and other input ---- */
+
+static void zeroed_options_search_ten_by_l2(void **state) {
+  (void)state;
+  enum { N = 50, DIM = 5 };
+  float *x = cloud_with_balls(N, DIM, 1, 2, 1e-3);
+  const struct nk_knn_options zeroed = {0};
+  struct nk_knn *want = search(x, N, DIM, NULL, 0, 10, NK_METRIC_L2);
+  struct nk_knn *got = nk_knn_search(x, N, DIM, NULL, 0, &zeroed);
+  struct nk_knn *without = nk_knn_search(x, N, DIM, NULL, 0, NULL);
+  assert_int_equal(got->k, 10);
+  assert_memory_equal(got->rows, want->rows, N * 10 * sizeof(int64_t));
+  assert_memory_equal(without->rows, want->rows, N * 10 * sizeof(int64_t));
+  nk_knn_free(want);
+  nk_knn_free(got);
+  nk_knn_free(without);
+  nk_free(x);
+}
+
 static void few_rows_have_few_neighbours(void **state) {
   (void)state;
   float x[3] = {0, 4, 1};
@@ -209,8 +390,9 @@ static void bad_input_is_refused(void **state) {
   options.index = "NoSuchIndex";
   assert_null(nk_knn_search(x, 3, 2, NULL, 0, &options));
   assert_int_equal(nk_error_code(), NK_EUSAGE);
-  options = (struct nk_knn_options){.k = 0};
+  options = (struct nk_knn_options){.k = 1, .metric = NK_METRIC_MAHALANOBIS};
   assert_null(nk_knn_search(x, 3, 2, NULL, 0, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
 }
 
 /* An inverted file that probes all of its lists, and a graph, find what the exact search finds. */
@@ -260,6 +442,12 @@ int main(void) {
       cmocka_unit_test(copies_are_neighbours_at_zero_in_order),
       cmocka_unit_test(queries_see_every_row_of_the_base),
       cmocka_unit_test(parts_of_the_base_are_merged),
+      cmocka_unit_test(scores_of_biased_sums_stay_within_the_bound),
+      cmocka_unit_test(a_neighbour_hidden_by_biased_sums_is_found),
+      cmocka_unit_test(ties_on_a_large_offset_are_ordered_by_row),
+      cmocka_unit_test(rows_of_any_length_are_compared_exactly),
+      cmocka_unit_test(all_rows_may_be_tiny_or_huge),
+      cmocka_unit_test(zeroed_options_search_ten_by_l2),
       cmocka_unit_test(few_rows_have_few_neighbours),
       cmocka_unit_test(numbers_beyond_a_floats_square_are_compared),
       cmocka_unit_test(bad_input_is_refused),

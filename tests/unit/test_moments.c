@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "geometry/gaussian.h"
 #include "geometry_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
@@ -42,7 +43,7 @@ static void shrinkage_equals_scikit_learns(void **state) {
   (void)state;
   for (size_t i = 0; i < N_CASES; i++) {
     struct nk_moments *m = moments_of(&geometry_cases[i]);
-    assert_close(nk_ledoit_wolf(m), *geometry_cases[i].shrinkage, 1e-5, 1e-6);
+    assert_close(nki_ledoit_wolf(m), *geometry_cases[i].shrinkage, 1e-5, 1e-6);
     nk_moments_free(m);
   }
 }
@@ -51,7 +52,7 @@ static void mahalanobis_equals_scikit_learns(void **state) {
   (void)state;
   for (size_t i = 0; i < N_CASES; i++) {
     const struct geometry_case *c = &geometry_cases[i];
-    nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+    struct nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, true);
     assert_non_null(dist);
     float *out = nk_alloc(c->n, sizeof *out);
     assert_int_equal(nk_mahalanobis(dist, c->x, c->n, out), 0);
@@ -140,7 +141,7 @@ static void bad_rows_are_named(void **state) {
   x[7] = 1e30f;
   assert_null(nk_moments_compute(x, NULL, 0, 2));
   x[7] = 8;
-  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 6, 2), 0.1, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 6, 2), 0.1, true);
   float out[6];
   x[4] = INFINITY;
   assert_int_equal(nk_mahalanobis(dist, x, 6, out), NK_EDATA);
@@ -151,8 +152,8 @@ static void bad_rows_are_named(void **state) {
 static void rows_that_do_not_differ_have_no_gaussian(void **state) {
   (void)state;
   float x[9] = {1, 2, 3, 1, 2, 3, 1, 2, 3};
-  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 3, 3), -1, 1));
-  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 1, 3), -1, 1));
+  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 3, 3), -1, true));
+  assert_null(nk_gaussian_new(nk_moments_compute(x, NULL, 1, 3), -1, true));
 }
 
 static void count_warning(const char *message, void *user) {
@@ -167,7 +168,7 @@ static void a_singular_covariance_is_warned_about(void **state) {
   float x[6] = {1, 2, 3, 3, 2, 7}, out[2];
   int warnings = 0;
   nk_on_warning(count_warning, &warnings);
-  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, 3), -1, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, 3), -1, true);
   nk_on_warning(NULL, NULL);
   assert_non_null(dist);
   assert_int_equal(warnings, 1);
@@ -184,7 +185,7 @@ static void two_rows_of_many_values_have_a_gaussian(void **state) {
   enum { DIM = 40 };
   float x[2 * DIM], out[2];
   for (int i = 0; i < 2 * DIM; i++) x[i] = sinf((float)(i * i));
-  nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, DIM), -1, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(nk_moments_compute(x, NULL, 2, DIM), -1, true);
   assert_non_null(dist);
   assert_int_equal(nk_mahalanobis(dist, x, 2, out), 0);
   assert_close((double)out[0], 1, 1e-2, 0);
@@ -207,7 +208,7 @@ static void nearly_dependent_columns_keep_their_digits(void **state) {
   struct nk_moments *m = nk_moments_compute(x, NULL, N, 2);
   double p = m->covariance[0], q = m->covariance[1], r = m->covariance[3];
   double mean[2] = {m->mean[0], m->mean[1]};
-  nk_gaussian *dist = nk_gaussian_new(m, 0, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(m, 0, true);
   float out[N];
   assert_int_equal(nk_mahalanobis(dist, x, N, out), 0);
   for (size_t i = 0; i < N; i++) {
@@ -218,15 +219,23 @@ static void nearly_dependent_columns_keep_their_digits(void **state) {
   nk_gaussian_free(dist);
 }
 
-static void colouring_undoes_whitening(void **state) {
+static void whitened_lengths_are_distances_and_colouring_undoes_whitening(void **state) {
   (void)state;
   const struct geometry_case *c = &geometry_cases[0];
-  nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, true);
   size_t size = c->n * c->dim;
-  float *white = nk_alloc(size, sizeof *white);
-  assert_int_equal(nk_gaussian_whiten(dist, c->x, c->n, 1, white), 0);
-  assert_int_equal(nk_gaussian_colour(dist, white, c->n, white), 0);
-  for (size_t i = 0; i < size; i++) assert_close((double)white[i], (double)c->x[i], 1e-5, 1);
+  double *rows = nk_alloc(size, sizeof *rows), *white = nk_alloc(size, sizeof *white);
+  for (size_t i = 0; i < size; i++) rows[i] = (double)c->x[i] - c->mean[i % c->dim];
+  memcpy(white, rows, size * sizeof *rows);
+  nki_gaussian_whiten(dist, white, c->n);
+  for (size_t i = 0; i < c->n; i++) {
+    double square = 0;
+    for (size_t j = 0; j < c->dim; j++) square += pow(white[i * c->dim + j], 2);
+    assert_close(sqrt(square), c->mahalanobis[i], 1e-5, 0.1);
+  }
+  nki_gaussian_colour(dist, white, c->n);
+  for (size_t i = 0; i < size; i++) assert_close(white[i], rows[i], 1e-12, 1);
+  nk_free(rows);
   nk_free(white);
   nk_gaussian_free(dist);
 }
@@ -245,29 +254,29 @@ static void wide_covariances_are_factored_in_blocks(void **state) {
     double step = (double)x[i] - (i > 0 ? (double)x[i - 1] : 0);
     steps += step * step;
   }
-  nk_gaussian *dist = nk_gaussian_of(mean, packed, DIM);
+  struct nk_gaussian *dist = nki_gaussian_of(mean, packed, DIM);
   assert_non_null(dist);
   assert_int_equal(nk_mahalanobis(dist, x, 1, &got), 0);
   assert_close((double)got, sqrt(steps), 1e-5, 0);
   nk_gaussian_free(dist);
   packed[DIM * (DIM + 1) / 2 - 1] = DIM - 2; /* the last diagonal: no longer positive definite */
-  assert_null(nk_gaussian_of(mean, packed, DIM));
+  assert_null(nki_gaussian_of(mean, packed, DIM));
   nk_free(packed);
 }
 
 static void a_packed_covariance_makes_the_same_gaussian(void **state) {
   (void)state;
   const struct geometry_case *c = &geometry_cases[0];
-  nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, 1);
+  struct nk_gaussian *dist = nk_gaussian_new(moments_of(c), -1, true);
   double *packed = nk_alloc(c->dim * (c->dim + 1) / 2, sizeof *packed);
-  nk_gaussian_packed(dist, packed);
-  nk_gaussian *copy = nk_gaussian_of(nk_gaussian_mean(dist), packed, c->dim);
+  nki_gaussian_packed(dist, packed);
+  struct nk_gaussian *copy = nki_gaussian_of(nki_gaussian_mean(dist), packed, c->dim);
   float a[100], b[100];
   assert_int_equal(nk_mahalanobis(dist, c->x, c->n, a), 0);
   assert_int_equal(nk_mahalanobis(copy, c->x, c->n, b), 0);
   assert_memory_equal(a, b, c->n * sizeof *a);
   packed[0] = -1;
-  assert_null(nk_gaussian_of(nk_gaussian_mean(dist), packed, c->dim));
+  assert_null(nki_gaussian_of(nki_gaussian_mean(dist), packed, c->dim));
   nk_free(packed);
   nk_gaussian_free(dist);
   nk_gaussian_free(copy);
@@ -297,15 +306,13 @@ static void distances_from_the_centre_have_their_closed_form(void **state) {
 /* numpy.quantile([1, 2, 4, 8], [0, 0.25, 0.5, 0.9, 1]) */
 static void quantiles_are_numpys(void **state) {
   (void)state;
-  double values[5] = {8, NAN, 2, 1, 4};
-  nk_sort_numbers(values, 5);
+  double values[5] = {8, NAN, 2, 1, 4}, out[5];
+  const double levels[5] = {0, 0.25, 0.5, 0.9, 1}, want[5] = {1, 1.75, 3, 6.8, 8};
+  assert_int_equal(nk_quantiles(values, 5, levels, 5, out), 4);
   assert_true(isnan(values[4]));
-  assert_close(nk_quantile_sorted(values, 4, 0), 1, 0, 0);
-  assert_close(nk_quantile_sorted(values, 4, 0.25), 1.75, 1e-15, 0);
-  assert_close(nk_quantile_sorted(values, 4, 0.5), 3, 1e-15, 0);
-  assert_close(nk_quantile_sorted(values, 4, 0.9), 6.8, 1e-15, 0);
-  assert_close(nk_quantile_sorted(values, 4, 1), 8, 0, 0);
-  assert_true(isnan(nk_quantile_sorted(values, 0, 0.5)));
+  for (int i = 0; i < 5; i++) assert_close(out[i], want[i], 1e-15, 0);
+  assert_int_equal(nk_quantiles(values + 4, 1, levels, 1, out), 0);
+  assert_true(isnan(out[0]));
 }
 
 int main(void) {
@@ -321,7 +328,7 @@ int main(void) {
       cmocka_unit_test(a_singular_covariance_is_warned_about),
       cmocka_unit_test(two_rows_of_many_values_have_a_gaussian),
       cmocka_unit_test(nearly_dependent_columns_keep_their_digits),
-      cmocka_unit_test(colouring_undoes_whitening),
+      cmocka_unit_test(whitened_lengths_are_distances_and_colouring_undoes_whitening),
       cmocka_unit_test(wide_covariances_are_factored_in_blocks),
       cmocka_unit_test(a_packed_covariance_makes_the_same_gaussian),
       cmocka_unit_test(distances_from_the_centre_have_their_closed_form),

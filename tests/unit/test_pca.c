@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "geometry/tensors.h"
 #include "geometry_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
@@ -14,7 +15,7 @@ static void assert_close(double got, double want, double relative, double scale)
 
 static struct nk_pca *pca_of(const struct geometry_case *c, size_t n_components) {
   struct nk_moments *moments = nk_moments_compute(c->x, NULL, c->n, c->dim);
-  struct nk_pca *pca = nk_pca_new(moments, n_components, 1);
+  struct nk_pca *pca = nk_pca_new(moments, n_components, true);
   if (pca == NULL) fail_msg("%s: %s", c->name, nk_error());
   return pca;
 }
@@ -136,23 +137,26 @@ static void measures_of_the_spectrum_have_their_closed_forms(void **state) {
   (void)state;
   double equal[5] = {3, 3, 3, 0, 0}, two[2] = {4, 1}, none[2] = {0, 0};
   struct nk_pca pca = {.dim = 5, .eigenvalues = equal};
-  assert_close(nk_pca_participation_ratio(&pca), 3, 1e-12, 0);
-  assert_close(nk_pca_effective_rank(&pca), 3, 1e-12, 0);
-  assert_close(nk_pca_total_variance(&pca), 9, 1e-12, 0);
+  nki_pca_summarize(&pca);
+  assert_close(pca.participation_ratio, 3, 1e-12, 0);
+  assert_close(pca.effective_rank, 3, 1e-12, 0);
+  assert_close(pca.total_variance, 9, 1e-12, 0);
   pca = (struct nk_pca){.dim = 2, .eigenvalues = two};
-  assert_close(nk_pca_participation_ratio(&pca), 25.0 / 17, 1e-12, 0);
-  assert_close(nk_pca_effective_rank(&pca), 1.6493848884661177, 1e-12, 0);
+  nki_pca_summarize(&pca);
+  assert_close(pca.participation_ratio, 25.0 / 17, 1e-12, 0);
+  assert_close(pca.effective_rank, 1.6493848884661177, 1e-12, 0);
   pca.eigenvalues = none;
-  assert_close(nk_pca_participation_ratio(&pca), 0, 0, 0);
-  assert_close(nk_pca_effective_rank(&pca), 0, 0, 0);
+  nki_pca_summarize(&pca);
+  assert_close(pca.participation_ratio, 0, 0, 0);
+  assert_close(pca.effective_rank, 0, 0, 0);
 }
 
 static void a_single_row_has_no_variance(void **state) {
   (void)state;
   float x[3] = {1, 2, 3}, score[2];
-  struct nk_pca *pca = nk_pca_new(nk_moments_compute(x, NULL, 1, 3), 2, 1);
+  struct nk_pca *pca = nk_pca_new(nk_moments_compute(x, NULL, 1, 3), 2, true);
   assert_non_null(pca);
-  assert_close(nk_pca_total_variance(pca), 0, 0, 0);
+  assert_close(pca->total_variance, 0, 0, 0);
   assert_int_equal(nk_pca_project(pca, x, 1, 2, false, score), 0);
   assert_close((double)score[0], 0, 0, 0);
   nk_pca_free(pca);

@@ -3,6 +3,10 @@
 
 #include <math.h>
 #include "base/random.h"
+#include "geometry/conformal.h"
+#include "geometry/gaussian.h"
+#include "geometry/region.h"
+#include "plot/ellipse.h"
 
 static void assert_close(double got, double want, double relative, double scale) {
   double allowed = relative * (fabs(want) > scale ? fabs(want) : scale);
@@ -14,18 +18,19 @@ static void assert_close(double got, double want, double relative, double scale)
 static void p_values_count_scores_at_least_as_large(void **state) {
   (void)state;
   const double scores[9] = {5, 1, 2, 2, 9, 3, 4, 7, 8};
-  struct nk_conformal *c = nk_conformal_new(scores, 9);
-  assert_close(nk_conformal_p(c, 10), 0.1, 1e-12, 0);
-  assert_close(nk_conformal_p(c, 9), 0.2, 1e-12, 0);
-  assert_close(nk_conformal_p(c, 2), 0.9, 1e-12, 0);
-  assert_close(nk_conformal_p(c, 0), 1, 1e-12, 0);
-  assert_true(isnan(nk_conformal_p(c, (double)NAN)));
-  double at = nk_conformal_threshold(c, 0.2);
-  assert_true(nk_conformal_p(c, at) <= 0.2 && at > 8 && at < 9);
-  assert_true(nk_conformal_p(c, nextafter(at, 0)) > 0.2);
-  assert_true(isinf(nk_conformal_threshold(c, 0.05)));
-  nk_conformal_free(c);
-  assert_null(nk_conformal_new(scores, 0));
+  struct nk_conformal *c = nki_conformal_new(scores, 9);
+  assert_close(nki_conformal_p(c, 10), 0.1, 1e-12, 0);
+  assert_close(nki_conformal_p(c, 9), 0.2, 1e-12, 0);
+  assert_close(nki_conformal_p(c, 2), 0.9, 1e-12, 0);
+  assert_close(nki_conformal_p(c, 0), 1, 1e-12, 0);
+  assert_true(isnan(nki_conformal_p(c, (double)NAN)));
+  double at = nki_conformal_threshold(c, 0.2);
+  assert_true(nki_conformal_p(c, at) <= 0.2 && at > 8 && at < 9);
+  assert_true(nki_conformal_p(c, nextafter(at, 0)) > 0.2);
+  assert_true(isinf(nki_conformal_threshold(c, 0.05)));
+  assert_true(c->p_min == 0.1); /* 1 / (9 + 1) */
+  nki_conformal_free(c);
+  assert_null(nki_conformal_new(scores, 0));
 }
 
 /* ---- Coverage ---- */
@@ -81,8 +86,7 @@ static void held_out_rows_are_outside_as_often_as_promised(void **state) {
     double upper = binomial_tail(DRAWS, 0.04, first);
     double lower = 1 - binomial_tail(DRAWS, 0.04, first + 1);
     print_message("%s: %d of %d first rows, %d of %d rows outside at level 0.04\n",
-                  nk_region_kind_name((enum nk_region_kind)kind), first, DRAWS, outside,
-                  DRAWS * HELD_OUT);
+                  nk_region_kind_names[kind], first, DRAWS, outside, DRAWS * HELD_OUT);
     assert_true(upper > 1e-4 && lower > 1e-4);
     double h = HELD_OUT, mean = h * a / (a + b);
     double variance = h * a * b * (a + b + h) / ((a + b) * (a + b) * (a + b + 1));
@@ -103,11 +107,11 @@ static void typical_features_are_outside_as_often_as_promised(void **state) {
       features[i * FEATURES + 1] = 1e4 * exp(nki_random_normal(&random));
       features[i * FEATURES + 2] = 7;
     }
-    struct nk_typical *typical = nk_typical_new(features, N, FEATURES, seed);
+    struct nki_typical *typical = nki_typical_new(features, N, FEATURES, seed);
     assert_non_null(typical);
-    assert_int_equal(nk_typical_score(typical, features + N * FEATURES, 1, NULL, p), 0);
+    assert_int_equal(nki_typical_score(typical, features + N * FEATURES, 1, NULL, p), 0);
     outside += p[0] <= 0.05;
-    nk_typical_free(typical);
+    nki_typical_free(typical);
   }
   assert_true(binomial_tail(400, 0.05, outside) > 1e-4);
   assert_true(binomial_tail(400, 0.05, outside + 1) < 1 - 1e-4);
@@ -122,14 +126,14 @@ static void typical_sees_strangeness_in_every_direction(void **state) {
     features[2 * i] = nki_random_normal(&random);
     features[2 * i + 1] = 0.9 * features[2 * i] + 0.1 * nki_random_normal(&random);
   }
-  struct nk_typical *typical = nk_typical_new(features, N, 2, 0);
-  assert_int_equal(nk_typical_score(typical, strange, 4, NULL, p), 0);
+  struct nki_typical *typical = nki_typical_new(features, N, 2, 0);
+  assert_int_equal(nki_typical_score(typical, strange, 4, NULL, p), 0);
   for (int i = 0; i < 3; i++) assert_close(p[i], 1.0 / 129, 1e-12, 0);
   assert_true(p[3] > 0.5);
-  nk_typical_free(typical);
+  nki_typical_free(typical);
   features[5] = (double)INFINITY;
-  assert_null(nk_typical_new(features, N, 2, 0));
-  assert_null(nk_typical_new(features, 3, 1, 0));
+  assert_null(nki_typical_new(features, N, 2, 0));
+  assert_null(nki_typical_new(features, 3, 1, 0));
 }
 
 /* ---- Scores ---- */
@@ -149,7 +153,7 @@ static void scores_are_what_their_kinds_say(void **state) {
 
   struct nk_region *region = fit(set, NK_REGION_MAHALANOBIS);
   struct nk_moments *moments = nk_moments_compute(region->tokens->values, NULL, 60, DIM);
-  nk_gaussian *gaussian = nk_gaussian_new(moments, -1, 0);
+  struct nk_gaussian *gaussian = nk_gaussian_new(moments, -1, false);
   assert_int_equal(region->n_fit, 60);
   assert_int_equal(nk_region_score(region, others->values, 7, scores, NULL), 0);
   assert_int_equal(nk_mahalanobis(gaussian, others->values, 7, mahalanobis), 0);
@@ -166,7 +170,7 @@ static void scores_are_what_their_kinds_say(void **state) {
   nk_region_free(region);
 
   region = fit(set, NK_REGION_SUBSPACE);
-  struct nk_pca *pca = nk_pca_new(moments, 2, 1);
+  struct nk_pca *pca = nk_pca_new(moments, 2, true);
   float left[7 * DIM];
   assert_int_equal(nk_pca_remove(pca, others->values, 7, 2, left), 0);
   assert_int_equal(nk_region_score(region, others->values, 7, scores, NULL), 0);
@@ -190,7 +194,7 @@ static void the_combined_score_sees_what_each_score_sees(void **state) {
   assert_int_equal(region->n_fit, 160);
   assert_int_equal(region->n_ranks, 40);
   float far[3 * DIM];
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   const struct nk_pca *basis = nk_region_basis(region);
   for (size_t j = 0; j < DIM; j++) {
     far[j] = (float)(mean[j] + 1000 * (double)basis->components[j]);
@@ -211,13 +215,13 @@ static void the_tokens_own_distances_leave_themselves_out(void **state) {
   struct nk_vectors *set = draw(6, 80);
   struct nk_region *region = fit(set, NK_REGION_MAHALANOBIS);
   assert_null(region->own[NK_METRIC_KNN]);
-  const double *own = nk_region_own(region, NK_METRIC_KNN);
+  const double *own = nki_region_own(region, NK_METRIC_KNN);
   struct nk_knn *self =
       nk_knn_search(region->tokens->values, 40, DIM, NULL, 0, &(struct nk_knn_options){.k = 3});
   for (size_t i = 0; i < 40; i++) assert_close(own[i], self->distances[i * 3 + 2], 1e-9, 0);
   double distance[80];
-  for (int m = 0; m < NK_N_METRICS; m++) {
-    own = nk_region_own(region, (enum nk_metric)m);
+  for (int m = NK_METRIC_L2; m < NK_N_METRICS; m++) {
+    own = nki_region_own(region, (enum nk_metric)m);
     assert_int_equal(nk_region_distances(region, (enum nk_metric)m,
                                          region->tokens->values + 40 * DIM, 40, distance),
                      0);
@@ -264,6 +268,71 @@ static void too_few_or_equal_rows_make_no_region(void **state) {
   nk_vectors_free(set);
 }
 
+static void zeroed_options_fit_the_defaults(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(15, 120), *others = draw(16, 5);
+  const struct nk_region_options zeroed = {0};
+  struct nk_region *region = nk_region_fit(set, NULL, 0, NULL);
+  struct nk_region *same = nk_region_fit(set, NULL, 0, &zeroed);
+  double a[5], b[5];
+  assert_int_equal(region->kind, NK_REGION_MAHALANOBIS);
+  assert_int_equal(region->tokens->n, 120);
+  assert_int_equal(region->k, 10);
+  assert_int_equal(region->metric, NK_METRIC_L2);
+  assert_true(region->calibration->p_min == 1.0 / 61);
+  assert_int_equal(nk_region_score(region, others->values, 5, a, NULL), NK_OK);
+  assert_int_equal(nk_region_score(same, others->values, 5, b, NULL), NK_OK);
+  assert_memory_equal(a, b, sizeof a);
+  nk_region_free(region);
+  nk_region_free(same);
+  nk_vectors_free(set);
+  nk_vectors_free(others);
+}
+
+/* Three columns of variance 100, 25 and 1, and three near 0: two components explain 99%, one 79%. */
+static void zeroed_components_explain_nine_tenths(void **state) {
+  (void)state;
+  enum { ROWS = 4000 };
+  static const double spread[DIM] = {10, 5, 1, 0.01, 0.01, 0.01};
+  struct nk_vectors *set = nk_vectors_new(ROWS, DIM, NULL, false);
+  float *x = nk_vectors_writable(set);
+  struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 7);
+  for (size_t i = 0; i < ROWS * DIM; i++)
+    x[i] = (float)(spread[i % DIM] * nki_random_normal(&random));
+  struct nk_region *region =
+      nk_region_fit(set, NULL, 0, &(struct nk_region_options){.kind = NK_REGION_SUBSPACE});
+  if (region == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(region->n_components, 2);
+  nk_region_free(region);
+  nk_vectors_free(set);
+}
+
+/* A program of several calls needs one check at its end. */
+static void a_failed_call_is_passed_on(void **state) {
+  (void)state;
+  double value;
+  float x[DIM] = {0};
+  struct nk_vectors *none = nk_vectors_read("/nowhere/none.npy");
+  struct nk_region *region = nk_region_fit(none, NULL, 0, NULL);
+  assert_null(region);
+  assert_null(nk_sample(region, NULL));
+  assert_null(nk_sample_inside(region, 3, 0));
+  assert_null(nk_sample_match(region, none, 3, 0));
+  assert_null(nk_region_basis(region));
+  assert_int_equal(nk_region_score(region, x, 1, &value, NULL), NK_ENOTFOUND);
+  assert_int_equal(nk_region_distances(region, NK_METRIC_L2, x, 1, &value), NK_ENOTFOUND);
+  assert_int_equal(nk_region_write(region, NULL), NK_ENOTFOUND);
+  assert_true(isnan(nk_region_threshold(region, 0.05)));
+  struct nk_moments *moments = nk_moments_compute(NULL, NULL, 1, DIM);
+  assert_null(nk_gaussian_new(moments, -1, true));
+  assert_null(nk_pca_new(moments, 2, true));
+  assert_int_equal(nk_mahalanobis(NULL, x, 1, x), NK_ENOTFOUND);
+  assert_int_equal(nk_pca_project(NULL, x, 1, 1, false, x), NK_ENOTFOUND);
+  assert_null(nk_knn_search(NULL, 1, DIM, NULL, 0, NULL));
+  assert_int_equal(nk_error_code(), NK_ENOTFOUND);
+  assert_non_null(strstr(nk_error(), "/nowhere/none.npy"));
+}
+
 static void padding_is_told_from_tokens(void **state) {
   (void)state;
   float x[14] = {1, 2, 0, 0, 3, 4, 1, 2, 1, 2, 0, 0, 2, 1};
@@ -276,9 +345,9 @@ static void padding_is_told_from_tokens(void **state) {
 
 static void an_ellipse_holds_its_part(void **state) {
   (void)state;
-  const double centre[2] = {3, -1}, covariance[3] = {4, 1.5, 1};
+  const struct plot_normal normal = {{3, -1}, {4, 1.5, 1}};
   double x[65], y[65];
-  nk_ellipse(centre, covariance, 0.95, 65, x, y);
+  plot_ellipse(&normal, 0.95, 65, x, y);
   double determinant = 4 * 1 - 1.5 * 1.5;
   for (size_t i = 0; i < 65; i++) {
     double u = x[i] - 3, v = y[i] + 1;
@@ -288,21 +357,39 @@ static void an_ellipse_holds_its_part(void **state) {
   assert_true(x[0] == x[64] && y[0] == y[64]);
 }
 
-static void a_region_in_its_own_components_is_uncorrelated(void **state) {
+/* u^T C v, with the elements of the covariance. */
+static double along(const struct nk_region *region, const float *u, const float *v) {
+  double sum = 0;
+  for (size_t i = 0; i < DIM; i++)
+    for (size_t j = 0; j < DIM; j++)
+      sum += (double)u[i] * nki_gaussian_covariance(region->gaussian, i, j) * (double)v[j];
+  return sum;
+}
+
+static void a_region_is_projected_on_components_of_any_basis(void **state) {
   (void)state;
-  struct nk_vectors *set = draw(9, 200);
-  double centre[2], covariance[3];
+  struct nk_vectors *set = draw(9, 200), *other = draw(19, 100);
+  struct nk_pca *another = nk_pca_new(nk_moments_compute(other->values, NULL, 100, DIM), DIM, true);
   for (int kind = 0; kind < NK_N_REGION_KINDS; kind++) {
     struct nk_region *region = fit(set, (enum nk_region_kind)kind);
-    const struct nk_pca *basis = nk_region_basis(region);
-    assert_int_equal(nk_region_projection(region, basis, 0, 2, centre, covariance), 0);
-    assert_close(centre[0], 0, 1e-6, 1);
-    assert_close(covariance[0], basis->eigenvalues[0], 1e-5, 0);
-    assert_close(covariance[1], 0, 1e-5, covariance[0]);
-    assert_close(covariance[2], basis->eigenvalues[2], 1e-5, 0);
-    assert_int_equal(nk_region_projection(region, basis, 0, 0, centre, covariance), NK_EUSAGE);
+    const double *mean = nki_gaussian_mean(region->gaussian);
+    struct plot_normal normal;
+    for (int own = 0; own < 2; own++) {
+      const struct nk_pca *basis = own ? nk_region_basis(region) : another;
+      const float *u = basis->components, *v = basis->components + 2 * DIM;
+      assert_int_equal(plot_project_region(region, basis, 0, 2, &normal), NK_OK);
+      double centre = 0;
+      for (size_t j = 0; j < DIM; j++) centre += (mean[j] - basis->mean[j]) * (double)u[j];
+      assert_close(normal.centre[0], centre, 1e-6, 1);
+      assert_close(normal.covariance[0], along(region, u, u), 1e-5, 0);
+      assert_close(normal.covariance[1], along(region, u, v), 1e-5, normal.covariance[0]);
+      assert_close(normal.covariance[2], along(region, v, v), 1e-5, 0);
+      assert_int_equal(plot_project_region(region, basis, 0, 0, &normal), NK_EUSAGE);
+    }
     nk_region_free(region);
   }
+  nk_pca_free(another);
+  nk_vectors_free(other);
   nk_vectors_free(set);
 }
 
@@ -372,8 +459,8 @@ static void tokens_can_be_kept_smaller_or_not_at_all(void **state) {
   assert_null(copy->tokens->values);
   assert_int_equal(copy->tokens->n, 90);
   assert_int_equal(nk_region_score(copy, others->values, 5, a, NULL), 0);
-  assert_non_null(nk_region_own(copy, NK_METRIC_MAHALANOBIS));
-  assert_null(nk_region_own(copy, NK_METRIC_KNN));
+  assert_non_null(nki_region_own(copy, NK_METRIC_MAHALANOBIS));
+  assert_null(nki_region_own(copy, NK_METRIC_KNN));
   nk_region_free(region);
   nk_region_free(copy);
 
@@ -434,9 +521,12 @@ int main(void) {
       cmocka_unit_test(the_tokens_own_distances_leave_themselves_out),
       cmocka_unit_test(the_split_is_seeded),
       cmocka_unit_test(too_few_or_equal_rows_make_no_region),
+      cmocka_unit_test(zeroed_options_fit_the_defaults),
+      cmocka_unit_test(zeroed_components_explain_nine_tenths),
+      cmocka_unit_test(a_failed_call_is_passed_on),
       cmocka_unit_test(padding_is_told_from_tokens),
       cmocka_unit_test(an_ellipse_holds_its_part),
-      cmocka_unit_test(a_region_in_its_own_components_is_uncorrelated),
+      cmocka_unit_test(a_region_is_projected_on_components_of_any_basis),
       cmocka_unit_test(a_region_reads_back_the_same),
       cmocka_unit_test(tokens_can_be_kept_smaller_or_not_at_all),
       cmocka_unit_test(damaged_files_are_refused),

@@ -3,6 +3,8 @@
 
 #include <math.h>
 #include "base/random.h"
+#include "geometry/gaussian.h"
+#include "sample/internal.h"
 
 enum { N = 600, DIM = 12, K = 5, EACH = 9 };
 
@@ -34,14 +36,14 @@ static struct nk_region *make_region(void) {
 /* ---- Distances, measured again ---- */
 
 static double l2(const struct nk_region *region, const float *x) {
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   double square = 0;
   for (size_t j = 0; j < DIM; j++) square += pow((double)x[j] - mean[j], 2);
   return sqrt(square);
 }
 
 static double cosine(const struct nk_region *region, const float *x) {
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   double product = 0, xx = 0, mm = 0;
   for (size_t j = 0; j < DIM; j++) {
     product += (double)x[j] * mean[j];
@@ -53,10 +55,10 @@ static double cosine(const struct nk_region *region, const float *x) {
 
 /* sqrt(d' C^-1 d), by elimination on [C | d]. */
 static double mahalanobis(const struct nk_region *region, const float *x) {
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   double a[DIM][DIM + 1], y[DIM], square = 0;
   for (size_t i = 0; i < DIM; i++) {
-    for (size_t j = 0; j < DIM; j++) a[i][j] = nk_gaussian_covariance(region->gaussian, i, j);
+    for (size_t j = 0; j < DIM; j++) a[i][j] = nki_gaussian_covariance(region->gaussian, i, j);
     a[i][DIM] = (double)x[i] - mean[i];
   }
   for (size_t p = 0; p < DIM; p++)
@@ -131,17 +133,16 @@ static struct nk_sample_options options_of(enum nk_metric metric, enum nk_origin
 
 static void check_nokens(struct nk_region *region, enum nk_metric metric,
                          const struct nk_sample_options *options) {
-  static const char *const names[] = {"l2", "cosine", "mahalanobis", "knn"};
   struct nk_vectors *set = nk_sample(region, options);
-  if (!set) fail_msg("%s: %s", names[metric], nk_error());
+  if (set == NULL) fail_msg("%s: %s", nk_metric_names[metric], nk_error());
   assert_int_equal(set->n, 6 * options->n_distances * EACH);
   for (size_t i = 0; i < set->n; i++) {
     const float *x = set->values + i * DIM;
     double asked = options->distances[i / EACH % options->n_distances];
     assert_near(nk_vectors_column(set, "distance")->data.number[i], asked, 0);
     assert_near(measure(region, metric, x), asked, 1e-5);
-    for (int other = 0; other < 4; other++)
-      assert_near(nk_vectors_column(set, names[other])->data.number[i],
+    for (int other = NK_METRIC_L2; other < NK_N_METRICS; other++)
+      assert_near(nk_vectors_column(set, nk_metric_names[other])->data.number[i],
                   measure(region, (enum nk_metric)other, x), 2e-6);
     assert_int_equal(nk_vectors_column(set, "direction")->data.integer[i],
                      i / EACH / options->n_distances);
@@ -152,10 +153,10 @@ static void check_nokens(struct nk_region *region, enum nk_metric metric,
 /* From the centroid, and from tokens to distances that lie outward of nearly all of them. */
 static void sample_reaches_the_asked_length_in_every_direction_and_origin(void **state) {
   (void)state;
-  static const double far[4][2] = {
+  static const double far[NK_N_METRICS][2] = {
       [NK_METRIC_L2] = {9, 30}, [NK_METRIC_MAHALANOBIS] = {7.5, 25}, [NK_METRIC_KNN] = {8, 40}};
   struct nk_region *region = make_region();
-  for (int metric = 0; metric < 4; metric++)
+  for (int metric = NK_METRIC_L2; metric < NK_N_METRICS; metric++)
     for (int origin = 0; origin < 3; origin++) {
       struct nk_sample_options options =
           options_of((enum nk_metric)metric, (enum nk_origin)origin, far[metric], 2);
@@ -190,7 +191,7 @@ static void sample_reaches_the_asked_cosine_distance_in_every_direction_and_orig
       options.metric = NK_METRIC_COSINE;
       options.distances = &asked;
       struct nk_vectors *set = nk_sample(region, &options);
-      if (!set) fail_msg("%s", nk_error());
+      if (set == NULL) fail_msg("%s", nk_error());
       assert_near(cosine(region, set->values), asked, 1e-5);
       assert_near(nk_vectors_column(set, "achieved")->data.number[0], asked, 1e-5);
       nk_vectors_free(set);
@@ -201,24 +202,67 @@ static void sample_reaches_the_asked_cosine_distance_in_every_direction_and_orig
 static void quantiles_are_those_of_the_tokens_held_out(void **state) {
   (void)state;
   struct nk_region *region = make_region();
-  const double levels[] = {0, 0.5, 1};
-  for (int metric = 0; metric < 4; metric++) {
-    double out[3], largest, distances[N];
-    size_t n = N - region->n_fit;
-    assert_int_equal(nk_sample_quantiles(region, (enum nk_metric)metric, levels, 3, out, &largest),
-                     0);
+  for (int metric = NK_METRIC_L2; metric < NK_N_METRICS; metric++) {
+    double distances[N], *sorted = NULL;
+    size_t n = N - region->n_fit, n_sorted = 0;
     for (size_t i = 0; i < n; i++)
       distances[i] = measure(region, (enum nk_metric)metric,
                              region->tokens->values + (region->n_fit + i) * DIM);
     qsort(distances, n, sizeof *distances, ascending);
-    assert_near(out[0], distances[0], 2e-5);
-    assert_near(out[1], 0.5 * (distances[(n - 1) / 2] + distances[n / 2]), 2e-5);
-    assert_near(out[2], distances[n - 1], 2e-5);
-    assert_true(largest == out[2]);
+    assert_int_equal(nki_held_out(region, (enum nk_metric)metric, &sorted, &n_sorted), NK_OK);
+    assert_int_equal(n_sorted, n);
+    for (size_t i = 0; i < n; i++) assert_near(sorted[i], distances[i], 2e-5);
+
+    const double value = distances[n - 1] * 1.1, levels[] = {0.5, 1}, times[] = {1, 2};
+    struct nk_sample_options options = {.metric = (enum nk_metric)metric,
+                                        .distances = &value,
+                                        .quantiles = levels,
+                                        .times = times,
+                                        .n_distances = 1,
+                                        .n_quantiles = 2,
+                                        .n_times = 2};
+    if (metric != NK_METRIC_COSINE) { /* few rays have its distances */
+      struct nk_vectors *set = nk_sample(region, &options);
+      if (set == NULL) fail_msg("%s", nk_error());
+      const double *out = nk_vectors_column(set, "distance")->data.number;
+      assert_int_equal(set->n, 5);
+      assert_true(out[0] == value);
+      assert_near(out[1], 0.5 * (sorted[(n - 1) / 2] + sorted[n / 2]), 1e-12);
+      assert_true(out[2] == sorted[n - 1] && out[3] == sorted[n - 1]);
+      assert_true(out[4] == 2 * sorted[n - 1]);
+      nk_vectors_free(set);
+    }
+    nk_free(sorted);
   }
   const double bad = 1.5;
-  double out, largest;
-  assert_int_equal(nk_sample_quantiles(region, NK_METRIC_L2, &bad, 1, &out, &largest), NK_EUSAGE);
+  struct nk_sample_options options = {.quantiles = &bad, .n_quantiles = 1};
+  assert_null(nk_sample(region, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  nk_region_free(region);
+}
+
+static void zeroed_options_sample_one_noken_at_the_0_99_quantile(void **state) {
+  (void)state;
+  struct nk_region *region = make_region();
+  const struct nk_sample_options zeroed = {0};
+  size_t n = N - region->n_fit;
+  double distances[N];
+  for (size_t i = 0; i < n; i++)
+    distances[i] = mahalanobis(region, region->tokens->values + (region->n_fit + i) * DIM);
+  qsort(distances, n, sizeof *distances, ascending);
+  double place = 0.99 * (double)(n - 1), below = floor(place); /* numpy.quantile */
+  double want = distances[(size_t)below] +
+                (place - below) * (distances[(size_t)below + 1] - distances[(size_t)below]);
+  struct nk_vectors *set = nk_sample(region, &zeroed), *without = nk_sample(region, NULL);
+  if (set == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(set->n, 1);
+  assert_near(mahalanobis(region, set->values), want, 2e-5);
+  assert_int_equal(nk_vectors_column(set, "origin")->data.integer[0], -1);
+  assert_string_equal(nk_vectors_metadata(set, "noken.codes.direction"), "isotropic");
+  assert_string_equal(nk_vectors_metadata(set, "noken.p_min"), "0.00332225914"); /* 1 / 301 */
+  assert_memory_equal(set->values, without->values, DIM * sizeof(float));
+  nk_vectors_free(set);
+  nk_vectors_free(without);
   nk_region_free(region);
 }
 
@@ -266,7 +310,7 @@ static void distances_are_compared_on_the_same_rays(void **state) {
   (void)state;
   static const double distances[] = {4, 12};
   struct nk_region *region = make_region();
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   struct nk_sample_options options =
       options_of(NK_METRIC_MAHALANOBIS, NK_ORIGIN_CENTROID, distances, 2);
   options.n_directions = 1;
@@ -304,7 +348,7 @@ static void directions_spread_as_they_say(void **state) {
   (void)state;
   static const double distances[] = {1};
   struct nk_region *region = make_region();
-  const double *mean = nk_gaussian_mean(region->gaussian);
+  const double *mean = nki_gaussian_mean(region->gaussian);
   struct nk_sample_options options = options_of(NK_METRIC_L2, NK_ORIGIN_CENTROID, distances, 1);
   options.n = 20000;
   options.n_directions = 3;
@@ -341,7 +385,7 @@ static void matches_have_the_distances_of_their_tokens(void **state) {
   struct nki_random random = nki_random_stream(8, NKI_RANDOM_TEST, 8);
   for (size_t i = 0; i < 3 * DIM; i++) x[i] = (float)(2.5 * nki_random_normal(&random));
   struct nk_vectors *set = nk_sample_match(region, tokens, 40, 6);
-  if (!set) fail_msg("%s", nk_error());
+  if (set == NULL) fail_msg("%s", nk_error());
   assert_int_equal(set->n, 120);
   for (size_t i = 0; i < set->n; i++) {
     const float *noken = set->values + i * DIM, *token = x + i / 40 * DIM;
@@ -418,7 +462,7 @@ static void directions_are_read_and_named(void **state) {
   for (size_t i = 0; i < 6; i++) {
     struct nk_buffer name = {0};
     assert_int_equal(nk_direction_parse(good[i], &direction), 0);
-    nk_direction_name(&direction, &name);
+    nki_direction_name(&direction, &name);
     assert_string_equal(name.data, good[i]);
     nk_buffer_free(&name);
   }
@@ -431,6 +475,7 @@ int main(void) {
       cmocka_unit_test(sample_reaches_the_asked_length_in_every_direction_and_origin),
       cmocka_unit_test(sample_reaches_the_asked_cosine_distance_in_every_direction_and_origin),
       cmocka_unit_test(quantiles_are_those_of_the_tokens_held_out),
+      cmocka_unit_test(zeroed_options_sample_one_noken_at_the_0_99_quantile),
       cmocka_unit_test(the_same_seed_gives_the_same_bytes_whatever_the_threads),
       cmocka_unit_test(the_first_of_many_are_those_of_few),
       cmocka_unit_test(distances_are_compared_on_the_same_rays),
