@@ -101,7 +101,7 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
   if (code == NK_OK) set = nk_sample(region, &sample);
   if (set != NULL && o->n == 0) {
-    struct nk_vectors *empty = nk_vectors_select(set, NULL, 0);
+    struct nk_vectors *empty = nk_vectors_select_ids(set, NULL, 0);
     nk_vectors_free(set);
     set = empty;
   }
