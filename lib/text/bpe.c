@@ -116,7 +116,7 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
     const char *s = nki_pieces_bytes(pieces, merge->result),
                *end = s + pieces->piece[merge->result].length;
     for (const char *at = s + 1;
-         at < end && (at = memmem(at, (size_t)(end - at), mark, sizeof mark)); at++)
+         at < end && (at = memmem(at, (size_t)(end - at), mark, sizeof mark)) != NULL; at++)
       bpe->joined[(unsigned char)at[-1]] = true;
   }
   bpe->cuts = true;
@@ -295,7 +295,7 @@ static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size
   if (work->n_heap < 3 * n) {
     nk_free(work->heap);
     work->n_heap = 0;
-    if (!(work->heap = nk_alloc(3 * n, sizeof *work->heap))) return NK_EMEMORY;
+    if ((work->heap = nk_alloc(3 * n, sizeof *work->heap)) == NULL) return NK_EMEMORY;
     work->n_heap = 3 * n;
   }
   size_t n_heap = 0, k = 0;

@@ -123,7 +123,7 @@ void nki_decoder_free(struct nki_decoder *decoder) {
 
 static void replace(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
   const char *end = s + n, *found;
-  while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from))) {
+  while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
     nk_buffer_append(out, s, (size_t)(found - s));
     nk_buffer_append(out, step->to, step->n_to);
     s = found + step->n_from;

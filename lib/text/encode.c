@@ -57,7 +57,7 @@ struct nki_pool *nki_pool_new(void) {
 
 void nki_pool_free(struct nki_pool *pool) {
   if (pool == NULL) return;
-  while (pool->idle) {
+  while (pool->idle != NULL) {
     struct nki_encoder *next = pool->idle->next;
     encoder_free(pool->idle);
     pool->idle = next;

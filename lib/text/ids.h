@@ -18,7 +18,7 @@ static inline bool nki_ids_reserve(struct nki_ids *ids, size_t n) {
   size_t capacity = ids->capacity ? ids->capacity : 256;
   while (capacity - ids->n < n && capacity < SIZE_MAX / 4) capacity *= 2;
   int64_t *grown = (int64_t *)nk_realloc(ids->id, ids->n, capacity, sizeof *grown);
-  if (!grown) return false;
+  if (grown == NULL) return false;
   ids->id = grown;
   ids->capacity = capacity;
   return true;

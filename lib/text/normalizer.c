@@ -225,7 +225,7 @@ static void replace(const struct step *step, const char *s, size_t n, struct nk_
     return;
   }
   const char *end = s + n, *found;
-  while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from))) {
+  while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
     nk_buffer_append(out, s, (size_t)(found - s));
     nk_buffer_append(out, step->to, step->n_to);
     s = found + step->n_from;

@@ -358,7 +358,7 @@ static void metaspace(const struct step *step, struct nk_buffer *out, const char
   if (!marked && (step->scheme == ALWAYS || (step->scheme == FIRST && first)))
     nk_buffer_append(out, step->literal, step->n_literal);
   const char *end = s + n, *space;
-  while ((space = memchr(s, ' ', (size_t)(end - s)))) {
+  while ((space = memchr(s, ' ', (size_t)(end - s))) != NULL) {
     nk_buffer_append(out, s, (size_t)(space - s));
     nk_buffer_append(out, step->literal, step->n_literal);
     s = space + 1;

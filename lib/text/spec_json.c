@@ -69,7 +69,8 @@ static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
     if (cut[i]->begin == NULL) continue;
     copy(&text, at, cut[i]->begin);
     nk_buffer_text(&text, "null");
-    for (const char *s = cut[i]->begin; (s = memchr(s, '\n', (size_t)(cut[i]->end - s))); s++)
+    for (const char *s = cut[i]->begin; (s = memchr(s, '\n', (size_t)(cut[i]->end - s))) != NULL;
+         s++)
       nk_buffer_byte(&text, '\n');
     at = cut[i]->end;
   }

@@ -67,7 +67,7 @@ static double encode(struct job *job) {
     int64_t *ids;
     clock_t start = clock();
     if (nk_tokenizer_encode(job->tokenizer, job->text.data, job->text.size, 0, &ids, &job->n_ids) !=
-        0)
+        NK_OK)
       stop();
     double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
     if (seconds < least) least = seconds;

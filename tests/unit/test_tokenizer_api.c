@@ -77,7 +77,7 @@ static void threads_share_a_tokenizer(void **state) {
     char text[512];
     struct nki_random random = nki_random_stream(3, NKI_RANDOM_TEST, (uint64_t)i);
     size_t n = random_text(&random, text);
-    failures += nk_tokenizer_encode(t, text, n, 0, &together[i], &n_together[i]) != 0;
+    failures += nk_tokenizer_encode(t, text, n, 0, &together[i], &n_together[i]) != NK_OK;
   }
   assert_int_equal(failures, 0);
   for (int i = 0; i < TEXTS; i++) {

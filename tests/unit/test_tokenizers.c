@@ -24,7 +24,7 @@ static void compare_ids(const struct nk_tokenizer *t, const char *name, const ch
   int64_t *ids;
   size_t n;
   nk_buffer_text(&given, "");
-  if (nk_tokenizer_encode(t, raw.data, raw.size, flags, &ids, &n) != 0)
+  if (nk_tokenizer_encode(t, raw.data, raw.size, flags, &ids, &n) != NK_OK)
     fail_msg("%s: '%s': %s", name, text, nk_error());
   for (size_t i = 0; i < n; i++)
     nk_buffer_printf(&given, i != 0 ? " %lld" : "%lld", (long long)ids[i]);
@@ -43,7 +43,7 @@ static void compare_text(const struct nk_tokenizer *t, const char *name, const c
   size_t n = 0;
   for (char *rest; *ids_text != 0; ids_text = rest) ids[n++] = strtoll(ids_text, &rest, 10);
   nk_buffer_text(&given, "");
-  if (nk_tokenizer_decode(t, ids, n, 0, &given) != 0) fail_msg("%s: %s", name, nk_error());
+  if (nk_tokenizer_decode(t, ids, n, 0, &given) != NK_OK) fail_msg("%s: %s", name, nk_error());
   if (given.size != wanted.size || memcmp(given.data, wanted.data, given.size) != 0)
     fail_msg("%s: decoded to '%s', not '%s'", name, given.data, wanted.data);
   nk_buffer_free(&wanted);

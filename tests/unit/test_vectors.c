@@ -37,7 +37,7 @@ static void write_raw(const char *to, const char *header, const void *data, size
 
 static void assert_same_files(const char *a, const char *b) {
   struct nk_file *x = nk_file_open(a), *y = nk_file_open(b);
-  assert_true(x && y);
+  assert_true(x != NULL && y != NULL);
   assert_int_equal(x->size, y->size);
   assert_memory_equal(x->data, y->data, x->size);
   nk_file_free(x);

@@ -17,7 +17,7 @@
 static inline int make_folder(void **state) {
   char *folder = strdup("/tmp/noken-unit-XXXXXX");
   *state = folder;
-  return folder && mkdtemp(folder) ? 0 : -1;
+  return folder != NULL && mkdtemp(folder) != NULL ? 0 : -1;
 }
 
 static inline int remove_folder(void **state) {
