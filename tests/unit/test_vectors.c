@@ -315,6 +315,19 @@ static void a_models_matrix_is_a_set_with_its_tokens_texts(void **state) {
   nk_model_free(model);
 }
 
+/* F32 rows are not copied; the fixture has no tokenizer. */
+static void rows_of_floats_are_the_models_own_bytes(void **state) {
+  (void)state;
+  struct nk_model *model = nk_model_open("tests/fixtures/forward/gpt2");
+  struct nk_vectors *set = nk_model_vectors(model, NK_MATRIX_INPUT);
+  assert_non_null(set);
+  assert_ptr_equal(set->values, nk_model_find(model, "wte.weight")->data);
+  assert_null(nk_vectors_writable(set));
+  assert_null(set->text_offsets);
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
 static void a_chain_of_calls_keeps_the_first_error(void **state) {
   (void)state;
   struct nk_model *model = nk_model_open("no/such/model!");
@@ -348,6 +361,7 @@ int main(void) {
       cmocka_unit_test(rows_that_are_not_finite_are_an_error_or_left_out),
       cmocka_unit_test(a_set_like_another_has_all_but_its_values),
       cmocka_unit_test(a_models_matrix_is_a_set_with_its_tokens_texts),
+      cmocka_unit_test(rows_of_floats_are_the_models_own_bytes),
       cmocka_unit_test(a_chain_of_calls_keeps_the_first_error),
       cmocka_unit_test(the_history_holds_shell_command_lines_without_directories),
   };
