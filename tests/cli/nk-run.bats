@@ -14,7 +14,7 @@ column() {
     if (!c) exit 1 } NR > 1 { print $c }' "$1"
 }
 
-@test "a row for every token and prompt, with the columns that were asked for" {
+@test "a row for every token and prompt, with the requested columns" {
   nk-run "$gpt2" --ids 300,400 -p 'The {}' -p 'He said: {}' >out
   head=$(head -n 1 out | tr '\t' ' ')
   [[ $head == "id text prompt offset entropy top_id top_text top_prob kl p_value residual_norm"* ]]
@@ -25,7 +25,7 @@ column() {
   [[ "$(head -n 1 out)" == *"p_value	residual_norm_1	residual_norm_4" ]]
 }
 
-@test "a token's embedding does what the token does" {
+@test "a token's embedding has the effect of the token" {
   nk-run "$gpt2" --ids 300,8100 --prompts "$root/data/prompts/repeat.tsv" --offsets 2 >tokens
   nk-extract "$gpt2" --ids 300,8100 | nk-run "$gpt2" --prompts "$root/data/prompts/repeat.tsv" \
     --offsets 2 >vectors
@@ -34,7 +34,7 @@ column() {
   done
 }
 
-@test "common tokens are echoed, and are then the nearest to themselves" {
+@test "common tokens are echoed with rank 1" {
   nk-run "$gpt2" --ids 300,320,350 -p x{} --prompts "$root/data/prompts/repeat.tsv" >out
   awk -F '\t' '$3 == "row" && $1 == $13 && $16 == 1 { found++ } END { exit found != 3 }' out
   awk -F '\t' '$3 == "1" && $13 != "" { exit 1 }' out
@@ -97,7 +97,30 @@ column() {
   [[ "$output" == *"position 99: prompt '1' has "* ]]
 }
 
-@test "continuations, and flags on them" {
+@test "each prompt and layer has its own reference: rows do not depend on other prompts and layers" {
+  nk-extract "$gpt2" --ids 300-320 -o set
+  nk-run "$gpt2" -p 'The {} of' -p 'He said: {}' --at 0,2 set | tail -n +2 | cut -f 1,2,4- >together
+  for prompt in 'The {} of' 'He said: {}'; do
+    for layer in 0 2; do
+      nk-run "$gpt2" -p "$prompt" --at $layer set | tail -n +2 | cut -f 1,2,4-
+    done
+  done >alone
+  cmp together alone
+  [ "$(wc -l <alone)" -eq 84 ]
+}
+
+@test "--mode add without --fill adds to the mean of the embedding matrix" {
+  npy 128 $(yes 0 | head -n 128) >zero.npy
+  nk-run "$gpt2" -p 'The {} of' --mode add --capture 0 zero.npy | nk-convert --to tsv |
+    awk -F '\t' 'NR == 2 { for (i = NF - 127; i <= NF; i++) print $i }' >sum
+  nk-extract "$gpt2" --no-text | nk-convert --to tsv |
+    awk -F '\t' 'NR > 1 { for (i = 1; i <= 128; i++) sum[i] += $(NF - 128 + i); n++ }
+      END { for (i = 1; i <= 128; i++) printf "%.9g\n", sum[i] / n }' >mean
+  paste sum mean | awk '{ d = $1 - $2; good += NF == 2 && $1 != 0 && d * d < 1e-12 }
+    END { exit good != 128 }'
+}
+
+@test "generated text, and flags on it" {
   printf 'name\tpattern\nany\t.\nnever\tzzzzqqq\nletter\t[a-z]\n' >flags.tsv
   nk-run "$gpt2" --ids 300 -p 'The {} of' --generate 6 --flag flags.tsv >out
   [ "$(column out flags)" = "any,letter" ]
@@ -127,7 +150,7 @@ column() {
   [[ "$(cat err)" == *"too few"* ]]
 }
 
-@test "bad input is told before any work" {
+@test "usage errors are found before any work" {
   run -2 nk-run "$gpt2" --ids 300 -p 'no slot'
   [[ "$output" == *"has no slot {}"* ]]
   run -2 nk-run "$gpt2" --ids 300

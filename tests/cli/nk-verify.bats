@@ -7,8 +7,8 @@ setup() {
   cd "$BATS_TEST_TMPDIR"
 }
 
-# Five tokens that training showed most often (the newline apart, which no one quotes), and five
-# that it never did.
+# The five tokens that training showed most often, without the newline, and five that it never
+# showed.
 candidates() {
   printf 'id\tcount\n'
   tail -n +2 "$1/counts.tsv" | sort -t "$(printf '\t')" -k2,2nr | sed -n 2,6p | cut -f 1,2
@@ -49,7 +49,7 @@ candidates() {
     perl -F'\t' -lane 'exit 1 if abs($F[1] / $F[4] - 1) > 1e-4'
 }
 
-@test "prompts of one's own" {
+@test "--prompt and --prompts replace the default prompts" {
   printf 'prompt\ttext\nq\tQ: What is "{}"? A: "\n' >prompts.tsv
   printf 'id\n500\n' >ids.tsv
   nk-verify --prompts prompts.tsv "$gpt2" ids.tsv >file

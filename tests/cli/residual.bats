@@ -24,7 +24,7 @@ entropy() {
   awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["entropy"] }' "$1"
 }
 
-@test "nokens far from a layer's states turn the next token more than near ones, in both models" {
+@test "nokens far from a layer's states change the next token more than near ones, in both models" {
   for model in gpt2-tiny llama-tiny; do
     for layer in 0 2 4; do
       read -r near far n < <(behaviour $model $layer)
@@ -46,7 +46,7 @@ entropy() {
   grep -aq 'residual:2' "$cd_tmp/n.safetensors"
 }
 
-@test "a state put back where it was captured gives what its token gives" {
+@test "a state put back where it was captured has the effect of its token" {
   nk-run data/gpt2-tiny -p 'He said to the {}' --ids 300-330 --capture 3 |
     nk-run data/gpt2-tiny -p 'He said to the {}' --at 3 --reference 64 > "$cd_tmp/states.tsv"
   nk-run data/gpt2-tiny -p 'He said to the {}' --ids 300-330 --reference 64 > "$cd_tmp/tokens.tsv"

@@ -97,7 +97,7 @@ static void check_logits(const struct fixture *f, size_t n_prefix) {
                 f->logits + p * f->shape->n_vocabulary, f->shape->n_vocabulary);
 }
 
-static void logits_are_the_references(void **state) {
+static void logits_equal_the_references(void **state) {
   (void)state;
   for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
@@ -117,7 +117,7 @@ static void a_shared_prefix_changes_nothing(void **state) {
   }
 }
 
-static void residual_streams_are_the_references(void **state) {
+static void residual_streams_equal_the_references(void **state) {
   (void)state;
   static float residuals[MAX_LENGTH][(MAX_LAYERS + 1) * MAX_DIM];
   for (size_t i = 0; i < N_NAMES; i++) {
@@ -182,7 +182,7 @@ static void overrides_equal_overwriting_the_references_tensors(void **state) {
   }
 }
 
-static void continuations_are_the_references(void **state) {
+static void generated_tokens_equal_the_references(void **state) {
   (void)state;
   for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
@@ -390,7 +390,7 @@ static void cut_draws_stay_among_the_most_probable(void **state) {
   close_fixture(&f);
 }
 
-static void a_stop_token_ends_a_continuation_and_watched_tokens_are_followed(void **state) {
+static void a_stop_token_ends_a_generation_and_watched_tokens_are_recorded(void **state) {
   (void)state;
   struct fixture f;
   open_fixture(&f, "llama");
@@ -419,9 +419,9 @@ static void a_stop_token_ends_a_continuation_and_watched_tokens_are_followed(voi
   close_fixture(&f);
 }
 
-/* ---- What is refused ---- */
+/* ---- Errors ---- */
 
-static void a_batch_that_makes_no_sense_is_refused(void **state) {
+static void a_batch_out_of_range_is_an_error(void **state) {
   (void)state;
   struct fixture f;
   open_fixture(&f, "gpt2");
@@ -472,8 +472,8 @@ static void a_batch_that_makes_no_sense_is_refused(void **state) {
 }
 
 /* Copies a fixture's folder with `from` in its config.json made `to`; the model must not open. */
-static void refuse(const char *folder, const char *name, const char *from, const char *to,
-                   const char *says) {
+static void assert_unsupported(const char *folder, const char *name, const char *from,
+                               const char *to, const char *says) {
   char command[1024];
   snprintf(command, sizeof command,
            "rm -rf %s/m && cp -r %s/%s %s/m && sed -i 's/%s/%s/' %s/m/config.json && "
@@ -488,41 +488,44 @@ static void refuse(const char *folder, const char *name, const char *from, const
   nk_model_free(model);
 }
 
-static void what_is_not_implemented_is_refused_by_name(void **state) {
+static void an_unsupported_configuration_is_an_error_that_names_it(void **state) {
   const char *folder = *state;
-  refuse(folder, "llama", "\"llama\"", "\"mamba\"", "'mamba'");
-  refuse(folder, "llama", "\"silu\"", "\"relu6\"", "'relu6'");
-  refuse(folder, "llama3", "\"llama3\"", "\"yarn\"", "'yarn'");
-  refuse(folder, "llama", "\"vocab_size\"",
-         "\"quantization_config\": {\"quant_method\": \"gptq\"}, &", "gptq");
-  refuse(folder, "phi", "\"vocab_size\"", "\"qk_layernorm\": true, &", "qk_layernorm");
-  refuse(folder, "opt", "\"do_layer_norm_before\": true", "\"do_layer_norm_before\": false",
-         "do_layer_norm_before");
-  refuse(folder, "opt", "proj_dim\": 16", "proj_dim\": 8", "word_embed_proj_dim");
-  refuse(folder, "llama", "hidden_layers\": 3", "hidden_layers\": 2", "block 2");
-  refuse(folder, "llama", "intermediate_size\": 24", "intermediate_size\": 25", "[25, 16]");
-  refuse(folder, "llama", "tie_word_embeddings\": false", "attention_bias\": true", "q_proj.bias");
-  refuse(folder, "qwen3", "\"qwen3\"", "\"llama\"", "q_norm");
-  refuse(folder, "llama", "attention_heads\": 4", "attention_heads\": 3", "3 attention heads");
-  refuse(folder, "gpt2", "\"n_head\": 2", "\"n_head\": 0", "n_head");
+  assert_unsupported(folder, "llama", "\"llama\"", "\"mamba\"", "'mamba'");
+  assert_unsupported(folder, "llama", "\"silu\"", "\"relu6\"", "'relu6'");
+  assert_unsupported(folder, "llama3", "\"llama3\"", "\"yarn\"", "'yarn'");
+  assert_unsupported(folder, "llama", "\"vocab_size\"",
+                     "\"quantization_config\": {\"quant_method\": \"gptq\"}, &", "gptq");
+  assert_unsupported(folder, "phi", "\"vocab_size\"", "\"qk_layernorm\": true, &", "qk_layernorm");
+  assert_unsupported(folder, "opt", "\"do_layer_norm_before\": true",
+                     "\"do_layer_norm_before\": false", "do_layer_norm_before");
+  assert_unsupported(folder, "opt", "proj_dim\": 16", "proj_dim\": 8", "word_embed_proj_dim");
+  assert_unsupported(folder, "llama", "hidden_layers\": 3", "hidden_layers\": 2", "block 2");
+  assert_unsupported(folder, "llama", "intermediate_size\": 24", "intermediate_size\": 25",
+                     "[25, 16]");
+  assert_unsupported(folder, "llama", "tie_word_embeddings\": false", "attention_bias\": true",
+                     "q_proj.bias");
+  assert_unsupported(folder, "qwen3", "\"qwen3\"", "\"llama\"", "q_norm");
+  assert_unsupported(folder, "llama", "attention_heads\": 4", "attention_heads\": 3",
+                     "3 attention heads");
+  assert_unsupported(folder, "gpt2", "\"n_head\": 2", "\"n_head\": 0", "n_head");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(logits_are_the_references),
+      cmocka_unit_test(logits_equal_the_references),
       cmocka_unit_test(a_shared_prefix_changes_nothing),
-      cmocka_unit_test(residual_streams_are_the_references),
+      cmocka_unit_test(residual_streams_equal_the_references),
       cmocka_unit_test(a_capture_runs_no_deeper_than_asked),
       cmocka_unit_test(overrides_equal_overwriting_the_references_tensors),
-      cmocka_unit_test(continuations_are_the_references),
+      cmocka_unit_test(generated_tokens_equal_the_references),
       cmocka_unit_test(answers_do_not_depend_on_order_groups_or_threads),
       cmocka_unit_test(a_vector_equal_to_a_tokens_embedding_gives_what_the_token_gives),
       cmocka_unit_test(distributions_are_reduced_as_defined),
       cmocka_unit_test(drawn_tokens_follow_the_distribution),
       cmocka_unit_test(cut_draws_stay_among_the_most_probable),
-      cmocka_unit_test(a_stop_token_ends_a_continuation_and_watched_tokens_are_followed),
-      cmocka_unit_test(a_batch_that_makes_no_sense_is_refused),
-      cmocka_unit_test(what_is_not_implemented_is_refused_by_name),
+      cmocka_unit_test(a_stop_token_ends_a_generation_and_watched_tokens_are_recorded),
+      cmocka_unit_test(a_batch_out_of_range_is_an_error),
+      cmocka_unit_test(an_unsupported_configuration_is_an_error_that_names_it),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -387,9 +387,9 @@ static void ordinary_tokens_are_drawn_without_the_excluded_ones(void **state) {
   nk_free(ids);
 }
 
-/* ---- What is refused ---- */
+/* ---- Usage errors ---- */
 
-static void options_out_of_range_are_refused(void **state) {
+static void options_out_of_range_are_errors(void **state) {
   const struct world *w = *state;
   const size_t far = 2;
   const struct {
@@ -414,7 +414,7 @@ static void options_out_of_range_are_refused(void **state) {
   }
 }
 
-static void vectors_of_another_width_are_refused(void **state) {
+static void vectors_of_another_width_are_an_error(void **state) {
   const struct world *w = *state;
   const size_t layer = 1;
   static const float values[6] = {1, 2, 3, 4, 5, 6};
@@ -433,7 +433,7 @@ static void vectors_of_another_width_are_refused(void **state) {
   nk_vectors_free(set);
 }
 
-static void a_reference_of_too_few_tokens_is_refused(void **state) {
+static void a_reference_of_too_few_tokens_is_an_error(void **state) {
   const struct world *w = *state;
   const int64_t token = 640;
   struct nk_probe_options options = {.reference_ids = REFERENCE, .n_reference_ids = 6};
@@ -542,9 +542,9 @@ int main(void) {
       cmocka_unit_test(generated_tokens_are_the_most_probable_ones_in_turn),
       cmocka_unit_test(a_probe_draws_the_tokens_that_nk_ordinary_tokens_gives),
       cmocka_unit_test(ordinary_tokens_are_drawn_without_the_excluded_ones),
-      cmocka_unit_test(options_out_of_range_are_refused),
-      cmocka_unit_test(vectors_of_another_width_are_refused),
-      cmocka_unit_test(a_reference_of_too_few_tokens_is_refused),
+      cmocka_unit_test(options_out_of_range_are_errors),
+      cmocka_unit_test(vectors_of_another_width_are_an_error),
+      cmocka_unit_test(a_reference_of_too_few_tokens_is_an_error),
       cmocka_unit_test(a_failed_chain_keeps_its_first_error),
       cmocka_unit_test(success_leaves_no_error),
   };
