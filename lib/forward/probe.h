@@ -78,9 +78,9 @@ struct nki_reference {
   size_t n_offsets;
   int64_t *ids; /* [n_ids]: n_mean of the mean distribution, then those that p-values use */
   size_t n_ids, n_mean;
-  double *sum;                 /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
-  float *log_mean;             /* [n_offsets, vocabulary] */
-  struct nk_behaviour *others; /* of the tokens after n_mean */
+  double *sum;                  /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
+  float *log_mean;              /* [n_offsets, vocabulary] */
+  struct nk_behaviour *others;  /* of the tokens after n_mean */
   struct nki_typical **typical; /* [n_offsets] fitted to them */
 };
 

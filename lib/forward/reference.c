@@ -46,8 +46,8 @@ static int fit_others(const struct nk_probe *probe, struct nki_reference *r) {
   for (size_t k = 0; k < r->n_offsets && code == NK_OK; k++) {
     double *features = features_at(r->others, k);
     if (features != NULL)
-      r->typical[k] = nki_typical_new(features, r->others->n_items, N_FEATURES + r->others->n_layers,
-                                     probe->seed);
+      r->typical[k] = nki_typical_new(features, r->others->n_items,
+                                      N_FEATURES + r->others->n_layers, probe->seed);
     if (r->typical[k] == NULL) code = nk_error_code();
     nk_free(features);
   }
