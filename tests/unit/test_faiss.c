@@ -86,7 +86,7 @@ static int compare_block_sizes(const char *what, size_t done, size_t total, void
   return 0;
 }
 
-/* FAISS's block sizes belong to the process: a program may have set them for searches of its own. */
+/* FAISS's block sizes belong to the process: a program may have set them for its own searches. */
 static void a_search_leaves_the_block_sizes_of_a_program(void **state) {
   (void)state;
   enum { N = 3000, DIM = 4 };

@@ -289,7 +289,7 @@ static void zeroed_options_fit_the_defaults(void **state) {
   nk_vectors_free(others);
 }
 
-/* Three columns of variance 100, 25 and 1, and three near 0: two components explain 99%, one 79%. */
+/* Columns of variance 100, 25 and 1, and three near 0: two components explain 99%, one 79%. */
 static void zeroed_components_explain_nine_tenths(void **state) {
   (void)state;
   enum { ROWS = 4000 };
