@@ -2,7 +2,6 @@
  * rays with all tokens are taken in float, by BLAS; the radius they give is then corrected in
  * double with the few tokens that can matter there. */
 #include <cblas.h>
-#include <float.h>
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -13,13 +12,15 @@ struct nki_neighbours {
   const struct nki_space *space;
   const double *token_squares; /* [n_fit] |token|^2 */
   float *directions;           /* [NKI_RAYS, dim] u */
-  float *origins;              /* [NKI_RAYS, dim] the origins themselves, not less the centroid */
+  float *origins;              /* [NKI_RAYS, dim] the origins, not less the centroid, times scale */
   float *u_token;              /* [NKI_RAYS, n_fit] u . token */
-  float *origin_token;         /* [NKI_RAYS, n_fit] origin . token */
+  float *origin_token;         /* [NKI_RAYS, n_fit] origin . token times scale */
   double *square, *along;      /* [n_fit] of the current ray */
   double *events;              /* [4 n_fit] */
   size_t *candidates;          /* [n_fit] */
   double largest;              /* length of the longest token */
+  double scale;                /* a power of two that brings that to 1, so that products of tokens
+                                * with origins stay in the range of a float */
 };
 
 void nki_neighbours_free(struct nki_neighbours *work) {
@@ -51,6 +52,9 @@ struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
   work->events = nk_alloc(4 * n, sizeof *work->events);
   work->candidates = nk_alloc(n, sizeof *work->candidates);
   for (size_t i = 0; i < n; i++) work->largest = fmax(work->largest, sqrt(token_squares[i]));
+  int exponent = 0;
+  if (work->largest > 0) frexp(work->largest, &exponent);
+  work->scale = ldexp(1, -exponent);
   if (work->directions != NULL && work->origins != NULL && work->u_token != NULL &&
       work->origin_token != NULL && work->square != NULL && work->along != NULL &&
       work->events != NULL && work->candidates != NULL)
@@ -71,7 +75,8 @@ void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *ra
   for (size_t i = 0; i < rays->n; i++)
     for (size_t j = 0; j < dim; j++) {
       work->directions[i * dim + j] = (float)rays->u[i * dim + j];
-      work->origins[i * dim + j] = (float)(rays->origin[i * dim + j] + work->space->mean[j]);
+      double place = rays->origin[i * dim + j] + work->space->mean[j];
+      work->origins[i * dim + j] = (float)(place * work->scale);
     }
   multiply(work->space, work->directions, rays->n, work->u_token);
   multiply(work->space, work->origins, rays->n, work->origin_token);
@@ -92,13 +97,18 @@ static void exact_products(const struct nki_neighbours *work, const double *orig
   *along = product;
 }
 
-/* The tokens that could be within `distance` of origin + r u, by products that are off by as much
- * as floats are; their exact products go to the front of square and along. */
+/* The tokens that could be within `distance` of origin + r u; their exact products go to the front
+ * of square and along. A float product of a and b has an error of at most gamma |a| |b|, with gamma
+ * = (dim + 2) u / (1 - (dim + 2) u) and u = 2^-24, two of them for the rounding of a and b (Higham,
+ * "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1), so that of the squared
+ * distance is at most 2 gamma (|origin| + r) |token| <= gamma scale^2 / 2. The factor left is for
+ * the error of r, which comes from the same products. */
 static size_t find_candidates(struct nki_neighbours *work, const double *origin, const double *u,
                               double origin_length, double r, double distance) {
   size_t n = 0;
   double scale = origin_length + r + work->largest;
-  double slack = 8 * (double)FLT_EPSILON * sqrt((double)work->space->dim) * scale * scale;
+  double terms = ((double)work->space->dim + 2) * 0x1p-24;
+  double slack = terms < 0.5 ? 4 * terms / (1 - terms) * scale * scale : (double)INFINITY;
   for (size_t i = 0; i < work->space->n_fit; i++) {
     double at_r = work->square[i] + r * (2 * work->along[i] + r);
     if (at_r <= distance * distance + slack) work->candidates[n++] = i;
@@ -152,7 +162,8 @@ double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays 
     u_origin += place * u[j];
   }
   for (size_t t = 0; t < space->n_fit; t++) {
-    work->square[t] = origin_square - 2 * (double)origin_token[t] + work->token_squares[t];
+    double product = (double)origin_token[t] / work->scale;
+    work->square[t] = origin_square - 2 * product + work->token_squares[t];
     work->along[t] = u_origin - (double)u_token[t];
   }
   double r = nki_radius_of_neighbour(work->square, work->along, space->n_fit, work->space->k,

@@ -326,6 +326,32 @@ static void distances_are_compared_on_the_same_rays(void **state) {
   nk_region_free(region);
 }
 
+/* Tokens of lengths whose squares leave the range of a float. */
+static void tokens_may_be_tiny_or_huge(void **state) {
+  (void)state;
+  static const double scales[] = {1e-30, 1e18}, times[] = {1.5, 4};
+  for (int s = 0; s < 2; s++)
+    for (int metric = NK_METRIC_L2; metric < NK_N_METRICS; metric++) {
+      if (metric == NK_METRIC_COSINE) continue; /* few rays have its distances */
+      struct nk_vectors *tokens = make_tokens();
+      float *x = nk_vectors_writable(tokens);
+      for (size_t i = 0; i < N * DIM; i++) x[i] = (float)((double)x[i] * scales[s]);
+      struct nk_region *region =
+          nk_region_fit(tokens, NULL, 0, &(struct nk_region_options){.k = K, .seed = 3});
+      if (region == NULL) fail_msg("%s", nk_error());
+      struct nk_sample_options options = {
+          .n = 20, .metric = (enum nk_metric)metric, .times = times, .n_times = 2};
+      struct nk_vectors *set = nk_sample(region, &options);
+      if (set == NULL) fail_msg("%s", nk_error());
+      for (size_t i = 0; i < set->n; i++)
+        assert_near(measure(region, (enum nk_metric)metric, set->values + i * DIM),
+                    nk_vectors_column(set, "distance")->data.number[i], 1e-5);
+      nk_vectors_free(set);
+      nk_region_free(region);
+      nk_vectors_free(tokens);
+    }
+}
+
 static void a_distance_that_no_radius_reaches_is_named(void **state) {
   (void)state;
   static const double impossible[] = {1.97}, negative[] = {-1};
@@ -479,6 +505,7 @@ int main(void) {
       cmocka_unit_test(the_same_seed_gives_the_same_bytes_whatever_the_threads),
       cmocka_unit_test(the_first_of_many_are_those_of_few),
       cmocka_unit_test(distances_are_compared_on_the_same_rays),
+      cmocka_unit_test(tokens_may_be_tiny_or_huge),
       cmocka_unit_test(a_distance_that_no_radius_reaches_is_named),
       cmocka_unit_test(directions_spread_as_they_say),
       cmocka_unit_test(matches_have_the_distances_of_their_tokens),
