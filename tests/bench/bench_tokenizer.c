@@ -165,8 +165,27 @@ static void load_big(void) {
   unlink(path);
 }
 
+/* The path of one of llama.cpp's vocabularies: beside the repository, or what setup.sh --test-data
+ * made. False where there is none. */
+static bool find_vocabulary(const char *name, char *path, size_t size) {
+  const char *made = getenv("NOKEN_TEST_DATA"), *cache = getenv("XDG_CACHE_HOME");
+  const char *home = getenv("HOME");
+  char own[2000];
+  const char *roots[] = {"../shared/data", "../../shared/data", own};
+  if (made != NULL)
+    snprintf(own, sizeof own, "%s", made);
+  else if (cache != NULL && cache[0] != 0)
+    snprintf(own, sizeof own, "%s/noken/test-data", cache);
+  else
+    snprintf(own, sizeof own, "%s/.cache/noken/test-data", home != NULL ? home : "");
+  for (size_t i = 0; i < sizeof roots / sizeof *roots; i++) {
+    snprintf(path, size, "%s/vocab/ggml-vocab-%s.gguf", roots[i], name);
+    if (access(path, R_OK) == 0) return true;
+  }
+  return false;
+}
+
 int main(int argc, char **argv) {
-  static const char *const shared[] = {"../shared", "../../shared"};
   static const char *const names[] = {"gpt-2", "llama-bpe", "llama-spm"};
   if (argc == 3) {
     measure("text", argv[1], argv[2]);
@@ -176,15 +195,11 @@ int main(int argc, char **argv) {
   load_big();
   measure("gpt2-tiny", "data/gpt2-tiny", NULL);
   for (size_t i = 0; i < 3; i++) {
-    char path[256] = "";
-    for (size_t j = 0; j < 2; j++) {
-      snprintf(path, sizeof path, "%s/data/vocab/ggml-vocab-%s.gguf", shared[j], names[i]);
-      if (access(path, R_OK) == 0) break;
-    }
-    if (access(path, R_OK) == 0)
+    char path[2100];
+    if (find_vocabulary(names[i], path, sizeof path))
       measure(names[i], path, NULL);
     else
-      printf("no vocabulary %s beside the repository: skipped\n", names[i]);
+      printf("no vocabulary %s: run ./setup.sh --test-data\n", names[i]);
   }
   return bench_over;
 }
