@@ -86,6 +86,7 @@ struct nk_behaviour {
   size_t n_items, n_offsets, n_layers;
   size_t *offsets;   /* [n_offsets] */
   size_t end_offset; /* offset of the prompt's last token */
+  double p_min;      /* the least p-value that the reference can give */
   double *entropy;   /* of the next token's distribution, nats */
   int64_t *top_id;   /* its most probable token */
   double *top_prob;

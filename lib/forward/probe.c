@@ -256,6 +256,7 @@ static int set_place(struct nk_probe *probe, const struct nk_probe_options *opti
 static int set_offsets(struct nk_probe *probe, const struct nk_probe_options *options) {
   size_t end = probe->end, n = options->n_offsets;
   if (options->offsets == NULL) n = n == 0 ? 1 : n < end + 1 ? n : end + 1;
+  if (n == 0) return nk_fail(NK_EUSAGE, "prompt '%s': no offsets", probe->prompt.name);
   probe->n_offsets = n;
   probe->offsets = nk_alloc(n, sizeof *probe->offsets);
   if (probe->offsets == NULL) return NK_EMEMORY;

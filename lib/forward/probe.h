@@ -86,7 +86,7 @@ struct nki_reference {
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);
 void nki_reference_free(struct nki_reference *reference);
-/* Fills p_value. */
+/* Fills p_value and p_min. */
 int nki_reference_score(const struct nki_reference *reference, struct nk_behaviour *behaviour);
 
 /* ---- Verification (verify.c) ---- */

@@ -109,6 +109,7 @@ int nki_reference_score(const struct nki_reference *reference, struct nk_behavio
   int code = NK_OK;
   double *p_values = nk_alloc(b->n_items, sizeof *p_values);
   if (p_values == NULL) return NK_EMEMORY;
+  b->p_min = nki_typical_p_min(reference->typical[0]); /* as many tokens at every offset */
   for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
     double *features = features_at(b, k);
     code = features == NULL

@@ -17,12 +17,12 @@ column() {
 @test "a row for every token and prompt, with the requested columns" {
   nk-run "$gpt2" --ids 300,400 -p 'The {}' -p 'He said: {}' >out
   head=$(head -n 1 out | tr '\t' ' ')
-  [[ $head == "id text prompt offset entropy top_id top_text top_prob kl p_value residual_norm"* ]]
+  [[ $head == "id text prompt offset entropy top_id top_text top_prob kl p_value p_min residual_norm"* ]]
   [[ $head == *" residual_norm self_prob" ]]
   [ "$(column out id | tr '\n' ' ')" = "300 400 300 400 " ]
   [ "$(column out prompt | tr '\n' ' ')" = "1 1 2 2 " ]
   nk-extract "$gpt2" --ids 300 | nk-run "$gpt2" -p 'The {}' --norms 1,4 >out
-  [[ "$(head -n 1 out)" == *"p_value	residual_norm_1	residual_norm_4" ]]
+  [[ "$(head -n 1 out)" == *"p_value	p_min	residual_norm_1	residual_norm_4" ]]
 }
 
 @test "a token's embedding has the effect of the token" {
@@ -36,8 +36,8 @@ column() {
 
 @test "common tokens are echoed with rank 1" {
   nk-run "$gpt2" --ids 300,320,350 -p x{} --prompts "$root/data/prompts/repeat.tsv" >out
-  awk -F '\t' '$3 == "row" && $1 == $13 && $16 == 1 { found++ } END { exit found != 3 }' out
-  awk -F '\t' '$3 == "1" && $13 != "" { exit 1 }' out
+  awk -F '\t' '$3 == "row" && $1 == $14 && $17 == 1 { found++ } END { exit found != 3 }' out
+  awk -F '\t' '$3 == "1" && $14 != "" { exit 1 }' out
 }
 
 @test "never-seen tokens leave a higher entropy than common ones" {
@@ -57,6 +57,12 @@ column() {
   nk-run "$llama" --ids-from ids.tsv -p 'Repeat after me: "{}" "{}" "{}" "' >out
   column out p_value | awk '{ if (NR <= 40) never += $1 < 0.05; else { n++; common += $1 < 0.05 } }
     END { exit !(never >= 38 && n > 50 && common < 0.25 * n) }'
+}
+
+@test "p_min is one over the calibrating tokens plus one, and no p-value is below it" {
+  nk-run "$gpt2" --ids 300-399 -p 'The {}' --reference 64 >out # 32 of 64 calibrate
+  column out p_min | sort -u | cmp - <(echo 0.0303030303)
+  [ "$(column out p_value | sort -g | head -n 1)" = 0.0303030303 ]
 }
 
 @test "columns of the set are carried; a token has no value in them" {

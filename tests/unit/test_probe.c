@@ -201,6 +201,7 @@ static void p_values_are_multiples_of_their_resolution(void **state) {
   for (size_t i = 0; i < 40; i++) tokens[i] = (int64_t)(300 + 150 * i);
   struct nk_probe *probe = new_probe(w, THE.text, (struct nk_probe_options){0});
   struct nk_behaviour *b = run(probe, &(struct nk_items){.tokens = tokens, .n_tokens = 40});
+  assert_near(b->p_min, 1 / (m + 1), 1e-15);
   for (size_t i = 0; i < 40; i++) {
     double steps = b->p_value[i] * (m + 1);
     assert_near(steps, round(steps), 1e-9);
@@ -402,6 +403,7 @@ static void options_out_of_range_are_errors(void **state) {
       {"The {} of", {.at_position = true, .position = 99}, "position 99"},
       {"The {} of", {.at_position = true, .position = -99}, "position -99"},
       {"The {} of", {.offsets = &far, .n_offsets = 1}, "offset 2"},
+      {"The {} of", {.offsets = &far}, "no offsets"},
       {"The {} of", {.n_generate = 300}, "context is 256"},
       {"The {} of", {.n_generate = SIZE_MAX}, "context is 256"},
       {"The of", {0}, "no slot {}"},

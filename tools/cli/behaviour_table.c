@@ -14,10 +14,23 @@ static const struct {
   const char *name;
   char when; /* 0 always, a at, s tokens, n norms, e echo, g continuation, f flags */
 } columns[] = {
-    {"prompt", 0},      {"offset", 0},          {"at", 'a'},        {"entropy", 0},
-    {"top_id", 0},      {"top_text", 0},        {"top_prob", 0},    {"kl", 0},
-    {"p_value", 0},     {"residual_norm", 'n'}, {"self_prob", 's'}, {"echo", 'e'},
-    {"echo_text", 'e'}, {"echo_prob", 'e'},     {"echo_rank", 'e'}, {"continuation", 'g'},
+    {"prompt", 0},
+    {"offset", 0},
+    {"at", 'a'},
+    {"entropy", 0},
+    {"top_id", 0},
+    {"top_text", 0},
+    {"top_prob", 0},
+    {"kl", 0},
+    {"p_value", 0},
+    {"p_min", 0},
+    {"residual_norm", 'n'},
+    {"self_prob", 's'},
+    {"echo", 'e'},
+    {"echo_text", 'e'},
+    {"echo_prob", 'e'},
+    {"echo_rank", 'e'},
+    {"continuation", 'g'},
     {"flags", 'f'},
 };
 enum { N_COLUMNS = sizeof columns / sizeof columns[0] };
@@ -115,6 +128,7 @@ static void write_numbers(const struct cli_behaviour_table *what,
   cli_table_number(table, b->top_prob[row]);
   cli_table_number(table, b->kl[row]);
   cli_table_number(table, b->p_value[row]);
+  cli_table_number(table, b->p_min);
   if (what->n_norms == 0) cli_table_number(table, norms[b->n_layers - 1]);
   for (size_t l = 0; l < what->n_norms; l++) cli_table_number(table, norms[what->norms[l] - 1]);
   if (what->items->n_tokens > 0) cli_table_known(table, b->self_prob[row]);
