@@ -169,7 +169,8 @@ NK_API struct nk_knn *nk_knn_search(const float *base, size_t n_base, size_t dim
                                     const struct nk_knn_options *options);
 NK_API void nk_knn_free(struct nk_knn *knn);
 
-/* counts [n] = in how many other rows' lists each row stands. knn of a set against itself. */
+/* counts [n] = the number of other rows' lists that contain each row. knn of a set against itself.
+ */
 NK_API void nk_hubness(const struct nk_knn *knn, int64_t *counts);
 
 /* lof [n] = local outlier factor of each row: Breunig, Kriegel, Ng and Sander (2000), with exactly

@@ -19,20 +19,20 @@ NKI_CLONES static void copy_row(const float *restrict row, const float *restrict
   for (size_t j = 0; j < dim; j++) out[j] = (row[j] - centre[j]) * scale;
 }
 
-void nki_copy_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
-                   const float *centre, float scale, float *block) {
+void nki_copy_rows(const float *x, const size_t *rows, size_t n, size_t dim, const float *centre,
+                   float scale, float *block) {
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++) {
-    const float *row = nki_row(x, rows, first + i, dim);
+    const float *row = nki_row(x, rows, i, dim);
     if (centre == NULL)
-      memcpy(block + i * dim, row, dim * sizeof(float));
+      memcpy(block + i * dim, row, dim * sizeof *row);
     else
       copy_row(row, centre, scale, dim, block + i * dim);
   }
 }
 
-NKI_CLONES static void copy_row_centred(const float *restrict row, const double *restrict centre,
-                                        size_t dim, float *restrict out) {
+NKI_CLONES static void centre_row(const float *restrict row, const double *restrict centre,
+                                  size_t dim, float *restrict out) {
   for (size_t j = 0; j < dim; j++) out[j] = (float)((double)row[j] - centre[j]);
 }
 
@@ -40,7 +40,7 @@ void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, siz
                            const double *centre, float *block) {
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++)
-    copy_row_centred(nki_row(x, rows, first + i, dim), centre, dim, block + i * dim);
+    centre_row(nki_row(x, rows, first + i, dim), centre, dim, block + i * dim);
 }
 
 NKI_CLONES double nki_sum_squares(const float *x, size_t n) {

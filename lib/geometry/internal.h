@@ -17,12 +17,12 @@
  * products to the double sums stays small beside making them. */
 size_t nki_block_rows(size_t dim);
 
-/* block [n, dim] = (row - centre) * scale for the n rows from `first` on of x: those that rows
- * lists from there, or of x itself when rows is NULL. centre NULL: nothing is subtracted. In
- * parallel. */
-void nki_copy_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
-                   const float *centre, float scale, float *block);
-/* The same with a centre in double, subtracted before rounding to float. */
+/* block [n, dim] = (row - centre) * scale for the rows of x that rows [n] lists, or for the first n
+ * when rows is NULL. centre NULL: the rows as they are. In parallel. */
+void nki_copy_rows(const float *x, const size_t *rows, size_t n, size_t dim, const float *centre,
+                   float scale, float *block);
+/* block [n, dim] = row - centre for n rows from `first` on: of those that rows lists, or of x itself
+ * when rows is NULL. Subtracted in double before rounding to float. */
 void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
                            const double *centre, float *block);
 
@@ -44,7 +44,7 @@ void nki_sort_numbers(double *values, size_t n);
 double nki_quantile_sorted(const double *sorted, size_t n, double level);
 
 /* NK_EDATA "row R holds a NaN or an infinity" for the first such row among the n rows from `first`
- * on (as nki_copy_rows counts them); NK_OK when there is none. */
+ * on (of those that rows lists, or of x itself when rows is NULL); NK_OK when there is none. */
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
@@ -52,7 +52,7 @@ int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, s
  * positive. Memory beside a: 8 dim count bytes, or 8 dim^2 for more than dim / 2 of them. */
 int nki_eigen(double *a, size_t dim, size_t count, double *values, float *vectors);
 
-/* The row of x that stands at place i. */
+/* The i-th of the rows that rows lists, or of x itself when rows is NULL. */
 static inline const float *nki_row(const float *x, const size_t *rows, size_t i, size_t dim) {
   return x + (rows != NULL ? rows[i] : i) * dim;
 }

@@ -200,7 +200,7 @@ static int propose(const struct nki_search *s, const struct nki_frame *frame, co
   size_t stride = s->base.dim + 1, row_bytes = stride * sizeof(float);
   size_t per_part = PART_BYTES / row_bytes > 1024 ? PART_BYTES / row_bytes : 1024;
   struct part part = {.s = s, .list = list, .frame = frame};
-  part.n_parts = (s->base.n + per_part - 1) / per_part;
+  part.n_parts = (s->base.n - 1) / per_part + 1;
   per_part = (s->base.n + part.n_parts - 1) / part.n_parts;
   part.queries = ((size_t)48 << 20) / row_bytes;
   if (part.queries > QUERIES) part.queries = QUERIES;

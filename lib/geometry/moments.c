@@ -88,7 +88,9 @@ static void add_columns(const float *column, size_t dim, double *to) {
 
 static int add_block(struct pass *pass, size_t first, size_t count) {
   size_t dim = pass->dim;
-  nki_copy_rows(pass->x, pass->rows, first, count, dim, pass->centre, pass->scale, pass->block);
+  const float *x = pass->rows != NULL ? pass->x : pass->x + first * dim;
+  const size_t *rows = pass->rows != NULL ? pass->rows + first : NULL;
+  nki_copy_rows(x, rows, count, dim, pass->centre, pass->scale, pass->block);
   double squares = 0, fourth = 0;
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < count; i++)

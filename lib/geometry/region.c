@@ -332,8 +332,11 @@ struct nk_region *nk_region_fit(const struct nk_vectors *set, const size_t *rows
                                 const struct nk_region_options *options) {
   static const struct nk_region_options usual = {0};
   struct nk_region *region = NULL;
-  int code = set == NULL ? nki_null("the tokens") : NK_OK;
-  if (code != NK_OK) return NULL;
+  int code = NK_OK;
+  if (set == NULL) {
+    nki_null("the tokens");
+    return NULL;
+  }
   if (options == NULL) options = &usual;
   if (rows == NULL && n == 0) n = set->n;
   if (rows == NULL && n > set->n) code = nk_fail(NK_EUSAGE, "%zu rows: the set has %zu", n, set->n);

@@ -224,7 +224,7 @@ static int read_tokens(const struct nki_safetensors *file, struct nk_region *reg
                      n + 1);
   }
   if (region->n_fit < 1 || region->n_fit > n || region->n_ranks > n - region->n_fit)
-    return nk_fail(NK_EDATA, "%zu tokens cannot be split as the metadata say", n);
+    return nk_fail(NK_EDATA, "%zu tokens: fewer than the metadata's parts of them", n);
   region->n_calibration = n - region->n_fit - region->n_ranks;
   int64_t *copy = nk_alloc(n, sizeof *copy);
   int64_t *ends = nk_alloc(n + 1, sizeof *ends);

@@ -115,7 +115,7 @@ static int knn_distance(const float *x, size_t n, size_t dim, size_t k, size_t c
   struct nk_knn *knn = NULL;
   int code = drawn == NULL || base == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) {
-    nki_copy_rows(x, drawn, 0, count, dim, NULL, 1, base);
+    nki_copy_rows(x, drawn, count, dim, NULL, 1, base);
     knn = nk_knn_search(base, count, dim, x, n, &options);
     if (knn == NULL) code = nk_error_code();
   }

@@ -61,7 +61,7 @@ static void step(struct matching *m, size_t i, int64_t kth) {
   const struct target *target = &m->target[i];
   double a[EQUATIONS][EQUATIONS] = {{0}}, away = 0, square = 0, mahalanobis = 0;
   for (size_t j = 0; j < dim; j++) {
-    double g[EQUATIONS] = {x[j], gradient[j], x[j] - (double)token[j]};
+    const double g[EQUATIONS] = {x[j], gradient[j], x[j] - (double)token[j]};
     for (int p = 0; p < EQUATIONS; p++)
       for (int q = 0; q < EQUATIONS; q++) a[p][q] += g[p] * g[q];
     square += x[j] * x[j];
@@ -224,7 +224,11 @@ struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vec
                                    uint64_t seed) {
   struct matching m = {0};
   struct nk_vectors *made = NULL;
-  int code = set != NULL ? nki_open_space(region, &m.space) : nki_null("the tokens to match");
+  if (set == NULL) {
+    nki_null("the tokens to match");
+    return NULL;
+  }
+  int code = nki_open_space(region, &m.space);
   if (code == NK_OK) code = nki_need_neighbours(region, &m.space, "matching");
   if (code == NK_OK && set->dim != m.space.dim)
     code = nk_fail(NK_EDATA, "the tokens to match have %zu values, the region is for %zu", set->dim,

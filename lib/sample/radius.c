@@ -48,7 +48,7 @@ double nki_radius_of_cosine(double origin_m, double u_m, double origin_square, d
 
 enum { N_BUCKETS = 1024 };
 
-static const double SMALLEST = 0x1p-1000; /* stands for r = 0, which has no sign */
+static const double SMALLEST = 0x1p-1000; /* used for r = 0, which has no sign */
 
 /* Ends of intervals in one array of doubles: an entry as r, an exit as -r, r > 0. */
 static int compare_events(const void *a, const void *b) {

@@ -267,7 +267,7 @@ static void bench_tools_memory(int argc, char **argv, const char *set) {
 
 int main(int argc, char **argv) {
   char folder[] = "/tmp/noken-bench-XXXXXX", set[64];
-  if (!mkdtemp(folder)) return 2;
+  if (mkdtemp(folder) == NULL) return 2;
   snprintf(set, sizeof set, "%s/set.safetensors", folder);
   bench_title("geometry, 50,257 x 768");
   bench_tools_memory(argc, argv, set);
