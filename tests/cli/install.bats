@@ -120,6 +120,7 @@ columns() {
 
 @test "the example of README makes and runs ten nokens in at most 25 lines, as the tools do" {
   [ "$(wc -l <tests/examples/nokens.c)" -le 25 ]
+  sed -n '/^```c$/,/^```$/p' README.md | sed '1d;$d' | diff - tests/examples/nokens.c
   build_example nokens
   "$BATS_TEST_TMPDIR/nokens" data/gpt2-tiny >"$BATS_TEST_TMPDIR/rows"
   awk -F '\t' '{ for (i = 1; i <= 4; i++) if ($i !~ /^[0-9.e+-]+$/) exit 1 }
