@@ -21,7 +21,13 @@ inline int nk_fail_errno_seen(const char *format, ...) {
   return -3;
 }
 
+inline int nki_null_seen(const char *what) {
+  (void)what;
+  return -1;
+}
+
 #define nk_error_code nk_error_code_seen
 #define nk_fail nk_fail_seen
 #define nk_fail_in nk_fail_in_seen
 #define nk_fail_errno nk_fail_errno_seen
+#define nki_null nki_null_seen
