@@ -49,8 +49,8 @@ NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
 /* NULL for a forward pass of NULL. */
 NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
 
-/* out [dim] = row `id` of the input embedding. Returns NK_OK, or NK_EUSAGE when there is no such
- * row. */
+/* out [dim] = row `id` of the input embedding. Returns NK_OK, NK_EUSAGE when there is no such row,
+ * or for a forward pass of NULL the code of the failed call that gave it. */
 NK_API int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out);
 
 /* ---- Input ---- */

@@ -6,7 +6,8 @@
  *
  * A probe holds a prompt, the place and the layer at which vectors are put in, the positions at
  * which the model is read, and the reference that behaviour is compared with: one belongs to the
- * other. A second prompt, layer or position is a second probe. */
+ * other. A second prompt, layer or position is a second probe. One thread at a time uses the probes
+ * of a model; each call runs in all threads of the library (nk_set_threads). */
 #ifndef NOKEN_PROBE_H
 #define NOKEN_PROBE_H
 

@@ -1,6 +1,7 @@
 /* Ordinary tokens: those that text can give and that the model knows. */
 #include <string.h>
 
+#include "base/error.h"
 #include "base/random.h"
 #include "forward/probe.h"
 
@@ -106,7 +107,7 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   bool verified = o->from == NULL && !o->unverified;
   *ids = NULL;
   *n = 0;
-  if (tokenizer == NULL) return nk_error_code() != NK_OK ? nk_error_code() : NK_EUSAGE;
+  if (tokenizer == NULL) return nki_fail_null();
   n_all = forward->embedding->shape[0];
   if (n_all > forward->config.shape.n_vocabulary) n_all = forward->config.shape.n_vocabulary;
   if (o->from != NULL) n_all = o->n_from;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "model/model_config.h"
 
 enum { ITEMS_AT_ONCE = 16384, MAX_STOPS = 16 }; /* the first bounds the memory of a batch's lists */
@@ -39,10 +40,8 @@ static const float *vector_of(const struct slice *slice, size_t i) {
 /* NK_OK, or a negative code for a probe or items of NULL, as a failed call leaves them: its error
  * stays. */
 static int check_items(const struct nk_probe *probe, const struct nk_items *items) {
-  if (probe == NULL || items == NULL || (items->tokens == NULL && items->vectors == NULL)) {
-    if (nk_error_code() != NK_OK) return nk_error_code();
-    return nk_fail(NK_EUSAGE, probe == NULL ? "no probe" : "neither tokens nor vectors to run");
-  }
+  if (probe == NULL || items == NULL || (items->tokens == NULL && items->vectors == NULL))
+    return nki_fail_null();
   size_t dim = probe->forward->config.shape.dim;
   if (items->vectors != NULL && items->vectors->dim != dim)
     return nk_fail(NK_EDATA, "vectors have %zu values, the model's have %zu", items->vectors->dim,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <noken/forward.h>
+#include "base/error.h"
 #include "forward/batch.h"
 
 struct run {
@@ -17,7 +18,7 @@ struct run {
 
 /* ---- A group's rows ---- */
 
-/* Positions of the prefix to compute: all when sequences follow, else as far as it is asked. */
+/* Positions of the prefix to compute: all when sequences follow it, else up to the last ask. */
 static size_t prefix_length(const struct run *run) {
   const struct nk_batch *batch = run->batch;
   size_t reach = 0;
@@ -322,6 +323,7 @@ static void clear_generation(const struct nk_batch *batch) {
 }
 
 int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
+  if (forward == NULL) return nki_fail_null();
   struct run run = {.forward = forward, .batch = batch};
   size_t longest_span, most = 0;
   int code = nki_plan_make(forward, batch, &run.plan);

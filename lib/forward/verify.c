@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "forward/probe.h"
 
 static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
@@ -101,7 +102,7 @@ int nk_verify(struct nk_model *model, const char *const *texts, size_t n_texts, 
   struct nk_forward *forward = nk_model_forward(model);
   const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
   struct nki_prompt *prompts;
-  if (tokenizer == NULL) return nk_error_code() != NK_OK ? nk_error_code() : NK_EUSAGE;
+  if (tokenizer == NULL) return nki_fail_null();
   if (texts == NULL) {
     texts = nki_verify_texts;
     n_texts = NKI_N_VERIFY_PROMPTS;

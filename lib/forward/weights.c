@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "forward/internal.h"
 #include "model/model.h"
 
@@ -287,6 +288,7 @@ const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward
 }
 
 int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out) {
+  if (forward == NULL) return nki_fail_null();
   size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
   if (id < 0 || (size_t)id >= n)
     return nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)id, n - 1);
