@@ -21,8 +21,8 @@ size_t nki_block_rows(size_t dim);
  * when rows is NULL. centre NULL: the rows as they are. In parallel. */
 void nki_copy_rows(const float *x, const size_t *rows, size_t n, size_t dim, const float *centre,
                    float scale, float *block);
-/* block [n, dim] = row - centre for n rows from `first` on: of those that rows lists, or of x itself
- * when rows is NULL. Subtracted in double before rounding to float. */
+/* block [n, dim] = row - centre for n rows from `first` on: of those that rows lists, or of x
+ * itself when rows is NULL. Subtracted in double before rounding to float. */
 void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
                            const double *centre, float *block);
 
