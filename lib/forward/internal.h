@@ -67,9 +67,9 @@ struct nk_forward {
 struct nk_forward *nki_forward_open(const struct nk_model *model);
 void nki_forward_free(struct nk_forward *forward);
 
-/* Reads config.json. NK_OK or a negative code; *architecture is the model's row of the table. */
+/* Reads config.json. NK_OK or a negative code; *out is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
-                    const struct nki_architecture **architecture);
+                    const struct nki_architecture **out);
 void nki_config_free(struct nki_config *config);
 /* Finds and checks the weights; forward->config and ->model are set. */
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture);

@@ -160,17 +160,17 @@ void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *
     if (gate == NULL) {                                                                    \
       _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
         float x = h[i];                                                                    \
-        h[i] = F;                                                                          \
+        h[i] = (F);                                                                        \
       }                                                                                    \
     } else if (gate_bias == NULL) {                                                        \
       _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
         float x = gate[i];                                                                 \
-        h[i] *= F;                                                                         \
+        h[i] *= (F);                                                                       \
       }                                                                                    \
     } else {                                                                               \
       _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
         float x = gate[i] + gate_bias[i];                                                  \
-        h[i] *= F;                                                                         \
+        h[i] *= (F);                                                                       \
       }                                                                                    \
     }                                                                                      \
   }
@@ -254,16 +254,19 @@ NKI_CLONES static void rotate_halves(float *restrict x, const float *restrict co
   }
 }
 
-void nki_rotate(const struct nki_rotation *t, float *x, const uint32_t *positions, size_t n) {
-  size_t half = t->rotary_dim / 2;
+void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions,
+                size_t n) {
+  size_t half = rotation->rotary_dim / 2;
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
-    const float *cos = t->cos + positions[r] * half, *sin = t->sin + positions[r] * half;
-    for (size_t h = 0; h < t->n_heads; h++) {
-      float *head = x + r * t->ld + h * t->stride;
-      if (t->norm != NULL) norm_in_place(head, t->head_dim, 0.0f, t->norm_eps, t->norm);
+    const float *cos = rotation->cos + positions[r] * half,
+                *sin = rotation->sin + positions[r] * half;
+    for (size_t h = 0; h < rotation->n_heads; h++) {
+      float *head = x + r * rotation->ld + h * rotation->stride;
+      if (rotation->norm != NULL)
+        norm_in_place(head, rotation->head_dim, 0.0f, rotation->norm_eps, rotation->norm);
       if (half == 0) continue;
-      if (t->pairs)
+      if (rotation->pairs)
         rotate_pairs(head, cos, sin, half);
       else
         rotate_halves(head, cos, sin, half);

@@ -3,6 +3,7 @@
  * adapter, a quantized weight's scales) is an error. */
 #include <noken/base.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -128,9 +129,10 @@ static int check_for_unknown_parts(const struct nk_forward *forward, const struc
   size_t n_head = strlen(head);
   for (size_t i = 0; i < nk_model_n_tensors(forward->model); i++) {
     const struct nk_tensor *tensor = nk_model_tensor(forward->model, i);
-    size_t layer;
     if (strncmp(tensor->name, head, n_head) != 0) continue;
-    if (sscanf(tensor->name + n_head, "%zu.", &layer) != 1) continue;
+    char *end;
+    size_t layer = strtoull(tensor->name + n_head, &end, 10); /* too large: SIZE_MAX, no block */
+    if (end == tensor->name + n_head || *end != '.') continue;
     if (is_part(forward, tensor, layer) || is_buffer(tensor->name)) continue;
     if (layer >= forward->config.shape.n_layers)
       return nk_fail(NK_EDATA, "tensor '%s' belongs to block %zu, config.json says %zu blocks",

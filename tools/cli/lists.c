@@ -146,17 +146,18 @@ struct nk_flags *cli_read_flags(const char *path) {
   if (frame == NULL) return NULL;
   size_t n = cli_frame_n_rows(frame);
   struct nk_flags *flags = NULL;
-  const char **cells = nk_alloc(2 * n, sizeof *cells), **patterns = cells + n;
+  const char **names = nk_alloc(n, sizeof *names), **patterns = nk_alloc(n, sizeof *patterns);
   int64_t name = cli_frame_column(frame, "name"), pattern = cli_frame_column(frame, "pattern");
-  if (cells == NULL || name < 0 || pattern < 0) goto done;
+  if (names == NULL || patterns == NULL || name < 0 || pattern < 0) goto done;
   for (size_t row = 0; row < n; row++) {
-    cells[row] = cli_frame_cell(frame, row, (size_t)name);
+    names[row] = cli_frame_cell(frame, row, (size_t)name);
     patterns[row] = cli_frame_cell(frame, row, (size_t)pattern);
   }
-  flags = nk_flags_new(cells, patterns, n);
+  flags = nk_flags_new(names, patterns, n);
   if (flags == NULL) nk_fail_in(nk_error_code(), "%s", cli_frame_name(frame));
 done:
-  nk_free(cells);
+  nk_free(names);
+  nk_free(patterns);
   cli_frame_free(frame);
   return flags;
 }
