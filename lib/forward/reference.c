@@ -56,10 +56,7 @@ static int fit_others(const struct nk_probe *probe, struct nki_reference *r) {
 
 /* The probe's tokens, or those drawn by its seed. */
 static int choose_tokens(const struct nk_probe *probe, struct nki_reference *r) {
-  const struct nk_ordinary_options options = {.from = probe->reference_ids,
-                                              .n_from = probe->n_reference_ids,
-                                              .n = 2 * probe->n_reference,
-                                              .seed = probe->seed};
+  const struct nk_ordinary_options options = {.n = 2 * probe->n_reference, .seed = probe->seed};
   int code = NK_OK;
   if (probe->reference_ids == NULL) {
     code = nk_ordinary_tokens(probe->model, &options, &r->ids, &r->n_ids);
