@@ -1,6 +1,6 @@
 /* Geometry on a matrix of GPT-2's shape, 50,257 rows of 768, against the BLAS and LAPACK calls that
  * the work cannot do without, timed in the same run, turn about. `bench_geometry NAME...` runs the
- * named parts only: stats, mahalanobis, pca, region, knn.
+ * named parts only: stats, mahalanobis, pca, region, knn, balls.
  *
  * On paper, 128,256 rows of 4,096 at 330 Gflop/s: covariance 2.2 Tflop, 7 s; Mahalanobis distances
  * as much again; k-NN of all rows 135 Tflop, 410 s. */
@@ -200,6 +200,27 @@ static void knn_sgemm(void) {
     }
 }
 
+/* Rows in tight balls, which float products cannot tell apart, beside as many that they can. */
+enum { BALLS = 400, IN_BALLS = 20000 };
+static float *balls; /* [IN_BALLS, DIM] */
+
+static void make_balls(void) {
+  balls = checked(nk_alloc((size_t)IN_BALLS * DIM, sizeof *balls));
+  for (size_t i = 0; i < IN_BALLS; i++) {
+    struct nki_random random = nki_random_stream(3, NKI_RANDOM_TEST, i);
+    for (size_t j = 0; j < DIM; j++)
+      balls[i * DIM + j] = matrix[i % BALLS * DIM + j] + (float)(1e-5 * nki_random_normal(&random));
+  }
+}
+
+static void knn_balls(void) {
+  nk_knn_free(checked(nk_knn_search(balls, IN_BALLS, DIM, NULL, 0, NULL)));
+}
+
+static void knn_cloud(void) {
+  nk_knn_free(checked(nk_knn_search(matrix, IN_BALLS, DIM, NULL, 0, NULL)));
+}
+
 /* ---- Tools: their memory, and scikit-learn ---- */
 
 static void bench_memory(const char *name, const char *arguments, const char *set,
@@ -285,6 +306,10 @@ int main(int argc, char **argv) {
   }
   if (wanted(argc, argv, "region")) bench_regions();
   if (wanted(argc, argv, "knn")) report("knn-to-sgemm", turn_about(1, knn, knn_sgemm), 1.25);
+  if (wanted(argc, argv, "balls")) {
+    make_balls();
+    report("knn-balls-to-knn", turn_about(2, knn_balls, knn_cloud), 4);
+  }
   unlink(set);
   rmdir(folder);
   return bench_over;

@@ -129,6 +129,7 @@ static void typical_sees_strangeness_in_every_direction(void **state) {
   struct nki_typical *typical = nki_typical_new(features, N, 2, 0);
   assert_int_equal(nki_typical_score(typical, strange, 4, NULL, p), 0);
   for (int i = 0; i < 3; i++) assert_close(p[i], 1.0 / 129, 1e-12, 0);
+  assert_true(nki_typical_p_min(typical) == 1.0 / 129);
   assert_true(p[3] > 0.5);
   nki_typical_free(typical);
   features[5] = (double)INFINITY;
