@@ -4,33 +4,45 @@
 
 #include "cli/tool.h"
 
-static const char *output_set, *input_set, *unused_ids, *truth_file, *with_file;
-static size_t top;
-static double fdr = -1, threshold = -INFINITY;
-static struct nk_glitch_options how = {.knn_k = 10, .knn_rows = 4096};
+static struct {
+  const char *output_set, *input_set, *unused, *truth, *with;
+  bool ablate;
+  size_t top;
+  double fdr, threshold;
+  struct nk_glitch_options how;
+} settings = {
+    .fdr = -1,
+    .threshold = -INFINITY,
+    .how = {.knn_k = 10, .knn_rows = 4096},
+};
 
 static const struct cli_option options[] = {
-    {0, "fdr", CLI_OPTION_NUMBER, &fdr, "Q", "only tokens reported at this false discovery rate"},
-    {0, "threshold", CLI_OPTION_NUMBER, &threshold, "S", "only tokens whose score is at least S"},
-    {'n', "top", CLI_OPTION_SIZE, &top, "N", "only the N highest scores"},
-    {0, "with", CLI_OPTION_STRING, &with_file, "TABLE", "add this table's columns, by id"},
-    {0, "truth", CLI_OPTION_STRING, &truth_file, "TABLE",
-     "print how well this table's counts are met instead"},
-    {0, "output-set", CLI_OPTION_STRING, &output_set, "SET",
-     "no MODEL: rank this (tied) output matrix"},
-    {0, "input-set", CLI_OPTION_STRING, &input_set, "SET",
-     "and this input matrix (--output: the other)"},
-    {0, "unused", CLI_OPTION_STRING, &unused_ids, "IDS",
-     "with these known unused: 177,179,186-190"},
-    {0, "knn", CLI_OPTION_SIZE, &how.knn_k, "K", "neighbours of input_knn (10; 0: no such column)"},
-    {0, "knn-rows", CLI_OPTION_SIZE, &how.knn_rows, "N",
-     "rows drawn to find them in (4096; 0: all)"},
+    {0, "fdr", CLI_OPTION_NUMBER, &settings.fdr, "Q",
+     "only tokens reported at false discovery rate Q"},
+    {0, "threshold", CLI_OPTION_NUMBER, &settings.threshold, "S",
+     "only tokens whose score is at least S"},
+    {'n', "top", CLI_OPTION_SIZE, &settings.top, "N", "only the N highest scores"},
+    {0, "with", CLI_OPTION_STRING, &settings.with, "TABLE", "add the columns of TABLE, by id"},
+    {0, "truth", CLI_OPTION_STRING, &settings.truth, "TABLE",
+     "evaluate the ranking against TABLE's counts (AUC, AP, FDR)"},
+    {0, "ablate", CLI_OPTION_FLAG, &settings.ablate, NULL,
+     "with --truth: evaluate also the score without each of its parts"},
+    {0, "output-set", CLI_OPTION_STRING, &settings.output_set, "SET",
+     "instead of MODEL: the output matrix as a vector set"},
+    {0, "input-set", CLI_OPTION_STRING, &settings.input_set, "SET",
+     "and the input matrix, where it is not tied to the output matrix"},
+    {0, "unused", CLI_OPTION_STRING, &settings.unused, "IDS",
+     "with sets: ids of tokens known to be unused, 177,179,186-190"},
+    {0, "knn", CLI_OPTION_SIZE, &settings.how.knn_k, "K",
+     "neighbours of input_knn (default: 10; 0: no such column)"},
+    {0, "knn-rows", CLI_OPTION_SIZE, &settings.how.knn_rows, "N",
+     "rows drawn to search them in (default: 4096; 0: all)"},
 };
 
 static const struct cli_tool tool = {
     .name = "nk-glitch",
     .summary = "rank a vocabulary by how little training its rows show",
-    .usage = "[OPTION]... MODEL | --input SET --output SET --unused IDS",
+    .usage = "[OPTION]... MODEL | --output-set SET [--input-set SET] --unused IDS",
     .options = options,
     .n_options = sizeof options / sizeof *options,
     .example = "nk-glitch --fdr 0.05 data/gpt2-tiny",
@@ -43,38 +55,52 @@ struct tokens {
   struct nk_tokenizer *tokenizer; /* may be NULL */
   struct nk_glitch *glitch;
   enum nk_category *category; /* [n]; NULL for sets */
+  int64_t *unused;            /* [n_unused] of sets */
+  size_t n_unused;
 };
 
 /* ---- Reading ---- */
 
 static int read_model(const char *name, struct tokens *t) {
   if ((t->model = nk_model_open(name)) == NULL) return nk_error_code();
-  if (nk_model_path(t->model, "tokenizer.json") != NULL) {
-    if ((t->tokenizer = nk_tokenizer_open(name)) == NULL) return nk_error_code();
-  } else {
+  if (nk_model_path(t->model, "tokenizer.json") == NULL)
     nk_warn("%s has no tokenizer.json: nothing is known of its tokens", nk_model_name(t->model));
-  }
-  t->glitch = nk_glitch_of_model(t->model, t->tokenizer, &how, &t->category);
-  return t->glitch != NULL ? NK_OK : nk_error_code();
+  else if ((t->tokenizer = nk_tokenizer_open(name)) == NULL)
+    return nk_error_code();
+  return NK_OK;
 }
 
 static int read_sets(struct tokens *t) {
-  int64_t *ids = NULL;
-  size_t n = 0;
-  if (unused_ids == NULL) return nk_fail(NK_EUSAGE, "--output-set needs --unused");
-  int code = cli_parse_ids("--unused", unused_ids, &ids, &n);
-  if (code == NK_OK && (t->output = nk_vectors_read(output_set)) == NULL) code = nk_error_code();
-  if (code == NK_OK && input_set && (t->input = nk_vectors_read(input_set)) == NULL)
-    code = nk_error_code();
-  if (code == NK_OK && (t->glitch = nk_glitch_of_sets(t->output, t->input, ids, n, &how)) == NULL)
-    code = nk_error_code();
-  nk_free(ids);
-  return code;
+  if (settings.unused == NULL) return nk_fail(NK_EUSAGE, "--output-set needs --unused");
+  int code = cli_parse_ids("--unused", settings.unused, &t->unused, &t->n_unused);
+  if (code != NK_OK) return code;
+  if ((t->output = nk_vectors_read(settings.output_set)) == NULL) return nk_error_code();
+  if (settings.input_set == NULL) return NK_OK;
+  return (t->input = nk_vectors_read(settings.input_set)) != NULL ? NK_OK : nk_error_code();
+}
+
+/* The ranking by these options, or NULL. */
+static struct nk_glitch *rank(const struct tokens *t, const struct nk_glitch_options *how,
+                              enum nk_category **category) {
+  return t->model != NULL ? nk_glitch_of_model(t->model, t->tokenizer, how, category)
+                          : nk_glitch_of_sets(t->output, t->input, t->unused, t->n_unused, how);
+}
+
+static int read_tokens(const struct cli_run *run, struct tokens *t) {
+  if ((run->n_operands == 1) == (settings.output_set != NULL) ||
+      (settings.input_set != NULL && settings.output_set == NULL))
+    return nk_fail(NK_EUSAGE, "give a MODEL, or --output-set and --unused");
+  if (settings.ablate && settings.truth == NULL)
+    return nk_fail(NK_EUSAGE, "--ablate needs --truth");
+  int code = settings.output_set != NULL ? read_sets(t) : read_model(run->operands[0], t);
+  if (code != NK_OK) return code;
+  return (t->glitch = rank(t, &settings.how, &t->category)) != NULL ? NK_OK : nk_error_code();
 }
 
 static void tokens_free(struct tokens *t) {
   nk_glitch_free(t->glitch);
   nk_free(t->category);
+  nk_free(t->unused);
   nk_tokenizer_free(t->tokenizer);
   nk_vectors_free(t->output);
   nk_vectors_free(t->input);
@@ -148,7 +174,7 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
     for (size_t o = 0; o < sizeof own / sizeof *own; o++)
       taken = taken || (strcmp(name, own[o]) == 0 && o > 1);
     if (taken)
-      return nk_fail(NK_EUSAGE, "%s: its column '%s' is one of this table's", with_file, name);
+      return nk_fail(NK_EUSAGE, "%s: its column '%s' is one of this table's", settings.with, name);
     if (strcmp(name, "id") != 0 && strcmp(name, "text") != 0) code = cli_table_column(table, name);
   }
   return code;
@@ -194,15 +220,15 @@ static int write_ranking(const struct tokens *t, struct cli_table *table) {
   const struct nk_glitch *glitch = t->glitch;
   struct cli_frame *with = NULL;
   int64_t *with_row = NULL;
-  bool cut = top > 0 || fdr >= 0 || threshold > -INFINITY;
+  bool cut = settings.top > 0 || settings.fdr >= 0 || settings.threshold > -INFINITY;
   size_t n = cut ? glitch->n_ranked : glitch->n;
-  if (top > 0 && top < n) n = top;
-  int code = with_file != NULL ? read_table(with_file, t, &with, &with_row) : NK_OK;
+  if (settings.top > 0 && settings.top < n) n = settings.top;
+  int code = settings.with != NULL ? read_table(settings.with, t, &with, &with_row) : NK_OK;
   if (code == NK_OK) code = name_columns(t, with, table);
   for (size_t at = 0; at < n && code == NK_OK; at++) {
     size_t row = glitch->order[at];
-    if (cut && !(glitch->score[row] >= threshold)) break;
-    if (fdr >= 0 && !(glitch->q_value[row] <= fdr)) break;
+    if (cut && !(glitch->score[row] >= settings.threshold)) break;
+    if (settings.fdr >= 0 && !(glitch->q_value[row] <= settings.fdr)) break;
     code = write_row(t, row, with, with_row, table);
   }
   cli_frame_free(with);
@@ -212,18 +238,18 @@ static int write_ranking(const struct tokens *t, struct cli_table *table) {
 
 /* ---- --truth ---- */
 
-/* judged [n], count [n], steps [n] from the truth; tokens of category ok are judged. */
+/* judged [n], count [n], steps [n] from the table; ranked tokens are judged. */
 static int read_truth(const struct tokens *t, bool *judged, double *count, double *steps) {
   struct cli_frame *frame = NULL;
   int64_t *row_of = NULL, count_column = -1, steps_column = -1;
-  int code = read_table(truth_file, t, &frame, &row_of);
+  int code = read_table(settings.truth, t, &frame, &row_of);
   if (code == NK_OK && (count_column = cli_frame_column(frame, "count")) < 0)
     code = (int)count_column;
   for (size_t c = 0; code == NK_OK && c < cli_frame_n_columns(frame); c++)
     if (strcmp(cli_frame_column_name(frame, c), "steps") == 0) steps_column = (int64_t)c;
   if (steps_column < 0) steps_column = count_column;
   for (size_t row = 0; row < t->glitch->n && code == NK_OK; row++) {
-    judged[row] = row_of[row] >= 0 && strcmp(category_of(t, row), "ok") == 0;
+    judged[row] = row_of[row] >= 0 && t->glitch->role[row] == NK_ROLE_TEXT;
     if (!judged[row]) continue;
     code = cli_frame_number(frame, (size_t)row_of[row], (size_t)count_column, &count[row]);
     if (code == NK_OK)
@@ -234,27 +260,64 @@ static int read_truth(const struct tokens *t, bool *judged, double *count, doubl
   return code;
 }
 
-static int write_measures(const struct nk_glitch_measure *measures, size_t n,
-                          const struct nk_glitch_report *report, double at_most,
+/* A row of the table; report NULL: of an indicator, which reports no list. */
+static int write_measure(const char *name, double at_most, const struct nk_glitch_measure *measure,
+                         const struct nk_glitch_report *report, struct cli_table *table) {
+  const struct nk_retrieval *r = &measure->retrieval;
+  cli_table_string(table, name);
+  cli_table_number(table, at_most);
+  cli_table_integer(table, (int64_t)r->n);
+  cli_table_integer(table, (int64_t)r->positives);
+  cli_table_known(table, r->auc);
+  cli_table_known(table, r->average_precision);
+  cli_table_known(table, r->precision);
+  cli_table_known(table, measure->spearman);
+  if (report != NULL) {
+    cli_table_integer(table, (int64_t)report->reported);
+    cli_table_number(table, report->false_rate);
+    cli_table_known(table, report->recall);
+  }
+  for (int i = 0; report == NULL && i < 3; i++) cli_table_missing(table);
+  return cli_table_end_row(table);
+}
+
+/* The rows of a ranking: its score under `name`, and, with `columns`, its indicators. */
+static int evaluate(const struct nk_glitch *glitch, const struct nk_glitch_truth *truth,
+                    const char *name, bool columns, struct cli_table *table) {
+  static const double at_most[] = {0, 10};
+  double level = settings.fdr >= 0 ? settings.fdr : 0.05;
+  struct nk_glitch_report report;
+  struct nk_glitch_measure *measures = nk_alloc(glitch->n_columns + 1, sizeof *measures);
+  int code = measures != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < sizeof at_most / sizeof *at_most && code == NK_OK; i++) {
+    code = nk_glitch_evaluate(glitch, truth, at_most[i], level, measures, &report);
+    if (code == NK_OK) code = write_measure(name, at_most[i], measures, &report, table);
+    for (size_t c = 1; c <= glitch->n_columns && columns && code == NK_OK; c++)
+      code = write_measure(measures[c].name, at_most[i], &measures[c], NULL, table);
+  }
+  nk_free(measures);
+  return code;
+}
+
+/* The score without each of its parts. */
+static int write_ablation(const struct tokens *t, const struct nk_glitch_truth *truth,
                           struct cli_table *table) {
+  static const struct {
+    const char *name;
+    enum nk_glitch_part part;
+  } parts[] = {{"score_without_distance", NK_PART_DISTANCE},
+               {"score_without_way", NK_PART_WAY},
+               {"score_without_lead", NK_PART_LEAD},
+               {"score_without_core", NK_PART_CORE},
+               {"score_without_input", NK_PART_INPUT}};
+  struct nk_glitch_options how = settings.how;
   int code = NK_OK;
-  for (size_t m = 0; m < n && code == NK_OK; m++) {
-    const struct nk_retrieval *r = &measures[m].retrieval;
-    cli_table_string(table, measures[m].name);
-    cli_table_number(table, at_most);
-    cli_table_integer(table, (int64_t)r->n);
-    cli_table_integer(table, (int64_t)r->positives);
-    cli_table_known(table, r->auc);
-    cli_table_known(table, r->average_precision);
-    cli_table_known(table, r->precision);
-    cli_table_known(table, measures[m].spearman);
-    if (m == 0) {
-      cli_table_integer(table, (int64_t)report->reported);
-      cli_table_number(table, report->false_rate);
-      cli_table_known(table, report->recall);
-    }
-    for (int i = 0; m > 0 && i < 3; i++) cli_table_missing(table);
-    code = cli_table_end_row(table);
+  how.knn_k = 0;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts && code == NK_OK; i++) {
+    how.without = parts[i].part;
+    struct nk_glitch *glitch = rank(t, &how, NULL);
+    code = glitch != NULL ? evaluate(glitch, truth, parts[i].name, false, table) : nk_error_code();
+    nk_glitch_free(glitch);
   }
   return code;
 }
@@ -263,25 +326,19 @@ static int write_evaluation(const struct tokens *t, struct cli_table *table) {
   static const char *const columns[] = {
       "indicator", "steps",    "tokens",   "positives", "auc",   "average_precision",
       "precision", "spearman", "reported", "fdr",       "recall"};
-  static const double at_most[] = {0, 10};
-  size_t n = t->glitch->n, n_measures = t->glitch->n_columns + 1;
+  size_t n = t->glitch->n;
   bool *judged = nk_alloc(n, sizeof *judged);
   double *count = nk_alloc(n, sizeof *count), *steps = nk_alloc(n, sizeof *steps);
-  struct nk_glitch_measure *measures = nk_alloc(n_measures, sizeof *measures);
-  struct nk_glitch_report report;
-  int code = judged && count && steps && measures ? NK_OK : NK_EMEMORY;
+  const struct nk_glitch_truth truth = {judged, count, steps};
+  int code = judged != NULL && count != NULL && steps != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) code = read_truth(t, judged, count, steps);
   for (size_t c = 0; c < sizeof columns / sizeof *columns && code == NK_OK; c++)
     code = cli_table_column(table, columns[c]);
-  for (size_t i = 0; i < sizeof at_most / sizeof *at_most && code == NK_OK; i++) {
-    code = nk_glitch_evaluate(t->glitch, judged, count, steps, at_most[i], fdr >= 0 ? fdr : 0.05,
-                              measures, &report);
-    if (code == NK_OK) code = write_measures(measures, n_measures, &report, at_most[i], table);
-  }
+  if (code == NK_OK) code = evaluate(t->glitch, &truth, "score", true, table);
+  if (code == NK_OK && settings.ablate) code = write_ablation(t, &truth, table);
   nk_free(judged);
   nk_free(count);
   nk_free(steps);
-  nk_free(measures);
   return code;
 }
 
@@ -291,19 +348,13 @@ int main(int argc, char **argv) {
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
   cli_begin(&run, &tool, argc, argv, 0, 1);
-  how.seed = run.common.seed;
-  int code = NK_OK;
-  if (input_set && !output_set) { /* beside an input matrix, --output is the output matrix */
-    output_set = run.common.output;
-    run.common.output = NULL;
-  }
-  if ((run.n_operands == 1) == (output_set != NULL) || (input_set && !output_set))
-    code = nk_fail(NK_EUSAGE, "give a MODEL, or --input, --output and --unused");
-  if (code == NK_OK) code = output_set ? read_sets(&tokens) : read_model(run.operands[0], &tokens);
+  settings.how.seed = run.common.seed;
+  int code = read_tokens(&run, &tokens);
   if (code == NK_OK && (output = cli_output(&run, NK_OUTPUT_TEXT)) == NULL) code = nk_error_code();
   if (code == NK_OK && (table = cli_new_table(&run, output)) == NULL) code = nk_error_code();
   if (code == NK_OK)
-    code = truth_file ? write_evaluation(&tokens, table) : write_ranking(&tokens, table);
+    code =
+        settings.truth != NULL ? write_evaluation(&tokens, table) : write_ranking(&tokens, table);
   code = cli_close(table, output, code);
   tokens_free(&tokens);
   return cli_end(&run, code);

@@ -3,14 +3,15 @@
  * Rows of tokens that training never showed lie in a tight ball: those of the output matrix were
  * all pushed along one direction by the softmax (a tied matrix likewise), those of an untied input
  * matrix stayed where they began. A few rows known to be unused (nk_find_unused) mark the ball's
- * place; the rest of its rows, its shape, and the spread of the trained rows are then estimated
- * from the matrices. nk-glitch(1) has the formulas and their sources.
+ * place; the ball's centre and radius and the place of the ordinary rows are then estimated from
+ * the matrices. The score is made of a row's distance from the ball's centre and of how far it has
+ * come on the way towards the ordinary rows. nk-glitch(1) has the formulas and their sources.
  *
  * nk_glitch_of_model and nk_glitch_of_sets do it all. Its parts, in the order in which to call
  * them: nk_glitch_new; nk_glitch_output; for an untied model nk_glitch_input; then nk_glitch_rank.
- * Each matrix is needed during its call only, so that one lies in memory at a time. Beside it: 32
- * dim^2 bytes for covariances and their eigenvectors (19 MB at dim = 768, 2.1 GB at 8,192), about
- * 50 MiB of blocks, and 8 bytes for each row and column. */
+ * Each matrix is needed during its call only, so that one lies in memory at a time. Beside it, for
+ * the indicators: 24 dim^2 bytes (14 MB at dim = 768, 1.6 GB at 8,192), about 50 MiB of blocks, and
+ * 8 bytes for each row and column. */
 #ifndef NOKEN_GLITCH_H
 #define NOKEN_GLITCH_H
 
@@ -84,13 +85,24 @@ struct nk_glitch {
   size_t *rank;    /* [n] from 1, among the NK_ROLE_TEXT rows or among the others */
   size_t *order;   /* [n] rows by rank, NK_ROLE_TEXT rows first */
   size_t n_ranked; /* how many those are */
+  bool overlap;    /* the unused rows spread as ordinary rows do and mark no ball: every p is 1 */
   struct nk_glitch_private *own;
+};
+
+/* Parts of the score, to be left out so that it is seen what each is worth. */
+enum nk_glitch_part {
+  NK_PART_DISTANCE = 1, /* the distance from the ball's centre */
+  NK_PART_WAY = 2,      /* near the ball: the way towards the mean of the ordinary rows */
+  NK_PART_LEAD = 4,     /* far from it: the same way */
+  NK_PART_CORE = 8,     /* rows in the ball other than the unused ones, which move its centre */
+  NK_PART_INPUT = 16,   /* the input matrix of an untied model */
 };
 
 struct nk_glitch_options {
   size_t knn_k;    /* neighbours of the column input_knn; 0: no such column */
   size_t knn_rows; /* it is measured to this many rows, drawn at random; 0: to all */
   uint64_t seed;
+  unsigned without; /* enum nk_glitch_part, or-ed */
 };
 
 /* A ranking of n tokens. role [n] is copied. NULL on failure. */
@@ -157,13 +169,17 @@ struct nk_glitch_report {
   double false_rate; /* share of them that are no glitch tokens; 0 when there are none */
   double recall;     /* share of the glitch tokens that are reported; NaN without any */
 };
+/* What is known of the training of n tokens. */
+struct nk_glitch_truth {
+  const bool *judged;  /* [n] rows that are evaluated */
+  const double *count; /* [n] how often training showed the token */
+  const double *steps; /* [n] in how many optimizer steps */
+};
 
-/* Judges the rows with judged [n] set. A glitch token is one with steps [n] (in how many optimizer
- * steps training showed it) of at most `at_most`. measures [n_columns + 1]: the score's, then each
- * column's, turned so that what is odd is found first. */
-NK_API int nk_glitch_evaluate(const struct nk_glitch *glitch, const bool *judged,
-                              const double *count, const double *steps, double at_most,
-                              double level, struct nk_glitch_measure *measures,
+/* Evaluates the judged rows. A glitch token is one seen in at most `at_most` steps. measures
+ * [n_columns + 1]: the score's, then each column's, turned so that glitch tokens come first. */
+NK_API int nk_glitch_evaluate(const struct nk_glitch *glitch, const struct nk_glitch_truth *truth,
+                              double at_most, double level, struct nk_glitch_measure *measures,
                               struct nk_glitch_report *report);
 
 #ifdef __cplusplus

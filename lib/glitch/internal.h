@@ -4,37 +4,71 @@
 
 #include <noken/glitch.h>
 
-/* What one matrix shows. */
+/* The ball of never-seen rows in one matrix. */
+struct nki_ball {
+  double *centre; /* [dim] */
+  double radius;  /* typical distance of a never-seen row from the centre */
+  double *square; /* [n] squared distance of each row from the centre, in units of radius^2 */
+  bool *member;   /* [n] rows as near as never-seen ones are */
+};
+
+/* What the score knows of one matrix. */
 struct nki_evidence {
-  double *trained; /* [n] log evidence that a row was trained, on a scale that grows with the
-                    * logarithm of its distance from the ball; about 0 inside it */
-  bool *member;    /* [n] rows inside the ball */
-  double *centre;  /* [dim] of the ball */
-  double radius;   /* root mean square distance of its rows from the centre */
+  struct nki_ball ball;
+  double *way;    /* [n] how far a row has come from the centre towards the mean of the ordinary
+                   * rows, in standard deviations of the ball */
+  double typical; /* median of ball.square over the ordinary rows */
+  double spread;  /* root mean square distance of the ordinary rows from their mean */
+  double lead;    /* how much the way tells beside the distance; see score.c */
+  size_t dim;     /* 0: not measured */
 };
 
 struct nk_glitch_private {
-  struct nki_evidence output, input; /* .trained NULL: not measured */
+  struct nki_evidence output, input;
+  unsigned without;
 };
 
-/* Measures the rows of x [n, dim] against the ball that unused [n_unused >= 3] mark. */
-int nki_evidence(const float *x, size_t n, size_t dim, const size_t *unused, size_t n_unused,
-                 struct nki_evidence *out);
+/* Finds the ball that unused [n_unused >= 3] mark in x [n, dim]; without `core` its centre is the
+ * mean of those rows alone. */
+int nki_ball_find(const float *x, size_t n, size_t dim, const size_t *unused, size_t n_unused,
+                  bool core, struct nki_ball *out);
+
+/* Measures the rows of x [n, dim]: the ball, and the way out of it. The output matrix comes first:
+ * its ball decides which rows are ordinary. */
+int nki_evidence_measure(const struct nk_glitch *glitch, const float *x, size_t dim,
+                         struct nki_evidence *out);
 void nki_evidence_free(struct nki_evidence *evidence);
 
-/* out [n] = the cosine distance, 1 - cos, between x - origin and target - origin for each row of x
- * [n, dim]; with `axis`, a unit vector, what lies along it is left out of both. origin and axis may
- * be NULL. NaN where one of the two has no length. */
-void nki_angles(const float *x, size_t n, size_t dim, const double *origin, const double *target,
-                const float *axis, double *out);
+/* A ranked row outside the output matrix's ball. */
+bool nki_is_ordinary(const struct nk_glitch *glitch, size_t row);
+
+/* fused [n]: the score's logarithmic scale; small: as a never-seen row. */
+void nki_fuse(const struct nk_glitch *glitch, double *fused);
+
+/* Where the rows lie on the fused scale, and the p-values of the ranked rows. */
+struct nki_null {
+  double ball, typical; /* median of the ball's rows and of the ordinary rows */
+  bool overlap;         /* the known unused rows mark no ball: every p-value is 1 */
+};
+int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p_value,
+                  struct nki_null *null);
+
+/* roles of the tokens of a model; category [n] as role [n]. */
+int nki_roles_of_tokens(const struct nk_tokenizer *tokenizer, size_t n, enum nk_category *category,
+                        enum nk_glitch_role *role);
+/* The same for the rows of a set of which the ids unused [n_unused] are known to be unused. */
+int nki_roles_of_ids(const struct nk_vectors *set, const int64_t *unused, size_t n_unused,
+                     enum nk_glitch_role *role);
 
 /* A new column of n values, for the caller to fill; NULL when there is no memory. */
 double *nki_column(struct nk_glitch *glitch, const char *name, bool large_is_odd);
 
-/* The indicators of Land and Bartolo (2024) on the output matrix, and `exposure`. */
+/* The indicators of Land and Bartolo (2024) on the output matrix, and `exposure` and `way`. */
 int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim);
 /* Length, distance from the centroid, Mahalanobis and k-NN distance in the input matrix. */
 int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
                       const struct nk_glitch_options *options);
+/* Scores against those of neighbouring merge rank [n], negative where it is unknown. */
+int nki_merge_column(struct nk_glitch *glitch, const int64_t *merge_rank);
 
 #endif

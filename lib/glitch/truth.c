@@ -18,18 +18,17 @@ static void judged_free(struct judged *j) {
   nk_free(j->values);
 }
 
-static int pack(size_t n, const bool *judged, const double *count, const double *steps,
-                double at_most, struct judged *j) {
+static int pack(size_t n, const struct nk_glitch_truth *truth, double at_most, struct judged *j) {
   j->rows = nk_alloc(n, sizeof *j->rows);
   j->odd = nk_alloc(n, sizeof *j->odd);
   j->count = nk_alloc(n, sizeof *j->count);
   j->values = nk_alloc(n, sizeof *j->values);
-  if (!j->rows || !j->odd || !j->count || !j->values) return NK_EMEMORY;
+  if (j->rows == NULL || j->odd == NULL || j->count == NULL || j->values == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
-    if (!judged[i]) continue;
+    if (!truth->judged[i]) continue;
     j->rows[j->n] = i;
-    j->odd[j->n] = steps[i] <= at_most;
-    j->count[j->n++] = count[i];
+    j->odd[j->n] = truth->steps[i] <= at_most;
+    j->count[j->n++] = truth->count[i];
   }
   return NK_OK;
 }
@@ -57,11 +56,11 @@ static void judge_report(const struct nk_glitch *glitch, const struct judged *j,
   report->recall = odd > 0 ? (double)found / (double)odd : (double)NAN;
 }
 
-int nk_glitch_evaluate(const struct nk_glitch *glitch, const bool *judged, const double *count,
-                       const double *steps, double at_most, double level,
-                       struct nk_glitch_measure *measures, struct nk_glitch_report *report) {
+int nk_glitch_evaluate(const struct nk_glitch *glitch, const struct nk_glitch_truth *truth,
+                       double at_most, double level, struct nk_glitch_measure *measures,
+                       struct nk_glitch_report *report) {
   struct judged j = {0};
-  int code = pack(glitch->n, judged, count, steps, at_most, &j);
+  int code = pack(glitch->n, truth, at_most, &j);
   measures[0].name = "score";
   if (code == NK_OK) code = measure(glitch->score, true, &j, &measures[0]);
   for (size_t c = 0; c < glitch->n_columns && code == NK_OK; c++) {

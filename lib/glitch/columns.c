@@ -9,10 +9,14 @@
 #include "base/random.h"
 
 #include "geometry/internal.h"
+#include "glitch/constants.h"
 #include "glitch/internal.h"
 
-void nki_angles(const float *x, size_t n, size_t dim, const double *origin, const double *target,
-                const float *axis, double *out) {
+/* out [n] = the cosine distance, 1 - cos, between x - origin and target - origin for each row of x
+ * [n, dim]; with `axis`, a unit vector, what lies along it is left out of both. origin and axis may
+ * be NULL. NaN where one of the two has no length. */
+static void angles(const float *x, size_t n, size_t dim, const double *origin, const double *target,
+                   const float *axis, double *out) {
   double target_squares = 0, target_along = 0;
   for (size_t j = 0; j < dim; j++) {
     double t = target[j] - (origin != NULL ? origin[j] : 0);
@@ -47,7 +51,7 @@ double *nki_column(struct nk_glitch *glitch, const char *name, bool large_is_odd
 }
 
 int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim) {
-  const struct nki_evidence *ball = &glitch->own->output;
+  const struct nki_evidence *output = &glitch->own->output;
   size_t n = glitch->n;
   double *unused = nk_alloc(dim, sizeof *unused);
   struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
@@ -57,20 +61,19 @@ int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim) {
   double *minus_pc = nki_column(glitch, "output_cosine_minus_pc", false);
   double *l2 = nki_column(glitch, "output_l2", false);
   double *exposure = nki_column(glitch, "exposure", false);
-  double *evidence = nki_column(glitch, "output_evidence", false);
+  double *way = nki_column(glitch, "way", false);
   int code = moments == NULL || pca == NULL ? nk_error_code() : NK_OK;
-  if (!unused || !cosine || !centred || !minus_pc || !l2 || !exposure || !evidence)
+  if (unused == NULL || cosine == NULL || centred == NULL || minus_pc == NULL || l2 == NULL ||
+      exposure == NULL || way == NULL)
     code = NK_EMEMORY;
   if (code == NK_OK) code = nk_mean(x, glitch->unused, glitch->n_unused, dim, unused);
   if (code == NK_OK) {
     nk_row_distances(x, n, dim, unused, NULL, l2, NULL);
-    nki_angles(x, n, dim, NULL, unused, NULL, cosine);
-    nki_angles(x, n, dim, moments->mean, unused, NULL, centred);
-    nki_angles(x, n, dim, NULL, unused, pca->components, minus_pc);
-    nk_row_distances(x, n, dim, ball->centre, NULL, exposure, NULL);
-    for (size_t i = 0; i < n; i++)
-      exposure[i] = exposure[i] > 0 ? log(exposure[i] / ball->radius) : -INFINITY;
-    memcpy(evidence, ball->trained, n * sizeof *evidence);
+    angles(x, n, dim, NULL, unused, NULL, cosine);
+    angles(x, n, dim, moments->mean, unused, NULL, centred);
+    angles(x, n, dim, NULL, unused, pca->components, minus_pc);
+    for (size_t i = 0; i < n; i++) exposure[i] = log(output->ball.square[i]) / 2;
+    memcpy(way, output->way, n * sizeof *way);
   }
   nk_free(unused);
   nk_moments_free(moments);
@@ -139,12 +142,64 @@ int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
   double *centroid = nki_column(glitch, "input_centroid_l2", true);
   double *distance = nki_column(glitch, "input_mahalanobis", true);
   double *knn = k > 0 && k < drawn ? nki_column(glitch, "input_knn", true) : NULL;
-  if (!norm || !centroid || !distance || (k > 0 && k < drawn && !knn)) return NK_EMEMORY;
+  if (norm == NULL || centroid == NULL || distance == NULL) return NK_EMEMORY;
+  if (k > 0 && k < drawn && knn == NULL) return NK_EMEMORY;
   struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
   if (moments == NULL) return nk_error_code();
   nk_row_distances(x, n, dim, moments->mean, norm, centroid, NULL);
   int code = mahalanobis(x, n, moments, distance);
   nk_moments_free(moments);
   if (code == NK_OK && knn != NULL) code = knn_distance(x, n, dim, k, drawn, options->seed, knn);
+  return code;
+}
+
+/* ---- Scores against those of their merge rank ---- */
+
+static double median_of(double *values, size_t n) {
+  nki_sort_numbers(values, n);
+  return nki_quantile_sorted(values, n, 0.5);
+}
+
+struct merge {
+  int64_t rank;
+  size_t row;
+};
+
+static int by_merge(const void *a, const void *b) {
+  const struct merge *x = a, *y = b;
+  if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
+  return (x->row > y->row) - (x->row < y->row);
+}
+
+/* How much higher a token scores than the tokens that the tokenizer learned just before and after
+ * it, and so saw about as often: in units of those tokens' median distance from their median. */
+int nki_merge_column(struct nk_glitch *glitch, const int64_t *merge_rank) {
+  size_t n = 0;
+  double *out = nki_column(glitch, "rank_mismatch", true), *peers = NULL;
+  struct merge *merges = nk_alloc(glitch->n, sizeof *merges);
+  int code = out == NULL || merges == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK && (peers = nk_alloc(2 * NKI_PEERS + 1, sizeof *peers)) == NULL)
+    code = NK_EMEMORY;
+  for (size_t i = 0; i < glitch->n && code == NK_OK; i++) {
+    out[i] = (double)NAN;
+    if (merge_rank[i] >= 0) merges[n++] = (struct merge){merge_rank[i], i};
+  }
+  if (code == NK_OK) qsort(merges, n, sizeof *merges, by_merge);
+  double median = 0, deviation = 0;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    /* The window moves in steps of a fifth of its half, and is the last one at the end. */
+    if (i % (NKI_PEERS / 5) == 0 || i == 0) {
+      size_t first = i > NKI_PEERS ? i - NKI_PEERS : 0, m = 0;
+      for (size_t j = first; j < n && j <= i + NKI_PEERS; j++)
+        peers[m++] = glitch->score[merges[j].row];
+      median = median_of(peers, m);
+      for (size_t j = 0; j < m; j++) peers[j] = fabs(peers[j] - median);
+      deviation = median_of(peers, m);
+    }
+    double above = glitch->score[merges[i].row] - median;
+    out[merges[i].row] = deviation > 0 ? above / deviation : (double)NAN;
+  }
+  nk_free(merges);
+  nk_free(peers);
   return code;
 }
