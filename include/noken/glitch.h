@@ -2,16 +2,14 @@
  *
  * Rows of tokens that training never showed lie in a tight ball: those of the output matrix were
  * all pushed along one direction by the softmax (a tied matrix likewise), those of an untied input
- * matrix stayed where they began. A few rows known to be unused (nk_find_unused) mark the ball's
- * place; the ball's centre and radius and the place of the ordinary rows are then estimated from
- * the matrices. The score is made of a row's distance from the ball's centre and of how far it has
- * come on the way towards the ordinary rows. nk-glitch(1) has the formulas and their sources.
+ * matrix stayed where they began. A few rows known to be unused mark the ball's place; its centre
+ * and radius and the place of the ordinary rows are then estimated from the matrices. The score is
+ * made of a row's distance from the ball's centre and of how far it has come on the way towards the
+ * ordinary rows. nk-glitch(1) has the formulas and their sources.
  *
- * nk_glitch_of_model and nk_glitch_of_sets do it all. Its parts, in the order in which to call
- * them: nk_glitch_new; nk_glitch_output; for an untied model nk_glitch_input; then nk_glitch_rank.
- * Each matrix is needed during its call only, so that one lies in memory at a time. Beside it, for
- * the indicators: 24 dim^2 bytes (14 MB at dim = 768, 1.6 GB at 8,192), about 50 MiB of blocks, and
- * 8 bytes for each row and column. */
+ * Matrices of a model lie in memory one at a time. Beside it, for the indicators: 24 dim^2 bytes
+ * (14 MB at dim = 768, 1.6 GB at 8,192), about 50 MiB of blocks, and 8 bytes for each row and
+ * column. */
 #ifndef NOKEN_GLITCH_H
 #define NOKEN_GLITCH_H
 
@@ -51,9 +49,6 @@ NK_API int nk_retrieval(const double *scores, const bool *positive, size_t n,
  * one of them is constant. Returns 0 or NK_EMEMORY. */
 NK_API int nk_spearman(const double *x, const double *y, size_t n, double *out);
 
-/* ranks [n] = the mean rank, from 1, of each of values [n]; NaN first. Returns 0 or NK_EMEMORY. */
-NK_API int nk_mean_ranks(const double *values, size_t n, double *ranks);
-
 /* ==== Ranking ==== */
 
 /* What is known of a token before its rows are looked at. */
@@ -78,7 +73,6 @@ struct nk_glitch {
   size_t n_unused;
   struct nk_glitch_column *columns; /* [n_columns] the indicators */
   size_t n_columns;
-  /* Made by nk_glitch_rank: */
   double *score;   /* [n] 1 as a never-seen token's, 0 as a typical token's; large: glitch token */
   double *p_value; /* [n] for an ordinary token to score as high; NaN for rows ranked apart */
   double *q_value; /* [n] smallest false discovery rate at which the token is reported */
@@ -105,41 +99,19 @@ struct nk_glitch_options {
   unsigned without; /* enum nk_glitch_part, or-ed */
 };
 
-/* A ranking of n tokens. role [n] is copied. NULL on failure. */
-NK_API struct nk_glitch *nk_glitch_new(size_t n, const enum nk_glitch_role *role);
+/* Frees a ranking; NULL is allowed. */
 NK_API void nk_glitch_free(struct nk_glitch *glitch);
-
-/* Measures the output matrix x [n, dim]: finds the unused rows, adds its indicators, and with
- * `tied` those of the input matrix too. Returns 0 or a negative code (fewer than 8 rows; a row is
- * not finite; no memory; interrupted). */
-NK_API int nk_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
-                            const struct nk_glitch_options *options);
-/* Measures an untied model's input matrix x [n, dim]. */
-NK_API int nk_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
-                           const struct nk_glitch_options *options);
-
-/* Fuses what the matrices show into score, p_value, rank and order. merge_rank [n] (may be NULL):
- * in which order the tokenizer learned the tokens, negative where it is unknown: adds the column
- * `rank_mismatch`. */
-NK_API int nk_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
 
 /* The column called name, or NULL (no error is set). */
 NK_API const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch,
                                                      const char *name);
-
-/* Picks rows that mark the ball of never-seen rows in x [n, dim]: *rows [*n_rows] ascending, for
- * nk_free. At least 3 NK_ROLE_UNUSED rows that agree are taken alone; else the tightest group among
- * them and the NK_ROLE_SUSPECT ones; else, with a warning, the tightest group among the rows that
- * stand out by length or along the mean or the first principal component. */
-NK_API int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
-                          size_t **rows, size_t *n_rows);
 
 /* q_values [n]: the smallest level at which the procedure of Benjamini and Hochberg (1995) reports
  * a row, from p_values [n]. NaN where that is NaN, which is not counted. Returns 0 or NK_EMEMORY.
  */
 NK_API int nk_q_values(const double *p_values, size_t n, double *q_values);
 
-/* ---- From files ---- */
+/* ---- From files and vector sets ---- */
 
 /* The ranking of a model's vocabulary. tokenizer NULL: every token counts as one that text can
  * hold. category [*n] (may be NULL) is filled for the rows of the ranking, for nk_free. Matrices

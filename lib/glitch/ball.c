@@ -72,6 +72,7 @@ int nki_ball_find(const float *x, size_t n, size_t dim, const size_t *unused, si
   reach.typical = fmax(reach.typical, NKI_LEAST_SQUARE * all);
   if (!(all > 0)) return nk_fail(NK_EDATA, "the rows do not differ: there is nothing to rank");
   out->radius = sqrt(reach.typical);
+  out->edge = sqrt(fmax(reach.edge, reach.typical));
   for (size_t i = 0; i < n; i++) {
     out->member[i] = out->member[i] || out->square[i] <= reach.edge;
     out->square[i] /= reach.typical;

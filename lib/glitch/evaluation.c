@@ -32,7 +32,7 @@ static bool same(double a, double b) {
   return a == b || (isnan(a) && isnan(b));
 }
 
-int nk_mean_ranks(const double *values, size_t n, double *ranks) {
+int nki_mean_ranks(const double *values, size_t n, double *ranks) {
   struct item *items = sorted(values, n);
   if (items == NULL) return NK_EMEMORY;
   for (size_t first = 0, last; first < n; first = last) {
@@ -73,8 +73,8 @@ int nk_retrieval(const double *scores, const bool *positive, size_t n, struct nk
 
 int nk_spearman(const double *x, const double *y, size_t n, double *out) {
   double *rank_x = nk_alloc(n, sizeof *rank_x), *rank_y = nk_alloc(n, sizeof *rank_y);
-  int code = rank_x == NULL || rank_y == NULL ? NK_EMEMORY : nk_mean_ranks(x, n, rank_x);
-  if (code == NK_OK) code = nk_mean_ranks(y, n, rank_y);
+  int code = rank_x == NULL || rank_y == NULL ? NK_EMEMORY : nki_mean_ranks(x, n, rank_x);
+  if (code == NK_OK) code = nki_mean_ranks(y, n, rank_y);
   if (code == NK_OK) {
     double mean = (double)(n + 1) / 2, xx = 0, yy = 0, xy = 0;
     for (size_t i = 0; i < n; i++) {

@@ -10,7 +10,7 @@
 
 enum { FEWEST_ROWS = 8 };
 
-struct nk_glitch *nk_glitch_new(size_t n, const enum nk_glitch_role *role) {
+struct nk_glitch *nki_glitch_new(size_t n, const enum nk_glitch_role *role) {
   struct nk_glitch *glitch = nk_calloc(1, sizeof *glitch);
   if (glitch == NULL) return NULL;
   glitch->n = n;
@@ -49,19 +49,19 @@ void nk_glitch_free(struct nk_glitch *glitch) {
   nk_free(glitch);
 }
 
-int nk_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
-                     const struct nk_glitch_options *options) {
+int nki_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
+                      const struct nk_glitch_options *options) {
   if (glitch->n < FEWEST_ROWS) return nk_fail(NK_EDATA, "%zu rows are too few to rank", glitch->n);
   glitch->own->without = options->without;
-  int code = nk_find_unused(x, glitch->n, dim, glitch->role, &glitch->unused, &glitch->n_unused);
+  int code = nki_find_unused(x, glitch->n, dim, glitch->role, &glitch->unused, &glitch->n_unused);
   if (code == NK_OK) code = nki_evidence_measure(glitch, x, dim, &glitch->own->output);
   if (code == NK_OK) code = nki_output_columns(glitch, x, dim);
   if (code == NK_OK && tied) code = nki_input_columns(glitch, x, dim, options);
   return code;
 }
 
-int nk_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
-                    const struct nk_glitch_options *options) {
+int nki_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
+                     const struct nk_glitch_options *options) {
   int code = nki_evidence_measure(glitch, x, dim, &glitch->own->input);
   return code == NK_OK ? nki_input_columns(glitch, x, dim, options) : code;
 }
@@ -96,8 +96,8 @@ static int measure_matrix(struct nk_glitch *glitch, const struct nk_model *model
                           const struct nk_glitch_options *options) {
   float *x = widen(model, tensor, glitch->n);
   int code = x == NULL ? nk_error_code()
-             : output  ? nk_glitch_output(glitch, x, tensor->shape[1], tied, options)
-                       : nk_glitch_input(glitch, x, tensor->shape[1], options);
+             : output  ? nki_glitch_output(glitch, x, tensor->shape[1], tied, options)
+                       : nki_glitch_input(glitch, x, tensor->shape[1], options);
   nk_free(x);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", tensor->name);
 }
@@ -121,14 +121,14 @@ struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
   int code = NK_EMEMORY;
   if (categories == NULL || role == NULL || merge_rank == NULL) goto done;
   code = nki_roles_of_tokens(tokenizer, n, categories, role);
-  if (code == NK_OK && (glitch = nk_glitch_new(n, role)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && (glitch = nki_glitch_new(n, role)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = measure_matrix(glitch, model, output, true, tied, options);
   if (code == NK_OK && !tied) code = measure_matrix(glitch, model, input, false, false, options);
   if (code != NK_OK) goto done;
   if (tokenizer != NULL) known = nk_tokenizer_n_tokens(tokenizer);
   for (size_t i = 0; i < n; i++)
     merge_rank[i] = i < known ? nk_tokenizer_merge_rank(tokenizer, i) : -1;
-  code = nk_glitch_rank(glitch, tokenizer != NULL ? merge_rank : NULL);
+  code = nki_glitch_rank(glitch, tokenizer != NULL ? merge_rank : NULL);
 
 done:
   nk_free(merge_rank);
@@ -160,12 +160,12 @@ struct nk_glitch *nk_glitch_of_sets(const struct nk_vectors *output, const struc
   int code = input != NULL ? same_ids(output, input) : NK_OK;
   if (code == NK_OK && (role = nk_alloc(output->n, sizeof *role)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_roles_of_ids(output, unused, n_unused, role);
-  if (code == NK_OK && (glitch = nk_glitch_new(output->n, role)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && (glitch = nki_glitch_new(output->n, role)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK)
-    code = nk_glitch_output(glitch, output->values, output->dim, input == NULL, options);
+    code = nki_glitch_output(glitch, output->values, output->dim, input == NULL, options);
   if (code == NK_OK && input != NULL)
-    code = nk_glitch_input(glitch, input->values, input->dim, options);
-  if (code == NK_OK) code = nk_glitch_rank(glitch, NULL);
+    code = nki_glitch_input(glitch, input->values, input->dim, options);
+  if (code == NK_OK) code = nki_glitch_rank(glitch, NULL);
   nk_free(role);
   if (code == NK_OK) return glitch;
   nk_glitch_free(glitch);

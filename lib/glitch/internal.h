@@ -8,6 +8,7 @@
 struct nki_ball {
   double *centre; /* [dim] */
   double radius;  /* typical distance of a never-seen row from the centre */
+  double edge;    /* distance that 99% of never-seen rows do not exceed */
   double *square; /* [n] squared distance of each row from the centre, in units of radius^2 */
   bool *member;   /* [n] rows as near as never-seen ones are */
 };
@@ -27,6 +28,36 @@ struct nk_glitch_private {
   struct nki_evidence output, input;
   unsigned without;
 };
+
+/* ---- A ranking, in the order of the calls ---- */
+
+/* A ranking of n tokens. role [n] is copied. NULL on failure. */
+struct nk_glitch *nki_glitch_new(size_t n, const enum nk_glitch_role *role);
+/* Measures the output matrix x [n, dim]: finds the unused rows, adds its indicators, and with
+ * `tied` those of the input matrix too. Returns 0 or a negative code (fewer than 8 rows; a row is
+ * not finite; no memory; interrupted). */
+int nki_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
+                      const struct nk_glitch_options *options);
+/* Measures an untied model's input matrix x [n, dim]. */
+int nki_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
+                     const struct nk_glitch_options *options);
+
+/* Fuses what the matrices show into score, p_value, rank and order. merge_rank [n] (may be NULL):
+ * in which order the tokenizer learned the tokens, negative where it is unknown: adds the column
+ * `rank_mismatch`. */
+int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
+
+/* Picks rows that mark the ball of never-seen rows in x [n, dim]: *rows [*n_rows] ascending, for
+ * nk_free. At least 3 NK_ROLE_UNUSED rows that agree are taken alone; else the tightest group among
+ * them and the NK_ROLE_SUSPECT ones; else, with a warning, the tightest group among the rows that
+ * stand out by length or along the mean. */
+int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
+                    size_t **rows, size_t *n_rows);
+
+/* ranks [n] = the mean rank, from 1, of each of values [n]; NaN first. Returns 0 or NK_EMEMORY. */
+int nki_mean_ranks(const double *values, size_t n, double *ranks);
+
+/* ---- Parts ---- */
 
 /* Finds the ball that unused [n_unused >= 3] mark in x [n, dim]; without `core` its centre is the
  * mean of those rows alone. */

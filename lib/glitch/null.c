@@ -104,9 +104,10 @@ static size_t find_places(const struct nk_glitch *glitch, const double *fused, d
   return n;
 }
 
-/* The known unused rows spread as the ordinary ones do: they cannot mark never-seen rows. */
+/* Rows of the ball may lie as far apart as ordinary ones: the known unused rows do not mark where
+ * never-seen rows are. */
 static bool overlaps(const struct nki_evidence *output) {
-  return output->ball.radius > NKI_OVERLAP * output->spread;
+  return output->ball.edge > NKI_OVERLAP * output->spread;
 }
 
 int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p_value,
@@ -133,9 +134,9 @@ int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p
   }
   if (null->overlap)
     nk_warn(
-        "the known unused rows spread as widely as ordinary rows (radius %.2g, ordinary %.2g): "
-        "they do not show where never-seen rows lie, and every p-value is 1",
-        glitch->own->output.ball.radius, glitch->own->output.spread);
+        "the known unused rows lie as far apart as ordinary rows (%.2g and %.2g from their "
+        "means): they do not show where never-seen rows are, and every p-value is 1",
+        glitch->own->output.ball.edge, glitch->own->output.spread);
   nk_free(some);
   return NK_OK;
 }

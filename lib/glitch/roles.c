@@ -207,8 +207,8 @@ static int agree(const float *x, size_t n, size_t dim, size_t k, struct candidat
   return keep_tightest(x, n, dim, k, NKI_SAME_GROUP, c);
 }
 
-int nk_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
-                   size_t **rows, size_t *n_rows) {
+int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
+                    size_t **rows, size_t *n_rows) {
   struct candidates found = {0};
   int code = add_role(role, n, NK_ROLE_UNUSED, &found);
   /* Most of these agree, so the group is found from half of them. */

@@ -75,7 +75,7 @@ static int measure_ordinary(const size_t *rows, size_t k, const double *mean,
   nki_sort_numbers(square, k);
   out->typical = nki_quantile_sorted(square, k, 0.5);
   out->spread = sqrt(variance);
-  out->lead = away > variance ? fmin(away / variance - 1, NKI_MOST_LEAD) : 0;
+  out->lead = variance > 0 ? fmax(away / variance - 1, 0) : 0;
   nk_free(square);
   return NK_OK;
 }
@@ -174,7 +174,7 @@ static int set_ranks(struct nk_glitch *glitch) {
   return NK_OK;
 }
 
-int nk_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
+int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
   double *fused = nk_alloc(glitch->n, sizeof *fused);
   struct nki_null null = {0};
   int code = fused == NULL ? NK_EMEMORY : NK_OK;

@@ -18,6 +18,7 @@
 #include <math.h>
 
 #include "base/random.h"
+#include "glitch/internal.h"
 
 enum { N_DRAWN = 60, N_TRAINED = 24, N_WORLDS = N_DRAWN + N_TRAINED };
 
