@@ -3,21 +3,22 @@
  * Training moves a row out of the ball of never-seen rows (ball.c), at first by a step of the
  * optimizer each time. Of one matrix in d dimensions the score uses
  *
- *   D = |x - c|^2 / r^2                       the distance from the ball's centre
- *   w = sqrt(d) (x - c) . v / r               the way along v, the unit vector from c to the mean m
- *                                             of the ordinary rows, in standard deviations
- *   h = max(0, |m - c|^2 / s^2 - 1)           how much the way tells: s is the root mean square
- *                                             distance of the ordinary rows from m
- *   f = log(1 + D + (1 - near) h w^2 / d) + near WAY w / d        near = 1 / max(1, D)
+ *   D = |x - c|^2 / r^2               the distance from the ball's centre
+ *   w = sqrt(d) (x - c) . v / r       the way along v, the unit vector from c to the mean m of the
+ *                                     ordinary rows, in standard deviations
+ *   h = max(0, |m - c|^2 / s^2 - 1)   how much the way tells: s is the root mean square distance
+ *                                     of the ordinary rows from m
+ *   near = 1 / max(1, D)
+ *   f = log(1 + D + (1 - near) h max(w, 0)^2 / d) + near WAY w / d
  *
- * In the ball d log(1 + D) is, but for a constant, the logarithm of a round normal density, to which
- * w adds that rows leave on one side. Farther out f grows with the logarithm of how often a token
- * was seen; where ordinary rows lie close together beside their distance from the ball, the way
- * counts for more than the distance across it (w > 0 only).
+ * In the ball d log(1 + D) is, but for a constant, the logarithm of a round normal density, to
+ * which w adds that rows leave on one side. Farther out f grows with the logarithm of how often a
+ * token was seen; where ordinary rows lie close together beside their distance from the ball, the
+ * way counts for more than the distance across it.
  *
- * The score of an untied model is the mean of f over its matrices, with the weights (log of a typical
- * D)^2: a matrix in which never-seen rows do not stand out, as an input matrix of rows that began
- * large or were normalized, has next to none. */
+ * The score of an untied model is the mean of f over its matrices, with the weights (log of a
+ * typical D)^2: a matrix in which never-seen rows do not stand out, as an input matrix of rows that
+ * began large or were normalized, has next to none. */
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
