@@ -168,7 +168,7 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
     if (c != 1 || has_text(t)) code = cli_table_column(table, own[c]);
   for (size_t c = 0; c < t->glitch->n_columns && code == NK_OK; c++)
     code = cli_table_column(table, t->glitch->columns[c].name);
-  for (size_t c = 0; with && c < cli_frame_n_columns(with) && code == NK_OK; c++) {
+  for (size_t c = 0; with != NULL && c < cli_frame_n_columns(with) && code == NK_OK; c++) {
     const char *name = cli_frame_column_name(with, c);
     bool taken = nk_glitch_find(t->glitch, name) != NULL;
     for (size_t o = 0; o < sizeof own / sizeof *own; o++)

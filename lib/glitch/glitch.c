@@ -21,8 +21,9 @@ struct nk_glitch *nki_glitch_new(size_t n, const enum nk_glitch_role *role) {
   glitch->q_value = nk_calloc(n, sizeof(double));
   glitch->rank = nk_calloc(n, sizeof(size_t));
   glitch->order = nk_calloc(n, sizeof(size_t));
-  if (glitch->role && glitch->own && glitch->score && glitch->p_value && glitch->q_value &&
-      glitch->rank && glitch->order) {
+  if (glitch->role != NULL && glitch->own != NULL && glitch->score != NULL &&
+      glitch->p_value != NULL && glitch->q_value != NULL && glitch->rank != NULL &&
+      glitch->order != NULL) {
     memcpy(glitch->role, role, n * sizeof *role);
     return glitch;
   }

@@ -12,10 +12,11 @@ enum { ROWS = 50257, DIM = 768, REPEATS = 5 };
 /* A safetensors file with one matrix of small random numbers. */
 static void make_model(const char *path, enum nk_dtype dtype) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  struct nki_safetensors_writer *writer = output ? nki_safetensors_writer_new(output) : NULL;
+  struct nki_safetensors_writer *writer =
+      output != NULL ? nki_safetensors_writer_new(output) : NULL;
   struct nk_tensor tensor = {
       .name = "wte.weight", .dtype = dtype, .n_dims = 2, .shape = {ROWS, DIM}};
-  int code = writer ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
+  int code = writer != NULL ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   struct nki_random random = nki_random_stream(0, NKI_RANDOM_TEST, 0);
   for (size_t row = 0; row < ROWS && code == NK_OK; row++) {
@@ -60,7 +61,7 @@ static void compare(const char *folder, enum nk_dtype dtype, double limit) {
 
 int main(void) {
   char folder[] = "/tmp/noken-bench-XXXXXX", command[64];
-  if (!mkdtemp(folder)) return 2;
+  if (mkdtemp(folder) == NULL) return 2;
   bench_title("nk-extract of 50,257 x 768, files in memory, through a pipe");
   compare(folder, NK_F32, 1.5);
   compare(folder, NK_F16, 2.5);

@@ -72,11 +72,11 @@ static inline void model_write(struct bench_model *model, const char *folder, co
   model_check(output != NULL);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   for (size_t i = 0; i < model->n; i++)
-    model_check(nki_safetensors_writer_add(writer, &model->tensors[i]) == 0);
-  model_check(nki_safetensors_writer_begin(writer) == 0);
+    model_check(nki_safetensors_writer_add(writer, &model->tensors[i]) == NK_OK);
+  model_check(nki_safetensors_writer_begin(writer) == NK_OK);
   for (size_t i = 0; i < model->n; i++) model_fill(writer, &model->tensors[i], model->scale[i]);
-  model_check(nki_safetensors_writer_finish(writer) == 0);
-  model_check(nk_output_commit(output) == 0);
+  model_check(nki_safetensors_writer_finish(writer) == NK_OK);
+  model_check(nk_output_commit(output) == NK_OK);
   nk_output_free(output);
   for (size_t i = 0; i < model->n; i++) free((char *)model->tensors[i].name);
 }

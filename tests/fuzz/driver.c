@@ -177,7 +177,7 @@ static void run_current(void) {
 static bool load(const char *path) {
   FILE *file = fopen(path, "rb");
   if (file == NULL || n_seeds == MAX_SEEDS) {
-    fprintf(stderr, "fuzz: %s: %s\n", path, file ? "too many seeds" : strerror(errno));
+    fprintf(stderr, "fuzz: %s: %s\n", path, file != NULL ? "too many seeds" : strerror(errno));
     if (file != NULL) fclose(file);
     return false;
   }
@@ -220,9 +220,9 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: fuzz_NAME CORPUS [SEED]\n");
     return 2;
   }
-  program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
+  program = strrchr(argv[0], '/') != NULL ? strrchr(argv[0], '/') + 1 : argv[0];
   const char *text = getenv("NOKEN_FUZZ_SECONDS");
-  double seconds = text ? strtod(text, NULL) : 4;
+  double seconds = text != NULL ? strtod(text, NULL) : 4;
   uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
   if (!load_all(argv[1])) return 2;
   current.data = malloc(MAX_SIZE);

@@ -29,7 +29,7 @@ static struct nk_glitch *rank(const struct model *m) {
   struct nk_glitch *glitch = nki_glitch_new(m->n, m->role);
   assert_non_null(glitch);
   int code = nki_glitch_output(glitch, m->output, m->dim, m->input == NULL, &PLAIN);
-  if (code == NK_OK && m->input) code = nki_glitch_input(glitch, m->input, m->dim, &PLAIN);
+  if (code == NK_OK && m->input != NULL) code = nki_glitch_input(glitch, m->input, m->dim, &PLAIN);
   if (code == NK_OK) code = nki_glitch_rank(glitch, NULL);
   if (code != NK_OK) fail_msg("%s", nk_error());
   return glitch;
