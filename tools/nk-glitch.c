@@ -41,7 +41,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_tool tool = {
     .name = "nk-glitch",
-    .summary = "rank a vocabulary by how little training its rows show",
+    .summary = "rank a vocabulary by distance from the rows of unused tokens",
     .usage = "[OPTION]... MODEL | --output-set SET --unused IDS",
     .options = options,
     .n_options = sizeof options / sizeof *options,
