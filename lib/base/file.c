@@ -56,6 +56,26 @@ static int load(int fd, struct nk_file *file) {
   return NK_OK;
 }
 
+/* What Git LFS leaves in place of a file that was not fetched, at most 1024 bytes of text:
+ *
+ *   version https://git-lfs.github.com/spec/v1
+ *   oid sha256:4cac19622fc3ada9c0fdeadb33f88f367b541f38b89102a3f1261ac81fd5bcb5
+ *   size 84977953
+ */
+static int check_fetched(const struct nk_file *file) {
+  static const char *const beginnings[] = {"version https://git-lfs.github.com/spec/",
+                                           "version https://hawser.github.com/spec/"};
+  for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
+    size_t n = strlen(beginnings[i]);
+    if (file->size < n || file->size > 1024 || memcmp(file->data, beginnings[i], n) != 0) continue;
+    return nk_fail(NK_EDATA,
+                   "%s: is a Git LFS pointer, not the file itself: fetch the file with 'git lfs "
+                   "pull'",
+                   file->name);
+  }
+  return NK_OK;
+}
+
 struct nk_file *nk_file_open(const char *path) {
   bool standard = path == NULL || strcmp(path, "-") == 0;
   struct nk_file *file = nk_calloc(1, sizeof *file);
@@ -65,6 +85,7 @@ struct nk_file *nk_file_open(const char *path) {
   int code = file->name != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK && fd < 0) code = nk_fail_errno("%s", path);
   if (code == NK_OK) code = load(fd, file);
+  if (code == NK_OK) code = check_fetched(file);
   if (!standard && fd >= 0) close(fd);
   if (code == NK_OK) return file;
   nk_file_free(file);

@@ -2,12 +2,61 @@
 #include "base/json.h"
 
 #include <noken/base.h>
+#include <string.h>
+
+/* ---- What Python writes beyond JSON ---- */
+
+static const char byte_order_mark[] = "\xEF\xBB\xBF";
+
+/* Length of the word that stands at s[0..n) for a number that is not finite; 0: none. */
+static size_t word_length(const char *s, size_t n) {
+  static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    size_t length = strlen(words[i]);
+    if (length <= n && memcmp(s, words[i], length) == 0) return length;
+  }
+  return 0;
+}
+
+void nk_buffer_json(struct nk_buffer *out, const char *text, size_t n) {
+  size_t copied = nki_json_mark(text, n), length;
+  bool in_string = false;
+  for (size_t i = copied; i < n; i++) {
+    if (text[i] == '\\' && in_string) {
+      i++;
+      continue;
+    }
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string || (length = word_length(text + i, n - i)) == 0) continue;
+    nk_buffer_append(out, text + copied, i - copied);
+    nk_buffer_quote(out, text + i, length);
+    copied = i + length;
+    i = copied - 1;
+  }
+  nk_buffer_append(out, text + copied, n - copied);
+}
+
+size_t nki_json_mark(const char *text, size_t n) {
+  size_t length = strlen(byte_order_mark);
+  return n >= length && memcmp(text, byte_order_mark, length) == 0 ? length : 0;
+}
+
+/* ---- Parsing ---- */
 
 json_t *nki_json_parse(const char *name, const void *bytes, size_t n, size_t flags) {
   json_error_t error;
-  json_t *json = json_loadb(bytes, n, flags, &error);
+  struct nk_buffer plain = {0};
+  json_t *json = NULL;
+  nk_buffer_json(&plain, bytes, n);
+  if (plain.failed) {
+    nk_fail(NK_EMEMORY, "%s: out of memory", name);
+    goto done;
+  }
+  json = json_loadb(plain.data, plain.size, flags, &error);
   if (json == NULL)
     nk_fail(NK_EDATA, "%s: line %d, column %d: %s", name, error.line, error.column, error.text);
+done:
+  nk_buffer_free(&plain);
   return json;
 }
 

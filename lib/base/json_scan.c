@@ -6,7 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
+
+struct nki_scan nki_scan_begin(const char *name, const void *text, size_t n) {
+  const char *begin = text, *start = begin + nki_json_mark(begin, n);
+  return (struct nki_scan){.name = name, .start = start, .at = start, .end = begin + n};
+}
 
 int nki_scan_fail(const struct nki_scan *scan, const char *reason) {
   size_t line = 1;

@@ -18,6 +18,8 @@ struct nki_scan {
   const char *end;
 };
 
+/* A reader at the beginning of text[0..n), after a UTF-8 byte order mark. */
+struct nki_scan nki_scan_begin(const char *name, const void *text, size_t n);
 int nki_scan_fail(const struct nki_scan *scan, const char *reason);
 /* Skips white space and returns the next byte without taking it; 0 at the end. */
 int nki_scan_peek(struct nki_scan *scan);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "model/architecture.h"
 #include "model/dtype.h"
 #include "model/gguf.h"
@@ -154,11 +155,9 @@ static int architecture_values(struct writing *w) {
 
 static int open_tokenizer(struct writing *w) {
   const char *path = nk_model_path(w->model, "tokenizer.json");
-  json_error_t error;
   if (path == NULL) return nk_fail(NK_ENOTFOUND, "no tokenizer.json beside the model");
-  w->tokenizer = json_load_file(path, 0, &error);
-  if (w->tokenizer == NULL)
-    return nk_fail(NK_EDATA, "%s: line %d: %s", path, error.line, error.text);
+  w->tokenizer = nki_json_load(path, 0);
+  if (w->tokenizer == NULL) return nk_error_code();
   json_t *pre = json_object_get(w->tokenizer, "pre_tokenizer");
   json_t *model = json_object_get(w->tokenizer, "model");
   const char *kind = json_string_value(json_object_get(model, "type"));

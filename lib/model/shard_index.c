@@ -140,8 +140,7 @@ static int sort_entries(struct nki_shard_index *index) {
 int nki_shard_index_read(const char *path, struct nki_shard_index *index) {
   struct nk_file *file = nk_file_open(path);
   if (file == NULL) return nk_error_code();
-  const char *text = (const char *)file->data;
-  struct nki_scan scan = {.name = "JSON", .start = text, .at = text, .end = text + file->size};
+  struct nki_scan scan = nki_scan_begin("JSON", file->data, file->size);
   int code = read_index(&scan, index);
   if (code == NK_OK) code = sort_shards(index);
   if (code == NK_OK) code = sort_entries(index);

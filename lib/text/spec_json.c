@@ -239,9 +239,7 @@ static const char *model_of(const struct nki_spec *spec, const struct span *voca
 
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only) {
   static const char *const top[] = {"model"}, *const inner[] = {"vocab", "merges"};
-  struct nki_scan scan = {.name = spec->name, .start = (const char *)file->data};
-  scan.at = scan.start;
-  scan.end = scan.start + file->size;
+  struct nki_scan scan = nki_scan_begin(spec->name, file->data, file->size);
   struct span model = {0}, parts[2] = {{0}, {0}};
   int code = find_members(&scan, top, &model, 1);
   if (code != NK_OK) return code;

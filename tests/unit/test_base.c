@@ -6,6 +6,7 @@
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/json.h"
 #include "base/random.h"
 
 /* ---- Sizes and errors ---- */
@@ -46,6 +47,38 @@ static void a_failure_keeps_its_context(void **state) {
   assert_int_equal(nk_fail_in(NK_EDATA, "wte.npy"), NK_EDATA);
   assert_string_equal(nk_error(), "wte.npy: row 17 holds a NaN");
   assert_int_equal(nk_error_code(), NK_EDATA);
+}
+
+/* ---- JSON ---- */
+
+/* What Python 3.13 writes:
+ *   json.dumps({"a": [float("inf"), -float("inf"), float("nan")], "b": "NaN \\\" Infinity", "c": 1})
+ * in the encoding utf-8-sig. */
+static void json_as_python_writes_it_is_read(void **state) {
+  (void)state;
+  static const char text[] =
+      "\xEF\xBB\xBF{\"a\": [Infinity, -Infinity, NaN], "
+      "\"b\": \"NaN \\\\\\\" Infinity\", \"c\": 1}";
+  json_t *json = nki_json_parse("x.json", text, strlen(text), 0);
+  assert_non_null(json);
+  const json_t *a = json_object_get(json, "a");
+  assert_string_equal(json_string_value(json_array_get(a, 0)), "Infinity");
+  assert_string_equal(json_string_value(json_array_get(a, 1)), "-Infinity");
+  assert_string_equal(json_string_value(json_array_get(a, 2)), "NaN");
+  assert_string_equal(json_string_value(json_object_get(json, "b")), "NaN \\\" Infinity");
+  assert_int_equal(json_integer_value(json_object_get(json, "c")), 1);
+  json_decref(json);
+}
+
+static void a_json_text_that_ends_early_stays_an_error(void **state) {
+  (void)state;
+  static const char *const texts[] = {"",  "\xEF\xBB\xBF", "[NaN", "\"NaN\\", "[Infinityx]",
+                                      "-", "\xEF\xBB"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    assert_null(nki_json_parse("x.json", texts[i], strlen(texts[i]), 0));
+    assert_int_equal(nk_error_code(), NK_EDATA);
+    assert_memory_equal(nk_error(), "x.json: line ", 13);
+  }
 }
 
 /* ---- Escaping ---- */
@@ -304,6 +337,20 @@ static void an_unreadable_file_is_named_in_the_message(void **state) {
   assert_non_null(strstr(nk_error(), "/tmp: is a directory"));
 }
 
+/* The text is the example of the specification of Git LFS. */
+static void a_git_lfs_pointer_is_recognized_in_any_file(void **state) {
+  static const char pointer[] =
+      "version https://git-lfs.github.com/spec/v1\n"
+      "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+  char path[512];
+  snprintf(path, sizeof path, "%s/any.npy", (char *)*state);
+  write_bytes(path, pointer, strlen(pointer));
+  assert_null(nk_file_open(path));
+  assert_int_equal(nk_error_code(), NK_EDATA);
+  assert_non_null(strstr(nk_error(), "any.npy: is a Git LFS pointer"));
+  assert_non_null(strstr(nk_error(), "git lfs pull"));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sizes_that_overflow_are_reported),
@@ -322,6 +369,9 @@ int main(void) {
       cmocka_unit_test(an_output_appears_only_when_committed),
       cmocka_unit_test(a_full_device_is_noticed),
       cmocka_unit_test(an_unreadable_file_is_named_in_the_message),
+      cmocka_unit_test(a_git_lfs_pointer_is_recognized_in_any_file),
+      cmocka_unit_test(json_as_python_writes_it_is_read),
+      cmocka_unit_test(a_json_text_that_ends_early_stays_an_error),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
