@@ -21,7 +21,7 @@ static void print_tensor(struct cli_table *table, const struct nk_tensor *tensor
     snprintf(shape + used, sizeof shape - used, i == 0 ? "%zu" : "x%zu", tensor->shape[i]);
   }
   cli_table_string(table, tensor->name);
-  cli_table_string(table, nk_dtype_names[tensor->dtype]);
+  cli_table_string(table, tensor->dtype_name);
   cli_table_string(table, tensor->n_dims == 0 ? "scalar" : shape);
   cli_table_integer(table, (int64_t)tensor->n_bytes);
 }

@@ -17,7 +17,8 @@ extern "C" {
 
 /* ==== Tensors ==== */
 
-/* The element types of tensors in files. */
+/* The element types of tensors in files. Rows are read of F32, F16, BF16 and F64; tensors of any
+ * type can be listed. */
 enum nk_dtype {
   NK_F32,
   NK_F16,
@@ -34,10 +35,18 @@ enum nk_dtype {
   NK_BOOL,
   NK_F8_E4M3,
   NK_F8_E5M2,
+  NK_F8_E4M3FNUZ,
+  NK_F8_E5M2FNUZ,
+  NK_F8_E8M0,
+  NK_F6_E2M3, /* four elements in three bytes */
+  NK_F6_E3M2,
+  NK_F4, /* two elements in a byte */
+  NK_C64,
+  NK_OTHER, /* a name that noken does not know: nk_tensor.dtype_name */
   NK_N_DTYPES
 };
 
-/* Their names in a safetensors header, "F32". */
+/* Their names in a safetensors header, "F32"; "?" for NK_OTHER. */
 NK_API extern const char *const nk_dtype_names[NK_N_DTYPES];
 
 #define NK_MAX_DIMS 8
@@ -46,11 +55,12 @@ NK_API extern const char *const nk_dtype_names[NK_N_DTYPES];
 struct nk_tensor {
   const char *name;
   enum nk_dtype dtype;
+  const char *dtype_name; /* in the file; NULL: nk_dtype_names[dtype] */
   size_t n_dims;
   size_t shape[NK_MAX_DIMS]; /* row-major, outermost first */
   size_t n_elements;         /* product of shape; 1 for a scalar */
-  size_t n_bytes;
-  const void *data; /* [n_bytes], of any alignment */
+  size_t n_bytes;            /* of NK_OTHER: as many as the file gives it */
+  const void *data;          /* [n_bytes], of any alignment */
 };
 
 /* ==== Models ==== */
@@ -85,8 +95,8 @@ NK_API const struct nk_tensor *nk_model_tensor(const struct nk_model *model, siz
 /* By name; NULL with nk_error() set when there is none. */
 NK_API const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
 
-/* Rows [first, first + n) of a 2-D tensor as floats, out [n, shape[1]], by all threads. Returns
- * NK_OK, NK_EUSAGE (no such rows) or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */
+/* Rows [first, first + n) of a tensor as floats, out [n, dim], by all threads: of a 2-D tensor
+ * [rows, dim], or of a 1-D tensor [dim], which is one row. Returns NK_OK, NK_EUSAGE (no such rows) or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */
 NK_API int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };

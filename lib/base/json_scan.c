@@ -169,6 +169,15 @@ int nki_scan_number(struct nki_scan *scan, double *value) {
   return NK_OK;
 }
 
+int nki_scan_word(struct nki_scan *scan, const char *word) {
+  size_t n = strlen(word);
+  nki_scan_peek(scan);
+  if ((size_t)(scan->end - scan->at) < n || memcmp(scan->at, word, n) != 0)
+    return nki_scan_fail(scan, "a value expected");
+  scan->at += n;
+  return NK_OK;
+}
+
 int nki_scan_skip(struct nki_scan *scan) {
   size_t depth = 0;
   do {

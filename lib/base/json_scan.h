@@ -29,6 +29,8 @@ int nki_scan_expect(struct nki_scan *scan, char c);
 int nki_scan_string(struct nki_scan *scan, struct nk_buffer *out);
 int nki_scan_integer(struct nki_scan *scan, int64_t *value);
 int nki_scan_number(struct nki_scan *scan, double *value);
+/* Takes a word such as null. */
+int nki_scan_word(struct nki_scan *scan, const char *word);
 /* Skips one value of any kind; checks only where it ends. */
 int nki_scan_skip(struct nki_scan *scan);
 /* Members of an object and elements of an array, after the opening bracket was taken: 1 when there

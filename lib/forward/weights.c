@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "forward/internal.h"
+#include "model/dtype.h"
 #include "model/model.h"
 
 /* ---- What each part looks like ---- */
@@ -42,7 +43,7 @@ static int check_tensor(const struct nk_tensor *tensor, size_t n_out, size_t n_i
   if (tensor->dtype != NK_F32 && tensor->dtype != NK_F16 && tensor->dtype != NK_BF16 &&
       tensor->dtype != NK_F64)
     return nk_fail(NK_EUNSUPPORTED, "tensor '%s' is %s: weights are F32, F16, BF16 or F64",
-                   tensor->name, nk_dtype_names[tensor->dtype]);
+                   tensor->name, nki_tensor_dtype_name(tensor));
   size_t n_dims = n_in == 0 ? 1 : 2;
   if (tensor->n_dims != n_dims || tensor->shape[0] != n_out ||
       (n_dims == 2 && tensor->shape[1] != n_in)) {

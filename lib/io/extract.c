@@ -4,6 +4,7 @@
 #include <noken/vectors.h>
 #include "base/error.h"
 #include "io/vectors.h"
+#include "model/dtype.h"
 #include "model/rows.h"
 #include "model/safetensors.h"
 
@@ -13,9 +14,15 @@ enum { BLOCK = 1 << 18 };
 struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
                                     const char *space, const int64_t *ids, size_t n) {
   if (model == NULL || tensor == NULL) return NULL;
-  if (tensor->n_dims != 2 || tensor->shape[1] == 0) {
-    nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimension%s, rows of vectors need 2",
-            nk_model_name(model), tensor->name, tensor->n_dims, tensor->n_dims == 1 ? "" : "s");
+  if (tensor->n_dims != 1 && tensor->n_dims != 2) {
+    nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimensions, rows of vectors need 2, a row 1",
+            nk_model_name(model), tensor->name, tensor->n_dims);
+    return NULL;
+  }
+  size_t n_rows = nki_tensor_n_rows(tensor), dim = nki_tensor_row_dim(tensor);
+  if (dim == 0) {
+    nk_fail(NK_EDATA, "%s: tensor '%s': its rows have dimension 0", nk_model_name(model),
+            tensor->name);
     return NULL;
   }
   int code = nki_tensor_check_widens(tensor);
@@ -24,13 +31,12 @@ struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct n
     return NULL;
   }
   for (size_t i = 0; ids != NULL && i < n; i++) {
-    if (ids[i] >= 0 && (uint64_t)ids[i] < tensor->shape[0]) continue;
+    if (ids[i] >= 0 && (uint64_t)ids[i] < n_rows) continue;
     nk_fail(NK_EDATA, "%s: no row %lld in tensor '%s', which has %zu", nk_model_name(model),
-            (long long)ids[i], tensor->name, tensor->shape[0]);
+            (long long)ids[i], tensor->name, n_rows);
     return NULL;
   }
-  struct nk_vectors *set =
-      nk_vectors_new(ids != NULL ? n : tensor->shape[0], tensor->shape[1], NULL, true);
+  struct nk_vectors *set = nk_vectors_new(ids != NULL ? n : n_rows, dim, NULL, true);
   if (set == NULL) return NULL;
   for (size_t i = 0; ids != NULL && i < n; i++) set->ids[i] = ids[i];
   if (nk_vectors_set_metadata(set, "noken.model", nk_model_name(model)) == NK_OK &&
@@ -50,6 +56,20 @@ struct stream {
   float *block; /* [rows of a block, dim]; NULL where the file's own bytes will do */
 };
 
+/* Warns of the first value of the block, rows from `row` on, that is beyond a float's range; true
+ * when there is one. */
+static bool warn_of_range(const struct stream *s, size_t row, size_t n_values) {
+  size_t dim = s->set->dim, first = row * dim;
+  size_t at = nki_tensor_first_beyond(s->tensor, first, s->block, n_values);
+  if (at == n_values) return false;
+  nk_warn(
+      "%s: tensor '%s': row %zu holds %.9g, beyond the range of a float: it is written as an "
+      "infinity",
+      nk_model_name(s->model), s->tensor->name, row + at / dim,
+      nki_element_number(NK_F64, s->tensor->data, first + at));
+  return true;
+}
+
 /* How many of the rows from `row` on, at most `most`, follow one another in the file. */
 static size_t run_length(const struct stream *s, size_t row, size_t most) {
   size_t n = 1;
@@ -61,6 +81,7 @@ static int write_rows(struct nki_safetensors_writer *writer, void *user) {
   const struct stream *s = user;
   size_t n = s->set->n, dim = s->set->dim, most = dim < BLOCK ? BLOCK / dim : 1;
   int code = NK_OK;
+  bool warned = false;
   for (size_t row = 0, count; row < n && code == NK_OK; row += count) {
     code = nk_progress("rows", row, n);
     if (code != NK_OK) break;
@@ -70,6 +91,7 @@ static int write_rows(struct nki_safetensors_writer *writer, void *user) {
     if (s->block != NULL) {
       code = nk_model_rows(s->tensor, first, count, s->block);
       floats = s->block;
+      if (code == NK_OK && !warned) warned = warn_of_range(s, first, count * dim);
     }
     if (code == NK_OK)
       code = nki_safetensors_writer_bytes(writer, floats, count * dim * sizeof(float));

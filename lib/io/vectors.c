@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "io/vectors.h"
 #include "model/dtype.h"
+#include "model/rows.h"
 #include "model/safetensors.h"
 
 /* ---- Making and freeing ---- */
@@ -55,7 +56,9 @@ static void free_hidden(struct nk_vectors_private *hidden) {
   if (hidden == NULL) return;
   for (size_t i = 0; i < hidden->n_carried; i++) {
     nk_free((char *)(uintptr_t)hidden->carried[i].name);
-    if (hidden->st == NULL) nk_free((void *)(uintptr_t)hidden->carried[i].data);
+    if (hidden->st != NULL) continue;
+    nk_free((void *)(uintptr_t)hidden->carried[i].data);
+    nk_free((char *)(uintptr_t)hidden->carried[i].dtype_name);
   }
   nk_free(hidden->carried);
   nki_pairs_free(&hidden->metadata);
@@ -259,9 +262,10 @@ static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
     void *data = nk_alloc(source->n_bytes, 1);
     carried[i] = *source;
     carried[i].name = nk_strdup(source->name);
+    carried[i].dtype_name = nk_strdup(nki_tensor_dtype_name(source));
     carried[i].data = data;
     to->hidden->n_carried = i + 1;
-    if (carried[i].name == NULL || data == NULL) return NK_EMEMORY;
+    if (carried[i].name == NULL || carried[i].dtype_name == NULL || data == NULL) return NK_EMEMORY;
     memcpy(data, source->data, source->n_bytes);
   }
   return NK_OK;
@@ -294,9 +298,17 @@ static size_t first_bad_row(const struct nk_vectors *set, size_t start) {
 }
 
 static int refuse_row(const struct nk_vectors *set, size_t row) {
+  const struct nk_tensor *source = &set->hidden->source;
   const float *values = set->values + row * set->dim;
-  float bad = values[nki_first_not_finite(values, set->dim)];
-  int code = nk_fail(NK_EDATA, "row %zu holds %s", row, isnan(bad) ? "a NaN" : "an infinity");
+  size_t column = nki_first_not_finite(values, set->dim);
+  size_t index = set->hidden->transposed ? column * set->n + row : row * set->dim + column;
+  int code;
+  if (source->data != NULL && nki_tensor_first_beyond(source, index, values + column, 1) == 0)
+    code = nk_fail(NK_EDATA, "row %zu holds %.9g, beyond the range of a float (3.4e38)", row,
+                   nki_element_number(source->dtype, source->data, index));
+  else
+    code =
+        nk_fail(NK_EDATA, "row %zu holds %s", row, isnan(values[column]) ? "a NaN" : "an infinity");
   return set->hidden->name != NULL ? nk_fail_in(code, "%s", set->hidden->name) : code;
 }
 

@@ -11,10 +11,12 @@ struct nk_vectors_private {
   char *name;                 /* of the file, for messages; NULL for a set made in memory */
   struct nki_safetensors *st; /* the file that values, text and carried tensors may point into */
   struct nk_file *npy;        /* or this one */
+  struct nk_tensor source;    /* the file's matrix where it is F64; else its data is NULL */
+  bool transposed;            /* source is [dim, n] */
   unsigned char *text;        /* the set's own text bytes, NULL when mapped */
   struct nki_pairs metadata;
   struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each
-                                name and, without st, its data belong to the set */
+                                name and, without st, its data and dtype_name belong to the set */
   size_t n_carried;
 };
 

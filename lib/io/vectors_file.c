@@ -1,6 +1,6 @@
 /* Vector sets from files and to files. The layout is in vectors.h; tensors are written in the
- * order of their element size, 8, 4, 2 and 1 bytes, so that every tensor of a file that noken
- * writes is aligned to its elements and can be used in place when it is mapped. */
+ * order of their element size, 8, 4, 2 and 1 bytes, then those of other sizes, so that every tensor of
+ * a file that noken writes is aligned to its elements and can be used in place when it is mapped. */
 #include <noken/base.h>
 #include <noken/model.h>
 #include <noken/vectors.h>
@@ -28,6 +28,16 @@ static void transpose(const float *source, size_t n, size_t dim, float *out) {
   }
 }
 
+/* Warns where a double is beyond a float's range. */
+static void warn_of_range(const struct nk_vectors *set, const struct nk_tensor *matrix,
+                          const float *values, bool transposed) {
+  size_t at = nki_tensor_first_beyond(matrix, 0, values, matrix->n_elements);
+  if (at == matrix->n_elements) return;
+  const char *name = set->hidden->name != NULL ? set->hidden->name : matrix->name;
+  nk_warn("%s: row %zu holds %.9g, beyond the range of a float: it is read as an infinity", name,
+          transposed ? at % set->n : at / set->dim, nki_element_number(NK_F64, matrix->data, at));
+}
+
 int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
                             bool transposed) {
   if (matrix->dtype == NK_F32 && !transposed && (uintptr_t)matrix->data % sizeof(float) == 0) {
@@ -37,6 +47,7 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
   float *values = nk_alloc(matrix->n_elements, sizeof *values);
   if (values == NULL) return NK_EMEMORY;
   int code = nki_tensor_widen(matrix, 0, matrix->n_elements, values);
+  if (code == NK_OK) warn_of_range(set, matrix, values, transposed);
   if (code == NK_OK && transposed) {
     float *rows = nk_alloc(matrix->n_elements, sizeof *rows);
     if (rows != NULL)
@@ -50,19 +61,18 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
   return code;
 }
 
+/* A matrix, or one row (a steering vector). */
 static int check_matrix(const struct nk_tensor *matrix) {
-  if (matrix->n_dims != 2) {
-    return nk_fail(NK_EDATA, "has %zu dimension%s, expected 2", matrix->n_dims,
-                   matrix->n_dims == 1 ? "" : "s");
-  }
-  if (matrix->shape[1] == 0) return nk_fail(NK_EDATA, "its rows have dimension 0");
+  if (matrix->n_dims != 1 && matrix->n_dims != 2)
+    return nk_fail(NK_EDATA, "has %zu dimensions, expected 2, or 1 for one row", matrix->n_dims);
+  if (nki_tensor_row_dim(matrix) == 0) return nk_fail(NK_EDATA, "its rows have dimension 0");
   return NK_OK;
 }
 
 /* ---- Reading: .npy ---- */
 
 static struct nk_vectors *read_npy(struct nk_file *file) {
-  struct nk_tensor matrix;
+  struct nk_tensor matrix = {0};
   bool fortran_order;
   struct nk_vectors *set = NULL;
   int code = nki_npy_read(file, &matrix, &fortran_order);
@@ -70,12 +80,16 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
     code = check_matrix(&matrix);
     if (code != NK_OK) nk_fail_in(code, "%s", file->name);
   }
-  if (code == NK_OK) set = nk_vectors_new(matrix.shape[0], matrix.shape[1], NULL, true);
+  if (code == NK_OK)
+    set = nk_vectors_new(nki_tensor_n_rows(&matrix), nki_tensor_row_dim(&matrix), NULL, true);
   if (set == NULL) {
     nk_file_free(file);
     return NULL;
   }
   set->hidden->npy = file;
+  fortran_order = fortran_order && matrix.n_dims == 2;
+  if (matrix.dtype == NK_F64) set->hidden->source = matrix;
+  set->hidden->transposed = fortran_order;
   set->hidden->name = nk_strdup(file->name);
   code =
       set->hidden->name != NULL ? nki_vectors_take_values(set, &matrix, fortran_order) : NK_EMEMORY;
@@ -96,31 +110,43 @@ static const struct nk_tensor *look_up(const struct nki_safetensors *st, const c
   return NULL;
 }
 
-/* `vectors`, or the file's only 2-D tensor. */
-static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
-  const struct nk_tensor *matrix = look_up(st, "vectors");
-  if (matrix != NULL) {
-    if (check_matrix(matrix) == NK_OK) return matrix;
-    nk_fail_in(nk_error_code(), "tensor 'vectors'");
-    return NULL;
-  }
-  size_t n_found = 0;
+/* The file's only tensor of n_dims dimensions of a type that is read as floats, or of any type where
+ * none is of such; *n is how many there are. */
+static const struct nk_tensor *only_tensor(const struct nki_safetensors *st, size_t n_dims,
+                                           size_t *n) {
+  const struct nk_tensor *found = NULL;
+  bool has_floats = false;
+  *n = 0;
   for (size_t i = 0; i < nki_safetensors_n_tensors(st); i++) {
     const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
-    if (tensor->n_dims != 2) continue;
-    matrix = tensor;
-    n_found++;
+    bool floats = tensor->dtype <= NK_F64;
+    if (tensor->n_dims != n_dims || (has_floats && !floats)) continue;
+    if (floats && !has_floats) *n = 0;
+    has_floats = floats;
+    found = tensor;
+    ++*n;
   }
-  if (n_found == 1) {
-    if (check_matrix(matrix) == NK_OK) return matrix;
-    nk_fail_in(NK_EDATA, "tensor '%s'", matrix->name);
-  } else if (n_found == 0) {
+  return *n == 1 ? found : NULL;
+}
+
+/* `vectors`, or the file's only 2-D tensor, or in a file without any its only 1-D tensor. */
+static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
+  const struct nk_tensor *matrix = look_up(st, "vectors");
+  size_t n_matrices = 0, n_rows = 0;
+  if (matrix == NULL) matrix = only_tensor(st, 2, &n_matrices);
+  if (matrix == NULL && n_matrices == 0) matrix = only_tensor(st, 1, &n_rows);
+  if (matrix != NULL) {
+    int code = check_matrix(matrix);
+    if (code == NK_OK) return matrix;
+    nk_fail_in(code, "tensor '%s'", matrix->name);
+  } else if (n_matrices == 0 && n_rows == 0) {
     nk_fail(NK_EDATA, "not a vector set: no tensor 'vectors' and none of 2 dimensions");
   } else {
     nk_fail(NK_EDATA,
-            "not a vector set: no tensor 'vectors' and %zu of 2 dimensions, of which one must be "
+            "not a vector set: no tensor 'vectors' and %zu of %d dimension%s, of which one must be "
             "extracted first",
-            n_found);
+            n_matrices > 0 ? n_matrices : n_rows, n_matrices > 0 ? 2 : 1,
+            n_matrices > 0 ? "s" : "");
   }
   return NULL;
 }
@@ -235,13 +261,14 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
   } else {
     matrix = find_matrix(st);
   }
-  if (matrix != NULL) set = nki_vectors_bare(matrix->shape[0], matrix->shape[1]);
+  if (matrix != NULL) set = nki_vectors_bare(nki_tensor_n_rows(matrix), nki_tensor_row_dim(matrix));
   if (set == NULL) {
     nk_fail_in(nk_error_code(), "%s", file->name);
     nki_safetensors_free(st);
     return NULL;
   }
   set->hidden->st = st;
+  if (matrix->dtype == NK_F64) set->hidden->source = *matrix;
   set->hidden->name = nk_strdup(file->name);
   int code = set->hidden->name != NULL ? nki_vectors_take_values(set, matrix, false) : NK_EMEMORY;
   if (code == NK_OK) code = take_rest(set, matrix);
@@ -315,7 +342,8 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
     bytes.shape[0] = (size_t)set->text_offsets[set->n];
     code = nki_safetensors_writer_add(writer, &bytes);
   }
-  return code == NK_OK ? add_others(set, 1, writer, narrowed) : code;
+  if (code == NK_OK) code = add_others(set, 1, writer, narrowed);
+  return code == NK_OK ? add_others(set, 0, writer, narrowed) : code;
 }
 
 int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,

@@ -14,27 +14,58 @@
 #endif
 
 const char *const nk_dtype_names[NK_N_DTYPES] = {
-    [NK_F32] = "F32",   [NK_F16] = "F16",         [NK_BF16] = "BF16",       [NK_F64] = "F64",
-    [NK_I64] = "I64",   [NK_I32] = "I32",         [NK_I16] = "I16",         [NK_I8] = "I8",
-    [NK_U64] = "U64",   [NK_U32] = "U32",         [NK_U16] = "U16",         [NK_U8] = "U8",
-    [NK_BOOL] = "BOOL", [NK_F8_E4M3] = "F8_E4M3", [NK_F8_E5M2] = "F8_E5M2",
+    [NK_F32] = "F32",
+    [NK_F16] = "F16",
+    [NK_BF16] = "BF16",
+    [NK_F64] = "F64",
+    [NK_I64] = "I64",
+    [NK_I32] = "I32",
+    [NK_I16] = "I16",
+    [NK_I8] = "I8",
+    [NK_U64] = "U64",
+    [NK_U32] = "U32",
+    [NK_U16] = "U16",
+    [NK_U8] = "U8",
+    [NK_BOOL] = "BOOL",
+    [NK_F8_E4M3] = "F8_E4M3",
+    [NK_F8_E5M2] = "F8_E5M2",
+    [NK_F8_E4M3FNUZ] = "F8_E4M3FNUZ",
+    [NK_F8_E5M2FNUZ] = "F8_E5M2FNUZ",
+    [NK_F8_E8M0] = "F8_E8M0",
+    [NK_F6_E2M3] = "F6_E2M3",
+    [NK_F6_E3M2] = "F6_E3M2",
+    [NK_F4] = "F4",
+    [NK_C64] = "C64",
+    [NK_OTHER] = "?",
 };
 
-size_t nki_dtype_size(enum nk_dtype dtype) {
-  static const unsigned char sizes[NK_N_DTYPES] = {
-      [NK_F32] = 4, [NK_F16] = 2, [NK_BF16] = 2, [NK_F64] = 8,     [NK_I64] = 8,
-      [NK_I32] = 4, [NK_I16] = 2, [NK_I8] = 1,   [NK_U64] = 8,     [NK_U32] = 4,
-      [NK_U16] = 2, [NK_U8] = 1,  [NK_BOOL] = 1, [NK_F8_E4M3] = 1, [NK_F8_E5M2] = 1,
+size_t nki_dtype_bits(enum nk_dtype dtype) {
+  static const unsigned char bits[NK_N_DTYPES] = {
+      [NK_F32] = 32,        [NK_F16] = 16,    [NK_BF16] = 16,   [NK_F64] = 64,
+      [NK_I64] = 64,        [NK_I32] = 32,    [NK_I16] = 16,    [NK_I8] = 8,
+      [NK_U64] = 64,        [NK_U32] = 32,    [NK_U16] = 16,    [NK_U8] = 8,
+      [NK_BOOL] = 8,        [NK_F8_E4M3] = 8, [NK_F8_E5M2] = 8, [NK_F8_E4M3FNUZ] = 8,
+      [NK_F8_E5M2FNUZ] = 8, [NK_F8_E8M0] = 8, [NK_F6_E2M3] = 6, [NK_F6_E3M2] = 6,
+      [NK_F4] = 4,          [NK_C64] = 64,
   };
-  return sizes[dtype];
+  return bits[dtype];
 }
 
-int nki_dtype_of_name(const char *name, size_t length) {
-  for (int i = 0; i < NK_N_DTYPES; i++) {
+size_t nki_dtype_size(enum nk_dtype dtype) {
+  size_t bits = nki_dtype_bits(dtype);
+  return bits % 8 == 0 ? bits / 8 : 0;
+}
+
+enum nk_dtype nki_dtype_of_name(const char *name, size_t length) {
+  for (int i = 0; i < NK_OTHER; i++) {
     if (strlen(nk_dtype_names[i]) == length && memcmp(nk_dtype_names[i], name, length) == 0)
-      return i;
+      return (enum nk_dtype)i;
   }
-  return -1;
+  return NK_OTHER;
+}
+
+const char *nki_tensor_dtype_name(const struct nk_tensor *tensor) {
+  return tensor->dtype_name != NULL ? tensor->dtype_name : nk_dtype_names[tensor->dtype];
 }
 
 /* ---- Widening ---- */
@@ -92,6 +123,7 @@ double nki_element_number(enum nk_dtype dtype, const void *source, size_t index)
   float single;
   double number;
   uint64_t natural;
+  if (dtype > NK_F8_E5M2) return NAN;
   switch (dtype) {
     case NK_F32:
     case NK_F16:

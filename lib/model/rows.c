@@ -1,7 +1,9 @@
 /* Elements and rows of tensors as floats. */
 #include "model/rows.h"
 
+#include <math.h>
 #include <noken/base.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -15,9 +17,10 @@ static const unsigned char *element(const struct nk_tensor *tensor, size_t index
 }
 
 int nki_tensor_check_widens(const struct nk_tensor *tensor) {
-  float nothing;
-  int code = nki_widen(tensor->dtype, tensor->data, 0, &nothing);
-  return code == NK_OK ? NK_OK : nk_fail_in(code, "tensor '%s'", tensor->name);
+  if (tensor->dtype <= NK_F64) return NK_OK;
+  return nk_fail(NK_EUNSUPPORTED,
+                 "tensor '%s': elements of type %s, where F32, F16, BF16 or F64 is needed",
+                 tensor->name, nki_tensor_dtype_name(tensor));
 }
 
 int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
@@ -41,19 +44,34 @@ const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, siz
   return scratch;
 }
 
+size_t nki_tensor_first_beyond(const struct nk_tensor *tensor, size_t first, const float *values,
+                               size_t n) {
+  if (tensor->dtype != NK_F64) return n;
+  for (size_t i = 0; i < n; i++) {
+    i += nki_first_not_finite(values + i, n - i);
+    if (i < n && isinf(values[i]) && isfinite(nki_element_number(NK_F64, tensor->data, first + i)))
+      return i;
+  }
+  return n;
+}
+
 int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
   if (tensor == NULL) return nki_fail_null();
-  if (tensor->n_dims != 2 || first > tensor->shape[0] || n > tensor->shape[0] - first) {
+  bool has_rows = tensor->n_dims == 1 || tensor->n_dims == 2;
+  size_t n_rows = has_rows ? nki_tensor_n_rows(tensor) : 0;
+  if (!has_rows || first > n_rows || n > n_rows - first) {
     return nk_fail(NK_EUSAGE, "tensor '%s': has no rows %zu to %zu", tensor->name, first,
                    first + n);
   }
-  return nki_tensor_widen(tensor, first * tensor->shape[1], n * tensor->shape[1], out);
+  size_t dim = nki_tensor_row_dim(tensor);
+  return nki_tensor_widen(tensor, first * dim, n * dim, out);
 }
 
 void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
                       size_t n) {
-  const unsigned char *begin = element(tensor, first * tensor->shape[1]);
-  const unsigned char *end = element(tensor, (first + n) * tensor->shape[1]);
+  size_t dim = nki_tensor_row_dim(tensor);
+  const unsigned char *begin = element(tensor, first * dim);
+  const unsigned char *end = element(tensor, (first + n) * dim);
   for (size_t s = 0; s < model->files.n_shards; s++) {
     const struct nk_file *file = nki_safetensors_file(model->shards[s]);
     uintptr_t at = (uintptr_t)begin, start = (uintptr_t)file->data;

@@ -6,6 +6,19 @@
 #include <noken/model.h>
 #include <stddef.h>
 
+/* A tensor of one dimension is one row, as long as it is. */
+static inline size_t nki_tensor_n_rows(const struct nk_tensor *tensor) {
+  return tensor->n_dims == 1 ? 1 : tensor->shape[0];
+}
+static inline size_t nki_tensor_row_dim(const struct nk_tensor *tensor) {
+  return tensor->shape[tensor->n_dims == 1 ? 0 : 1];
+}
+
+/* The first of values[n], elements [first, first + n) of the tensor as floats, that is an infinity
+ * although the element is finite: a double beyond the range of a float. n when there is none. */
+size_t nki_tensor_first_beyond(const struct nk_tensor *tensor, size_t first, const float *values,
+                               size_t n);
+
 /* NK_OK when the tensor's elements can be widened; else NK_EUNSUPPORTED naming tensor and type. */
 int nki_tensor_check_widens(const struct nk_tensor *tensor);
 
@@ -18,7 +31,7 @@ int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, flo
 const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
                                float *scratch);
 
-/* Tells the system that rows [first, first + n) of a 2-D tensor of the model were read and are not
+/* Tells the system that rows [first, first + n) of a tensor of the model were read and are not
  * needed again soon (nki_file_forget). */
 void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tensor, size_t first,
                       size_t n);

@@ -66,20 +66,16 @@ static int read_sizes(struct nki_scan *scan, size_t most, size_t *out, size_t *n
   return code;
 }
 
-static int read_dtype(struct nki_scan *scan, struct nk_tensor *tensor) {
-  struct nk_buffer name = {0};
-  int code = nki_scan_string(scan, &name);
-  int type = code == NK_OK && name.data != NULL ? nki_dtype_of_name(name.data, name.size) : -1;
-  if (code == NK_OK && type < 0) {
-    code = nk_fail(NK_EUNSUPPORTED, "unknown dtype '%.40s'", name.data != NULL ? name.data : "");
-  }
-  if (code == NK_OK) tensor->dtype = (enum nk_dtype)type;
-  nk_buffer_free(&name);
+/* The name is left in `name`, with its closing 0. A type of another name is not an error here: a
+ * file may have such a tensor beside those that are asked for. */
+static int read_dtype(struct nki_scan *scan, struct nk_buffer *name, struct nk_tensor *tensor) {
+  int code = read_string(scan, name);
+  if (code == NK_OK) tensor->dtype = nki_dtype_of_name(name->data, name->size - 1);
   return code;
 }
 
-/* Sets n_elements and n_bytes from dtype and shape. Dimensions of 0 do not hide an overflow of the
- * others: [2^40, 0, 2^40] is no shape. */
+/* Sets n_elements and n_bytes from dtype and shape; n_bytes stays as it is where the dtype does not
+ * say. Dimensions of 0 do not hide an overflow of the others: [2^40, 0, 2^40] is no shape. */
 static int measure(struct nk_tensor *tensor) {
   bool empty = false;
   size_t product = 1;
@@ -91,9 +87,14 @@ static int measure(struct nk_tensor *tensor) {
     }
   }
   tensor->n_elements = empty ? 0 : product;
-  if (!nk_size_mul(tensor->n_elements, nki_dtype_size(tensor->dtype), &tensor->n_bytes)) {
+  if (tensor->dtype == NK_OTHER) return NK_OK;
+  size_t n_bits;
+  if (!nk_size_mul(tensor->n_elements, nki_dtype_bits(tensor->dtype), &n_bits))
     return nk_fail(NK_EDATA, "the product of its shape overflows");
-  }
+  if (n_bits % 8 != 0)
+    return nk_fail(NK_EDATA, "%zu elements of dtype %s do not fill whole bytes", tensor->n_elements,
+                   nk_dtype_names[tensor->dtype]);
+  tensor->n_bytes = n_bits / 8;
   return NK_OK;
 }
 
@@ -104,13 +105,13 @@ static const char *const members[N_MEMBERS] = {"dtype", "shape", "data_offsets"}
 /* One member of the entry, whose key was read: 'seen' counts each of those above. Others are not
  * known, and skipped. */
 static int read_member(struct nki_scan *scan, const char *key, struct nk_tensor *tensor,
-                       size_t offsets[2], int seen[N_MEMBERS]) {
+                       struct nk_buffer *dtype, size_t offsets[2], int seen[N_MEMBERS]) {
   size_t n = 0;
   int member = 0, code;
   while (member < N_MEMBERS && strcmp(key, members[member]) != 0) member++;
   if (member == N_MEMBERS) return nki_scan_skip(scan);
   if (seen[member]++ > 0) return nk_fail(NK_EDATA, "duplicate member '%s'", key);
-  if (member == DTYPE) return read_dtype(scan, tensor);
+  if (member == DTYPE) return read_dtype(scan, dtype, tensor);
   if (member == SHAPE) {
     code = read_sizes(scan, NK_MAX_DIMS, tensor->shape, &tensor->n_dims);
     if (code == NK_OK && tensor->n_dims > NK_MAX_DIMS) {
@@ -126,9 +127,9 @@ static int read_member(struct nki_scan *scan, const char *key, struct nk_tensor 
   return code;
 }
 
-/* The entry of a tensor; data [size] is what follows the header. */
+/* The entry of a tensor and the name of its dtype; data [size] is what follows the header. */
 static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t size,
-                       struct nk_tensor *tensor) {
+                       struct nk_tensor *tensor, struct nk_buffer *dtype) {
   size_t offsets[2] = {0, 0};
   int seen[N_MEMBERS] = {0};
   struct nk_buffer key = {0};
@@ -137,7 +138,7 @@ static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t 
   while (code == NK_OK && (more = nki_scan_next(scan, '}', &first)) != 0) {
     code = more < 0 ? more : read_string(scan, &key);
     if (code == NK_OK) code = nki_scan_expect(scan, ':');
-    if (code == NK_OK) code = read_member(scan, key.data, tensor, offsets, seen);
+    if (code == NK_OK) code = read_member(scan, key.data, tensor, dtype, offsets, seen);
   }
   nk_buffer_free(&key);
   if (code != NK_OK) return code;
@@ -151,6 +152,7 @@ static int read_tensor(struct nki_scan *scan, const unsigned char *data, size_t 
   if (end > size) {
     return nk_fail(NK_EDATA, "its bytes end at %zu, but only %zu follow the header", end, size);
   }
+  if (tensor->dtype == NK_OTHER) tensor->n_bytes = end - begin;
   if (end - begin != tensor->n_bytes) {
     return nk_fail(NK_EDATA, "dtype and shape need %zu bytes, data_offsets give %zu",
                    tensor->n_bytes, end - begin);
@@ -179,9 +181,11 @@ static int check_keys(const struct nki_pairs *pairs) {
   return code;
 }
 
+/* An object of strings, or null: the format's own reader takes that for none. */
 static int read_metadata(struct nki_safetensors *st, struct nki_scan *scan) {
   struct nk_buffer key = {0}, value = {0};
   bool first = true;
+  if (nki_scan_peek(scan) == 'n') return nki_scan_word(scan, "null");
   int code = nki_scan_expect(scan, '{'), more;
   while (code == NK_OK && (more = nki_scan_next(scan, '}', &first)) != 0) {
     code = more < 0 ? more : read_string(scan, &key);
@@ -226,10 +230,14 @@ static int count_members(struct nki_scan scan, size_t *n) {
   return code;
 }
 
-/* Reads all members. A tensor's name is for now its offset in st->names, which still moves. */
+/* Where the names of a tensor and of an unknown dtype are in st->names, which still moves. */
+struct name_offsets {
+  size_t name, dtype;
+};
+
 static int read_members(struct nki_safetensors *st, struct nki_scan *scan,
-                        const unsigned char *data, size_t size, size_t *offsets) {
-  struct nk_buffer name = {0};
+                        const unsigned char *data, size_t size, struct name_offsets *offsets) {
+  struct nk_buffer name = {0}, dtype = {0};
   bool first = true, has_metadata = false;
   int code = nki_scan_expect(scan, '{'), more;
   while (code == NK_OK && (more = nki_scan_next(scan, '}', &first)) != 0) {
@@ -240,13 +248,18 @@ static int read_members(struct nki_safetensors *st, struct nki_scan *scan,
       has_metadata = true;
       if (code == NK_OK) code = read_metadata(st, scan);
     } else if (code == NK_OK) {
-      offsets[st->n_tensors] = st->names.size;
+      struct nk_tensor *tensor = &st->tensors[st->n_tensors];
+      struct name_offsets *offset = &offsets[st->n_tensors++];
+      offset->name = st->names.size;
       nk_buffer_append(&st->names, name.data, name.size);
-      code = read_tensor(scan, data, size, &st->tensors[st->n_tensors++]);
+      code = read_tensor(scan, data, size, tensor, &dtype);
       if (code != NK_OK) nk_fail_in(code, "tensor '%.200s'", name.data);
+      offset->dtype = st->names.size;
+      if (tensor->dtype == NK_OTHER) nk_buffer_append(&st->names, dtype.data, dtype.size);
     }
   }
   nk_buffer_free(&name);
+  nk_buffer_free(&dtype);
   if (code == NK_OK && st->names.failed) code = nk_fail(NK_EMEMORY, "out of memory");
   return code;
 }
@@ -295,11 +308,14 @@ static int read_header(struct nki_safetensors *st, size_t header_size) {
   if (n > header_size / MIN_ENTRY + 1) n = header_size / MIN_ENTRY + 1;
   st->tensors = nk_calloc(n, sizeof *st->tensors);
   st->by_name = nk_calloc(n, sizeof *st->by_name);
-  size_t *offsets = nk_calloc(n, sizeof *offsets);
+  struct name_offsets *offsets = nk_calloc(n, sizeof *offsets);
   code = st->tensors != NULL && st->by_name != NULL && offsets != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) code = read_members(st, &scan, data, size, offsets);
   for (size_t i = 0; code == NK_OK && i < st->n_tensors; i++) {
-    st->tensors[i].name = st->names.data + offsets[i];
+    struct nk_tensor *tensor = &st->tensors[i];
+    tensor->name = st->names.data + offsets[i].name;
+    tensor->dtype_name = tensor->dtype == NK_OTHER ? st->names.data + offsets[i].dtype
+                                                   : nk_dtype_names[tensor->dtype];
   }
   nk_free(offsets);
   if (code == NK_OK) code = sort_tensors(st);
@@ -449,7 +465,10 @@ int nki_safetensors_writer_add(struct nki_safetensors_writer *writer,
   if (json->size > 0) nk_buffer_byte(json, ',');
   int code = quote(json, "a tensor's name", tensor->name);
   if (code != NK_OK) return code;
-  nk_buffer_printf(json, ":{\"dtype\":\"%s\",\"shape\":[", nk_dtype_names[own->dtype]);
+  nk_buffer_text(json, ":{\"dtype\":");
+  code = quote(json, "a tensor's dtype", nki_tensor_dtype_name(own));
+  if (code != NK_OK) return code;
+  nk_buffer_text(json, ",\"shape\":[");
   for (size_t i = 0; i < own->n_dims; i++) {
     nk_buffer_printf(json, i == 0 ? "%zu" : ",%zu", own->shape[i]);
   }

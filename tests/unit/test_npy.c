@@ -34,13 +34,56 @@ static void arrays_of_one_row_and_of_none_are_read(void **state) {
   nk_vectors_free(set);
 }
 
+static void an_array_of_one_dimension_is_one_row(void **state) {
+  (void)state;
+  static const char *const names[] = {"one-dimension", "one-dimension-f8"};
+  for (size_t f = 0; f < sizeof names / sizeof *names; f++) {
+    char path[256];
+    snprintf(path, sizeof path, FOLDER "%s.npy", names[f]);
+    struct nk_vectors *set = nk_vectors_read(path);
+    assert_non_null(set);
+    assert_int_equal(set->n, 1);
+    assert_int_equal(set->dim, 4);
+    for (size_t i = 0; i < 4; i++) assert_true(set->values[i] == (float)i + 0.5f);
+    nk_vectors_free(set);
+  }
+}
+
+static void keep_warning(const char *message, void *user) {
+  snprintf(user, 512, "%s", message);
+}
+
+/* 1e300, a double that no float holds, is in row 2. */
+static void a_value_beyond_a_float_is_called_that(void **state) {
+  (void)state;
+  static const char *const names[] = {"beyond-float", "beyond-float-fortran"};
+  for (size_t f = 0; f < sizeof names / sizeof *names; f++) {
+    char path[256], expected[512], warning[512] = "";
+    snprintf(path, sizeof path, FOLDER "%s.npy", names[f]);
+    nk_on_warning(keep_warning, warning);
+    struct nk_vectors *set = nk_vectors_read(path);
+    nk_on_warning(NULL, NULL);
+    assert_non_null(set);
+    snprintf(expected, sizeof expected,
+             "%s: row 2 holds 1e+300, beyond the range of a float: it is read as an infinity",
+             path);
+    assert_string_equal(warning, expected);
+    assert_int_equal(nk_vectors_check_finite(&set, false), NK_EDATA);
+    snprintf(expected, sizeof expected,
+             "%s: row 2 holds 1e+300, beyond the range of a float (3.4e38)", path);
+    assert_string_equal(nk_error(), expected);
+    assert_int_equal(nk_vectors_check_finite(&set, true), NK_OK);
+    assert_int_equal(set->n, 2);
+    nk_vectors_free(set);
+  }
+}
+
 static void arrays_that_are_not_float_matrices_are_rejected(void **state) {
   (void)state;
   static const struct {
     const char *name, *message;
   } cases[] = {
       {"i8", "type I64"},
-      {"one-dimension", "has 1 dimension, expected 2"},
       {"three-dimensions", "has 3 dimensions"},
       {"big-endian", "big-endian"},
       {"object", "Python objects (dtype object)"},
@@ -120,6 +163,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(matrices_of_every_float_order_and_version_are_read),
       cmocka_unit_test(arrays_of_one_row_and_of_none_are_read),
+      cmocka_unit_test(an_array_of_one_dimension_is_one_row),
+      cmocka_unit_test(a_value_beyond_a_float_is_called_that),
       cmocka_unit_test(arrays_that_are_not_float_matrices_are_rejected),
       cmocka_unit_test(damaged_headers_are_rejected),
       cmocka_unit_test(written_headers_equal_those_of_numpy),

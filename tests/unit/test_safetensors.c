@@ -51,6 +51,67 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
   nki_safetensors_free(st);
 }
 
+/* The reader of the safetensors crate takes null for no metadata: serde reads an Option of a map. */
+static void metadata_of_null_is_no_metadata(void **state) {
+  struct nki_safetensors *st = read_header(
+      state,
+      "{\"__metadata__\":null,\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 2);
+  const char *key, *value;
+  assert_non_null(st);
+  assert_int_equal(nki_safetensors_n_tensors(st), 1);
+  assert_int_equal(nki_safetensors_metadata(st, 0, &key, &value), NK_ENOTFOUND);
+  nki_safetensors_free(st);
+}
+
+/* tests/fixtures/dtypes.py */
+static void each_dtype_has_the_size_of_the_formats_own_reader(void **state) {
+  static const struct {
+    const char *dtype;
+    size_t n_bytes; /* of a [2, 4] tensor */
+  } cases[] = {
+      {"F64", 64},        {"F32", 32},        {"F16", 16},    {"BF16", 16},   {"I64", 64},
+      {"I32", 32},        {"I16", 16},        {"I8", 8},      {"U64", 64},    {"U32", 32},
+      {"U16", 16},        {"U8", 8},          {"BOOL", 8},    {"F8_E4M3", 8}, {"F8_E5M2", 8},
+      {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6},
+      {"F4", 4},          {"C64", 64},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t n = 0; n <= 65; n++) {
+      char header[128];
+      snprintf(header, sizeof header,
+               "{\"x\":{\"dtype\":\"%s\",\"shape\":[2,4],\"data_offsets\":[0,%zu]}}",
+               cases[i].dtype, n);
+      struct nki_safetensors *st = read_header(state, header, n);
+      if ((st != NULL) != (n == cases[i].n_bytes)) fail_msg("%s: %zu bytes", cases[i].dtype, n);
+      if (st != NULL) {
+        assert_int_equal(nki_safetensors_tensor(st, 0)->n_bytes, n);
+        assert_string_equal(nki_safetensors_tensor(st, 0)->dtype_name, cases[i].dtype);
+      }
+      nki_safetensors_free(st);
+    }
+  }
+}
+
+static void a_tensor_of_an_unknown_dtype_has_the_bytes_of_its_offsets(void **state) {
+  struct nki_safetensors *st =
+      read_header(state,
+                  "{\"q\":{\"dtype\":\"Q4_1\",\"shape\":[4,7],\"data_offsets\":[0,5]},"
+                  "\"w\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[5,13]}}",
+                  13);
+  assert_non_null(st);
+  const struct nk_tensor *q = nki_safetensors_find(st, "q"), *w = nki_safetensors_find(st, "w");
+  assert_string_equal(q->dtype_name, "Q4_1");
+  assert_int_equal(q->dtype, NK_OTHER);
+  assert_int_equal(q->n_elements, 28);
+  assert_int_equal(q->n_bytes, 5);
+  float row[7];
+  assert_int_equal(nk_model_rows(w, 0, 1, row), NK_OK);
+  assert_int_equal(nk_model_rows(q, 0, 1, row), NK_EUNSUPPORTED);
+  assert_string_equal(nk_error(),
+                      "tensor 'q': elements of type Q4_1, where F32, F16, BF16 or F64 is needed");
+  nki_safetensors_free(st);
+}
+
 #define TENSOR(name, shape, begin, end) \
   "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
 
@@ -82,7 +143,12 @@ static void damaged_headers_are_refused_with_the_reason(void **state) {
       {"{" TENSOR("a", "[1]", "0", "4") "}", 6, "2 bytes at the end belong to no tensor"},
       {"{" TENSOR("a", "[1]", "0", "4") "," TENSOR("a", "[1]", "4", "8") "}", 8,
        "duplicate tensor 'a'"},
-      {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "unknown dtype 'Q4'"},
+      {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,2]}}", 2,
+       "tensor 'a': 3 elements of dtype F4 do not fill whole bytes"},
+      {"{\"a\":{\"dtype\":\"Q4\",\"shape\":[1],\"data_offsets\":[0,4]}}", 3,
+       "tensor 'a': its bytes end at 4, but only 3"},
+      {"{\"a\":{\"dtype\":null,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "'\"' expected"},
+      {"{\"__metadata__\":nothing}", 0, "a value expected"},
       {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "'dtype' is missing"},
       {"{\"a\":[]}", 0, "'{' expected"},
       {"{\"__metadata__\":{\"k\":1}}", 0, "'\"' expected"},
@@ -236,6 +302,9 @@ static void names_that_are_not_utf8_are_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(tensors_are_given_in_the_order_of_their_bytes),
+      cmocka_unit_test(metadata_of_null_is_no_metadata),
+      cmocka_unit_test(each_dtype_has_the_size_of_the_formats_own_reader),
+      cmocka_unit_test(a_tensor_of_an_unknown_dtype_has_the_bytes_of_its_offsets),
       cmocka_unit_test(damaged_headers_are_refused_with_the_reason),
       cmocka_unit_test(header_lengths_beyond_the_file_are_refused),
       cmocka_unit_test(deep_nesting_is_refused),

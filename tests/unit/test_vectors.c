@@ -143,6 +143,55 @@ static void the_only_matrix_of_a_foreign_file_is_the_set(void **state) {
   nk_vectors_free(set);
 }
 
+static void the_only_row_of_a_foreign_file_is_the_set(void **state) {
+  set_paths(state);
+  static const float values[3] = {1, 2, 3};
+  static const char *const headers[] = {
+      "{\"steering\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}",
+      "{\"vectors\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}",
+  };
+  for (size_t i = 0; i < 2; i++) {
+    write_raw(path[0], headers[i], values, sizeof values);
+    struct nk_vectors *set = nk_vectors_read(path[0]);
+    assert_non_null(set);
+    assert_int_equal(set->n, 1);
+    assert_int_equal(set->dim, 3);
+    assert_memory_equal(set->values, values, sizeof values);
+    nk_vectors_free(set);
+  }
+}
+
+/* A quantized layer's scales stand beside its matrix; they are kept when the set is written. */
+static void tensors_of_unread_types_stay_beside_the_matrix(void **state) {
+  set_paths(state);
+  static const char header[] =
+      "{\"w\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]},"
+      "\"scale\":{\"dtype\":\"F8_E8M0\",\"shape\":[1,2],\"data_offsets\":[8,10]},"
+      "\"packed\":{\"dtype\":\"F4\",\"shape\":[2,1],\"data_offsets\":[10,11]},"
+      "\"odd\":{\"dtype\":\"Q7\",\"shape\":[5],\"data_offsets\":[11,14]}}";
+  write_raw(path[0], header,
+            "\0\0\x80\x3F\0\0\0\x40"
+            "ab"
+            "c"
+            "def",
+            14);
+  struct nk_vectors *set = nk_vectors_read(path[0]);
+  assert_non_null(set);
+  assert_true(set->values[0] == 1 && set->values[1] == 2);
+  struct nk_vectors *like = nk_vectors_like(set, 2, NULL);
+  nk_vectors_free(set);
+  assert_non_null(like);
+  nk_vectors_writable(like)[0] = 0;
+  write_set(like, path[1]);
+  nk_vectors_free(like);
+  struct nki_safetensors *st = nki_safetensors_open(path[1]);
+  assert_memory_equal(nki_safetensors_find(st, "scale")->data, "ab", 2);
+  assert_memory_equal(nki_safetensors_find(st, "packed")->data, "c", 1);
+  assert_string_equal(nki_safetensors_find(st, "odd")->dtype_name, "Q7");
+  assert_memory_equal(nki_safetensors_find(st, "odd")->data, "def", 3);
+  nki_safetensors_free(st);
+}
+
 static void files_that_are_not_vector_sets_are_rejected(void **state) {
   set_paths(state);
   static const char two[] =
@@ -155,7 +204,11 @@ static void files_that_are_not_vector_sets_are_rejected(void **state) {
   } cases[] = {
       {two, 8, "2 of 2 dimensions"},
       {"{}", 0, "no tensor 'vectors' and none"},
-      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "1 dimension"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "0 dimensions"},
+      {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "dimension 0"},
+      {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]},"
+       "\"b\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+       8, "2 of 1 dimension,"},
       {"{\"vectors\":{\"dtype\":\"F32\",\"shape\":[2,0],\"data_offsets\":[0,0]}}", 0,
        "dimension 0"},
       {"{\"vectors\":{\"dtype\":\"I32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}", 8, "type I32"},
@@ -355,6 +408,8 @@ int main(void) {
       cmocka_unit_test(unknown_tensors_and_metadata_are_written_back_unchanged),
       cmocka_unit_test(tensors_of_a_written_set_are_aligned),
       cmocka_unit_test(the_only_matrix_of_a_foreign_file_is_the_set),
+      cmocka_unit_test(the_only_row_of_a_foreign_file_is_the_set),
+      cmocka_unit_test(tensors_of_unread_types_stay_beside_the_matrix),
       cmocka_unit_test(files_that_are_not_vector_sets_are_rejected),
       cmocka_unit_test(a_set_without_rows_is_written_and_read),
       cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
