@@ -178,10 +178,6 @@ NK_API void nk_buffer_number(struct nk_buffer *buffer, double value);
 NK_API void nk_buffer_integer(struct nk_buffer *buffer, int64_t value);
 /* Appends n bytes of valid UTF-8 as a JSON string with its quotes. */
 NK_API void nk_buffer_quote(struct nk_buffer *out, const char *bytes, size_t n);
-/* Appends a JSON text of n bytes with what Python's json writes and JSON does not have: NaN, Infinity
- * and -Infinity become the strings "NaN", "Infinity" and "-Infinity", and a UTF-8 byte order mark at
- * the beginning is left out. The rest is unchanged; it need not be valid. */
-NK_API void nk_buffer_json(struct nk_buffer *out, const char *text, size_t n);
 /* Empties the buffer and keeps its memory. */
 static inline void nk_buffer_clear(struct nk_buffer *buffer) {
   buffer->size = 0;

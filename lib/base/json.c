@@ -8,6 +8,11 @@
 
 static const char byte_order_mark[] = "\xEF\xBB\xBF";
 
+size_t nki_json_mark(const char *text, size_t n) {
+  size_t length = strlen(byte_order_mark);
+  return n >= length && memcmp(text, byte_order_mark, length) == 0 ? length : 0;
+}
+
 /* Length of the word that stands at s[0..n) for a number that is not finite; 0: none. */
 static size_t word_length(const char *s, size_t n) {
   static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
@@ -18,7 +23,9 @@ static size_t word_length(const char *s, size_t n) {
   return 0;
 }
 
-void nk_buffer_json(struct nk_buffer *out, const char *text, size_t n) {
+/* Appends the text with what Python's json writes and JSON does not have: NaN, Infinity and -Infinity
+ * become strings of these words, and a byte order mark is left out. */
+static void append_plain(struct nk_buffer *out, const char *text, size_t n) {
   size_t copied = nki_json_mark(text, n), length;
   bool in_string = false;
   for (size_t i = copied; i < n; i++) {
@@ -36,18 +43,13 @@ void nk_buffer_json(struct nk_buffer *out, const char *text, size_t n) {
   nk_buffer_append(out, text + copied, n - copied);
 }
 
-size_t nki_json_mark(const char *text, size_t n) {
-  size_t length = strlen(byte_order_mark);
-  return n >= length && memcmp(text, byte_order_mark, length) == 0 ? length : 0;
-}
-
 /* ---- Parsing ---- */
 
 json_t *nki_json_parse(const char *name, const void *bytes, size_t n, size_t flags) {
   json_error_t error;
   struct nk_buffer plain = {0};
   json_t *json = NULL;
-  nk_buffer_json(&plain, bytes, n);
+  append_plain(&plain, bytes, n);
   if (plain.failed) {
     nk_fail(NK_EMEMORY, "%s: out of memory", name);
     goto done;

@@ -3,6 +3,7 @@
  * implemented is an error that names it. */
 #include <math.h>
 #include <noken/base.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "forward/internal.h"
@@ -152,15 +153,15 @@ static int scale_llama3(const struct nk_model *model, struct nki_config *config)
 static int scale_longrope(const struct nk_model *model, struct nki_config *config) {
   struct nk_forward_shape *shape = &config->shape;
   size_t original = 0;
+  char path[64];
+  snprintf(path, sizeof path, "%s.short_factor", nki_rope_object(model));
   int code = need_size(model, NKI_SETTING_ROPE_ORIGINAL, 1u << 30, &original);
   if (code != NK_OK) return code;
   for (size_t i = 0; i < config->rotary_dim / 2; i++) {
     double factor;
-    code = nki_model_config_number_at(model, "rope_scaling.short_factor", i, &factor);
-    if (code != NK_OK)
-      code = nki_model_config_number_at(model, "rope_parameters.short_factor", i, &factor);
+    code = nki_model_config_number_at(model, path, i, &factor);
     if (code != NK_OK || !(factor > 0))
-      return nk_fail(NK_EDATA, "config.json: rope_scaling.short_factor needs %zu positive numbers",
+      return nk_fail(NK_EDATA, "config.json: %s needs %zu positive numbers", path,
                      config->rotary_dim / 2);
     config->frequencies[i] /= factor;
   }
@@ -174,12 +175,14 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
 }
 
 static int scale_frequencies(const struct nk_model *model, struct nki_config *config) {
-  static const char *const keys[] = {"rope_scaling.rope_type", "rope_parameters.rope_type",
-                                     "rope_scaling.type", "rope_parameters.type"};
+  static const char *const keys[] = {"rope_type", "type"};
   const char *type = NULL;
   int code = NK_ENOTFOUND;
-  for (size_t i = 0; i < sizeof keys / sizeof keys[0] && code == NK_ENOTFOUND; i++)
-    code = nki_model_config_string(model, keys[i], &type);
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0] && code == NK_ENOTFOUND; i++) {
+    char path[64];
+    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), keys[i]);
+    code = nki_model_config_string(model, path, &type);
+  }
   if (code == NK_ENOTFOUND) {
     double factor = 0;
     code = read_number(model, NKI_SETTING_ROPE_FACTOR, &factor);

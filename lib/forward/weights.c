@@ -215,8 +215,9 @@ static int find_final_norm(struct nk_forward *forward, const struct naming *nami
 
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture) {
   size_t n_layers = forward->config.shape.n_layers;
-  struct naming naming = {architecture, nki_architecture_prefix(architecture, forward->model)};
-  if (naming.prefix == NULL)
+  char prefix[NKI_MAX_PREFIX];
+  struct naming naming = {architecture, prefix};
+  if (!nki_architecture_prefix(architecture, forward->model, prefix))
     return nk_fail(NK_EDATA, "no tensor '%s%s.weight': not a '%s' checkpoint", architecture->prefix,
                    architecture->embedding, architecture->type);
   forward->blocks = nk_calloc(n_layers, sizeof *forward->blocks);

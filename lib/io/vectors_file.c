@@ -101,15 +101,6 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
 
 /* ---- Reading: safetensors ---- */
 
-/* The tensor of that name, without an error when there is none. */
-static const struct nk_tensor *look_up(const struct nki_safetensors *st, const char *name) {
-  for (size_t i = 0; i < nki_safetensors_n_tensors(st); i++) {
-    const struct nk_tensor *tensor = nki_safetensors_tensor(st, i);
-    if (strcmp(tensor->name, name) == 0) return tensor;
-  }
-  return NULL;
-}
-
 /* The file's only tensor of n_dims dimensions of a type that is read as floats, or of any type where
  * none is of such; *n is how many there are. */
 static const struct nk_tensor *only_tensor(const struct nki_safetensors *st, size_t n_dims,
@@ -131,7 +122,7 @@ static const struct nk_tensor *only_tensor(const struct nki_safetensors *st, siz
 
 /* `vectors`, or the file's only 2-D tensor, or in a file without any its only 1-D tensor. */
 static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
-  const struct nk_tensor *matrix = look_up(st, "vectors");
+  const struct nk_tensor *matrix = nki_safetensors_look_up(st, "vectors");
   size_t n_matrices = 0, n_rows = 0;
   if (matrix == NULL) matrix = only_tensor(st, 2, &n_matrices);
   if (matrix == NULL && n_matrices == 0) matrix = only_tensor(st, 1, &n_rows);
@@ -226,8 +217,8 @@ static int take_metadata(struct nk_vectors *set) {
 /* Everything but the matrix. */
 static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   struct nk_vectors_private *hidden = set->hidden;
-  const struct nk_tensor *bytes = look_up(hidden->st, "text.bytes");
-  const struct nk_tensor *offsets = look_up(hidden->st, "text.offsets");
+  const struct nk_tensor *bytes = nki_safetensors_look_up(hidden->st, "text.bytes");
+  const struct nk_tensor *offsets = nki_safetensors_look_up(hidden->st, "text.offsets");
   int code = take_metadata(set);
   if (code == NK_OK && ((bytes != NULL) || offsets != NULL)) code = take_text(set, bytes, offsets);
   size_t n = nki_safetensors_n_tensors(hidden->st);

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "model/model_config.h"
+
 /* The weights of a block. Each has a tensor NAME.weight and, by `biases`, a tensor NAME.bias. */
 enum nki_part {
   NKI_NORM1,
@@ -94,9 +96,11 @@ struct nki_architecture {
   double rotary_part; /* share of a head that is rotated when the configuration does not say */
   enum nki_order order;
   enum nki_window window;
-  const char *activation; /* when the configuration does not say */
-  bool scaled_embedding;  /* by sqrt(dim) */
-  size_t position_offset; /* row of the position matrix that position 0 has */
+  const char *activation;          /* when the configuration does not say */
+  bool scaled_embedding;           /* by sqrt(dim) */
+  size_t position_offset;          /* row of the position matrix that position 0 has */
+  double defaults[NKI_N_SETTINGS]; /* of Transformers' class, for settings that config.json leaves
+                                      out; 0: none */
 
   /* ---- GGUF ---- */
   bool gguf_pairs;   /* q and k are stored for rotation in pairs: rows of each head reordered */
@@ -112,7 +116,7 @@ const struct nki_architecture *nki_architecture_find(const char *type);
 
 /* ---- Names ---- */
 
-enum { NKI_MAX_NAME = 256 };
+enum { NKI_MAX_NAME = 256, NKI_MAX_PREFIX = 128 };
 
 /* Names of the three matrices to try, in this order, in a model of unknown architecture; each list
  * ends with NULL. */
@@ -123,9 +127,10 @@ extern const char *const nki_prefixes[];
 extern const size_t nki_n_prefixes;
 
 /* The prefix of this model's names: the first, from the architecture's own on, under which its
- * embedding or the first norm of block 0 is found. NULL without an error when there is none. */
-const char *nki_architecture_prefix(const struct nki_architecture *architecture,
-                                    const struct nk_model *model);
+ * embedding or the first norm of block 0 is found; else what precedes these names in the file, where
+ * that is one prefix. False without an error when there is none. */
+bool nki_architecture_prefix(const struct nki_architecture *architecture,
+                             const struct nk_model *model, char prefix[NKI_MAX_PREFIX]);
 
 /* name = "PREFIX BLOCK PART.SUFFIX", as "model." "layers.3." "mlp.up_proj" ".weight". Returns NK_OK
  * or NK_EDATA (longer than NKI_MAX_NAME). */

@@ -49,6 +49,13 @@ const struct nki_architecture nki_architectures[] = {
         .in_out = true,
         .activation = "gelu_new",
         .gguf_written = true,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 1024,
+                [NKI_SETTING_DIM] = 768,
+                [NKI_SETTING_N_LAYERS] = 12,
+                [NKI_SETTING_N_HEADS] = 12,
+            },
     },
     {.type = "gpt_neo", GPT2_MATRICES, .positions = "wpe", .tied = true},
     {.type = "gpt_bigcode", .gguf = "starcoder", GPT2_MATRICES, .positions = "wpe", .tied = true},
@@ -75,6 +82,14 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 1.0,
         .order = NKI_PARALLEL,
         .activation = "gelu_new",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 2048,
+                [NKI_SETTING_DIM] = 4096,
+                [NKI_SETTING_N_LAYERS] = 28,
+                [NKI_SETTING_N_HEADS] = 16,
+                [NKI_SETTING_ROTARY_DIM] = 64,
+            },
     },
     {.type = "codegen", GPT2_MATRICES},
     {.type = "mpt", .gguf = "mpt", GPT2_MATRICES, .tied = true},
@@ -102,6 +117,14 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 0.25,
         .order = NKI_PARALLEL_CONFIG,
         .activation = "gelu",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 2048,
+                [NKI_SETTING_DIM] = 6144,
+                [NKI_SETTING_MLP_DIM] = 24576,
+                [NKI_SETTING_N_LAYERS] = 44,
+                [NKI_SETTING_N_HEADS] = 64,
+            },
     },
     {
         .type = "opt",
@@ -127,6 +150,14 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS,
         .activation = "relu",
         .position_offset = 2,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 2048,
+                [NKI_SETTING_DIM] = 768,
+                [NKI_SETTING_MLP_DIM] = 3072,
+                [NKI_SETTING_N_LAYERS] = 12,
+                [NKI_SETTING_N_HEADS] = 12,
+            },
     },
     {.type = "bloom", .gguf = "bloom", WORD_MATRICES, .tied = true},
     {.type = "falcon", .gguf = "falcon", WORD_MATRICES, .tied = true},
@@ -141,6 +172,14 @@ const struct nki_architecture nki_architectures[] = {
         .activation = "silu",
         .gguf_pairs = true,
         .gguf_written = true,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 2048,
+                [NKI_SETTING_DIM] = 4096,
+                [NKI_SETTING_MLP_DIM] = 11008,
+                [NKI_SETTING_N_LAYERS] = 32,
+                [NKI_SETTING_N_HEADS] = 32,
+            },
     },
     {
         .type = "mistral",
@@ -152,6 +191,16 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW,
         .activation = "silu",
         .gguf_pairs = true,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 131072,
+                [NKI_SETTING_DIM] = 4096,
+                [NKI_SETTING_MLP_DIM] = 14336,
+                [NKI_SETTING_N_LAYERS] = 32,
+                [NKI_SETTING_N_HEADS] = 32,
+                [NKI_SETTING_N_KV_HEADS] = 8,
+                [NKI_SETTING_WINDOW] = 4096,
+            },
     },
     {.type = "mixtral", .gguf = "llama", LLAMA_MATRICES, .gguf_pairs = true},
     {
@@ -164,6 +213,17 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_QKV,
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 32768,
+                [NKI_SETTING_DIM] = 4096,
+                [NKI_SETTING_MLP_DIM] = 22016,
+                [NKI_SETTING_N_LAYERS] = 32,
+                [NKI_SETTING_N_HEADS] = 32,
+                [NKI_SETTING_N_KV_HEADS] = 32,
+                [NKI_SETTING_WINDOW] = 4096,
+                [NKI_SETTING_FIRST_WINDOWED] = 28,
+            },
     },
     {.type = "qwen2_moe", .gguf = "qwen2moe", LLAMA_MATRICES},
     {
@@ -182,6 +242,18 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_CONFIG,
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 32768,
+                [NKI_SETTING_DIM] = 4096,
+                [NKI_SETTING_MLP_DIM] = 22016,
+                [NKI_SETTING_N_LAYERS] = 32,
+                [NKI_SETTING_N_HEADS] = 32,
+                [NKI_SETTING_N_KV_HEADS] = 32,
+                [NKI_SETTING_HEAD_DIM] = 128,
+                [NKI_SETTING_WINDOW] = 4096,
+                [NKI_SETTING_FIRST_WINDOWED] = 28,
+            },
     },
     {.type = "qwen3_moe", .gguf = "qwen3moe", LLAMA_MATRICES},
     {.type = "olmo", .gguf = "olmo", LLAMA_MATRICES, .gguf_pairs = true},
@@ -198,6 +270,16 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_CONFIG,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 8192,
+                [NKI_SETTING_DIM] = 3072,
+                [NKI_SETTING_MLP_DIM] = 24576,
+                [NKI_SETTING_N_LAYERS] = 28,
+                [NKI_SETTING_N_HEADS] = 16,
+                [NKI_SETTING_N_KV_HEADS] = 16,
+                [NKI_SETTING_HEAD_DIM] = 256,
+            },
     },
     {
         .type = "gemma2",
@@ -217,6 +299,20 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_ALTERNATING,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 8192,
+                [NKI_SETTING_DIM] = 2304,
+                [NKI_SETTING_MLP_DIM] = 9216,
+                [NKI_SETTING_N_LAYERS] = 26,
+                [NKI_SETTING_N_HEADS] = 8,
+                [NKI_SETTING_N_KV_HEADS] = 4,
+                [NKI_SETTING_HEAD_DIM] = 256,
+                [NKI_SETTING_QUERY_SCALAR] = 256,
+                [NKI_SETTING_ATTENTION_CAP] = 50,
+                [NKI_SETTING_LOGIT_CAP] = 30,
+                [NKI_SETTING_WINDOW] = 4096,
+            },
     },
     {.type = "gemma3", .gguf = "gemma3", LLAMA_MATRICES, .tied = true},
     {.type = "gemma3_text", .gguf = "gemma3", LLAMA_MATRICES, .tied = true},
@@ -244,6 +340,14 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 0.5,
         .order = NKI_PARALLEL,
         .activation = "gelu_new",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 2048,
+                [NKI_SETTING_DIM] = 2048,
+                [NKI_SETTING_MLP_DIM] = 8192,
+                [NKI_SETTING_N_LAYERS] = 24,
+                [NKI_SETTING_N_HEADS] = 32,
+            },
     },
     {
         .type = "phi3",
@@ -262,6 +366,16 @@ const struct nki_architecture nki_architectures[] = {
             },
         .window = NKI_WINDOW,
         .activation = "silu",
+        .defaults =
+            {
+                [NKI_SETTING_N_POSITIONS] = 4096,
+                [NKI_SETTING_DIM] = 3072,
+                [NKI_SETTING_MLP_DIM] = 8192,
+                [NKI_SETTING_N_LAYERS] = 32,
+                [NKI_SETTING_N_HEADS] = 32,
+                [NKI_SETTING_RMS_NORM_EPS] = 1e-05,
+                [NKI_SETTING_ROPE_ORIGINAL] = 4096,
+            },
     },
 };
 const size_t nki_n_architectures = sizeof nki_architectures / sizeof nki_architectures[0];
@@ -295,6 +409,9 @@ const char *const nki_prefixes[] = {
     "language_model.model.",
     "model.language_model.",
     "language_model.transformer.",
+    "language_model.model.decoder.",
+    "model.text_model.",
+    "text_model.model.",
     "text_model.",
     "backbone.",
 };
@@ -311,13 +428,41 @@ static bool has_prefix(const struct nki_architecture *architecture, const struct
          nki_model_look_up(model, name) != NULL;
 }
 
-const char *nki_architecture_prefix(const struct nki_architecture *architecture,
-                                    const struct nk_model *model) {
-  if (has_prefix(architecture, model, architecture->prefix)) return architecture->prefix;
-  for (size_t i = 0; i < nki_n_prefixes; i++) {
-    if (has_prefix(architecture, model, nki_prefixes[i])) return nki_prefixes[i];
+/* The only prefix under which the file has a first norm of block 0, and the embedding where one of
+ * several such blocks has it: wrappers are many. */
+static bool find_prefix(const struct nki_architecture *architecture, const struct nk_model *model,
+                        char prefix[NKI_MAX_PREFIX]) {
+  char norm[NKI_MAX_NAME], name[NKI_MAX_NAME + 64];
+  size_t n_norms = 0, n_whole = 0;
+  if (architecture->block == NULL ||
+      nki_part_name(architecture, "", 0, NKI_NORM1, "weight", norm) != NK_OK)
+    return false;
+  size_t n_end = strlen(norm);
+  for (size_t i = 0; i < model->n_tensors; i++) {
+    const char *tensor = model->tensors[i]->name;
+    size_t n = strlen(tensor);
+    if (n <= n_end || n - n_end >= NKI_MAX_PREFIX || tensor[n - n_end - 1] != '.' ||
+        strcmp(tensor + n - n_end, norm) != 0)
+      continue;
+    snprintf(name, sizeof name, "%.*s%s.weight", (int)(n - n_end), tensor, architecture->embedding);
+    bool is_whole = nki_model_look_up(model, name) != NULL;
+    n_norms++;
+    n_whole += is_whole;
+    if (is_whole || n_whole == 0)
+      snprintf(prefix, NKI_MAX_PREFIX, "%.*s", (int)(n - n_end), tensor);
   }
-  return NULL;
+  return n_whole == 1 || (n_whole == 0 && n_norms == 1);
+}
+
+bool nki_architecture_prefix(const struct nki_architecture *architecture,
+                             const struct nk_model *model, char prefix[NKI_MAX_PREFIX]) {
+  snprintf(prefix, NKI_MAX_PREFIX, "%s", architecture->prefix);
+  if (has_prefix(architecture, model, prefix)) return true;
+  for (size_t i = 0; i < nki_n_prefixes; i++) {
+    snprintf(prefix, NKI_MAX_PREFIX, "%s", nki_prefixes[i]);
+    if (has_prefix(architecture, model, prefix)) return true;
+  }
+  return find_prefix(architecture, model, prefix);
 }
 
 int nki_part_name(const struct nki_architecture *architecture, const char *prefix, size_t layer,

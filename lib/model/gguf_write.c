@@ -39,7 +39,7 @@ struct entry {
 struct writing {
   const struct nk_model *model;
   const struct nki_architecture *architecture;
-  const char *prefix; /* of the checkpoint's names */
+  char prefix[NKI_MAX_PREFIX]; /* of the checkpoint's names */
   bool half;
   int64_t n_blocks, n_heads, n_kv_heads;
   struct entry *entries;
@@ -340,8 +340,7 @@ static int add_matrix(struct writing *w, enum nk_matrix which, const char *name)
 
 static int add_tensors(struct writing *w) {
   bool tied, biased = false;
-  w->prefix = nki_architecture_prefix(w->architecture, w->model);
-  if (w->prefix == NULL)
+  if (!nki_architecture_prefix(w->architecture, w->model, w->prefix))
     return nk_fail(NK_EDATA, "no tensor '%s%s.weight'", w->architecture->prefix,
                    w->architecture->embedding);
   if (nk_model_matrix(w->model, NK_MATRIX_OUTPUT, &tied) == NULL) return nk_error_code();

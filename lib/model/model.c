@@ -18,10 +18,16 @@ static int by_name(const void *a, const void *b) {
   return strcmp((*x)->name, (*y)->name);
 }
 
-/* Whether the index gives this tensor to another shard, whose copy is then the model's. */
+/* Whether another shard, the one that the index names, holds this tensor too: that copy is then the
+ * model's. */
 static bool is_elsewhere(const struct nk_model *model, const char *name, const char *shard) {
   const char *mapped = nki_shard_index_find(&model->files.index, name);
-  return mapped != NULL && strcmp(mapped, strrchr(shard, '/') + 1) != 0;
+  if (mapped == NULL || strcmp(mapped, strrchr(shard, '/') + 1) == 0) return false;
+  for (size_t s = 0; s < model->files.n_shards; s++) {
+    if (strcmp(strrchr(model->files.shards[s], '/') + 1, mapped) == 0)
+      return nki_safetensors_look_up(model->shards[s], name) != NULL;
+  }
+  return false;
 }
 
 /* All shards' tensors in one list. */
@@ -51,16 +57,29 @@ static int gather_tensors(struct nk_model *model) {
   return NK_OK;
 }
 
-/* Every tensor of the index is in the shard that the index names. */
-static int check_index(const struct nk_model *model) {
+/* Whether a shard of that name is open. */
+static bool has_shard(const struct nk_model *model, const char *name) {
+  return nki_model_files_path(&model->files, name) != NULL;
+}
+
+/* Warns of tensors that the index names and the shards do not hold: loaders go by the shards' own
+ * headers, and a tensor that is not asked for may be missing. */
+static void check_index(const struct nk_model *model) {
   const struct nki_shard_index *index = &model->files.index;
+  const struct nki_shard_entry *first = NULL;
+  size_t n_absent = 0;
   for (size_t i = 0; i < index->n_entries; i++) {
-    const char *name = nki_shard_index_name(index, i);
-    if (nki_model_look_up(model, name) != NULL) continue;
-    return nk_fail(NK_EDATA, "%s: tensor '%.200s' is not in shard %s, where the index has it",
-                   model->files.name, name, index->shards[index->entries[i].shard]);
+    const struct nki_shard_entry *entry = &index->entries[i];
+    if (nki_model_look_up(model, nki_shard_index_name(index, i)) != NULL) continue;
+    if (!has_shard(model, index->shards[entry->shard])) continue; /* a warning was given */
+    if (n_absent++ == 0) first = entry;
   }
-  return NK_OK;
+  if (n_absent == 0) return;
+  nk_warn(
+      "%s: the index names %zu tensor%s that the shards do not hold (the first is '%.200s', not "
+      "in %s)",
+      model->files.name, n_absent, n_absent == 1 ? "" : "s", index->names.data + first->name,
+      index->shards[first->shard]);
 }
 
 static int open_weights(struct nk_model *model) {
@@ -79,7 +98,8 @@ static int open_weights(struct nk_model *model) {
     if (model->shards[s] == NULL) return nk_error_code();
   }
   int code = gather_tensors(model);
-  return code == NK_OK ? check_index(model) : code;
+  if (code == NK_OK) check_index(model);
+  return code;
 }
 
 static int read_config(struct nk_model *model) {
@@ -101,7 +121,10 @@ struct nk_model *nk_model_open(const char *name) {
   struct nk_model *model = nk_calloc(1, sizeof *model);
   if (model == NULL) return NULL;
   model->source = nk_strdup(name);
-  int code = model->source == NULL ? NK_EMEMORY : nki_model_files_find(name, &model->files);
+  model->warned = nk_calloc(1, sizeof *model->warned);
+  int code = model->source != NULL && model->warned != NULL
+                 ? nki_model_files_find(name, &model->files)
+                 : NK_EMEMORY;
   if (code == NK_OK) code = read_config(model);
   if (code == NK_OK) code = open_weights(model);
   if (code == NK_OK) return model;
@@ -119,6 +142,7 @@ void nk_model_free(struct nk_model *model) {
   nk_free(model->shards);
   nk_free(model->tensors);
   nk_free(model->by_name);
+  nk_free(model->warned);
   json_decref(model->config);
   nki_model_files_free(&model->files);
   nk_free(model->source);
@@ -151,9 +175,18 @@ const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const ch
   return found != NULL ? *found : NULL;
 }
 
+int nki_model_fail_absent(const struct nk_model *model, const char *name) {
+  const char *shard = nki_shard_index_find(&model->files.index, name);
+  if (shard == NULL)
+    return nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
+  return nk_fail(NK_ENOTFOUND, "%s: tensor '%.200s' is not there: its shard '%.200s' %s",
+                 model->files.name, name, shard,
+                 has_shard(model, shard) ? "does not hold it" : "is missing");
+}
+
 const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name) {
   if (model == NULL) return NULL;
   const struct nk_tensor *tensor = nki_model_look_up(model, name);
-  if (tensor == NULL) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", model->files.name, name);
+  if (tensor == NULL) nki_model_fail_absent(model, name);
   return tensor;
 }

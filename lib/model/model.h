@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <noken/model.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "model/safetensors.h"
@@ -44,10 +45,14 @@ struct nk_model {
   const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;
+  bool *warned; /* of how the output matrix was chosen: once a model */
   struct nki_model_slot parts[NKI_N_MODEL_PARTS];
 };
 
 /* The tensor called name, or NULL without an error. */
 const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const char *name);
+
+/* NK_ENOTFOUND for a tensor that no shard holds, with the shard that the index names. */
+int nki_model_fail_absent(const struct nk_model *model, const char *name);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "model/architecture.h"
 #include "model/model.h"
 
 static const char *const nested[] = {"text_config", "llm_config", "language_config"};
@@ -107,14 +108,71 @@ int nki_model_config_string_at(const struct nk_model *model, const char *path, s
   return NK_OK;
 }
 
+/* Multimodal models whose configuration may leave the type of its language model to the class's
+ * default: Hugging Face's, and the original LLaVA's, which have no text_config. */
+static const struct {
+  const char *type, *text;
+  bool ties; /* when tie_word_embeddings is absent */
+} wrappers[] = {
+    {"audioflamingo3", "qwen2", false},
+    {"blip-2", "opt", true},
+    {"deepseek_vl", "llama", true},
+    {"deepseek_vl_hybrid", "llama", true},
+    {"fast_vlm", "qwen2", false},
+    {"gemma3", "gemma3_text", true},
+    {"got_ocr2", "qwen2", true},
+    {"idefics2", "mistral", false},
+    {"idefics3", "llama", false},
+    {"instructblip", "opt", true},
+    {"internvl", "qwen2", true},
+    {"janus", "llama", true},
+    {"llava", "llama", false},
+    {"llava_llama", "llama", false},
+    {"llava_mistral", "mistral", false},
+    {"llava_next", "llama", false},
+    {"llava_next_video", "llama", false},
+    {"llava_onevision", "qwen2", false},
+    {"llava_qwen", "qwen2", false},
+    {"mistral3", "mistral", true},
+    {"ovis2", "qwen2", true},
+    {"paligemma", "gemma", true},
+    {"perception_lm", "llama", false},
+    {"qwen2_audio", "qwen2", false},
+    {"smolvlm", "llama", false},
+    {"vibevoice", "qwen2", false},
+    {"video_llama_3", "qwen2", false},
+    {"video_llava", "llama", false},
+    {"vipllava", "llama", false},
+    {"voxtral", "llama", false},
+};
+enum { N_WRAPPERS = sizeof wrappers / sizeof *wrappers };
+
+/* The row of config.json's own model_type, N_WRAPPERS when there is none. */
+static size_t find_wrapper(const struct nk_model *model) {
+  const char *type = json_string_value(json_object_get(model->config, "model_type"));
+  size_t i = 0;
+  while (i < N_WRAPPERS && (type == NULL || strcmp(wrappers[i].type, type) != 0)) i++;
+  return i;
+}
+
 const char *nki_model_type(const struct nk_model *model) {
-  const json_t *value = nki_model_config_value(model, "model_type");
-  return json_string_value(value);
+  for (size_t i = 0; i < sizeof nested / sizeof *nested; i++) {
+    const json_t *type = follow(json_object_get(model->config, nested[i]), "model_type");
+    if (json_is_string(type)) return json_string_value(type);
+  }
+  size_t wrapper = find_wrapper(model);
+  if (wrapper < N_WRAPPERS) return wrappers[wrapper].text;
+  return json_string_value(json_object_get(model->config, "model_type"));
+}
+
+bool nki_model_wrapper_ties(const struct nk_model *model) {
+  size_t wrapper = find_wrapper(model);
+  return wrapper < N_WRAPPERS && wrappers[wrapper].ties;
 }
 
 /* ---- Settings ---- */
 
-/* The object that holds rotary positions has had two names. */
+/* The object that holds the settings of rotary positions has had two names (nki_rope_object). */
 #define ROPE(key) "rope_scaling." key, "rope_parameters." key
 
 static const struct {
@@ -139,10 +197,10 @@ static const struct {
     [NKI_SETTING_WINDOW] = {{"sliding_window"}, "attention.sliding_window"},
     [NKI_SETTING_FIRST_WINDOWED] = {{"max_window_layers"}, NULL},
     [NKI_SETTING_ROTARY_DIM] = {{"rotary_dim"}, "rope.dimension_count"},
-    [NKI_SETTING_ROTARY_PART] = {{"rotary_pct", "partial_rotary_factor",
-                                  ROPE("partial_rotary_factor")},
+    [NKI_SETTING_ROTARY_PART] = {{ROPE("partial_rotary_factor"), "rotary_pct",
+                                  "partial_rotary_factor"},
                                  NULL},
-    [NKI_SETTING_ROTARY_BASE] = {{"rope_theta", "rotary_emb_base", ROPE("rope_theta")},
+    [NKI_SETTING_ROTARY_BASE] = {{ROPE("rope_theta"), "rope_theta", "rotary_emb_base"},
                                  "rope.freq_base"},
     [NKI_SETTING_ROPE_FACTOR] = {{ROPE("factor")}, "rope.scaling.factor"},
     [NKI_SETTING_ROPE_LOW] = {{ROPE("low_freq_factor")}, NULL},
@@ -153,10 +211,22 @@ static const struct {
     [NKI_SETTING_ROPE_AMPLITUDE] = {{ROPE("attention_factor")}, "rope.scaling.attn_factor"},
 };
 
+const char *nki_rope_object(const struct nk_model *model) {
+  const json_t *scaling = nki_model_config_value(model, "rope_scaling");
+  return json_object_size(scaling) > 0 ? "rope_scaling" : "rope_parameters";
+}
+
+/* Whether the key is of an object of rotary positions that another one replaces. */
+static bool is_replaced(const struct nk_model *model, const char *key) {
+  const char *object = nki_rope_object(model), *dot = strchr(key, '.');
+  size_t n = strlen(object);
+  return dot != NULL && ((size_t)(dot - key) != n || strncmp(key, object, n) != 0);
+}
+
 const char *nki_setting_key(const struct nk_model *model, enum nki_setting setting) {
   const char *const *keys = settings[setting].keys;
   for (; *keys != NULL; keys++) {
-    if (nki_model_config_value(model, *keys) != NULL) return *keys;
+    if (!is_replaced(model, *keys) && nki_model_config_value(model, *keys) != NULL) return *keys;
   }
   return settings[setting].keys[0];
 }
@@ -165,10 +235,38 @@ const char *nki_setting_gguf_key(enum nki_setting setting) {
   return settings[setting].gguf;
 }
 
+/* Whether the configuration gives null for the setting: a value of the class's own computing, not
+ * its default. */
+static bool is_null(const struct nk_model *model, enum nki_setting setting) {
+  const json_t *object = model->config;
+  for (size_t i = 0; i < sizeof nested / sizeof *nested; i++) {
+    const json_t *inner = json_object_get(model->config, nested[i]);
+    if (inner != NULL) object = inner;
+  }
+  for (const char *const *key = settings[setting].keys; *key != NULL; key++) {
+    if (json_is_null(json_object_get(object, *key))) return true;
+  }
+  return false;
+}
+
+/* The default of the model's family. */
+static int default_of(const struct nk_model *model, enum nki_setting setting, double *out) {
+  const struct nki_architecture *architecture = nki_architecture_find(nki_model_type(model));
+  if (architecture == NULL || architecture->defaults[setting] == 0 || is_null(model, setting))
+    return NK_ENOTFOUND;
+  *out = architecture->defaults[setting];
+  return NK_OK;
+}
+
 int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out) {
-  return nki_model_config_integer(model, nki_setting_key(model, setting), out);
+  double value;
+  int code = nki_model_config_integer(model, nki_setting_key(model, setting), out);
+  if (code != NK_ENOTFOUND || default_of(model, setting, &value) != NK_OK) return code;
+  *out = (int64_t)value;
+  return NK_OK;
 }
 
 int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out) {
-  return nki_model_config_number(model, nki_setting_key(model, setting), out);
+  int code = nki_model_config_number(model, nki_setting_key(model, setting), out);
+  return code == NK_ENOTFOUND ? default_of(model, setting, out) : code;
 }

@@ -10,8 +10,12 @@
 #include <stdint.h>
 
 /* config.json's model_type ("gpt2", "llama", ...), or NULL. Here and below a multimodal model's
- * values are those of its language model (text_config) first, then its own. */
+ * values are those of its language model (text_config) first, then its own; where text_config leaves
+ * the type out, it is that of Hugging Face's class. */
 const char *nki_model_type(const struct nk_model *model);
+/* Whether a multimodal model of this type shares its input and output matrix when tie_word_embeddings
+ * is absent. */
+bool nki_model_wrapper_ties(const struct nk_model *model);
 
 /* The value at a path, or NULL where it is missing or null. */
 const json_t *nki_model_config_value(const struct nk_model *model, const char *path);
@@ -58,7 +62,13 @@ enum nki_setting {
   NKI_N_SETTINGS
 };
 
-/* The value of the first of the setting's keys that config.json has. Return NK_OK, NK_ENOTFOUND
+/* The object of config.json that holds the settings of rotary positions: "rope_scaling" where it is
+ * not empty, else "rope_parameters". As in Transformers 5, its rope_theta and partial_rotary_factor
+ * precede those beside it, and the other object is not read. */
+const char *nki_rope_object(const struct nk_model *model);
+
+/* The value of the first of the setting's keys that config.json has, else the default of the model's
+ * family. Return NK_OK, NK_ENOTFOUND
  * (out untouched, no error set), or NK_EDATA (another type). */
 int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out);
 int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out);

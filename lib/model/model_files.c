@@ -238,17 +238,66 @@ static int fail_pickled(const char *path) {
                  path);
 }
 
-/* The shards that the index names. */
+/* The shards that the index names. Some may be missing: the embedding alone is often all that was
+ * fetched. Their tensors are errors when they are asked for. */
 static int find_shards(struct nki_model_files *files, const char *path) {
+  const struct nki_shard_index *index = &files->index;
+  const char *missing = NULL;
+  size_t n_missing = 0;
   int code = nki_shard_index_read(path, &files->index);
-  for (size_t s = 0; s < files->index.n_shards && code == NK_OK; s++) {
-    const char *shard = nki_model_files_path(files, files->index.shards[s]);
-    if (shard == NULL) {
-      return nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing", path, files->index.shards[s]);
+  for (size_t s = 0; s < index->n_shards && code == NK_OK; s++) {
+    const char *shard = nki_model_files_path(files, index->shards[s]);
+    if (shard != NULL) {
+      code = add_shard(files, shard);
+      continue;
     }
-    code = add_shard(files, shard);
+    if (n_missing++ == 0) missing = index->shards[s];
   }
-  return code;
+  if (code != NK_OK || n_missing == 0) return code;
+  if (files->n_shards == 0)
+    return nk_fail(NK_ENOTFOUND, "%s: shard '%.200s' is missing%s", path, missing,
+                   n_missing > 1 ? ", and all others" : "");
+  nk_warn("%s: %zu of %zu shards are missing (the first is '%.200s'): their tensors cannot be read",
+          path, n_missing, index->n_shards, missing);
+  return NK_OK;
+}
+
+/* Whether the path ends as a shard's of Hugging Face does, "-00002-of-00004.safetensors": *n is the
+ * length of what precedes, *count is "00004.safetensors". */
+static bool is_shard(const char *path, size_t *n, const char **count) {
+  static const char pattern[] = "-#####-of-#####.safetensors";
+  size_t length = strlen(path), n_pattern = strlen(pattern);
+  if (length < n_pattern) return false;
+  *n = length - n_pattern;
+  *count = path + *n + strlen("-#####-of-");
+  for (size_t i = 0; i < n_pattern; i++) {
+    char c = path[*n + i];
+    if (pattern[i] == '#' ? !isdigit((unsigned char)c) : c != pattern[i]) return false;
+  }
+  return true;
+}
+
+/* Adds all .safetensors files of a folder without an index when they are shards of one model. */
+static bool add_numbered_shards(struct nki_model_files *files, int *code) {
+  const char *first = NULL, *first_count = NULL, *count;
+  size_t first_n = 0, n;
+  for (size_t i = 0; i < files->n_files; i++) {
+    const char *path = files->files[i];
+    if (!ends_with(path, ".safetensors")) continue;
+    if (!is_shard(path, &n, &count)) return false;
+    if (first == NULL) {
+      first = path;
+      first_n = n;
+      first_count = count;
+    }
+    if (n != first_n || strncmp(path, first, n) != 0 || strcmp(count, first_count) != 0)
+      return false;
+  }
+  *code = NK_OK;
+  for (size_t i = 0; i < files->n_files && *code == NK_OK; i++) {
+    if (ends_with(files->files[i], ".safetensors")) *code = add_shard(files, files->files[i]);
+  }
+  return true;
 }
 
 static int find_weights(struct nki_model_files *files) {
@@ -268,6 +317,8 @@ static int find_weights(struct nki_model_files *files) {
     if (ends_with(path, ".gguf")) gguf = path;
   }
   if (n_found == 1) return add_shard(files, found);
+  int code;
+  if (n_found > 1 && add_numbered_shards(files, &code)) return code;
   if (n_found > 1) {
     return nk_fail(NK_EDATA, "%s: %zu .safetensors files and no model.safetensors.index.json",
                    files->folder, n_found);

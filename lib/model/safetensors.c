@@ -381,12 +381,17 @@ const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st,
   return &st->tensors[index];
 }
 
-const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name) {
+const struct nk_tensor *nki_safetensors_look_up(const struct nki_safetensors *st,
+                                                const char *name) {
   const struct nk_tensor wanted = {.name = name}, *key = &wanted;
   const struct nk_tensor **found = bsearch(&key, st->by_name, st->n_tensors, sizeof key, by_name);
-  if (found != NULL) return *found;
-  nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", st->file->name, name);
-  return NULL;
+  return found != NULL ? *found : NULL;
+}
+
+const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name) {
+  const struct nk_tensor *tensor = nki_safetensors_look_up(st, name);
+  if (tensor == NULL) nk_fail(NK_ENOTFOUND, "%s: no tensor '%.200s'", st->file->name, name);
+  return tensor;
 }
 
 int nki_safetensors_metadata(const struct nki_safetensors *st, size_t index, const char **key,

@@ -21,6 +21,8 @@ size_t nki_safetensors_n_tensors(const struct nki_safetensors *st);
 const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st, size_t index);
 /* The tensor called name, or NULL (nk_error() set). */
 const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name);
+/* The same without an error. */
+const struct nk_tensor *nki_safetensors_look_up(const struct nki_safetensors *st, const char *name);
 /* __metadata__: the i-th pair; NK_OK, or NK_ENOTFOUND past the end. */
 int nki_safetensors_metadata(const struct nki_safetensors *st, size_t index, const char **key,
                              const char **value);

@@ -26,6 +26,38 @@ static void add_text(const char *file, const char *text) {
   write_bytes(path, text, strlen(text));
 }
 
+/* A safetensors file of F32 [rows, 2] tensors, as NAME=rows separated by spaces; every tensor has
+ * values of its own, but for those of NAME=rows=k, which are those of the k-th. */
+static void add_matrices(const char *file, const char *names) {
+  char path[1024], list[512], *rest = list;
+  snprintf(path, sizeof path, "%s/%s", folder, file);
+  snprintf(list, sizeof list, "%s", names);
+  static float values[256];
+  for (size_t i = 0; i < 256; i++) values[i] = (float)i;
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
+  for (char *name, k = 0; (name = strtok_r(rest, " ", &rest)) != NULL; k++) {
+    char *equal = strchr(name, '='), *end;
+    size_t rows = strtoul(equal + 1, &end, 10);
+    size_t start = *end == '=' ? strtoul(end + 1, NULL, 10) : (size_t)k;
+    *equal = 0;
+    struct nk_tensor tensor = {
+        .name = name, .dtype = NK_F32, .n_dims = 2, .shape = {rows, 2}, .data = values + start};
+    if (name[0] == '<') { /* turned */
+      tensor = (struct nk_tensor){.name = name + 1,
+                                  .dtype = NK_F32,
+                                  .n_dims = 2,
+                                  .shape = {2, rows},
+                                  .data = values + start};
+    }
+    assert_int_equal(nki_safetensors_writer_add(writer, &tensor), NK_OK);
+  }
+  assert_int_equal(nki_safetensors_writer_begin(writer), NK_OK);
+  assert_int_equal(nki_safetensors_writer_finish(writer), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
+  nk_output_free(output);
+}
+
 /* A safetensors file with F32 [4, 2] tensors of these names, separated by spaces; a name with '!'
  * is 1-D. */
 static void add_weights(const char *file, const char *names) {
@@ -164,6 +196,106 @@ static void a_matrix_that_is_not_found_names_the_candidates(void **state) {
   nk_model_free(model);
 }
 
+static void count_warnings(const char *message, void *user) {
+  (void)message;
+  ++*(int *)user;
+}
+
+/* Where more than one tensor may be the output matrix, an error lists them; none is a wrong answer. */
+static void the_output_matrix_is_found_or_refused_under_any_name(void **state) {
+  static const struct {
+    const char *config, *weights;
+    const char *output; /* NULL: an error that lists it */
+    int warnings;
+  } cases[] = {
+      /* OLMo's own names, with and without a configuration that says */
+      {"{\"model_type\":\"hf_olmo\",\"weight_tying\":false}",
+       "model.transformer.wte.weight=40 model.transformer.ff_out.weight=40 "
+       "model.transformer.blocks.0.ff_out.weight=40",
+       "model.transformer.ff_out.weight", 1},
+      {"{}", "model.transformer.wte.weight=40 model.transformer.ff_out.weight=40",
+       "model.transformer.ff_out.weight", 1},
+      {"{\"weight_tying\":true}", "model.transformer.wte.weight=40 ff_out.weight=40",
+       "model.transformer.wte.weight", 0},
+      /* a block's matrix of the same shape, a copy of the input, a position matrix: no candidates */
+      {"{}", "wte.weight=40 wpe.weight=40 layers.0.up.weight=40 copy.weight=40=0", "wte.weight", 0},
+      /* padded, turned, another embedding, two of them: listed */
+      {"{}", "wte.weight=40 generator.weight=42", NULL, 0},
+      {"{}", "wte.weight=40 <generator.weight=40", NULL, 0},
+      {"{}", "wte.weight=40 segment_embedding=40", NULL, 0},
+      {"{}", "wte.weight=40 generator.weight=40 decoder.weight=40", NULL, 0},
+      /* a family that is tied by default, with a matrix that its class does not know */
+      {"{\"model_type\":\"gpt2\"}", "wte.weight=40 generator.weight=40", NULL, 0},
+      {"{\"model_type\":\"gpt2\",\"tie_word_embeddings\":true}",
+       "wte.weight=40 generator.weight=40", "wte.weight", 0},
+      /* a family that is not tied by default */
+      {"{\"model_type\":\"llama\"}", "model.embed_tokens.weight=40 generator.weight=40", NULL, 0},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    make_model(state, "unnamed");
+    add_text("config.json", cases[i].config);
+    add_matrices("model.safetensors", cases[i].weights);
+    struct nk_model *model = nk_model_open(folder);
+    assert_non_null(model);
+    int warnings = 0;
+    nk_on_warning(count_warnings, &warnings);
+    bool tied = false;
+    for (int twice = 0; twice < 2; twice++) {
+      const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied);
+      const char *found = output != NULL ? output->name : NULL;
+      if ((found == NULL) != (cases[i].output == NULL) ||
+          (found != NULL && strcmp(found, cases[i].output) != 0))
+        fail_msg("case %zu: %s", i, found != NULL ? found : nk_error());
+      if (found == NULL &&
+          strstr(nk_error(), strstr(cases[i].weights, "segment") != NULL
+                                 ? "segment_embedding"
+                                 : "generator.weight") == NULL &&
+          strchr(cases[i].weights, '<') == NULL)
+        fail_msg("case %zu: %s", i, nk_error());
+    }
+    nk_on_warning(NULL, NULL);
+    assert_int_equal(warnings, cases[i].warnings);
+    const struct nk_tensor *input = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
+    assert_non_null(input);
+    if (cases[i].output != NULL) assert_int_equal(tied, strcmp(cases[i].output, input->name) == 0);
+    nk_model_free(model);
+  }
+}
+
+/* Where the configuration does not say, as Transformers 5 does: "both are present in the checkpoints
+ * with different values, so we will NOT tie them". */
+static void matrices_that_differ_are_tied_only_where_the_configuration_says_so(void **state) {
+  static const struct {
+    const char *config, *weights, *output;
+    int warnings;
+  } cases[] = {
+      {"{\"model_type\":\"gpt2\"}", "wte.weight=40 lm_head.weight=40", "lm_head.weight", 1},
+      {"{\"model_type\":\"gpt2\"}", "wte.weight=40 lm_head.weight=40=0", "wte.weight", 0},
+      {"{\"model_type\":\"gpt2\",\"tie_word_embeddings\":true}", "wte.weight=40 lm_head.weight=40",
+       "wte.weight", 1},
+      {"{\"model_type\":\"mistral3\",\"text_config\":{}}",
+       "language_model.model.embed_tokens.weight=40", "language_model.model.embed_tokens.weight",
+       0},
+      {"{\"model_type\":\"mistral3\",\"text_config\":{}}",
+       "language_model.model.embed_tokens.weight=40 language_model.lm_head.weight=40",
+       "language_model.lm_head.weight", 1},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    make_model(state, "both");
+    add_text("config.json", cases[i].config);
+    add_matrices("model.safetensors", cases[i].weights);
+    struct nk_model *model = nk_model_open(folder);
+    int warnings = 0;
+    nk_on_warning(count_warnings, &warnings);
+    const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL);
+    nk_on_warning(NULL, NULL);
+    assert_non_null(output);
+    assert_string_equal(output->name, cases[i].output);
+    assert_int_equal(warnings, cases[i].warnings);
+    nk_model_free(model);
+  }
+}
+
 /* ---- Files ---- */
 
 static void shards_are_one_model(void **state) {
@@ -193,8 +325,8 @@ static void faults_of_shards_are_named(void **state) {
   static const struct {
     const char *map, *message;
   } cases[] = {
-      {"{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\"}",
-       "shard 'two.safetensors' is missing"},
+      {"{\"a\":\"three.safetensors\",\"b\":\"two.safetensors\"}",
+       "shard 'three.safetensors' is missing, and all others"},
       {"{\"a\":\"../../secret.safetensors\"}", "shard '../../secret.safetensors' is not the name"},
       {"{\"a\":\"/etc/one.safetensors\"}", "is not the name of a .safetensors file beside it"},
       {"{\"a\":\"config.json\"}", "is not the name of a .safetensors file beside it"},
@@ -202,7 +334,6 @@ static void faults_of_shards_are_named(void **state) {
       {"{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}", "duplicate tensor 'a'"},
       {"{}", "'weight_map' is missing or empty"},
       {"[]", "line 1, column 15: '{' expected"},
-      {"{\"c\":\"one.safetensors\"}", "tensor 'c' is not in shard one.safetensors"},
       {"{\"a\":", "line 1, column"},
   };
   make_model(state, "faulty");
@@ -213,6 +344,67 @@ static void faults_of_shards_are_named(void **state) {
     add_text("model.safetensors.index.json", index);
     assert_no_model(folder, cases[i].message);
   }
+}
+
+/* Warnings, joined. */
+static void gather_warnings(const char *message, void *user) {
+  char *all = user;
+  snprintf(all + strlen(all), 1024 - strlen(all), "%s\n", message);
+}
+
+/* Transformers opens such folders, or those of which a user fetched the shard that matters. */
+static void a_tensor_that_no_shard_holds_is_an_error_when_asked_for(void **state) {
+  make_model(state, "partial");
+  add_text("config.json", "{\"model_type\":\"llama\"}");
+  add_weights("one.safetensors", "model.embed_tokens.weight model.norm.weight!");
+  add_text("model.safetensors.index.json",
+           "{\"weight_map\":{\"model.embed_tokens.weight\":\"one.safetensors\","
+           "\"mtp.fc.weight\":\"one.safetensors\",\"model.norm.weight\":\"two.safetensors\","
+           "\"lm_head.weight\":\"two.safetensors\"}}");
+  char warnings[1024] = "";
+  nk_on_warning(gather_warnings, warnings);
+  struct nk_model *model = nk_model_open(folder);
+  nk_on_warning(NULL, NULL);
+  assert_non_null(model);
+  assert_non_null(strstr(warnings, "1 of 2 shards are missing (the first is 'two.safetensors')"));
+  assert_non_null(strstr(warnings,
+                         "names 1 tensor that the shards do not hold (the first is "
+                         "'mtp.fc.weight', not in one.safetensors)"));
+  assert_int_equal(nk_model_n_tensors(model),
+                   2); /* norm: where it is, not where it is said to be */
+  assert_non_null(nk_model_find(model, "model.norm.weight"));
+  assert_non_null(nk_model_matrix(model, NK_MATRIX_INPUT, NULL));
+  assert_null(nk_model_find(model, "mtp.fc.weight"));
+  assert_string_equal(nk_error(),
+                      "partial: tensor 'mtp.fc.weight' is not there: its shard "
+                      "'one.safetensors' does not hold it");
+  assert_null(nk_model_find(model, "x"));
+  assert_string_equal(nk_error(), "partial: no tensor 'x'");
+  assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL)); /* not the input matrix */
+  assert_string_equal(nk_error(),
+                      "partial: tensor 'lm_head.weight' is not there: its shard "
+                      "'two.safetensors' is missing");
+  nk_model_free(model);
+  add_text("config.json", "{}"); /* of an unknown architecture too */
+  assert_non_null(model = nk_model_open(folder));
+  bool tied = true;
+  assert_non_null(nk_model_matrix(model, NK_MATRIX_INPUT, &tied));
+  assert_false(tied);
+  assert_null(nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL));
+  assert_non_null(strstr(nk_error(), "'two.safetensors' is missing"));
+  nk_model_free(model);
+}
+
+static void numbered_shards_need_no_index(void **state) {
+  make_model(state, "numbered");
+  add_weights("model-00001-of-00003.safetensors", "model.embed_tokens.weight");
+  add_weights("model-00003-of-00003.safetensors", "lm_head.weight");
+  struct nk_model *model = nk_model_open(folder);
+  assert_non_null(model);
+  assert_int_equal(nk_model_n_tensors(model), 2);
+  nk_model_free(model);
+  add_weights("other-00001-of-00003.safetensors", "x");
+  assert_no_model(folder, "3 .safetensors files and no model.safetensors.index.json");
 }
 
 static void folders_without_readable_weights_say_why(void **state) {
@@ -401,6 +593,10 @@ int main(void) {
       cmocka_unit_test(a_matrix_that_is_not_found_names_the_candidates),
       cmocka_unit_test(shards_are_one_model),
       cmocka_unit_test(faults_of_shards_are_named),
+      cmocka_unit_test(a_tensor_that_no_shard_holds_is_an_error_when_asked_for),
+      cmocka_unit_test(numbered_shards_need_no_index),
+      cmocka_unit_test(the_output_matrix_is_found_or_refused_under_any_name),
+      cmocka_unit_test(matrices_that_differ_are_tied_only_where_the_configuration_says_so),
       cmocka_unit_test(folders_without_readable_weights_say_why),
       cmocka_unit_test(a_single_file_is_a_model_without_configuration),
       cmocka_unit_test(names_are_looked_up_in_the_cache),
