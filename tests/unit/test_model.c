@@ -1,8 +1,10 @@
 /* Models: folders, shards, the cache, configurations, and each architecture's matrices. */
 #include "unit.h"
 
+#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "model/architecture.h"
 #include "model/model_config.h"
 #include "model/rows.h"
 #include "model/safetensors.h"
@@ -547,6 +549,70 @@ static void values_of_the_configuration_are_checked(void **state) {
   nk_model_free(model);
 }
 
+/* What is read of a configuration, in the order of the fixture. */
+static const enum nki_setting read_settings[] = {
+    NKI_SETTING_N_POSITIONS, NKI_SETTING_DIM,         NKI_SETTING_MLP_DIM,
+    NKI_SETTING_N_LAYERS,    NKI_SETTING_N_HEADS,     NKI_SETTING_N_KV_HEADS,
+    NKI_SETTING_HEAD_DIM,    NKI_SETTING_WINDOW,      NKI_SETTING_LAYER_NORM_EPS,
+    NKI_SETTING_ROTARY_BASE, NKI_SETTING_ROTARY_PART, NKI_SETTING_ROPE_FACTOR,
+};
+enum { N_EXPECTED = sizeof read_settings / sizeof *read_settings };
+#include "configurations.h"
+
+/* The value of the setting, or what the forward pass takes where there is none. */
+static double setting_of(const struct nk_model *model, size_t s) {
+  const struct nki_architecture *architecture = nki_architecture_find(nki_model_type(model));
+  enum nki_setting setting = read_settings[s];
+  double value = 0, dim = 0, heads = 1;
+  bool rms = architecture->norm != NKI_LAYER_NORM;
+  if (setting == NKI_SETTING_LAYER_NORM_EPS && rms) setting = NKI_SETTING_RMS_NORM_EPS;
+  int code = nki_setting_number(model, setting, &value);
+  assert_true(code == NK_OK || code == NK_ENOTFOUND);
+  if (code == NK_OK) return value;
+  assert_int_equal(nki_setting_number(model, NKI_SETTING_DIM, &dim), NK_OK);
+  assert_int_equal(nki_setting_number(model, NKI_SETTING_N_HEADS, &heads), NK_OK);
+  switch (read_settings[s]) {
+    case NKI_SETTING_MLP_DIM:
+      return 4 * dim;
+    case NKI_SETTING_N_KV_HEADS:
+      return heads;
+    case NKI_SETTING_HEAD_DIM:
+      return floor(dim / heads);
+    case NKI_SETTING_LAYER_NORM_EPS:
+      return architecture->norm_eps;
+    case NKI_SETTING_ROTARY_BASE:
+      return 10000;
+    case NKI_SETTING_ROTARY_PART:
+      return architecture->rotary_part;
+    default:
+      return 0;
+  }
+}
+
+static void configurations_are_read_as_transformers_reads_them(void **state) {
+  for (size_t i = 0; i < sizeof configurations / sizeof *configurations; i++) {
+    make_model(state, "model");
+    add_weights("model.safetensors", "wte.weight");
+    add_text("config.json", configurations[i].config);
+    struct nk_model *model = nk_model_open(folder);
+    assert_non_null(model);
+    assert_string_equal(nki_model_type(model), configurations[i].type);
+    for (size_t s = 0; s < N_EXPECTED; s++) {
+      enum nki_setting setting = read_settings[s];
+      double expected = configurations[i].expected[s], found = setting_of(model, s);
+      /* 0: the class has no such value (no rotary positions, eps within the code; windows unused) */
+      if (expected == 0 && setting != NKI_SETTING_ROPE_FACTOR) continue;
+      if (found != expected)
+        fail_msg("%s: setting %d is %g, expected %g", configurations[i].config, (int)setting, found,
+                 expected);
+    }
+    double window = 0;
+    if (strstr(configurations[i].config, "\"sliding_window\": null") != NULL)
+      assert_int_equal(nki_setting_number(model, NKI_SETTING_WINDOW, &window), NK_ENOTFOUND);
+    nk_model_free(model);
+  }
+}
+
 /* ---- Chains of calls ---- */
 
 static void counting_the_rows_of_a_tokenizer_alone_leaves_no_error(void **state) {
@@ -601,6 +667,7 @@ int main(void) {
       cmocka_unit_test(a_single_file_is_a_model_without_configuration),
       cmocka_unit_test(names_are_looked_up_in_the_cache),
       cmocka_unit_test(values_of_the_configuration_are_checked),
+      cmocka_unit_test(configurations_are_read_as_transformers_reads_them),
       cmocka_unit_test(counting_the_rows_of_a_tokenizer_alone_leaves_no_error),
       cmocka_unit_test(the_message_of_a_failed_open_lasts_through_later_calls),
   };
