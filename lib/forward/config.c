@@ -175,14 +175,8 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
 }
 
 static int scale_frequencies(const struct nk_model *model, struct nki_config *config) {
-  static const char *const keys[] = {"rope_type", "type"};
-  const char *type = NULL;
-  int code = NK_ENOTFOUND;
-  for (size_t i = 0; i < sizeof keys / sizeof keys[0] && code == NK_ENOTFOUND; i++) {
-    char path[64];
-    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), keys[i]);
-    code = nki_model_config_string(model, path, &type);
-  }
+  const char *type;
+  int code = nki_rope_type(model, &type);
   if (code == NK_ENOTFOUND) {
     double factor = 0;
     code = read_number(model, NKI_SETTING_ROPE_FACTOR, &factor);

@@ -129,16 +129,27 @@ static int head_values(struct writing *w) {
   return copy_size(w, NKI_SETTING_ROTARY_DIM, head_dim);
 }
 
+/* Rotary positions are written where they are not scaled. */
+static int check_rope(const struct writing *w) {
+  const char *type;
+  double factor;
+  int code = nki_rope_type(w->model, &type);
+  bool is_scaled = strcmp(type, "default") != 0 ||
+                   nki_setting_number(w->model, NKI_SETTING_ROPE_FACTOR, &factor) != NK_ENOTFOUND;
+  if ((code == NK_OK || code == NK_ENOTFOUND) && !is_scaled) return NK_OK;
+  return nk_fail(NK_EUNSUPPORTED, "config.json: %s is not written as GGUF",
+                 nki_rope_object(w->model));
+}
+
 static int architecture_values(struct writing *w) {
   const struct nki_architecture *architecture = w->architecture;
   bool rotary = architecture->rotary != NKI_NO_ROTARY;
   bool layer_norm = architecture->norm == NKI_LAYER_NORM;
-  const char *scaling;
   int64_t dim = 0;
-  if (rotary && nki_model_config_string(w->model, "rope_scaling", &scaling) != NK_ENOTFOUND)
-    return nk_fail(NK_EUNSUPPORTED, "config.json: rope_scaling is not written as GGUF");
+  int code = rotary ? check_rope(w) : NK_OK;
+  if (code != NK_OK) return code;
   nki_setting_integer(w->model, NKI_SETTING_DIM, &dim);
-  int code = copy_size(w, NKI_SETTING_N_POSITIONS, 0);
+  code = copy_size(w, NKI_SETTING_N_POSITIONS, 0);
   if (code == NK_OK) code = copy_size(w, NKI_SETTING_DIM, 0);
   if (code == NK_OK) code = copy_size(w, NKI_SETTING_MLP_DIM, 4 * dim);
   if (code == NK_OK) code = copy_size(w, NKI_SETTING_N_LAYERS, 0);

@@ -3,6 +3,7 @@
 #include "model/model_config.h"
 
 #include <noken/base.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -214,6 +215,24 @@ static const struct {
 const char *nki_rope_object(const struct nk_model *model) {
   const json_t *scaling = nki_model_config_value(model, "rope_scaling");
   return json_object_size(scaling) > 0 ? "rope_scaling" : "rope_parameters";
+}
+
+int nki_rope_type(const struct nk_model *model, const char **type) {
+  static const char *const keys[] = {"rope_type", "type"};
+  static const char *const kinds[] = {"full_attention", "sliding_attention"};
+  char path[64];
+  int code = NK_ENOTFOUND;
+  *type = "default";
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), kinds[i]);
+    if (nki_model_config_value(model, path) != NULL)
+      return nk_fail(NK_EUNSUPPORTED, "config.json: %s by type of layer is not implemented", path);
+  }
+  for (size_t i = 0; i < sizeof keys / sizeof *keys && code == NK_ENOTFOUND; i++) {
+    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), keys[i]);
+    code = nki_model_config_string(model, path, type);
+  }
+  return code;
 }
 
 /* Whether the key is of an object of rotary positions that another one replaces. */

@@ -67,6 +67,11 @@ enum nki_setting {
  * precede those beside it, and the other object is not read. */
 const char *nki_rope_object(const struct nk_model *model);
 
+/* *type = the rope_type ("default", "llama3", ...) of that object. Returns NK_OK; NK_ENOTFOUND where it
+ * has none, *type is then "default"; NK_EUNSUPPORTED where each type of layer has settings of its
+ * own; NK_EDATA. */
+int nki_rope_type(const struct nk_model *model, const char **type);
+
 /* The value of the first of the setting's keys that config.json has, else the default of the model's
  * family. Return NK_OK, NK_ENOTFOUND
  * (out untouched, no error set), or NK_EDATA (another type). */
