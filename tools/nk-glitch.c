@@ -189,7 +189,7 @@ static void write_with(const struct cli_frame *with, int64_t with_row, struct cl
     const char *cell = with_row >= 0 ? cli_frame_cell(with, (size_t)with_row, c) : "";
     nk_buffer_clear(&raw);
     nk_unescape(&raw, cell, strlen(cell));
-    if (*cell == '\0')
+    if (cli_frame_is_missing(cell))
       cli_table_missing(table);
     else if (cli_frame_number(with, (size_t)with_row, c, &number) == NK_OK)
       cli_table_number(table, number);
@@ -254,6 +254,10 @@ static int read_truth(const struct tokens *t, bool *judged, double *count, doubl
     code = cli_frame_number(frame, (size_t)row_of[row], (size_t)count_column, &count[row]);
     if (code == NK_OK)
       code = cli_frame_number(frame, (size_t)row_of[row], (size_t)steps_column, &steps[row]);
+    if (code == NK_ENOTFOUND || (code == NK_OK && (isnan(count[row]) || isnan(steps[row])))) {
+      judged[row] = false; /* its count is not known */
+      code = NK_OK;
+    }
   }
   cli_frame_free(frame);
   nk_free(row_of);

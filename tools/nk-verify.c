@@ -75,7 +75,7 @@ static void write_cell(const struct cli_frame *frame, size_t row, size_t column,
   struct nk_buffer plain = {0};
   if (!is_text && cli_frame_number(frame, row, column, &number) == NK_OK) {
     cli_table_number(table, number);
-  } else if (cell[0] == 0) {
+  } else if (cell[0] == 0 || (!is_text && cli_frame_is_missing(cell))) {
     cli_table_missing(table);
   } else {
     nk_unescape(&plain, cell, strlen(cell));
@@ -130,7 +130,12 @@ static int read_truth(const struct job *job, int64_t *by_id) {
   for (size_t row = 0; code == NK_OK && row < cli_frame_n_rows(frame); row++) {
     int64_t token, value;
     code = cli_frame_integer(frame, row, (size_t)id, &token);
-    if (code == NK_OK) code = cli_frame_integer(frame, row, (size_t)count, &value);
+    if (code != NK_OK) break;
+    code = cli_frame_integer(frame, row, (size_t)count, &value);
+    if (code == NK_ENOTFOUND) { /* the count is not known */
+      code = NK_OK;
+      continue;
+    }
     if (code == NK_OK && token >= 0 && (size_t)token < job->shape->n_vocabulary)
       by_id[token] = value;
   }

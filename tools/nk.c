@@ -7,6 +7,7 @@
 
 #include "cli/kernels.h"
 #include "cli/process.h"
+#include "cli/signals.h"
 #include "cli/tool.h"
 
 enum { PATH_SIZE = 4096 };
@@ -83,6 +84,7 @@ int main(int argc, char **argv) {
   struct cli_run run = {.tool = &tool};
   const char *first = argc > 1 ? argv[1] : "--help";
   int code;
+  cli_catch_signals("nk");
   cli_start_with_fast_kernels(argv); /* the tool then has the environment already */
   if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
     code = list_tools();

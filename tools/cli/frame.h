@@ -3,11 +3,14 @@
  *
  * A cell is kept as the text that it has in a TSV: escaped, "" where it is missing. Of JSON Lines,
  * every key of any line is a column, in the order of first appearance; true and false are 1 and 0,
- * null is missing, arrays and objects are their JSON. Lines can end in CR LF. */
+ * null is missing, arrays and objects are their JSON. Python's words NaN, Infinity and -Infinity are
+ * numbers. Lines can end in CR LF, and the file can begin with a byte order mark. Time and memory
+ * grow linearly with the file. */
 #ifndef CLI_FRAME_H
 #define CLI_FRAME_H
 
 #include <noken/base.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,9 +34,12 @@ int64_t cli_frame_column(const struct cli_frame *frame, const char *name);
 
 /* The cell's text, as it is in the TSV; "" where it is missing. */
 const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t column);
-/* The cell as a number (nan, inf and -inf are numbers) or a whole number. Returns NK_OK;
- * NK_ENOTFOUND where the cell is empty; NK_EDATA where it is not a number. The message names file,
- * row, column and the cell. */
+/* Whether a cell is empty or a word that other programs write for a missing number: NA, NaN, null,
+ * None. */
+bool cli_frame_is_missing(const char *cell);
+/* The cell as a number (nan, inf and -inf are numbers) or a whole number (300.0 is one). Returns NK_OK;
+ * NK_ENOTFOUND where the number is missing; NK_EDATA where the cell is not a number. The message
+ * names file, row, column and the cell. */
 int cli_frame_number(const struct cli_frame *frame, size_t row, size_t column, double *out);
 int cli_frame_integer(const struct cli_frame *frame, size_t row, size_t column, int64_t *out);
 /* A whole column of whole numbers, such as `id`: *out [n_rows], free with nk_free. */

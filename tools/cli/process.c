@@ -50,8 +50,8 @@ static char **child_environment(void) {
   return copy;
 }
 
-/* Starts command; returns 0 or an errno. A child inherits ignored signals: SIGPIPE, which the tools
- * ignore, is set back to its default. */
+/* Starts command; returns 0 or an errno. A child inherits ignored signals: those that the tools
+ * ignore are set back to their defaults. */
 static int start(const char *const *command, int input, int output, int errors, pid_t *pid) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
@@ -60,6 +60,7 @@ static int start(const char *const *command, int input, int output, int errors, 
   if (environment == NULL) return ENOMEM;
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
+  sigaddset(&defaults, SIGXFSZ);
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);

@@ -3,12 +3,14 @@
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
+
+#include "cli/names.h"
 
 struct cli_table {
   struct nk_output *output;
   enum cli_table_format format;
-  char **names;
-  size_t n_columns;
+  struct cli_names columns;
   size_t n_cells; /* of the current row */
   size_t n_rows;
   struct nk_buffer row;
@@ -24,30 +26,94 @@ struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format 
 }
 
 int cli_table_column(struct cli_table *table, const char *name) {
+  size_t index, n = table->columns.n;
   if (table->n_rows > 0 || table->n_cells > 0)
     return nk_fail(NK_EUSAGE, "column '%s' is named after the first cell", name);
-  for (size_t i = 0; i < table->n_columns; i++)
-    if (strcmp(table->names[i], name) == 0) return nk_fail(NK_EDATA, "duplicate column '%s'", name);
-  char **names =
-      nk_realloc(table->names, table->n_columns, table->n_columns + 1, sizeof *table->names);
-  if (names == NULL) return NK_EMEMORY;
-  table->names = names;
-  names[table->n_columns] = nk_strdup(name);
-  if (names[table->n_columns] == NULL) return NK_EMEMORY;
-  table->n_columns++;
-  return NK_OK;
+  int code = cli_names_add(&table->columns, name, &index);
+  return code == NK_OK && index < n ? nk_fail(NK_EDATA, "duplicate column '%s'", name) : code;
 }
+
+/* ---- Escaping ----
+ * nk_escape keeps a row on one line. Other programs, with their defaults, take a quotation mark for
+ * the beginning of a cell that can hold line breaks (R within a cell too), and blank cells and some
+ * words for missing values: those are escaped too. */
+
+/* The words that pandas, R and csvkit take for missing values, in small letters. */
+static const char *const missing_words[] = {
+    "na",  "n/a",      "nan", "-nan",   "null",    "none",    "<na>",     "#n/a",
+    "#na", "#n/a n/a", ".",   "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan",
+};
+
+/* The number of bytes of the white space at the beginning of bytes [n]: ASCII's and Unicode's, as
+ * Python's str.strip removes it. Control characters do not matter here: they are escaped anyway. */
+static size_t space_length(const char *bytes, size_t n) {
+  static const char *const spaces[] = {
+      " ",
+      "\xC2\xA0",
+      "\xE1\x9A\x80",
+      "\xE2\x80\xA8",
+      "\xE2\x80\xA9",
+      "\xE2\x80\xAF",
+      "\xE2\x81\x9F",
+      "\xE3\x80\x80",
+  };
+  for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
+    size_t length = strlen(spaces[i]);
+    if (n >= length && memcmp(bytes, spaces[i], length) == 0) return length;
+  }
+  bool in_range = n >= 3 && memcmp(bytes, "\xE2\x80", 2) == 0; /* U+2000 to U+200A */
+  return in_range && (unsigned char)bytes[2] >= 0x80 && (unsigned char)bytes[2] <= 0x8A ? 3 : 0;
+}
+
+/* Is the text, without the white space around it, empty or a word for a missing value? */
+static bool looks_missing(const char *bytes, size_t n) {
+  size_t begin = 0, end = 0, length;
+  while ((length = space_length(bytes + begin, n - begin)) > 0) begin += length;
+  for (size_t i = begin; i<n; i += length> 0 ? length : 1) {
+    length = space_length(bytes + i, n - i);
+    if (length == 0) end = i + 1;
+  }
+  if (begin == n) return n > 0;
+  for (size_t i = 0; i < sizeof missing_words / sizeof *missing_words; i++)
+    if (strlen(missing_words[i]) == end - begin &&
+        strncasecmp(missing_words[i], bytes + begin, end - begin) == 0)
+      return true;
+  return false;
+}
+
+static void append_hex(struct nk_buffer *out, const char *bytes, size_t n) {
+  for (size_t i = 0; i < n; i++) nk_buffer_printf(out, "\\x%02X", (unsigned char)bytes[i]);
+}
+
+void cli_escape_cell(struct nk_buffer *out, const char *bytes, size_t n) {
+  size_t i = 0;
+  if (looks_missing(bytes, n)) {
+    i = space_length(bytes, n);
+    if (i == 0) i = 1;
+    append_hex(out, bytes, i);
+  }
+  while (i < n) {
+    const char *quote = memchr(bytes + i, '"', n - i);
+    size_t stop = quote != NULL ? (size_t)(quote - bytes) : n;
+    nk_escape(out, bytes + i, stop - i);
+    if (quote != NULL) append_hex(out, quote, 1);
+    i = stop + 1;
+  }
+}
+
+/* ---- Cells ---- */
 
 /* Writes what precedes a cell's value. Returns false where no value follows: the cell is missing,
  * or there are more cells than columns. */
 static bool begin_cell(struct cli_table *table, bool missing) {
   size_t cell = table->n_cells++;
-  if (cell >= table->n_columns) return false;
+  if (cell >= table->columns.n) return false;
   if (table->format == CLI_TABLE_TSV) {
     if (cell > 0) nk_buffer_byte(&table->row, '\t');
   } else if (!missing) {
     nk_buffer_text(&table->row, table->row.size > 0 ? "," : "{");
-    nk_buffer_quote(&table->row, table->names[cell], strlen(table->names[cell]));
+    const char *name = cli_names_item(&table->columns, cell);
+    nk_buffer_quote(&table->row, name, strlen(name));
     nk_buffer_byte(&table->row, ':');
   }
   return !missing;
@@ -56,10 +122,10 @@ static bool begin_cell(struct cli_table *table, bool missing) {
 void cli_table_text(struct cli_table *table, const char *bytes, size_t n) {
   if (!begin_cell(table, false)) return;
   if (table->format == CLI_TABLE_TSV) {
-    nk_escape(&table->row, bytes, n);
+    cli_escape_cell(&table->row, bytes, n);
   } else {
     nk_buffer_clear(&table->scratch);
-    nk_escape(&table->scratch, bytes, n);
+    cli_escape_cell(&table->scratch, bytes, n);
     nk_buffer_quote(&table->row, table->scratch.data, table->scratch.size);
   }
 }
@@ -97,9 +163,10 @@ void cli_table_known(struct cli_table *table, double value) {
 
 static int write_header(struct cli_table *table) {
   struct nk_buffer line = {0};
-  for (size_t i = 0; i < table->n_columns; i++) {
+  for (size_t i = 0; i < table->columns.n; i++) {
+    const char *name = cli_names_item(&table->columns, i);
     if (i > 0) nk_buffer_byte(&line, '\t');
-    nk_escape(&line, table->names[i], strlen(table->names[i]));
+    cli_escape_cell(&line, name, strlen(name));
   }
   nk_buffer_byte(&line, '\n');
   int code = line.failed ? nk_fail(NK_EMEMORY, "out of memory for a table's header")
@@ -110,9 +177,9 @@ static int write_header(struct cli_table *table) {
 
 int cli_table_end_row(struct cli_table *table) {
   int code = NK_OK;
-  if (table->n_cells != table->n_columns)
+  if (table->n_cells != table->columns.n)
     return nk_fail(NK_EUSAGE, "a row has %zu cells, the table %zu columns", table->n_cells,
-                   table->n_columns);
+                   table->columns.n);
   if (table->format == CLI_TABLE_TSV && table->n_rows == 0) code = write_header(table);
   if (table->format == CLI_TABLE_JSON)
     nk_buffer_text(&table->row, table->row.size > 0 ? "}" : "{}");
@@ -135,8 +202,7 @@ int cli_table_finish(struct cli_table *table) {
 
 void cli_table_free(struct cli_table *table) {
   if (table == NULL) return;
-  for (size_t i = 0; i < table->n_columns; i++) nk_free(table->names[i]);
-  nk_free(table->names);
+  cli_names_free(&table->columns);
   nk_buffer_free(&table->row);
   nk_buffer_free(&table->scratch);
   nk_free(table);

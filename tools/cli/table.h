@@ -4,7 +4,7 @@
  *   number   as printf's %.9g                      the same
  *   missing  an empty cell                         the key is left out
  *   NaN      nan, inf, -inf                        strings of those
- *   text     escaped by nk_escape (\t, \n, \xNN)   the same text, as a JSON string
+ *   text     escaped by cli_escape_cell            the same text, as a JSON string
  *
  * A text is the same in both, so that bytes that are not valid UTF-8 survive in either. */
 #ifndef CLI_TABLE_H
@@ -18,6 +18,12 @@
 enum cli_table_format { CLI_TABLE_TSV, CLI_TABLE_JSON };
 
 struct cli_table;
+
+/* Appends a text as a table has it: escaped by nk_escape, and so that the default readers of other
+ * programs (pandas, polars, R, csvkit, DuckDB, Miller) read each row and each text whole. A
+ * quotation mark is \x22; the first character of a text that they take for a missing value ("null",
+ * "NA", ".", blanks) is \xNN. nk_unescape is the inverse. */
+void cli_escape_cell(struct nk_buffer *out, const char *bytes, size_t n);
 
 /* A table over output, which stays the caller's. All columns are named first; then each row's cells
  * are given in the same order. NULL on failure, also where output is NULL (its error stays). */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/kernels.h"
+#include "cli/signals.h"
 
 /* ---- Standard error ---- */
 
@@ -112,7 +113,7 @@ static int check_operands(const struct cli_run *run, size_t least, size_t most) 
 void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
                size_t min_operands, size_t max_operands) {
   *run = (struct cli_run){.tool = tool, .argc = argc, .argv = argv};
-  signal(SIGPIPE, SIG_IGN); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
+  cli_catch_signals(tool->name); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
   int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
   if (run->common.help) exit(cli_end(run, print_help(run)));
   if (code == NK_OK && !run->common.version) code = check_operands(run, min_operands, max_operands);
