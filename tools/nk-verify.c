@@ -234,7 +234,7 @@ int main(int argc, char **argv) {
       {0, "prompts", CLI_OPTION_STRING, &o->prompts, "FILE",
        "use the prompts of a table (prompt, text)"},
       {0, "steps", CLI_OPTION_SIZE, &o->steps, "N",
-       "look at N positions from the prompt's end on (3)"},
+       "look at N positions from the prompt's end on (3)", .most = 1024},
       {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
        "evaluate the verdicts against TABLE's counts (id, count)"},
   };

@@ -16,7 +16,7 @@ static void common_options(struct cli_common *common, struct cli_option out[N_CO
       {0, "json", CLI_OPTION_FLAG, &common->json, NULL,
        "write tables as JSON Lines instead of TSV"},
       {0, "threads", CLI_OPTION_SIZE, &common->threads, "N",
-       "number of threads (default: one per core)"},
+       "number of threads (default: one per core)", .most = CLI_MOST_THREADS},
       {0, "seed", CLI_OPTION_SEED, &common->seed, "N", "seed of random numbers (default: 0)"},
       {'q', "quiet", CLI_OPTION_FLAG, &common->quiet, NULL, "print no warnings and no progress"},
       {'h', "help", CLI_OPTION_FLAG, &common->help, NULL, "print this help and exit"},
@@ -66,7 +66,7 @@ static int append_string(struct cli_strings *list, const char *text) {
 /* Sets the option's target from text (NULL for a flag). `shown` is the option as messages name it.
  */
 static int set_value(const struct cli_option *option, const char *shown, const char *text) {
-  uint64_t whole = 0;
+  uint64_t whole = 0, most = option->most > 0 ? option->most : CLI_MOST;
   int choice;
   switch (option->type) {
     case CLI_OPTION_FLAG:
@@ -78,7 +78,10 @@ static int set_value(const struct cli_option *option, const char *shown, const c
     case CLI_OPTION_LIST:
       return append_string(option->target, text);
     case CLI_OPTION_SIZE:
-      if (!parse_whole(text, &whole) || whole > SIZE_MAX / 2) break;
+      if (!parse_whole(text, &whole)) break;
+      if (whole > most)
+        return nk_fail(NK_EUSAGE, "option %s: %s is too large: the limit is %llu", shown, text,
+                       (unsigned long long)most);
       *(size_t *)option->target = (size_t)whole;
       return NK_OK;
     case CLI_OPTION_SEED:

@@ -20,7 +20,7 @@
 enum cli_option_type {
   CLI_OPTION_FLAG,   /* target: bool, set true */
   CLI_OPTION_STRING, /* target: const char *, points into argv */
-  CLI_OPTION_SIZE,   /* target: size_t, a whole number >= 0 */
+  CLI_OPTION_SIZE,   /* target: size_t, a whole number from 0 to `most` */
   CLI_OPTION_SEED,   /* target: uint64_t */
   CLI_OPTION_NUMBER, /* target: double, finite */
   CLI_OPTION_LIST,   /* target: struct cli_strings; each use of the option appends a string */
@@ -42,7 +42,11 @@ struct cli_option {
   void *target;         /* where the value goes: its type is that of `type` */
   const char *argument; /* the value's name in the help, "FILE"; for a choice "l2|cosine" */
   const char *help;     /* what the option does, in one line */
+  size_t most;          /* the largest value of a size; 0: CLI_MOST */
 };
+
+/* The limit of a size that has no smaller one: more rows than any vocabulary has. */
+enum { CLI_MOST = 1 << 24, CLI_MOST_THREADS = 1024 };
 
 /* The values of the options that every tool has. All zero is the default. */
 struct cli_common {
