@@ -1,7 +1,8 @@
 """Reads a table of nk-tokens as a user of READER does, with its defaults, undoes the escaping as
 nk(1) says, and compares every text with the vocabulary in the model's tokenizer.json.
 
-usage: read_table.py READER TABLE MODEL     READER: csv, pandas, polars, duckdb or agate (csvkit)
+usage: read_table.py READER TABLE MODEL     READER: csv, pandas, polars, duckdb,
+                                            agate (csvkit) or mlr
 
 Exits with status 77 where READER is not installed.
 """
@@ -39,6 +40,16 @@ def read_agate(path):
     import agate
     table = agate.Table.from_csv(path, delimiter="\t")
     return [(row["id"], row["text"]) for row in table.rows]
+
+
+def read_mlr(path):
+    import subprocess
+    try:
+        lines = subprocess.run(["mlr", "--itsv", "--ojsonl", "-S", "cat", path], check=True,
+                               stdout=subprocess.PIPE).stdout.decode().splitlines()
+    except FileNotFoundError as error:
+        raise ImportError(error)
+    return [(row["id"], str(row["text"])) for row in map(json.loads, lines)]
 
 
 def vocabulary(model):

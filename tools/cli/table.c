@@ -36,7 +36,8 @@ int cli_table_column(struct cli_table *table, const char *name) {
 /* ---- Escaping ----
  * nk_escape keeps a row on one line. Other programs, with their defaults, take a quotation mark for
  * the beginning of a cell that can hold line breaks (R within a cell too), and blank cells and some
- * words for missing values: those are escaped too. */
+ * words for missing values: those are escaped too. Miller undoes \t, \n and \\ by itself: with a
+ * backslash as \x5C, undoing the escapes once more changes nothing. */
 
 /* The words that pandas, R and csvkit take for missing values, in small letters. */
 static const char *const missing_words[] = {
@@ -93,10 +94,10 @@ void cli_escape_cell(struct nk_buffer *out, const char *bytes, size_t n) {
     append_hex(out, bytes, i);
   }
   while (i < n) {
-    const char *quote = memchr(bytes + i, '"', n - i);
-    size_t stop = quote != NULL ? (size_t)(quote - bytes) : n;
+    size_t stop = i;
+    while (stop < n && bytes[stop] != '"' && bytes[stop] != '\\') stop++;
     nk_escape(out, bytes + i, stop - i);
-    if (quote != NULL) append_hex(out, quote, 1);
+    if (stop < n) append_hex(out, bytes + stop, 1);
     i = stop + 1;
   }
 }
