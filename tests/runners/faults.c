@@ -1,8 +1,8 @@
-/* A library for LD_PRELOAD that lets one call of a program fail: the FAULT_AT-th (from 1) of kind
- * FAULT_KIND: alloc, write, read, open, map, name (rename, link) or close. It counts the calls from
- * main on, of the program and the libraries that are not threads' or matrices' (they end the process
- * when memory is out). With FAULT_COUNT=FILE, the number of the calls is written to that file when
- * the process ends. */
+/* A library for LD_PRELOAD that makes one call of a program fail: call FAULT_AT (from 1) of the kind
+ * FAULT_KIND: alloc, write, read, open, map, name (rename, link) or close. Calls are counted from
+ * main on, without those of OpenMP and OpenBLAS, which end the process when memory is out. With
+ * FAULT_COUNT=FILE, the number of calls is written to that file when the process ends. Programs
+ * that the program starts are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -173,7 +173,7 @@ static int main_with_faults(int argc, char **argv, char **environment) {
   fault_at = at != NULL ? strtol(at, NULL, 10) : 0;
   if (kind != NULL) fault_kind = kind;
   if (count != NULL) snprintf(count_path, sizeof count_path, "%s", count);
-  (void)REAL(write); /* dlsym allocates: not while a call fails */
+  unsetenv("LD_PRELOAD");
   find_ignored();
   atexit(write_count);
   atomic_store(&armed, true);
