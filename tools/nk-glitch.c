@@ -181,22 +181,18 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
 }
 
 static void write_with(const struct cli_frame *with, int64_t with_row, struct cli_table *table) {
-  struct nk_buffer raw = {0};
   for (size_t c = 0; c < cli_frame_n_columns(with); c++) {
     const char *name = cli_frame_column_name(with, c);
     double number = 0;
     if (strcmp(name, "id") == 0 || strcmp(name, "text") == 0) continue;
     const char *cell = with_row >= 0 ? cli_frame_cell(with, (size_t)with_row, c) : "";
-    nk_buffer_clear(&raw);
-    nk_unescape(&raw, cell, strlen(cell));
     if (cli_frame_is_missing(cell))
       cli_table_missing(table);
     else if (cli_frame_number(with, (size_t)with_row, c, &number) == NK_OK)
       cli_table_number(table, number);
     else
-      cli_table_text(table, raw.data, raw.size);
+      cli_table_cell(table, cell);
   }
-  nk_buffer_free(&raw);
 }
 
 static int write_row(const struct tokens *t, size_t row, const struct cli_frame *with,

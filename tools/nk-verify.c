@@ -72,16 +72,13 @@ static void write_cell(const struct cli_frame *frame, size_t row, size_t column,
   size_t length = strlen(name);
   bool is_text = length >= 4 && strcmp(name + length - 4, "text") == 0;
   double number;
-  struct nk_buffer plain = {0};
   if (!is_text && cli_frame_number(frame, row, column, &number) == NK_OK) {
     cli_table_number(table, number);
   } else if (cell[0] == 0 || (!is_text && cli_frame_is_missing(cell))) {
     cli_table_missing(table);
   } else {
-    nk_unescape(&plain, cell, strlen(cell));
-    cli_table_text(table, plain.data, plain.size);
+    cli_table_cell(table, cell);
   }
-  nk_buffer_free(&plain);
 }
 
 /* Columns of this tool: they come last and replace those of the same name. */

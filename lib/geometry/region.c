@@ -36,6 +36,7 @@ struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const 
   if (tokens == NULL) return NULL;
   memcpy(tokens->ids, ids, n * sizeof *ids);
   if (text == NULL || nk_vectors_set_text(tokens, text, offsets) == NK_OK) return tokens;
+  tokens->own_values = NULL; /* on failure they stay the caller's */
   nk_vectors_free(tokens);
   return NULL;
 }

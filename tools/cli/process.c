@@ -76,24 +76,32 @@ static int start(const char *const *command, int input, int output, int errors, 
   return failed;
 }
 
-/* Appends what can be read now. Returns false at the end of the file. */
-static bool drain(int file, struct nk_buffer *buffer) {
+/* Appends what can be read now. Returns a positive number, 0 at the end of the file, or -1. */
+static ssize_t drain(int file, struct nk_buffer *buffer) {
   char block[65536];
   ssize_t n = read(file, block, sizeof block);
-  if (n < 0) return errno == EINTR || errno == EAGAIN;
+  if (n < 0) return errno == EINTR || errno == EAGAIN ? 1 : -1;
   if (n > 0) nk_buffer_append(buffer, block, (size_t)n);
-  return n > 0;
+  return n;
 }
 
-static void drain_both(const int files[2], struct nk_buffer *output, struct nk_buffer *errors) {
+/* Reads both files to their ends. False, with errno, where one cannot be read. */
+static bool drain_both(const int files[2], struct nk_buffer *output, struct nk_buffer *errors) {
   struct pollfd polls[2] = {{.fd = files[0], .events = POLLIN}, {.fd = files[1], .events = POLLIN}};
   struct nk_buffer *buffers[2] = {output, errors};
   while (polls[0].fd >= 0 || polls[1].fd >= 0) {
-    if (poll(polls, 2, -1) < 0 && errno != EINTR) return;
-    for (int i = 0; i < 2; i++)
-      if (polls[i].fd >= 0 && polls[i].revents != 0 && !drain(polls[i].fd, buffers[i]))
-        polls[i].fd = -1;
+    if (poll(polls, 2, -1) < 0) {
+      if (errno == EINTR) continue;
+      return false;
+    }
+    for (int i = 0; i < 2; i++) {
+      if (polls[i].fd < 0 || polls[i].revents == 0) continue;
+      ssize_t n = drain(polls[i].fd, buffers[i]);
+      if (n < 0) return false;
+      if (n == 0) polls[i].fd = -1;
+    }
   }
+  return true;
 }
 
 static void close_pipe(int ends[2]) {
@@ -128,8 +136,12 @@ int cli_process_run(const char *const *command, const struct nk_buffer *input,
   close(out[1]);
   close(err[1]);
   out[1] = err[1] = -1;
-  drain_both((int[2]){out[0], err[0]}, output, errors);
-  code = await(command[0], pid, status);
+  bool complete = drain_both((int[2]){out[0], err[0]}, output, errors);
+  if (!complete) code = nk_fail_errno("%s: its output", command[0]);
+  close_pipe(out); /* a program that still writes ends */
+  close_pipe(err);
+  int waited = await(command[0], pid, status);
+  if (code == NK_OK) code = waited;
   if (code == NK_OK && (output->failed || errors->failed))
     code = nk_fail(NK_EMEMORY, "%s: out of memory for its output", command[0]);
 done:

@@ -128,11 +128,20 @@ void cli_table_text(struct cli_table *table, const char *bytes, size_t n) {
     nk_buffer_clear(&table->scratch);
     cli_escape_cell(&table->scratch, bytes, n);
     nk_buffer_quote(&table->row, table->scratch.data, table->scratch.size);
+    if (table->scratch.failed) table->row.failed = true;
   }
 }
 
 void cli_table_string(struct cli_table *table, const char *string) {
   cli_table_text(table, string, strlen(string));
+}
+
+void cli_table_cell(struct cli_table *table, const char *cell) {
+  struct nk_buffer raw = {0};
+  nk_unescape(&raw, cell, strlen(cell));
+  cli_table_text(table, raw.data, raw.size);
+  if (raw.failed) table->row.failed = true;
+  nk_buffer_free(&raw);
 }
 
 void cli_table_integer(struct cli_table *table, int64_t value) {

@@ -35,6 +35,8 @@ int cli_table_column(struct cli_table *table, const char *name);
 /* One cell each. Failures are reported by cli_table_end_row. */
 void cli_table_text(struct cli_table *table, const char *bytes, size_t n);
 void cli_table_string(struct cli_table *table, const char *string);
+/* A text that is escaped already: the cell of another table. */
+void cli_table_cell(struct cli_table *table, const char *cell);
 void cli_table_integer(struct cli_table *table, int64_t value);
 void cli_table_number(struct cli_table *table, double value);
 void cli_table_missing(struct cli_table *table);

@@ -1,6 +1,7 @@
 /* What the mains share. */
 #include "cli/tool.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,19 @@ int cli_close(struct cli_table *table, struct nk_output *output, int code) {
   return code;
 }
 
+/* ---- Memory of jansson ---- */
+
+/* jansson 2.14 does not notice that it could not store a byte of a string: without memory, the
+ * process ends here. */
+static const char *tool_name = "";
+
+static void *allocate(size_t size) {
+  void *block = malloc(size);
+  if (block != NULL) return block;
+  cli_print_message(tool_name, "", "out of memory for JSON");
+  _exit(1);
+}
+
 /* ---- Beginning and end ---- */
 
 static int print_help(const struct cli_run *run) {
@@ -113,6 +127,8 @@ static int check_operands(const struct cli_run *run, size_t least, size_t most) 
 void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
                size_t min_operands, size_t max_operands) {
   *run = (struct cli_run){.tool = tool, .argc = argc, .argv = argv};
+  tool_name = tool->name;
+  json_set_alloc_funcs(allocate, free);
   cli_catch_signals(tool->name); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
   int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
   if (run->common.help) exit(cli_end(run, print_help(run)));

@@ -66,8 +66,12 @@ int plot_glyphs_load(struct plot_glyphs *glyphs) {
   struct nk_buffer charsets = {0}, errors = {0};
   int status;
   int code = cli_process_run(command, NULL, &charsets, &errors, &status);
+  if (code == NK_ENOTFOUND) { /* no fontconfig: the characters that every font has */
+    status = 1;
+    code = NK_OK;
+  }
   bool known = code == NK_OK && status == 0 && charsets.size > 0;
-  code = code == NK_EMEMORY ? code : plot_glyphs_parse(glyphs, known ? charsets.data : "");
+  if (code == NK_OK) code = plot_glyphs_parse(glyphs, known ? charsets.data : "");
   nk_buffer_free(&charsets);
   nk_buffer_free(&errors);
   return code;
