@@ -188,6 +188,9 @@ static int write_all(struct nk_output *output, const unsigned char *bytes, size_
   while (n > 0) {
     ssize_t written = write(output->fd, bytes, n);
     if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EFAULT) /* the bytes are those of a mapped file */
+      return output->failed =
+                 nk_fail(NK_EIO, "%s: an input became shorter while it was in use", output->name);
     if (written < 0) return output->failed = nk_fail_errno("%s", output->name);
     bytes += written;
     n -= (size_t)written;

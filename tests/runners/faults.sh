@@ -1,7 +1,7 @@
 #!/bin/bash
 # faults.sh [--all]: what the tools do when the system fails them. A library for LD_PRELOAD
 # (faults.c) makes one allocation, write, read, open, mmap, rename or close fail, in turn for the
-# calls of each tool on a tiny model: a dozen of each kind, with --all every one. The tool has to end
+# calls of each tool on a tiny model: eight of each kind, with --all every one. The tool has to end
 # with status 0 and the output it has without a fault, or with status 1 or 2, one line on standard
 # error and the old file. Then: kill -9 while a file is written, a file that becomes shorter while it
 # is mapped, a limit on the size of files, and one file as input and output. Prints TAP.
@@ -9,7 +9,7 @@
 # Needs the tools in PATH; NOKEN_BUILD is the build folder. Runs from the root of the repository.
 set -uo pipefail
 . tests/runners/tap.sh
-most=12
+most=8
 [ "${1-}" = --all ] && most=1000000
 root=$PWD
 work=$(mktemp -d)
@@ -114,4 +114,92 @@ for command in "${commands[@]}"; do
     check "${command% -o out}: a failed $kind" survives "$kind" "${words[@]}"
   done
 done
+
+# ---- kill -9 while a file is written ----
+
+nk-convert -q --to tsv set.safetensors -o expected
+# A file of 65,536 rows of 256 zeros, which take no space.
+make_large() { # make_large FILE DTYPE BYTES-OF-A-NUMBER
+  local header size=$((65536 * 256 * $3))
+  header="{\"w\":{\"dtype\":\"$2\",\"shape\":[65536,256],\"data_offsets\":[0,$size]}}"
+  printf '%b\0\0\0\0\0\0\0%s' "\\x$(printf %02x ${#header})" "$header" >"$1"
+  truncate -s $((8 + ${#header} + size)) "$1"
+}
+make_large large F16 2
+
+# Kills a tool after a few milliseconds, ten times: the old file stays, or the new one is complete.
+# (The name is the same, as it is in the file's history.)
+old_or_complete() {
+  local i process
+  mkdir complete
+  nk-extract -q -m w --ids 0-8191 large -o complete/killed || return
+  for i in 0 1 2 3 4 5 6 7 8 9; do
+    echo old >killed
+    nk-extract -q -m w --ids 0-8191 large -o killed &
+    process=$!
+    sleep "0.0$((RANDOM % 90 + 10))"
+    kill -9 "$process" 2>/dev/null
+    wait "$process" 2>/dev/null
+    [ "$(wc -c <killed)" = 4 ] || cmp killed complete/killed || return
+  done
+}
+check "kill -9 while a file is written: the old file or a complete one" old_or_complete
+
+# ---- A file becomes shorter while it is mapped ----
+
+ends_in_one_line() { # ends_in_one_line DTYPE BYTES-OF-A-NUMBER
+  local statuses
+  make_large shrinking "$1" "$2"
+  nk-extract -q -m w shrinking 2>errors | {
+    head -c 1000 >/dev/null
+    truncate -s 4096 shrinking
+    cat >/dev/null
+  }
+  statuses=${PIPESTATUS[0]}
+  cat errors
+  [ "$statuses" = 1 ] && [ "$(wc -l <errors)" = 1 ] && grep -q 'became shorter' errors
+}
+check "a file of F32 that becomes shorter while it is read: one line" ends_in_one_line F32 4
+check "a file of F16 that becomes shorter while it is read: one line" ends_in_one_line F16 2
+
+# ---- A limit on the size of files ----
+
+is_too_large() { # is_too_large COMMAND...
+  local status=0
+  echo old >out
+  (ulimit -f 1 && exec "$@" 2>&3) 3>errors || status=$?
+  cat errors
+  [ "$status" = 1 ] && grep -q 'File too large' errors && [ "$(cat out)" = old ]
+}
+check "a limit on the size of files: a message, and the old file" \
+  is_too_large nk-convert -q --to tsv set.safetensors -o out
+check "a limit on the size of files: a picture" \
+  is_too_large nk-plot -q histogram -x norm stats.tsv --format svg -o out
+
+# ---- One file as input and output ----
+
+replaces_its_input() {
+  nk-convert -q --to safetensors set.safetensors -o other
+  cp set.safetensors both
+  nk-convert -q --to safetensors both -o both || return
+  nk-stats both | cmp - stats.tsv
+}
+check "-o that names the input replaces it" replaces_its_input
+
+is_refused() { # is_refused FILE COMMAND: the file stays
+  cp "$1" before
+  bash -c "$2" 2>errors
+  [ $? = 2 ] && cmp "$1" before && grep -q 'standard output is an input file' errors
+}
+check "output appended to the input is refused" is_refused both 'nk-stats both >>both'
+check "output written over the input is refused" is_refused both 'nk-stats <both 1<>both'
+
+# ---- Standard files that are closed ----
+
+closed_files() {
+  nk-stats -q set.safetensors -o one 2>&- <&- && cmp one stats.tsv || return
+  nk-stats -q set.safetensors >&- 2>errors && return 1
+  grep 'nk-stats: standard output: Bad file descriptor' errors
+}
+check "closed standard files: no other file takes their place" closed_files
 end

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,8 +67,29 @@ int cli_print(const struct nk_buffer *text) {
   return code;
 }
 
+/* Is the regular file that `status` describes open as `file`, or at `path` (NULL: not asked)? */
+static bool is_same_file(const struct stat *status, int file, const char *path) {
+  struct stat other;
+  if (path != NULL ? stat(path, &other) != 0 : fstat(file, &other) != 0) return false;
+  return other.st_dev == status->st_dev && other.st_ino == status->st_ino;
+}
+
+/* Output that is appended to an input, or written over it, would change what is still to be read.
+ * (A file of -o replaces the input when it is complete.) */
+static int check_output(const struct cli_run *run) {
+  const char *path = run->common.output;
+  struct stat status;
+  if (path != NULL && strcmp(path, "-") != 0) return NK_OK;
+  if (fstat(STDOUT_FILENO, &status) != 0 || !S_ISREG(status.st_mode)) return NK_OK;
+  bool same = is_same_file(&status, STDIN_FILENO, NULL);
+  for (size_t i = 0; i < run->n_operands && !same; i++)
+    same = is_same_file(&status, -1, run->operands[i]);
+  if (!same) return NK_OK;
+  return nk_fail(NK_EUSAGE, "standard output is an input file: use -o FILE to replace it");
+}
+
 struct nk_output *cli_output(const struct cli_run *run, int kind) {
-  return nk_output_open(run->common.output, kind);
+  return check_output(run) == NK_OK ? nk_output_open(run->common.output, kind) : NULL;
 }
 
 struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output) {
