@@ -47,7 +47,7 @@ struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, bool 
     return NULL;
   }
   size_t dim = moments->dim;
-  double *square = moments->covariance;
+  double *square = take ? moments->covariance : NULL;
   struct nk_pca *pca = NULL;
   int code = NK_EUSAGE;
   if (n_components > dim) {
