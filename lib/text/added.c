@@ -10,6 +10,7 @@ int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool
                     const struct nki_normalizer *normalizer, struct nki_normalizing *work,
                     struct nki_match *match) {
   set->added = spec->added;
+  set->n_added = spec->n_added;
   struct nki_prefix_entry *entry = nk_alloc(spec->n_added, sizeof *entry);
   size_t *offset = nk_alloc(spec->n_added, sizeof *offset), n = 0;
   int code = entry != NULL && offset != NULL ? NK_OK : NK_EMEMORY;
@@ -22,7 +23,8 @@ int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool
       code = nki_normalize(normalizer, work, match, content, length, &content, &length);
     if (code != NK_OK || length == 0) continue;
     offset[n] = set->bytes.size;
-    entry[n++] = (struct nki_prefix_entry){NULL, (uint32_t)length, (uint32_t)i};
+    /* Of equal strings the first is found: the largest value. */
+    entry[n++] = (struct nki_prefix_entry){NULL, (uint32_t)length, (uint32_t)(spec->n_added - 1 - i)};
     nk_buffer_append(&set->bytes, content, length);
   }
   if (set->bytes.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
@@ -49,7 +51,7 @@ static size_t longest(const struct nki_prefixes *prefixes, const char *s, size_t
   for (size_t i = 0; i < n && nki_prefixes_step(prefixes, &walk, s[i]); i++) {
     int64_t value = nki_prefixes_value(prefixes, &walk);
     if (value < 0) continue;
-    *index = (size_t)value;
+    *index = (size_t)value; /* from the end */
     end = i + 1;
   }
   return end;
@@ -90,7 +92,7 @@ bool nki_added_find(const struct nki_added_set *set, const char *s, size_t n, si
     end = longest(&set->prefixes, s + at, n - at, &index);
     if (end == 0) continue;
     end += at;
-    const struct nki_added *added = &set->added[index];
+    const struct nki_added *added = &set->added[set->n_added - 1 - index];
     if ((plain && added->special) || (added->single_word && !stands_alone(s, n, at, end))) {
       at = end - 1; /* skip it as a whole */
       continue;

@@ -7,7 +7,8 @@
 #include "text/spec.h"
 
 struct nki_added_set {
-  const struct nki_added *added; /* the spec's */
+  const struct nki_added *added; /* [n_added] the spec's */
+  size_t n_added;
   struct nki_prefixes prefixes;
   struct nk_buffer bytes; /* the strings to find */
 };

@@ -13,7 +13,7 @@ struct nki_piece {
   uint32_t offset; /* into pieces->bytes */
   uint32_t length; /* bytes */
   bool present;    /* the id has a string */
-  bool hidden;     /* not found by its string, which byte-level text never holds */
+  bool hidden;     /* its string, which byte-level text never holds, is kept as the file has it */
 };
 
 struct nki_pieces {
@@ -29,16 +29,19 @@ struct nki_pieces {
 /* Sets id's string to bytes[offset, end), which the caller has appended. Returns NK_OK, NK_EDATA
  * (the id has a string already) or NK_EMEMORY. */
 int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden);
-/* Builds the index from string to id; of equal strings the largest id is found. */
-int nki_pieces_index(struct nki_pieces *pieces);
-/* The id of a string, or NKI_NO_ID. */
+/* Builds the index from string to id; of equal strings the one added last is found. drop: the others
+ * lose their ids, as the earlier of equal keys of a JSON object. */
+int nki_pieces_index(struct nki_pieces *pieces, bool drop);
+/* The id of a string that is not hidden, of a hidden one; NKI_NO_ID when there is none. */
 int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n);
+int64_t nki_pieces_find_hidden(const struct nki_pieces *pieces, const char *bytes, size_t n);
 static inline const char *nki_pieces_bytes(const struct nki_pieces *pieces, size_t id) {
   return pieces->bytes.data + pieces->piece[id].offset;
 }
 void nki_pieces_free(struct nki_pieces *pieces);
 
-/* A hash of n bytes for tables in memory; it may change between versions. */
+/* A hash of n bytes for tables in memory, by a key that differs from process to process: a file
+ * cannot be made so that its strings collide. */
 uint64_t nki_hash(const char *bytes, size_t n);
 
 #endif

@@ -36,10 +36,6 @@ int nki_spec_add_piece(struct nki_spec *spec, size_t id, size_t offset) {
 int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
   if (spec->added_bytes.failed) return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
   added.length = spec->added_bytes.size - added.offset;
-  if (added.id > spec->max_id)
-    return nk_fail(NK_EDATA,
-                   "%s: an added token has the id %zu, too large for the size of the file",
-                   spec->name, added.id);
   if (spec->n_added == spec->added_capacity) {
     size_t capacity = spec->added_capacity != 0 ? 2 * spec->added_capacity : 64;
     struct nki_added *grown = nk_realloc(spec->added, spec->n_added, capacity, sizeof *grown);
@@ -49,6 +45,19 @@ int nki_spec_push_added(struct nki_spec *spec, struct nki_added added) {
   }
   spec->added[spec->n_added++] = added;
   return NK_OK;
+}
+
+int64_t nki_spec_find(const struct nki_spec *spec, const char *bytes, size_t n) {
+  struct nk_buffer written = {0};
+  nk_buffer_append(&written, bytes, n);
+  bool hidden = false;
+  int64_t id = NKI_NO_ID;
+  if (spec->byte_level && n > 0 && !written.failed)
+    hidden = !nki_byte_level_decode(written.data, &n);
+  if (!written.failed)
+    id = (hidden ? nki_pieces_find_hidden : nki_pieces_find)(&spec->pieces, written.data, n);
+  nk_buffer_free(&written);
+  return id;
 }
 
 /* ---- Merges ---- */

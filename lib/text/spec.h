@@ -54,6 +54,11 @@ int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t spl
 int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge);
 /* Adds an added token: its content is added_bytes[added.offset, size), its length is set here. */
 int nki_spec_push_added(struct nki_spec *spec, struct nki_added added);
+/* The id of a string as the file writes it, bytes[0..n); NKI_NO_ID when the vocabulary has none. */
+int64_t nki_spec_find(const struct nki_spec *spec, const char *bytes, size_t n);
+/* Gives the added tokens of a tokenizer.json the ids of Hugging Face's library, and sorts them in
+ * its order (spec_added.c). */
+int nki_spec_number_added(struct nki_spec *spec);
 /* Whether a component ("normalizer", "pre_tokenizer", ...) is of this type or, as a Sequence, has
  * one that is. */
 bool nki_spec_has(const struct nki_spec *spec, const char *component, const char *type);

@@ -72,7 +72,7 @@ static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *token
     nk_buffer_append(&spec->pieces.bytes, s, n);
     if ((code = nki_spec_add_piece(spec, id, offset)) != NK_OK) return code;
   }
-  return nki_pieces_index(&spec->pieces);
+  return nki_pieces_index(&spec->pieces, false);
 }
 
 /* ---- Merges ---- */

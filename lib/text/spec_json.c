@@ -79,7 +79,7 @@ static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
   if (text.failed)
     nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
   else
-    json = nki_json_parse(scan->name, text.data, text.size, 0);
+    json = nki_json_parse(scan->name, text.data, text.size, JSON_ALLOW_NUL);
   nk_buffer_free(&text);
   return json;
 }
@@ -131,7 +131,7 @@ static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct 
   scan.at = span->begin;
   int code =
       nki_scan_peek(&scan) == '[' ? read_vocab_array(spec, &scan) : read_vocab_object(spec, &scan);
-  return code != NK_OK ? code : nki_pieces_index(&spec->pieces);
+  return code != NK_OK ? code : nki_pieces_index(&spec->pieces, spec->pieces.score == NULL);
 }
 
 /* ---- The merges ---- */
@@ -221,7 +221,7 @@ static int read_added(struct nki_spec *spec) {
     int code = add_added(spec, json_array_get(added, i));
     if (code != NK_OK) return code;
   }
-  return NK_OK;
+  return nki_spec_number_added(spec);
 }
 
 /* ---- The file ---- */
