@@ -87,4 +87,7 @@ size_t nki_piece_rows(const struct nki_config *config);
  * before each; final = the rows wanted, with overrides and captures there. */
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
 
+/* Fails with NK_EDATA and the first position whose input of block 0 is not finite (finite.c). */
+int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass);
+
 #endif

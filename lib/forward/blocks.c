@@ -135,24 +135,30 @@ static void apply_overrides(const struct nk_batch *batch, const struct nki_pass 
   }
 }
 
-static void read_streams(const struct nk_batch *batch, const struct nki_pass *pass, size_t layer,
-                         size_t dim) {
+/* NK_OK, or NK_EDATA when a row that is read is not finite. */
+static int read_streams(const struct nk_forward *forward, const struct nk_batch *batch,
+                        const struct nki_pass *pass, size_t layer) {
+  size_t dim = forward->config.shape.dim;
   for (size_t i = 0; i < pass->n_asks; i++) {
     const struct nk_ask *a = &batch->asks[pass->asks[i].index];
     for (size_t l = 0; l < a->n_layers; l++) {
       if (a->layers[l] != layer) continue;
       const float *x = stream(pass, layer, pass->asks[i].row, dim);
+      double length = nki_length(x, dim);
+      if (!isfinite(length))
+        return layer == 0 ? nki_fail_embedding(forward, pass) : nki_fail_block(forward, layer - 1);
       if (a->residuals != NULL) memcpy(a->residuals + l * dim, x, dim * sizeof *x);
-      if (a->norms != NULL) a->norms[l] = nki_length(x, dim);
+      if (a->norms != NULL) a->norms[l] = length;
     }
   }
+  return NK_OK;
 }
 
 /* The overrides at `layer`, then what is read there. */
-static void touch(const struct nk_forward *forward, const struct nk_batch *batch,
-                  const struct nki_pass *pass, size_t layer) {
+static int touch(const struct nk_forward *forward, const struct nk_batch *batch,
+                 const struct nki_pass *pass, size_t layer) {
   apply_overrides(batch, pass, layer, forward->config.shape.dim);
-  read_streams(batch, pass, layer, forward->config.shape.dim);
+  return read_streams(forward, batch, pass, layer);
 }
 
 static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
@@ -169,7 +175,8 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
         nk_forward_embedding(forward, span->ids[i], x); /* ids were checked */
     }
   }
-  touch(forward, batch, pass, 0);
+  int code = touch(forward, batch, pass, 0);
+  if (code != NK_OK) return code;
   if (c->embedding_scale != 1.0f) nki_scale(pass->x, pass->n_rows * dim, c->embedding_scale);
   if (forward->positions == NULL) return NK_OK;
   float *scratch = nk_alloc(dim, sizeof *scratch);
@@ -417,14 +424,15 @@ static int attend(const struct piece *piece) {
 
 /* ---- After attention ---- */
 
-/* y = norm(y), for a norm after a product. */
-static void normalize_in_place(const struct piece *piece, enum nki_part part, float *y, size_t n) {
+/* y = norm(y), for a norm after a product. NK_OK, or NK_EDATA when y is not finite. */
+static int normalize_in_place(const struct piece *piece, enum nki_part part, float *y, size_t n) {
   const struct nki_norm_step norm = {.config = &piece->work->forward->config,
                                      .scale = {piece->work->floats[part].weight, NULL}};
-  nki_norm_rows(&norm, y, n, y);
+  return nki_norm_rows(&norm, y, n, y) ? NK_OK : nki_fail_block(piece->work->forward, piece->layer);
 }
 
-/* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. */
+/* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. Its input x was checked
+ * by the block's first norm, its output is by the next one. */
 static void finish_parallel(const struct piece *piece, const struct nki_product *product) {
   struct nki_work *work = piece->work;
   const struct nki_norm_step norm = {.config = &work->forward->config,
@@ -438,8 +446,8 @@ static void finish_parallel(const struct piece *piece, const struct nki_product 
   multiply(piece, NKI_O, piece->n_q, *product);
 }
 
-/* x += heads W_o + bias; y = what the mlp reads. */
-static void finish_attention(const struct piece *piece) {
+/* x += heads W_o + bias; y = what the mlp reads. NK_OK, or NK_EDATA when x is not finite. */
+static int finish_attention(const struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_floats *f = work->floats;
@@ -453,7 +461,7 @@ static void finish_attention(const struct piece *piece) {
                                 .ld_y = dim};
   if (c->parallel) {
     finish_parallel(piece, &product);
-    return;
+    return NK_OK;
   }
   struct nki_norm_step norm = {.config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2]};
   if (f[NKI_NORM1_POST].weight != NULL) {
@@ -461,14 +469,16 @@ static void finish_attention(const struct piece *piece) {
     product.y = work->y;
     multiply(piece, NKI_O, n, product);
     if (f[NKI_O].bias != NULL) nki_add_bias(work->y, n, dim, dim, f[NKI_O].bias);
-    normalize_in_place(piece, NKI_NORM1_POST, work->y, n);
+    int code = normalize_in_place(piece, NKI_NORM1_POST, work->y, n);
+    if (code != NK_OK) return code;
     nki_add(piece->x, work->y, n * dim);
     norm.before = NULL;
   } else {
     multiply(piece, NKI_O, n, product);
   }
   norm.after = f[NKI_NORM2_POST].weight == NULL ? f[NKI_DOWN].bias : NULL;
-  nki_norm_rows(&norm, piece->x, n, work->y);
+  return nki_norm_rows(&norm, piece->x, n, work->y) ? NK_OK
+                                                    : nki_fail_block(work->forward, piece->layer);
 }
 
 /* work->mlp = the activated inner layer of the mlp, from y [n, dim]; returns where a row of `width`
@@ -502,7 +512,7 @@ static float *activate(const struct piece *piece, const float *y, size_t n, size
 }
 
 /* x += mlp(y), in steps of as many rows as work->mlp holds. */
-static void add_mlp(const struct piece *piece) {
+static int add_mlp(const struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_floats *f = work->floats;
   size_t dim = work->forward->config.shape.dim;
@@ -521,22 +531,26 @@ static void add_mlp(const struct piece *piece) {
     multiply(piece, NKI_DOWN, n, product);
     if (!normed) continue;
     if (f[NKI_DOWN].bias != NULL) nki_add_bias(y, n, dim, dim, f[NKI_DOWN].bias);
-    normalize_in_place(piece, NKI_NORM2_POST, y, n);
+    int code = normalize_in_place(piece, NKI_NORM2_POST, y, n);
+    if (code != NK_OK) return code;
     nki_add(x, y, n * dim);
   }
+  return NK_OK;
 }
 
 static int run_piece(struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_norm_step norm = {.config = c, .scale = work->floats[NKI_NORM1]};
-  nki_norm_rows(&norm, piece->pass->x + piece->row * c->shape.dim, piece->n_rows, work->y);
+  float *x = piece->pass->x + piece->row * c->shape.dim;
+  if (!nki_norm_rows(&norm, x, piece->n_rows, work->y))
+    return piece->layer == 0 ? nki_fail_embedding(work->forward, piece->pass)
+                             : nki_fail_block(work->forward, piece->layer - 1);
   project_heads(piece);
   int code = attend(piece);
   if (code != NK_OK || piece->n_q == 0) return code;
-  finish_attention(piece);
-  add_mlp(piece);
-  return NK_OK;
+  code = finish_attention(piece);
+  return code == NK_OK ? add_mlp(piece) : code;
 }
 
 /* ---- A block, and all of them ---- */
@@ -580,9 +594,9 @@ static int run_block(struct nki_work *work, struct nki_pass *pass, size_t layer)
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {
   int code = embed(work->forward, batch, pass);
   for (size_t layer = 0; layer < pass->depth && code == NK_OK; layer++) {
-    if (layer > 0) touch(work->forward, batch, pass, layer);
-    code = run_block(work, pass, layer);
+    if (layer > 0) code = touch(work->forward, batch, pass, layer);
+    if (code == NK_OK) code = run_block(work, pass, layer);
   }
-  if (code == NK_OK && pass->depth > 0) touch(work->forward, batch, pass, pass->depth);
+  if (code == NK_OK && pass->depth > 0) code = touch(work->forward, batch, pass, pass->depth);
   return code;
 }

@@ -1,11 +1,13 @@
 /* The input embedding as a whole: its mean row, and the rank of a token among all tokens by their
  * distance to a vector. */
 #include <cblas.h>
+#include <math.h>
 #include <noken/base.h>
 #include <noken/forward.h>
 #include <string.h>
 
 #include "forward/internal.h"
+#include "model/dtype.h"
 
 enum { TOKENS = 4096, ROWS = 512, COLUMNS = 64 };
 
@@ -22,6 +24,19 @@ static void add_rows(const float *rows, size_t n, size_t dim, double *sum) {
   }
 }
 
+/* Names the first row that is not finite. */
+static int fail_mean(const struct nk_forward *forward) {
+  size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
+  float *row = nk_alloc(dim, sizeof *row);
+  size_t id = 0;
+  while (row != NULL && id < n && nk_forward_embedding(forward, (int64_t)id, row) == NK_OK &&
+         nki_first_not_finite(row, dim) == dim)
+    id++;
+  nk_free(row);
+  return nk_fail(NK_EDATA, "the mean of the input embedding: row %zu of tensor '%s' is not finite",
+                 id, forward->embedding->name);
+}
+
 static int compute_mean(struct nk_forward *forward) {
   size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
   float *mean = nk_alloc(dim, sizeof *mean), *rows = nk_alloc(TOKENS, dim * sizeof *rows);
@@ -31,7 +46,10 @@ static int compute_mean(struct nk_forward *forward) {
     size_t some = n - first < TOKENS ? n - first : TOKENS;
     add_rows(nki_tensor_floats(forward->embedding, first * dim, some * dim, rows), some, dim, sum);
   }
-  for (size_t k = 0; k < dim && code == NK_OK; k++) mean[k] = (float)(sum[k] / (double)n);
+  for (size_t k = 0; k < dim && code == NK_OK; k++) {
+    mean[k] = (float)(sum[k] / (double)n);
+    if (!isfinite(mean[k])) code = fail_mean(forward);
+  }
   nk_free(rows);
   nk_free(sum);
   if (code == NK_OK)

@@ -97,8 +97,9 @@ struct nki_norm_step {
   const float *before, *after;     /* [dim] or NULL */
   struct nki_floats scale;         /* [dim]; the bias may be NULL */
 };
-/* x, y [n, dim]; y may be x for an RMS norm without before and after. */
-void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y);
+/* x, y [n, dim]; y may be x for an RMS norm without before and after. False when a row of x is not
+ * finite, or its mean square is not (nki_fail_block names the cause). */
+bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y);
 
 /* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. */
 struct nki_activating {
@@ -115,7 +116,7 @@ void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias
 void nki_add(float *x, const float *y, size_t n); /* x [n] += y */
 void nki_scale(float *x, size_t n, float factor);
 double nki_length(const float *x, size_t n); /* of a vector, L2 */
-/* out[i] = cap tanh(x[i] / cap), one thread */
+/* out[i] = cap tanh(x[i] / cap), NaN for what is not finite, one thread */
 void nki_soft_cap(float *x, size_t n, float cap);
 /* The norm of each head (RMS, weight [head_dim]) and the rotation of each row's heads:
  *   x [n, ld], head h at x + h * stride; tables [positions, rotary_dim / 2] of cos and sin. */
@@ -128,7 +129,8 @@ struct nki_rotation {
   const float *cos, *sin; /* [n_positions, rotary_dim / 2] */
 };
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
-/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; one thread */
+/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; all NaN when one of them
+ * is not finite; one thread */
 void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap);
 /* Queries of one head and the keys and values that only their sequence has. */
 struct nki_own_keys {
@@ -203,6 +205,13 @@ int nki_attend(const struct nki_attention *attention);
 int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks);
 /* True when anything of the next token's distribution is asked. */
 bool nki_ask_distribution(const struct nk_ask *ask);
+
+/* ---- Values that are not finite (finite.c) ---- */
+
+/* Fail with NK_EDATA and the tensor and element that are the cause, where a weight is. */
+int nki_fail_block(const struct nk_forward *forward, size_t block);
+/* normed [n, dim]: the output of the final norm. */
+int nki_fail_logits(const struct nk_forward *forward, const float *normed, size_t n);
 
 /* ---- Generation (generate.c) ---- */
 

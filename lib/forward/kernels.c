@@ -91,7 +91,8 @@ INLINE float gelu_tanh(float x) {
 
 /* ---- Norms ---- */
 
-NKI_CLONES static void norm_row(const struct nki_norm_step *norm, float *restrict x,
+/* As nki_norm_rows, of one row. */
+NKI_CLONES static bool norm_row(const struct nki_norm_step *norm, float *restrict x,
                                 float *restrict y) {
   const float *restrict before = norm->before, *restrict after = norm->after;
   const float *restrict weight = norm->scale.weight, *restrict bias = norm->scale.bias;
@@ -122,10 +123,11 @@ NKI_CLONES static void norm_row(const struct nki_norm_step *norm, float *restric
 #pragma omp simd
     for (size_t i = 0; i < d; i++) x[i] += after[i];
   }
+  return scale > 0 && scale < INFINITY;
 }
 
 /* As norm_row, without the two sums, in place. */
-NKI_CLONES static void norm_in_place(float *x, size_t d, float one, float eps,
+NKI_CLONES static bool norm_in_place(float *x, size_t d, float one, float eps,
                                      const float *restrict weight) {
   float squares = 0;
 #pragma omp simd reduction(+ : squares)
@@ -133,19 +135,22 @@ NKI_CLONES static void norm_in_place(float *x, size_t d, float one, float eps,
   float scale = 1.0f / sqrtf(squares / (float)d + eps);
 #pragma omp simd
   for (size_t i = 0; i < d; i++) x[i] = x[i] * scale * (one + weight[i]);
+  return scale > 0 && scale < INFINITY;
 }
 
-void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y) {
+bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y) {
   const struct nki_config *c = norm->config;
   const size_t d = c->shape.dim;
   const float one = c->norm_plus_one ? 1.0f : 0.0f;
-#pragma omp parallel for if (n > FEW_ROWS)
+  bool finite = true;
+#pragma omp parallel for reduction(&& : finite) if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
-    if (y == x)
-      norm_in_place(x + r * d, d, one, c->norm_eps, norm->scale.weight); /* RMS only */
-    else
-      norm_row(norm, x + r * d, y + r * d);
+    bool good = y == x /* RMS only */
+                    ? norm_in_place(x + r * d, d, one, c->norm_eps, norm->scale.weight)
+                    : norm_row(norm, x + r * d, y + r * d);
+    finite = finite && good;
   }
+  return finite;
 }
 
 /* ---- Activations and sums ---- */
@@ -178,7 +183,7 @@ void nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *
 ACTIVATE_ROW(gelu_row, x *normal_cdf(x))
 ACTIVATE_ROW(gelu_tanh_row, gelu_tanh(x))
 ACTIVATE_ROW(quick_gelu_row, sigmoid_times(x, 1.702f))
-ACTIVATE_ROW(relu_row, x > 0 ? x : 0.0f)
+ACTIVATE_ROW(relu_row, x < 0 ? 0.0f : x) /* NaN stays */
 ACTIVATE_ROW(silu_row, sigmoid_times(x, 1.0f))
 
 typedef void activate_row(float *restrict h, const float *restrict bias, const float *restrict gate,
@@ -224,10 +229,11 @@ NKI_CLONES double nki_length(const float *x, size_t n) {
   return sqrt(sum);
 }
 
+/* x - x is 0, or NaN for what is not finite, which tanh would make a number. */
 NKI_CLONES void nki_soft_cap(float *x, size_t n, float cap) {
   float inverse = 1.0f / cap;
 #pragma omp simd
-  for (size_t i = 0; i < n; i++) x[i] = cap * tanh_of(x[i] * inverse);
+  for (size_t i = 0; i < n; i++) x[i] = cap * tanh_of(x[i] * inverse) + (x[i] - x[i]);
 }
 
 /* ---- Rotation ---- */
@@ -277,16 +283,19 @@ void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *p
 /* ---- Attention's inner loops ---- */
 
 NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale) {
-  float max = -INFINITY, sum = 0;
-#pragma omp simd reduction(max : max)
-  for (size_t i = 0; i < n; i++) max = s[i] > max ? s[i] : max;
+  float max = -INFINITY, sum = 0, zero = 0; /* NaN, once a score is not finite */
+#pragma omp simd reduction(max : max) reduction(+ : zero)
+  for (size_t i = 0; i < n; i++) {
+    max = s[i] > max ? s[i] : max;
+    zero += s[i] - s[i];
+  }
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) {
     float e = exp_of((s[i] - max) * scale);
     s[i] = e;
     sum += e;
   }
-  float inverse = 1.0f / sum;
+  float inverse = 1.0f / (sum + zero);
 #pragma omp simd
   for (size_t i = 0; i < n; i++) s[i] *= inverse;
 }

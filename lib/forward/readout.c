@@ -59,7 +59,8 @@ static void take_block(struct row *row, const float *logits, size_t first, size_
   if (ask->logits != NULL) memcpy(ask->logits + first, logits, n * sizeof *logits);
 }
 
-static void finish(struct row *row) {
+/* False when the distribution is not finite. */
+static bool finish(struct row *row) {
   struct nk_ask *ask = row->ask;
   const struct nki_moments *m = &row->moments;
   double log_sum = log(m->sum);
@@ -71,6 +72,7 @@ static void finish(struct row *row) {
     ask->top_log_probs[k] = (float)((double)ask->top_log_probs[k] - ask->log_sum_exp);
   for (size_t k = 0; k < ask->n_ids; k++)
     ask->log_probs[k] = (float)((double)ask->log_probs[k] - ask->log_sum_exp);
+  return isfinite(ask->log_sum_exp) && isfinite(ask->entropy);
 }
 
 /* ---- Blocks of the vocabulary ---- */
@@ -152,9 +154,9 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
   if (f->final_norm.bias != NULL)
     norm.scale.bias = nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
-  nki_norm_rows(&norm, hidden, n, out);
+  bool finite = nki_norm_rows(&norm, hidden, n, out);
   nk_free(scratch);
-  return NK_OK;
+  return finite ? NK_OK : nki_fail_block(f, f->config.shape.n_layers - 1);
 }
 
 int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks) {
@@ -172,15 +174,18 @@ int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struc
     goto done;
   code = normalize(forward, hidden, n, normed);
   if (code != NK_OK) goto done;
-  bool sums = false;
+  bool sums = false, finite = true;
   for (size_t i = 0; i < n; i++) {
     rows[i].ask = asks[i];
     rows[i].moments.max = -INFINITY;
     sums = sums || asks[i]->sum != NULL;
   }
   reduce(&r, rows, n);
-  for (size_t i = 0; i < n; i++) finish(&rows[i]);
-  if (sums) sum_probabilities(&r, asks, n);
+  for (size_t i = 0; i < n; i++) finite = finish(&rows[i]) && finite;
+  if (!finite)
+    code = nki_fail_logits(forward, normed, n);
+  else if (sums)
+    sum_probabilities(&r, asks, n);
 done:
   nk_free(normed);
   nk_free(r.scratch);

@@ -59,6 +59,27 @@ candidates() {
   [[ "$output" == "nk-verify: "*"has no slot {}"* ]]
 }
 
+# Copies model $1 to m with a NaN at byte $3 of tensor $2.
+poison() {
+  rm -rf m && cp -r "$1" m
+  perl -e 'open F, "+<", "m/model.safetensors"; binmode F; read F, $n, 8; $n = unpack "Q<", $n;
+    read F, $head, $n; $head =~ /"\Q$ARGV[0]\E":\{[^}]*"data_offsets":\[(\d+)/ or die "no tensor";
+    seek F, 8 + $n + $1 + $ARGV[1], 0; print F "\xff\xff\xff\xff"' "$2" "$3"
+}
+
+@test "a weight that is not finite is an error that names block and tensor, never a verdict" {
+  poison "$data/llama-tiny" model.layers.2.self_attn.o_proj.weight 400
+  run -1 nk-verify --all m
+  [ "${#lines[@]}" -eq 1 ]
+  [[ "$output" == *"the output of block 2 is not finite"*"'model.layers.2.self_attn.o_proj.weight'"* ]]
+  run -1 nk-run m --ids 300 -p 'The {} of'
+  [ "${#lines[@]}" -eq 1 ]
+  [[ "$output" == *"the output of block 2 is not finite"* ]]
+  poison "$data/llama-tiny" lm_head.weight 0
+  run -1 nk-verify m <<<"$(printf 'id\n300')"
+  [[ "$output" == *"row 0 of the unembedding, tensor 'lm_head.weight'"* ]]
+}
+
 @test "bad input is one line of message" {
   run -1 nk-verify "$gpt2" <<<"$(printf 'id\n9000')"
   [[ "$output" == *"id 9000: the model has tokens 0 to 8191"* ]]

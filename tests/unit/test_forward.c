@@ -510,6 +510,105 @@ static void an_unsupported_configuration_is_an_error_that_names_it(void **state)
   assert_unsupported(folder, "gpt2", "\"n_head\": 2", "\"n_head\": 0", "n_head");
 }
 
+/* ---- Values that are not finite ---- */
+
+/* Writes a fixture's model to folder/m with element `index` of a tensor (found by its name) set to
+ * a NaN whose payload is not zero. */
+static void write_with_nan(const char *folder, const char *name, const char *tensor_name,
+                           size_t index) {
+  char path[512], command[1024];
+  const unsigned char f32[] = {0x01, 0x00, 0xc0, 0x7f}, f16[] = {0x01, 0x7e}, bf16[] = {0xc1, 0x7f};
+  snprintf(command, sizeof command, "rm -rf %s/m && cp -r %s/%s %s/m", folder, FIXTURES, name,
+           folder);
+  assert_int_equal(system(command), 0);
+  snprintf(path, sizeof path, "%s/m/model.safetensors", folder);
+  struct nki_safetensors *st = nki_safetensors_open(path);
+  assert_non_null(st);
+  const struct nk_tensor *tensor = nki_safetensors_find(st, tensor_name);
+  const char *first = nki_safetensors_tensor(st, 0)->data;
+  assert_non_null(tensor);
+  size_t width = tensor->n_bytes / tensor->n_elements;
+  const unsigned char *nan = tensor->dtype == NK_F32 ? f32 : tensor->dtype == NK_F16 ? f16 : bf16;
+  FILE *file = fopen(path, "r+b");
+  uint64_t header;
+  assert_non_null(file);
+  assert_int_equal(fread(&header, sizeof header, 1, file), 1);
+  long at = (long)(8 + header) + (long)((const char *)tensor->data - first);
+  assert_int_equal(fseek(file, at + (long)(index * width), SEEK_SET), 0);
+  assert_int_equal(fwrite(nan, width, 1, file), 1);
+  assert_int_equal(fclose(file), 0);
+  nki_safetensors_free(st);
+}
+
+/* A run of the fixture's ids must fail and name the tensor and, in a block, the block. */
+static void assert_nan_is_named(const char *folder, const struct fixture *f, const char *tensor,
+                                size_t index) {
+  char path[256], block[32] = "";
+  static float logits[MAX_VOCABULARY];
+  write_with_nan(folder, f->name, tensor, index);
+  snprintf(path, sizeof path, "%s/m", folder);
+  struct nk_model *model = nk_model_open(path);
+  struct nk_forward *forward = nk_model_forward(model);
+  if (forward == NULL) fail_msg("%s", nk_error());
+  const struct nk_sequence sequence = {f->ids, f->length};
+  struct nk_ask ask = {.position = f->length - 1, .logits = logits};
+  const struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+  if (nk_forward_run(forward, &batch) != NK_EDATA)
+    fail_msg("%s: %s: a NaN at %zu is not found", f->name, tensor, index);
+  for (size_t l = 0; l < f->shape->n_layers; l++) {
+    char dotted[32];
+    snprintf(dotted, sizeof dotted, ".%zu.", l);
+    if (strstr(tensor, dotted) != NULL || strncmp(tensor, dotted + 1, 2) == 0)
+      snprintf(block, sizeof block, "block %zu ", l);
+  }
+  if (strstr(nk_error(), tensor) == NULL || strstr(nk_error(), block) == NULL)
+    fail_msg("%s: %s: %s", f->name, tensor, nk_error());
+  nk_model_free(model);
+}
+
+static void a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor(void **state) {
+  const char *folder = *state;
+  for (size_t i = 0; i < N_NAMES; i++) {
+    struct fixture f;
+    if (strcmp(NAMES[i], "llama3") == 0) continue; /* in shards; the blocks are Llama's */
+    open_fixture(&f, NAMES[i]);
+    for (size_t t = 0; t < nk_model_n_tensors(f.model); t++) {
+      const struct nk_tensor *tensor = nk_model_tensor(f.model, t);
+      size_t dim = f.shape->dim, last = tensor->n_elements - 1;
+      if (strstr(tensor->name, "attn.bias") != NULL) continue; /* GPT-2's causal mask: not read */
+      if (strstr(tensor->name, "wte") != NULL || strstr(tensor->name, "embed") != NULL)
+        last = (size_t)f.ids[0] * dim; /* a row that is used */
+      if (strstr(tensor->name, "wpe") != NULL || strstr(tensor->name, "positions") != NULL)
+        last = 4 * dim; /* position 4, or 2 in OPT */
+      assert_nan_is_named(folder, &f, tensor->name, last);
+      if (tensor->n_dims == 1) assert_nan_is_named(folder, &f, tensor->name, 0);
+    }
+    close_fixture(&f);
+  }
+}
+
+/* The stream alone is read, at the block's output. */
+static void a_capture_that_is_not_finite_is_an_error(void **state) {
+  const char *folder = *state;
+  char path[256];
+  static float residual[MAX_DIM];
+  const size_t layers[] = {1, 2};
+  const int64_t ids[] = {3, 5};
+  write_with_nan(folder, "llama", "model.layers.1.mlp.down_proj.weight", 7);
+  snprintf(path, sizeof path, "%s/m", folder);
+  struct nk_model *model = nk_model_open(path);
+  for (size_t l = 0; l < 2; l++) {
+    const struct nk_sequence sequence = {ids, 2};
+    struct nk_ask ask = {.position = 1, .layers = &layers[l], .n_layers = 1, .residuals = residual};
+    const struct nk_batch batch = {
+        .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+    assert_int_equal(nk_forward_run(nk_model_forward(model), &batch), l == 0 ? NK_OK : NK_EDATA);
+  }
+  assert_non_null(strstr(nk_error(), "block 1 "));
+  nk_model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(logits_equal_the_references),
@@ -526,6 +625,8 @@ int main(void) {
       cmocka_unit_test(a_stop_token_ends_a_generation_and_watched_tokens_are_recorded),
       cmocka_unit_test(a_batch_out_of_range_is_an_error),
       cmocka_unit_test(an_unsupported_configuration_is_an_error_that_names_it),
+      cmocka_unit_test(a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor),
+      cmocka_unit_test(a_capture_that_is_not_finite_is_an_error),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
