@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <noken/base.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "base/utf8.h"
 
@@ -16,12 +18,22 @@ enum { MESSAGE_SIZE = 2048 };
 static _Thread_local char message[MESSAGE_SIZE];
 static _Thread_local int last_code;
 
+/* Whether the character of `length` bytes, valid UTF-8, can be printed within a line: no control, no
+ * line or paragraph separator, and no format character, such as those that turn the direction of the
+ * text around. */
+static bool is_printable(const char *bytes, size_t length) {
+  size_t width;
+  utf8proc_category_t category = utf8proc_category((int32_t)nki_utf8_decode(bytes, &width));
+  return !nki_is_control(bytes, length) && category != UTF8PROC_CATEGORY_CF &&
+         category != UTF8PROC_CATEGORY_ZL && category != UTF8PROC_CATEGORY_ZP;
+}
+
 void nki_printable(const char *text, char *out, size_t size) {
   size_t n = strlen(text), used = 0, length;
   for (size_t i = 0; i < n; i += length) {
     char piece[16];
     length = nk_utf8_length(text + i, n - i);
-    bool is_plain = length > 0 && !nki_is_control(text + i, length);
+    bool is_plain = length > 0 && is_printable(text + i, length);
     if (!is_plain) length = 1;
     char c = text[i];
     char letter = c == '\t' ? 't' : c == '\n' ? 'n' : c == '\r' ? 'r' : 0;

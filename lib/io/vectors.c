@@ -118,21 +118,25 @@ static struct nk_column *find_column(struct nk_vectors *set, const char *name) {
   return found == NULL ? NULL : &set->columns[found - set->columns];
 }
 
-struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
-                                         enum nk_dtype dtype) {
+/* Room for one more column; it grows by half, so that n columns cost time in proportion to n. */
+static int reserve_column(struct nk_vectors *set) {
+  size_t *capacity = &set->hidden->columns_capacity;
+  if (set->n_columns < *capacity) return NK_OK;
+  size_t more = *capacity + *capacity / 2 + 8;
+  struct nk_column *grown = nk_realloc(set->columns, set->n_columns, more, sizeof *grown);
+  if (grown == NULL) return NK_EMEMORY;
+  set->columns = grown;
+  *capacity = more;
+  return NK_OK;
+}
+
+struct nk_column *nki_vectors_append_column(struct nk_vectors *set, const char *name,
+                                            enum nk_dtype dtype) {
   if (strcmp(name, "vectors") == 0 || strcmp(name, "id") == 0 || strncmp(name, "text.", 5) == 0) {
     nk_fail(NK_EUSAGE, "a column of a vector set cannot be called '%s'", name);
     return NULL;
   }
-  struct nk_column *column = find_column(set, name);
-  if (column != NULL) { /* numbers and integers have one size: the array is reused */
-    column->dtype = dtype;
-    return column;
-  }
-  struct nk_column *grown =
-      nk_realloc(set->columns, set->n_columns, set->n_columns + 1, sizeof *grown);
-  if (grown == NULL) return NULL;
-  set->columns = grown;
+  if (reserve_column(set) != NK_OK) return NULL;
   struct nk_column fresh = {.name = nk_strdup(name), .dtype = dtype};
   fresh.data.number = nk_alloc(set->n, sizeof *fresh.data.number);
   if (fresh.name == NULL || fresh.data.number == NULL) {
@@ -142,6 +146,14 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
   }
   set->columns[set->n_columns] = fresh;
   return &set->columns[set->n_columns++];
+}
+
+struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
+                                         enum nk_dtype dtype) {
+  struct nk_column *column = find_column(set, name);
+  if (column == NULL) return nki_vectors_append_column(set, name, dtype);
+  column->dtype = dtype; /* numbers and integers have one size: the array is reused */
+  return column;
 }
 
 int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {
@@ -206,7 +218,7 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
   nk_free(offsets);
   for (size_t c = 0; c < from->n_columns && code == NK_OK; c++) {
     const struct nk_column *source = &from->columns[c];
-    struct nk_column *column = nki_vectors_add_column(to, source->name, source->dtype);
+    struct nk_column *column = nki_vectors_append_column(to, source->name, source->dtype);
     if (column == NULL) return nk_error_code();
     for (size_t i = 0; i < to->n; i++) { /* numbers too, by their bits */
       column->data.integer[i] = source->data.integer[rows != NULL ? rows[i] : i];

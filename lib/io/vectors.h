@@ -18,6 +18,7 @@ struct nk_vectors_private {
   struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each
                                 name and, without st, its data and dtype_name belong to the set */
   size_t n_carried;
+  size_t columns_capacity; /* of nk_vectors.columns */
 };
 
 /* A set with ids 0..n-1 and without values. NULL on failure. */
@@ -32,6 +33,9 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
  */
 struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n);
 
+/* Adds an empty column of n values under a name that no column of the set has. */
+struct nk_column *nki_vectors_append_column(struct nk_vectors *set, const char *name,
+                                            enum nk_dtype dtype);
 /* Adds an empty column of n values to fill, or finds the one of that name and type. */
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);

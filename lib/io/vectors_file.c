@@ -187,7 +187,7 @@ static bool is_column(const struct nk_vectors *set, const struct nk_tensor *tens
 }
 
 static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
-  struct nk_column *column = nki_vectors_add_column(set, tensor->name, tensor->dtype);
+  struct nk_column *column = nki_vectors_append_column(set, tensor->name, tensor->dtype);
   if (column == NULL) return nk_error_code();
   if (tensor->dtype != NK_F32) {
     memcpy(column->data.integer, tensor->data, tensor->n_bytes);

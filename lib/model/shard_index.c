@@ -24,7 +24,7 @@ static int find_shard(struct nki_shard_index *index, const char *name, size_t *s
     return nk_fail(NK_EDATA, "shard '%.200s' is not the name of a .safetensors file beside it",
                    name);
   }
-  enum { MOST = 10000 };
+  enum { MOST = 2000 }; /* they are searched one by one; published models have some hundred */
   if (index->n_shards == MOST) return nk_fail(NK_EDATA, "more than %d shards", MOST);
   char **grown = nk_realloc(index->shards, index->n_shards, index->n_shards + 1, sizeof *grown);
   if (grown == NULL) return NK_EMEMORY;

@@ -89,8 +89,37 @@ setup() {
   [ "$(nk-convert --to f32 $NPY/no-rows.npy | wc -c)" -eq 0 ]
 }
 
+@test "an array of one dimension is a set of one row" {
+  nk-convert --to npy $NPY/one-dimension.npy | cmp - $NPY/one-row.npy
+  nk-convert --to npy $NPY/one-dimension-f8.npy | cmp - $NPY/one-row.npy
+}
+
+@test "a value beyond the range of a float is called that" {
+  run -0 --separate-stderr nk-convert --to tsv $NPY/beyond-float.npy
+  [[ $stderr == *": row 2 holds 1e+300, beyond the range of a float: it is read as an infinity" ]]
+  [ "${lines[3]}" = $'2\t8.5\tinf\t10.5\t11.5' ]
+}
+
+@test "a set without rows has no endless header" {
+  local header='{"vectors":{"dtype":"F32","shape":[0,1000000000],"data_offsets":[0,0]}}'
+  printf '%b\0\0\0\0\0\0\0%s' "\\x$(printf %02x ${#header})" "$header" \
+    >"$BATS_TEST_TMPDIR/empty.safetensors"
+  run -1 timeout 10 nk-convert --to tsv "$BATS_TEST_TMPDIR/empty.safetensors"
+  [[ $output == *"no rows and 1000000000 dimensions: at most 65536 become columns" ]]
+}
+
+@test "scaled rotary positions are not written as GGUF under either of their names" {
+  cp -r data/llama-tiny "$BATS_TEST_TMPDIR/m"
+  for name in rope_scaling rope_parameters; do
+    sed "1s/{/{\"$name\": {\"rope_type\": \"linear\", \"factor\": 2.0},/; /\"rope_scaling\": null/d" \
+      data/llama-tiny/config.json >"$BATS_TEST_TMPDIR/m/config.json"
+    run -1 nk-convert --model gguf "$BATS_TEST_TMPDIR/m" -o "$BATS_TEST_TMPDIR/x.gguf"
+    [[ $output == *"config.json: $name is not written as GGUF" ]]
+  done
+}
+
 @test "an unreadable input gives a message of one line" {
-  for name in object structured big-endian i8 one-dimension complex; do
+  for name in object structured big-endian i8 three-dimensions complex; do
     run -1 --separate-stderr nk-convert --to tsv $NPY/$name.npy
     [ -z "$output" ]
     [ "${#stderr_lines[@]}" -eq 1 ]

@@ -102,8 +102,10 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
 @test "what is not there is named" {
   run -1 nk-extract --matrix nothing.weight $MODEL
   [ "$output" = "nk-extract: model: no tensor 'nothing.weight'" ]
-  run -1 nk-extract --matrix ln_f.bias $MODEL
-  [ "$output" = "nk-extract: model: tensor 'ln_f.bias' has 1 dimension, rows of vectors need 2" ]
+  make_safetensors "$BATS_TEST_TMPDIR/m.safetensors" \
+    '{"w":{"dtype":"F32","shape":[1,1,2],"data_offsets":[0,8]}}' 8
+  run -1 nk-extract --matrix w "$BATS_TEST_TMPDIR/m.safetensors"
+  [ "$output" = "nk-extract: m.safetensors: tensor 'w' has 3 dimensions, rows of vectors need 2, a row 1" ]
   run -1 nk-extract --ids 3,6 $MODEL
   [ "$output" = "nk-extract: model: no row 6 in tensor 'wte.weight', which has 6" ]
   run -1 nk-extract --ids-from $MODEL/config.json $MODEL
@@ -163,14 +165,76 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
   refused "line 1, column"
 }
 
-@test "a missing shard is named" {
+@test "a missing shard is a warning, and an error where its tensor is asked for" {
   mkdir "$BATS_TEST_TMPDIR/m"
   cp $MODEL/model.safetensors "$BATS_TEST_TMPDIR/m/model-00001-of-00002.safetensors"
   echo '{"weight_map":{"wte.weight":"model-00001-of-00002.safetensors",
     "h.0.w":"model-00002-of-00002.safetensors"}}' \
     >"$BATS_TEST_TMPDIR/m/model.safetensors.index.json"
-  run -1 nk-extract "$BATS_TEST_TMPDIR/m"
-  [[ $output == *"shard 'model-00002-of-00002.safetensors' is missing" ]]
+  nk-extract -q "$BATS_TEST_TMPDIR/m" | nk-convert --to npy | cmp - $MODEL/wte.npy
+  run -0 --separate-stderr bash -c "nk-extract '$BATS_TEST_TMPDIR/m' | wc -c"
+  [[ $stderr == *"1 of 2 shards are missing (the first is 'model-00002-of-00002.safetensors')"* ]]
+  run -1 nk-extract -q -m h.0.w "$BATS_TEST_TMPDIR/m"
+  [[ $output == *"tensor 'h.0.w' is not there: its shard 'model-00002-of-00002.safetensors' is missing" ]]
+  rm "$BATS_TEST_TMPDIR/m/model-00001-of-00002.safetensors"
+  run -1 nk-extract -q "$BATS_TEST_TMPDIR/m"
+  [[ $output == *"shard 'model-00001-of-00002.safetensors' is missing, and all others" ]]
+}
+
+@test "tensors of other types are listed, and block no other" {
+  make_safetensors "$BATS_TEST_TMPDIR/m.safetensors" '{"wte.weight":{"dtype":"F32","shape":[2,1],
+    "data_offsets":[0,8]},"a":{"dtype":"F8_E8M0","shape":[4],"data_offsets":[8,12]},"b":{"dtype":
+    "F4","shape":[2,3],"data_offsets":[12,15]},"c":{"dtype":"Q5_\u001b[1m","shape":[9,9],"data_offsets":[15,16]}}' 16
+  run -0 nk-extract --list "$BATS_TEST_TMPDIR/m.safetensors"
+  [ "$output" = $'name\tdtype\tshape\tbytes\nwte.weight\tF32\t2x1\t8\na\tF8_E8M0\t4\t4\nb\tF4\t2x3\t3\nc\tQ5_\\x1B[1m\t9x9\t1' ]
+  run -0 bash -c "nk-extract '$BATS_TEST_TMPDIR/m.safetensors' | nk-convert --to tsv"
+  [ "$output" = $'id\tv1\n0\t0\n1\t0' ]
+  run -1 nk-extract -m c "$BATS_TEST_TMPDIR/m.safetensors"
+  [[ $output == *"tensor 'c': elements of type Q5_\\x1B[1m, where F32, F16, BF16 or F64 is needed" ]]
+}
+
+@test "a tensor of one dimension is extracted as one row" {
+  run -0 bash -c "nk-extract -m ln_f.bias $MODEL | nk-convert --to tsv"
+  [ "$output" = $'id\tv1\tv2\tv3\tv4\n0\t0\t0\t0\t0' ]
+}
+
+@test "a Git LFS pointer is named as such, whatever file it stands for" {
+  pointer=$'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345'
+  for file in model.safetensors config.json tokenizer.json; do
+    cp -r $MODEL "$BATS_TEST_TMPDIR/$file.m"
+    echo "$pointer" >"$BATS_TEST_TMPDIR/$file.m/$file"
+    run -1 nk-extract "$BATS_TEST_TMPDIR/$file.m"
+    [[ $output == *"$file: is a Git LFS pointer, not the file itself: "*"'git lfs pull'"* ]]
+  done
+  for file in x.npy x.gguf x.tsv; do
+    echo "$pointer" >"$BATS_TEST_TMPDIR/$file"
+  done
+  run -1 nk-stats "$BATS_TEST_TMPDIR/x.npy"
+  [[ $output == *"x.npy: is a Git LFS pointer"* ]]
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/x.gguf"
+  [[ $output == *"x.gguf: is a Git LFS pointer"* ]]
+  run -1 nk-extract --ids-from "$BATS_TEST_TMPDIR/x.tsv" $MODEL
+  [[ $output == *"x.tsv: is a Git LFS pointer"* ]]
+}
+
+@test "JSON files are read as Python writes them" {
+  cp -r $MODEL "$BATS_TEST_TMPDIR/m"
+  for file in config.json tokenizer.json; do # a byte order mark, CRLF, and numbers that are not finite
+    { printf '\xEF\xBB\xBF{"limits": [Infinity, -Infinity, NaN],\r\n'; tail -c +2 $MODEL/$file; } \
+      >"$BATS_TEST_TMPDIR/m/$file"
+  done
+  nk-extract -q -m position "$BATS_TEST_TMPDIR/m" | nk-convert --to npy | cmp - $MODEL/wpe.npy
+  diff <(nk-tokens $MODEL) <(nk-tokens "$BATS_TEST_TMPDIR/m")
+}
+
+@test "an output matrix of an unknown name is found, with a warning" {
+  mkdir "$BATS_TEST_TMPDIR/m"
+  make_safetensors "$BATS_TEST_TMPDIR/m/model.safetensors" '{"wte.weight":{"dtype":"F32","shape":[3,1],
+    "data_offsets":[0,12]},"ff_out.weight":{"dtype":"F32","shape":[3,1],"data_offsets":[12,24]}}' 12
+  printf '\0\0\x80\x3F\0\0\0\x40\0\0\x40\x40' >>"$BATS_TEST_TMPDIR/m/model.safetensors"
+  run -0 --separate-stderr bash -c "nk-extract -m output '$BATS_TEST_TMPDIR/m' | nk-convert --to tsv"
+  [ "$output" = $'id\tv1\n0\t1\n1\t2\n2\t3' ]
+  [[ $stderr == *"'ff_out.weight' is taken as the output matrix: its name is unknown"* ]]
 }
 
 @test "rows that are not finite are extracted as they are" {

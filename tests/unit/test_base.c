@@ -37,6 +37,10 @@ static void messages_are_one_line_of_printable_utf8(void **state) {
   (void)state;
   nk_fail(NK_EDATA, "tensor '%s'", "a\n\x1B[31m\xC2\x9B\xFF\xC3\xA9\\");
   assert_string_equal(nk_error(), "tensor 'a\\n\\x1B[31m\\xC2\\x9B\\xFF\xC3\xA9\\'");
+  /* the right-to-left override, which hides the end of a name, and the line separator */
+  nk_fail(NK_EDATA, "%s", "a\xE2\x80\xAE\xE2\x80\xA8z");
+  assert_string_equal(nk_error(), "a\\xE2\\x80\\xAE\\xE2\\x80\\xA8z");
+  nk_fail(NK_EDATA, "tensor '%s'", "a\n\x1B[31m\xC2\x9B\xFF\xC3\xA9\\");
   nk_fail_in(NK_EDATA, "%s", "b\tc");
   assert_string_equal(nk_error(), "b\\tc: tensor 'a\\n\\x1B[31m\\xC2\\x9B\\xFF\xC3\xA9\\'");
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "cli/sets.h"
 #include "io/vectors.h"
 #include "model/dtype.h"
@@ -253,6 +254,86 @@ static void a_set_without_rows_is_written_and_read(void **state) {
   nk_vectors_free(set);
 }
 
+/* ---- Growth ---- */
+
+/* Processor time of one call in seconds, the least of three. */
+static double time_of(void (*call)(size_t n), size_t n) {
+  double least = INFINITY;
+  for (int i = 0; i < 3; i++) {
+    clock_t start = clock();
+    call(n);
+    double seconds = (double)(clock() - start) / CLOCKS_PER_SEC;
+    if (seconds < least) least = seconds;
+  }
+  return least;
+}
+
+/* Four times the size takes four times as long, or sixteen times where the work is quadratic. */
+static void assert_linear(const char *what, void (*call)(size_t n), size_t n) {
+  double small = time_of(call, n), large = time_of(call, 4 * n);
+  print_message("[          ] %s: %zu in %.4f s, %zu in %.4f s\n", what, n, small, 4 * n, large);
+  if (large > 9 * small + 0.01) fail_msg("%s: %.4f s, then %.4f s", what, small, large);
+}
+
+static void write_wide_table(size_t dim) {
+  struct nk_vectors *set = nk_vectors_new(1, dim, NULL, false);
+  float *values = nk_vectors_writable(set);
+  for (size_t i = 0; i < dim; i++) values[i] = (float)i;
+  struct nk_output *output = nk_output_open(path[0], NK_OUTPUT_TEXT);
+  struct cli_table *table = cli_table_new(output, CLI_TABLE_TSV);
+  assert_int_equal(cli_write_vectors(set, table), NK_OK);
+  assert_int_equal(cli_table_finish(table), NK_OK);
+  nk_output_free(output);
+  nk_vectors_free(set);
+}
+
+static void copy_many_columns(size_t n) {
+  struct nk_buffer header = {0};
+  nk_buffer_printf(&header,
+                   "{\"vectors\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[0,4]}");
+  for (size_t i = 1; i <= n; i++)
+    nk_buffer_printf(&header,
+                     ",\"c%zu\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[%zu,%zu]}", i,
+                     4 * i, 4 * i + 4);
+  nk_buffer_byte(&header, '}');
+  uint64_t length = header.size;
+  unsigned char *bytes = calloc(8 + header.size + 4 * (n + 1), 1);
+  memcpy(bytes, &length, 8);
+  memcpy(bytes + 8, header.data, header.size);
+  write_bytes(path[0], bytes, 8 + header.size + 4 * (n + 1));
+  free(bytes);
+  nk_buffer_free(&header);
+  struct nk_vectors *set = nk_vectors_read(path[0]), *like;
+  assert_non_null(set);
+  assert_int_equal(set->n_columns, n);
+  assert_non_null(like = nk_vectors_like(set, 1, NULL));
+  nk_vectors_free(like);
+  nk_vectors_free(set);
+}
+
+static void time_grows_with_the_size_of_a_set(void **state) {
+  set_paths(state);
+  assert_linear("columns of a file", copy_many_columns, 20000);
+  assert_linear("values of a row in a table", write_wide_table, 32768);
+}
+
+static void a_set_without_rows_has_no_endless_header(void **state) {
+  set_paths(state);
+  write_raw(path[0],
+            "{\"vectors\":{\"dtype\":\"F32\",\"shape\":[0,1000000000],\"data_offsets\":[0,0]}}",
+            NULL, 0);
+  struct nk_vectors *set = nk_vectors_read(path[0]);
+  assert_non_null(set);
+  struct nk_output *output = nk_output_open(path[1], NK_OUTPUT_TEXT);
+  struct cli_table *table = cli_table_new(output, CLI_TABLE_TSV);
+  assert_int_equal(cli_write_vectors(set, table), NK_EUNSUPPORTED);
+  assert_string_equal(
+      nk_error(), "the set has no rows and 1000000000 dimensions: at most 65536 become columns");
+  cli_table_free(table);
+  nk_output_free(output);
+  nk_vectors_free(set);
+}
+
 /* ---- Rows ---- */
 
 static void selected_rows_keep_text_columns_and_metadata(void **state) {
@@ -411,6 +492,8 @@ int main(void) {
       cmocka_unit_test(the_only_row_of_a_foreign_file_is_the_set),
       cmocka_unit_test(tensors_of_unread_types_stay_beside_the_matrix),
       cmocka_unit_test(files_that_are_not_vector_sets_are_rejected),
+      cmocka_unit_test(time_grows_with_the_size_of_a_set),
+      cmocka_unit_test(a_set_without_rows_has_no_endless_header),
       cmocka_unit_test(a_set_without_rows_is_written_and_read),
       cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
       cmocka_unit_test(rows_that_are_not_finite_are_an_error_or_left_out),
