@@ -9,6 +9,7 @@
  * transposed, and rows of q and k are reordered where llama.cpp rotates pairs of components and the
  * checkpoint rotates halves. */
 #include <jansson.h>
+#include <math.h>
 #include <noken/base.h>
 #include <noken/model.h>
 #include <stdio.h>
@@ -405,6 +406,9 @@ static size_t source_index(const struct writing *w, const struct entry *entry, s
   return row * t->shape[1] + column;
 }
 
+/* Rounds to infinity in half precision: half a unit beyond the largest, 65504. */
+#define MAX_F16 65520.0f
+
 static int write_tensor(const struct writing *w, const struct entry *entry,
                         struct nk_output *output) {
   const struct nk_tensor *t = entry->tensor;
@@ -423,8 +427,12 @@ static int write_tensor(const struct writing *w, const struct entry *entry,
         half[c] = nki_f16_of_float(value);
       else
         row[c] = value;
+      if (entry->type == GGML_F16 && isfinite(value) && fabsf(value) >= MAX_F16)
+        code = nk_fail(NK_EDATA, "tensor '%s' holds %.9g, beyond the range of F16 (65504)", t->name,
+                       (double)value);
     }
-    code = nk_output_write(output, row, columns * (entry->type == GGML_F16 ? 2 : 4));
+    if (code == NK_OK)
+      code = nk_output_write(output, row, columns * (entry->type == GGML_F16 ? 2 : 4));
   }
   uint64_t size = bytes_of(entry);
   if (code == NK_OK) code = nk_output_write(output, zeros, (size_t)(padded(size) - size));

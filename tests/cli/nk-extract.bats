@@ -272,3 +272,32 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
   [ "$status" -eq 2 ]
   [[ $output == *"nk-extract: binary output to a terminal"* ]]
 }
+
+@test "a double beyond the range of a float is extracted with a warning" {
+  make_safetensors "$BATS_TEST_TMPDIR/f64.safetensors" \
+    '{"w":{"dtype":"F64","shape":[2,1],"data_offsets":[0,16]}}' 8
+  printf '\x9C\x75\x00\x88\x3C\xE4\x37\x7E' >>"$BATS_TEST_TMPDIR/f64.safetensors" # 1e300, little-endian
+  run -0 --separate-stderr bash -c "nk-extract -m w '$BATS_TEST_TMPDIR/f64.safetensors' | nk-convert --to tsv"
+  [ "$output" = $'id\tv1\n0\t0\n1\tinf' ]
+  [[ $stderr == *"tensor 'w': row 1 holds 1e+300, beyond the range of a float: it is written as an infinity" ]]
+}
+
+@test "a message stays one printable line, whatever a file calls its tensors" {
+  local name='a\u001b[31m\nb'
+  make_safetensors "$BATS_TEST_TMPDIR/esc.safetensors" \
+    "{\"$name\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,8]}}" 8
+  run -1 --separate-stderr nk-extract "$BATS_TEST_TMPDIR/esc.safetensors"
+  [ "${#stderr_lines[@]}" -eq 1 ]
+  [[ $stderr == *"tensor 'a\\x1B[31m\\nb': dtype and shape need 16 bytes"* ]]
+  cp -r $MODEL "$BATS_TEST_TMPDIR/esc"
+  sed -i 's/"gpt2"/"x\\u001b[31m\\ny"/' "$BATS_TEST_TMPDIR/esc/config.json"
+  run -1 --separate-stderr nk-verify "$BATS_TEST_TMPDIR/esc" <<<$'id\n1'
+  [ "${#stderr_lines[@]}" -eq 1 ]
+  [[ $stderr == *'x\x1B[31m\ny'* ]]
+  echo '{"weight_map":{"wte.weight":"\u001b[31m\n.safetensors"}}' \
+    >"$BATS_TEST_TMPDIR/esc/model.safetensors.index.json"
+  rm "$BATS_TEST_TMPDIR/esc/model.safetensors"
+  run -1 --separate-stderr nk-extract "$BATS_TEST_TMPDIR/esc"
+  [ "${#stderr_lines[@]}" -eq 1 ]
+  [[ $stderr == *"shard '\\x1B[31m\\n.safetensors' is missing"* ]]
+}

@@ -34,6 +34,12 @@ const char *const fuzz_words[] = {"\"model_type\":\"gpt2\"",
                                   "\"activation_function\":\"gelu_new\"",
                                   "\"architectures\":[[[",
                                   "\"rope_scaling\":{\"factor\":1e999}",
+                                  "\"rope_parameters\":{\"rope_theta\":1000}",
+                                  "\"text_config\":{}",
+                                  "\"x\":-Infinity,",
+                                  "\"x\":1000000000000000000000,",
+                                  "\"h.1.w\":\"c.safetensors\",",
+                                  "\xEF\xBB\xBF",
                                   "\x1E",
                                   NULL};
 

@@ -56,12 +56,14 @@ static void a_failure_keeps_its_context(void **state) {
 /* ---- JSON ---- */
 
 /* What Python 3.13 writes:
- *   json.dumps({"a": [float("inf"), -float("inf"), float("nan")], "b": "NaN \\\" Infinity", "c": 1})
+ *   json.dumps({"n": int(1e30), "m": [-10**17, -(10**19)], "a": [float("inf"), -float("inf"),
+ *               float("nan")], "b": "NaN \\\" Infinity", "c": 1})
  * in the encoding utf-8-sig. */
 static void json_as_python_writes_it_is_read(void **state) {
   (void)state;
   static const char text[] =
-      "\xEF\xBB\xBF{\"a\": [Infinity, -Infinity, NaN], "
+      "\xEF\xBB\xBF{\"n\": 1000000000000000019884624838656, "
+      "\"m\": [-100000000000000000, -10000000000000000000], \"a\": [Infinity, -Infinity, NaN], "
       "\"b\": \"NaN \\\\\\\" Infinity\", \"c\": 1}";
   json_t *json = nki_json_parse("x.json", text, strlen(text), 0);
   assert_non_null(json);
@@ -71,6 +73,10 @@ static void json_as_python_writes_it_is_read(void **state) {
   assert_string_equal(json_string_value(json_array_get(a, 2)), "NaN");
   assert_string_equal(json_string_value(json_object_get(json, "b")), "NaN \\\" Infinity");
   assert_int_equal(json_integer_value(json_object_get(json, "c")), 1);
+  assert_true(json_real_value(json_object_get(json, "n")) == 1e30);
+  const json_t *m = json_object_get(json, "m");
+  assert_int_equal(json_integer_value(json_array_get(m, 0)), -100000000000000000);
+  assert_true(json_real_value(json_array_get(m, 1)) == -1e19);
   json_decref(json);
 }
 
