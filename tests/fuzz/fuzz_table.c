@@ -5,8 +5,9 @@
 #include "fuzz.h"
 
 const char *const fuzz_words[] = {
-    "id",   "\t",    "\n",     "\r\n", "{\"id\":", "null",         "\\xff",   "\\t", "nan",
-    "-inf", "1e400", "\"a\":", "}\n{", "\\u0000",  "\xEF\xBB\xBF", "\\ud800", NULL};
+    "id",    "\t",     "\n",   "\r\n",    "{\"id\":",     "null",    "\\xff",
+    "\\t",   "nan",    "-inf", "NaN",     "Infinity",     "NA",      "300.0",
+    "1e400", "\"a\":", "}\n{", "\\u0000", "\xEF\xBB\xBF", "\\ud800", NULL};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *path = fuzz_file(0, data, size);

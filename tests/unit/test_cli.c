@@ -1,8 +1,10 @@
 /* What the tools share: tables written and read, command lines, hints, other programs. */
 #include "unit.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <sys/wait.h>
+#include <time.h>
 #include "cli/process.h"
 #include "cli/tool.h"
 
@@ -120,12 +122,153 @@ static void lines_can_end_in_cr_lf(void **state) {
   cli_frame_free(frame);
 }
 
+/* pandas, R and Excel write such tables: a byte order mark, CR LF, 300.0 for an id of a column with
+ * missing values, words for what is missing. */
+static void tables_of_other_programs_are_read(void **state) {
+  static const char bytes[] =
+      "\xEF\xBB\xBFid\tx\r\n300.0\t0.5\r\n3e2\tNA\r\nNaN\tNaN\r\nnull\tnull\r\nnan\tnan\r\n"
+      "0.5\tNone\r\n1e300\t<NA>\r\n\tx\r\n";
+  static const int id_code[] = {NK_OK,        NK_OK,    NK_ENOTFOUND, NK_ENOTFOUND,
+                                NK_ENOTFOUND, NK_EDATA, NK_EDATA,     NK_ENOTFOUND};
+  static const int x_code[] = {NK_OK, NK_ENOTFOUND, NK_ENOTFOUND, NK_ENOTFOUND,
+                               NK_OK, NK_ENOTFOUND, NK_ENOTFOUND, NK_EDATA};
+  struct cli_frame *frame = frame_of(*state, bytes, sizeof bytes - 1);
+  assert_non_null(frame);
+  assert_int_equal(cli_frame_n_rows(frame), 8);
+  assert_int_equal(cli_frame_find(frame, "id"), 0);
+  for (size_t row = 0; row < 8; row++) {
+    int64_t id = 0;
+    double x = 0;
+    assert_int_equal(cli_frame_integer(frame, row, 0, &id), id_code[row]);
+    if (id_code[row] == NK_OK) assert_int_equal(id, 300);
+    assert_int_equal(cli_frame_number(frame, row, 1, &x), x_code[row]);
+    if (row == 4) assert_true(isnan(x)); /* "nan" is what a table of ours has for a NaN */
+  }
+  cli_frame_free(frame);
+}
+
+/* Python's json.dumps writes NaN and Infinity, and whole numbers of any length. */
+static void json_lines_of_python_are_read(void **state) {
+  static const char bytes[] =
+      "\xEF\xBB\xBF{\"id\": 1, \"x\": NaN, \"text\": \"NaN \\\" Infinity\"}\r\n"
+      "{\"id\": 2.0, \"x\": Infinity, \"y\": [NaN, -Infinity]}\n\n"
+      "{\"x\": -Infinity, \"id\": 3, \"big\": 18446744073709551616, \"text\": \"a\\u0000b\"}\n";
+  struct cli_frame *frame = frame_of(*state, bytes, sizeof bytes - 1);
+  int64_t id;
+  double x;
+  assert_non_null(frame);
+  assert_int_equal(cli_frame_n_rows(frame), 3);
+  assert_int_equal(cli_frame_n_columns(frame), 5);
+  assert_int_equal(cli_frame_number(frame, 0, 1, &x), NK_ENOTFOUND);
+  assert_string_equal(cli_frame_cell(frame, 0, 2), "NaN \" Infinity");
+  assert_int_equal(cli_frame_integer(frame, 1, 0, &id), NK_OK);
+  assert_int_equal(id, 2);
+  assert_int_equal(cli_frame_number(frame, 1, 1, &x), NK_OK);
+  assert_true(x == INFINITY);
+  assert_string_equal(cli_frame_cell(frame, 1, 2), "");
+  assert_int_equal(cli_frame_number(frame, 2, 1, &x), NK_OK);
+  assert_true(x == -INFINITY);
+  assert_string_equal(cli_frame_cell(frame, 2, 2), "a\\x00b");
+  assert_int_equal(cli_frame_number(frame, 2, (size_t)cli_frame_find(frame, "big"), &x), NK_OK);
+  assert_true(x == 18446744073709551616.0);
+  cli_frame_free(frame);
+}
+
+static void what_is_no_table_is_named(void **state) {
+  assert_null(frame_of(*state, "\xFF\xFEi\0d\0", 6));
+  assert_non_null(strstr(nk_error(), "a UTF-16 file, expected UTF-8"));
+  assert_null(frame_of(*state, "[{\"id\":1}]", 10));
+  assert_non_null(strstr(nk_error(), "a JSON array, expected JSON Lines"));
+}
+
+/* The words are those of pandas' and R's manuals and of agate (csvkit). */
+static void texts_are_escaped_for_the_readers_of_other_programs(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *cell;
+  } cases[] = {
+      {"\"", "\\x22"},
+      {"a\"b\"", "a\\x22b\\x22"},
+      {"null", "\\x6Eull"},
+      {"NA", "\\x4EA"},
+      {"nan", "\\x6Ean"},
+      {"None", "\\x4Eone"},
+      {"n/a", "\\x6E/a"},
+      {"-NaN", "\\x2DNaN"},
+      {"<NA>", "\\x3CNA>"},
+      {"#N/A N/A", "\\x23N/A N/A"},
+      {"1.#IND", "\\x31.#IND"},
+      {".", "\\x2E"},
+      {" null ", "\\x20null "},
+      {" ", "\\x20"},
+      {"   ", "\\x20  "},
+      {"\xC2\xA0", "\\xC2\\xA0"},
+      {"\xE3\x80\x80 ", "\\xE3\\x80\\x80 "},
+      {"", ""},
+      {"nulls", "nulls"},
+      {"nan a", "nan a"},
+      {"'", "'"},
+      {"\\x22", "\\x5Cx22"},
+      {"\t\"\n", "\\t\\x22\\n"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nk_buffer cell = {0}, text = {0};
+    cli_escape_cell(&cell, cases[i].text, strlen(cases[i].text));
+    assert_string_equal(cell.size > 0 ? cell.data : "", cases[i].cell);
+    nk_unescape(&text, cases[i].cell, strlen(cases[i].cell));
+    assert_string_equal(text.size > 0 ? text.data : "", cases[i].text);
+    nk_buffer_free(&cell);
+    nk_buffer_free(&text);
+  }
+}
+
+/* ---- Time and memory ---- */
+
+/* A TSV of n columns, and JSON Lines of n rows, each with a key of its own. */
+static void append_wide(struct nk_buffer *out, size_t n) {
+  for (size_t i = 0; i < n; i++) nk_buffer_printf(out, "column%zu%s", i, i + 1 < n ? "\t" : "\n");
+  for (size_t i = 0; i < n; i++) nk_buffer_text(out, i + 1 < n ? "1\t" : "1\n");
+}
+
+static void append_keys(struct nk_buffer *out, size_t n) {
+  for (size_t i = 0; i < n; i++) nk_buffer_printf(out, "{\"id\":%zu,\"key%zu\":1}\n", i, i);
+}
+
+/* Seconds of processor time to read a table of size n, and the bytes that it keeps. */
+static double cost(const char *folder, void (*append)(struct nk_buffer *, size_t), size_t n,
+                   double *bytes) {
+  struct nk_buffer text = {0};
+  append(&text, n);
+  size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+  clock_t begin = clock();
+  struct cli_frame *frame = frame_of(folder, text.data, text.size);
+  double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+  *bytes = (double)(mallinfo2().uordblks + mallinfo2().hblkhd - before);
+  assert_non_null(frame);
+  assert_true(cli_frame_n_columns(frame) >= n);
+  cli_frame_free(frame);
+  nk_buffer_free(&text);
+  return seconds;
+}
+
+/* Of eight times the size: 64 times as much where growth is quadratic. */
+static void time_and_memory_grow_as_the_table_does(void **state) {
+  static void (*const append[])(struct nk_buffer *, size_t) = {append_wide, append_keys};
+  for (int i = 0; i < 2; i++) {
+    double few_bytes, many_bytes;
+    double few = cost(*state, append[i], 10000, &few_bytes);
+    double many = cost(*state, append[i], 80000, &many_bytes);
+    assert_true(many < 24 * few + 0.2);
+    assert_true(many_bytes < 16 * few_bytes);
+  }
+}
+
 /* ---- Options ---- */
 
 struct settings {
   bool flag;
   const char *name;
-  size_t n;
+  size_t n, rows;
   double level;
   struct cli_strings prompts;
   int metric;
@@ -136,12 +279,13 @@ static int parse(struct settings *s, struct cli_common *common, size_t *n_operan
   const struct cli_option options[] = {
       {0, "flag", CLI_OPTION_FLAG, &s->flag, NULL, "a flag"},
       {'m', "model-name", CLI_OPTION_STRING, &s->name, "NAME", "a name"},
-      {'n', NULL, CLI_OPTION_SIZE, &s->n, "N", "a number"},
+      {'n', NULL, CLI_OPTION_SIZE, &s->n, "N", "a number", .most = 9},
       {0, "level", CLI_OPTION_NUMBER, &s->level, "X", "a level"},
       {'p', "prompt", CLI_OPTION_LIST, &s->prompts, "TEXT", "a prompt"},
       {0, "metric", CLI_OPTION_CHOICE, &s->metric, "l2|cosine", "a metric"},
+      {0, "rows", CLI_OPTION_SIZE, &s->rows, "N", "a number of rows"},
   };
-  const struct cli_tool tool = {"nk-test", "tests", "[FILE]", options, 6, NULL};
+  const struct cli_tool tool = {"nk-test", "tests", "[FILE]", options, 7, NULL};
   char **operands;
   *common = (struct cli_common){0};
   int code = cli_options_parse(&tool, common, argc, argv, &operands, n_operands);
@@ -197,6 +341,10 @@ static void options_without_a_meaning_are_usage_errors(void **state) {
       {"--level", "nan", "not a finite number"},
       {"-n", "-3", "not a whole number"},
       {"-n", "99999999999999999999", "not a whole number"},
+      {"-n", "1000000000000000000", "option -n: 1000000000000000000 is too large: the limit is 9"},
+      {"-n", "10", "option -n: 10 is too large: the limit is 9"},
+      {"--threads", "1000000000000000000", "too large: the limit is 1024"},
+      {"--rows", "4294967296", "option --rows: 4294967296 is too large: the limit is 16777216"},
       {"--flag=1", NULL, "takes no value"},
       {"--metric", "l3", "'l3' is not one of l2|cosine"},
       {"--", NULL, NULL},
@@ -315,6 +463,11 @@ int main(void) {
       cmocka_unit_test(a_header_alone_is_a_table_without_rows),
       cmocka_unit_test(the_error_of_a_damaged_table_names_the_line),
       cmocka_unit_test(lines_can_end_in_cr_lf),
+      cmocka_unit_test(tables_of_other_programs_are_read),
+      cmocka_unit_test(json_lines_of_python_are_read),
+      cmocka_unit_test(what_is_no_table_is_named),
+      cmocka_unit_test(texts_are_escaped_for_the_readers_of_other_programs),
+      cmocka_unit_test(time_and_memory_grow_as_the_table_does),
       cmocka_unit_test(options_are_read_in_every_spelling),
       cmocka_unit_test(options_without_a_meaning_are_usage_errors),
       cmocka_unit_test(the_whole_name_of_an_option_is_not_ambiguous),

@@ -49,8 +49,30 @@ void plot_canvas_notes(struct plot_canvas *canvas, const char *name,
 
 /* ---- Text ---- */
 
+static int hex_value(char c) {
+  return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Appends the cell with the escapes of printable characters undone (\x22: a quotation mark), which
+ * tables have for other programs only. A backslash stays escaped. */
+static void undo_printable(struct nk_buffer *out, const char *cell) {
+  for (const char *s = cell; *s != 0; s++) {
+    int high = s[0] == '\\' && s[1] == 'x' ? hex_value(s[2]) : -1;
+    int low = high >= 0 ? hex_value(s[3]) : -1, byte = 16 * high + low;
+    if (low < 0 || byte < 0x20 || byte >= 0x7F) {
+      nk_buffer_byte(out, *s);
+      continue;
+    }
+    nk_buffer_text(out, byte == '\\' ? "\\" : "");
+    nk_buffer_byte(out, byte);
+    s += 3;
+  }
+}
+
 char *plot_canvas_text(struct plot_canvas *canvas, const char *cell, bool spaces, size_t most) {
+  struct nk_buffer text = {0}, shown = {0};
   bool plain = true;
+  char *copy = NULL;
   for (const char *s = cell; *s != 0; s++)
     if ((unsigned char)*s >= 0x80) plain = false;
   bool by_fonts = canvas->plot->format == PLOT_PNG || canvas->plot->format == PLOT_PDF;
@@ -58,9 +80,15 @@ char *plot_canvas_text(struct plot_canvas *canvas, const char *cell, bool spaces
     if (plot_glyphs_load(&canvas->glyphs) != NK_OK) return NULL;
     canvas->glyphs_loaded = true;
   }
-  struct nk_buffer shown = {0};
-  plot_display(&shown, cell, &canvas->glyphs, spaces, most);
-  char *copy = shown.failed ? NULL : nk_strndup(shown.size > 0 ? shown.data : "", shown.size);
+  if (spaces)
+    undo_printable(&text, cell);
+  else
+    nk_buffer_text(&text, cell);
+  if (text.failed) goto done;
+  plot_display(&shown, text.size > 0 ? text.data : "", &canvas->glyphs, spaces, most);
+  if (!shown.failed) copy = nk_strndup(shown.size > 0 ? shown.data : "", shown.size);
+done:
+  nk_buffer_free(&text);
   nk_buffer_free(&shown);
   return copy;
 }
