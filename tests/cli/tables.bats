@@ -1,0 +1,80 @@
+# Tables that other programs write, and tables that they read.
+bats_require_minimum_version 1.5.0
+
+MODEL=data/gpt2-tiny
+PYTHON=${NOKEN_PYTHON:-python3}
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.."
+}
+
+# reads READER: reads the vocabulary of both models with it and compares every text.
+reads() {
+  local model
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  for model in data/gpt2-tiny data/llama-tiny; do
+    nk-tokens "$model" >"$BATS_TEST_TMPDIR/tokens.tsv"
+    run "$PYTHON" tests/cli/read_table.py "$1" "$BATS_TEST_TMPDIR/tokens.tsv" "$model"
+    echo "$output"
+    [ "$status" -ne 77 ] || skip "$1 is not installed: $output"
+    [ "$status" -eq 0 ]
+  done
+}
+
+@test "Python's csv module reads every token" { reads csv; }
+@test "pandas reads every token with its defaults" { reads pandas; }
+@test "polars reads every token with its defaults" { reads polars; }
+@test "DuckDB reads every token with its defaults" { reads duckdb; }
+@test "csvkit (agate) reads every token with its defaults" { reads agate; }
+@test "Miller reads every token with its defaults" { reads mlr; }
+
+@test "no cell has a quotation mark, and no text is a word for a missing value" {
+  nk-tokens $MODEL >"$BATS_TEST_TMPDIR/tokens.tsv"
+  [ "$(wc -l <"$BATS_TEST_TMPDIR/tokens.tsv")" = 8193 ]
+  run -0 awk -F '\t' '
+    NF != 3 || /"/ { print NR ": " $0 }
+    { text = tolower($2); gsub(/^ +| +$/, "", text) }
+    text == "" || text ~ /^(na|n\/a|nan|null|none|\.)$/ { print NR ": " $0 }' \
+    "$BATS_TEST_TMPDIR/tokens.tsv"
+  [ "$output" = "" ]
+  [ "$(nk-tokens --encode '"' $MODEL | cut -f 2 | tail -n 1)" = '\x22' ]
+  [ "$(nk-tokens --encode '\' $MODEL | cut -f 2 | tail -n 1)" = '\x5C' ]
+}
+
+@test "a byte order mark, CR LF and 300.0 as an id are read" {
+  printf '\357\273\277id\tname\r\n300.0\tx\r\n' >"$BATS_TEST_TMPDIR/excel.tsv"
+  run -0 nk-extract -q --ids-from "$BATS_TEST_TMPDIR/excel.tsv" $MODEL -o "$BATS_TEST_TMPDIR/set"
+  run -0 bash -c "nk-convert --to tsv '$BATS_TEST_TMPDIR/set' | cut -f 1 | paste -sd ,"
+  [ "$output" = id,300 ]
+}
+
+@test "counts that are missing in a table of --truth leave their tokens out" {
+  awk -F '\t' -v OFS='\t' 'NR > 1 && NR % 3 == 0 { $2 = $3 = NR % 2 ? "NA" : "NaN" } 1' \
+    $MODEL/counts.tsv >"$BATS_TEST_TMPDIR/some.tsv"
+  run -0 nk-glitch -q --truth "$BATS_TEST_TMPDIR/some.tsv" $MODEL
+  awk -F '\t' 'NR == 1 || NR % 3 != 0' $MODEL/counts.tsv >"$BATS_TEST_TMPDIR/fewer.tsv"
+  [ "$output" = "$(nk-glitch -q --truth "$BATS_TEST_TMPDIR/fewer.tsv" $MODEL)" ]
+}
+
+@test "JSON Lines with Python's NaN and Infinity are read" {
+  printf '{"id": 5, "x": NaN}\n{"id": 6.0, "x": -Infinity}\n' >"$BATS_TEST_TMPDIR/t.jsonl"
+  run -0 bash -c "nk-extract -q --ids-from '$BATS_TEST_TMPDIR/t.jsonl' $MODEL |
+    nk-convert --to tsv | cut -f 1 | paste -sd ,"
+  [ "$output" = id,5,6 ]
+}
+
+@test "a set without rows but with 10^9 dimensions is not written as a table" {
+  header='{"w":{"dtype":"F32","shape":[0,1000000000],"data_offsets":[0,0]}}'
+  printf '%b\0\0\0\0\0\0\0%s' "\\x$(printf %02x ${#header})" "$header" >"$BATS_TEST_TMPDIR/wide"
+  run -1 timeout 10 nk-convert --to tsv "$BATS_TEST_TMPDIR/wide"
+  [[ $output == *"0 rows of 1000000000 values: too many columns for a table" ]]
+}
+
+@test "sizes that an option cannot mean are usage errors that name the limit" {
+  run -2 timeout 10 nk-stats --threads 1000000000000000000 /dev/null
+  [[ $output == *"the limit is 1024" ]]
+  run -2 timeout 10 nk-sample -n 1000000000000000000 /dev/null
+  [[ $output == *"the limit is 16777216" ]]
+  run -2 timeout 10 nk-verify --steps 4294967296 $MODEL
+  [[ $output == *"the limit is 1024" ]]
+}
