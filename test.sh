@@ -2,7 +2,8 @@
 # test.sh [--long | --coverage | --bench]: builds, then runs every test; the last line counts them.
 #   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
 #               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
-#               (with libFuzzer where clang has it); installs the packages for that, if possible
+#               (with libFuzzer where clang has it), every call of every tool made to fail once;
+#               installs the packages for that, if possible
 #   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
 #   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
 set -euo pipefail
@@ -153,7 +154,7 @@ run_coverage() {
   # An installed library would name the build folder, where its counts go. A program that could not
   # add its counts says so in a file, as tests compare what is on standard error.
   GCOV_ERROR_FILE=$PWD/build-coverage/gcov-errors.txt \
-    run_tests coverage build-coverage -E '^(check-|cli_install)'
+    run_tests coverage build-coverage -E '^(check-|faults|cli_install)'
   mapfile -t -O "${#notes[@]}" notes < <(tests/runners/coverage.sh build-coverage)
 }
 
@@ -203,6 +204,8 @@ run_long_tests() {
       "needs the packages clang, libomp-dev and libclang-rt-dev"
   fi
   analyze cppcheck tests/runners/cppcheck.sh build-gcc
+  try "each call of each tool fails once" env "PATH=$PWD/build/bin:$PATH" \
+    tests/runners/faults.sh --all
 }
 
 case $mode in

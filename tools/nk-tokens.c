@@ -148,8 +148,7 @@ static int decode(const struct job *job, struct nk_output *output) {
   struct nk_buffer text = {0};
   bool is_table = strcmp(job->options->decode, "-") == 0;
   int code = is_table ? decode_table(job, &text) : decode_list(job, &text);
-  if (code == NK_OK && text.failed) code = nk_fail(NK_EMEMORY, "out of memory for the text");
-  if (code == NK_OK) code = nk_output_write(output, text.data, text.size);
+  if (code == NK_OK) code = cli_write_text(job->run, &text, output);
   nk_buffer_free(&text);
   return code;
 }

@@ -70,6 +70,13 @@ reads() {
   [[ $output == *"0 rows of 1000000000 values: too many columns for a table" ]]
 }
 
+@test "an escape sequence in a token does not reach a terminal" {
+  id=$(nk-tokens $MODEL | awk -F '\t' '$2 == "\\x1B" { print $1 }')
+  [ "$(nk-tokens --decode "$id" $MODEL | od -An -tx1)" = " 1b 0a" ]
+  run -0 script -qec "nk-tokens --decode $id $MODEL" /dev/null
+  [ "${output%$'\r'}" = '\x1B' ]
+}
+
 @test "sizes that an option cannot mean are usage errors that name the limit" {
   run -2 timeout 10 nk-stats --threads 1000000000000000000 /dev/null
   [[ $output == *"the limit is 1024" ]]

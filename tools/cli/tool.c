@@ -88,6 +88,27 @@ static int check_output(const struct cli_run *run) {
   return nk_fail(NK_EUSAGE, "standard output is an input file: use -o FILE to replace it");
 }
 
+int cli_write_text(const struct cli_run *run, const struct nk_buffer *text,
+                   struct nk_output *output) {
+  const char *path = run->common.output;
+  bool standard = path == NULL || strcmp(path, "-") == 0;
+  if (text->failed) return nk_fail(NK_EMEMORY, "out of memory for the text");
+  if (!standard || !isatty(STDOUT_FILENO)) return nk_output_write(output, text->data, text->size);
+  struct nk_buffer shown = {0};
+  for (size_t i = 0, length; i < text->size; i += length) {
+    length = nk_utf8_length(text->data + i, text->size - i);
+    if (length == 0) length = 1;
+    if (text->data[i] == '\n' || text->data[i] == '\t' || text->data[i] == '\\')
+      nk_buffer_byte(&shown, text->data[i]);
+    else
+      nk_escape(&shown, text->data + i, length);
+  }
+  int code = shown.failed ? nk_fail(NK_EMEMORY, "out of memory for the text")
+                          : nk_output_write(output, shown.data, shown.size);
+  nk_buffer_free(&shown);
+  return code;
+}
+
 struct nk_output *cli_output(const struct cli_run *run, int kind) {
   return check_output(run) == NK_OK ? nk_output_open(run->common.output, kind) : NULL;
 }
