@@ -2,7 +2,7 @@
 nk(1) says, and compares every text with the vocabulary in the model's tokenizer.json.
 
 usage: read_table.py READER TABLE MODEL     READER: csv, pandas, polars, duckdb,
-                                            agate (csvkit) or mlr
+                                            agate (csvkit), mlr or r
 
 Exits with status 77 where READER is not installed.
 """
@@ -50,6 +50,18 @@ def read_mlr(path):
     except FileNotFoundError as error:
         raise ImportError(error)
     return [(row["id"], str(row["text"])) for row in map(json.loads, lines)]
+
+
+def read_r(path):
+    import subprocess
+    script = 't <- read.delim(commandArgs(TRUE)[1], encoding = "UTF-8");' \
+             'stopifnot(!anyNA(t$text)); cat(rbind(t$id, t$text), sep = "\\n")'
+    try:
+        lines = subprocess.run(["Rscript", "-e", script, path], check=True,
+                               stdout=subprocess.PIPE).stdout.decode().splitlines()
+    except FileNotFoundError as error:
+        raise ImportError(error)
+    return zip(lines[::2], lines[1::2])
 
 
 def vocabulary(model):

@@ -27,6 +27,7 @@ reads() {
 @test "DuckDB reads every token with its defaults" { reads duckdb; }
 @test "csvkit (agate) reads every token with its defaults" { reads agate; }
 @test "Miller reads every token with its defaults" { reads mlr; }
+@test "R reads every token with its defaults" { reads r; }
 
 @test "no cell has a quotation mark, and no text is a word for a missing value" {
   nk-tokens $MODEL >"$BATS_TEST_TMPDIR/tokens.tsv"

@@ -1,8 +1,8 @@
-/* A library for LD_PRELOAD that makes one call of a program fail: call FAULT_AT (from 1) of the kind
- * FAULT_KIND: alloc, write, read, open, map, name (rename, link) or close. Calls are counted from
- * main on, without those of OpenMP and OpenBLAS, which end the process when memory is out. With
- * FAULT_COUNT=FILE, the number of calls is written to that file when the process ends. Programs
- * that the program starts are left alone. */
+/* A library for LD_PRELOAD that makes one call of a program fail: call FAULT_AT (from 1) of the
+ * kind FAULT_KIND: alloc, write, read, open, map, name (rename, link) or close. Calls are counted
+ * from main on, without those of OpenMP and OpenBLAS, which end the process when memory is out.
+ * With FAULT_COUNT=FILE, the number of calls is written to that file when the process ends.
+ * Programs that the program starts are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -27,9 +27,7 @@ static char count_path[512];
 /* ---- Who calls ---- */
 
 enum { MAX_RANGES = 256 };
-static struct {
-  uintptr_t first, end;
-} ignored[MAX_RANGES];
+static struct { uintptr_t first, end; } ignored[MAX_RANGES];
 static int n_ignored;
 
 /* Takes the mappings of libraries that do not survive a failed allocation. */

@@ -1,10 +1,11 @@
 #!/bin/bash
 # faults.sh [--all]: what the tools do when the system fails them. A library for LD_PRELOAD
 # (faults.c) makes one allocation, write, read, open, mmap, rename or close fail, in turn for the
-# calls of each tool on a tiny model: eight of each kind, with --all every one. The tool has to end
-# with status 0 and the output it has without a fault, or with status 1 or 2, one line on standard
-# error and the old file. Then: kill -9 while a file is written, a file that becomes shorter while it
-# is mapped, a limit on the size of files, and one file as input and output. Prints TAP.
+# calls of each tool on a tiny model: eight of each kind, with --all every one. The tool has to
+# end with status 0 and the output it has without a fault, or with status 1 or 2, one line on
+# standard error and the old file. Then: kill -9 while a file is written, a file that becomes
+# shorter while it is mapped, a limit on the size of files, and one file as input and output.
+# Prints TAP.
 #
 # Needs the tools in PATH; NOKEN_BUILD is the build folder. Runs from the root of the repository.
 set -uo pipefail
@@ -24,13 +25,15 @@ cd "$work" || exit 1
 
 cp -r "$root/tests/fixtures/forward/gpt2" model
 awk 'BEGIN { # letters a to h, and 32 pairs of them
-  printf "{\"normalizer\":null,\"post_processor\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
-  printf "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"unk_token\":null,\"vocab\":{"
-  for (i = 0; i < 8; i++) printf "%s\"%c\":%d", i ? "," : "", 97 + i, i
-  for (i = 0; i < 32; i++) printf ",\"%c%c\":%d", 97 + int(i / 8), 97 + i % 8, 8 + i
-  printf "},\"merges\":["
-  for (i = 0; i < 32; i++) printf "%s\"%c %c\"", i ? "," : "", 97 + int(i / 8), 97 + i % 8
-  print "]},\"added_tokens\":[]}"
+  for (i = 0; i < 8; i++) vocab = vocab sprintf("\"%c\":%d,", 97 + i, i)
+  for (i = 0; i < 32; i++) {
+    vocab = vocab sprintf("%s\"%c%c\":%d", i ? "," : "", 97 + int(i / 8), 97 + i % 8, 8 + i)
+    merges = merges sprintf("%s\"%c %c\"", i ? "," : "", 97 + int(i / 8), 97 + i % 8)
+  }
+  printf "{\"added_tokens\":[],\"normalizer\":null,\"post_processor\":null,\"pre_tokenizer\":"
+  printf "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
+  printf "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"unk_token\":null,"
+  printf "\"vocab\":{%s},\"merges\":[%s]}}\n", vocab, merges
 }' >model/tokenizer.json
 {
   nk-extract -q model -o set.safetensors &&
@@ -130,14 +133,14 @@ make_large large F16 2
 # Kills a tool after a few milliseconds, ten times: the old file stays, or the new one is complete.
 # (The name is the same, as it is in the file's history.)
 old_or_complete() {
-  local i process
+  local process delay
   mkdir complete
   nk-extract -q -m w --ids 0-8191 large -o complete/killed || return
-  for i in 0 1 2 3 4 5 6 7 8 9; do
+  for delay in 10 18 26 34 42 50 58 66 74 82; do
     echo old >killed
     nk-extract -q -m w --ids 0-8191 large -o killed &
     process=$!
-    sleep "0.0$((RANDOM % 90 + 10))"
+    sleep "0.0$((delay + RANDOM % 8))"
     kill -9 "$process" 2>/dev/null
     wait "$process" 2>/dev/null
     [ "$(wc -c <killed)" = 4 ] || cmp killed complete/killed || return

@@ -1,6 +1,6 @@
 /* Tables, read into memory. The bytes of a TSV are kept once, tabs and line ends replaced by 0, and
- * a cell is an offset into them. Of JSON Lines only the cells that are there are kept: rows can have
- * keys of their own, and memory has to grow as the file does. */
+ * a cell is an offset into them. Of JSON Lines only the cells that are there are kept: rows can
+ * have keys of their own, and memory has to grow as the file does. */
 #include "cli/frame.h"
 
 #include <errno.h>

@@ -1,11 +1,11 @@
 /* Tables, read into memory: TSV with one header line, or JSON Lines (a first byte '{'). cli/table.h
  * writes them.
  *
- * A cell is kept as the text that it has in a TSV: escaped, "" where it is missing. Of JSON Lines,
- * every key of any line is a column, in the order of first appearance; true and false are 1 and 0,
- * null is missing, arrays and objects are their JSON. Python's words NaN, Infinity and -Infinity are
- * numbers. Lines can end in CR LF, and the file can begin with a byte order mark. Time and memory
- * grow linearly with the file. */
+ * A cell is kept as the text that it has in a TSV: escaped, "" where it is missing. Of JSON
+ * Lines, every key of any line is a column, in the order of first appearance; true and false are
+ * 1 and 0, null is missing, arrays and objects are their JSON. Python's words NaN, Infinity and
+ * -Infinity are numbers. Lines can end in CR LF, and the file can begin with a byte order mark.
+ * Time and memory grow linearly with the file. */
 #ifndef CLI_FRAME_H
 #define CLI_FRAME_H
 
@@ -37,9 +37,9 @@ const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t col
 /* Whether a cell is empty or a word that other programs write for a missing number: NA, NaN, null,
  * None. */
 bool cli_frame_is_missing(const char *cell);
-/* The cell as a number (nan, inf and -inf are numbers) or a whole number (300.0 is one). Returns NK_OK;
- * NK_ENOTFOUND where the number is missing; NK_EDATA where the cell is not a number. The message
- * names file, row, column and the cell. */
+/* The cell as a number (nan, inf and -inf are numbers) or a whole number (300.0 is one). Returns
+ * NK_OK; NK_ENOTFOUND where the number is missing; NK_EDATA where the cell is not a number. The
+ * message names file, row, column and the cell. */
 int cli_frame_number(const struct cli_frame *frame, size_t row, size_t column, double *out);
 int cli_frame_integer(const struct cli_frame *frame, size_t row, size_t column, int64_t *out);
 /* A whole column of whole numbers, such as `id`: *out [n_rows], free with nk_free. */

@@ -21,8 +21,8 @@ struct cli_table;
 
 /* Appends a text as a table has it: escaped by nk_escape, and so that the default readers of other
  * programs (pandas, polars, R, csvkit, DuckDB, Miller) read each row and each text whole. A
- * quotation mark is \x22, a backslash \x5C; the first character of a text that they take for a missing value ("null",
- * "NA", ".", blanks) is \xNN. nk_unescape is the inverse. */
+ * quotation mark is \x22, a backslash \x5C; the first character of a text that they take for a
+ * missing value ("null", "NA", ".", blanks) is \xNN. nk_unescape is the inverse. */
 void cli_escape_cell(struct nk_buffer *out, const char *bytes, size_t n);
 
 /* A table over output, which stays the caller's. All columns are named first; then each row's cells

@@ -52,8 +52,8 @@ const char *cli_operand(const struct cli_run *run, size_t i);
 /* Opens the file of -o, or standard output. `kind` is NK_OUTPUT_TEXT or NK_OUTPUT_BINARY. NULL on
  * failure. */
 struct nk_output *cli_output(const struct cli_run *run, int kind);
-/* Writes text to output; to a terminal, control characters but tab and newline as \xNN: those out of
- * a file do not reach it. */
+/* Writes text to output; to a terminal, control characters but tab and newline as \xNN: those out
+ * of a file do not reach it. */
 int cli_write_text(const struct cli_run *run, const struct nk_buffer *text,
                    struct nk_output *output);
 /* A table over output, in the format of --json. NULL on failure, or where output is NULL. */
