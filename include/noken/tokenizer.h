@@ -42,7 +42,7 @@ NK_API size_t nk_tokenizer_n_tokens(const struct nk_tokenizer *tokenizer);
 
 /* The bytes that a token stands for, not 0-terminated, and their number (n_bytes may be NULL):
  * byte-level alphabets are decoded (GPT-2's table), SentencePiece's U+2581 is a space and <0xNN> a
- * byte; added tokens are as written. They live as long as the tokenizer. NULL for an id without a
+ * byte, in added tokens too, as nk_tokenizer_decode gives them. They live as long as the tokenizer. NULL for an id without a
  * token (no error is set). */
 NK_API const char *nk_tokenizer_bytes(const struct nk_tokenizer *tokenizer, size_t id,
                                       size_t *n_bytes);

@@ -24,6 +24,11 @@ struct nki_bpe {
   int64_t byte_id[256];     /* byte-level: the token of each byte, or NKI_NO_ID */
   int64_t fallback_id[256]; /* <0x00> to <0xFF>, or NKI_NO_ID */
   int64_t unknown;          /* the unk_token's id, or NKI_NO_ID */
+  const char *missing;      /* the unk_token when the vocabulary does not have it, else NULL */
+  /* What the strings of units have before them within a word, and after the last one (CLIP's </w>);
+   * in the spec's JSON. */
+  const char *prefix, *suffix;
+  size_t n_prefix, n_suffix;
   bool byte_level, byte_fallback, fuse_unknown, ignore_merges;
   bool cuts;        /* a piece may be cut before U+2581 ... */
   bool joined[256]; /* ... but not after these bytes, which some token has before it */
@@ -103,7 +108,8 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   for (int byte = 0; drops && bpe->byte_fallback && byte < 256; byte++)
     if (bpe->fallback_id[byte] < 0) return;
   if (drops && !bpe->byte_fallback) return;
-  if (bpe->byte_level || bpe->ignore_merges || nki_pieces_find(pieces, mark, sizeof mark) < 0)
+  if (bpe->byte_level || bpe->ignore_merges || bpe->n_prefix != 0 || bpe->n_suffix != 0 ||
+      bpe->missing != NULL || nki_pieces_find(pieces, mark, sizeof mark) < 0)
     return;
   for (size_t i = 0; i < spec->n_merges; i++) {
     const struct nki_merge *merge = &spec->merges[i];
@@ -122,37 +128,32 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   bpe->cuts = true;
 }
 
-static bool is_set(const json_t *value) {
-  return json_string_length(value) > 0 || json_number_value(value) > 0;
-}
-
-static int read_options(struct nki_bpe *bpe, const struct nki_spec *spec) {
-  static const char *const refused[] = {"dropout", "continuing_subword_prefix",
-                                        "end_of_word_suffix"};
+/* dropout, which drops merges at random, is for training: it is not read. */
+static void read_options(struct nki_bpe *bpe, const struct nki_spec *spec) {
   const json_t *model = json_object_get(spec->config, "model");
   const json_t *unknown = json_object_get(model, "unk_token");
-  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
-    if (is_set(json_object_get(model, refused[i])))
-      return nk_fail(NK_EUNSUPPORTED, "%s: BPE's '%s' is not supported", spec->name, refused[i]);
+  const json_t *prefix = json_object_get(model, "continuing_subword_prefix");
+  const json_t *suffix = json_object_get(model, "end_of_word_suffix");
+  bpe->prefix = json_string_value(prefix);
+  bpe->n_prefix = json_string_length(prefix);
+  bpe->suffix = json_string_value(suffix);
+  bpe->n_suffix = json_string_length(suffix);
   bpe->byte_level = spec->byte_level;
   bpe->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
   bpe->fuse_unknown = json_is_true(json_object_get(model, "fuse_unk"));
   bpe->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
   bpe->unknown = NKI_NO_ID;
-  if (!json_is_string(unknown)) return NK_OK;
-  bpe->unknown =
-      nki_pieces_find(bpe->pieces, json_string_value(unknown), json_string_length(unknown));
-  if (bpe->unknown < 0)
-    return nk_fail(NK_EDATA, "%s: the unk_token '%s' is not in the vocabulary", spec->name,
-                   json_string_value(unknown));
-  return NK_OK;
+  if (!json_is_string(unknown)) return;
+  bpe->unknown = nki_spec_find(spec, json_string_value(unknown), json_string_length(unknown));
+  if (bpe->unknown < 0) bpe->missing = json_string_value(unknown);
 }
 
 struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
   struct nki_bpe *bpe = nk_calloc(1, sizeof *bpe);
   if (bpe == NULL) return NULL;
   bpe->pieces = &spec->pieces;
-  if (read_options(bpe, spec) != NK_OK || build_merges(bpe, spec) != NK_OK) {
+  read_options(bpe, spec);
+  if (build_merges(bpe, spec) != NK_OK) {
     nki_bpe_free(bpe);
     return NULL;
   }
@@ -170,6 +171,7 @@ void nki_bpe_free(struct nki_bpe *bpe) {
 void nki_bpe_work_free(struct nki_bpe_work *work) {
   nk_free(work->symbol);
   nk_free(work->heap);
+  nk_buffer_free(&work->key);
 }
 
 size_t nki_bpe_cut(const struct nki_bpe *bpe, const char *s, size_t n, size_t at) {
@@ -204,30 +206,54 @@ static bool fall_back(const struct nki_bpe *bpe, const char *s, size_t width,
   return true;
 }
 
-/* The units of s[0..n) into symbol[0..*count); there are at most n. A unit that has no token is
- * byte tokens, the unknown token, or nothing. An unknown token is held until the next known one,
- * so that unknown neighbours can be fused. */
-static void split_units(const struct nki_bpe *bpe, const char *s, size_t n,
-                        struct nki_symbol *symbol, size_t *count) {
+/* The string of the unit s[0..n) with what the model writes before and after it: s itself where that
+ * is nothing, else in key. */
+static const char *unit_string(const struct nki_bpe *bpe, struct nk_buffer *key, const char *s,
+                               size_t *n, bool first, bool last) {
+  bool has_prefix = !first && bpe->n_prefix != 0, has_suffix = last && bpe->n_suffix != 0;
+  if (!has_prefix && !has_suffix) return s;
+  nk_buffer_clear(key);
+  if (has_prefix) nk_buffer_append(key, bpe->prefix, bpe->n_prefix);
+  nk_buffer_append(key, s, *n);
+  if (has_suffix) nk_buffer_append(key, bpe->suffix, bpe->n_suffix);
+  *n = key->size;
+  return key->failed ? NULL : key->data;
+}
+
+/* The units of s[0..n) into symbol[0..*count); there are at most
+ * n, and the bytes of prefixes and suffix. A unit that has no
+ * token is byte tokens, the unknown token, or nothing. An unknown token is held until the next known
+ * one, so that unknown neighbours can be fused. */
+static int split_units(const struct nki_bpe *bpe, const char *s, size_t n, struct nk_buffer *key,
+                       struct nki_symbol *symbol, size_t *count) {
   size_t k = 0, width;
-  bool waiting = false;
+  bool waiting = false, plain = bpe->n_prefix == 0 && bpe->n_suffix == 0;
   for (size_t i = 0; i < n; i += width) {
     width = bpe->byte_level ? 1 : nki_utf8_width(s[i]);
-    int64_t id = bpe->byte_level ? bpe->byte_id[(unsigned char)s[i]]
-                                 : nki_pieces_find(bpe->pieces, s + i, width);
+    size_t length = width;
+    const char *unit =
+        plain ? s + i : unit_string(bpe, key, s + i, &length, i == 0, i + width == n);
+    if (unit == NULL) return NK_EMEMORY;
+    int64_t id = plain && bpe->byte_level ? bpe->byte_id[(unsigned char)s[i]]
+                                          : nki_pieces_find(bpe->pieces, unit, length);
     if (id >= 0) {
       if (waiting) symbol[k++].id = (uint32_t)bpe->unknown;
       waiting = false;
       symbol[k++].id = (uint32_t)id;
-    } else if (bpe->byte_fallback && fall_back(bpe, s + i, width, symbol + k)) {
-      k += width;
+    } else if (bpe->byte_fallback && fall_back(bpe, unit, length, symbol + k)) {
+      k += length;
     } else if (bpe->unknown >= 0) {
       if (waiting && !bpe->fuse_unknown) symbol[k++].id = (uint32_t)bpe->unknown;
       waiting = true;
+    } else if (bpe->missing != NULL) {
+      return nk_fail(NK_EDATA,
+                     "'%.*s' has no token, and the vocabulary does not hold the unk_token '%s'",
+                     (int)width, s + i, bpe->missing);
     }
   }
   if (waiting) symbol[k++].id = (uint32_t)bpe->unknown;
   *count = k;
+  return NK_OK;
 }
 
 /* ---- Merging ---- */
@@ -331,12 +357,12 @@ int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const c
     int64_t whole = nki_pieces_find(bpe->pieces, s, n);
     if (whole >= 0) return nki_ids_add(ids, whole) ? NK_OK : NK_EMEMORY;
   }
-  if (n >= UINT32_MAX / 4)
+  if (n >= UINT32_MAX / 4 / (1 + bpe->n_prefix))
     return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
-  int code = reserve_symbols(work, n);
+  size_t count = n * (1 + bpe->n_prefix) + bpe->n_suffix;
+  int code = reserve_symbols(work, count);
+  if (code == NK_OK) code = split_units(bpe, s, n, &work->key, work->symbol, &count);
   if (code != NK_OK) return code;
-  size_t count;
-  split_units(bpe, s, n, work->symbol, &count);
   if (count <= SHORT)
     count = merge_short(bpe, work->symbol, count);
   else if ((code = merge_long(bpe, work, count, &count)) != NK_OK)

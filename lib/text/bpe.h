@@ -20,6 +20,7 @@ struct nki_bpe_work {
   size_t n_symbols;
   struct nki_candidate *heap; /* [n_heap] pairs that may be merged */
   size_t n_heap;
+  struct nk_buffer key; /* the string of a unit with prefix and suffix */
 };
 void nki_bpe_work_free(struct nki_bpe_work *work);
 

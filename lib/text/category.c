@@ -80,6 +80,10 @@ static int categorize(struct trial *trial, size_t id, enum nk_category *category
   *category = NK_TOKEN_PARTIAL_UTF8;
   if (nki_utf8_first_invalid(bytes, n) < n) return NK_OK;
   int code = reaches(trial, (int64_t)id, bytes, n, &reached);
+  if (code == NK_OK && !reached && nki_vocabulary_is_added(vocabulary, id)) {
+    bytes = nki_vocabulary_written(vocabulary, id, &n);
+    code = reaches(trial, (int64_t)id, bytes, n, &reached);
+  }
   *category = !reached ? NK_TOKEN_UNREACHABLE : n == 1 ? NK_TOKEN_BYTE : NK_TOKEN_OK;
   return code;
 }

@@ -20,6 +20,7 @@ static void encoder_free(struct nki_encoder *encoder) {
   nki_splitting_free(&encoder->splitting);
   nki_bpe_work_free(&encoder->bpe);
   nki_unigram_work_free(&encoder->unigram);
+  nk_buffer_free(&encoder->wordpiece);
   nk_free(encoder->cache);
   nk_free(encoder);
 }
@@ -79,8 +80,9 @@ static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *
     return NK_OK;
   }
   size_t first = ids->n;
-  int code = t->bpe != NULL ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
-                            : nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids);
+  int code = t->bpe != NULL       ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
+             : t->unigram != NULL ? nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids)
+                                  : nki_wordpiece_encode(t->wordpiece, &encoder->wordpiece, s, n, ids);
   if (code == NK_OK && place != NULL && ids->n > first)
     nki_cache_put(place, s, n, ids->id + first, ids->n - first);
   return code;

@@ -6,9 +6,22 @@
 #include <utf8proc.h>
 
 #include "base/utf8.h"
+#include "text/byte_level.h"
 #include "text/chars.h"
+#include "text/charsmap.h"
 
-enum kind { UNICODE, PREPEND, REPLACE, LOWERCASE, STRIP, STRIP_ACCENTS };
+enum kind {
+  UNICODE,
+  PREPEND,
+  REPLACE,
+  LOWERCASE,
+  STRIP,
+  STRIP_ACCENTS,
+  BYTE_LEVEL,
+  CHARSMAP,
+  CLEAN,   /* BERT's: no control characters, and every white space is a space */
+  CHINESE, /* BERT's: spaces around Chinese characters */
+};
 
 struct step {
   enum kind kind;
@@ -18,12 +31,15 @@ struct step {
   size_t n_from, n_to;
   struct nki_pattern *pattern; /* REPLACE by a pattern, instead of from */
   bool left, right;            /* STRIP */
+  bool nonspacing;             /* STRIP_ACCENTS: only Mn */
+  bool longest;                /* CHARSMAP: as SentencePiece, not as Hugging Face's library */
+  struct nki_charsmap *map;    /* CHARSMAP */
 };
 
 struct nki_normalizer {
   json_t *json;
   struct step *step; /* [n_steps] */
-  size_t n_steps;
+  size_t n_steps, capacity;
 };
 
 /* ---- Reading the steps ---- */
@@ -63,17 +79,69 @@ static int read_replace(const struct nki_spec *spec, const json_t *json, struct 
   return step->pattern != NULL ? NK_OK : NK_EUNSUPPORTED;
 }
 
+/* Makes the step one of Unicode's forms; false when no form has this name. */
+static bool set_form(struct step *step, const char *type) {
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    if (strcmp(type, forms[i].type) != 0) continue;
+    step->kind = UNICODE;
+    step->form = (utf8proc_option_t)forms[i].form;
+    step->stable = forms[i].stable;
+    return true;
+  }
+  return false;
+}
+
+static struct step *new_step(struct nki_normalizer *normalizer, enum kind kind) {
+  if (normalizer->n_steps == normalizer->capacity) {
+    size_t capacity = normalizer->capacity != 0 ? 2 * normalizer->capacity : 8;
+    struct step *grown =
+        nk_realloc(normalizer->step, normalizer->n_steps, capacity, sizeof *grown);
+    if (grown == NULL) return NULL;
+    normalizer->step = grown;
+    normalizer->capacity = capacity;
+  }
+  struct step *step = &normalizer->step[normalizer->n_steps++];
+  memset(step, 0, sizeof *step);
+  step->kind = kind;
+  return step;
+}
+
+/* Options that are absent are true; strip_accents is then what lowercase is. */
+static int read_bert(struct nki_normalizer *normalizer, const json_t *json) {
+  const json_t *accents = json_object_get(json, "strip_accents");
+  bool lower = !json_is_false(json_object_get(json, "lowercase"));
+  bool strip = json_is_boolean(accents) ? json_is_true(accents) : lower;
+  bool clean = !json_is_false(json_object_get(json, "clean_text"));
+  bool chinese = !json_is_false(json_object_get(json, "handle_chinese_chars"));
+  struct step *step;
+  if (clean && new_step(normalizer, CLEAN) == NULL) return NK_EMEMORY;
+  if (chinese && new_step(normalizer, CHINESE) == NULL) return NK_EMEMORY;
+  if (strip) {
+    if ((step = new_step(normalizer, UNICODE)) == NULL) return NK_EMEMORY;
+    set_form(step, "NFD");
+    if ((step = new_step(normalizer, STRIP_ACCENTS)) == NULL) return NK_EMEMORY;
+    step->nonspacing = true;
+  }
+  return lower && new_step(normalizer, LOWERCASE) == NULL ? NK_EMEMORY : NK_OK;
+}
+
+/* A map of characters, in base64; *skip: there is none. */
+static int read_charsmap(const struct nki_spec *spec, const json_t *json, struct step *step,
+                         bool *skip) {
+  const json_t *map = json_object_get(json, "precompiled_charsmap");
+  step->kind = CHARSMAP;
+  step->longest = json_is_true(json_object_get(json, "longest"));
+  *skip = json_string_length(map) == 0;
+  if (*skip) return NK_OK;
+  step->map = nki_charsmap_of_base64(spec->name, json_string_value(map), json_string_length(map));
+  return step->map != NULL ? NK_OK : NK_EDATA;
+}
+
 /* Reads one step. *skip: it changes nothing. */
 static int read_step(const struct nki_spec *spec, const json_t *json, struct step *step,
                      bool *skip) {
   const char *type = nki_spec_type(json);
-  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-    if (strcmp(type, forms[i].type) == 0) {
-      step->kind = UNICODE;
-      step->form = (utf8proc_option_t)forms[i].form;
-      step->stable = forms[i].stable;
-      return NK_OK;
-    }
+  if (set_form(step, type)) return NK_OK;
   if (strcmp(type, "Replace") == 0) return read_replace(spec, json, step);
   if (strcmp(type, "Prepend") == 0) {
     const json_t *to = json_object_get(json, "prepend");
@@ -88,11 +156,10 @@ static int read_step(const struct nki_spec *spec, const json_t *json, struct ste
     step->right = !json_is_false(json_object_get(json, "strip_right"));
     return NK_OK;
   }
-  if (strcmp(type, "Precompiled") == 0) {
-    const json_t *map = json_object_get(json, "precompiled_charsmap");
-    *skip =
-        map == NULL || json_is_null(map) || (json_is_string(map) && json_string_length(map) == 0);
-    return *skip ? NK_OK : not_supported(spec, "Precompiled (with a character map)");
+  if (strcmp(type, "Precompiled") == 0) return read_charsmap(spec, json, step, skip);
+  if (strcmp(type, "ByteLevel") == 0) {
+    step->kind = BYTE_LEVEL;
+    return NK_OK;
   }
   step->kind = strcmp(type, "Lowercase") == 0 ? LOWERCASE : STRIP_ACCENTS;
   if (step->kind == LOWERCASE || strcmp(type, "StripAccents") == 0) return NK_OK;
@@ -105,14 +172,16 @@ struct nki_normalizer *nki_normalizer_new(const struct nki_spec *spec) {
   struct nki_normalizer *normalizer = nk_calloc(1, sizeof *normalizer);
   if (normalizer == NULL) return NULL;
   normalizer->json = json_incref(json);
-  normalizer->step = nk_calloc(n, sizeof *normalizer->step);
-  if (normalizer->step == NULL) goto fail;
   for (size_t i = 0; i < n; i++) {
+    const json_t *part = nki_spec_step(json, i);
     bool skip = false;
-    if (read_step(spec, nki_spec_step(json, i), &normalizer->step[normalizer->n_steps], &skip) !=
-        NK_OK)
-      goto fail;
-    normalizer->n_steps += !skip;
+    if (strcmp(nki_spec_type(part), "BertNormalizer") == 0) {
+      if (read_bert(normalizer, part) != NK_OK) goto fail;
+      continue;
+    }
+    struct step *step = new_step(normalizer, UNICODE);
+    if (step == NULL || read_step(spec, part, step, &skip) != NK_OK) goto fail;
+    normalizer->n_steps -= skip;
   }
   return normalizer;
 fail:
@@ -122,7 +191,10 @@ fail:
 
 void nki_normalizer_free(struct nki_normalizer *normalizer) {
   if (normalizer == NULL) return;
-  for (size_t i = 0; i < normalizer->n_steps; i++) nki_pattern_free(normalizer->step[i].pattern);
+  for (size_t i = 0; i < normalizer->n_steps; i++) {
+    nki_pattern_free(normalizer->step[i].pattern);
+    nki_charsmap_free(normalizer->step[i].map);
+  }
   json_decref(normalizer->json);
   nk_free(normalizer->step);
   nk_free(normalizer);
@@ -186,11 +258,18 @@ static int unicode(const struct step *step, struct nki_normalizing *work, const 
 
 /* ---- The other steps ---- */
 
+/* The longest text that a normalizer may make of n bytes. Real ones make at most a few times the
+ * text of it; a chain of replacements could make any amount. */
+static size_t growth_limit(size_t n) {
+  return n < SIZE_MAX / 128 ? 64 * n + 4096 : SIZE_MAX;
+}
+
 static int replace_pattern(const struct step *step, struct nki_match *match, const char *s,
-                           size_t n, struct nk_buffer *out) {
+                           size_t n, size_t limit, struct nk_buffer *out) {
   size_t at = 0, copied = 0, begin, end;
   int found = 0;
-  while (at <= n && (found = nki_pattern_find(step->pattern, match, s, n, at, &begin, &end)) == 1) {
+  while (at <= n && out->size <= limit &&
+         (found = nki_pattern_find(step->pattern, match, s, n, at, &begin, &end)) == 1) {
     nk_buffer_append(out, s + copied, begin - copied);
     nk_buffer_append(out, step->to, step->n_to);
     copied = end;
@@ -219,13 +298,15 @@ static void replace_byte(const struct step *step, const char *s, size_t n, struc
   nk_buffer_append(out, block, filled);
 }
 
-static void replace(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
+static void replace(const struct step *step, const char *s, size_t n, size_t limit,
+                    struct nk_buffer *out) {
   if (step->n_from == 1 && step->n_to > 0 && step->n_to <= 16) {
     replace_byte(step, s, n, out);
     return;
   }
   const char *end = s + n, *found;
-  while ((found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
+  while (out->size <= limit &&
+         (found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
     nk_buffer_append(out, s, (size_t)(found - s));
     nk_buffer_append(out, step->to, step->n_to);
     s = found + step->n_from;
@@ -246,9 +327,44 @@ static void lowercase(const char *s, size_t n, struct nk_buffer *out) {
   }
 }
 
-static void strip_accents(const char *s, size_t n, struct nk_buffer *out) {
-  for (size_t i = 0, width; i < n; i += width)
-    if (!nki_is_mark(nki_utf8_decode(s + i, &width))) nk_buffer_append(out, s + i, width);
+static void strip_accents(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
+  for (size_t i = 0, width; i < n; i += width) {
+    uint32_t code = nki_utf8_decode(s + i, &width);
+    if (!(step->nonspacing ? nki_is_nonspacing(code) : nki_is_mark(code)))
+      nk_buffer_append(out, s + i, width);
+  }
+}
+
+static void clean(const char *s, size_t n, struct nk_buffer *out) {
+  for (size_t i = 0, width; i < n; i += width) {
+    uint32_t code = nki_utf8_decode(s + i, &width);
+    if (code == '\t' || code == '\n' || code == '\r')
+      nk_buffer_byte(out, ' ');
+    else if (code == 0 || code == 0xFFFD || nki_is_other(code))
+      continue;
+    else if (nki_is_space(code))
+      nk_buffer_byte(out, ' ');
+    else
+      nk_buffer_append(out, s + i, width);
+  }
+}
+
+static bool is_chinese(uint32_t code) {
+  static const uint32_t blocks[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF},
+                                       {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF},
+                                       {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
+  for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+    if (code >= blocks[i][0] && code <= blocks[i][1]) return true;
+  return false;
+}
+
+static void space_chinese(const char *s, size_t n, struct nk_buffer *out) {
+  for (size_t i = 0, width; i < n; i += width) {
+    bool chinese = is_chinese(nki_utf8_decode(s + i, &width));
+    if (chinese) nk_buffer_byte(out, ' ');
+    nk_buffer_append(out, s + i, width);
+    if (chinese) nk_buffer_byte(out, ' ');
+  }
 }
 
 static void strip(const struct step *step, const char *s, size_t n, struct nk_buffer *out) {
@@ -271,14 +387,15 @@ static bool leaves(const struct step *step, const char *s, size_t n) {
   return n == 0;
 }
 
+/* Stops early where out passes the limit. */
 static int run_step(const struct step *step, struct nki_normalizing *work, struct nki_match *match,
-                    const char *s, size_t n, struct nk_buffer *out) {
+                    const char *s, size_t n, size_t limit, struct nk_buffer *out) {
   switch (step->kind) {
     case UNICODE:
       return unicode(step, work, s, n, out);
     case REPLACE:
-      if (step->pattern != NULL) return replace_pattern(step, match, s, n, out);
-      replace(step, s, n, out);
+      if (step->pattern != NULL) return replace_pattern(step, match, s, n, limit, out);
+      replace(step, s, n, limit, out);
       return NK_OK;
     case PREPEND:
       nk_buffer_append(out, step->to, step->n_to);
@@ -291,7 +408,19 @@ static int run_step(const struct step *step, struct nki_normalizing *work, struc
       strip(step, s, n, out);
       return NK_OK;
     case STRIP_ACCENTS:
-      strip_accents(s, n, out);
+      strip_accents(step, s, n, out);
+      return NK_OK;
+    case BYTE_LEVEL:
+      nki_byte_level_encode(s, n, out);
+      return NK_OK;
+    case CHARSMAP:
+      (step->longest ? nki_charsmap_longest : nki_charsmap_graphemes)(step->map, s, n, out);
+      return NK_OK;
+    case CLEAN:
+      clean(s, n, out);
+      return NK_OK;
+    case CHINESE:
+      space_chinese(s, n, out);
       return NK_OK;
   }
   return NK_OK;
@@ -300,13 +429,15 @@ static int run_step(const struct step *step, struct nki_normalizing *work, struc
 int nki_normalize(const struct nki_normalizer *normalizer, struct nki_normalizing *work,
                   struct nki_match *match, const char *s, size_t n, const char **out,
                   size_t *n_out) {
-  size_t turn = 0;
+  size_t turn = 0, limit = growth_limit(n);
   for (size_t i = 0; i < normalizer->n_steps; i++) {
     const struct step *step = &normalizer->step[i];
     if (leaves(step, s, n)) continue;
     struct nk_buffer *to = &work->buffer[turn++ % 2];
     nk_buffer_clear(to);
-    int code = run_step(step, work, match, s, n, to);
+    int code = run_step(step, work, match, s, n, limit, to);
+    if (code == NK_OK && to->size > limit)
+      code = nk_fail(NK_EUNSUPPORTED, "the normalizer makes more than %zu bytes of a text", limit);
     if (code == NK_OK && to->failed) code = nk_fail(NK_EMEMORY, "out of memory for normalizing");
     if (code != NK_OK) return code;
     s = to->data != NULL ? to->data : "";

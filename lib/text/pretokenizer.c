@@ -1,15 +1,17 @@
 /* The pre-tokenizer: a list of steps, each from pieces of a text to finer pieces, of the same text
- * or (ByteLevel with add_prefix_space, Metaspace) of a changed one. */
+ * or (ByteLevel, Metaspace) of a changed one. ByteLevel as the last step leaves the text's bytes as
+ * they are, for the model's strings are then read as bytes; before others it writes its alphabet. */
 #include "text/pretokenizer.h"
 
 #include <noken/base.h>
 #include <string.h>
 
 #include "base/utf8.h"
+#include "text/byte_level.h"
 #include "text/chars.h"
 #include "text/patterns.h"
 
-enum kind { SPLIT, PREFIX_SPACE, METASPACE };
+enum kind { SPLIT, PREFIX_SPACE, METASPACE, ALPHABET };
 enum behavior { REMOVED, ISOLATED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };
 enum scheme { FIRST, ALWAYS, NEVER };
 
@@ -83,10 +85,16 @@ static int read_byte_level(struct nki_pretokenizer *p, const struct nki_spec *sp
     if ((step = new_step(p)) == NULL) return NK_EMEMORY;
     step->kind = PREFIX_SPACE;
   }
-  if (json_is_false(json_object_get(json, "use_regex"))) return NK_OK;
+  if (!json_is_false(json_object_get(json, "use_regex"))) {
+    if ((step = new_step(p)) == NULL) return NK_EMEMORY;
+    step->behavior = ISOLATED;
+    int code = read_pattern(step, spec, NKI_PATTERN_GPT2);
+    if (code != NK_OK) return code;
+  }
+  if (spec->byte_level) return NK_OK;
   if ((step = new_step(p)) == NULL) return NK_EMEMORY;
-  step->behavior = ISOLATED;
-  return read_pattern(step, spec, NKI_PATTERN_GPT2);
+  step->kind = ALPHABET;
+  return NK_OK;
 }
 
 static int read_split(struct nki_pretokenizer *p, const struct nki_spec *spec, const json_t *json) {
@@ -131,6 +139,15 @@ static int read_whitespace_split(struct nki_pretokenizer *p, const struct nki_sp
   if (step == NULL) return NK_EMEMORY;
   step->is_match = nki_is_space;
   step->behavior = REMOVED;
+  return NK_OK;
+}
+
+static int read_bert(struct nki_pretokenizer *p, const struct nki_spec *spec, const json_t *json) {
+  int code = read_whitespace_split(p, spec, json);
+  struct step *step = code == NK_OK ? new_step(p) : NULL;
+  if (step == NULL) return NK_EMEMORY;
+  step->is_match = nki_is_punctuation;
+  step->behavior = ISOLATED;
   return NK_OK;
 }
 
@@ -194,6 +211,7 @@ static const struct {
     {"Digits", read_digits},         {"Punctuation", read_punctuation},
     {"Whitespace", read_whitespace}, {"WhitespaceSplit", read_whitespace_split},
     {"Metaspace", read_metaspace},   {"CharDelimiterSplit", read_delimiter},
+    {"BertPreTokenizer", read_bert},
 };
 
 static int read_step(struct nki_pretokenizer *p, const struct nki_spec *spec, const json_t *json) {
@@ -213,11 +231,6 @@ struct nki_pretokenizer *nki_pretokenizer_new(const struct nki_spec *spec) {
   size_t n = nki_spec_steps(json);
   for (size_t i = 0; i < n; i++) {
     const json_t *step = nki_spec_step(json, i);
-    /* A step after ByteLevel works on the characters of its alphabet, which noken does not make. */
-    if (strcmp(nki_spec_type(step), "ByteLevel") == 0 && i + 1 < n) {
-      refuse(spec, "'ByteLevel' before others");
-      goto fail;
-    }
     if (read_step(p, spec, step) != NK_OK) goto fail;
   }
   return p;
@@ -387,7 +400,9 @@ static int run_change(const struct step *step, const char *s, bool at_start,
   for (size_t i = 0; i < from->n && code == NK_OK; i++) {
     const struct nki_span *span = &from->span[i];
     size_t begin = text->size, n = span->end - span->begin;
-    if (step->kind == PREFIX_SPACE)
+    if (step->kind == ALPHABET)
+      nki_byte_level_encode(s + span->begin, n, text);
+    else if (step->kind == PREFIX_SPACE)
       prefix_space(text, s + span->begin, n);
     else
       metaspace(step, text, s + span->begin, n, at_start && span->begin == 0);

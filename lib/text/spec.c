@@ -86,7 +86,9 @@ int nki_spec_add_merge(struct nki_spec *spec, struct nk_buffer *both, size_t spl
   }
   int64_t left = nki_pieces_find(pieces, both->data, n_left);
   int64_t right = nki_pieces_find(pieces, both->data + n_left, n_right);
-  int64_t whole = nki_pieces_find(pieces, both->data, n_left + n_right);
+  size_t prefix = spec->merge_prefix < n_right ? spec->merge_prefix : n_right;
+  memmove(both->data + n_left, both->data + n_left + prefix, n_right - prefix);
+  int64_t whole = nki_pieces_find(pieces, both->data, n_left + n_right - prefix);
   if (left < 0 || right < 0 || whole < 0)
     return nk_fail(NK_EDATA, "%s: the strings of merge %u are not in the vocabulary", spec->name,
                    rank);
@@ -122,6 +124,35 @@ size_t nki_spec_steps(const json_t *component) {
 json_t *nki_spec_step(json_t *component, size_t index) {
   json_t *sequence = sequence_of(component);
   return sequence != NULL ? json_array_get(sequence, index) : component;
+}
+
+/* Appends the steps of a component to flat. */
+static int append_steps(json_t *flat, json_t *component, int depth) {
+  json_t *steps = sequence_of(component);
+  if (steps == NULL)
+    return json_is_null(component) ? NK_OK : json_array_append(flat, component) != 0 ? NK_EMEMORY : NK_OK;
+  if (depth == 0) return NK_EDATA;
+  int code = NK_OK;
+  for (size_t i = 0; i < json_array_size(steps) && code == NK_OK; i++)
+    code = append_steps(flat, json_array_get(steps, i), depth - 1);
+  return code;
+}
+
+int nki_spec_flatten(struct nki_spec *spec, const char *component) {
+  enum { MAX_DEPTH = 32 };
+  json_t *json = json_object_get(spec->config, component);
+  if (sequence_of(json) == NULL) return NK_OK;
+  json_t *flat = json_array();
+  int code = flat != NULL ? append_steps(flat, json, MAX_DEPTH) : NK_EMEMORY;
+  if (code == NK_OK) {
+    json_t *sequence = json_pack("{s:s,s:O}", "type", "Sequence", "normalizers", flat);
+    if (sequence == NULL || json_object_set_new(spec->config, component, sequence) != 0)
+      code = NK_EMEMORY;
+  }
+  json_decref(flat);
+  if (code == NK_OK) return NK_OK;
+  return nk_fail(code, "%s: %s", spec->name,
+                 code == NK_EDATA ? "sequences of components nested too deep" : "out of memory");
 }
 
 static bool has(json_t *component, const char *type, int depth) {

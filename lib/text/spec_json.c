@@ -237,6 +237,31 @@ static const char *model_of(const struct nki_spec *spec, const struct span *voca
                                                         : "";
 }
 
+static int flatten(struct nki_spec *spec) {
+  static const char *const components[] = {"normalizer", "pre_tokenizer", "post_processor",
+                                           "decoder"};
+  int code = NK_OK;
+  for (size_t i = 0; i < sizeof components / sizeof *components && code == NK_OK; i++)
+    code = nki_spec_flatten(spec, components[i]);
+  return code;
+}
+
+/* Whether the model's strings are read as raw bytes, for which ByteLevel has to be the last step
+ * before the model, and every other step to see text. */
+static void set_alphabet(struct nki_spec *spec) {
+  json_t *steps = json_object_get(spec->config, "pre_tokenizer");
+  const json_t *model = json_object_get(spec->config, "model");
+  const char *suffix = json_string_value(json_object_get(model, "end_of_word_suffix"));
+  size_t n = nki_spec_steps(steps);
+  spec->merge_prefix = json_string_length(json_object_get(model, "continuing_subword_prefix"));
+  spec->byte_level = n > 0 && strcmp(nki_spec_type(nki_spec_step(steps, n - 1)), "ByteLevel") == 0 &&
+                     !nki_spec_has(spec, "normalizer", "ByteLevel") && spec->merge_prefix == 0;
+  for (size_t i = 0; i + 1 < n; i++)
+    if (strcmp(nki_spec_type(nki_spec_step(steps, i)), "ByteLevel") == 0) spec->byte_level = false;
+  for (; suffix != NULL && *suffix != 0; suffix++)
+    if (*suffix < 0x21 || *suffix > 0x7E) spec->byte_level = false;
+}
+
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only) {
   static const char *const top[] = {"model"}, *const inner[] = {"vocab", "merges"};
   struct nki_scan scan = nki_scan_begin(spec->name, file->data, file->size);
@@ -251,8 +276,8 @@ int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool v
   if (spec->config == NULL) return NK_EDATA;
   spec->model = nk_strdup(model_of(spec, &parts[0], &parts[1]));
   if (spec->model == NULL) return NK_EMEMORY;
-  spec->byte_level = nki_spec_has(spec, "pre_tokenizer", "ByteLevel") ||
-                     nki_spec_has(spec, "decoder", "ByteLevel");
+  if ((code = flatten(spec)) != NK_OK) return code;
+  set_alphabet(spec);
   if ((code = read_vocab(spec, scan, &parts[0])) != NK_OK) return code;
   if (!vocabulary_only && strcmp(spec->model, "BPE") == 0 &&
       (code = read_merges(spec, scan, &parts[1])) != NK_OK)

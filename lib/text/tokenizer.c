@@ -8,6 +8,7 @@
 #include <noken/tokenizer.h>
 #include "base/error.h"
 #include "model/model.h"
+#include "text/chars.h"
 #include "text/spec_file.h"
 
 /* ---- Ranks ---- */
@@ -67,20 +68,12 @@ static int build_model(struct nk_tokenizer *t) {
     t->bpe = nki_bpe_new(spec);
   else if (strcmp(spec->model, "Unigram") == 0)
     t->unigram = nki_unigram_new(spec);
+  else if (strcmp(spec->model, "WordPiece") == 0)
+    t->wordpiece = nki_wordpiece_new(spec);
   else
     return nk_fail(NK_EUNSUPPORTED, "%s: the tokenizer model '%s' is not supported", spec->name,
                    *spec->model != 0 ? spec->model : "(without a type)");
-  return t->bpe != NULL || t->unigram != NULL ? NK_OK : NK_EDATA;
-}
-
-/* Byte-level strings are decoded to raw bytes when they are read, which is right only where text is
- * encoded as bytes too. */
-static int check_byte_level(const struct nki_spec *spec) {
-  if (spec->byte_level && !nki_spec_has(spec, "pre_tokenizer", "ByteLevel"))
-    return nk_fail(NK_EUNSUPPORTED,
-                   "%s: a ByteLevel decoder without a ByteLevel pre-tokenizer is not supported",
-                   spec->name);
-  return NK_OK;
+  return t->bpe != NULL || t->unigram != NULL || t->wordpiece != NULL ? NK_OK : NK_EDATA;
 }
 
 static int build_added(struct nk_tokenizer *t) {
@@ -97,8 +90,7 @@ static int build_added(struct nk_tokenizer *t) {
 
 /* All but the vocabulary. */
 static int build(struct nk_tokenizer *t) {
-  int code = check_byte_level(t->spec);
-  if (code == NK_OK) code = build_model(t);
+  int code = build_model(t);
   if (code != NK_OK) return code;
   if ((t->pool = nki_pool_new()) == NULL || (t->normalizer = nki_normalizer_new(t->spec)) == NULL ||
       (t->pretokenizer = nki_pretokenizer_new(t->spec)) == NULL ||
@@ -138,6 +130,7 @@ static bool ends_with(const char *string, const char *end) {
 static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) {
   struct nk_tokenizer *t = NULL;
   int code = NK_EMEMORY;
+  nki_chars_begin();
   char *path = find_file(model);
   if (path == NULL) return NULL;
   if (ends_with(path, ".safetensors")) {
@@ -176,6 +169,7 @@ void nk_tokenizer_free(struct nk_tokenizer *t) {
   nki_normalizer_free(t->normalizer);
   nki_bpe_free(t->bpe);
   nki_unigram_free(t->unigram);
+  nki_wordpiece_free(t->wordpiece);
   nki_vocabulary_free(t->vocabulary);
   nki_spec_free(t->spec);
   nk_free(t->before.id);
@@ -226,16 +220,11 @@ int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes,
 
 /* Appends the token's string as it is in the model or the added tokens. */
 static int append_token(const struct nk_tokenizer *t, int64_t id, struct nk_buffer *out) {
-  const struct nki_pieces *pieces = &t->spec->pieces;
-  const struct nki_vocabulary *vocabulary = t->vocabulary;
-  size_t n;
-  const char *bytes = id >= 0 ? nki_vocabulary_bytes(vocabulary, (size_t)id, &n) : NULL;
+  size_t n = 0;
+  const char *bytes = id >= 0 ? nki_vocabulary_written(t->vocabulary, (size_t)id, &n) : NULL;
   if (bytes == NULL)
     return nk_fail(NK_EDATA, "%s: no token has the id %lld", t->spec->name, (long long)id);
-  if (nki_vocabulary_is_added(vocabulary, (size_t)id))
-    nk_buffer_append(out, bytes, n);
-  else
-    nk_buffer_append(out, nki_pieces_bytes(pieces, (size_t)id), pieces->piece[id].length);
+  nk_buffer_append(out, bytes, n);
   return NK_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "text/pretokenizer.h"
 #include "text/unigram.h"
 #include "text/vocabulary.h"
+#include "text/wordpiece.h"
 
 /* Buffers and the cache of one thread. */
 struct nki_encoder {
@@ -21,6 +22,7 @@ struct nki_encoder {
   struct nki_splitting splitting;
   struct nki_bpe_work bpe;
   struct nki_unigram_work unigram;
+  struct nk_buffer wordpiece; /* a key */
   struct nki_cached *cache;
 };
 
@@ -31,8 +33,9 @@ struct nk_tokenizer {
   struct nki_normalizer *normalizer;
   struct nki_pretokenizer *pretokenizer;
   nki_split_fast *fast; /* does all of the pre-tokenizer's work, or NULL */
-  struct nki_bpe *bpe;  /* one of these two */
+  struct nki_bpe *bpe;  /* one of these three */
   struct nki_unigram *unigram;
+  struct nki_wordpiece *wordpiece;
   struct nki_decoder *decoder;
   struct nki_added_set added;            /* found in the text as it is given */
   struct nki_added_set added_normalized; /* found after the normalizer */

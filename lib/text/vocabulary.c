@@ -11,10 +11,12 @@ enum { PRESENT = 1, ADDED = 2, SPECIAL = 4 };
 struct token {
   size_t offset; /* into bytes */
   uint32_t length;
+  uint32_t added; /* ADDED: index into the spec's added tokens */
   unsigned char flags;
 };
 
 struct nki_vocabulary {
+  const struct nki_spec *spec;
   struct token *token; /* [n] */
   size_t n;
   struct nk_buffer bytes;
@@ -43,8 +45,11 @@ static int fill(struct nki_vocabulary *vocabulary, const struct nki_spec *spec,
   for (size_t i = 0; i < spec->n_added; i++) {
     const struct nki_added *added = &spec->added[i];
     size_t offset = vocabulary->bytes.size;
-    nk_buffer_append(&vocabulary->bytes, spec->added_bytes.data + added->offset, added->length);
+    int code = nki_decoder_token(decoder, spec->added_bytes.data + added->offset, added->length,
+                                 &vocabulary->bytes);
+    if (code != NK_OK) return code;
     set(vocabulary, added->id, offset, added->special ? ADDED | SPECIAL : ADDED);
+    vocabulary->token[added->id].added = (uint32_t)i;
   }
   if (vocabulary->bytes.data == NULL) nk_buffer_text(&vocabulary->bytes, "");
   return vocabulary->bytes.failed
@@ -56,6 +61,7 @@ struct nki_vocabulary *nki_vocabulary_new(const struct nki_spec *spec) {
   struct nki_decoder *decoder = NULL;
   struct nki_vocabulary *vocabulary = nk_calloc(1, sizeof *vocabulary);
   if (vocabulary == NULL) return NULL;
+  vocabulary->spec = spec;
   vocabulary->n = spec->pieces.n;
   for (size_t i = 0; i < spec->n_added; i++)
     if (spec->added[i].id >= vocabulary->n) vocabulary->n = spec->added[i].id + 1;
@@ -91,6 +97,19 @@ const char *nki_vocabulary_bytes(const struct nki_vocabulary *vocabulary, size_t
   if ((flags(vocabulary, id) & PRESENT) == 0) return NULL;
   if (n_bytes != NULL) *n_bytes = vocabulary->token[id].length;
   return vocabulary->bytes.data + vocabulary->token[id].offset;
+}
+
+const char *nki_vocabulary_written(const struct nki_vocabulary *vocabulary, size_t id,
+                                   size_t *n_bytes) {
+  const struct nki_spec *spec = vocabulary->spec;
+  if ((flags(vocabulary, id) & PRESENT) == 0) return NULL;
+  if ((flags(vocabulary, id) & ADDED) == 0) {
+    *n_bytes = spec->pieces.piece[id].length;
+    return nki_pieces_bytes(&spec->pieces, id);
+  }
+  const struct nki_added *added = &spec->added[vocabulary->token[id].added];
+  *n_bytes = added->length;
+  return spec->added_bytes.data + added->offset;
 }
 
 bool nki_vocabulary_is_special(const struct nki_vocabulary *vocabulary, size_t id) {

@@ -42,7 +42,7 @@ static void a_brace_that_opens_no_interval_is_literal(void **state) {
 
 static void syntax_that_the_engines_read_differently_is_rejected(void **state) {
   (void)state;
-  static const char *const refused[] = {"[a[b]]", "[a&&b]", "a{1,2}+", "\\p{L", "\\", "(?~a)"};
+  static const char *const refused[] = {"\\p{L", "\\", "(?~a)"};
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
     assert_null(nki_pattern_new("test", refused[i]));
     assert_non_null(strstr(nk_error(), "pattern"));

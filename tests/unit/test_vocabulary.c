@@ -27,8 +27,8 @@ static void assert_token(const struct nk_tokenizer *vocabulary, size_t id, const
 static void byte_level_strings_become_raw_bytes(void **state) {
   (void)state;
   struct nk_tokenizer *v = vocabulary_of(
-      "{\"added_tokens\": [{\"id\": 7, \"content\": \"<|end|>\", \"special\": true},\n"
-      " {\"id\": 6, \"content\": \"\\u00c3\\u00a9\", \"special\": false}],\n"
+      "{\"added_tokens\": [{\"id\": 6, \"content\": \"\\u00c3\\u00aa\", \"special\": false},\n"
+      " {\"id\": 7, \"content\": \"<|end|>\", \"special\": true}],\n"
       "\"pre_tokenizer\": {\"type\": \"ByteLevel\"}, \"decoder\": {\"type\": \"ByteLevel\"},\n"
       "\"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {\n"
       "\"a\": 0, \"\xC4\xA0the\": 1, \"\\u010a\": 2, \"\\u0100\": 3, \"\xC3\x83\xC2\xA9\": 4,\n"
@@ -41,7 +41,7 @@ static void byte_level_strings_become_raw_bytes(void **state) {
   assert_token(v, 3, "\0", 1);
   assert_token(v, 4, "\xC3\xA9", 2);
   assert_null(nk_tokenizer_bytes(v, 5, NULL));
-  assert_token(v, 6, "\xC3\x83\xC2\xA9", 4); /* an added token is as written */
+  assert_token(v, 6, "\xC3\x83\xC2\xAA", 4); /* an added token is as written */
   assert_token(v, 7, "<|end|>", 7);
   assert_token(v, 9, "\xE4\xB8\xAD", 3);
   assert_null(nk_tokenizer_bytes(v, 10, NULL));
@@ -112,8 +112,6 @@ static void damaged_files_are_rejected_with_line_and_column(void **state) {
       {"{\"model\": {\"vocab\": {}}, \"decoder\":\n\n [nonsense]}", "line 3"},
       {"{\"model\": {\"vocab\":\n {\n}}, \"decoder\":\n\n [nonsense]}", "line 5"},
       {"{\"model\": {\"vocab\": {}}, \"added_tokens\": [{\"content\": \"x\"}]}", "without 'id'"},
-      {"{\"model\": {\"vocab\": {}}, \"added_tokens\": [{\"content\": \"x\", \"id\": 123456}]}",
-       "too large for the size of the file"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_null(vocabulary_of(bad[i].json));
