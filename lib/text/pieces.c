@@ -63,6 +63,12 @@ int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hid
   return NK_OK;
 }
 
+int nki_pieces_extend(struct nki_pieces *pieces, size_t n) {
+  int code = reserve(pieces, n);
+  if (code == NK_OK && n > pieces->n) pieces->n = n;
+  return code;
+}
+
 /* The slot of a string: that of its id, or the empty one where it belongs. */
 static size_t slot_of(const struct nki_pieces *pieces, const char *bytes, size_t n, bool hidden) {
   size_t mask = pieces->n_slots - 1;

@@ -29,6 +29,8 @@ struct nki_pieces {
 /* Sets id's string to bytes[offset, end), which the caller has appended. Returns NK_OK, NK_EDATA
  * (the id has a string already) or NK_EMEMORY. */
 int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden);
+/* Makes ids below n valid, without strings where they have none. */
+int nki_pieces_extend(struct nki_pieces *pieces, size_t n);
 /* Builds the index from string to id; of equal strings the one added last is found. drop: the others
  * lose their ids, as the earlier of equal keys of a JSON object. */
 int nki_pieces_index(struct nki_pieces *pieces, bool drop);

@@ -1,7 +1,7 @@
 /* The vocabulary of a GGUF file, brought into the form of tokenizer.json. Two kinds are common:
  *
  *   tokenizer.ggml.model = "gpt2": byte-level BPE with its merges; the pre-tokenizer is given by
- *     name only (tokenizer.ggml.pre); its pattern is in the table below
+ *     name only (tokenizer.ggml.pre); its patterns are in the tables below
  *   tokenizer.ggml.model = "llama": SentencePiece's BPE, without merges: of all neighbours whose
  *     join is a piece, those of the best score join first
  *
@@ -9,6 +9,7 @@
 #include "text/spec_gguf.h"
 
 #include <noken/base.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,31 +22,128 @@ enum { MAX_PIECE = 4096 }; /* bytes; trying all cuts is quadratic */
 
 /* ---- Pre-tokenizers by name ---- */
 
-#define BYTE_LEVEL(use_regex) \
-  "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": " use_regex "}"
+#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}"
 
-static const struct {
+/* Each pattern cuts the pieces of those before it, into its matches and what is between them. */
+enum { MAX_PATTERNS = 5 };
+enum kind_id {
+  GPT2,
+  LLAMA3,
+  QWEN2,
+  QWEN35,
+  STARCODER,
+  FALCON,
+  BLOOM,
+  VIKING,
+  TEKKEN,
+  O200K,
+  DEEPSEEK3,
+  DEEPSEEK_CODER,
+  KIMI,
+  DEFAULT,
+  N_KINDS
+};
+static const char *const patterns_of[N_KINDS][MAX_PATTERNS] = {
+    [GPT2] = {NKI_PATTERN_GPT2},
+    [LLAMA3] = {NKI_PATTERN_LLAMA3},
+    [QWEN2] = {NKI_PATTERN_QWEN2},
+    [QWEN35] = {NKI_PATTERN_QWEN35},
+    [STARCODER] = {"\\p{N}", NKI_PATTERN_GPT2},
+    [FALCON] = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", NKI_PATTERN_GPT2, "[0-9][0-9][0-9]"},
+    [BLOOM] = {NKI_PATTERN_BLOOM},
+    [VIKING] = {NKI_PATTERN_BLOOM, "\\p{N}"},
+    [TEKKEN] = {NKI_PATTERN_TEKKEN},
+    [O200K] = {NKI_PATTERN_O200K},
+    [DEEPSEEK3] = {"\\p{N}{1,3}", NKI_PATTERN_CJK, NKI_PATTERN_DEEPSEEK3},
+    [DEEPSEEK_CODER] = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+                        "[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+", "\\p{N}"},
+    [KIMI] = {NKI_PATTERN_KIMI},
+    [DEFAULT] = {"[\\p{P}\\$\\+<=>\\^~\\|]+", NKI_PATTERN_GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
+};
+
+/* llama.cpp's names. */
+static const struct pre {
   const char *name;
-  const char *pre_tokenizer; /* JSON; NULL: a Split by `pattern`, then ByteLevel */
-  const char *pattern;
-  const char *normalizer; /* JSON */
+  enum kind_id kind;
   bool ignore_merges;
   bool add_bos; /* when the file has no add_bos_token */
-} kinds[] = {
-    {"gpt-2", BYTE_LEVEL("true"), NULL, "null", false, false},
-    {"phi-2", BYTE_LEVEL("true"), NULL, "null", false, false},
-    {"mpt", BYTE_LEVEL("true"), NULL, "null", false, false},
-    {"olmo", BYTE_LEVEL("true"), NULL, "null", false, false},
-    {"llama-bpe", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
-    {"llama3", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
-    {"llama-v3", NULL, NKI_PATTERN_LLAMA3, "null", true, true},
-    {"qwen2", NULL, NKI_PATTERN_QWEN2, "{\"type\": \"NFC\"}", false, false},
-    {"starcoder",
-     "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\","
-     " \"individual_digits\": true}, " BYTE_LEVEL("true") "]}",
-     NULL, "null", false, false},
+  bool nfc;
+} pres[] = {
+    {"gpt-2", GPT2, false, false, false},
+    {"phi-2", GPT2, false, false, false},
+    {"mpt", GPT2, false, false, false},
+    {"olmo", GPT2, false, false, false},
+    {"jais", GPT2, false, false, false},
+    {"jina-es", GPT2, false, false, false},
+    {"jina-de", GPT2, false, false, false},
+    {"jina-v1-en", GPT2, false, false, false},
+    {"jina-v2-es", GPT2, false, false, false},
+    {"jina-v2-de", GPT2, false, false, false},
+    {"jina-v2-code", GPT2, false, false, false},
+    {"roberta-bpe", GPT2, false, false, false},
+    {"gigachat", GPT2, false, false, false},
+    {"a.x-4.0", GPT2, false, false, false},
+    {"mellum", GPT2, false, false, false},
+    {"modern-bert", GPT2, false, false, false},
+    {"exaone4", GPT2, false, false, false},
+    {"trillion", GPT2, false, false, false},
+    {"granite-docling", GPT2, false, false, false},
+    {"llama-bpe", LLAMA3, true, true, false},
+    {"llama3", LLAMA3, true, true, false},
+    {"llama-v3", LLAMA3, true, true, false},
+    {"falcon3", LLAMA3, true, true, false},
+    {"falcon-h1", LLAMA3, true, true, false},
+    {"pixtral", LLAMA3, true, true, false},
+    {"midm-2.0", LLAMA3, true, true, false},
+    {"lfm2", LLAMA3, true, true, false},
+    {"jina-v5-nano", LLAMA3, true, true, false},
+    {"dbrx", LLAMA3, false, false, false},
+    {"smaug-bpe", LLAMA3, false, false, false},
+    {"glm4", LLAMA3, false, false, false},
+    {"chatglm-bpe", LLAMA3, false, false, false},
+    {"qwen2", QWEN2, false, false, true},
+    {"deepseek-r1-qwen", QWEN2, false, false, false},
+    {"kormo", QWEN2, false, false, false},
+    {"f2llmv2", QWEN2, false, false, false},
+    {"megrez", QWEN2, false, false, false},
+    {"stablelm2", QWEN2, false, false, false},
+    {"hunyuan", QWEN2, false, false, false},
+    {"solar-open", QWEN2, false, false, false},
+    {"grok-2", QWEN2, false, false, false},
+    {"qwen35", QWEN35, false, false, false},
+    {"starcoder", STARCODER, false, false, false},
+    {"refact", STARCODER, false, false, false},
+    {"command-r", STARCODER, false, false, false},
+    {"smollm", STARCODER, false, false, false},
+    {"codeshell", STARCODER, false, false, false},
+    {"exaone", STARCODER, false, false, false},
+    {"minerva-7b", STARCODER, false, false, false},
+    {"mellum2", STARCODER, false, false, false},
+    {"falcon", FALCON, false, false, false},
+    {"bloom", BLOOM, false, false, false},
+    {"poro-chat", BLOOM, false, false, false},
+    {"gpt3-finnish", BLOOM, false, false, false},
+    {"viking", VIKING, false, false, false},
+    {"tekken", TEKKEN, true, true, false},
+    {"gpt-4o", O200K, false, false, false},
+    {"llama4", O200K, false, false, false},
+    {"kanana2", O200K, false, false, false},
+    {"talkie", O200K, false, false, false},
+    {"minimax-m2", O200K, false, false, false},
+    {"deepseek-v3", DEEPSEEK3, false, false, false},
+    {"hunyuan-dense", DEEPSEEK3, false, false, false},
+    {"joyai-llm", DEEPSEEK3, false, false, false},
+    {"hy_v4", DEEPSEEK3, false, false, false},
+    {"deepseek-coder", DEEPSEEK_CODER, false, false, false},
+    {"kimi-k2", KIMI, false, false, false},
+    {"default", DEFAULT, false, false, false},
 };
-enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+static const struct pre *find_pre(const char *name, size_t n) {
+  for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
+    if (strlen(pres[i].name) == n && memcmp(pres[i].name, name, n) == 0) return &pres[i];
+  return NULL;
+}
 
 /* ---- Tokens ---- */
 
@@ -54,11 +152,19 @@ static int type_of(const struct nki_gguf_value *types, size_t id) {
   return type >= NORMAL && type <= BYTE ? (int)type : NORMAL;
 }
 
+/* Rows of the matrix past the vocabulary are written as [PAD32000], by their ids. */
+static bool is_padding(const char *s, size_t n, size_t id) {
+  char name[32];
+  int length = snprintf(name, sizeof name, "[PAD%zu]", id);
+  return (size_t)length == n && memcmp(s, name, n) == 0;
+}
+
 static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *tokens,
                        const struct nki_gguf_value *types) {
   size_t cursor = 0, n, id = 0;
   for (const char *s; (s = nki_gguf_next_string(tokens, &cursor, &n)) != NULL; id++) {
     int type = type_of(types, id), code;
+    if (is_padding(s, n, id)) continue;
     if (nki_utf8_first_invalid(s, n) < n)
       return nk_fail(NK_EDATA, "%s: token %zu is not valid UTF-8", spec->name, id);
     if (type == CONTROL || type == USER_DEFINED || type == UNKNOWN) {
@@ -72,7 +178,8 @@ static int read_tokens(struct nki_spec *spec, const struct nki_gguf_value *token
     nk_buffer_append(&spec->pieces.bytes, s, n);
     if ((code = nki_spec_add_piece(spec, id, offset)) != NK_OK) return code;
   }
-  return nki_pieces_index(&spec->pieces, false);
+  int code = nki_pieces_extend(&spec->pieces, id);
+  return code != NK_OK ? code : nki_pieces_index(&spec->pieces, false);
 }
 
 /* ---- Merges ---- */
@@ -219,35 +326,52 @@ static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool
 
 /* ---- The two kinds ---- */
 
+/* The file's pre-tokenizer. A file without one was made before llama.cpp knew that they differ: like
+ * llama.cpp, noken then warns and takes the one that it calls default. */
+static const struct pre *read_pre(const struct nki_spec *spec, const struct nki_gguf *gguf) {
+  const char *name = "default";
+  size_t n = strlen(name);
+  bool has_name = nki_gguf_find(gguf, "tokenizer.ggml.pre") != NULL;
+  if (has_name && nki_gguf_string(gguf, "tokenizer.ggml.pre", &name, &n) != NK_OK) return NULL;
+  const struct pre *pre = find_pre(name, n);
+  if (pre == NULL) {
+    nk_fail(NK_EUNSUPPORTED, "%s: the pre-tokenizer '%.*s' is not supported", spec->name,
+            n > 64 ? 64 : (int)n, name);
+    return NULL;
+  }
+  if (pre->kind == DEFAULT)
+    nk_warn("%s: %s pre-tokenizer: text is split as llama.cpp does by default, perhaps otherwise "
+            "than the model was trained with",
+            spec->name, has_name ? "an unknown" : "no");
+  return pre;
+}
+
+/* {"type": "Sequence", "pretokenizers": [a Split for each pattern, ByteLevel]} */
+static json_t *splits_of(const struct pre *pre) {
+  json_t *steps = json_array();
+  for (size_t i = 0; i < MAX_PATTERNS && patterns_of[pre->kind][i] != NULL; i++)
+    json_array_append_new(
+        steps, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex",
+                         patterns_of[pre->kind][i], "behavior", "Isolated", "invert", 0));
+  json_array_append_new(steps, parse(BYTE_LEVEL));
+  return json_pack("{s:s,s:o}", "type", "Sequence", "pretokenizers", steps);
+}
+
 static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
                      const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
                      bool vocabulary_only) {
-  const char *pre = "";
-  size_t n_pre = 0, kind = 0;
   spec->byte_level = true;
-  int code = put(spec, "decoder", parse(BYTE_LEVEL("true")));
+  int code = put(spec, "decoder", parse(BYTE_LEVEL));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code != NK_OK || vocabulary_only) return code;
-  code = nki_gguf_string(gguf, "tokenizer.ggml.pre", &pre, &n_pre);
-  if (code != NK_OK) return code;
-  while (kind < N_KINDS &&
-         (n_pre != strlen(kinds[kind].name) || memcmp(pre, kinds[kind].name, n_pre) != 0))
-    kind++;
-  if (kind == N_KINDS)
-    return nk_fail(NK_EUNSUPPORTED, "%s: the pre-tokenizer '%.*s' is not supported", spec->name,
-                   n_pre > 64 ? 64 : (int)n_pre, pre);
-  json_t *pre_tokenizer =
-      kinds[kind].pre_tokenizer != NULL
-          ? parse(kinds[kind].pre_tokenizer)
-          : json_pack("{s:s,s:[{s:s,s:{s:s},s:s,s:b},o]}", "type", "Sequence", "pretokenizers",
-                      "type", "Split", "pattern", "Regex", kinds[kind].pattern, "behavior",
-                      "Isolated", "invert", 0, parse(BYTE_LEVEL("false")));
-  code = put(spec, "pre_tokenizer", pre_tokenizer);
-  if (code == NK_OK) code = put(spec, "normalizer", parse(kinds[kind].normalizer));
+  const struct pre *pre = read_pre(spec, gguf);
+  if (pre == NULL) return nk_error_code();
+  code = put(spec, "pre_tokenizer", splits_of(pre));
+  if (code == NK_OK) code = put(spec, "normalizer", parse(pre->nfc ? "{\"type\": \"NFC\"}" : "null"));
   if (code == NK_OK)
     code = put(spec, "model",
-               json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", kinds[kind].ignore_merges));
-  if (code == NK_OK) code = put_template(spec, gguf, kinds[kind].add_bos);
+               json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", pre->ignore_merges));
+  if (code == NK_OK) code = put_template(spec, gguf, pre->add_bos);
   return code != NK_OK ? code : read_merges(spec, gguf);
 }
 
