@@ -31,7 +31,9 @@ NK_API extern const char *const nk_metric_names[NK_N_METRICS];
 
 /* Mean and covariance of the rows of a matrix, in one pass over it. Products are computed in float
  * by BLAS on rows shifted by a provisional mean, so that a mean far larger than the spread costs no
- * digits; every sum over blocks of rows is in double. Memory beside the matrix: 8 dim^2 bytes for
+ * digits; every sum over blocks of rows is in double. Where an eigenvalue of the covariance comes
+ * out below 1e-5 of the largest, as with massive dimensions, a second pass computes the products in
+ * double too (and takes about twice the time). Memory beside the matrix: 8 dim^2 bytes for
  * the covariance (5 MB at dim = 768, 128 MiB at 4,096, 2 GiB at 16,384), and 12 to 30 MiB of blocks
  * (80 MiB at 16,384). */
 
@@ -96,7 +98,8 @@ NK_API int nk_mahalanobis(const struct nk_gaussian *dist, const float *x, size_t
 
 /* Principal components, from the covariance: the cost of the eigensolver does not grow with the
  * number of rows. A basis can be kept in a file (safetensors, noken.kind = basis: `mean` F64 [dim],
- * `eigenvalues` F64 [dim], `components` F32 [n_components, dim]) and applied to other sets. */
+ * `eigenvalues` F64 [dim], `components` F32 [n_components, dim], and `components_f64` where there
+ * is `precise`) and applied to other sets. */
 
 struct nk_pca {
   size_t n; /* rows it was made from */
@@ -105,6 +108,8 @@ struct nk_pca {
   double *mean;        /* [dim] */
   double *eigenvalues; /* [dim] all of them, descending, of the covariance divided by n - 1 */
   float *components;   /* [n_components, dim] unit rows; each one's entry of largest size is > 0 */
+  double *precise;     /* the same in double, where a component's variance is below 1e-6 of the
+                        * first's, whose rounding would drown its scores; else NULL */
   /* The spectrum l in one number: */
   double total_variance;      /* sum l */
   double participation_ratio; /* (sum l)^2 / sum l^2: how many equal l would spread as much */
@@ -113,13 +118,14 @@ struct nk_pca {
 
 /* The first n_components (at most dim) principal components of a distribution with these moments.
  * `take`: as in nk_gaussian_new. Eigenvalues below the rounding of the covariance are small numbers
- * or 0, never negative. NULL on failure. */
+ * or 0, never negative. NULL on failure. Moments with an eigenvalue that small are computed in
+ * double, so the rounding is some 1e-16 of the largest. */
 NK_API struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, bool take);
 NK_API void nk_pca_free(struct nk_pca *pca);
 
 /* Scores of n rows x [n, dim] on the first `count` components: out [n, count]. With whiten each is
  * divided by the component's standard deviation; NK_EUSAGE for a component without variance (below
- * 1e-7 of the first). */
+ * what double can tell from 0: 4 max(dim, 16) 2^-52, about 1e-15 dim, of the first). */
 NK_API int nk_pca_project(const struct nk_pca *pca, const float *x, size_t n, size_t count,
                           bool whiten, float *out);
 /* out [n, dim] = the rows without the mean and without their part in the first `count` components:

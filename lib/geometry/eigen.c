@@ -38,13 +38,23 @@ static int top_vectors(struct tridiagonal *t, size_t count, double *vectors) {
   return info == 0 ? NK_OK : nk_fail(NK_EDATA, "the eigensolver failed (%d)", (int)info);
 }
 
-/* A component's sign is free: its entry of largest size is made positive. */
-static void copy_signed(const double *from, size_t dim, float *to) {
+/* A vector's sign is free: its entry of largest size is made positive. */
+static void set_sign(double *vector, size_t dim) {
   size_t largest = 0;
   for (size_t j = 1; j < dim; j++)
-    if (fabs(from[j]) > fabs(from[largest])) largest = j;
-  double sign = from[largest] < 0 ? -1 : 1;
-  for (size_t j = 0; j < dim; j++) to[j] = (float)(sign * from[j]);
+    if (fabs(vector[j]) > fabs(vector[largest])) largest = j;
+  if (vector[largest] >= 0) return;
+  for (size_t j = 0; j < dim; j++) vector[j] = -vector[j];
+}
+
+/* Rows [n, dim] in the opposite order. */
+static void reverse(double *rows, size_t n, size_t dim) {
+  for (size_t i = 0; i < n / 2; i++)
+    for (size_t j = 0; j < dim; j++) {
+      double value = rows[i * dim + j];
+      rows[i * dim + j] = rows[(n - 1 - i) * dim + j];
+      rows[(n - 1 - i) * dim + j] = value;
+    }
 }
 
 static int reduce(struct tridiagonal *t, double *a, double *values) {
@@ -70,7 +80,7 @@ static int reduce(struct tridiagonal *t, double *a, double *values) {
   return NK_OK;
 }
 
-int nki_eigen(double *a, size_t dim, size_t count, double *values, float *vectors) {
+int nki_eigen(double *a, size_t dim, size_t count, double *values, double **vectors) {
   struct tridiagonal t = {.dim = dim};
   double *columns = NULL;
   int code = reduce(&t, a, values);
@@ -79,15 +89,15 @@ int nki_eigen(double *a, size_t dim, size_t count, double *values, float *vector
     code = nk_size_mul(wanted, dim, &size) && (columns = nk_alloc(size, sizeof *columns)) != NULL
                ? top_vectors(&t, wanted, columns)
                : NK_EMEMORY;
-    for (size_t i = 0; i < count && code == NK_OK; i++)
-      copy_signed(columns + (wanted - 1 - i) * dim, dim, vectors + i * dim);
+    if (code == NK_OK) reverse(columns, wanted, dim); /* LAPACK's order is ascending */
+    for (size_t i = 0; i < count && code == NK_OK; i++) set_sign(columns + i * dim, dim);
   }
-  for (size_t i = 0; i < dim / 2 && code == NK_OK; i++) { /* LAPACK's order is ascending */
-    double value = values[i];
-    values[i] = values[dim - 1 - i];
-    values[dim - 1 - i] = value;
-  }
-  nk_free(columns);
+  if (code == NK_OK) reverse(values, dim, 1);
   nk_free(t.diagonal);
+  if (code != NK_OK) {
+    nk_free(columns);
+    columns = NULL;
+  }
+  *vectors = columns;
   return code;
 }

@@ -28,15 +28,12 @@ struct nk_gaussian {
 static const double SMALLEST_FLOAT_PART = 3e-3;
 
 /* Added to the diagonal of a singular covariance, as a part of the mean variance: this, or a
- * thousand or a million times it where the rounding of the moments' float products, some 1e-7 of
- * the largest variance, has made eigenvalues negative by more. */
+ * thousand or a million times it where rounding has made eigenvalues negative by more. */
 static const double LEAST_RIDGE = 1e-9;
 
-/* a [dim, dim] = L, on and below the diagonal, of the matrix a = L L^T of which that part is read;
- * the part above is left as it is. False when it is not positive definite. LAPACK's own routine
- * rounds differently for each number of threads, and every noken is placed by L: blocks of one
- * size, each by one thread, make it the same for all. */
-static bool cholesky(double *a, size_t dim) {
+/* LAPACK's own routine rounds differently for each number of threads, and every noken is placed by
+ * L: blocks of one size, each by one thread, make it the same for all. */
+bool nki_cholesky(double *a, size_t dim) {
   enum { BLOCK = 128 };
   int info = 0;
 #pragma omp parallel
@@ -75,7 +72,7 @@ static bool factor(struct nk_gaussian *dist, double ridge) {
     for (size_t j = 0; j < i; j++) dist->square[i * dim + j] = dist->square[j * dim + i];
     dist->square[i * dim + i] = dist->diagonal[i] + ridge;
   }
-  if (!cholesky(dist->square, dim)) return false;
+  if (!nki_cholesky(dist->square, dim)) return false;
   for (size_t i = 0; i < dim; i++) dist->diagonal[i] += ridge;
   return true;
 }

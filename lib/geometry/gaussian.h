@@ -4,6 +4,7 @@
 #define GEOMETRY_GAUSSIAN_H
 
 #include <noken/geometry.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Ledoit and Wolf's estimate of how far the covariance is to be shrunk towards (trace / dim) I, in
@@ -20,6 +21,10 @@ const double *nki_gaussian_mean(const struct nk_gaussian *dist); /* [dim] */
 double nki_gaussian_covariance(const struct nk_gaussian *dist, size_t row, size_t column);
 /* Copies the lower triangle, row by row: packed [dim (dim + 1) / 2]. */
 void nki_gaussian_packed(const struct nk_gaussian *dist, double *packed);
+
+/* a [dim, dim] = L, on and below the diagonal, of the matrix a = L L^T of which that part is read;
+ * the part above is left as it is. False when it is not positive definite. */
+bool nki_cholesky(double *a, size_t dim);
 
 /* In double and in place, on differences from the mean [n, dim]: whitening gives coordinates in
  * which the distribution is standard normal and lengths are Mahalanobis distances, colouring is its

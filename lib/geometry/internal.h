@@ -3,6 +3,7 @@
 #ifndef GEOMETRY_INTERNAL_H
 #define GEOMETRY_INTERNAL_H
 
+#include <noken/geometry.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,9 +49,20 @@ double nki_quantile_sorted(const double *sorted, size_t n, double level);
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
- * vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size
- * positive. Memory beside a: 8 dim count bytes, or 8 dim^2 for more than dim / 2 of them. */
-int nki_eigen(double *a, size_t dim, size_t count, double *values, float *vectors);
+ * *vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size
+ * positive (free it; NULL for count 0). Memory beside a: 8 dim count bytes, or 8 dim^2 for more than
+ * dim / 2 of them. */
+int nki_eigen(double *a, size_t dim, size_t count, double *values, double **vectors);
+
+/* Components first to first + count - 1 of a basis. */
+struct nki_range {
+  size_t first, count;
+};
+
+/* scores [n, count] of n rows x [n, dim] on the components of range of a basis that has them in
+ * double; block [n, dim] becomes the rows without the mean. */
+void nki_pca_wide_scores(const struct nk_pca *pca, const float *x, size_t n,
+                         const struct nki_range *range, double *block, double *scores);
 
 /* The i-th of the rows that rows lists, or of x itself when rows is NULL. */
 static inline const float *nki_row(const float *x, const size_t *rows, size_t i, size_t dim) {

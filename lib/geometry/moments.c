@@ -1,7 +1,12 @@
 /* Moments in one blocked pass. Each block of rows is copied, shifted by a provisional mean (of rows
  * taken evenly from the whole matrix) and scaled by a power of two that keeps float products in
  * range; BLAS multiplies it with itself in float, tile by tile; the tiles are added to the sums in
- * double. What the provisional mean was off by is taken out at the end, exactly. */
+ * double. What the provisional mean was off by is taken out at the end, exactly.
+ *
+ * Float products round by some 1e-7 of the largest variance. Where an eigenvalue of the result is
+ * not far above that, a second pass makes the products in double: rows with massive dimensions, or
+ * rows that do not span the space. A Cholesky factorization finds such an eigenvalue, at 1/3 dim^3
+ * operations beside the n dim^2 of the pass. */
 #include <noken/geometry.h>
 
 #include <cblas.h>
@@ -13,7 +18,10 @@
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
 
-enum { TILE = 2048, PROVISIONAL_ROWS = 1024 };
+enum { TILE = 2048, PROVISIONAL_ROWS = 1024, POWER_STEPS = 8 };
+
+/* Eigenvalues below this part of the largest are measured in double. */
+static const double SMALLEST_FLOAT_EIGENVALUE = 1e-5;
 
 struct pass {
   const float *x;
@@ -23,6 +31,7 @@ struct pass {
   float scale;
   size_t block_rows;
   float *block;                   /* [block_rows, dim] y = (x - centre) * scale */
+  double *wide;                   /* the same, in a pass in double */
   float *tile;                    /* [TILE, TILE] products of a block */
   float *squares;                 /* [block_rows] |y|^2 */
   float *ones;                    /* [block_rows] */
@@ -119,6 +128,30 @@ static int add_block(struct pass *pass, size_t first, size_t count) {
   return nk_progress("covariance", first + count, pass->n);
 }
 
+/* The same in double. Its rows are finite: the pass in float has seen them. */
+static int add_wide_block(struct pass *pass, size_t first, size_t count) {
+  size_t dim = pass->dim;
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < count; i++) {
+    const float *row = nki_row(pass->x, pass->rows, first + i, dim);
+    double *y = pass->wide + i * dim;
+    for (size_t j = 0; j < dim; j++)
+      y[j] = ((double)row[j] - (double)pass->centre[j]) * (double)pass->scale;
+  }
+  for (size_t i = 0; i < count; i++) {
+    const double *y = pass->wide + i * dim;
+    double square = 0;
+    for (size_t j = 0; j < dim; j++) square += y[j] * y[j];
+    for (size_t j = 0; j < dim; j++) pass->sum[j] += y[j];
+    for (size_t j = 0; j < dim; j++) pass->cubic[j] += square * y[j];
+    pass->sum_squares += square;
+    pass->sum_fourth += square * square;
+  }
+  cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)dim, (int)count, 1, pass->wide, (int)dim,
+              1, pass->outer, (int)dim);
+  return nk_progress("covariance in double", first + count, pass->n);
+}
+
 static double dot(const double *a, const double *b, size_t n) {
   double sum = 0;
   for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
@@ -149,7 +182,69 @@ static void finish(struct pass *pass, struct nk_moments *out) {
     if (row[i] < 0) row[i] = 0;
   }
   for (size_t j = 0; j < dim; j++) out->mean[j] = (double)pass->centre[j] + m[j] / scale;
+  out->total_variance = 0;
   for (size_t j = 0; j < dim; j++) out->total_variance += out->covariance[j * dim + j];
+}
+
+/* About the largest eigenvalue of the symmetric a [dim, dim], and never more than it: the quotient
+ * of Rayleigh after a few power steps from the column with the largest diagonal. v, w [dim]. */
+static double largest_eigenvalue(const double *a, size_t dim, double *v, double *w) {
+  size_t largest = 0;
+  double value = 0;
+  for (size_t j = 1; j < dim; j++)
+    if (a[j * dim + j] > a[largest * dim + largest]) largest = j;
+  memcpy(v, a + largest * dim, dim * sizeof *v);
+  for (int step = 0; step < POWER_STEPS; step++) {
+    double length = sqrt(dot(v, v, dim));
+    if (!(length > 0)) return 0;
+    for (size_t j = 0; j < dim; j++) v[j] /= length;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < dim; i++) w[i] = dot(a + i * dim, v, dim);
+    value = dot(v, w, dim);
+    memcpy(v, w, dim * sizeof *v);
+  }
+  return value;
+}
+
+/* Whether an eigenvalue of the covariance is below the part of the largest that float products can
+ * measure: then it, less that much of the unit matrix, is not positive definite. The factor takes
+ * the lower triangle, which the upper one restores. */
+static bool float_is_too_coarse(struct pass *pass, double *covariance) {
+  size_t dim = pass->dim;
+  double *diagonal = pass->cubic;
+  if (pass->n <= dim) return true;
+  double shift =
+      SMALLEST_FLOAT_EIGENVALUE * largest_eigenvalue(covariance, dim, pass->sum, pass->cubic);
+  for (size_t j = 0; j < dim; j++) {
+    diagonal[j] = covariance[j * dim + j];
+    covariance[j * dim + j] -= shift;
+  }
+  bool definite = nki_cholesky(covariance, dim);
+#pragma omp parallel for schedule(guided)
+  for (size_t i = 0; i < dim; i++) {
+    for (size_t j = 0; j < i; j++) covariance[i * dim + j] = covariance[j * dim + i];
+    covariance[i * dim + i] = diagonal[i];
+  }
+  return !definite;
+}
+
+/* The moments again, by products in double. */
+static int measure_in_double(struct pass *pass, struct nk_moments *out) {
+  size_t dim = pass->dim;
+  pass->wide = nk_alloc(pass->block_rows, dim * sizeof *pass->wide);
+  if (pass->wide == NULL) return NK_EMEMORY;
+  memset(pass->outer, 0, dim * dim * sizeof *pass->outer);
+  memset(pass->sum, 0, dim * sizeof *pass->sum);
+  memset(pass->cubic, 0, dim * sizeof *pass->cubic);
+  pass->sum_squares = pass->sum_fourth = 0;
+  int code = NK_OK;
+  for (size_t first = 0; first < pass->n && code == NK_OK; first += pass->block_rows) {
+    size_t left = pass->n - first;
+    code = add_wide_block(pass, first, left < pass->block_rows ? left : pass->block_rows);
+  }
+  if (code == NK_OK) finish(pass, out);
+  nk_free(pass->wide);
+  return code;
 }
 
 struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t n, size_t dim) {
@@ -192,6 +287,8 @@ struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t
   for (size_t first = 0; first < n && code == NK_OK; first += pass.block_rows)
     code = add_block(&pass, first, n - first < pass.block_rows ? n - first : pass.block_rows);
   if (code == NK_OK) finish(&pass, out);
+  if (code == NK_OK && float_is_too_coarse(&pass, out->covariance))
+    code = measure_in_double(&pass, out);
 
 done:
   nk_free(pass.centre);

@@ -67,20 +67,38 @@ static int score_knn(const struct nk_region *region, const float *x, size_t n, d
   return NK_OK;
 }
 
+/* scores [n, rest] of a block of rows on the components after the first n_components; work has room
+ * for n rows of dim floats, or of dim + rest doubles where the basis has its components in double. */
+static void residual_scores(const struct nk_region *region, const float *x, size_t n, void *work,
+                            float *scores) {
+  const struct nk_pca *basis = region->basis;
+  size_t dim = region->dim, first = region->n_components;
+  const struct nki_range range = {first, dim - first};
+  if (basis->precise == NULL) {
+    nki_copy_rows_centred(x, NULL, 0, n, dim, basis->mean, work);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)range.count, (int)dim, 1.0f,
+                work, (int)dim, basis->components + first * dim, (int)dim, 0.0f, scores,
+                (int)range.count);
+    return;
+  }
+  double *wide = (double *)work + n * dim;
+  nki_pca_wide_scores(basis, x, n, &range, work, wide);
+  for (size_t i = 0; i < n * range.count; i++) scores[i] = (float)wide[i];
+}
+
 /* Length of the part of x - mean in the components after the first n_components: by those
  * components, as the difference of two squares would lose digits. */
 static int score_subspace(const struct nk_region *region, const float *x, size_t n, double *out) {
   size_t dim = region->dim, rest = dim - region->n_components;
   size_t block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
-  const float *components = region->basis->components + region->n_components * dim;
-  float *block = nk_alloc(block_rows, dim * sizeof *block);
+  size_t width =
+      region->basis->precise != NULL ? (dim + rest) * sizeof(double) : dim * sizeof(float);
+  void *block = nk_alloc(block_rows, width);
   float *scores = nk_alloc(block_rows, rest * sizeof *scores);
   int code = block != NULL && scores != NULL ? NK_OK : NK_EMEMORY;
   for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
     size_t count = n - first < block_rows ? n - first : block_rows, bad = 0;
-    nki_copy_rows_centred(x, NULL, first, count, dim, region->basis->mean, block);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)count, (int)rest, (int)dim, 1.0f,
-                block, (int)dim, components, (int)dim, 0.0f, scores, (int)rest);
+    residual_scores(region, x + first * dim, count, block, scores);
 #pragma omp parallel for schedule(static) reduction(+ : bad)
     for (size_t i = 0; i < count; i++) {
       out[first + i] = sqrt(nki_sum_squares(scores + i * rest, rest));
@@ -246,6 +264,7 @@ static int fit_distribution(struct nk_region *region, size_t n_components) {
       return nk_error_code();
     }
     region->n_components = n_components == 0 ? enough_components(region->basis) : n_components;
+    nki_pca_drop_precise(region->basis, region->n_components);
   }
   double shrinkage = nki_ledoit_wolf(moments), n = (double)region->n_fit;
   double mean_variance = moments->total_variance / (double)region->dim;

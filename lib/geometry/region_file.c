@@ -96,6 +96,8 @@ static size_t list_tensors(const struct nk_region *region, const double *packed,
   if (nki_region_takes(region->kind, NK_REGION_SUBSPACE)) {
     tensors[count++] = nki_vector("eigenvalues", NK_F64, region->basis->eigenvalues, dim);
     tensors[count++] = nki_matrix("components", NK_F32, region->basis->components, dim, dim);
+    if (region->basis->precise != NULL)
+      tensors[count++] = nki_matrix("components_f64", NK_F64, region->basis->precise, dim, dim);
   }
   tensors[count++] =
       nki_vector("calibration", NK_F64, region->calibration->scores, region->calibration->n);

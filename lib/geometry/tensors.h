@@ -16,6 +16,8 @@ const struct nk_tensor *nki_find(const struct nki_safetensors *file, const char 
 
 /* The basis in a file: tensors mean, eigenvalues, components. NULL on failure. */
 struct nk_pca *nki_read_basis(const struct nki_safetensors *file);
+/* Frees the components in double unless those from `first` on (counted from 0) need them. */
+void nki_pca_drop_precise(struct nk_pca *pca, size_t first);
 /* Sets the summary of the spectrum after its eigenvalues. */
 void nki_pca_summarize(struct nk_pca *pca);
 

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "geometry/gaussian.h"
 #include "geometry_fixture.h"
+#include "massive_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
 
@@ -60,6 +61,20 @@ static void mahalanobis_equals_scikit_learns(void **state) {
     for (size_t r = 0; r < c->n; r++)
       assert_close((double)out[r], c->mahalanobis[r], relative, 0.1);
     nk_free(out);
+    nk_gaussian_free(dist);
+  }
+}
+
+static void massive_dimensions_keep_mahalanobis_distances_right(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof massive_cases / sizeof massive_cases[0]; i++) {
+    const struct massive_case *c = &massive_cases[i];
+    struct nk_moments *m = nk_moments_compute(c->x, NULL, MASSIVE_N, MASSIVE_DIM);
+    struct nk_gaussian *dist = nk_gaussian_new(m, 0, true);
+    assert_non_null(dist);
+    float out[MASSIVE_N];
+    assert_int_equal(nk_mahalanobis(dist, c->x, MASSIVE_N, out), NK_OK);
+    for (size_t r = 0; r < MASSIVE_N; r++) assert_close((double)out[r], c->mahalanobis[r], 1e-3, 0);
     nk_gaussian_free(dist);
   }
 }
@@ -320,6 +335,7 @@ int main(void) {
       cmocka_unit_test(moments_equal_numpys),
       cmocka_unit_test(shrinkage_equals_scikit_learns),
       cmocka_unit_test(mahalanobis_equals_scikit_learns),
+      cmocka_unit_test(massive_dimensions_keep_mahalanobis_distances_right),
       cmocka_unit_test(sorted_clumps_lose_no_digits),
       cmocka_unit_test(moments_of_listed_rows_are_those_of_a_copy),
       cmocka_unit_test(wide_covariances_are_made_of_several_tiles),

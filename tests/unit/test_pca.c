@@ -5,6 +5,7 @@
 
 #include "geometry/tensors.h"
 #include "geometry_fixture.h"
+#include "massive_fixture.h"
 
 enum { N_CASES = sizeof geometry_cases / sizeof geometry_cases[0] };
 
@@ -132,6 +133,33 @@ static void a_component_without_variance_is_not_whitened(void **state) {
   nk_pca_free(pca);
 }
 
+/* Spreads with a ratio of up to 10^6, along an axis or not: eigenvalues, whitened scores and what is
+ * left without the top two as numpy has them in double. */
+static void massive_dimensions_cost_no_digits_of_the_others(void **state) {
+  enum { D = MASSIVE_DIM, N = MASSIVE_N };
+  char path[256];
+  snprintf(path, sizeof path, "%s/massive.safetensors", (char *)*state);
+  for (size_t i = 0; i < sizeof massive_cases / sizeof massive_cases[0]; i++) {
+    const struct massive_case *c = &massive_cases[i];
+    struct nk_pca *pca = nk_pca_new(nk_moments_compute(c->x, NULL, N, D), D, true);
+    assert_non_null(pca);
+    for (size_t k = 0; k < D; k++) assert_close(pca->eigenvalues[k], c->eigenvalues[k], 1e-3, 0);
+    struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+    assert_int_equal(nk_pca_write(pca, output), NK_OK);
+    assert_int_equal(nk_output_commit(output), NK_OK);
+    nk_output_free(output);
+    nk_pca_free(pca);
+    pca = nk_pca_read(path);
+    assert_non_null(pca);
+    float out[N * D];
+    assert_int_equal(nk_pca_project(pca, c->x, N, D, true, out), NK_OK);
+    for (size_t j = 0; j < N * D; j++) assert_close((double)out[j], c->whitened[j], 2e-3, 1);
+    assert_int_equal(nk_pca_remove(pca, c->x, N, 2, out), NK_OK);
+    for (size_t j = 0; j < N * D; j++) assert_close((double)out[j], c->removed[j], 1e-3, 1);
+    nk_pca_free(pca);
+  }
+}
+
 /* k equal eigenvalues: both measures are k; and 4, 1: 25 / 17, and 2^H with H of {0.8, 0.2}. */
 static void measures_of_the_spectrum_have_their_closed_forms(void **state) {
   (void)state;
@@ -189,6 +217,7 @@ int main(void) {
       cmocka_unit_test(removing_leaves_what_is_orthogonal),
       cmocka_unit_test(whitened_scores_have_variance_one),
       cmocka_unit_test(a_component_without_variance_is_not_whitened),
+      cmocka_unit_test(massive_dimensions_cost_no_digits_of_the_others),
       cmocka_unit_test(measures_of_the_spectrum_have_their_closed_forms),
       cmocka_unit_test(a_single_row_has_no_variance),
       cmocka_unit_test(a_basis_reads_back_the_same),

@@ -211,6 +211,66 @@ static void the_combined_score_sees_what_each_score_sees(void **state) {
   nk_vectors_free(set);
 }
 
+/* Normal rows of standard deviation 1, and 10^6 in one direction off the axes. */
+static struct nk_vectors *draw_massive(uint64_t seed, size_t n) {
+  struct nk_vectors *set = nk_vectors_new(n, DIM, NULL, false);
+  float *x = nk_vectors_writable(set);
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 98);
+  for (size_t i = 0; i < n; i++) {
+    double far = 1e6 * nki_random_normal(&random) / sqrt(DIM);
+    for (size_t j = 0; j < DIM; j++)
+      x[i * DIM + j] = (float)(nki_random_normal(&random) + (j % 2 ? far : -far));
+  }
+  return set;
+}
+
+/* The residual of the first row after the first component of rows x [n, DIM], by power steps in
+ * double. */
+static double first_residual(const float *x, size_t n) {
+  double mean[DIM] = {0}, v[DIM], w[DIM], score = 0, square = 0;
+  for (size_t i = 0; i < n * DIM; i++) mean[i % DIM] += (double)x[i] / (double)n;
+  for (size_t j = 0; j < DIM; j++) v[j] = j % 2 ? 1 : -1;
+  for (int step = 0; step < 5; step++) {
+    double length = 0;
+    memset(w, 0, sizeof w);
+    for (size_t i = 0; i < n; i++) {
+      double product = 0;
+      for (size_t j = 0; j < DIM; j++) product += ((double)x[i * DIM + j] - mean[j]) * v[j];
+      for (size_t j = 0; j < DIM; j++) w[j] += product * ((double)x[i * DIM + j] - mean[j]);
+    }
+    for (size_t j = 0; j < DIM; j++) length += w[j] * w[j];
+    for (size_t j = 0; j < DIM; j++) v[j] = w[j] / sqrt(length);
+  }
+  for (size_t j = 0; j < DIM; j++) score += ((double)x[j] - mean[j]) * v[j];
+  for (size_t j = 0; j < DIM; j++) square += pow((double)x[j] - mean[j] - score * v[j], 2);
+  return sqrt(square);
+}
+
+static void a_massive_dimension_does_not_drown_the_residual(void **state) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/massive.safetensors", (char *)*state);
+  for (uint64_t seed = 0; seed < 10; seed++) {
+    struct nk_vectors *set = draw_massive(seed, 200);
+    struct nk_region *region =
+        nk_region_fit(set, NULL, set->n, &(struct nk_region_options){.kind = NK_REGION_SUBSPACE});
+    assert_int_equal(region->n_components, 1);
+    double score, want = first_residual(region->tokens->values, region->n_fit);
+    assert_int_equal(nk_region_score(region, region->tokens->values, 1, &score, NULL), NK_OK);
+    assert_close(score, want, 1e-4, 0);
+    struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+    assert_int_equal(nk_region_write(region, output), NK_OK);
+    assert_int_equal(nk_output_commit(output), NK_OK);
+    nk_output_free(output);
+    nk_region_free(region);
+    region = nk_region_read(path);
+    assert_non_null(region);
+    assert_int_equal(nk_region_score(region, region->tokens->values, 1, &score, NULL), NK_OK);
+    assert_close(score, want, 1e-4, 0);
+    nk_region_free(region);
+    nk_vectors_free(set);
+  }
+}
+
 static void the_tokens_own_distances_leave_themselves_out(void **state) {
   (void)state;
   struct nk_vectors *set = draw(6, 80);
@@ -519,6 +579,7 @@ int main(void) {
       cmocka_unit_test(typical_sees_strangeness_in_every_direction),
       cmocka_unit_test(scores_are_what_their_kinds_say),
       cmocka_unit_test(the_combined_score_sees_what_each_score_sees),
+      cmocka_unit_test(a_massive_dimension_does_not_drown_the_residual),
       cmocka_unit_test(the_tokens_own_distances_leave_themselves_out),
       cmocka_unit_test(the_split_is_seeded),
       cmocka_unit_test(too_few_or_equal_rows_make_no_region),
