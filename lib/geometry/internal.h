@@ -50,8 +50,8 @@ int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, s
 
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
  * *vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size
- * positive (free it; NULL for count 0). Memory beside a: 8 dim count bytes, or 8 dim^2 for more than
- * dim / 2 of them. */
+ * positive (free it; NULL for count 0). Memory beside a: 8 dim count bytes, or 8 dim^2 for more
+ * than dim / 2 of them. */
 int nki_eigen(double *a, size_t dim, size_t count, double *values, double **vectors);
 
 /* Components first to first + count - 1 of a basis. */

@@ -68,7 +68,7 @@ static int score_knn(const struct nk_region *region, const float *x, size_t n, d
 }
 
 /* scores [n, rest] of a block of rows on the components after the first n_components; work has room
- * for n rows of dim floats, or of dim + rest doubles where the basis has its components in double. */
+ * for n rows of dim floats, or of dim + rest doubles where the basis has components in double. */
 static void residual_scores(const struct nk_region *region, const float *x, size_t n, void *work,
                             float *scores) {
   const struct nk_pca *basis = region->basis;

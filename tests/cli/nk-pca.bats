@@ -99,8 +99,8 @@ close() {
 }
 
 @test "--whiten scales the components beside a massive dimension" {
-  # Around (0, 0): 10^6 along (0.6, 0.8), 1 across; the variances are 10^12 and 1, times 2 / 3.
-  npy 2 600000 800000  -0.8 0.6  -600000 -800000  0.8 -0.6 >massive.npy
+  # Around (0, 0): 10^4 along (0.6, 0.8), 1 across; the variances are 10^8 and 1, times 2 / 3.
+  npy 2 6000 8000  -0.8 0.6  -6000 -8000  0.8 -0.6 >massive.npy
   run -0 bash -c "nk-pca --project 2 --whiten massive.npy | nk-pca --spectrum | cut -f 2"
   close "${lines[1]} ${lines[2]}" "1 1"
 }

@@ -133,8 +133,8 @@ static void a_component_without_variance_is_not_whitened(void **state) {
   nk_pca_free(pca);
 }
 
-/* Spreads with a ratio of up to 10^6, along an axis or not: eigenvalues, whitened scores and what is
- * left without the top two as numpy has them in double. */
+/* Spreads with a ratio of up to 10^6, along an axis or not: eigenvalues, whitened scores and what
+ * is left without the top two as numpy has them in double. */
 static void massive_dimensions_cost_no_digits_of_the_others(void **state) {
   enum { D = MASSIVE_DIM, N = MASSIVE_N };
   char path[256];
