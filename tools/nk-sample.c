@@ -8,6 +8,7 @@ struct options {
   struct cli_strings directions;
   size_t n;
   int metric; /* place among the choices: l2 is 0 */
+  int unreached;
   bool resample;
 };
 
@@ -92,8 +93,10 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
                                        struct nk_region *region) {
   static const enum nk_metric METRICS[] = {NK_METRIC_L2, NK_METRIC_COSINE, NK_METRIC_MAHALANOBIS,
                                            NK_METRIC_KNN};
-  struct nk_sample_options sample = {
-      .n = o->n, .metric = METRICS[o->metric], .seed = run->common.seed};
+  struct nk_sample_options sample = {.n = o->n,
+                                     .metric = METRICS[o->metric],
+                                     .seed = run->common.seed,
+                                     .unreached = (enum nk_unreached)o->unreached};
   struct lists lists = {NULL, NULL, NULL, NULL};
   struct nk_vectors *set = NULL;
   int code = read_origin(o->from, &sample);
@@ -127,7 +130,7 @@ static struct nk_vectors *make_matches(const struct cli_run *run, const struct o
 
 static int check_usage(const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
-              o->directions.n > 0 || o->from != NULL;
+              o->directions.n > 0 || o->from != NULL || o->unreached != NK_UNREACHED_ERROR;
   if (o->match != NULL && o->vectors == NULL)
     return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
   if (o->vectors != NULL && o->match == NULL) return nk_fail(NK_EUSAGE, "--vectors needs --match");
@@ -176,6 +179,8 @@ int main(int argc, char **argv) {
       {'d', "direction", CLI_OPTION_LIST, &o.directions, "LIST",
        "isotropic (default), covariance, pc:A-B, token, pair, difference"},
       {0, "from", CLI_OPTION_STRING, &o.from, "ORIGIN", "centroid (default), token:ID or tokens"},
+      {0, "unreached", CLI_OPTION_CHOICE, &o.unreached, "error|skip|redraw",
+       "what to do with a ray that never reaches a distance (default: error)"},
       {0, "match", CLI_OPTION_STRING, &o.match, "TABLE",
        "N nokens with the norm, Mahalanobis and k-NN distance of each token of TABLE"},
       {0, "vectors", CLI_OPTION_STRING, &o.vectors, "SET", "vectors of the tokens of --match"},

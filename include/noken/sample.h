@@ -39,6 +39,14 @@ enum nk_origin {
   NK_ORIGIN_TOKENS /* a random token for each noken */
 };
 
+/* What becomes of a ray that never reaches a distance: a cosine distance beyond the direction's
+ * own, or a value that the origin already exceeds. */
+enum nk_unreached {
+  NK_UNREACHED_ERROR, /* the call fails */
+  NK_UNREACHED_SKIP,  /* no noken at that distance */
+  NK_UNREACHED_REDRAW /* another ray takes its place at every distance, up to 1000 times */
+};
+
 /* Valid when zeroed: one noken in an isotropic direction from the centroid, at the 0.99 quantile of
  * the tokens' Mahalanobis distances. */
 struct nk_sample_options {
@@ -54,6 +62,7 @@ struct nk_sample_options {
   enum nk_origin origin;                 /* default: NK_ORIGIN_CENTROID */
   int64_t origin_id;
   uint64_t seed;
+  enum nk_unreached unreached; /* default: NK_UNREACHED_ERROR */
 };
 
 /* n nokens for each direction and distance: direction by direction, distance by distance. The i-th
@@ -64,9 +73,11 @@ struct nk_sample_options {
  * fitted on, that lie nearer), times (in units of their largest distance), l2, cosine, mahalanobis,
  * knn, nearest (a token's id), p_value, origin (a token's id, -1 for the centroid), toward (a
  * token's id, -1 where the direction has none) and direction (its place in the options; the
- * metadata noken.codes.direction names them). The metadata noken.p_min is the least p_value that
- * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; and
- * for a region of NULL, which leaves the message of the call that gave it. */
+ * metadata noken.codes.direction names them). With NK_UNREACHED_SKIP also ray, the ray's number in
+ * its direction from 0; it and NK_UNREACHED_REDRAW warn of how many rays never reach a distance,
+ * and what is left is a selection of directions. The metadata noken.p_min is the least p_value that the
+ * region can give. NULL on failure: a distance that a ray never reaches is one, and named; no noken
+ * is left; and for a region of NULL, which leaves the message of the call that gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
 

@@ -129,13 +129,14 @@ static int make_ray(const struct nki_space *space, const struct nki_bundle *bund
   return NK_OK;
 }
 
-int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, size_t first,
-                  size_t n, struct nki_rays *rays) {
+int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, const size_t *ray,
+                  size_t n, size_t attempt, struct nki_rays *rays) {
   enum nk_direction_kind kind = bundle->direction->kind;
   rays->n = n;
   for (size_t i = 0; i < n; i++) {
-    uint64_t index = (uint64_t)kind << 48 | (first + i);
+    uint64_t index = (uint64_t)kind << 48 | ray[i];
     struct nki_random random = nki_random_stream(bundle->seed, NKI_RANDOM_RAY, index);
+    random.position = (uint64_t)attempt << 40; /* far beyond the numbers that one ray uses */
     int code = make_ray(space, bundle, &random, rays, i);
     if (code != NK_OK) return code;
   }

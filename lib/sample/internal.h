@@ -70,10 +70,10 @@ struct nki_bundle {
 };
 enum { NKI_FROM_CENTROID = -1, NKI_FROM_RANDOM_TOKEN = -2 };
 
-/* Fills rays with those from `first` on, `n` of them (at most NKI_RAYS). Returns NK_OK, or NK_EDATA
- * when there are no two different tokens to draw. */
-int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, size_t first,
-                  size_t n, struct nki_rays *rays);
+/* Fills rays with those numbered ray [n] (n at most NKI_RAYS), drawn for the attempt-th time, from
+ * 0. Returns NK_OK, or NK_EDATA when there are no two different tokens to draw. */
+int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, const size_t *ray,
+                  size_t n, size_t attempt, struct nki_rays *rays);
 
 /* ---- Radii ---- */
 /* The smallest r >= 0 with a r^2 + 2 b r + c = 0; NaN when there is none. */

@@ -12,7 +12,10 @@
 #include <noken/vectors.h>
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
+#include "io/vectors.h"
 #include "sample/internal.h"
+
+enum { MOST_DRAWS = 1000 }; /* of one ray */
 
 static const double TOLERANCE = 1e-5; /* relative, of the achieved distance */
 
@@ -108,7 +111,10 @@ struct sampling {
   double *token_squares; /* [n_fit] for metric knn */
   struct nk_vectors *set;
   double *distance;                     /* [rows] asked */
-  int64_t *origin, *toward, *direction; /* [rows] */
+  int64_t *origin, *toward, *direction; /* [rows]; direction -1 for a noken that is omitted */
+  int64_t *ray;                         /* [rows] */
+  size_t *n_unreached;                  /* [n_directions, n_distances] rays */
+  size_t n_redrawn;                     /* rays of the direction at work */
   /* The first failure in the order of rays: threads have messages of their own. */
   size_t failed_ray;
   int code;
@@ -152,6 +158,8 @@ static int check_options(struct sampling *s) {
   const struct nk_sample_options *o = &s->options;
   bool tokens = o->origin != NK_ORIGIN_CENTROID;
   if (o->metric >= NK_N_METRICS) return nk_fail(NK_EUSAGE, "unknown metric");
+  if (o->unreached > NK_UNREACHED_REDRAW)
+    return nk_fail(NK_EUSAGE, "unknown way to treat rays that never reach a distance");
   int code = check_directions(s, &tokens);
   if (code == NK_OK && tokens)
     code = nki_need_tokens(&s->space, "an origin or direction from tokens");
@@ -199,8 +207,10 @@ static int make_memory(struct sampling *s) {
   s->origin = nk_alloc(rows, sizeof *s->origin);
   s->toward = nk_alloc(rows, sizeof *s->toward);
   s->direction = nk_alloc(rows, sizeof *s->direction);
+  s->ray = nk_alloc(rows, sizeof *s->ray);
+  s->n_unreached = nk_calloc(o->n_directions * s->n_distances, sizeof *s->n_unreached);
   if (s->set == NULL || s->distance == NULL || s->origin == NULL || s->toward == NULL ||
-      s->direction == NULL)
+      s->direction == NULL || s->ray == NULL || s->n_unreached == NULL)
     return NK_EMEMORY;
   if (o->metric != NK_METRIC_KNN) return NK_OK;
   s->token_squares = nk_alloc(s->space.n_fit, sizeof *s->token_squares);
@@ -245,29 +255,88 @@ static void place(struct sampling *s, const struct nki_rays *rays, size_t i, dou
   s->toward[row] = rays->toward[i] < 0 ? -1 : space->ids[rays->toward[i]];
 }
 
-/* Places the nokens of a block of rays, at every distance. */
-static void place_block(struct sampling *s, struct work *work, size_t direction, size_t first) {
-  size_t n = s->options.n;
-  enum nk_metric metric = s->options.metric;
-  prepare_block(&s->space, metric, work);
-  for (size_t i = 0; i < work->rays.n; i++)
-    for (size_t q = 0; q < s->n_distances; q++) {
-      double r = radius(&s->space, metric, work, i, s->distances[q]);
-      if (isnan(r)) {
-        note_unreached(s, direction, first + i, s->distances[q]);
-        return;
-      }
-      size_t row = (direction * s->n_distances + q) * n + first + i;
+/* Places the nokens of the i-th ray of the block, number `ray`, at every distance. The place of a
+ * distance that it does not reach, or s->n_distances. */
+static size_t place_ray(struct sampling *s, const struct work *work, size_t i, size_t direction,
+                        size_t ray) {
+  size_t unreached = s->n_distances;
+  for (size_t q = 0; q < s->n_distances; q++) {
+    size_t row = (direction * s->n_distances + q) * s->options.n + ray;
+    double r = radius(&s->space, s->options.metric, work, i, s->distances[q]);
+    s->distance[row] = s->distances[q];
+    s->ray[row] = (int64_t)ray;
+    s->direction[row] = isnan(r) ? -1 : (int64_t)direction;
+    if (!isnan(r)) {
       place(s, &work->rays, i, r, row);
-      s->distance[row] = s->distances[q];
-      s->direction[row] = (int64_t)direction;
+      continue;
     }
+    unreached = q;
+    if (s->options.unreached != NK_UNREACHED_SKIP) break;
+#pragma omp atomic
+    s->n_unreached[direction * s->n_distances + q]++;
+  }
+  return unreached;
+}
+
+/* Places the nokens of the rays numbered ray [n], at every distance; those that are to be drawn
+ * again stay in ray, and their number is returned. */
+static size_t place_block(struct sampling *s, struct work *work, size_t direction, size_t *ray) {
+  size_t n_again = 0;
+  prepare_block(&s->space, s->options.metric, work);
+  for (size_t i = 0; i < work->rays.n; i++) {
+    size_t unreached = place_ray(s, work, i, direction, ray[i]);
+    if (unreached == s->n_distances) continue;
+    if (s->options.unreached == NK_UNREACHED_ERROR)
+      note_unreached(s, direction, ray[i], s->distances[unreached]);
+    if (s->options.unreached == NK_UNREACHED_REDRAW) ray[n_again++] = ray[i];
+  }
+  return n_again;
+}
+
+/* Draws n rays from number `first` on and places their nokens. */
+static void draw_block(struct sampling *s, struct work *work, const struct nki_bundle *bundle,
+                       size_t first, size_t n) {
+  size_t direction = (size_t)(bundle->direction - s->options.directions), ray[NKI_RAYS];
+  for (size_t i = 0; i < n; i++) ray[i] = first + i;
+  for (size_t attempt = 0; n > 0; attempt++) {
+    int code = attempt < MOST_DRAWS
+                   ? nki_make_rays(&s->space, bundle, ray, n, attempt, &work->rays)
+                   : nk_fail(NK_EDATA,
+                             "%d rays drawn in the place of ray %zu never reach every %s distance",
+                             MOST_DRAWS, ray[0], nk_metric_names[s->options.metric]);
+    if (code != NK_OK) {
+      note_failure(s, direction * s->options.n + ray[0], code, nk_error());
+      return;
+    }
+    n = place_block(s, work, direction, ray);
+#pragma omp atomic
+    s->n_redrawn += n;
+  }
+}
+
+/* Says how many rays of a direction never reach a distance. */
+static void warn_unreached(const struct sampling *s, size_t direction) {
+  const struct nk_sample_options *o = &s->options;
+  const size_t *n_unreached = s->n_unreached + direction * s->n_distances;
+  struct nk_buffer name = {0};
+  nki_direction_name(&o->directions[direction], &name);
+  const char *text = name.failed ? "?" : name.data, *metric = nk_metric_names[o->metric];
+  if (s->n_redrawn > 0)
+    nk_warn(
+        "direction %s: %zu of %zu rays drawn never reach every %s distance and were drawn again",
+        text, s->n_redrawn, s->n_redrawn + o->n, metric);
+  for (size_t q = 0; q < s->n_distances; q++)
+    if (n_unreached[q] > 0)
+      nk_warn("direction %s: %zu of %zu rays never reach %s distance %.9g: no nokens there", text,
+              n_unreached[q], o->n, metric, s->distances[q]);
+  nk_buffer_free(&name);
 }
 
 static int place_direction(struct sampling *s, size_t direction) {
   const struct nk_sample_options *o = &s->options;
   const struct nki_bundle bundle = {&o->directions[direction], s->fixed, o->seed};
   size_t n_blocks = (o->n + NKI_RAYS - 1) / NKI_RAYS, done = 0;
+  s->n_redrawn = 0;
 #pragma omp parallel
   {
     struct work work;
@@ -277,18 +346,40 @@ static int place_direction(struct sampling *s, size_t direction) {
     for (size_t b = 0; b < n_blocks; b++) {
       size_t first = b * NKI_RAYS, n = o->n - first < NKI_RAYS ? o->n - first : NKI_RAYS;
       if (code != NK_OK || s->code != NK_OK) continue;
-      code = nki_make_rays(&s->space, &bundle, first, n, &work.rays);
-      if (code != NK_OK)
-        note_failure(s, direction * o->n + first, code, nk_error());
-      else
-        place_block(s, &work, direction, first);
+      draw_block(s, &work, &bundle, first, n);
 #pragma omp critical(sample_progress)
       if (nk_progress("placing nokens", ++done, n_blocks) != NK_OK)
         note_failure(s, 0, NK_EINTERRUPTED, nk_error());
     }
     free_work(&work);
   }
-  return s->code == NK_OK ? NK_OK : nk_fail(s->code, "%s", s->message);
+  if (s->code != NK_OK) return nk_fail(s->code, "%s", s->message);
+  warn_unreached(s, direction);
+  return NK_OK;
+}
+
+/* Removes the rows of nokens that are omitted. */
+static int omit_unreached(struct sampling *s) {
+  size_t *rows = nk_alloc(s->set->n, sizeof *rows), n = 0;
+  if (rows == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < s->set->n; i++) {
+    if (s->direction[i] < 0) continue;
+    s->distance[n] = s->distance[i];
+    s->origin[n] = s->origin[i];
+    s->toward[n] = s->toward[i];
+    s->direction[n] = s->direction[i];
+    s->ray[n] = s->ray[i];
+    rows[n++] = i;
+  }
+  int code = n > 0 ? NK_OK : nk_fail(NK_EDATA, "no ray reaches any of the distances");
+  struct nk_vectors *kept = n > 0 ? nki_vectors_select(s->set, rows, n) : NULL;
+  if (n > 0 && kept == NULL) code = nk_error_code();
+  for (size_t i = 0; i < n && code == NK_OK; i++) kept->ids[i] = (int64_t)i;
+  nk_free(rows);
+  if (code != NK_OK) return code;
+  nk_vectors_free(s->set);
+  s->set = kept;
+  return NK_OK;
 }
 
 /* ---- The columns ---- */
@@ -349,6 +440,8 @@ static int add_columns(const struct sampling *s) {
   if (code == NK_OK) code = nk_vectors_set_integers(s->set, "origin", s->origin);
   if (code == NK_OK) code = nk_vectors_set_integers(s->set, "toward", s->toward);
   if (code == NK_OK) code = nk_vectors_set_integers(s->set, "direction", s->direction);
+  if (code == NK_OK && s->options.unreached == NK_UNREACHED_SKIP)
+    code = nk_vectors_set_integers(s->set, "ray", s->ray);
   if (code == NK_OK) code = name_directions(&s->options, s->set);
   return code;
 }
@@ -363,6 +456,7 @@ struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_op
   if (code == NK_OK) code = make_memory(&s);
   for (size_t d = 0; d < s.options.n_directions && code == NK_OK; d++)
     code = place_direction(&s, d);
+  if (code == NK_OK && s.options.unreached == NK_UNREACHED_SKIP) code = omit_unreached(&s);
   if (code == NK_OK) code = add_columns(&s);
   nk_free(s.held_out);
   nk_free(s.distances);
@@ -371,6 +465,8 @@ struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_op
   nk_free(s.origin);
   nk_free(s.toward);
   nk_free(s.direction);
+  nk_free(s.ray);
+  nk_free(s.n_unreached);
   if (code == NK_OK) return s.set;
   nk_vectors_free(s.set);
   return NULL;

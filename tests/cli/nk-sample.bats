@@ -100,3 +100,18 @@ setup() {
   run -0 bash -c "nk-sample '$region' -n 0 --times 2 | nk-convert --to tsv | wc -l"
   [ "$output" -eq 1 ]
 }
+
+@test "--unreached skips or redraws rays that never reach a distance" {
+  run -1 nk-sample "$region" -n 64 -m cosine --distance 0.98 -o "$BATS_TEST_TMPDIR/x.safetensors"
+  [[ "$output" == *"no point of ray"* ]]
+  run -0 --separate-stderr bash -c "nk-sample '$region' -n 64 -m cosine --distance 0.98 \
+    --unreached skip | nk-convert --to tsv"
+  skipped=$((65 - ${#lines[@]}))
+  [ "$skipped" -gt 0 ]
+  [[ "$stderr" == *"$skipped of 64 rays never reach cosine distance 0.98"* ]]
+  run -0 --separate-stderr bash -c "nk-sample '$region' -n 64 -m cosine --distance 0.98 \
+    --unreached redraw | nk-convert --to tsv"
+  [ "${#lines[@]}" -eq 65 ]
+  [[ "$stderr" == *"were drawn again"* ]]
+  run -2 nk-sample "$region" --resample --unreached skip
+}

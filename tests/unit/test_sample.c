@@ -370,6 +370,130 @@ static void a_distance_that_no_radius_reaches_is_named(void **state) {
   nk_region_free(region);
 }
 
+struct heard {
+  int n;
+  char last[256];
+};
+
+static void hear(const char *message, void *user) {
+  struct heard *heard = user;
+  heard->n++;
+  snprintf(heard->last, sizeof heard->last, "%s", message);
+}
+
+/* A ray from the centroid m in direction u has the cosine distances up to 1 - cos(u, m). The rays
+ * of a seed are seen by their nokens of metric l2. */
+static void rays_that_never_reach_a_distance_are_skipped_and_counted(void **state) {
+  (void)state;
+  enum { RAYS = 150 };
+  static const double ASKED[2] = {0.3, 0.9};
+  const double length = 2;
+  struct nk_region *region = make_region();
+  struct nk_sample_options options = {
+      .n = RAYS, .metric = NK_METRIC_L2, .distances = &length, .n_distances = 1, .seed = 8};
+  struct nk_vectors *rays = nk_sample(region, &options);
+  assert_non_null(rays);
+  const double *mean = nki_gaussian_mean(region->gaussian);
+  struct heard heard = {0, ""};
+  char want[256];
+  nk_on_warning(hear, &heard);
+  options.metric = NK_METRIC_COSINE;
+  options.distances = ASKED;
+  options.n_distances = 2;
+  assert_null(nk_sample(region, &options));
+  options.unreached = NK_UNREACHED_SKIP;
+  struct nk_vectors *set = nk_sample(region, &options);
+  nk_on_warning(NULL, NULL);
+  assert_non_null(set);
+  const int64_t *ray = nk_vectors_column(set, "ray")->data.integer;
+  const double *distance = nk_vectors_column(set, "distance")->data.number;
+  size_t row = 0, missed[2] = {0, 0};
+  for (size_t q = 0; q < 2; q++)
+    for (size_t i = 0; i < RAYS; i++) {
+      double u_m = 0, m_m = 0;
+      for (size_t j = 0; j < DIM; j++) {
+        u_m += ((double)rays->values[i * DIM + j] - mean[j]) / length * mean[j];
+        m_m += mean[j] * mean[j];
+      }
+      if (1 - u_m / sqrt(m_m) <= ASKED[q]) {
+        missed[q]++;
+        continue;
+      }
+      assert_true(row < set->n);
+      assert_int_equal(ray[row], (int64_t)i);
+      assert_int_equal(set->ids[row], (int64_t)row);
+      assert_true(distance[row] == ASKED[q]);
+      assert_near(cosine(region, set->values + row * DIM), ASKED[q], 1e-5);
+      row++;
+    }
+  assert_int_equal(set->n, row);
+  assert_true(missed[0] < missed[1] && missed[1] > 20);
+  assert_int_equal(heard.n, (missed[0] > 0) + 1);
+  snprintf(want, sizeof want,
+           "direction isotropic: %zu of %d rays never reach cosine distance 0.9: no nokens there",
+           missed[1], RAYS);
+  assert_string_equal(heard.last, want);
+  nk_vectors_free(set);
+  nk_vectors_free(rays);
+  nk_region_free(region);
+}
+
+/* A ray that reaches every distance is the one of NK_UNREACHED_SKIP. */
+static void rays_that_never_reach_a_distance_are_drawn_again(void **state) {
+  (void)state;
+  enum { RAYS = 150 };
+  static const double ASKED[2] = {0.3, 0.9}, NEVER = 1.97;
+  struct nk_region *region = make_region();
+  struct nk_sample_options options = {.n = RAYS,
+                                      .metric = NK_METRIC_COSINE,
+                                      .distances = ASKED,
+                                      .n_distances = 2,
+                                      .seed = 8,
+                                      .unreached = NK_UNREACHED_SKIP};
+  struct heard heard = {0, ""};
+  nk_on_warning(hear, &heard);
+  struct nk_vectors *some = nk_sample(region, &options);
+  options.unreached = NK_UNREACHED_REDRAW;
+  heard.n = 0;
+  struct nk_vectors *all = nk_sample(region, &options);
+  assert_int_equal(heard.n, 1);
+  assert_non_null(strstr(heard.last, "direction isotropic: "));
+  assert_non_null(strstr(heard.last, " rays drawn never reach every cosine distance"));
+  options.n = 70;
+  struct nk_vectors *few = nk_sample(region, &options);
+  nk_on_warning(NULL, NULL);
+  assert_non_null(all);
+  assert_int_equal(all->n, 2 * RAYS);
+  const double *mean = nki_gaussian_mean(region->gaussian);
+  for (size_t i = 0; i < RAYS; i++) {
+    const float *near = all->values + i * DIM, *far = near + RAYS * DIM;
+    double ratio = l2(region, far) / l2(region, near);
+    assert_near(cosine(region, near), 0.3, 1e-5);
+    assert_near(cosine(region, far), 0.9, 1e-5);
+    for (size_t j = 0; j < DIM; j++)
+      assert_near((double)far[j] - mean[j], ratio * ((double)near[j] - mean[j]), 1e-4);
+    if (i < 70) assert_memory_equal(few->values + i * DIM, near, DIM * sizeof *near);
+  }
+  const int64_t *ray = nk_vectors_column(some, "ray")->data.integer;
+  const double *distance = nk_vectors_column(some, "distance")->data.number;
+  for (size_t row = 0; row < some->n; row++)
+    if (distance[row] == 0.9)
+      assert_memory_equal(some->values + row * DIM, all->values + (RAYS + (size_t)ray[row]) * DIM,
+                          DIM * sizeof(float));
+  options.distances = &NEVER;
+  options.n_distances = 1;
+  assert_null(nk_sample(region, &options));
+  assert_string_equal(nk_error(),
+                      "1000 rays drawn in the place of ray 0 never reach every cosine distance");
+  options.unreached = NK_UNREACHED_SKIP;
+  assert_null(nk_sample(region, &options));
+  assert_string_equal(nk_error(), "no ray reaches any of the distances");
+  nk_vectors_free(some);
+  nk_vectors_free(all);
+  nk_vectors_free(few);
+  nk_region_free(region);
+}
+
 static void directions_spread_as_they_say(void **state) {
   (void)state;
   static const double distances[] = {1};
@@ -507,6 +631,8 @@ int main(void) {
       cmocka_unit_test(distances_are_compared_on_the_same_rays),
       cmocka_unit_test(tokens_may_be_tiny_or_huge),
       cmocka_unit_test(a_distance_that_no_radius_reaches_is_named),
+      cmocka_unit_test(rays_that_never_reach_a_distance_are_skipped_and_counted),
+      cmocka_unit_test(rays_that_never_reach_a_distance_are_drawn_again),
       cmocka_unit_test(directions_spread_as_they_say),
       cmocka_unit_test(matches_have_the_distances_of_their_tokens),
       cmocka_unit_test(nokens_from_inside_are_inside_and_spread_as_the_tokens),
