@@ -75,8 +75,8 @@ struct nk_sample_options {
  * token's id, -1 where the direction has none) and direction (its place in the options; the
  * metadata noken.codes.direction names them). With NK_UNREACHED_SKIP also ray, the ray's number in
  * its direction from 0; it and NK_UNREACHED_REDRAW warn of how many rays never reach a distance,
- * and what is left is a selection of directions. The metadata noken.p_min is the least p_value that the
- * region can give. NULL on failure: a distance that a ray never reaches is one, and named; no noken
+ * and what is left is a selection of directions. The metadata noken.p_min is the least p_value that
+ * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; no noken
  * is left; and for a region of NULL, which leaves the message of the call that gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
