@@ -15,6 +15,7 @@ C
 
 setup() {
   unset OPENBLAS_CORETYPE NOKEN_OPENBLAS_CHOICE
+  export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0 # another is preloaded
 }
 
 has_avx2() {
