@@ -224,7 +224,8 @@ struct nk_file {
 };
 
 /* Opens path, or standard input for "-" or NULL. NULL on failure (no such file, a directory, a
- * terminal as standard input, a Git LFS pointer in place of the file, no memory). Free with nk_file_free. */
+ * terminal as standard input, a Git LFS pointer in place of the file, no memory). Free with
+ * nk_file_free. */
 NK_API struct nk_file *nk_file_open(const char *path);
 NK_API void nk_file_free(struct nk_file *file);
 

@@ -72,10 +72,10 @@ struct nk_tensor {
 struct nk_model;
 
 /* Opens and maps the weights, reads the configuration. A model without config.json opens, with no
- * configuration. Shards that are missing and tensors that the index names in vain are
- * warnings, and errors when they are asked for. NULL on failure: no such folder or cached name (the
- * message lists the places searched), no shard is there, a file is damaged, only pickled .bin weights are there (the
- * message says how to convert them). */
+ * configuration. Shards that are missing and tensors that the index names in vain are warnings, and
+ * errors when they are asked for. NULL on failure: no such folder or cached name (the message lists
+ * the places searched), no shard is there, a file is damaged, only pickled .bin weights are there
+ * (the message says how to convert them). */
 NK_API struct nk_model *nk_model_open(const char *model);
 NK_API void nk_model_free(struct nk_model *model);
 
@@ -97,7 +97,8 @@ NK_API const struct nk_tensor *nk_model_tensor(const struct nk_model *model, siz
 NK_API const struct nk_tensor *nk_model_find(const struct nk_model *model, const char *name);
 
 /* Rows [first, first + n) of a tensor as floats, out [n, dim], by all threads: of a 2-D tensor
- * [rows, dim], or of a 1-D tensor [dim], which is one row. Returns NK_OK, NK_EUSAGE (no such rows) or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */
+ * [rows, dim], or of a 1-D tensor [dim], which is one row. Returns NK_OK, NK_EUSAGE (no such rows)
+ * or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */
 NK_API int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
@@ -105,12 +106,12 @@ enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 /* The matrix, [n_tokens, dim] (position: [n_positions, dim]; OPT's has two rows before the first
  * position's), found by the names of the model's architecture, or by the usual names when the
  * architecture is unknown. *tied (may be NULL): the output is the input matrix, by
- * tie_word_embeddings, else by the architecture's default unless the file holds both and they differ
- * (a warning says so), else (an unknown architecture) when there is no output matrix. The output
- * matrix of an unknown architecture may have any name: it is then the one other matrix of the input's
- * shape outside the blocks, with a warning. NULL on failure, also where the output matrix may be the
- * input matrix or another; the message lists the 2-D tensors of the model's width, or names the
- * missing shard. */
+ * tie_word_embeddings, else by the architecture's default unless the file holds both and they
+ * differ (a warning says so), else (an unknown architecture) when there is no output matrix. The
+ * output matrix of an unknown architecture may have any name: it is then the one other matrix of
+ * the input's shape outside the blocks, with a warning. NULL on failure, also where the output
+ * matrix may be the input matrix or another; the message lists the 2-D tensors of the model's
+ * width, or names the missing shard. */
 NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                                bool *tied);
 

@@ -18,9 +18,9 @@ enum { MESSAGE_SIZE = 2048 };
 static _Thread_local char message[MESSAGE_SIZE];
 static _Thread_local int last_code;
 
-/* Whether the character of `length` bytes, valid UTF-8, can be printed within a line: no control, no
- * line or paragraph separator, and no format character, such as those that turn the direction of the
- * text around. */
+/* Whether the character of `length` bytes, valid UTF-8, can be printed within a line: no control,
+ * no line or paragraph separator, and no format character, such as those that turn the direction of
+ * the text around. */
 static bool is_printable(const char *bytes, size_t length) {
   size_t width;
   utf8proc_category_t category = utf8proc_category((int32_t)nki_utf8_decode(bytes, &width));

@@ -28,8 +28,8 @@ static size_t word_length(const char *s, size_t n) {
   return 0;
 }
 
-/* Length of the number that begins at s[0..n); 0: none. *digits is how many it has when it is a whole
- * number, else 0. */
+/* Length of the number that begins at s[0..n); 0: none. *digits is how many it has when it is a
+ * whole number, else 0. */
 static size_t number_length(const char *s, size_t n, size_t *digits) {
   size_t length = 0;
   bool whole = true;

@@ -1,6 +1,6 @@
-/* Vector sets from files and to files. The layout is in vectors.h; tensors are written in the
- * order of their element size, 8, 4, 2 and 1 bytes, then those of other sizes, so that every tensor of
- * a file that noken writes is aligned to its elements and can be used in place when it is mapped. */
+/* Vector sets from files and to files. The layout is in vectors.h; tensors are written in the order
+ * of their element size, 8, 4, 2 and 1 bytes, then those of other sizes, so that every tensor of a
+ * file that noken writes is aligned to its elements and can be used in place when it is mapped. */
 #include <noken/base.h>
 #include <noken/model.h>
 #include <noken/vectors.h>
@@ -101,8 +101,8 @@ static struct nk_vectors *read_npy(struct nk_file *file) {
 
 /* ---- Reading: safetensors ---- */
 
-/* The file's only tensor of n_dims dimensions of a type that is read as floats, or of any type where
- * none is of such; *n is how many there are. */
+/* The file's only tensor of n_dims dimensions of a type that is read as floats, or of any type
+ * where none is of such; *n is how many there are. */
 static const struct nk_tensor *only_tensor(const struct nki_safetensors *st, size_t n_dims,
                                            size_t *n) {
   const struct nk_tensor *found = NULL;

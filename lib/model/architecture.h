@@ -127,8 +127,8 @@ extern const char *const nki_prefixes[];
 extern const size_t nki_n_prefixes;
 
 /* The prefix of this model's names: the first, from the architecture's own on, under which its
- * embedding or the first norm of block 0 is found; else what precedes these names in the file, where
- * that is one prefix. False without an error when there is none. */
+ * embedding or the first norm of block 0 is found; else what precedes these names in the file,
+ * where that is one prefix. False without an error when there is none. */
 bool nki_architecture_prefix(const struct nki_architecture *architecture,
                              const struct nk_model *model, char prefix[NKI_MAX_PREFIX]);
 

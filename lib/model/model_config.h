@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 /* config.json's model_type ("gpt2", "llama", ...), or NULL. Here and below a multimodal model's
- * values are those of its language model (text_config) first, then its own; where text_config leaves
- * the type out, it is that of Hugging Face's class. */
+ * values are those of its language model (text_config) first, then its own; where text_config
+ * leaves the type out, it is that of Hugging Face's class. */
 const char *nki_model_type(const struct nk_model *model);
-/* Whether a multimodal model of this type shares its input and output matrix when tie_word_embeddings
- * is absent. */
+/* Whether a multimodal model of this type shares its input and output matrix when
+ * tie_word_embeddings is absent. */
 bool nki_model_wrapper_ties(const struct nk_model *model);
 
 /* The value at a path, or NULL where it is missing or null. */
@@ -67,14 +67,14 @@ enum nki_setting {
  * precede those beside it, and the other object is not read. */
 const char *nki_rope_object(const struct nk_model *model);
 
-/* *type = the rope_type ("default", "llama3", ...) of that object. Returns NK_OK; NK_ENOTFOUND where it
- * has none, *type is then "default"; NK_EUNSUPPORTED where each type of layer has settings of its
- * own; NK_EDATA. */
+/* *type = the rope_type ("default", "llama3", ...) of that object. Returns NK_OK; NK_ENOTFOUND
+ * where it has none, *type is then "default"; NK_EUNSUPPORTED where each type of layer has settings
+ * of its own; NK_EDATA. */
 int nki_rope_type(const struct nk_model *model, const char **type);
 
-/* The value of the first of the setting's keys that config.json has, else the default of the model's
- * family. Return NK_OK, NK_ENOTFOUND
- * (out untouched, no error set), or NK_EDATA (another type). */
+/* The value of the first of the setting's keys that config.json has, else the default of the
+ * model's family. Return NK_OK, NK_ENOTFOUND (out untouched, no error set), or NK_EDATA (another
+ * type). */
 int nki_setting_integer(const struct nk_model *model, enum nki_setting setting, int64_t *out);
 int nki_setting_number(const struct nk_model *model, enum nki_setting setting, double *out);
 /* The key that config.json has, else the first one, for messages. */

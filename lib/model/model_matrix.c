@@ -180,8 +180,8 @@ static const struct nk_tensor *second_matrix(const struct nk_model *model,
   return *n == 1 ? found : NULL;
 }
 
-/* Whether a tensor can be taken for the output matrix: of the input's very shape, and without a name
- * of another embedding. */
+/* Whether a tensor can be taken for the output matrix: of the input's very shape, and without a
+ * name of another embedding. */
 static bool is_output(const struct nk_tensor *tensor, const struct nk_tensor *input) {
   static const char *const others[] = {"emb", "pos", "wte", "wpe"};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++)

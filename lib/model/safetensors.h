@@ -10,8 +10,9 @@
 struct nki_safetensors;
 
 /* Reads the header of file, which the result then owns (also on failure). NULL on failure: header
- * cut short or longer than the file, invalid JSON (line and column), duplicate names, a shape whose product overflows, offsets outside the file, overlapping, leaving a gap, or
- * not matching shape x dtype. */
+ * cut short or longer than the file, invalid JSON (line and column), duplicate names, a shape whose
+ * product overflows, offsets outside the file, overlapping, leaving a gap, or not matching shape x
+ * dtype. */
 struct nki_safetensors *nki_safetensors_read(struct nk_file *file);
 struct nki_safetensors *nki_safetensors_open(const char *path);
 void nki_safetensors_free(struct nki_safetensors *st);

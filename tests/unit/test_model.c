@@ -203,7 +203,8 @@ static void count_warnings(const char *message, void *user) {
   ++*(int *)user;
 }
 
-/* Where more than one tensor may be the output matrix, an error lists them; none is a wrong answer. */
+/* Where more than one tensor may be the output matrix, an error lists them; none is a wrong answer.
+ * */
 static void the_output_matrix_is_found_or_refused_under_any_name(void **state) {
   static const struct {
     const char *config, *weights;
@@ -219,7 +220,8 @@ static void the_output_matrix_is_found_or_refused_under_any_name(void **state) {
        "model.transformer.ff_out.weight", 1},
       {"{\"weight_tying\":true}", "model.transformer.wte.weight=40 ff_out.weight=40",
        "model.transformer.wte.weight", 0},
-      /* a block's matrix of the same shape, a copy of the input, a position matrix: no candidates */
+      /* a block's matrix of the same shape, a copy of the input, a position matrix: no candidates
+       * */
       {"{}", "wte.weight=40 wpe.weight=40 layers.0.up.weight=40 copy.weight=40=0", "wte.weight", 0},
       /* padded, turned, another embedding, two of them: listed */
       {"{}", "wte.weight=40 generator.weight=42", NULL, 0},
@@ -264,8 +266,8 @@ static void the_output_matrix_is_found_or_refused_under_any_name(void **state) {
   }
 }
 
-/* Where the configuration does not say, as Transformers 5 does: "both are present in the checkpoints
- * with different values, so we will NOT tie them". */
+/* Where the configuration does not say, as Transformers 5 does: "both are present in the
+ * checkpoints with different values, so we will NOT tie them". */
 static void matrices_that_differ_are_tied_only_where_the_configuration_says_so(void **state) {
   static const struct {
     const char *config, *weights, *output;
@@ -600,7 +602,8 @@ static void configurations_are_read_as_transformers_reads_them(void **state) {
     for (size_t s = 0; s < N_EXPECTED; s++) {
       enum nki_setting setting = read_settings[s];
       double expected = configurations[i].expected[s], found = setting_of(model, s);
-      /* 0: the class has no such value (no rotary positions, eps within the code; windows unused) */
+      /* 0: the class has no such value (no rotary positions, eps within the code; windows unused)
+       * */
       if (expected == 0 && setting != NKI_SETTING_ROPE_FACTOR) continue;
       if (found != expected)
         fail_msg("%s: setting %d is %g, expected %g", configurations[i].config, (int)setting, found,
