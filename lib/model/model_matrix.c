@@ -26,6 +26,24 @@ static const char *name_of(const struct nki_architecture *architecture, enum nk_
                                      : architecture->positions;
 }
 
+/* Whether one of the name's parts between dots is a number: a tensor of a block. */
+static bool is_numbered(const char *name) {
+  for (const char *part = name; part != NULL; part = strchr(part, '.')) {
+    if (*part == '.') part++;
+    size_t digits = strspn(part, "0123456789");
+    if (digits > 0 && (part[digits] == '.' || part[digits] == 0)) return true;
+  }
+  return false;
+}
+
+/* Whether a tensor with a usual name of the output matrix can be it: the only tensor whose name ends
+ * so may be a block's ("blocks.0.output.weight"), and it is as wide as the input matrix. */
+static bool is_plausible(const struct nk_tensor *output, const struct nk_tensor *input) {
+  if (input == NULL) return true;
+  return output->shape[1] == input->shape[1] &&
+         (!is_numbered(output->name) || is_numbered(input->name));
+}
+
 /* architecture NULL: unknown. */
 static const struct nk_tensor *find_matrix(const struct nk_model *model,
                                            const struct nki_architecture *architecture,
@@ -36,11 +54,13 @@ static const struct nk_tensor *find_matrix(const struct nk_model *model,
     snprintf(name, sizeof name, "%s.weight", name_of(architecture, which));
     return nki_model_named(model, name, 2);
   }
-  const struct nk_tensor *tensor = NULL;
-  for (size_t i = 0; tensor == NULL && nki_usual_names[which][i] != NULL; i++) {
-    tensor = nki_model_named(model, nki_usual_names[which][i], 2);
+  const struct nk_tensor *input =
+      which == NK_MATRIX_OUTPUT ? find_matrix(model, NULL, NK_MATRIX_INPUT) : NULL;
+  for (size_t i = 0; nki_usual_names[which][i] != NULL; i++) {
+    const struct nk_tensor *tensor = nki_model_named(model, nki_usual_names[which][i], 2);
+    if (tensor != NULL && is_plausible(tensor, input)) return tensor;
   }
-  return tensor;
+  return NULL;
 }
 
 /* The tensor that the index names for the matrix and no shard holds, or NULL. */
@@ -137,16 +157,6 @@ static const struct nk_tensor *fail_missing(const struct nk_model *model,
 }
 
 /* ---- The output matrix ---- */
-
-/* Whether one of the name's parts between dots is a number: a tensor of a block. */
-static bool is_numbered(const char *name) {
-  for (const char *part = name; part != NULL; part = strchr(part, '.')) {
-    if (*part == '.') part++;
-    size_t digits = strspn(part, "0123456789");
-    if (digits > 0 && (part[digits] == '.' || part[digits] == 0)) return true;
-  }
-  return false;
-}
 
 static bool have_same_bytes(const struct nk_tensor *a, const struct nk_tensor *b) {
   return a->dtype == b->dtype && a->n_bytes == b->n_bytes && a->shape[0] == b->shape[0] &&

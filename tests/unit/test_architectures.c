@@ -296,6 +296,8 @@ static void tied_untied_and_nested_models_are_read_alike(void **state) {
       {"gpt2", "", "transformer.", NULL, NULL, NULL},
       {"gpt2", "\"tie_word_embeddings\": true,", "", "lm_head.weight", NULL, NULL},
       {"gemma2", "", "language_model.", NULL, NULL, NULL},
+      {"gemma2", "", "a.wrapper.of.its.own.", NULL, NULL, NULL},
+      {"gemma2", "", "a.wrapper.", NULL, "model.embed_tokens.weight", "lm_head.weight"},
       /* of two tied tensors the file holds the output */
       {"gemma2", "", "", NULL, "model.embed_tokens.weight", "lm_head.weight"},
   };

@@ -223,6 +223,11 @@ static void the_output_matrix_is_found_or_refused_under_any_name(void **state) {
       /* a block's matrix of the same shape, a copy of the input, a position matrix: no candidates
        * */
       {"{}", "wte.weight=40 wpe.weight=40 layers.0.up.weight=40 copy.weight=40=0", "wte.weight", 0},
+      /* a usual name in a block, or of another width, is no output matrix */
+      {"{}", "wte.weight=40 blocks.0.mlp.output.weight=40", "wte.weight", 0},
+      {"{}", "0.wrapped.wte.weight=40 0.wrapped.lm_head.weight=40", "0.wrapped.lm_head.weight", 0},
+      {"{}", "wte.weight=40 <vision.head.weight=9", "wte.weight", 0},
+      {"{}", "wte.weight=40 blocks.0.output.weight=9 generator.weight=40", "generator.weight", 1},
       /* padded, turned, another embedding, two of them: listed */
       {"{}", "wte.weight=40 generator.weight=42", NULL, 0},
       {"{}", "wte.weight=40 <generator.weight=40", NULL, 0},

@@ -51,7 +51,8 @@ static void tensors_are_given_in_the_order_of_their_bytes(void **state) {
   nki_safetensors_free(st);
 }
 
-/* The reader of the safetensors crate takes null for no metadata: serde reads an Option of a map. */
+/* The reader of the safetensors crate takes null for no metadata: serde reads an Option of a map.
+ * */
 static void metadata_of_null_is_no_metadata(void **state) {
   struct nki_safetensors *st = read_header(
       state,
