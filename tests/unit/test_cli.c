@@ -224,6 +224,12 @@ static void texts_are_escaped_for_the_readers_of_other_programs(void **state) {
 
 /* ---- Time and memory ---- */
 
+#if defined(__SANITIZE_ADDRESS__) /* has an allocator of its own; the fuzzer bounds memory there */
+enum { HAS_MALLINFO = 0 };
+#else
+enum { HAS_MALLINFO = 1 };
+#endif
+
 /* A TSV of n columns, and JSON Lines of n rows, each with a key of its own. */
 static void append_wide(struct nk_buffer *out, size_t n) {
   for (size_t i = 0; i < n; i++) nk_buffer_printf(out, "column%zu%s", i, i + 1 < n ? "\t" : "\n");
@@ -259,7 +265,7 @@ static void time_and_memory_grow_as_the_table_does(void **state) {
     double few = cost(*state, append[i], 10000, &few_bytes);
     double many = cost(*state, append[i], 80000, &many_bytes);
     assert_true(many < 24 * few + 0.2);
-    assert_true(many_bytes < 16 * few_bytes);
+    if (HAS_MALLINFO) assert_true(many_bytes < 16 * few_bytes);
   }
 }
 

@@ -89,10 +89,11 @@ int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *t
   struct cli_prompt prompt = {.name = nk_strdup(name == NULL ? number : name),
                               .text = nk_strdup(text),
                               .repetition = repetition};
-  struct cli_prompt *longer =
-      prompt.name == NULL || prompt.text == NULL
-          ? NULL
-          : nk_realloc(prompts->item, prompts->n, prompts->n + 1, sizeof *longer);
+  size_t n = prompts->n; /* the room is the next power of two */
+  struct cli_prompt *longer = prompt.name == NULL || prompt.text == NULL ? NULL
+                              : (n & (n - 1)) != 0
+                                  ? prompts->item
+                                  : nk_realloc(prompts->item, n, n > 0 ? 2 * n : 1, sizeof *longer);
   if (longer == NULL) {
     nk_free(prompt.name);
     nk_free(prompt.text);

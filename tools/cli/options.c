@@ -55,10 +55,20 @@ static int find_choice(const char *choices, const char *text) {
   }
 }
 
-static int append_string(struct cli_strings *list, const char *text) {
-  const char **grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
+/* Makes room for one more item of a list of n, whose room is the next power of two. */
+static int make_room(void **items, size_t n, size_t size) {
+  if ((n & (n - 1)) != 0) return NK_OK;
+  void *grown = nk_realloc(*items, n, n > 0 ? 2 * n : 1, size);
   if (grown == NULL) return NK_EMEMORY;
-  list->item = grown;
+  *items = grown;
+  return NK_OK;
+}
+
+static int append_string(struct cli_strings *list, const char *text) {
+  void *items = list->item;
+  int code = make_room(&items, list->n, sizeof *list->item);
+  if (code != NK_OK) return code;
+  list->item = items;
   list->item[list->n++] = text;
   return NK_OK;
 }
@@ -291,9 +301,10 @@ static int add_number(void *pointer, const char *option, const char *item) {
   double value;
   if (!parse_finite(item, &value))
     return nk_fail(NK_EUSAGE, "%s: '%s' is not a finite number", option, item);
-  double *grown = nk_realloc(list->item, list->n, list->n + 1, sizeof *list->item);
-  if (grown == NULL) return NK_EMEMORY;
-  list->item = grown;
+  void *items = list->item;
+  int code = make_room(&items, list->n, sizeof *list->item);
+  if (code != NK_OK) return code;
+  list->item = items;
   list->item[list->n++] = value;
   return NK_OK;
 }
