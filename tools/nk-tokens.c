@@ -9,6 +9,7 @@ struct options {
   const char *decode; /* a list of ids, or "-": a table on standard input */
   bool no_special;
   bool plain;
+  bool summary;
 };
 
 struct job {
@@ -48,6 +49,63 @@ static int print_vocabulary(const struct job *job, struct cli_table *table) {
   }
   nk_free(category);
   return code;
+}
+
+/* ---- The summary ---- */
+
+/* A row with a name and a number, or with a name and a text. */
+static int print_count(struct cli_table *table, const char *name, size_t count) {
+  cli_table_string(table, name);
+  cli_table_integer(table, (int64_t)count);
+  return cli_table_end_row(table);
+}
+
+static int print_words(struct cli_table *table, const char *name, const char *words, size_t n) {
+  cli_table_string(table, name);
+  cli_table_text(table, words, n);
+  return cli_table_end_row(table);
+}
+
+/* Rows for the tokens that encoding puts around a text, those of "" being before and after nothing:
+ * the tokens of a letter tell where they stand. */
+static int print_around(const struct job *job, struct cli_table *table) {
+  int64_t *with = NULL, *alone = NULL;
+  size_t n_with = 0, n_alone = 0, first = 0;
+  int code = nk_tokenizer_encode(job->tokenizer, "a", 1, NK_ENCODE_SPECIAL, &with, &n_with);
+  if (code == NK_OK) code = nk_tokenizer_encode(job->tokenizer, "a", 1, 0, &alone, &n_alone);
+  while (code == NK_OK && first + n_alone < n_with && n_alone > 0 &&
+         memcmp(with + first, alone, n_alone * sizeof *alone) != 0)
+    first++;
+  for (size_t i = 0; i < n_with && code == NK_OK; i++) {
+    if (i >= first && i < first + n_alone) continue;
+    size_t n_bytes = 0;
+    const char *bytes = nk_tokenizer_bytes(job->tokenizer, (size_t)with[i], &n_bytes);
+    code = print_words(table, i < first ? "token before a text" : "token after a text",
+                       bytes != NULL ? bytes : "", n_bytes);
+  }
+  const char *why = nk_tokenizer_around(job->tokenizer);
+  if (code == NK_OK) code = print_words(table, "tokens around a text by", why, strlen(why));
+  nk_free(with);
+  nk_free(alone);
+  return code;
+}
+
+static int print_summary(const struct job *job, struct cli_table *table) {
+  size_t counts[NK_N_CATEGORIES] = {0}, n_rows = 0, n = nk_tokenizer_n_tokens(job->tokenizer);
+  int code = nk_model_count_rows(job->run->operands[0], &n_rows);
+  if (code != NK_OK) return code;
+  if (n_rows < n) n_rows = n;
+  enum nk_category *category = nk_alloc(n_rows, sizeof *category);
+  if (category == NULL) return NK_EMEMORY;
+  code = nk_tokenizer_categories(job->tokenizer, n_rows, category);
+  for (size_t id = 0; id < n_rows && code == NK_OK; id++) counts[category[id]]++;
+  nk_free(category);
+  if (code == NK_OK) code = cli_table_column(table, "what");
+  if (code == NK_OK) code = cli_table_column(table, "value");
+  if (code == NK_OK) code = print_count(table, "ids", n_rows);
+  for (size_t c = 0; c < NK_N_CATEGORIES && code == NK_OK; c++)
+    code = print_count(table, nk_category_names[c], counts[c]);
+  return code != NK_OK ? code : print_around(job, table);
 }
 
 /* ---- Encoding ---- */
@@ -158,6 +216,8 @@ static int decode(const struct job *job, struct nk_output *output) {
 static int check_usage(const struct options *o, bool json) {
   if (o->encode != NULL && o->decode != NULL)
     return nk_fail(NK_EUSAGE, "--encode and --decode exclude each other");
+  if (o->summary && (o->encode != NULL || o->decode != NULL))
+    return nk_fail(NK_EUSAGE, "--summary excludes --encode and --decode");
   if (o->decode != NULL && json)
     return nk_fail(NK_EUSAGE, "--decode prints text: --json has no meaning");
   return NK_OK;
@@ -167,7 +227,9 @@ static int print(const struct job *job, struct nk_output *output) {
   if (job->options->decode != NULL) return decode(job, output);
   struct cli_table *table = cli_new_table(job->run, output);
   if (table == NULL) return nk_error_code();
-  int code = job->options->encode != NULL ? encode(job, table) : print_vocabulary(job, table);
+  int code = job->options->encode != NULL ? encode(job, table)
+             : job->options->summary     ? print_summary(job, table)
+                                         : print_vocabulary(job, table);
   if (code == NK_OK) return cli_table_finish(table);
   cli_table_free(table);
   return code;
@@ -182,6 +244,8 @@ int main(int argc, char **argv) {
        "print the text of ids 3,10-20 ('-': of the table on stdin)"},
       {0, "no-special", CLI_OPTION_FLAG, &o.no_special, NULL,
        "leave out special tokens (rows, begin and end, text)"},
+      {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
+       "count tokens by category; say which tokens are put around a text, and why"},
       {0, "plain", CLI_OPTION_FLAG, &o.plain, NULL, "encode names of special tokens as text"},
   };
   const struct cli_tool tool = {

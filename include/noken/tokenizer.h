@@ -22,7 +22,8 @@ extern "C" {
 struct nk_tokenizer;
 
 /* Opens a tokenizer.json, a .gguf file, a model's folder that holds a tokenizer.json (weights need
- * not be there), or a name in the local Hugging Face cache. NULL on failure (no such file; invalid
+ * not be there), or a name in the local Hugging Face cache. Of a folder tokenizer_config.json is read
+ * too, for the tokens around a text. NULL on failure (no such file; invalid
  * JSON: line and column; a component that is not implemented). */
 NK_API struct nk_tokenizer *nk_tokenizer_open(const char *model);
 
@@ -76,6 +77,9 @@ enum {
 NK_API int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
                                int flags, struct nk_buffer *out);
 
+/* Which file decides which tokens NK_ENCODE_SPECIAL puts around a text, in words. NULL for NULL. */
+NK_API const char *nk_tokenizer_around(const struct nk_tokenizer *tokenizer);
+
 /* ==== What is known of each token ==== */
 
 enum nk_category {
@@ -97,11 +101,6 @@ NK_API extern const char *const nk_category_names[NK_N_CATEGORIES];
  * code. */
 NK_API int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
                                    enum nk_category *category);
-
-/* How early the tokenizer's own training made the token: the smallest rank of a merge that gives it
- * (BPE), or the rank of its score (SentencePiece's BPE, Unigram), 0 for the most frequent. -1 for
- * tokens that no merge makes (single units, added tokens). */
-NK_API int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id);
 
 #ifdef __cplusplus
 }

@@ -7,6 +7,7 @@
 
 #include "glitch/internal.h"
 #include "model/rows.h"
+#include "text/tokenizer.h"
 
 enum { FEWEST_ROWS = 8 };
 
@@ -128,7 +129,7 @@ struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
   if (code != NK_OK) goto done;
   if (tokenizer != NULL) known = nk_tokenizer_n_tokens(tokenizer);
   for (size_t i = 0; i < n; i++)
-    merge_rank[i] = i < known ? nk_tokenizer_merge_rank(tokenizer, i) : -1;
+    merge_rank[i] = i < known ? nki_tokenizer_merge_rank(tokenizer, i) : -1;
   code = nki_glitch_rank(glitch, tokenizer != NULL ? merge_rank : NULL);
 
 done:

@@ -10,16 +10,18 @@
 const char *const nk_category_names[NK_N_CATEGORIES] = {
     "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
 
-/* The contexts in which a token's text is encoded. Many tokenizers put a space before a text: then
- * a token that continues a word is given only after other text. */
-static const char *const contexts[] = {"", "\n", "a", "0", "!", " ", "\xE4\xB8\xAD"};
-enum { N_CONTEXTS = sizeof contexts / sizeof *contexts };
+/* What stands before and after a token's text when it is encoded. Many tokenizers put a space before a
+ * text: then a token that continues a word is given only after other text. Some end a piece only
+ * before certain text: then a token of spaces, or of a word's beginning, is given only there. */
+static const char *const before[] = {"", "\n", "a", "A", "0", "!", " ", "  ", "\xE4\xB8\xAD", "'", "(", "_"};
+static const char *const after[] = {"",  " ",  "a",  "A",  "0", "!", "\n", "\xE4\xB8\xAD",
+                                    "'", "'s", "\t", "\r", "/", "\xC2\xA0", "\xCC\x81", "\xE2\x96\x81"};
+enum { N_BEFORE = sizeof before / sizeof *before, N_AFTER = sizeof after / sizeof *after };
 
 /* One thread's work. */
 struct trial {
   const struct nk_tokenizer *tokenizer;
   struct nki_encoder *encoder;
-  struct nki_ids before[N_CONTEXTS]; /* the tokens of the contexts alone */
   struct nki_ids ids;
   struct nk_buffer text;
 };
@@ -28,38 +30,39 @@ static int trial_begin(struct trial *trial, const struct nk_tokenizer *tokenizer
   memset(trial, 0, sizeof *trial);
   trial->tokenizer = tokenizer;
   trial->encoder = nki_encoder_borrow(tokenizer);
-  int code = trial->encoder != NULL ? NK_OK : NK_EMEMORY;
-  for (size_t i = 0; i < N_CONTEXTS && code == NK_OK; i++)
-    code = nki_encode(tokenizer, trial->encoder, contexts[i], strlen(contexts[i]), 0,
-                      &trial->before[i]);
-  return code;
+  return trial->encoder != NULL ? NK_OK : NK_EMEMORY;
 }
 
 static void trial_end(struct trial *trial) {
   nki_encoder_return(trial->tokenizer, trial->encoder);
-  for (size_t i = 0; i < N_CONTEXTS; i++) nk_free(trial->before[i].id);
   nk_free(trial->ids.id);
   nk_buffer_free(&trial->text);
 }
 
-/* Whether bytes[0..n), valid UTF-8, gives the token after one of the contexts. */
-static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n, bool *out) {
+/* Whether bytes[0..n), valid UTF-8, between these texts gives the token. */
+static int gives(struct trial *trial, int64_t id, const char *left, const char *bytes, size_t n,
+                 const char *right, bool *out) {
+  nk_buffer_clear(&trial->text);
+  nk_buffer_text(&trial->text, left);
+  nk_buffer_append(&trial->text, bytes, n);
+  nk_buffer_text(&trial->text, right);
+  if (trial->text.failed) return nk_fail(NK_EMEMORY, "out of memory for a token's text");
+  trial->ids.n = 0;
+  int code = nki_encode(trial->tokenizer, trial->encoder, trial->text.data, trial->text.size, 0,
+                        &trial->ids);
   *out = false;
-  for (size_t i = 0; i < N_CONTEXTS && !*out; i++) {
-    const struct nki_ids *before = &trial->before[i];
-    nk_buffer_clear(&trial->text);
-    nk_buffer_text(&trial->text, contexts[i]);
-    nk_buffer_append(&trial->text, bytes, n);
-    if (trial->text.failed) return nk_fail(NK_EMEMORY, "out of memory for a token's text");
-    trial->ids.n = 0;
-    int code = nki_encode(trial->tokenizer, trial->encoder, trial->text.data, trial->text.size, 0,
-                          &trial->ids);
-    if (code != NK_OK) return code;
-    *out =
-        trial->ids.n == before->n + 1 && trial->ids.id[before->n] == id &&
-        (before->n == 0 || memcmp(trial->ids.id, before->id, before->n * sizeof *before->id) == 0);
-  }
-  return NK_OK;
+  for (size_t i = 0; code == NK_OK && i < trial->ids.n && !*out; i++) *out = trial->ids.id[i] == id;
+  return code;
+}
+
+/* Whether the text gives the token in one of the contexts. */
+static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n, bool *out) {
+  int code = NK_OK;
+  *out = false;
+  for (size_t j = 0; j < N_AFTER && !*out && code == NK_OK; j++)
+    for (size_t i = 0; i < N_BEFORE && !*out && code == NK_OK; i++)
+      code = gives(trial, id, before[i], bytes, n, after[j], out);
+  return code;
 }
 
 static int categorize(struct trial *trial, size_t id, enum nk_category *category) {
@@ -79,6 +82,7 @@ static int categorize(struct trial *trial, size_t id, enum nk_category *category
   }
   *category = NK_TOKEN_PARTIAL_UTF8;
   if (nki_utf8_first_invalid(bytes, n) < n) return NK_OK;
+  if (trial->tokenizer->wordpiece != NULL) nki_wordpiece_within(trial->tokenizer->wordpiece, &bytes, &n);
   int code = reaches(trial, (int64_t)id, bytes, n, &reached);
   if (code == NK_OK && !reached && nki_vocabulary_is_added(vocabulary, id)) {
     bytes = nki_vocabulary_written(vocabulary, id, &n);

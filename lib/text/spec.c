@@ -14,6 +14,7 @@ void nki_spec_free(struct nki_spec *spec) {
   nk_free(spec->merges);
   nk_free(spec->model);
   nk_free(spec->name);
+  nk_free(spec->around);
   json_decref(spec->config);
   nk_free(spec);
 }

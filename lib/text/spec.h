@@ -29,6 +29,7 @@ struct nki_added {
 
 struct nki_spec {
   char *name;     /* the file's, for messages */
+  char *around;   /* why which tokens are put around a text, in words; NULL: the post-processor */
   size_t max_id;  /* the largest valid id: the size of the file */
   json_t *config; /* tokenizer.json with null for the vocabulary and the merges */
   char *model;    /* "BPE", "Unigram", "WordPiece", ...; "" when it is not stated */

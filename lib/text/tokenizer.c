@@ -104,21 +104,18 @@ static int build(struct nk_tokenizer *t) {
   return code;
 }
 
-/* The file of a model that holds the tokenizer, to be freed. NULL on failure. */
-static char *find_file(const char *model) {
-  struct nki_model_files files = {0};
-  char *found = NULL;
-  int code = nki_model_files_locate(model, &files);
-  const char *path = nki_model_files_path(&files, "tokenizer.json");
-  if (code != NK_OK) goto done;
-  if (files.folder == NULL)
-    found = nk_strdup(model);
-  else if (path != NULL)
-    found = nk_strdup(path);
-  else
-    nk_fail(NK_ENOTFOUND, "%s: no tokenizer.json in this folder", files.folder);
-done:
-  nki_model_files_free(&files);
+/* The file of a model that holds the tokenizer. Of a folder also the files beside it. NULL on
+ * failure. */
+static const char *find_file(const char *model, struct nki_model_files *files,
+                             struct nki_spec_beside *beside) {
+  const char *found = NULL;
+  *beside = (struct nki_spec_beside){0};
+  if (nki_model_files_locate(model, files) != NK_OK) return NULL;
+  if (files->folder == NULL) return model;
+  found = nki_model_files_path(files, "tokenizer.json");
+  if (found == NULL) nk_fail(NK_ENOTFOUND, "%s: no tokenizer.json in this folder", files->folder);
+  beside->config = nki_model_files_path(files, "tokenizer_config.json");
+  beside->special_map = nki_model_files_path(files, "special_tokens_map.json");
   return found;
 }
 
@@ -130,9 +127,11 @@ static bool ends_with(const char *string, const char *end) {
 static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) {
   struct nk_tokenizer *t = NULL;
   int code = NK_EMEMORY;
+  struct nki_model_files files = {0};
+  struct nki_spec_beside beside;
   nki_chars_begin();
-  char *path = find_file(model);
-  if (path == NULL) return NULL;
+  const char *path = find_file(model, &files, &beside);
+  if (path == NULL) goto done;
   if (ends_with(path, ".safetensors")) {
     code =
         nk_fail(NK_EUSAGE,
@@ -143,9 +142,10 @@ static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) 
   if (t == NULL || (t->spec = nki_spec_open(path, vocabulary_only)) == NULL ||
       (t->vocabulary = nki_vocabulary_new(t->spec)) == NULL)
     goto done;
-  code = vocabulary_only ? NK_OK : build(t);
+  code = vocabulary_only ? NK_OK : nki_spec_apply_config(t->spec, &beside);
+  if (code == NK_OK && !vocabulary_only) code = build(t);
 done:
-  nk_free(path);
+  nki_model_files_free(&files);
   if (code == NK_OK) return t;
   nk_tokenizer_free(t);
   return NULL;
@@ -194,9 +194,17 @@ int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer) {
   return nk_fail(NK_EUSAGE, "%s: opened for its vocabulary only", tokenizer->spec->name);
 }
 
-int64_t nk_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
+int64_t nki_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id) {
   bool known = tokenizer != NULL && tokenizer->encodes && id < nk_tokenizer_n_tokens(tokenizer);
   return known ? tokenizer->rank[id] : -1;
+}
+
+const char *nk_tokenizer_around(const struct nk_tokenizer *tokenizer) {
+  if (tokenizer == NULL || !tokenizer->encodes) return NULL;
+  if (tokenizer->spec->around != NULL) return tokenizer->spec->around;
+  return json_is_object(json_object_get(tokenizer->spec->config, "post_processor"))
+             ? "the tokenizer's own post-processor"
+             : "the tokenizer has no post-processor";
 }
 
 int64_t nk_tokenizer_id(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n) {

@@ -40,7 +40,7 @@ struct nk_tokenizer {
   struct nki_added_set added;            /* found in the text as it is given */
   struct nki_added_set added_normalized; /* found after the normalizer */
   struct nki_ids before, after;          /* the tokens around a text */
-  int64_t *rank;                         /* [n_tokens] nk_tokenizer_merge_rank */
+  int64_t *rank;                         /* [n_tokens] nki_tokenizer_merge_rank */
   struct nki_pool {
     pthread_mutex_t lock;
     struct nki_encoder *idle;
@@ -50,6 +50,11 @@ struct nk_tokenizer {
 /* NK_OK, or a negative code for NULL and for a tokenizer that was opened for its vocabulary only.
  */
 int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer);
+
+/* How early the tokenizer's own training made the token: the smallest rank of a merge that gives it
+ * (BPE), or the rank of its score (SentencePiece's BPE, Unigram), 0 for the most frequent. -1 for
+ * tokens that no merge makes (single units, added tokens). */
+int64_t nki_tokenizer_merge_rank(const struct nk_tokenizer *tokenizer, size_t id);
 
 struct nki_pool *nki_pool_new(void);
 void nki_pool_free(struct nki_pool *pool);

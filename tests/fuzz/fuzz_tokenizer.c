@@ -60,7 +60,7 @@ static void read_tokenizer(const char *path) {
   size_t n = nk_tokenizer_n_tokens(tokenizer);
   enum nk_category few[256];
   if (n <= sizeof few / sizeof few[0]) (void)nk_tokenizer_categories(tokenizer, n, few);
-  for (size_t id = 0; id < n; id++) (void)nk_tokenizer_merge_rank(tokenizer, id);
+  for (size_t id = 0; id < n; id++) (void)nki_tokenizer_merge_rank(tokenizer, id);
   (void)nk_tokenizer_id(tokenizer, "a", 1);
   nk_tokenizer_free(tokenizer);
 }

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/utf8.h"
 #include "text_files.h"
+#include "text/tokenizer.h"
 
 /* Random text of every plane, often with parts that tokenizers treat specially. */
 static size_t random_text(struct nki_random *random, char *text) {
@@ -98,12 +99,12 @@ static void ranks_follow_the_merges(void **state) {
   assert_non_null(t);
   int64_t id = nk_tokenizer_id(t, " t", 2);
   assert_int_equal(id, 256);
-  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)id), NK_OK);
-  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "he", 2)), 2);
-  assert_int_equal(nk_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "a", 1)), -1);
+  assert_int_equal(nki_tokenizer_merge_rank(t, (size_t)id), NK_OK);
+  assert_int_equal(nki_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "he", 2)), 2);
+  assert_int_equal(nki_tokenizer_merge_rank(t, (size_t)nk_tokenizer_id(t, "a", 1)), -1);
   assert_int_equal(nk_tokenizer_id(t, "<|endoftext|>", 13), 50256);
-  assert_int_equal(nk_tokenizer_merge_rank(t, 50256), -1);
-  assert_int_equal(nk_tokenizer_merge_rank(t, 99999999), -1);
+  assert_int_equal(nki_tokenizer_merge_rank(t, 50256), -1);
+  assert_int_equal(nki_tokenizer_merge_rank(t, 99999999), -1);
   assert_int_equal(nk_tokenizer_id(t, "no such token", 13), NK_ENOTFOUND);
   nk_tokenizer_free(t);
 }
@@ -199,7 +200,7 @@ static void a_vocabulary_opens_where_the_tokenizer_is_not_supported(void **state
   assert_int_equal(nk_tokenizer_encode(t, "the", 3, 0, &ids, &n), NK_EUSAGE);
   assert_int_equal(nk_tokenizer_decode(t, &id, 1, 0, &out), NK_EUSAGE);
   assert_int_equal(nk_tokenizer_categories(t, 2, category), NK_EUSAGE);
-  assert_int_equal(nk_tokenizer_merge_rank(t, 0), -1);
+  assert_int_equal(nki_tokenizer_merge_rank(t, 0), -1);
   nk_tokenizer_free(t);
 }
 
