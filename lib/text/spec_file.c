@@ -2,10 +2,40 @@
 #include "text/spec_file.h"
 
 #include <noken/base.h>
+#include <string.h>
 
 #include "model/gguf.h"
 #include "text/spec_gguf.h"
 #include "text/spec_json.h"
+#include "text/spec_other.h"
+
+static bool ends_with(const char *string, const char *end) {
+  size_t n = strlen(string), m = strlen(end);
+  return n >= m && strcmp(string + n - m, end) == 0;
+}
+
+/* GPT-2's vocab.json: merges.txt lies beside it. */
+static int read_vocab_json(struct nki_spec *spec, const char *path, const struct nk_file *file) {
+  struct nk_buffer beside = {0};
+  nk_buffer_append(&beside, path, strlen(path) - strlen("vocab.json"));
+  nk_buffer_text(&beside, "merges.txt");
+  struct nk_file *merges = beside.failed ? NULL : nk_file_open(beside.data);
+  int code = merges != NULL ? nki_spec_read_merges_file(spec, file, merges) : nk_error_code();
+  nk_file_free(merges);
+  nk_buffer_free(&beside);
+  return code;
+}
+
+/* Reads the file by its name and its first bytes, all but GGUF. */
+static int read_file(struct nki_spec *spec, const char *path, const struct nk_file *file,
+                     bool vocabulary_only) {
+  if (ends_with(path, "vocab.json")) return read_vocab_json(spec, path, file);
+  if (ends_with(path, "vocab.txt")) return nki_spec_read_lines(spec, file);
+  if (ends_with(path, "tekken.json")) return nki_spec_read_tekken(spec, file);
+  if (nki_spec_is_tiktoken(file)) return nki_spec_read_tiktoken(spec, file);
+  if (ends_with(path, ".model")) return nki_spec_read_sentencepiece(spec, file);
+  return nki_spec_read_json(spec, file, vocabulary_only);
+}
 
 struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
   struct nki_gguf *gguf = NULL;
@@ -16,7 +46,7 @@ struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
   if (spec == NULL || (spec->name = nk_strdup(file->name)) == NULL) goto done;
   spec->max_id = file->size;
   if (!nki_gguf_is(file)) {
-    code = nki_spec_read_json(spec, file, vocabulary_only);
+    code = read_file(spec, path, file, vocabulary_only);
     goto done;
   }
   gguf = nki_gguf_read(file);

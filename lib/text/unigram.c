@@ -15,6 +15,7 @@ struct nki_unigram {
   int64_t unknown; /* or NKI_NO_ID */
   double unknown_score;
   bool byte_level, byte_fallback;
+  bool single; /* sums in single precision, as SentencePiece's, on which ties depend */
   int64_t fallback_id[256];
 };
 
@@ -35,6 +36,7 @@ static int read_options(struct nki_unigram *u, const struct nki_spec *spec) {
   const json_t *unknown = json_object_get(model, "unk_id");
   u->byte_level = spec->byte_level;
   u->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
+  u->single = json_is_true(json_object_get(model, "single_precision"));
   u->unknown = NKI_NO_ID;
   if (json_is_integer(unknown)) u->unknown = json_integer_value(unknown);
   if (u->unknown != NKI_NO_ID && (u->unknown < 0 || (size_t)u->unknown >= spec->pieces.n))
@@ -109,6 +111,10 @@ static int reserve(struct nki_unigram_work *work, size_t n) {
   return NK_OK;
 }
 
+static double sum(const struct nki_unigram *u, double a, double b) {
+  return u->single ? (double)((float)a + (float)b) : a + b;
+}
+
 static void offer(struct nki_node *node, size_t at, size_t from, double score, int64_t id) {
   if (node[at].from != UINT32_MAX && score <= node[at].score) return;
   node[at] = (struct nki_node){score, (uint32_t)from, id};
@@ -124,13 +130,13 @@ static int forward(const struct nki_unigram *u, struct nki_node *node, const cha
     for (size_t end = at; end < n && nki_prefixes_step(&u->prefixes, &walk, s[end]); end++) {
       int64_t id = nki_prefixes_value(&u->prefixes, &walk);
       if (id < 0) continue;
-      offer(node, end + 1, at, node[at].score + u->pieces->score[id], id);
+      offer(node, end + 1, at, sum(u, node[at].score, u->pieces->score[id]), id);
       single |= end + 1 - at == width;
     }
     if (single) continue;
     if (u->unknown < 0)
       return nk_fail(NK_EDATA, "a character has no token and the tokenizer has no unk_id");
-    offer(node, at + width, at, node[at].score + u->unknown_score, u->unknown);
+    offer(node, at + width, at, sum(u, node[at].score, u->unknown_score), u->unknown);
   }
   return NK_OK;
 }
