@@ -76,8 +76,8 @@ struct nk_sample_options {
  * metadata noken.codes.direction names them). With NK_UNREACHED_SKIP also ray, the ray's number in
  * its direction from 0; it and NK_UNREACHED_REDRAW warn of how many rays never reach a distance,
  * and what is left is a selection of directions. The metadata noken.p_min is the least p_value that
- * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; no noken
- * is left; and for a region of NULL, which leaves the message of the call that gave it. */
+ * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; no
+ * noken is left; and for a region of NULL, which leaves the message of the call that gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
 
@@ -91,7 +91,9 @@ NK_API struct nk_vectors *nk_sample_match(struct nk_region *region, const struct
 /* n nokens from inside the region, as controls, by a smoothed bootstrap (Silverman, "Density
  * estimation", 1986, section 6.4): mean + sqrt(1 - h^2) (token - mean) + h e, with a random token
  * and e drawn from the region's normal distribution, which keeps mean and covariance. h is the
- * largest of 1, 0.9, ..., 0.1 with which nine tenths of the draws are inside at level 0.05; those
+ * smallest of 0.1, 0.2, ..., 1 with which a draw is no copy: the median distance from a draw to its
+ * token is at least the 0.05 quantile of the distances from a token to its nearest. It is less,
+ * with a warning, where fewer than nine tenths of the draws would be inside at level 0.05; those
  * outside are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
  * and blend (h). They share no random numbers with nk_sample's nokens of the same seed. NULL on
  * failure. */

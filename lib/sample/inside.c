@@ -10,11 +10,12 @@
 #include <noken/vectors.h>
 #include "base/random.h"
 #include "geometry/gaussian.h"
+#include "geometry/internal.h"
 #include "sample/internal.h"
 
 enum { PILOT = 256, MOST_DRAWS = 1000 };
 
-static const double LEVEL = 0.05, SHARE = 0.9;
+static const double LEVEL = 0.05, SHARE = 0.9, NEAR = 0.05;
 
 /* Draws of n nokens. */
 struct draws {
@@ -66,29 +67,76 @@ done:
   return code;
 }
 
-/* The largest h with which nine tenths of a pilot's draws are inside. */
+/* *distance = how near a token has to be to be among the nearest NEAR of all neighbours: a quantile
+ * of the distances from tokens that the region was not fitted on to the nearest it was. */
+static int near_distance(const struct nki_space *space, double *distance) {
+  const struct nk_knn_options options = {.k = 1, .metric = NK_METRIC_L2};
+  size_t dim = space->dim, held_out = space->n_tokens - space->n_fit;
+  size_t n = held_out < PILOT ? held_out : PILOT;
+  struct nk_knn *knn = NULL;
+  float *x = nk_alloc(n, dim * sizeof *x);
+  int code = x != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    memcpy(x + i * dim, space->tokens + (space->n_fit + i * held_out / n) * dim, dim * sizeof *x);
+  if (code == NK_OK) knn = nk_knn_search(space->tokens, space->n_fit, dim, x, n, &options);
+  if (code == NK_OK && knn == NULL) code = nk_error_code();
+  if (code == NK_OK) nk_quantiles(knn->distances, n, &NEAR, 1, distance);
+  nk_knn_free(knn);
+  nk_free(x);
+  return code;
+}
+
+/* The pilot's draws with draws->h: how many are inside, the median distance from their token. */
+static int try_blend(const struct draws *draws, const size_t *list, size_t *inside,
+                     double *median) {
+  static const double half = 0.5;
+  const struct nki_space *space = draws->space;
+  size_t dim = space->dim;
+  double distance[PILOT];
+  int code = draw_all(draws, list, PILOT, 0);
+  if (code != NK_OK) return code;
+  *inside = 0;
+  for (size_t i = 0; i < PILOT; i++) {
+    const float *token = space->tokens + (size_t)draws->tokens[i] * dim;
+    distance[i] = sqrt(nki_distance_squares(draws->x + i * dim, token, dim));
+    *inside += draws->p_values[i] > LEVEL;
+  }
+  nk_quantiles(distance, PILOT, &half, 1, median);
+  return NK_OK;
+}
+
+/* The smallest h with which draws are no copies; less where fewer than nine tenths of them would be
+ * inside. */
 static int choose_blend(const struct nk_region *region, const struct nki_space *space,
                         uint64_t seed, double *h) {
   struct draws draws = {
       .region = region, .space = space, .seed = seed, .purpose = NKI_RANDOM_INSIDE_PILOT};
   size_t list[PILOT], inside = 0;
   int64_t tokens[PILOT];
-  double p[PILOT];
+  double p[PILOT], near = 0, median = 0;
+  int tenths = 0;
   draws.tokens = tokens;
   draws.p_values = p;
   draws.x = nk_alloc(PILOT, space->dim * sizeof *draws.x);
-  int code = draws.x != NULL ? NK_OK : NK_EMEMORY;
+  int code = draws.x != NULL ? near_distance(space, &near) : NK_EMEMORY;
   for (size_t i = 0; i < PILOT; i++) list[i] = i;
-  for (int tenths = 10; tenths > 0 && code == NK_OK; tenths--) {
-    *h = draws.h = tenths / 10.0;
-    code = draw_all(&draws, list, PILOT, 0);
-    inside = 0;
-    for (size_t i = 0; i < PILOT && code == NK_OK; i++) inside += p[i] > LEVEL;
-    if ((double)inside >= SHARE * PILOT) break;
+  do {
+    draws.h = ++tenths / 10.0;
+    if (code == NK_OK) code = try_blend(&draws, list, &inside, &median);
+  } while (code == NK_OK && median < near && tenths < 10);
+  while (code == NK_OK && (double)inside < SHARE * PILOT && tenths > 1) {
+    draws.h = --tenths / 10.0;
+    code = try_blend(&draws, list, &inside, &median);
   }
+  *h = draws.h;
   if (code == NK_OK && (double)inside < SHARE * PILOT)
     nk_warn("only %zu of %d draws are inside the region, even at the smallest blend", inside,
             PILOT);
+  else if (code == NK_OK && median < near)
+    nk_warn(
+        "with blend %g draws lie nearer to their tokens than tokens to one another: a larger "
+        "one would leave the region",
+        draws.h);
   nk_free(draws.x);
   return code;
 }

@@ -573,6 +573,48 @@ static void nokens_from_inside_are_inside_and_spread_as_the_tokens(void **state)
   nk_region_free(region);
 }
 
+/* The blend is the smallest tenth with which the median draw is as far from its token as the nearest
+ * twentieth of tokens held out is from those that were fitted. The distance grows about as the blend
+ * does; the bounds allow a tenth for the pilot's draws. */
+static void nokens_from_inside_are_no_copies(void **state) {
+  (void)state;
+  enum { COUNT = 1001 };
+  struct nk_region *region = make_region();
+  const struct nk_vectors *tokens = region->tokens;
+  struct nk_vectors *set = nk_sample_inside(region, COUNT, 2);
+  assert_non_null(set);
+  const int64_t *origin = nk_vectors_column(set, "origin")->data.integer;
+  double h = nk_vectors_column(set, "blend")->data.number[0], from_token[COUNT], nearest[N];
+  for (size_t i = 0; i < COUNT; i++) {
+    size_t row = 0;
+    while (tokens->ids[row] != origin[i]) row++;
+    double square = 0;
+    for (size_t j = 0; j < DIM; j++)
+      square += pow((double)set->values[i * DIM + j] - (double)tokens->values[row * DIM + j], 2);
+    from_token[i] = sqrt(square);
+  }
+  size_t held_out = N - region->n_fit;
+  for (size_t i = 0; i < held_out; i++) {
+    nearest[i] = INFINITY;
+    for (size_t k = 0; k < region->n_fit; k++) {
+      double square = 0;
+      for (size_t j = 0; j < DIM; j++)
+        square += pow((double)tokens->values[(region->n_fit + i) * DIM + j] -
+                          (double)tokens->values[k * DIM + j],
+                      2);
+      if (sqrt(square) < nearest[i]) nearest[i] = sqrt(square);
+    }
+  }
+  qsort(from_token, COUNT, sizeof *from_token, ascending);
+  qsort(nearest, held_out, sizeof *nearest, ascending);
+  double median = from_token[COUNT / 2], near = nearest[held_out / 20];
+  assert_true(h < 1);
+  assert_true(median > 0.9 * near);
+  assert_true(median * (h - 0.1) / h < 1.1 * near);
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
 /* The first number of a ray's stream draws its origin, that of a control's stream its token. From
  * one stream, as many agree as controls are inside at the first draw, more than nine tenths; from
  * two, 1 in 600, and 8 or more of 900 agree once in 5,000 seeds. */
@@ -636,6 +678,7 @@ int main(void) {
       cmocka_unit_test(directions_spread_as_they_say),
       cmocka_unit_test(matches_have_the_distances_of_their_tokens),
       cmocka_unit_test(nokens_from_inside_are_inside_and_spread_as_the_tokens),
+      cmocka_unit_test(nokens_from_inside_are_no_copies),
       cmocka_unit_test(nokens_and_controls_of_one_seed_share_no_numbers),
       cmocka_unit_test(directions_are_read_and_named),
   };
