@@ -573,9 +573,9 @@ static void nokens_from_inside_are_inside_and_spread_as_the_tokens(void **state)
   nk_region_free(region);
 }
 
-/* The blend is the smallest tenth with which the median draw is as far from its token as the nearest
- * twentieth of tokens held out is from those that were fitted. The distance grows about as the blend
- * does; the bounds allow a tenth for the pilot's draws. */
+/* The blend is the smallest tenth with which the median draw is as far from its token as the
+ * nearest twentieth of tokens held out is from those that were fitted. The distance grows about as
+ * the blend does; the bounds allow a tenth for the pilot's draws. */
 static void nokens_from_inside_are_no_copies(void **state) {
   (void)state;
   enum { COUNT = 1001 };
