@@ -228,8 +228,8 @@ static int print(const struct job *job, struct nk_output *output) {
   struct cli_table *table = cli_new_table(job->run, output);
   if (table == NULL) return nk_error_code();
   int code = job->options->encode != NULL ? encode(job, table)
-             : job->options->summary     ? print_summary(job, table)
-                                         : print_vocabulary(job, table);
+             : job->options->summary      ? print_summary(job, table)
+                                          : print_vocabulary(job, table);
   if (code == NK_OK) return cli_table_finish(table);
   cli_table_free(table);
   return code;

@@ -24,7 +24,8 @@ int nki_added_build(struct nki_added_set *set, const struct nki_spec *spec, bool
     if (code != NK_OK || length == 0) continue;
     offset[n] = set->bytes.size;
     /* Of equal strings the first is found: the largest value. */
-    entry[n++] = (struct nki_prefix_entry){NULL, (uint32_t)length, (uint32_t)(spec->n_added - 1 - i)};
+    entry[n++] =
+        (struct nki_prefix_entry){NULL, (uint32_t)length, (uint32_t)(spec->n_added - 1 - i)};
     nk_buffer_append(&set->bytes, content, length);
   }
   if (set->bytes.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);

@@ -29,7 +29,7 @@ bool nki_byte_level_decode(char *text, size_t *n) {
 void nki_byte_level_encode(const char *bytes, size_t n, struct nk_buffer *out) {
   for (size_t i = 0; i < n; i++) {
     unsigned char byte = (unsigned char)bytes[i];
-    uint32_t code = byte <= 0x20                  ? 0x100u + byte
+    uint32_t code = byte <= 0x20                   ? 0x100u + byte
                     : byte >= 0x7F && byte <= 0xA0 ? 0x121u + byte - 0x7F
                     : byte == 0xAD                 ? 0x143u
                                                    : byte;

@@ -13,9 +13,11 @@ const char *const nk_category_names[NK_N_CATEGORIES] = {
 /* What stands before and after a token's text when it is encoded. Many tokenizers put a space before a
  * text: then a token that continues a word is given only after other text. Some end a piece only
  * before certain text: then a token of spaces, or of a word's beginning, is given only there. */
-static const char *const before[] = {"", "\n", "a", "A", "0", "!", " ", "  ", "\xE4\xB8\xAD", "'", "(", "_"};
-static const char *const after[] = {"",  " ",  "a",  "A",  "0", "!", "\n", "\xE4\xB8\xAD",
-                                    "'", "'s", "\t", "\r", "/", "\xC2\xA0", "\xCC\x81", "\xE2\x96\x81"};
+static const char *const before[] = {"",   "\n",           "a", "A", "0", "!", " ",
+                                     "  ", "\xE4\xB8\xAD", "'", "(", "_"};
+static const char *const after[] = {
+    "",  " ",  "a",  "A",  "0", "!",        "\n",       "\xE4\xB8\xAD",
+    "'", "'s", "\t", "\r", "/", "\xC2\xA0", "\xCC\x81", "\xE2\x96\x81"};
 enum { N_BEFORE = sizeof before / sizeof *before, N_AFTER = sizeof after / sizeof *after };
 
 /* One thread's work. */
@@ -82,7 +84,8 @@ static int categorize(struct trial *trial, size_t id, enum nk_category *category
   }
   *category = NK_TOKEN_PARTIAL_UTF8;
   if (nki_utf8_first_invalid(bytes, n) < n) return NK_OK;
-  if (trial->tokenizer->wordpiece != NULL) nki_wordpiece_within(trial->tokenizer->wordpiece, &bytes, &n);
+  if (trial->tokenizer->wordpiece != NULL)
+    nki_wordpiece_within(trial->tokenizer->wordpiece, &bytes, &n);
   int code = reaches(trial, (int64_t)id, bytes, n, &reached);
   if (code == NK_OK && !reached && nki_vocabulary_is_added(vocabulary, id)) {
     bytes = nki_vocabulary_written(vocabulary, id, &n);

@@ -102,6 +102,6 @@ bool nki_is_word(uint32_t code) {
       (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189))
     return true;
   enum nki_unicode_category c = nki_category(code);
-  return nki_kind(code) == NKI_LETTER || c == NKI_NL || c == NKI_ND ||
-         c == NKI_PC || nki_is_mark(code);
+  return nki_kind(code) == NKI_LETTER || c == NKI_NL || c == NKI_ND || c == NKI_PC ||
+         nki_is_mark(code);
 }

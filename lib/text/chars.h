@@ -25,7 +25,7 @@ bool nki_is_space(uint32_t code);       /* the property White_Space */
 bool nki_is_number(uint32_t code);      /* Nd, Nl, No */
 bool nki_is_mark(uint32_t code);        /* Mn, Mc, Me */
 bool nki_is_nonspacing(uint32_t code);  /* Mn */
-bool nki_is_other(uint32_t code);     /* Cc, Cf, Co */
+bool nki_is_other(uint32_t code);       /* Cc, Cf, Co */
 bool nki_is_punctuation(uint32_t code); /* P*, and ASCII's symbols */
 bool nki_is_word(uint32_t code);        /* \w: Alphabetic, M, Nd, Pc, Join_Control */
 

@@ -167,7 +167,8 @@ static int check_growth(size_t size, size_t limit) {
 static void replace(const struct step *step, const char *s, size_t n, size_t limit,
                     struct nk_buffer *out) {
   const char *end = s + n, *found;
-  while (out->size <= limit && (found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
+  while (out->size <= limit &&
+         (found = memmem(s, (size_t)(end - s), step->from, step->n_from)) != NULL) {
     nk_buffer_append(out, s, (size_t)(found - s));
     nk_buffer_append(out, step->to, step->n_to);
     s = found + step->n_from;
@@ -202,8 +203,8 @@ static void strip(const struct step *step, const char *s, size_t n, struct nk_bu
 }
 
 /* The step's `from` becomes `to`. */
-static void replace_by(const struct step *step, const char *to, const char *s, size_t n, size_t limit,
-                       struct nk_buffer *out) {
+static void replace_by(const struct step *step, const char *to, const char *s, size_t n,
+                       size_t limit, struct nk_buffer *out) {
   struct step other = *step;
   other.to = to;
   other.n_to = strlen(to);
@@ -220,13 +221,14 @@ static void byte_level(const struct step *step, const char *s, size_t n, struct 
 
 /* What transformers removes before and within English punctuation. */
 static void clean_up(struct nk_buffer *text, size_t begin) {
-  static const char *const pairs[][2] = {
-      {" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},     {" ' ", "'"}, {" n't", "n't"},
-      {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  static const char *const pairs[][2] = {{" .", "."},     {" ?", "?"},           {" !", "!"},
+                                         {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
+                                         {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
+                                         {" 've", "'ve"}, {" 're", "'re"}};
   struct nk_buffer from = {0};
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs && !text->failed; i++) {
-    if (text->size == begin || memmem(text->data + begin, text->size - begin, pairs[i][0],
-                                      strlen(pairs[i][0])) == NULL)
+    if (text->size == begin ||
+        memmem(text->data + begin, text->size - begin, pairs[i][0], strlen(pairs[i][0])) == NULL)
       continue;
     struct step step = {.from = pairs[i][0], .n_from = strlen(pairs[i][0])};
     nk_buffer_clear(&from);

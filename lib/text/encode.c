@@ -80,9 +80,10 @@ static inline int encode_word(const struct nk_tokenizer *t, struct nki_encoder *
     return NK_OK;
   }
   size_t first = ids->n;
-  int code = t->bpe != NULL       ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
-             : t->unigram != NULL ? nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids)
-                                  : nki_wordpiece_encode(t->wordpiece, &encoder->wordpiece, s, n, ids);
+  int code = t->bpe != NULL ? nki_bpe_encode(t->bpe, &encoder->bpe, s, n, ids)
+             : t->unigram != NULL
+                 ? nki_unigram_encode(t->unigram, &encoder->unigram, s, n, ids)
+                 : nki_wordpiece_encode(t->wordpiece, &encoder->wordpiece, s, n, ids);
   if (code == NK_OK && place != NULL && ids->n > first)
     nki_cache_put(place, s, n, ids->id + first, ids->n - first);
   return code;

@@ -94,8 +94,7 @@ static bool set_form(struct step *step, const char *type) {
 static struct step *new_step(struct nki_normalizer *normalizer, enum kind kind) {
   if (normalizer->n_steps == normalizer->capacity) {
     size_t capacity = normalizer->capacity != 0 ? 2 * normalizer->capacity : 8;
-    struct step *grown =
-        nk_realloc(normalizer->step, normalizer->n_steps, capacity, sizeof *grown);
+    struct step *grown = nk_realloc(normalizer->step, normalizer->n_steps, capacity, sizeof *grown);
     if (grown == NULL) return NULL;
     normalizer->step = grown;
     normalizer->capacity = capacity;

@@ -158,8 +158,8 @@ enum { MAX_DEPTH = 64 };
 struct translation {
   const char *at;
   struct nk_buffer out;
-  const char *refused; /* the part that is not supported, or NULL */
-  size_t atom;         /* where in out the last atom begins, which an interval repeats */
+  const char *refused;     /* the part that is not supported, or NULL */
+  size_t atom;             /* where in out the last atom begins, which an interval repeats */
   size_t group[MAX_DEPTH]; /* [depth] where in out the open groups begin */
   size_t depth;
 };
@@ -214,8 +214,8 @@ static bool is_script(const char *name, const char *end) {
   size_t place;
   if (end - name > 32) return false;
   snprintf(pattern, sizeof pattern, "\\p{sc:%.*s}", (int)(end - name), name);
-  pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error,
-                                   &place, NULL);
+  pcre2_code *code =
+      pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF, &error, &place, NULL);
   pcre2_code_free(code);
   return code != NULL;
 }

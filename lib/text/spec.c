@@ -131,7 +131,9 @@ json_t *nki_spec_step(json_t *component, size_t index) {
 static int append_steps(json_t *flat, json_t *component, int depth) {
   json_t *steps = sequence_of(component);
   if (steps == NULL)
-    return json_is_null(component) ? NK_OK : json_array_append(flat, component) != 0 ? NK_EMEMORY : NK_OK;
+    return json_is_null(component)                   ? NK_OK
+           : json_array_append(flat, component) != 0 ? NK_EMEMORY
+                                                     : NK_OK;
   if (depth == 0) return NK_EDATA;
   int code = NK_OK;
   for (size_t i = 0; i < json_array_size(steps) && code == NK_OK; i++)

@@ -36,7 +36,8 @@ struct nki_spec {
   /* The strings were written in the byte-level alphabet; here they are raw bytes. Only where the
    * last step before the model is ByteLevel; elsewhere they are kept as the file has them. */
   bool byte_level;
-  size_t merge_prefix; /* bytes of continuing_subword_prefix, which a merge's right string begins with */
+  size_t
+      merge_prefix; /* bytes of continuing_subword_prefix, which a merge's right string begins with */
   struct nki_pieces pieces;
   struct nki_merge *merges; /* [n_merges]; none when only the vocabulary was asked for */
   size_t n_merges, merges_capacity;

@@ -340,9 +340,10 @@ static const struct pre *read_pre(const struct nki_spec *spec, const struct nki_
     return NULL;
   }
   if (pre->kind == DEFAULT)
-    nk_warn("%s: %s pre-tokenizer: text is split as llama.cpp does by default, perhaps otherwise "
-            "than the model was trained with",
-            spec->name, has_name ? "an unknown" : "no");
+    nk_warn(
+        "%s: %s pre-tokenizer: text is split as llama.cpp does by default, perhaps otherwise "
+        "than the model was trained with",
+        spec->name, has_name ? "an unknown" : "no");
   return pre;
 }
 
@@ -367,7 +368,8 @@ static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
   const struct pre *pre = read_pre(spec, gguf);
   if (pre == NULL) return nk_error_code();
   code = put(spec, "pre_tokenizer", splits_of(pre));
-  if (code == NK_OK) code = put(spec, "normalizer", parse(pre->nfc ? "{\"type\": \"NFC\"}" : "null"));
+  if (code == NK_OK)
+    code = put(spec, "normalizer", parse(pre->nfc ? "{\"type\": \"NFC\"}" : "null"));
   if (code == NK_OK)
     code = put(spec, "model",
                json_pack("{s:s,s:b}", "type", "BPE", "ignore_merges", pre->ignore_merges));

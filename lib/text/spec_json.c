@@ -254,7 +254,8 @@ static void set_alphabet(struct nki_spec *spec) {
   const char *suffix = json_string_value(json_object_get(model, "end_of_word_suffix"));
   size_t n = nki_spec_steps(steps);
   spec->merge_prefix = json_string_length(json_object_get(model, "continuing_subword_prefix"));
-  spec->byte_level = n > 0 && strcmp(nki_spec_type(nki_spec_step(steps, n - 1)), "ByteLevel") == 0 &&
+  spec->byte_level = n > 0 &&
+                     strcmp(nki_spec_type(nki_spec_step(steps, n - 1)), "ByteLevel") == 0 &&
                      !nki_spec_has(spec, "normalizer", "ByteLevel") && spec->merge_prefix == 0;
   for (size_t i = 0; i + 1 < n; i++)
     if (strcmp(nki_spec_type(nki_spec_step(steps, i)), "ByteLevel") == 0) spec->byte_level = false;

@@ -61,7 +61,8 @@ int nki_spec_read_merges_file(struct nki_spec *spec, const struct nk_file *vocab
   const char *line;
   size_t at = 0, n;
   bool first = true;
-  nk_buffer_text(&text, "{\"pre_tokenizer\":" BYTE_LEVEL("true") ",\"decoder\":" BYTE_LEVEL("true"));
+  nk_buffer_text(&text,
+                 "{\"pre_tokenizer\":" BYTE_LEVEL("true") ",\"decoder\":" BYTE_LEVEL("true"));
   nk_buffer_text(&text, ",\"model\":{\"type\":\"BPE\",\"vocab\":");
   nk_buffer_append(&text, vocab->data, vocab->size);
   nk_buffer_text(&text, ",\"merges\":[");
@@ -77,7 +78,8 @@ int nki_spec_read_merges_file(struct nki_spec *spec, const struct nk_file *vocab
     char quoted[32];
     int length = snprintf(quoted, sizeof quoted, "\"%s\"", specials[i]);
     if (memmem(vocab->data, vocab->size, quoted, (size_t)length) == NULL) continue;
-    nk_buffer_printf(&text, "%s{\"id\":0,\"special\":true,\"content\":%s}", first ? "" : ",", quoted);
+    nk_buffer_printf(&text, "%s{\"id\":0,\"special\":true,\"content\":%s}", first ? "" : ",",
+                     quoted);
     first = false;
   }
   nk_buffer_text(&text, "]}");
@@ -144,7 +146,7 @@ int nki_spec_read_lines(struct nki_spec *spec, const struct nk_file *file) {
 
 /* ---- tiktoken ---- */
 
-#define CL100K                                                                            \
+#define CL100K                                                                             \
   "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]" \
   "++[\\r\\n]*+|\\s++\\z|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"
 
@@ -284,7 +286,8 @@ int nki_spec_read_tiktoken(struct nki_spec *spec, const struct nk_file *file) {
     size_t offset = spec->pieces.bytes.size;
     if (!read_rank(line, n, &n_base64, &rank) || !decode(line, n_base64, &spec->pieces.bytes))
       return nk_fail(NK_EDATA, "%s: line %zu is not base64 and a rank", spec->name, n_ranks + 1);
-    if (rank > spec->max_id) return nk_fail(NK_EDATA, "%s: the rank %zu is too large", spec->name, rank);
+    if (rank > spec->max_id)
+      return nk_fail(NK_EDATA, "%s: the rank %zu is too large", spec->name, rank);
     code = nki_pieces_add(&spec->pieces, rank, offset, false);
     n_ranks++;
   }

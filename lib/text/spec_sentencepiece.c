@@ -149,10 +149,14 @@ static int read_model(struct nki_spec *spec, struct model *model, const struct n
   struct field f;
   int more, code = NK_OK;
   while (code == NK_OK && (more = next_field(&m, &f)) != 0) {
-    if (more < 0) code = damaged(spec);
-    else if (f.number == 1) code = read_piece(spec, model, f.bytes);
-    else if (f.number == 2) code = read_trainer(spec, model, f.bytes);
-    else if (f.number == 3) code = read_normalizer(spec, model, f.bytes);
+    if (more < 0)
+      code = damaged(spec);
+    else if (f.number == 1)
+      code = read_piece(spec, model, f.bytes);
+    else if (f.number == 2)
+      code = read_trainer(spec, model, f.bytes);
+    else if (f.number == 3)
+      code = read_normalizer(spec, model, f.bytes);
   }
   if (code == NK_OK && model->n == 0) code = damaged(spec);
   return code == NK_OK ? nki_pieces_index(&spec->pieces, false) : code;
@@ -233,9 +237,9 @@ static json_t *replace(const char *kind, const char *from, const char *to) {
 static json_t *normalizer_of(const struct model *model) {
   json_t *steps = json_array();
   if (model->charsmap.at != model->charsmap.end)
-    json_array_append_new(steps, json_pack("{s:s,s:o,s:b}", "type", "Precompiled",
-                                           "precompiled_charsmap", base64_of(model->charsmap),
-                                           "longest", 1));
+    json_array_append_new(steps,
+                          json_pack("{s:s,s:o,s:b}", "type", "Precompiled", "precompiled_charsmap",
+                                    base64_of(model->charsmap), "longest", 1));
   if (model->remove_spaces) {
     json_array_append_new(steps, replace("Regex", "\\A +| +\\z", ""));
     json_array_append_new(steps, replace("Regex", " +", " "));
@@ -249,20 +253,20 @@ static json_t *normalizer_of(const struct model *model) {
 static json_t *decoder_of(const struct model *model) {
   return json_pack("{s:s,s:[o,{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type", "Sequence", "decoders",
                    replace("String", "\xE2\x96\x81", " "), "type", "ByteFallback", "type", "Fuse",
-                   "type", "Strip", "content", " ", "start", model->dummy_prefix ? 1 : 0, "stop", 0);
+                   "type", "Strip", "content", " ", "start", model->dummy_prefix ? 1 : 0, "stop",
+                   0);
 }
 
 static int set_components(struct nki_spec *spec, const struct model *model) {
   bool is_bpe = model->type == BPE, has_unknown = model->unknown < spec->pieces.n;
-  json_t *options = json_pack("{s:s,s:b,s:b,s:b}", "type", is_bpe ? "BPE" : "Unigram",
-                              "byte_fallback", model->byte_fallback, "fuse_unk", 1,
-                              "single_precision", 1);
+  json_t *options =
+      json_pack("{s:s,s:b,s:b,s:b}", "type", is_bpe ? "BPE" : "Unigram", "byte_fallback",
+                model->byte_fallback, "fuse_unk", 1, "single_precision", 1);
   if (has_unknown && is_bpe)
     json_object_set_new(options, "unk_token",
                         json_stringn(nki_pieces_bytes(&spec->pieces, model->unknown),
                                      spec->pieces.piece[model->unknown].length));
-  if (has_unknown)
-    json_object_set_new(options, "unk_id", json_integer((json_int_t)model->unknown));
+  if (has_unknown) json_object_set_new(options, "unk_id", json_integer((json_int_t)model->unknown));
   spec->config = json_pack("{s:o,s:o,s:o}", "model", options, "normalizer", normalizer_of(model),
                            "decoder", decoder_of(model));
   spec->model = nk_strdup(is_bpe ? "BPE" : "Unigram");

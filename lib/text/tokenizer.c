@@ -108,9 +108,9 @@ static int build(struct nk_tokenizer *t) {
  * failure. */
 static const char *find_file(const char *model, struct nki_model_files *files,
                              struct nki_spec_beside *beside) {
-  static const char *const names[] = {"tokenizer.json", "tekken.json",     "tokenizer.model", "vocab.json",
-                                      "vocab.txt",      "tiktoken.model",  "qwen.tiktoken",
-                                      "cl100k_base.tiktoken", "o200k_base.tiktoken"};
+  static const char *const names[] = {
+      "tokenizer.json", "tekken.json",   "tokenizer.model",      "vocab.json",         "vocab.txt",
+      "tiktoken.model", "qwen.tiktoken", "cl100k_base.tiktoken", "o200k_base.tiktoken"};
   const char *found = NULL;
   *beside = (struct nki_spec_beside){0};
   if (nki_model_files_locate(model, files) != NK_OK) return NULL;
@@ -119,7 +119,8 @@ static const char *find_file(const char *model, struct nki_model_files *files,
     found = nki_model_files_path(files, names[i]);
   if (found == NULL)
     nk_fail(NK_ENOTFOUND,
-            "%s: no tokenizer.json, tekken.json, tokenizer.model, vocab.json with merges.txt, vocab.txt or "
+            "%s: no tokenizer.json, tekken.json, tokenizer.model, vocab.json with merges.txt, "
+            "vocab.txt or "
             "tiktoken file in this folder (transformers' save_pretrained writes tokenizer.json)",
             files->folder);
   beside->config = nki_model_files_path(files, "tokenizer_config.json");

@@ -1,4 +1,5 @@
-/* Made by unicode_data.py. clang-format off */
+/* Made by unicode_data.py. */
+/* clang-format off */
 #include "text/unicode_data.h"
 
 const char nki_unicode_version[] = "16.0.0";

@@ -59,7 +59,7 @@ def rows(items):
     return '\n'.join(lines + [line])
 
 
-print('/* Made by unicode_data.py. clang-format off */')
+print('/* Made by unicode_data.py. */\n/* clang-format off */')
 print('#include "text/unicode_data.h"\n')
 print(f'const char nki_unicode_version[] = "{version}";\n')
 print('/* The first code point of each run of one category << 5 | the category. */')

@@ -29,9 +29,8 @@ struct nki_wordpiece *nki_wordpiece_new(const struct nki_spec *spec) {
   w->n_prefix = json_is_string(prefix) ? json_string_length(prefix) : 2;
   w->unknown_name = json_is_string(unknown) ? json_string_value(unknown) : "[UNK]";
   w->unknown = nki_spec_find(spec, w->unknown_name, strlen(w->unknown_name));
-  w->max_chars = json_is_integer(max) && json_integer_value(max) >= 0
-                     ? (size_t)json_integer_value(max)
-                     : 100;
+  w->max_chars =
+      json_is_integer(max) && json_integer_value(max) >= 0 ? (size_t)json_integer_value(max) : 100;
   for (size_t id = 0; id < w->pieces->n; id++)
     if (w->pieces->piece[id].length > w->max_piece) w->max_piece = w->pieces->piece[id].length;
   return w;
@@ -73,7 +72,8 @@ int nki_wordpiece_encode(const struct nki_wordpiece *w, struct nk_buffer *key, c
   if (known) return NK_OK;
   ids->n = first;
   if (w->unknown >= 0) return nki_ids_add(ids, w->unknown) ? NK_OK : NK_EMEMORY;
-  return nk_fail(NK_EDATA, "a word has no tokens, and the vocabulary does not hold the unk_token '%s'",
+  return nk_fail(NK_EDATA,
+                 "a word has no tokens, and the vocabulary does not hold the unk_token '%s'",
                  w->unknown_name);
 }
 

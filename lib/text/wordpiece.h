@@ -13,8 +13,8 @@ struct nki_wordpiece *nki_wordpiece_new(const struct nki_spec *spec);
 void nki_wordpiece_free(struct nki_wordpiece *wordpiece);
 
 /* Appends the tokens of one word; key is overwritten. */
-int nki_wordpiece_encode(const struct nki_wordpiece *wordpiece, struct nk_buffer *key, const char *s,
-                         size_t n, struct nki_ids *ids);
+int nki_wordpiece_encode(const struct nki_wordpiece *wordpiece, struct nk_buffer *key,
+                         const char *s, size_t n, struct nki_ids *ids);
 
 /* Removes the prefix of tokens within a word from bytes[0..*n): true where it was there. */
 bool nki_wordpiece_within(const struct nki_wordpiece *wordpiece, const char **bytes, size_t *n);

@@ -139,3 +139,53 @@ setup() {
   nk-tokens "$vocab" | tail -n +2 | cut -f 3 | sort | uniq -c | awk '{ print $2, $1 }' |
     diff - <(printf '%s\n' 'byte 243' 'ok 49784' 'partial_utf8 216' 'special 1' 'unused_byte 13')
 }
+
+# The ids that transformers 4.57's AutoTokenizer gives for these classes and options.
+@test "tokenizer_config.json says which tokens are put around a text, as in transformers" {
+  local folder=$BATS_TEST_TMPDIR/model
+  mkdir "$folder"
+  cp $FIXTURES/llama3.json "$folder/tokenizer.json"
+  around() {
+    echo "$1" >"$folder/tokenizer_config.json"
+    nk-tokens -e a "$folder" | cut -f 2 | tail -n +2 | tr '\n' ' '
+  }
+  [ "$(around '{"tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": false}')" = "<s> a </s> " ]
+  [ "$(around '{"tokenizer_class": "LlamaTokenizerFast", "bos_token": "<s>"}')" = "<s> a " ]
+  [ "$(around '{"tokenizer_class": "LlamaTokenizer", "add_bos_token": false}')" = "a " ]
+  [ "$(around '{"tokenizer_class": "GemmaTokenizer", "add_bos_token": false, "add_eos_token": true,
+    "eos_token": {"content": "</s>", "lstrip": false}}')" = "a </s> " ]
+  [ "$(around '{"tokenizer_class": "GPTNeoXTokenizerFast", "model_max_length": 1e30}')" = "a " ]
+  echo '{"bos_token": {"content": "<s>"}}' >"$folder/special_tokens_map.json"
+  [ "$(around '{"tokenizer_class": "CohereTokenizerFast"}')" = "<s> a " ]
+  run -0 nk-tokens --summary "$folder"
+  [[ $output == *$'token before a text\t<s>'* ]]
+  [[ $output == *"tokenizer_config.json: class CohereTokenizer"* ]]
+}
+
+@test "tokens that text gives only before other text are reachable" {
+  run -0 nk-tokens $FIXTURES/clip.json
+  [[ $output == *$'\tthe\tok'* ]] # within a word; "the " is the whole word
+  [[ $output == *$'\tthe \tok'* ]]
+  run -0 nk-tokens -d 518,515 $FIXTURES/clip.json
+}
+
+@test "a folder without a file that noken reads is an error that says what to do" {
+  mkdir "$BATS_TEST_TMPDIR/empty"
+  run -1 nk-tokens "$BATS_TEST_TMPDIR/empty"
+  [[ $output == *"no tokenizer.json"*"save_pretrained writes tokenizer.json"* ]]
+}
+
+@test "a decoder or a normalizer that multiplies a text is rejected in little time" {
+  local step='{"type":"Replace","pattern":{"String":"a"},"content":"aaaa"}' steps
+  steps=$(for _ in {1..14}; do echo "$step"; done | paste -sd,)
+  echo "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[$steps]},
+    \"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}" >"$BATS_TEST_TMPDIR/d.json"
+  run -1 timeout 5 nk-tokens "$BATS_TEST_TMPDIR/d.json"
+  [[ $output == *"the decoder makes more than"* ]]
+  step='{"type":"Replace","pattern":{"Regex":""},"content":"aaaa"}'
+  steps=$(for _ in {1..14}; do echo "$step"; done | paste -sd,)
+  echo "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[$steps]},
+    \"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}" >"$BATS_TEST_TMPDIR/n.json"
+  run -1 timeout 5 nk-tokens -e aaa "$BATS_TEST_TMPDIR/n.json"
+  [[ $output == *"the normalizer makes more than"* ]]
+}

@@ -159,7 +159,7 @@ static void oniguruma_syntax_keeps_its_meaning(void **state) {
       {"\\p{L}{2}", "abc", "ab"},
       {"[]a]+", "x]a", "]a"},
       {"(?i:k)", "\xE2\x84\xAA", "\xE2\x84\xAA"}, /* the Kelvin sign */
-      {"[a[bc]]+", "xabcd", "abc"},                 /* nested sets */
+      {"[a[bc]]+", "xabcd", "abc"},               /* nested sets */
       {"[^a[bc]]+", "abxyc", "xy"},
       {"[\\p{L}&&[^x]]+", "1xabx", "ab"}, /* what both operands hold */
       {"[[:alpha:]]+", "1ab2", "ab"},

@@ -6,8 +6,8 @@
 
 #include "base/random.h"
 #include "base/utf8.h"
-#include "text_files.h"
 #include "text/tokenizer.h"
+#include "text_files.h"
 
 /* Random text of every plane, often with parts that tokenizers treat specially. */
 static size_t random_text(struct nki_random *random, char *text) {

@@ -1,6 +1,6 @@
 /* Tokenizers of every supported kind against Hugging Face's own library, whose results are in
  * tests/fixtures/tokenizers (made by tests/fixtures/tokenizers.js and
- * tokenizers_more.py). */
+ * tokenizers_more.py), and in other files against the library of each (tokenizers_files.py). */
 #include <noken/tokenizer.h>
 
 #include "cli/frame.h"
@@ -51,7 +51,8 @@ static void compare_text(const struct nk_tokenizer *t, const char *name, const c
   nk_buffer_free(&given);
 }
 
-static void compare_table(const char *table, size_t at_least) {
+/* The table's tokenizers are files called by its first column and this ending. */
+static void compare_table(const char *table, const char *ending, size_t at_least) {
   char open[64] = "", path[256];
   struct nk_tokenizer *t = NULL;
   struct cli_frame *frame = cli_frame_read(table);
@@ -63,7 +64,7 @@ static void compare_table(const char *table, size_t at_least) {
     if (strcmp(open, cell[TOKENIZER]) != 0) {
       nk_tokenizer_free(t);
       snprintf(open, sizeof open, "%s", cell[TOKENIZER]);
-      snprintf(path, sizeof path, FOLDER "%s.json", open);
+      snprintf(path, sizeof path, FOLDER "%s%s", open, ending);
       t = nk_tokenizer_open(path);
       if (t == NULL) fail_msg("%s", nk_error());
     }
@@ -77,16 +78,22 @@ static void compare_table(const char *table, size_t at_least) {
 
 static void every_kind_gives_the_ids_and_text_of_the_reference(void **state) {
   (void)state;
-  compare_table(FOLDER "expected.tsv", 1500);
+  compare_table(FOLDER "expected.tsv", ".json", 1500);
 }
 
 static void components_of_other_models_give_the_ids_and_text_of_the_reference(void **state) {
   (void)state;
-  compare_table(FOLDER "expected_more.tsv", 500);
+  compare_table(FOLDER "expected_more.tsv", ".json", 500);
+}
+
+static void other_files_give_the_ids_of_their_libraries(void **state) {
+  (void)state;
+  compare_table(FOLDER "expected_files.tsv", "", 300);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(other_files_give_the_ids_of_their_libraries),
       cmocka_unit_test(components_of_other_models_give_the_ids_and_text_of_the_reference),
       cmocka_unit_test(every_kind_gives_the_ids_and_text_of_the_reference),
   };

@@ -94,12 +94,45 @@ static void starcoder_gives_its_own_ids(void **state) {
   assert_int_equal(compare_vectors("starcoder"), 46);
 }
 
+static void command_r_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("command-r"), 46);
+}
+
+static void refact_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("refact"), 46);
+}
+
+static void falcon_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("falcon"), 46);
+}
+
+static void deepseek_coder_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("deepseek-coder"), 46);
+}
+
+static void qwen35_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("qwen35"), 50);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(gpt2_gives_its_own_ids),      cmocka_unit_test(llama3_gives_its_own_ids),
-      cmocka_unit_test(llama2_gives_its_own_ids),    cmocka_unit_test(phi3_gives_its_own_ids),
-      cmocka_unit_test(qwen2_gives_its_own_ids),     cmocka_unit_test(mpt_gives_its_own_ids),
+      cmocka_unit_test(gpt2_gives_its_own_ids),
+      cmocka_unit_test(llama3_gives_its_own_ids),
+      cmocka_unit_test(llama2_gives_its_own_ids),
+      cmocka_unit_test(phi3_gives_its_own_ids),
+      cmocka_unit_test(qwen2_gives_its_own_ids),
+      cmocka_unit_test(mpt_gives_its_own_ids),
       cmocka_unit_test(starcoder_gives_its_own_ids),
+      cmocka_unit_test(command_r_gives_its_own_ids),
+      cmocka_unit_test(refact_gives_its_own_ids),
+      cmocka_unit_test(falcon_gives_its_own_ids),
+      cmocka_unit_test(deepseek_coder_gives_its_own_ids),
+      cmocka_unit_test(qwen35_gives_its_own_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
