@@ -22,9 +22,9 @@ extern "C" {
 struct nk_tokenizer;
 
 /* Opens a tokenizer.json, a .gguf file, a model's folder that holds a tokenizer.json (weights need
- * not be there), or a name in the local Hugging Face cache. Of a folder tokenizer_config.json is read
- * too, for the tokens around a text. NULL on failure (no such file; invalid
- * JSON: line and column; a component that is not implemented). */
+ * not be there), or a name in the local Hugging Face cache. Of a folder tokenizer_config.json is
+ * read too, for the tokens around a text. NULL on failure (no such file; invalid JSON: line and
+ * column; a component that is not implemented). */
 NK_API struct nk_tokenizer *nk_tokenizer_open(const char *model);
 
 /* The same for the vocabulary alone, of tokenizers too whose other components noken does not
@@ -43,8 +43,8 @@ NK_API size_t nk_tokenizer_n_tokens(const struct nk_tokenizer *tokenizer);
 
 /* The bytes that a token stands for, not 0-terminated, and their number (n_bytes may be NULL):
  * byte-level alphabets are decoded (GPT-2's table), SentencePiece's U+2581 is a space and <0xNN> a
- * byte, in added tokens too, as nk_tokenizer_decode gives them. They live as long as the tokenizer. NULL for an id without a
- * token (no error is set). */
+ * byte, in added tokens too, as nk_tokenizer_decode gives them. They live as long as the tokenizer.
+ * NULL for an id without a token (no error is set). */
 NK_API const char *nk_tokenizer_bytes(const struct nk_tokenizer *tokenizer, size_t id,
                                       size_t *n_bytes);
 

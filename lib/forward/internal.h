@@ -129,8 +129,8 @@ struct nki_rotation {
   const float *cos, *sin; /* [n_positions, rotary_dim / 2] */
 };
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
-/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; all NaN when one of them
- * is not finite; one thread */
+/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; all NaN when one of
+ * them is not finite; one thread */
 void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap);
 /* Queries of one head and the keys and values that only their sequence has. */
 struct nki_own_keys {

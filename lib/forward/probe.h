@@ -90,8 +90,8 @@ struct nki_reference {
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);
 void nki_reference_free(struct nki_reference *reference);
-/* Fills p_value and p_min. Tokens of the reference are judged without themselves: kl of those in the
- * mean is replaced by that from the other tokens' mean. */
+/* Fills p_value and p_min. Tokens of the reference are judged without themselves: kl of those in
+ * the mean is replaced by that from the other tokens' mean. */
 int nki_reference_score(const struct nk_probe *probe, const struct nk_items *items,
                         struct nk_behaviour *behaviour);
 

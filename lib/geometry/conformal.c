@@ -67,9 +67,9 @@ double nki_conformal_threshold(const struct nk_conformal *conformal, double leve
  *
  * Each feature gives an object the share t of the set that is at least as far out on its side, from
  * 1 in the middle down to 1 / n at an end. Beyond the other objects t is divided by 1 + the gap to
- * the next object over the distance of that from the median. The score is the mean of (log t)^2 over
- * the features of the first group and that over the second. (log t)^2 grows as the fourth power of
- * a normal deviation: few features far out count more than many a little out. */
+ * the next object over the distance of that from the median. The score is the mean of (log t)^2
+ * over the features of the first group and that over the second. (log t)^2 grows as the fourth
+ * power of a normal deviation: few features far out count more than many a little out. */
 
 struct nki_typical {
   size_t n, dim, n_first;

@@ -36,8 +36,8 @@ static bool is_numbered(const char *name) {
   return false;
 }
 
-/* Whether a tensor with a usual name of the output matrix can be it: the only tensor whose name ends
- * so may be a block's ("blocks.0.output.weight"), and it is as wide as the input matrix. */
+/* Whether a tensor with a usual name of the output matrix can be it: the only tensor whose name
+ * ends so may be a block's ("blocks.0.output.weight"), and it is as wide as the input matrix. */
 static bool is_plausible(const struct nk_tensor *output, const struct nk_tensor *input) {
   if (input == NULL) return true;
   return output->shape[1] == input->shape[1] &&

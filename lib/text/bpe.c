@@ -206,8 +206,8 @@ static bool fall_back(const struct nki_bpe *bpe, const char *s, size_t width,
   return true;
 }
 
-/* The string of the unit s[0..n) with what the model writes before and after it: s itself where that
- * is nothing, else in key. */
+/* The string of the unit s[0..n) with what the model writes before and after it: s itself where
+ * that is nothing, else in key. */
 static const char *unit_string(const struct nki_bpe *bpe, struct nk_buffer *key, const char *s,
                                size_t *n, bool first, bool last) {
   bool has_prefix = !first && bpe->n_prefix != 0, has_suffix = last && bpe->n_suffix != 0;
@@ -222,8 +222,8 @@ static const char *unit_string(const struct nki_bpe *bpe, struct nk_buffer *key,
 
 /* The units of s[0..n) into symbol[0..*count); there are at most
  * n, and the bytes of prefixes and suffix. A unit that has no
- * token is byte tokens, the unknown token, or nothing. An unknown token is held until the next known
- * one, so that unknown neighbours can be fused. */
+ * token is byte tokens, the unknown token, or nothing. An unknown token is held until the next
+ * known one, so that unknown neighbours can be fused. */
 static int split_units(const struct nki_bpe *bpe, const char *s, size_t n, struct nk_buffer *key,
                        struct nki_symbol *symbol, size_t *count) {
   size_t k = 0, width;

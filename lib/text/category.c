@@ -10,9 +10,10 @@
 const char *const nk_category_names[NK_N_CATEGORIES] = {
     "ok", "byte", "partial_utf8", "special", "unreachable", "unused_byte", "padding"};
 
-/* What stands before and after a token's text when it is encoded. Many tokenizers put a space before a
- * text: then a token that continues a word is given only after other text. Some end a piece only
- * before certain text: then a token of spaces, or of a word's beginning, is given only there. */
+/* What stands before and after a token's text when it is encoded. Many tokenizers put a space
+ * before a text: then a token that continues a word is given only after other text. Some end a
+ * piece only before certain text: then a token of spaces, or of a word's beginning, is given only
+ * there. */
 static const char *const before[] = {"",   "\n",           "a", "A", "0", "!", " ",
                                      "  ", "\xE4\xB8\xAD", "'", "(", "_"};
 static const char *const after[] = {

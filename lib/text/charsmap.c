@@ -100,8 +100,8 @@ static size_t offset_of(uint32_t unit) {
   return (size_t)(unit >> 10) << ((unit & 0x200) >> 6);
 }
 
-/* The longest (or shortest) string of the map that begins s[0..n): its length, 0 when there is none;
- * *value is where what replaces it begins. */
+/* The longest (or shortest) string of the map that begins s[0..n): its length, 0 when there is
+ * none; *value is where what replaces it begins. */
 static size_t find(const struct nki_charsmap *map, const char *s, size_t n, bool longest,
                    size_t *value) {
   size_t place = offset_of(little(map->unit)), found = 0;

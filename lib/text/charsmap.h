@@ -16,8 +16,8 @@ void nki_charsmap_free(struct nki_charsmap *map);
  * SentencePiece does. */
 void nki_charsmap_longest(const struct nki_charsmap *map, const char *s, size_t n,
                           struct nk_buffer *out);
-/* The same as Hugging Face's library does it: grapheme clusters of less than six bytes as a whole by
- * the shortest string of the map that begins them, then single characters. */
+/* The same as Hugging Face's library does it: grapheme clusters of less than six bytes as a whole
+ * by the shortest string of the map that begins them, then single characters. */
 void nki_charsmap_graphemes(const struct nki_charsmap *map, const char *s, size_t n,
                             struct nk_buffer *out);
 

@@ -14,8 +14,8 @@ enum kind { BYTE_LEVEL, BYTE_FALLBACK, FUSE, REPLACE, STRIP, METASPACE, WORD_PIE
 
 struct step {
   enum kind kind;
-  /* REPLACE; STRIP, METASPACE: from; WORD_PIECE: from, the prefix within a word; WORD_END: from, the
-   * suffix of a word's last token. In the spec's JSON, which is referenced. */
+  /* REPLACE; STRIP, METASPACE: from; WORD_PIECE: from, the prefix within a word; WORD_END: from,
+   * the suffix of a word's last token. In the spec's JSON, which is referenced. */
   const char *from, *to;
   size_t n_from, n_to;
   size_t start, stop; /* STRIP: how many of `from` are removed at either end */
@@ -153,8 +153,8 @@ void nki_decoder_free(struct nki_decoder *decoder) {
 
 /* ---- Decoding ---- */
 
-/* The longest text that a decoder may make of strings of n bytes: a chain of replacements could make
- * any amount. A step that has passed the limit stops. */
+/* The longest text that a decoder may make of strings of n bytes: a chain of replacements could
+ * make any amount. A step that has passed the limit stops. */
 static size_t growth_limit(size_t n) {
   return n < SIZE_MAX / 128 ? 64 * n + 4096 : SIZE_MAX;
 }

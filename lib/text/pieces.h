@@ -31,8 +31,8 @@ struct nki_pieces {
 int nki_pieces_add(struct nki_pieces *pieces, size_t id, size_t offset, bool hidden);
 /* Makes ids below n valid, without strings where they have none. */
 int nki_pieces_extend(struct nki_pieces *pieces, size_t n);
-/* Builds the index from string to id; of equal strings the one added last is found. drop: the others
- * lose their ids, as the earlier of equal keys of a JSON object. */
+/* Builds the index from string to id; of equal strings the one added last is found. drop: the
+ * others lose their ids, as the earlier of equal keys of a JSON object. */
 int nki_pieces_index(struct nki_pieces *pieces, bool drop);
 /* The id of a string that is not hidden, of a hidden one; NKI_NO_ID when there is none. */
 int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n);

@@ -1,8 +1,8 @@
 /* The ids of added tokens. Hugging Face's library does not use those that tokenizer.json writes: a
  * string of the vocabulary keeps its id, and every other one takes the next id after the number of
- * the vocabulary's strings, in the order of the file. Of a string that is there twice the last entry
- * counts; it is special where any of its entries is. Of two strings with one id, which a vocabulary
- * with gaps can give, the last one counts too. */
+ * the vocabulary's strings, in the order of the file. Of a string that is there twice the last
+ * entry counts; it is special where any of its entries is. Of two strings with one id, which a
+ * vocabulary with gaps can give, the last one counts too. */
 #include <noken/base.h>
 #include <string.h>
 
@@ -71,7 +71,8 @@ static int find_owners(struct numbering *n) {
   return NK_OK;
 }
 
-/* The tokens to out[0..*k), the special ones first: of equal normalized strings the first counts. */
+/* The tokens to out[0..*k), the special ones first: of equal normalized strings the first counts.
+ */
 static void sort(struct numbering *n, struct nki_added *out, size_t *k) {
   const struct nki_spec *spec = n->spec;
   for (int special = 1; special >= 0; special--)

@@ -37,8 +37,8 @@ static const char *token_of(const json_t *value) {
   return json_string_value(value);
 }
 
-/* The name of a token: special_tokens_map.json counts before tokenizer_config.json, but not where the
- * latter lists its added tokens. NULL where a file says null. */
+/* The name of a token: special_tokens_map.json counts before tokenizer_config.json, but not where
+ * the latter lists its added tokens. NULL where a file says null. */
 static const char *name_of(const json_t *config, const json_t *map, const char *key,
                            const char *otherwise) {
   const json_t *own = json_object_get(config, key), *mapped = json_object_get(map, key);

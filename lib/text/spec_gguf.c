@@ -326,8 +326,8 @@ static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool
 
 /* ---- The two kinds ---- */
 
-/* The file's pre-tokenizer. A file without one was made before llama.cpp knew that they differ: like
- * llama.cpp, noken then warns and takes the one that it calls default. */
+/* The file's pre-tokenizer. A file without one was made before llama.cpp knew that they differ:
+ * like llama.cpp, noken then warns and takes the one that it calls default. */
 static const struct pre *read_pre(const struct nki_spec *spec, const struct nki_gguf *gguf) {
   const char *name = "default";
   size_t n = strlen(name);

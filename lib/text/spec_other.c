@@ -1,5 +1,5 @@
-/* vocab.json with merges.txt, vocab.txt, tiktoken's files and tekken.json. The first two are written as a
- * tokenizer.json in memory, which its reader then reads. */
+/* vocab.json with merges.txt, vocab.txt, tiktoken's files and tekken.json. The first two are
+ * written as a tokenizer.json in memory, which its reader then reads. */
 #include "text/spec_other.h"
 
 #include <noken/base.h>
@@ -150,7 +150,8 @@ int nki_spec_read_lines(struct nki_spec *spec, const struct nk_file *file) {
   "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]" \
   "++[\\r\\n]*+|\\s++\\z|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"
 
-/* The pattern and the special tokens are in programs, not in the file: known by the number of ranks. */
+/* The pattern and the special tokens are in programs, not in the file: known by the number of
+ * ranks. */
 static const struct ranks {
   size_t n;
   const char *pattern;

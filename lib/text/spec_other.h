@@ -1,5 +1,5 @@
-/* Tokenizers in other files than tokenizer.json and GGUF, as specs. Each function fills a spec that has
- * its name and max_id, and returns NK_OK or a negative code. */
+/* Tokenizers in other files than tokenizer.json and GGUF, as specs. Each function fills a spec that
+ * has its name and max_id, and returns NK_OK or a negative code. */
 #ifndef NOKEN_TEXT_SPEC_OTHER_H
 #define NOKEN_TEXT_SPEC_OTHER_H
 
