@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "forward/internal.h"
+#include "model/model.h"
 #include "model/model_config.h"
 
 /* ---- Settings within bounds ---- */
@@ -297,6 +298,10 @@ static int check_shape(const struct nk_model *model, const struct nk_forward_sha
     const struct nk_tensor *tensor = nk_model_tensor(model, i);
     if (tensor->n_elements > largest) largest = tensor->n_elements;
   }
+  size_t n_missing = nki_model_n_missing(model);
+  if (shape->n_layers > n_tensors && n_missing > 0)
+    return nk_fail(NK_ENOTFOUND, "the forward pass needs all weights: %zu shard%s missing",
+                   n_missing, n_missing == 1 ? " is" : "s are");
   if (shape->n_layers > n_tensors)
     return nk_fail(NK_EDATA, "config.json: %zu blocks, but the model has %zu tensors",
                    shape->n_layers, n_tensors);

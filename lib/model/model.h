@@ -52,6 +52,12 @@ struct nk_model {
 /* The tensor called name, or NULL without an error. */
 const struct nk_tensor *nki_model_look_up(const struct nk_model *model, const char *name);
 
+/* How many of the shards that the index names are missing. */
+static inline size_t nki_model_n_missing(const struct nk_model *model) {
+  size_t n = model->files.index.n_shards;
+  return n > model->files.n_shards ? n - model->files.n_shards : 0;
+}
+
 /* NK_ENOTFOUND for a tensor that no shard holds, with the shard that the index names. */
 int nki_model_fail_absent(const struct nk_model *model, const char *name);
 

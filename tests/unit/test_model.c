@@ -394,6 +394,12 @@ static void a_tensor_that_no_shard_holds_is_an_error_when_asked_for(void **state
                       "partial: tensor 'lm_head.weight' is not there: its shard "
                       "'two.safetensors' is missing");
   nk_model_free(model);
+  add_text("config.json", "{\"model_type\":\"llama\",\"hidden_size\":2,\"num_attention_heads\":1}");
+  assert_non_null(model = nk_model_open(folder));
+  assert_null(nk_model_forward(model));
+  assert_string_equal(nk_error(),
+                      "partial: the forward pass needs all weights: 1 shard is missing");
+  nk_model_free(model);
   add_text("config.json", "{}"); /* of an unknown architecture too */
   assert_non_null(model = nk_model_open(folder));
   bool tied = true;

@@ -87,14 +87,7 @@ static bool is_value_name(const char *name, size_t dim) {
   return *end == 0 && number <= dim;
 }
 
-/* A set without rows states its dimension in a few bytes: a header may not be of any length. */
-enum { MAX_COLUMNS_WITHOUT_ROWS = 1 << 16 };
-
 static int name_columns(const struct nk_vectors *set, struct cli_table *table) {
-  if (set->n == 0 && set->dim > MAX_COLUMNS_WITHOUT_ROWS)
-    return nk_fail(NK_EUNSUPPORTED,
-                   "the set has no rows and %zu dimensions: at most %d become columns", set->dim,
-                   MAX_COLUMNS_WITHOUT_ROWS);
   int code = cli_set_head(set, table);
   for (size_t c = 0; c < set->n_columns && code == NK_OK; c++) {
     if (is_value_name(set->columns[c].name, set->dim)) {
