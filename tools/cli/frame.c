@@ -53,7 +53,7 @@ static size_t count_cells(const char *bytes, size_t begin, size_t end) {
 /* Takes the columns' names from the header line, bytes [begin, end). */
 static int set_names(struct cli_frame *frame, size_t begin, size_t end) {
   const char *bytes = frame->text.data;
-  size_t n_columns = count_cells(bytes, begin, end), index;
+  size_t n_columns = count_cells(bytes, begin, end), index = 0;
   struct nk_buffer name = {0};
   int code = NK_OK;
   for (size_t i = begin, column = 0; column < n_columns && code == NK_OK; column++) {

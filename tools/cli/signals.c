@@ -61,8 +61,10 @@ static void find_mapping(uintptr_t address, char *path, size_t size) {
   int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), c = 0;
   while (file >= 0 && c >= 0 && used == 0) {
     uintptr_t first = 0, end = 0;
-    while (take_hex(c = next_byte(file, block, sizeof block, &at, &n), &first)) continue;
-    while (take_hex(c = next_byte(file, block, sizeof block, &at, &n), &end)) continue;
+    do c = next_byte(file, block, sizeof block, &at, &n);
+    while (take_hex(c, &first));
+    do c = next_byte(file, block, sizeof block, &at, &n);
+    while (take_hex(c, &end));
     bool found = address >= first && address < end, in_path = false;
     for (; c >= 0 && c != '\n'; c = next_byte(file, block, sizeof block, &at, &n)) {
       in_path = in_path || c == '/';
