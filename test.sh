@@ -2,7 +2,7 @@
 # test.sh [--long | --coverage | --bench]: builds, then runs every test; the last line counts them.
 #   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
 #               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
-#               (with libFuzzer where clang has it), every call of every tool made to fail once;
+#               (with libFuzzer where clang has it), the calls of every tool made to fail in turn;
 #               installs the packages for that, if possible
 #   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
 #   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
@@ -204,7 +204,7 @@ run_long_tests() {
       "needs the packages clang, libomp-dev and libclang-rt-dev"
   fi
   analyze cppcheck tests/runners/cppcheck.sh build-gcc
-  try "each call of each tool fails once" env "PATH=$PWD/build/bin:$PATH" \
+  try "the calls of each tool fail in turn" env "PATH=$PWD/build/bin:$PATH" \
     tests/runners/faults.sh --all
 }
 
