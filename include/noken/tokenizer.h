@@ -17,6 +17,9 @@
 extern "C" {
 #endif
 
+/* The version of Unicode whose classes of characters tokenizers use: "16.0.0". */
+NK_API extern const char *const nk_unicode_version;
+
 /* ==== Opening ==== */
 
 struct nk_tokenizer;

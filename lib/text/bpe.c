@@ -220,10 +220,9 @@ static const char *unit_string(const struct nki_bpe *bpe, struct nk_buffer *key,
   return key->failed ? NULL : key->data;
 }
 
-/* The units of s[0..n) into symbol[0..*count); there are at most
- * n, and the bytes of prefixes and suffix. A unit that has no
- * token is byte tokens, the unknown token, or nothing. An unknown token is held until the next
- * known one, so that unknown neighbours can be fused. */
+/* The units of s[0..n) into symbol[0..*count); there are at most n, and the bytes of prefixes and
+ * suffix. A unit that has no token is byte tokens, the unknown token, or nothing. An unknown token
+ * is held until the next known one, so that unknown neighbours can be fused. */
 static int split_units(const struct nki_bpe *bpe, const char *s, size_t n, struct nk_buffer *key,
                        struct nki_symbol *symbol, size_t *count) {
   size_t k = 0, width;

@@ -1,6 +1,8 @@
 /* Kinds of characters, from the general categories of unicode_data.c. */
 #include "text/chars.h"
 
+#include <noken/tokenizer.h>
+
 #include <pthread.h>
 #include <string.h>
 
@@ -11,8 +13,10 @@ const unsigned char nki_ascii_kind[128] = {
     0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
     0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0};
 
-/* Planes 0 to 3 in a table, in which most look-ups end; the rest, nearly all unassigned, by search.
- */
+const char *const nk_unicode_version = nki_unicode_version;
+
+/* Planes 0 to 3 in a table, in which most look-ups end; the rest, nearly all unassigned, by
+ * search. */
 enum { N_TABLE = 0x34000 };
 static unsigned char table[N_TABLE];
 static pthread_once_t table_once = PTHREAD_ONCE_INIT;

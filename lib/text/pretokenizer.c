@@ -1,7 +1,7 @@
 /* The pre-tokenizer: a list of steps, each from pieces of a text to finer pieces, of the same text
  * or (ByteLevel, Metaspace) of a changed one. ByteLevel as the last step leaves the text's bytes as
- * they are, for the model's strings are then read as bytes; before others it writes its alphabet.
- */
+ * they are, for the model's strings are then read as bytes; before others it writes its
+ * alphabet. */
 #include "text/pretokenizer.h"
 
 #include <noken/base.h>

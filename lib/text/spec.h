@@ -36,8 +36,7 @@ struct nki_spec {
   /* The strings were written in the byte-level alphabet; here they are raw bytes. Only where the
    * last step before the model is ByteLevel; elsewhere they are kept as the file has them. */
   bool byte_level;
-  size_t merge_prefix; /* bytes of continuing_subword_prefix, which a merge's right string begins
-                          with */
+  size_t merge_prefix; /* bytes of continuing_subword_prefix, with which a right string begins */
   struct nki_pieces pieces;
   struct nki_merge *merges; /* [n_merges]; none when only the vocabulary was asked for */
   size_t n_merges, merges_capacity;
@@ -66,8 +65,8 @@ int nki_spec_number_added(struct nki_spec *spec);
 /* Whether a component ("normalizer", "pre_tokenizer", ...) is of this type or, as a Sequence, has
  * one that is. */
 bool nki_spec_has(const struct nki_spec *spec, const char *component, const char *type);
-/* Replaces a component's nested Sequences by their steps. NK_EDATA when they are nested too deep.
- */
+/* Replaces a component's nested Sequences by their steps. NK_EDATA when they are nested too
+ * deep. */
 int nki_spec_flatten(struct nki_spec *spec, const char *component);
 /* The steps of a component: those of a Sequence, or the component itself; 0 when it is null. */
 size_t nki_spec_steps(const json_t *component);

@@ -71,8 +71,8 @@ static int find_owners(struct numbering *n) {
   return NK_OK;
 }
 
-/* The tokens to out[0..*k), the special ones first: of equal normalized strings the first counts.
- */
+/* The tokens to out[0..*k), the special ones first: of equal normalized strings the first
+ * counts. */
 static void sort(struct numbering *n, struct nki_added *out, size_t *k) {
   const struct nki_spec *spec = n->spec;
   for (int special = 1; special >= 0; special--)

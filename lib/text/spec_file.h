@@ -4,8 +4,8 @@
 
 #include "text/spec.h"
 
-/* Other files of the folder that say which tokens are put around a text; NULL where there is none.
- */
+/* Other files of the folder that say which tokens are put around a text; NULL where there is
+ * none. */
 struct nki_spec_beside {
   const char *config;      /* tokenizer_config.json */
   const char *special_map; /* special_tokens_map.json */

@@ -5,8 +5,8 @@
  *                   3 normalizer_spec: 2 precompiled_charsmap, 3 add_dummy_prefix,
  *                     4 remove_extra_whitespaces
  *
- * BPE has no merges: of all neighbours whose join is a piece, those of the best score join first.
- */
+ * BPE has no merges: of all neighbours whose join is a piece, those of the best score join
+ * first. */
 #include <noken/base.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +97,8 @@ static int grow(struct nki_spec *spec, struct model *model) {
   return NK_OK;
 }
 
-/* Control and unused pieces are not found in text; control and user-defined ones are added tokens.
- */
+/* Control and unused pieces are not found in text; control and user-defined ones are added
+ * tokens. */
 static int read_piece(struct nki_spec *spec, struct model *model, struct message m) {
   struct message text = {0};
   struct field f;

@@ -28,6 +28,7 @@ bats_require_minimum_version 1.5.0
   version=$(awk '/define NK_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' include/noken/base.h)
   run -0 nk --version
   [ "${lines[0]}" = "nk (noken) $version" ]
+  [ "${lines[2]}" = "Unicode 16.0.0 in tokenizers' patterns" ]
   [[ ${lines[1]} == "OpenBLAS kernels: "* ]]
 }
 

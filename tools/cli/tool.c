@@ -55,6 +55,7 @@ static int show_progress(const char *what, size_t done, size_t total, void *user
 void cli_version(const char *name, struct nk_buffer *out) {
   nk_buffer_printf(out, "%s (noken) %s\n", name, nk_version());
   cli_describe_kernels(out);
+  nk_buffer_printf(out, "Unicode %s in tokenizers' patterns\n", nk_unicode_version);
 }
 
 int cli_print(const struct nk_buffer *text) {
