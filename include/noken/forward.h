@@ -100,13 +100,10 @@ struct nk_ask {
   float *log_probs;       /*   [n_ids] */
   const float *reference; /* [n_vocabulary] log-probabilities q: kl = sum p log(p / q) */
   double *sum;            /* [n_vocabulary] each token's probability is added; asks may share it */
-  /* Not 0: sum is read instead. It holds the probabilities of this position and n_others others,
-   * added by an earlier run of the same batch, and kl is measured from the others' mean. */
-  size_t n_others;
-  float *logits; /* [n_vocabulary] as the model gives them */
+  float *logits;          /* [n_vocabulary] as the model gives them */
 
   double entropy;     /* -sum p log p */
-  double kl;          /* NaN without a reference or others */
+  double kl;          /* NaN without a reference */
   double log_sum_exp; /* of the logits: log p = logit - log_sum_exp */
 };
 

@@ -92,8 +92,7 @@ struct nk_behaviour {
   int64_t *top_id;   /* its most probable token */
   double *top_prob;
   double *kl;         /* KL divergence from the reference's mean distribution, nats */
-  double *p_value;    /* conformal, against the reference's second half; a token of the reference is
-                       * judged without itself, in kl too */
+  double *p_value;    /* conformal, against the reference's second half */
   double *self_prob;  /* probability of the item's token as the next one; NaN for vectors */
   double *norms;      /* [.., n_layers] L2 norm of the residual stream at layers 1 to n_layers */
   int64_t *echo_rank; /* [n_items] or NULL: see below */
@@ -128,8 +127,8 @@ struct nk_ordinary_options {
   size_t n_excluded;
   /* Also tokens that the model fails to repeat (nk_verify: strongly verified). Without them, unless
    * this is set or `from` is given, as a reference of tokens that training never showed would make
-   * any behaviour ordinary. When the model repeats less than half of the tokens tried, the draw may
-   * be shorter than n, with a warning; when it repeats hardly any, the draw fails. */
+   * any behaviour ordinary. When the model repeats hardly any token, none is left out, with a
+   * warning. */
   bool unverified;
   size_t n; /* at most; 0: 512 */
   uint64_t seed;

@@ -156,8 +156,8 @@ struct nki_moments {
 /* Adds the next n logits (and log q, or NULL). *largest: their maximum. */
 void nki_moments_add(struct nki_moments *moments, const float *logits, const float *reference,
                      size_t n, float *largest);
-/* out[i] = exp(logits[i] - log_sum_exp) */
-void nki_probabilities(const float *logits, double log_sum_exp, size_t n, float *out);
+/* sum[i] += exp(logits[i] - log_sum_exp) */
+void nki_add_probabilities(double *sum, const float *logits, double log_sum_exp, size_t n);
 
 /* y [n, n_out] = x [n, n_in] W^T, or with `add` y += that. W is rows (with in_out columns)
  * [first, first + n_out) of a weight that has `total` of them. */

@@ -427,11 +427,11 @@ void nki_moments_add(struct nki_moments *m, const float *logits, const float *re
   m->sum_reference += (double)sums[2];
 }
 
-NKI_CLONES void nki_probabilities(const float *restrict logits, double log_sum_exp, size_t n,
-                                  float *restrict out) {
+NKI_CLONES void nki_add_probabilities(double *restrict sum, const float *restrict logits,
+                                      double log_sum_exp, size_t n) {
   float shift = (float)log_sum_exp;
 #pragma omp simd
-  for (size_t i = 0; i < n; i++) out[i] = exp_of(logits[i] - shift);
+  for (size_t i = 0; i < n; i++) sum[i] += (double)exp_of(logits[i] - shift);
 }
 
 /* ---- Products ---- */

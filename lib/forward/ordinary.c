@@ -5,11 +5,7 @@
 #include "base/random.h"
 #include "forward/probe.h"
 
-enum {
-  DEFAULT_N = 512,
-  PATIENCE = 4, /* verifies at most PATIENCE times as many as are wanted */
-  LEAST = 16,   /* known tokens */
-};
+enum { DEFAULT_N = 512, PATIENCE = 4 }; /* verifies at most PATIENCE times as many as are wanted */
 
 /* *ids [*n] = up to n_wanted of from [n_from], without replacement. */
 static int draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_wanted,
@@ -48,8 +44,7 @@ static int find_known(struct nk_forward *forward, const struct nki_prompt *promp
   return code;
 }
 
-/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. NK_EDATA when there
- * are hardly any: a reference of unknown tokens would make any behaviour ordinary. */
+/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. */
 static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
                       size_t n_wanted, int64_t *ids, size_t *n) {
   struct nki_prompt *prompts = NULL;
@@ -59,17 +54,16 @@ static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tok
   if (code == NK_OK)
     code = nki_verify_prompts(tokenizer, nki_verify_texts, NKI_N_VERIFY_PROMPTS, &prompts);
   if (code == NK_OK) code = find_known(forward, prompts, ids, &n_tried, n_wanted, known, &n_known);
-  if (code == NK_OK && n_known < LEAST && n_known < n_wanted)
-    code = nk_fail(NK_EDATA,
-                   "the model repeats %zu of %zu tokens: too few for a reference of tokens that it "
-                   "knows; name the tokens, or include those that it fails to repeat",
-                   n_known, n_tried);
-  if (code == NK_OK && n_known < n_wanted && n_known < n_tried / 2)
-    nk_warn("the model repeats %zu of %zu tokens: the reference has no others", n_known, n_tried);
-  if (code == NK_OK) {
+  if (code == NK_OK && n_known < n_wanted / 2) {
+    nk_warn(
+        "the model repeats %zu of %zu tokens: the reference is drawn from those that it does not "
+        "repeat as well",
+        n_known, n_tried);
+    n_known = *n < n_wanted ? *n : n_wanted;
+  } else if (code == NK_OK) {
     memcpy(ids, known, n_known * sizeof *ids);
-    *n = n_known;
   }
+  *n = n_known;
   nki_verify_prompts_free(prompts, NKI_N_VERIFY_PROMPTS);
   nk_free(known);
   return code;

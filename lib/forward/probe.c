@@ -156,7 +156,6 @@ static void make_asks(struct layout *l, const struct slice *slice,
       ask->sequence = i;
       ask->position = probe->base + probe->offsets[k];
       if (wanted->sum != NULL) ask->sum = wanted->sum + k * shape->n_vocabulary;
-      ask->n_others = wanted->n_others;
       if (wanted->log_mean != NULL) ask->reference = wanted->log_mean + k * shape->n_vocabulary;
       if (wanted->into != NULL) ask_behaviour(l, wanted->into, row, token_of(slice, i), ask);
       if (wanted->residuals == NULL) continue;
@@ -208,8 +207,6 @@ static int run_slice(const struct nk_probe *probe, const struct slice *slice,
   code = nk_forward_run(probe->forward, &layout.batch);
   if (code == NK_OK && wanted->into != NULL)
     take_answers(&layout, slice->first * probe->n_offsets, wanted->into);
-  for (size_t i = 0; code == NK_OK && wanted->kl != NULL && i < layout.batch.n_asks; i++)
-    wanted->kl[slice->first * probe->n_offsets + i] = layout.asks[i].kl;
 
 done:
   free_layout(&layout);
@@ -359,7 +356,7 @@ struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items 
   if (b == NULL) return NULL;
   struct nki_wanted wanted = {.log_mean = probe->reference->log_mean, .into = b};
   int code = nki_probe_pass(probe, items, &wanted);
-  if (code == NK_OK) code = nki_reference_score(probe, items, b);
+  if (code == NK_OK) code = nki_reference_score(probe->reference, b);
   if (code == NK_OK) code = nki_behaviour_echo(probe, items, b);
   if (code == NK_OK) return b;
   nk_behaviour_free(b);

@@ -51,8 +51,6 @@ struct nk_probe {
 /* What a pass of items through the model is to give; rows are item * n_offsets + offset. */
 struct nki_wanted {
   double *sum;               /* [n_offsets, vocabulary] probabilities are added; or NULL */
-  size_t n_others;           /* not 0: as in nk_ask; KL from them goes into kl */
-  double *kl;                /* [rows] */
   const float *log_mean;     /* [n_offsets, vocabulary] for KL; or NULL */
   struct nk_behaviour *into; /* everything but p-values and echoes; or NULL */
   const size_t *layers;      /* [n_layers] of residuals */
@@ -81,8 +79,6 @@ struct nki_reference {
   int64_t *ids; /* [n_ids]: n_mean of the mean distribution, then those that p-values use */
   size_t n_ids, n_mean;
   double *sum;                  /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
-  double *mean_kl;              /* [n_mean, n_offsets] from the mean without the token itself, or
-                                 * NULL before one of these tokens is judged */
   float *log_mean;              /* [n_offsets, vocabulary] */
   struct nk_behaviour *others;  /* of the tokens after n_mean */
   struct nki_typical **typical; /* [n_offsets] fitted to them */
@@ -90,10 +86,8 @@ struct nki_reference {
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);
 void nki_reference_free(struct nki_reference *reference);
-/* Fills p_value and p_min. Tokens of the reference are judged without themselves: kl of those in
- * the mean is replaced by that from the other tokens' mean. */
-int nki_reference_score(const struct nk_probe *probe, const struct nk_items *items,
-                        struct nk_behaviour *behaviour);
+/* Fills p_value and p_min. */
+int nki_reference_score(const struct nki_reference *reference, struct nk_behaviour *behaviour);
 
 /* ---- Verification (verify.c) ---- */
 

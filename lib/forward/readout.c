@@ -9,9 +9,7 @@
 
 #include "forward/internal.h"
 
-enum { VOCABULARY_BLOCK = 4096, ROW_TILE = 1024, RUN = 512, SLICE = 256 };
-
-static const double LEAST_MEAN = 1e-38; /* a mean probability, so that its logarithm is finite */
+enum { VOCABULARY_BLOCK = 4096, ROW_TILE = 1024, RUN = 512 };
 
 struct row {
   struct nk_ask *ask;
@@ -70,7 +68,6 @@ static bool finish(struct row *row) {
   /* -sum p log p with log p = (l - max) - log sum */
   ask->entropy = log_sum - m->sum_logit / m->sum;
   ask->kl = ask->reference == NULL ? NAN : -ask->entropy - m->sum_reference / m->sum;
-  if (ask->n_others > 0) ask->kl = -ask->entropy;
   for (size_t k = 0; k < ask->n_top; k++)
     ask->top_log_probs[k] = (float)((double)ask->top_log_probs[k] - ask->log_sum_exp);
   for (size_t k = 0; k < ask->n_ids; k++)
@@ -124,53 +121,25 @@ static void reduce(const struct readout *r, struct row *rows, size_t n_rows) {
   }
 }
 
-/* Adds the probabilities of tokens [first, first + n) to the sums of the rows [row, row + n_rows),
- * in the order of the rows for every token, so that sums do not depend on the threads. */
-static void add_block(const struct readout *r, struct nk_ask *const *asks, size_t n_rows,
-                      size_t first, size_t n) {
-#pragma omp parallel for
-  for (size_t at = 0; at < n; at += SLICE) {
-    size_t length = n - at < SLICE ? n - at : SLICE;
-    float p[SLICE];
-    for (size_t i = 0; i < n_rows; i++) {
-      if (asks[i]->sum == NULL || asks[i]->n_others > 0) continue;
-      nki_probabilities(r->logits + i * n + at, asks[i]->log_sum_exp, length, p);
-      double *sum = asks[i]->sum + first + at;
-      for (size_t k = 0; k < length; k++) sum[k] += (double)p[k];
-    }
-  }
-}
-
-/* Subtracts sum p log q over the block from kl, q the mean of the others: what a sum holds beyond
- * p, which is the same number that was added. */
-static void subtract_others(const struct readout *r, struct nk_ask *const *asks, size_t n_rows,
-                            size_t first, size_t n) {
-#pragma omp parallel for schedule(dynamic, 8)
-  for (size_t i = 0; i < n_rows; i++) {
-    struct nk_ask *ask = asks[i];
-    float p[SLICE];
-    for (size_t at = 0; at < n && ask->n_others > 0; at += SLICE) {
-      size_t length = n - at < SLICE ? n - at : SLICE;
-      nki_probabilities(r->logits + i * n + at, ask->log_sum_exp, length, p);
-      for (size_t k = 0; k < length; k++) {
-        double rest = (ask->sum[first + at + k] - (double)p[k]) / (double)ask->n_others;
-        ask->kl -= (double)p[k] * log(fmax(rest, LEAST_MEAN));
-      }
-    }
-  }
-}
-
-/* The second pass of rows whose probabilities are summed, or compared with a sum. */
-static void use_probabilities(const struct readout *r, struct nk_ask *const *asks, size_t n_rows) {
+/* The second pass of rows whose probabilities are summed: in the order of the asks for every token,
+ * so the sums do not depend on the threads. */
+static void sum_probabilities(const struct readout *r, struct nk_ask *const *asks, size_t n_rows) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
+  const size_t slice = 256;
   for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
     size_t n = vocabulary - first < VOCABULARY_BLOCK ? vocabulary - first : VOCABULARY_BLOCK;
     const float *bias, *weight = load_block(r, first, n, &bias);
     for (size_t row = 0; row < n_rows; row += ROW_TILE) {
       size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
       compute_logits(r, weight, bias, row, tile, n);
-      add_block(r, asks + row, tile, first, n);
-      subtract_others(r, asks + row, tile, first, n);
+#pragma omp parallel for
+      for (size_t at = 0; at < n; at += slice) {
+        size_t length = n - at < slice ? n - at : slice;
+        for (size_t i = 0; i < tile; i++)
+          if (asks[row + i]->sum != NULL)
+            nki_add_probabilities(asks[row + i]->sum + first + at, r->logits + i * n + at,
+                                  asks[row + i]->log_sum_exp, length);
+      }
     }
   }
 }
@@ -216,7 +185,7 @@ int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struc
   if (!finite)
     code = nki_fail_logits(forward, normed, n);
   else if (sums)
-    use_probabilities(&r, asks, n);
+    sum_probabilities(&r, asks, n);
 done:
   nk_free(normed);
   nk_free(r.scratch);

@@ -8,7 +8,7 @@
 enum { N_FEATURES = 3, LEAST_OTHERS = 4 }; /* features beside the norms; as nki_typical needs */
 
 /* The features of a behaviour at one offset, [n_items, N_FEATURES + n_layers]: entropy, top
- * probability and KL, the first group, and the logarithms of the residual norms. */
+ * probability, KL and the logarithms of the residual norms. */
 static double *features_at(const struct nk_behaviour *b, size_t offset) {
   size_t dim = N_FEATURES + b->n_layers;
   double *features = nk_alloc(b->n_items, dim * sizeof *features);
@@ -47,7 +47,7 @@ static int fit_others(const struct nk_probe *probe, struct nki_reference *r) {
     double *features = features_at(r->others, k);
     if (features != NULL)
       r->typical[k] = nki_typical_new(features, r->others->n_items,
-                                      N_FEATURES + r->others->n_layers, N_FEATURES);
+                                      N_FEATURES + r->others->n_layers, probe->seed);
     if (r->typical[k] == NULL) code = nk_error_code();
     nk_free(features);
   }
@@ -98,79 +98,24 @@ void nki_reference_free(struct nki_reference *r) {
   nk_behaviour_free(r->others);
   nk_free(r->log_mean);
   nk_free(r->sum);
-  nk_free(r->mean_kl);
   nk_free(r->ids);
   nk_free(r);
 }
 
-/* ---- Judging ---- */
-
-/* Where the reference has a token: index [input embeddings] = its place in ids, or SIZE_MAX. */
-static size_t *index_tokens(const struct nk_probe *probe) {
-  const struct nki_reference *r = probe->reference;
-  size_t n = probe->forward->embedding->shape[0];
-  size_t *index = nk_alloc(n, sizeof *index);
-  for (size_t i = 0; index != NULL && i < n; i++) index[i] = SIZE_MAX;
-  for (size_t i = 0; index != NULL && i < r->n_ids; i++) index[r->ids[i]] = i; /* were run */
-  return index;
-}
-
-/* Measures each of the mean's tokens from the mean of the others. */
-static int measure_mean(const struct nk_probe *probe) {
-  struct nki_reference *r = probe->reference;
-  struct nki_wanted wanted = {.sum = r->sum, .n_others = r->n_mean - 1};
-  const struct nk_items items = {.tokens = r->ids, .n_tokens = r->n_mean};
-  wanted.kl = nk_alloc(r->n_mean, r->n_offsets * sizeof *wanted.kl);
-  if (wanted.kl == NULL) return NK_EMEMORY;
-  int code = nki_probe_pass(probe, &items, &wanted);
-  if (code == NK_OK)
-    r->mean_kl = wanted.kl;
-  else
-    nk_free(wanted.kl);
-  return code;
-}
-
-/* kl of the tokens that are in the mean; with a single token there, it has no others. */
-static int replace_kl(const struct nk_probe *probe, const struct nk_items *items,
-                      const size_t *index, struct nk_behaviour *b) {
-  struct nki_reference *r = probe->reference;
-  for (size_t i = 0; i < items->n_tokens && r->n_mean > 1; i++) {
-    size_t place = index[items->tokens[i]];
-    if (place >= r->n_mean) continue;
-    int code = r->mean_kl == NULL ? measure_mean(probe) : NK_OK;
-    if (code != NK_OK) return code;
-    memcpy(b->kl + i * r->n_offsets, r->mean_kl + place * r->n_offsets,
-           r->n_offsets * sizeof *b->kl);
-  }
-  return NK_OK;
-}
-
-static int score_offset(const struct nk_probe *probe, const struct nk_items *items,
-                        const size_t *index, size_t k, struct nk_behaviour *b) {
-  const struct nki_reference *r = probe->reference;
+int nki_reference_score(const struct nki_reference *reference, struct nk_behaviour *b) {
+  int code = NK_OK;
   double *p_values = nk_alloc(b->n_items, sizeof *p_values);
-  double *features = features_at(b, k);
-  int code = p_values == NULL || features == NULL ? NK_EMEMORY : NK_OK;
-  if (code == NK_OK) code = nki_typical_p(r->typical[k], features, b->n_items, p_values);
-  for (size_t i = 0; i < b->n_items && code == NK_OK; i++) {
-    size_t place = i < items->n_tokens ? index[items->tokens[i]] : SIZE_MAX;
-    b->p_value[i * b->n_offsets + k] =
-        place != SIZE_MAX && place >= r->n_mean
-            ? nki_typical_p_of_member(r->typical[k], place - r->n_mean)
-            : p_values[i];
+  if (p_values == NULL) return NK_EMEMORY;
+  b->p_min = nki_typical_p_min(reference->typical[0]); /* as many tokens at every offset */
+  for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
+    double *features = features_at(b, k);
+    code = features == NULL
+               ? NK_EMEMORY
+               : nki_typical_score(reference->typical[k], features, b->n_items, NULL, p_values);
+    for (size_t i = 0; i < b->n_items && code == NK_OK; i++)
+      b->p_value[i * b->n_offsets + k] = p_values[i];
+    nk_free(features);
   }
   nk_free(p_values);
-  nk_free(features);
-  return code;
-}
-
-int nki_reference_score(const struct nk_probe *probe, const struct nk_items *items,
-                        struct nk_behaviour *b) {
-  size_t *index = index_tokens(probe);
-  int code = index == NULL ? NK_EMEMORY : replace_kl(probe, items, index, b);
-  b->p_min = nki_typical_p_min(probe->reference->typical[0]); /* as many tokens at every offset */
-  for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++)
-    code = score_offset(probe, items, index, k, b);
-  nk_free(index);
   return code;
 }
