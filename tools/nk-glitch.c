@@ -5,52 +5,17 @@
 
 #include "cli/tool.h"
 
-static struct {
+struct options {
   const char *output_set, *input_set, *unused, *truth, *with;
   bool ablate;
   size_t top;
   double fdr, threshold;
   struct nk_glitch_options how;
-} settings = {
-    .fdr = -1,
-    .threshold = -INFINITY,
-    .how = {.knn_k = 10, .knn_rows = 4096},
-};
-
-static const struct cli_option options[] = {
-    {0, "fdr", CLI_OPTION_NUMBER, &settings.fdr, "Q",
-     "only tokens reported at false discovery rate Q"},
-    {0, "threshold", CLI_OPTION_NUMBER, &settings.threshold, "S",
-     "only tokens whose score is at least S"},
-    {'n', "top", CLI_OPTION_SIZE, &settings.top, "N", "only the N highest scores"},
-    {0, "with", CLI_OPTION_STRING, &settings.with, "TABLE", "add the columns of TABLE, by id"},
-    {0, "truth", CLI_OPTION_STRING, &settings.truth, "TABLE",
-     "evaluate the ranking against TABLE's counts (AUC, AP, FDR)"},
-    {0, "ablate", CLI_OPTION_FLAG, &settings.ablate, NULL,
-     "with --truth: evaluate also the score without each of its parts"},
-    {0, "output-set", CLI_OPTION_STRING, &settings.output_set, "SET",
-     "instead of MODEL: the output matrix as a vector set"},
-    {0, "input-set", CLI_OPTION_STRING, &settings.input_set, "SET",
-     "and the input matrix, where it is not tied to the output matrix"},
-    {0, "unused", CLI_OPTION_STRING, &settings.unused, "IDS",
-     "with sets: ids of tokens known to be unused, 177,179,186-190"},
-    {0, "knn", CLI_OPTION_SIZE, &settings.how.knn_k, "K",
-     "neighbours of input_knn (default: 10; 0: no such column)"},
-    {0, "knn-rows", CLI_OPTION_SIZE, &settings.how.knn_rows, "N",
-     "rows drawn to search them in (default: 4096; 0: all)"},
-};
-
-static const struct cli_tool tool = {
-    .name = "nk-glitch",
-    .summary = "rank a vocabulary by distance from the rows of unused tokens",
-    .usage = "[OPTION]... MODEL | --output-set SET --unused IDS",
-    .options = options,
-    .n_options = sizeof options / sizeof *options,
-    .example = "nk-glitch --fdr 0.05 data/gpt2-tiny",
 };
 
 /* What is ranked, however it came. */
 struct tokens {
+  struct options options;
   struct nk_model *model; /* or the sets: */
   struct nk_vectors *output, *input;
   struct nk_tokenizer *tokenizer; /* may be NULL */
@@ -72,12 +37,12 @@ static int read_model(const char *name, struct tokens *t) {
 }
 
 static int read_sets(struct tokens *t) {
-  if (settings.unused == NULL) return nk_fail(NK_EUSAGE, "--output-set needs --unused");
-  int code = cli_parse_ids("--unused", settings.unused, &t->unused, &t->n_unused);
+  if (t->options.unused == NULL) return nk_fail(NK_EUSAGE, "--output-set needs --unused");
+  int code = cli_parse_ids("--unused", t->options.unused, &t->unused, &t->n_unused);
   if (code != NK_OK) return code;
-  if ((t->output = nk_vectors_read(settings.output_set)) == NULL) return nk_error_code();
-  if (settings.input_set == NULL) return NK_OK;
-  return (t->input = nk_vectors_read(settings.input_set)) != NULL ? NK_OK : nk_error_code();
+  if ((t->output = nk_vectors_read(t->options.output_set)) == NULL) return nk_error_code();
+  if (t->options.input_set == NULL) return NK_OK;
+  return (t->input = nk_vectors_read(t->options.input_set)) != NULL ? NK_OK : nk_error_code();
 }
 
 /* The ranking by these options, or NULL. */
@@ -88,14 +53,14 @@ static struct nk_glitch *rank(const struct tokens *t, const struct nk_glitch_opt
 }
 
 static int read_tokens(const struct cli_run *run, struct tokens *t) {
-  if ((run->n_operands == 1) == (settings.output_set != NULL) ||
-      (settings.input_set != NULL && settings.output_set == NULL))
+  if ((run->n_operands == 1) == (t->options.output_set != NULL) ||
+      (t->options.input_set != NULL && t->options.output_set == NULL))
     return nk_fail(NK_EUSAGE, "give a MODEL, or --output-set and --unused");
-  if (settings.ablate && settings.truth == NULL)
+  if (t->options.ablate && t->options.truth == NULL)
     return nk_fail(NK_EUSAGE, "--ablate needs --truth");
-  int code = settings.output_set != NULL ? read_sets(t) : read_model(run->operands[0], t);
+  int code = t->options.output_set != NULL ? read_sets(t) : read_model(run->operands[0], t);
   if (code != NK_OK) return code;
-  return (t->glitch = rank(t, &settings.how, &t->category)) != NULL ? NK_OK : nk_error_code();
+  return (t->glitch = rank(t, &t->options.how, &t->category)) != NULL ? NK_OK : nk_error_code();
 }
 
 static void tokens_free(struct tokens *t) {
@@ -210,7 +175,8 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
     for (size_t o = 0; o < sizeof own / sizeof *own; o++)
       taken = taken || (strcmp(name, own[o]) == 0 && o > 1);
     if (taken)
-      return nk_fail(NK_EUSAGE, "%s: its column '%s' is one of this table's", settings.with, name);
+      return nk_fail(NK_EUSAGE, "%s: its column '%s' is one of this table's", t->options.with,
+                     name);
     if (strcmp(name, "id") != 0 && strcmp(name, "text") != 0) code = cli_table_column(table, name);
   }
   return code;
@@ -252,15 +218,15 @@ static int write_ranking(const struct tokens *t, struct cli_table *table) {
   const struct nk_glitch *glitch = t->glitch;
   struct cli_frame *with = NULL;
   int64_t *with_row = NULL;
-  bool cut = settings.top > 0 || settings.fdr >= 0 || settings.threshold > -INFINITY;
+  bool cut = t->options.top > 0 || t->options.fdr >= 0 || t->options.threshold > -INFINITY;
   size_t n = cut ? glitch->n_ranked : glitch->n;
-  if (settings.top > 0 && settings.top < n) n = settings.top;
-  int code = settings.with != NULL ? read_table(settings.with, t, &with, &with_row) : NK_OK;
+  if (t->options.top > 0 && t->options.top < n) n = t->options.top;
+  int code = t->options.with != NULL ? read_table(t->options.with, t, &with, &with_row) : NK_OK;
   if (code == NK_OK) code = name_columns(t, with, table);
   for (size_t at = 0; at < n && code == NK_OK; at++) {
     size_t row = glitch->order[at];
-    if (cut && !(glitch->score[row] >= settings.threshold)) break;
-    if (settings.fdr >= 0 && !(glitch->q_value[row] <= settings.fdr)) break;
+    if (cut && !(glitch->score[row] >= t->options.threshold)) break;
+    if (t->options.fdr >= 0 && !(glitch->q_value[row] <= t->options.fdr)) break;
     code = write_row(t, row, with, with_row, table);
   }
   cli_frame_free(with);
@@ -274,7 +240,7 @@ static int write_ranking(const struct tokens *t, struct cli_table *table) {
 static int read_truth(const struct tokens *t, bool *judged, double *count, double *steps) {
   struct cli_frame *frame = NULL;
   int64_t *row_of = NULL, count_column = -1, steps_column = -1;
-  int code = read_table(settings.truth, t, &frame, &row_of);
+  int code = read_table(t->options.truth, t, &frame, &row_of);
   if (code == NK_OK && (count_column = cli_frame_column(frame, "count")) < 0)
     code = (int)count_column;
   for (size_t c = 0; code == NK_OK && c < cli_frame_n_columns(frame); c++)
@@ -318,10 +284,11 @@ static int write_measure(const char *name, double at_most, const struct nk_glitc
 }
 
 /* The rows of a ranking: its score under `name`, and, with `columns`, its indicators. */
-static int evaluate(const struct nk_glitch *glitch, const struct nk_glitch_truth *truth,
-                    const char *name, bool columns, struct cli_table *table) {
+static int evaluate(const struct tokens *t, const struct nk_glitch *glitch,
+                    const struct nk_glitch_truth *truth, const char *name, bool columns,
+                    struct cli_table *table) {
   static const double at_most[] = {0, 10};
-  double level = settings.fdr >= 0 ? settings.fdr : 0.05;
+  double level = t->options.fdr >= 0 ? t->options.fdr : 0.05;
   struct nk_glitch_report report;
   struct nk_glitch_measure *measures = nk_alloc(glitch->n_columns + 1, sizeof *measures);
   int code = measures != NULL ? NK_OK : NK_EMEMORY;
@@ -346,13 +313,14 @@ static int write_ablation(const struct tokens *t, const struct nk_glitch_truth *
                {"score_without_lead", NK_PART_LEAD},
                {"score_without_core", NK_PART_CORE},
                {"score_without_input", NK_PART_INPUT}};
-  struct nk_glitch_options how = settings.how;
+  struct nk_glitch_options how = t->options.how;
   int code = NK_OK;
   how.knn_k = 0;
   for (size_t i = 0; i < sizeof parts / sizeof *parts && code == NK_OK; i++) {
     how.without = parts[i].part;
     struct nk_glitch *glitch = rank(t, &how, NULL);
-    code = glitch != NULL ? evaluate(glitch, truth, parts[i].name, false, table) : nk_error_code();
+    code =
+        glitch != NULL ? evaluate(t, glitch, truth, parts[i].name, false, table) : nk_error_code();
     nk_glitch_free(glitch);
   }
   return code;
@@ -370,8 +338,8 @@ static int write_evaluation(const struct tokens *t, struct cli_table *table) {
   if (code == NK_OK) code = read_truth(t, judged, count, steps);
   for (size_t c = 0; c < sizeof columns / sizeof *columns && code == NK_OK; c++)
     code = cli_table_column(table, columns[c]);
-  if (code == NK_OK) code = evaluate(t->glitch, &truth, "score", true, table);
-  if (code == NK_OK && settings.ablate) code = write_ablation(t, &truth, table);
+  if (code == NK_OK) code = evaluate(t, t->glitch, &truth, "score", true, table);
+  if (code == NK_OK && t->options.ablate) code = write_ablation(t, &truth, table);
   nk_free(judged);
   nk_free(count);
   nk_free(steps);
@@ -380,17 +348,47 @@ static int write_evaluation(const struct tokens *t, struct cli_table *table) {
 
 int main(int argc, char **argv) {
   struct cli_run run;
-  struct tokens tokens = {0};
+  struct tokens tokens = {
+      .options = {.fdr = -1, .threshold = -INFINITY, .how = {.knn_k = 10, .knn_rows = 4096}}};
+  struct options *o = &tokens.options;
+  const struct cli_option table_of_options[] = {
+      {0, "fdr", CLI_OPTION_NUMBER, &o->fdr, "Q", "only tokens reported at false discovery rate Q"},
+      {0, "threshold", CLI_OPTION_NUMBER, &o->threshold, "S",
+       "only tokens whose score is at least S"},
+      {'n', "top", CLI_OPTION_SIZE, &o->top, "N", "only the N highest scores"},
+      {0, "with", CLI_OPTION_STRING, &o->with, "TABLE", "add the columns of TABLE, by id"},
+      {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
+       "evaluate the ranking against TABLE's counts (AUC, AP, FDR)"},
+      {0, "ablate", CLI_OPTION_FLAG, &o->ablate, NULL,
+       "with --truth: evaluate also the score without each of its parts"},
+      {0, "output-set", CLI_OPTION_STRING, &o->output_set, "SET",
+       "instead of MODEL: the output matrix as a vector set"},
+      {0, "input-set", CLI_OPTION_STRING, &o->input_set, "SET",
+       "and the input matrix, where it is not tied to the output matrix"},
+      {0, "unused", CLI_OPTION_STRING, &o->unused, "IDS",
+       "with sets: ids of tokens known to be unused, 177,179,186-190"},
+      {0, "knn", CLI_OPTION_SIZE, &o->how.knn_k, "K",
+       "neighbours of input_knn (default: 10; 0: no such column)"},
+      {0, "knn-rows", CLI_OPTION_SIZE, &o->how.knn_rows, "N",
+       "rows drawn to search them in (default: 4096; 0: all)"},
+  };
+  const struct cli_tool tool = {
+      .name = "nk-glitch",
+      .summary = "rank a vocabulary by distance from the rows of unused tokens",
+      .usage = "[OPTION]... MODEL | --output-set SET --unused IDS",
+      .options = table_of_options,
+      .n_options = sizeof table_of_options / sizeof *table_of_options,
+      .example = "nk-glitch --fdr 0.05 data/gpt2-tiny",
+  };
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
   cli_begin(&run, &tool, argc, argv, 0, 1);
-  settings.how.seed = run.common.seed;
+  o->how.seed = run.common.seed;
   int code = read_tokens(&run, &tokens);
   if (code == NK_OK && (output = cli_output(&run, NK_OUTPUT_TEXT)) == NULL) code = nk_error_code();
   if (code == NK_OK && (table = cli_new_table(&run, output)) == NULL) code = nk_error_code();
   if (code == NK_OK)
-    code =
-        settings.truth != NULL ? write_evaluation(&tokens, table) : write_ranking(&tokens, table);
+    code = o->truth != NULL ? write_evaluation(&tokens, table) : write_ranking(&tokens, table);
   code = cli_close(table, output, code);
   tokens_free(&tokens);
   return cli_end(&run, code);

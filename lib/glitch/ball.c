@@ -61,10 +61,10 @@ int nki_ball_find(const float *x, size_t n, size_t dim, const size_t *unused, si
   out->member = nk_calloc(n, sizeof(bool));
   if (out->centre == NULL || out->square == NULL || out->member == NULL) return code;
   for (size_t i = 0; i < n_unused; i++) out->member[unused[i]] = true;
-  for (int pass = 0; pass <= core; pass++) {
+  for (int pass = 0, last = core ? 1 : 0; pass <= last; pass++) {
     if ((code = measure(x, n, dim, out->member, out)) != NK_OK) return code;
     reach = predict(out->square, unused, n_unused, dim);
-    for (size_t i = 0; i < n && pass < core; i++)
+    for (size_t i = 0; i < n && pass < last; i++)
       out->member[i] = out->member[i] || out->square[i] <= reach.typical;
   }
   double all = 0; /* rows of zeros, say, are a ball too */

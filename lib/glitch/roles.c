@@ -150,7 +150,7 @@ done:
 static void add_extremes(const double *values, size_t n, double *sorted, bool *taken) {
   memcpy(sorted, values, n * sizeof *sorted);
   nki_sort_numbers(sorted, n);
-  size_t ends = n < 2 * NKI_EXTREMES ? n / 2 : NKI_EXTREMES;
+  size_t ends = n < (size_t)2 * NKI_EXTREMES ? n / 2 : NKI_EXTREMES;
   double low = sorted[ends > 0 ? ends - 1 : 0], high = sorted[n - (ends > 0 ? ends : 1)];
   for (size_t i = 0; i < n; i++)
     if (values[i] <= low || values[i] >= high) taken[i] = true;

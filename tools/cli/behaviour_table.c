@@ -99,7 +99,7 @@ static void write_item(const struct cli_behaviour_table *what, size_t item,
                        struct cli_table *table) {
   const struct nk_vectors *set = what->items->vectors;
   size_t n, row = item - what->items->n_tokens;
-  if (item < what->items->n_tokens) {
+  if (set == NULL || item < what->items->n_tokens) {
     cli_table_integer(table, what->items->tokens[item]);
     write_token(what, what->items->tokens[item], table);
     return;
