@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* The version of Unicode whose classes of characters tokenizers use: "16.0.0". */
-NK_API extern const char *const nk_unicode_version;
+NK_API extern const char nk_unicode_version[];
 
 /* ==== Opening ==== */
 

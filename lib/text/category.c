@@ -14,11 +14,11 @@ const char *const nk_category_names[NK_N_CATEGORIES] = {
  * before a text: then a token that continues a word is given only after other text. Some end a
  * piece only before certain text: then a token of spaces, or of a word's beginning, is given only
  * there. */
-static const char *const before[] = {"",   "\n",           "a", "A", "0", "!", " ",
-                                     "  ", "\xE4\xB8\xAD", "'", "(", "_"};
+static const char *const before[] = {"",  "a",  "\n",           "A", "0", "!",
+                                     " ", "  ", "\xE4\xB8\xAD", "'", "(", "_"};
 static const char *const after[] = {
-    "",  " ",  "a",  "A",  "0", "!",        "\n",       "\xE4\xB8\xAD",
-    "'", "'s", "\t", "\r", "/", "\xC2\xA0", "\xCC\x81", "\xE2\x96\x81"};
+    " ",  "a",  "A",  "0", "!",        "\n",       "\xE4\xB8\xAD", "'",
+    "'s", "\t", "\r", "/", "\xC2\xA0", "\xCC\x81", "\xE2\x96\x81"};
 enum { N_BEFORE = sizeof before / sizeof *before, N_AFTER = sizeof after / sizeof *after };
 
 /* One thread's work. */
@@ -58,12 +58,16 @@ static int gives(struct trial *trial, int64_t id, const char *left, const char *
   return code;
 }
 
-/* Whether the text gives the token in one of the contexts. */
+/* Whether the text gives the token in one of the contexts: after each text, and between the first
+ * few and each text. */
 static int reaches(struct trial *trial, int64_t id, const char *bytes, size_t n, bool *out) {
+  enum { N_FIRST = 3 };
   int code = NK_OK;
   *out = false;
-  for (size_t j = 0; j < N_AFTER && !*out && code == NK_OK; j++)
-    for (size_t i = 0; i < N_BEFORE && !*out && code == NK_OK; i++)
+  for (size_t i = 0; i < N_BEFORE && !*out && code == NK_OK; i++)
+    code = gives(trial, id, before[i], bytes, n, "", out);
+  for (size_t i = 0; i < N_FIRST && !*out && code == NK_OK; i++)
+    for (size_t j = 0; j < N_AFTER && !*out && code == NK_OK; j++)
       code = gives(trial, id, before[i], bytes, n, after[j], out);
   return code;
 }

@@ -1,8 +1,6 @@
 /* Kinds of characters, from the general categories of unicode_data.c. */
 #include "text/chars.h"
 
-#include <noken/tokenizer.h>
-
 #include <pthread.h>
 #include <string.h>
 
@@ -12,8 +10,6 @@ const unsigned char nki_ascii_kind[128] = {
     3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0,
     0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0,
     0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0};
-
-const char *const nk_unicode_version = nki_unicode_version;
 
 /* Planes 0 to 3 in a table, in which most look-ups end; the rest, nearly all unassigned, by
  * search. */

@@ -1,8 +1,9 @@
 /* Made by unicode_data.py. */
 /* clang-format off */
+#include <noken/tokenizer.h>
 #include "text/unicode_data.h"
 
-const char nki_unicode_version[] = "16.0.0";
+const char nk_unicode_version[] = "16.0.0";
 
 /* The first code point of each run of one category << 5 | the category. */
 const uint32_t nki_unicode_runs[] = {

@@ -13,8 +13,6 @@ enum nki_unicode_category {
 };
 /* clang-format on */
 
-extern const char nki_unicode_version[]; /* "16.0.0" */
-
 extern const uint32_t nki_unicode_runs[]; /* [n_runs] ascending */
 extern const size_t nki_unicode_n_runs;
 

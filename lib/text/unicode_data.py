@@ -60,8 +60,8 @@ def rows(items):
 
 
 print('/* Made by unicode_data.py. */\n/* clang-format off */')
-print('#include "text/unicode_data.h"\n')
-print(f'const char nki_unicode_version[] = "{version}";\n')
+print('#include <noken/tokenizer.h>\n#include "text/unicode_data.h"\n')
+print(f'const char nk_unicode_version[] = "{version}";\n')
 print('/* The first code point of each run of one category << 5 | the category. */')
 print(f'const uint32_t nki_unicode_runs[] = {{\n{rows(f"0x{c << 5 | NAMES.index(table[c]):X}" for c in starts)}\n}};')
 print('const size_t nki_unicode_n_runs = sizeof nki_unicode_runs / sizeof *nki_unicode_runs;\n')
