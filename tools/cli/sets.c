@@ -104,7 +104,13 @@ static int name_columns(const struct nk_vectors *set, struct cli_table *table) {
   return code;
 }
 
+/* More columns than a table has use of; a set without rows has its number from a few bytes. */
+enum { MAX_COLUMNS = 1 << 24, MAX_COLUMNS_OF_NOTHING = 1 << 16 };
+
 int cli_write_vectors(const struct nk_vectors *set, struct cli_table *table) {
+  if (set->dim > (set->n > 0 ? MAX_COLUMNS : MAX_COLUMNS_OF_NOTHING))
+    return nk_fail(NK_EDATA, "%zu rows of %zu values: too many columns for a table", set->n,
+                   set->dim);
   int code = name_columns(set, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
     cli_set_row(set, row, table);
