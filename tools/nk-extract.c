@@ -82,9 +82,10 @@ static int choose_ids(const struct options *options, int64_t **ids, size_t *n) {
 static int label(const struct nk_model *model, size_t n_rows, const char *space,
                  struct nk_vectors *set) {
   if (strcmp(space, "input") != 0 && strcmp(space, "output") != 0) return NK_OK;
-  const char *path = nk_model_path(model, "tokenizer.json");
-  if (path == NULL) return NK_OK;
-  struct nk_tokenizer *vocabulary = nk_tokenizer_open_vocabulary(path);
+  const char *folder = nk_model_folder(model);
+  if (folder == NULL) return NK_OK;
+  struct nk_tokenizer *vocabulary = nk_tokenizer_open_vocabulary(folder);
+  if (vocabulary == NULL && nk_error_code() == NK_ENOTFOUND) return NK_OK;
   if (vocabulary == NULL)
     return nk_fail_in(nk_error_code(), "cannot read the tokens' texts (--no-text)");
   size_t n_ids = nk_tokenizer_n_tokens(vocabulary);

@@ -29,10 +29,10 @@ struct tokens {
 
 static int read_model(const char *name, struct tokens *t) {
   if ((t->model = nk_model_open(name)) == NULL) return nk_error_code();
-  if (nk_model_path(t->model, "tokenizer.json") == NULL)
-    nk_warn("%s has no tokenizer.json: nothing is known of its tokens", nk_model_name(t->model));
-  else if ((t->tokenizer = nk_tokenizer_open(name)) == NULL)
-    return nk_error_code();
+  if (nk_model_folder(t->model) != NULL) t->tokenizer = nk_tokenizer_open(name);
+  if (t->tokenizer != NULL) return NK_OK;
+  if (nk_model_folder(t->model) != NULL && nk_error_code() != NK_ENOTFOUND) return nk_error_code();
+  nk_warn("%s has no tokenizer: nothing is known of its tokens", nk_model_name(t->model));
   return NK_OK;
 }
 

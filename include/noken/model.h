@@ -81,9 +81,9 @@ NK_API void nk_model_free(struct nk_model *model);
 
 /* As the user named it, without directories: for noken.model and messages. */
 NK_API const char *nk_model_name(const struct nk_model *model);
-/* Path of a file of the model's folder ("tokenizer.json"). NULL, without an error, when it is not
- * there or the model is a single file. */
-NK_API const char *nk_model_path(const struct nk_model *model, const char *file);
+/* The model's folder, from which its tokenizer can be opened. NULL, without an error, when the
+ * model is a single file. */
+NK_API const char *nk_model_folder(const struct nk_model *model);
 /* A whole number of config.json: `path` is a key, or keys joined by dots ("rope_scaling.factor").
  * The language model's part of a multimodal model's configuration (text_config) is searched first.
  * Returns NK_OK; NK_ENOTFOUND when missing or null (out untouched); NK_EDATA when it is of another

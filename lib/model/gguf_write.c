@@ -166,7 +166,7 @@ static int architecture_values(struct writing *w) {
 /* ---- The tokenizer ---- */
 
 static int open_tokenizer(struct writing *w) {
-  const char *path = nk_model_path(w->model, "tokenizer.json");
+  const char *path = nki_model_path(w->model, "tokenizer.json");
   if (path == NULL) return nk_fail(NK_ENOTFOUND, "no tokenizer.json beside the model");
   w->tokenizer = nki_json_load(path, 0);
   if (w->tokenizer == NULL) return nk_error_code();

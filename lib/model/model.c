@@ -155,8 +155,11 @@ const char *nk_model_name(const struct nk_model *model) {
   return model != NULL ? model->files.name : NULL;
 }
 
-const char *nk_model_path(const struct nk_model *model, const char *file) {
-  if (model == NULL) return NULL;
+const char *nk_model_folder(const struct nk_model *model) {
+  return model != NULL ? model->files.folder : NULL;
+}
+
+const char *nki_model_path(const struct nk_model *model, const char *file) {
   return nki_model_files_path(&model->files, file);
 }
 

@@ -61,4 +61,8 @@ static inline size_t nki_model_n_missing(const struct nk_model *model) {
 /* NK_ENOTFOUND for a tensor that no shard holds, with the shard that the index names. */
 int nki_model_fail_absent(const struct nk_model *model, const char *name);
 
+/* Path of a file of the model's folder ("tokenizer.json"). NULL, without an error, when it is not
+ * there or the model is a single file. */
+const char *nki_model_path(const struct nk_model *model, const char *file);
+
 #endif

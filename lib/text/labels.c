@@ -27,8 +27,13 @@ int nk_tokenizer_label(const struct nk_tokenizer *tokenizer, struct nk_vectors *
   return code;
 }
 
-static int label_from_file(struct nk_vectors *set, const char *path) {
-  struct nk_tokenizer *tokenizer = nk_tokenizer_open_vocabulary(path);
+/* A folder without a tokenizer gives a set without texts. */
+static int label_from_folder(struct nk_vectors *set, const char *folder) {
+  struct nk_tokenizer *tokenizer = nk_tokenizer_open_vocabulary(folder);
+  if (tokenizer == NULL && nk_error_code() == NK_ENOTFOUND) {
+    nki_clear_error();
+    return NK_OK;
+  }
   if (tokenizer == NULL) return nk_error_code();
   int code = nk_tokenizer_label(tokenizer, set);
   nk_tokenizer_free(tokenizer);
@@ -43,9 +48,9 @@ struct nk_vectors *nk_model_vectors(struct nk_model *model, enum nk_matrix which
   struct nk_vectors *set = nk_extract_begin(model, matrix, spaces[which], NULL, 0);
   if (set == NULL) return NULL;
   int code = nki_vectors_take_values(set, matrix, false);
-  const char *path = nk_model_path(model, "tokenizer.json");
-  if (code == NK_OK && which != NK_MATRIX_POSITION && path != NULL)
-    code = label_from_file(set, path);
+  const char *folder = nk_model_folder(model);
+  if (code == NK_OK && which != NK_MATRIX_POSITION && folder != NULL)
+    code = label_from_folder(set, folder);
   if (code == NK_OK) return set;
   nk_vectors_free(set);
   return NULL;

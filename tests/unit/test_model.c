@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "model/architecture.h"
+#include "model/model.h"
 #include "model/model_config.h"
 #include "model/rows.h"
 #include "model/safetensors.h"
@@ -456,11 +457,11 @@ static void a_single_file_is_a_model_without_configuration(void **state) {
   assert_non_null(model);
   assert_string_equal(nk_model_name(model), "wte.safetensors");
   assert_null(nki_model_type(model));
-  assert_null(nk_model_path(model, "tokenizer.json"));
+  assert_null(nki_model_path(model, "tokenizer.json"));
   nk_model_free(model);
   assert_non_null(model = nk_model_open(folder));
-  assert_non_null(strstr(nk_model_path(model, "tokenizer.json"), "single/tokenizer.json"));
-  assert_null(nk_model_path(model, "merges.txt"));
+  assert_non_null(strstr(nki_model_path(model, "tokenizer.json"), "single/tokenizer.json"));
+  assert_null(nki_model_path(model, "merges.txt"));
   nk_model_free(model);
 }
 
@@ -657,7 +658,7 @@ static void the_message_of_a_failed_open_lasts_through_later_calls(void **state)
   assert_int_equal(nk_model_rows(matrix, 0, 1, row), NK_ENOTFOUND);
   assert_null(nk_extract_begin(model, matrix, "input", NULL, 0));
   assert_null(nk_model_name(model));
-  assert_null(nk_model_path(model, "tokenizer.json"));
+  assert_null(nki_model_path(model, "tokenizer.json"));
   assert_int_equal(nk_model_n_tensors(model), 0);
   assert_null(nk_model_tensor(model, 0));
   assert_int_equal(nk_model_config_integer(model, "n_embd", &integer), NK_ENOTFOUND);
