@@ -658,7 +658,7 @@ static void the_message_of_a_failed_open_lasts_through_later_calls(void **state)
   assert_int_equal(nk_model_rows(matrix, 0, 1, row), NK_ENOTFOUND);
   assert_null(nk_extract_begin(model, matrix, "input", NULL, 0));
   assert_null(nk_model_name(model));
-  assert_null(nki_model_path(model, "tokenizer.json"));
+  assert_null(nk_model_folder(model));
   assert_int_equal(nk_model_n_tensors(model), 0);
   assert_null(nk_model_tensor(model, 0));
   assert_int_equal(nk_model_config_integer(model, "n_embd", &integer), NK_ENOTFOUND);
