@@ -1,6 +1,5 @@
 /* nk-glitch: the tokens of a model that training hardly showed, found from its weights. */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/tool.h"
@@ -82,66 +81,12 @@ static const char *category_of(const struct tokens *t, size_t row) {
   return t->glitch->role[row] == NK_ROLE_TEXT ? "ok" : "unused";
 }
 
-struct id_row {
-  int64_t id;
-  size_t row;
-};
-
-static int compare_ids(const void *a, const void *b) {
-  const struct id_row *x = a, *y = b;
-  if (x->id != y->id) return x->id < y->id ? -1 : 1;
-  return (x->row > y->row) - (x->row < y->row);
-}
-
-/* sorted [n]: the rows of a set by their ids; NULL without memory. */
-static struct id_row *sort_ids(const int64_t *ids, size_t n) {
-  struct id_row *sorted = nk_alloc(n, sizeof *sorted);
-  if (sorted == NULL) return NULL;
-  for (size_t row = 0; row < n; row++) sorted[row] = (struct id_row){ids[row], row};
-  qsort(sorted, n, sizeof *sorted, compare_ids);
-  return sorted;
-}
-
-/* The first row of the id; n where there is none. */
-static size_t find_id(const struct id_row *sorted, size_t n, int64_t id) {
-  size_t low = 0, high = n;
-  while (low < high) {
-    size_t middle = (low + high) / 2;
-    if (sorted[middle].id < id)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low < n && sorted[low].id == id ? sorted[low].row : n;
-}
-
-/* row_of [n]: the row of the frame with each token's id, -1 where there is none. */
-static int match(const struct tokens *t, const struct cli_frame *frame, int64_t *row_of) {
-  size_t n = t->glitch->n, rows = cli_frame_n_rows(frame), next = 0;
-  int64_t column = cli_frame_column(frame, "id"), id = 0;
-  struct id_row *sorted = NULL;
-  int code = column < 0 ? (int)column : NK_OK;
-  if (code == NK_OK && t->output != NULL && (sorted = sort_ids(t->output->ids, n)) == NULL)
-    code = NK_EMEMORY;
-  for (size_t row = 0; row < n; row++) row_of[row] = -1;
-  for (size_t i = 0; i < rows && code == NK_OK; i++) {
-    code = cli_frame_integer(frame, i, (size_t)column, &id);
-    if (code != NK_OK) break;
-    size_t row = id >= 0 ? (size_t)id : n;
-    if (t->output != NULL) /* of rows with one id, the one in the table's order */
-      row = next < n && t->output->ids[next] == id ? next : find_id(sorted, n, id);
-    next = row + 1;
-    if (row < n) row_of[row] = (int64_t)i;
-  }
-  nk_free(sorted);
-  return code;
-}
-
 static int read_table(const char *path, const struct tokens *t, struct cli_frame **frame,
                       int64_t **row_of) {
   if ((*frame = cli_frame_read(path)) == NULL) return nk_error_code();
   if ((*row_of = nk_alloc(t->glitch->n, sizeof **row_of)) == NULL) return NK_EMEMORY;
-  return match(t, *frame, *row_of);
+  const int64_t *ids = t->output != NULL ? t->output->ids : NULL;
+  return cli_match_ids(*frame, ids, t->glitch->n, *row_of);
 }
 
 /* ---- The ranking ---- */

@@ -2,6 +2,7 @@
 #include "cli/lists.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/options.h"
@@ -30,6 +31,63 @@ int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, in
   cli_frame_free(frame);
   return code;
 }
+
+/* ---- Rows by id ---- */
+
+struct id_row {
+  int64_t id;
+  size_t row;
+};
+
+static int compare_ids(const void *a, const void *b) {
+  const struct id_row *x = a, *y = b;
+  if (x->id != y->id) return x->id < y->id ? -1 : 1;
+  return (x->row > y->row) - (x->row < y->row);
+}
+
+/* sorted [n]: the rows of a set by their ids; NULL without memory. */
+static struct id_row *sort_ids(const int64_t *ids, size_t n) {
+  struct id_row *sorted = nk_alloc(n, sizeof *sorted);
+  if (sorted == NULL) return NULL;
+  for (size_t row = 0; row < n; row++) sorted[row] = (struct id_row){ids[row], row};
+  qsort(sorted, n, sizeof *sorted, compare_ids);
+  return sorted;
+}
+
+/* The first row of the id; n where there is none. */
+static size_t find_id(const struct id_row *sorted, size_t n, int64_t id) {
+  size_t low = 0, high = n;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (sorted[middle].id < id)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < n && sorted[low].id == id ? sorted[low].row : n;
+}
+
+int cli_match_ids(const struct cli_frame *frame, const int64_t *ids, size_t n, int64_t *row_of) {
+  size_t next = 0;
+  int64_t column = cli_frame_column(frame, "id"), id = 0;
+  struct id_row *sorted = NULL;
+  int code = column < 0 ? (int)column : NK_OK;
+  if (code == NK_OK && ids != NULL && (sorted = sort_ids(ids, n)) == NULL) code = NK_EMEMORY;
+  for (size_t row = 0; row < n; row++) row_of[row] = -1;
+  for (size_t i = 0; i < cli_frame_n_rows(frame) && code == NK_OK; i++) {
+    code = cli_frame_integer(frame, i, (size_t)column, &id);
+    if (code != NK_OK) break;
+    size_t row = id >= 0 ? (size_t)id : n;
+    if (ids != NULL) /* of rows with one id, the one in the table's order */
+      row = next < n && ids[next] == id ? next : find_id(sorted, n, id);
+    next = row + 1;
+    if (row < n) row_of[row] = (int64_t)i;
+  }
+  nk_free(sorted);
+  return code;
+}
+
+/* ---- Layers ---- */
 
 int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
                      size_t *n) {

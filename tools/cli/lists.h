@@ -11,6 +11,10 @@
 int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, int64_t **ids,
                     size_t *n);
 
+/* row_of [n] = the row of the frame whose column `id` holds each of ids [n] (NULL: 0 to n - 1), -1
+ * where there is none. Returns NK_OK or a negative code. */
+int cli_match_ids(const struct cli_frame *frame, const int64_t *ids, size_t n, int64_t *row_of);
+
 /* "1,3-5" as layers from `least` to `most`: *layers [*n], free with nk_free. `what` is the option's
  * name, for the message. */
 int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
