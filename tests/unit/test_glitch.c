@@ -149,6 +149,39 @@ static void simulated_glitch_tokens_are_found_and_few_others(void **state) {
   }
 }
 
+static double average_precision_of(const struct model *m, double at_most) {
+  struct nk_glitch_measure measures[MOST_MEASURES];
+  struct nk_glitch *glitch = rank(m);
+  const struct nk_glitch_truth truth = {m->judged, m->steps, m->steps};
+  judge(glitch, &truth, at_most, 0.05, measures);
+  nk_glitch_free(glitch);
+  return measures[0].retrieval.average_precision;
+}
+
+/* Of the input rows only the direction, the signs or nothing is left: the score is no worse than
+ * that of the output matrix alone. */
+static void odd_input_rows_do_not_pull_the_score_below_the_output_matrix(void **state) {
+  (void)state;
+  static const char *const kinds[] = {"tiny", "two-valued", "equal but for one row"};
+  const struct world w = {"untied", 6000, 48, 600, 120, false, false};
+  for (int kind = 0; kind < 3; kind++) {
+    struct model m = simulate(&w), alone = m;
+    alone.input = NULL;
+    for (size_t i = 0; i < m.n * m.dim; i++) {
+      float x = m.input[i];
+      m.input[i] = kind == 0 ? x * 1e-20f : kind == 1 ? (x > 0 ? 0.02f : -0.02f) : i < m.dim;
+    }
+    for (double at_most = 0; at_most <= 10; at_most += 10) {
+      double both = average_precision_of(&m, at_most),
+             output = average_precision_of(&alone, at_most);
+      if (!(both > output - 1e-3))
+        fail_msg("%s, at most %g steps: %.5f, without the input matrix %.5f", kinds[kind], at_most,
+                 both, output);
+    }
+    model_free(&m);
+  }
+}
+
 static void ranks_run_from_one_among_texts_and_among_the_others(void **state) {
   (void)state;
   const struct world world = {"", 1000, 16, 50, 0, true, false};
@@ -379,6 +412,7 @@ static void the_untied_model_that_ships_is_ranked_well(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(simulated_glitch_tokens_are_found_and_few_others),
+      cmocka_unit_test(odd_input_rows_do_not_pull_the_score_below_the_output_matrix),
       cmocka_unit_test(ranks_run_from_one_among_texts_and_among_the_others),
       cmocka_unit_test(rows_that_do_not_belong_are_left_out),
       cmocka_unit_test(suspects_and_then_extremes_stand_in_for_unused_rows),
