@@ -37,15 +37,29 @@ static void block_at(const struct nki_random *random, uint64_t block, uint32_t o
   nki_philox(counter, key, out);
 }
 
+/* The next n words; each block is made once. */
+static inline void take(struct nki_random *random, size_t n, uint32_t *out) {
+  uint32_t block[4];
+  for (size_t i = 0; i < n; i++, random->position++) {
+    if (i == 0 || random->position % 4 == 0) block_at(random, random->position / 4, block);
+    out[i] = block[random->position % 4];
+  }
+}
+
+static uint64_t join(const uint32_t words[2]) {
+  return words[0] | (uint64_t)words[1] << 32;
+}
+
 uint32_t nki_random_u32(struct nki_random *random) {
-  uint32_t words[4];
-  block_at(random, random->position / 4, words);
-  return words[random->position++ % 4];
+  uint32_t word;
+  take(random, 1, &word);
+  return word;
 }
 
 uint64_t nki_random_u64(struct nki_random *random) {
-  uint64_t low = nki_random_u32(random);
-  return low | (uint64_t)nki_random_u32(random) << 32;
+  uint32_t words[2];
+  take(random, 2, words);
+  return join(words);
 }
 
 double nki_random_uniform(struct nki_random *random) {
@@ -61,8 +75,9 @@ uint64_t nki_random_below(struct nki_random *random, uint64_t n) {
 }
 
 double nki_random_normal(struct nki_random *random) {
-  uint64_t a = nki_random_u64(random) >> 11;
-  uint64_t b = nki_random_u64(random) >> 11;
+  uint32_t words[4];
+  take(random, 4, words);
+  uint64_t a = join(words) >> 11, b = join(words + 2) >> 11;
   double u = ((double)a + 1.0) * 0x1p-53; /* (0, 1]: its logarithm is finite */
   double angle = 6.283185307179586476925 * (double)b * 0x1p-53;
   return sqrt(-2.0 * log(u)) * cos(angle);
