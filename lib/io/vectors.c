@@ -121,7 +121,7 @@ static struct nk_column *find_column(struct nk_vectors *set, const char *name) {
 /* Room for one more column; it grows by half, so that n columns cost time in proportion to n. */
 static int reserve_column(struct nk_vectors *set) {
   size_t *capacity = &set->hidden->columns_capacity;
-  if (set->n_columns < *capacity) return NK_OK;
+  if (set->columns != NULL && set->n_columns < *capacity) return NK_OK;
   size_t more = *capacity + *capacity / 2 + 8;
   struct nk_column *grown = nk_realloc(set->columns, set->n_columns, more, sizeof *grown);
   if (grown == NULL) return NK_EMEMORY;

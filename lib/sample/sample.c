@@ -296,7 +296,7 @@ static size_t place_block(struct sampling *s, struct work *work, size_t directio
 /* Draws n rays from number `first` on and places their nokens. */
 static void draw_block(struct sampling *s, struct work *work, const struct nki_bundle *bundle,
                        size_t first, size_t n) {
-  size_t direction = (size_t)(bundle->direction - s->options.directions), ray[NKI_RAYS];
+  size_t direction = (size_t)(bundle->direction - s->options.directions), ray[NKI_RAYS] = {0};
   for (size_t i = 0; i < n; i++) ray[i] = first + i;
   for (size_t attempt = 0; n > 0; attempt++) {
     int code = attempt < MOST_DRAWS
@@ -371,12 +371,11 @@ static int omit_unreached(struct sampling *s) {
     s->ray[n] = s->ray[i];
     rows[n++] = i;
   }
-  int code = n > 0 ? NK_OK : nk_fail(NK_EDATA, "no ray reaches any of the distances");
   struct nk_vectors *kept = n > 0 ? nki_vectors_select(s->set, rows, n) : NULL;
-  if (n > 0 && kept == NULL) code = nk_error_code();
-  for (size_t i = 0; i < n && code == NK_OK; i++) kept->ids[i] = (int64_t)i;
   nk_free(rows);
-  if (code != NK_OK) return code;
+  if (n == 0) return nk_fail(NK_EDATA, "no ray reaches any of the distances");
+  if (kept == NULL) return nk_error_code();
+  for (size_t i = 0; i < n; i++) kept->ids[i] = (int64_t)i;
   nk_vectors_free(s->set);
   s->set = kept;
   return NK_OK;

@@ -337,11 +337,9 @@ static void strip_accents(const struct step *step, const char *s, size_t n, stru
 static void clean(const char *s, size_t n, struct nk_buffer *out) {
   for (size_t i = 0, width; i < n; i += width) {
     uint32_t code = nki_utf8_decode(s + i, &width);
-    if (code == '\t' || code == '\n' || code == '\r')
-      nk_buffer_byte(out, ' ');
-    else if (code == 0 || code == 0xFFFD || nki_is_other(code))
-      continue;
-    else if (nki_is_space(code))
+    bool control = code == '\t' || code == '\n' || code == '\r'; /* that is a space */
+    if (!control && (code == 0 || code == 0xFFFD || nki_is_other(code))) continue;
+    if (control || nki_is_space(code))
       nk_buffer_byte(out, ' ');
     else
       nk_buffer_append(out, s + i, width);
