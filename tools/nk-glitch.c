@@ -149,7 +149,7 @@ static int write_row(const struct tokens *t, size_t row, const struct cli_frame 
   if (has_text(t)) write_text(t, row, table);
   cli_table_string(table, category_of(t, row));
   cli_table_integer(table, (int64_t)glitch->rank[row]);
-  cli_table_number(table, glitch->score[row]);
+  cli_table_known(table, glitch->score[row]);
   cli_table_known(table, glitch->p_value[row]);
   cli_table_known(table, glitch->q_value[row]);
   for (size_t c = 0; c < glitch->n_columns; c++)
@@ -312,6 +312,8 @@ int main(int argc, char **argv) {
        "and the input matrix, where it is not tied to the output matrix"},
       {0, "unused", CLI_OPTION_STRING, &o->unused, "IDS",
        "with sets: ids of tokens known to be unused, 177,179,186-190"},
+      {0, "skip-bad", CLI_OPTION_FLAG, &o->how.skip_bad, NULL,
+       "do not rank rows that hold a NaN or an infinity"},
       {0, "knn", CLI_OPTION_SIZE, &o->how.knn_k, "K",
        "neighbours of input_knn (default: 10; 0: no such column)"},
       {0, "knn-rows", CLI_OPTION_SIZE, &o->how.knn_rows, "N",

@@ -97,6 +97,8 @@ struct nk_glitch_options {
   size_t knn_rows; /* it is measured to this many rows, drawn at random; 0: to all */
   uint64_t seed;
   unsigned without; /* enum nk_glitch_part, or-ed */
+  bool skip_bad;    /* rows that hold a NaN or an infinity are ranked apart, without a score (NaN);
+                     * else they are an error */
 };
 
 /* Frees a ranking; NULL is allowed. */

@@ -1,11 +1,14 @@
 /* Rankings from matrices, from a model's files and from vector sets. */
+#include <math.h>
 #include <noken/base.h>
+#include <noken/geometry.h>
 #include <noken/glitch.h>
 #include <noken/model.h>
 #include <noken/tokenizer.h>
 #include <string.h>
 
 #include "glitch/internal.h"
+#include "model/dtype.h"
 #include "model/rows.h"
 #include "text/tokenizer.h"
 
@@ -47,6 +50,7 @@ void nk_glitch_free(struct nk_glitch *glitch) {
     nki_evidence_free(&glitch->own->output);
     nki_evidence_free(&glitch->own->input);
   }
+  if (glitch->own != NULL) nk_free(glitch->own->bad);
   nk_free(glitch->own);
   nk_free(glitch);
 }
@@ -74,6 +78,56 @@ const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch, co
   return NULL;
 }
 
+/* ---- Rows that are not finite ---- */
+
+static size_t list_finite(const float *x, size_t n, size_t dim, bool *bad, size_t *rows) {
+  size_t k = 0;
+  for (size_t i = 0; i < n; i++)
+    if (nki_first_not_finite(x + i * dim, dim) < dim)
+      bad[i] = true;
+    else
+      rows[k++] = i;
+  return k;
+}
+
+/* Ranks the rows of x [n, dim] that are not finite apart, and gives them the mean of the others, so
+ * that they change no distance of another row. */
+static int set_apart(struct nk_glitch *glitch, float *x, size_t dim) {
+  size_t n = glitch->n, k = 0, n_unused = 0, *rows = nk_alloc(n, sizeof *rows);
+  double *mean = nk_alloc(dim, sizeof *mean);
+  bool *bad = glitch->own->bad;
+  if (bad == NULL) bad = glitch->own->bad = nk_calloc(n, sizeof *bad);
+  int code = rows == NULL || mean == NULL || bad == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) k = list_finite(x, n, dim, bad, rows);
+  if (code == NK_OK && k == 0) code = nk_fail(NK_EDATA, "no row is finite");
+  if (code != NK_OK || k == n) goto done;
+  nk_warn("%zu of %zu rows hold a NaN or an infinity and are not ranked", n - k, n);
+  code = nk_mean(x, rows, k, dim, mean);
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    if (!bad[i]) continue;
+    glitch->role[i] = NK_ROLE_APART;
+    for (size_t j = 0; j < dim; j++) x[i * dim + j] = (float)mean[j];
+  }
+  for (size_t u = 0; u < glitch->n_unused && code == NK_OK; u++)
+    if (!bad[glitch->unused[u]]) glitch->unused[n_unused++] = glitch->unused[u];
+  glitch->n_unused = n_unused;
+
+done:
+  nk_free(rows);
+  nk_free(mean);
+  return code;
+}
+
+static int rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
+  int code = nki_glitch_rank(glitch, merge_rank);
+  for (size_t i = 0; i < glitch->n && code == NK_OK && glitch->own->bad != NULL; i++) {
+    if (!glitch->own->bad[i]) continue;
+    glitch->score[i] = (double)NAN;
+    for (size_t c = 0; c < glitch->n_columns; c++) glitch->columns[c].values[i] = (double)NAN;
+  }
+  return code;
+}
+
 /* ---- A model ---- */
 
 /* The first n rows of a 2-D tensor as floats, for nk_free. */
@@ -97,9 +151,11 @@ static int measure_matrix(struct nk_glitch *glitch, const struct nk_model *model
                           const struct nk_tensor *tensor, bool output, bool tied,
                           const struct nk_glitch_options *options) {
   float *x = widen(model, tensor, glitch->n);
-  int code = x == NULL ? nk_error_code()
-             : output  ? nki_glitch_output(glitch, x, tensor->shape[1], tied, options)
-                       : nki_glitch_input(glitch, x, tensor->shape[1], options);
+  int code = x == NULL ? nk_error_code() : NK_OK;
+  if (code == NK_OK && options->skip_bad) code = set_apart(glitch, x, tensor->shape[1]);
+  if (code == NK_OK)
+    code = output ? nki_glitch_output(glitch, x, tensor->shape[1], tied, options)
+                  : nki_glitch_input(glitch, x, tensor->shape[1], options);
   nk_free(x);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", tensor->name);
 }
@@ -130,7 +186,7 @@ struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
   if (tokenizer != NULL) known = nk_tokenizer_n_tokens(tokenizer);
   for (size_t i = 0; i < n; i++)
     merge_rank[i] = i < known ? nki_tokenizer_merge_rank(tokenizer, i) : -1;
-  code = nki_glitch_rank(glitch, tokenizer != NULL ? merge_rank : NULL);
+  code = rank(glitch, tokenizer != NULL ? merge_rank : NULL);
 
 done:
   nk_free(merge_rank);
@@ -154,6 +210,23 @@ static int same_ids(const struct nk_vectors *output, const struct nk_vectors *in
   return NK_OK;
 }
 
+static int measure_set(struct nk_glitch *glitch, const struct nk_vectors *set, bool output,
+                       bool tied, const struct nk_glitch_options *options) {
+  const float *x = set->values;
+  float *copy = NULL;
+  int code = NK_OK;
+  if (options->skip_bad) {
+    if ((x = copy = nk_alloc(set->n * set->dim, sizeof *copy)) == NULL) return NK_EMEMORY;
+    memcpy(copy, set->values, set->n * set->dim * sizeof *copy);
+    code = set_apart(glitch, copy, set->dim);
+  }
+  if (code == NK_OK)
+    code = output ? nki_glitch_output(glitch, x, set->dim, tied, options)
+                  : nki_glitch_input(glitch, x, set->dim, options);
+  nk_free(copy);
+  return code;
+}
+
 struct nk_glitch *nk_glitch_of_sets(const struct nk_vectors *output, const struct nk_vectors *input,
                                     const int64_t *unused, size_t n_unused,
                                     const struct nk_glitch_options *options) {
@@ -163,11 +236,9 @@ struct nk_glitch *nk_glitch_of_sets(const struct nk_vectors *output, const struc
   if (code == NK_OK && (role = nk_alloc(output->n, sizeof *role)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = nki_roles_of_ids(output, unused, n_unused, role);
   if (code == NK_OK && (glitch = nki_glitch_new(output->n, role)) == NULL) code = NK_EMEMORY;
-  if (code == NK_OK)
-    code = nki_glitch_output(glitch, output->values, output->dim, input == NULL, options);
-  if (code == NK_OK && input != NULL)
-    code = nki_glitch_input(glitch, input->values, input->dim, options);
-  if (code == NK_OK) code = nki_glitch_rank(glitch, NULL);
+  if (code == NK_OK) code = measure_set(glitch, output, true, input == NULL, options);
+  if (code == NK_OK && input != NULL) code = measure_set(glitch, input, false, false, options);
+  if (code == NK_OK) code = rank(glitch, NULL);
   nk_free(role);
   if (code == NK_OK) return glitch;
   nk_glitch_free(glitch);

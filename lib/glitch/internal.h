@@ -27,6 +27,7 @@ struct nki_evidence {
 struct nk_glitch_private {
   struct nki_evidence output, input;
   unsigned without;
+  bool *bad; /* [n] rows that are not finite; NULL: not looked for */
 };
 
 /* ---- A ranking, in the order of the calls ---- */

@@ -182,6 +182,52 @@ static void odd_input_rows_do_not_pull_the_score_below_the_output_matrix(void **
   }
 }
 
+static struct nk_glitch *rank_sets(float *output, float *input, size_t n, size_t dim,
+                                   const int64_t *unused, bool skip_bad) {
+  const struct nk_glitch_options options = {.skip_bad = skip_bad};
+  struct nk_vectors *a = nk_vectors_new(n, dim, output, true);
+  struct nk_vectors *b = nk_vectors_new(n, dim, input, true);
+  assert_non_null(a);
+  assert_non_null(b);
+  struct nk_glitch *glitch = nk_glitch_of_sets(a, b, unused, UNUSED, &options);
+  nk_vectors_free(a);
+  nk_vectors_free(b);
+  return glitch;
+}
+
+/* Rows that are not finite stand at the end of both matrices, so that the same sets can be ranked
+ * without them. */
+static void rows_that_are_not_finite_are_refused_or_not_ranked(void **state) {
+  (void)state;
+  const struct world w = {"untied", 3000, 32, 300, 50, false, false};
+  struct model m = simulate(&w);
+  int64_t unused[UNUSED];
+  size_t n_unused = 0, last = m.n - 1;
+  for (size_t i = 0; i < m.n; i++)
+    if (m.role[i] == NK_ROLE_UNUSED) unused[n_unused++] = (int64_t)i;
+  assert_true(n_unused == UNUSED && unused[UNUSED - 1] < (int64_t)last - 1);
+  m.output[last * m.dim + 3] = NAN;
+  m.input[(last - 1) * m.dim] = INFINITY;
+  assert_null(rank_sets(m.output, m.input, m.n, m.dim, unused, false));
+  assert_int_equal(nk_error_code(), NK_EDATA);
+  struct nk_glitch *all = rank_sets(m.output, m.input, m.n, m.dim, unused, true);
+  struct nk_glitch *finite = rank_sets(m.output, m.input, m.n - 2, m.dim, unused, false);
+  assert_non_null(all);
+  assert_non_null(finite);
+  for (size_t i = 0; i < m.n - 2; i++) {
+    assert_true(fabs(all->score[i] - finite->score[i]) < 0.01);
+    assert_true(all->role[i] == finite->role[i]);
+  }
+  for (size_t i = m.n - 2; i < m.n; i++) {
+    assert_true(isnan(all->score[i]) && isnan(all->p_value[i]) && isnan(all->q_value[i]));
+    for (size_t c = 0; c < all->n_columns; c++) assert_true(isnan(all->columns[c].values[i]));
+    assert_true(all->rank[i] > 0 && all->order[all->n_ranked + all->rank[i] - 1] == i);
+  }
+  nk_glitch_free(all);
+  nk_glitch_free(finite);
+  model_free(&m);
+}
+
 static void ranks_run_from_one_among_texts_and_among_the_others(void **state) {
   (void)state;
   const struct world world = {"", 1000, 16, 50, 0, true, false};
@@ -413,6 +459,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(simulated_glitch_tokens_are_found_and_few_others),
       cmocka_unit_test(odd_input_rows_do_not_pull_the_score_below_the_output_matrix),
+      cmocka_unit_test(rows_that_are_not_finite_are_refused_or_not_ranked),
       cmocka_unit_test(ranks_run_from_one_among_texts_and_among_the_others),
       cmocka_unit_test(rows_that_do_not_belong_are_left_out),
       cmocka_unit_test(suspects_and_then_extremes_stand_in_for_unused_rows),
