@@ -241,7 +241,8 @@ static int compare_columns(const void *a, const void *b) {
 
 /* Adds a row with the object's values; a null is a missing cell. */
 static int add_object(struct cli_frame *frame, json_t *row) {
-  int code = reserve(frame, json_object_size(row));
+  int code = reserve(frame, json_object_size(row) + 1); /* an empty object too has a place */
+  if (code != NK_OK) return code;
   struct cell *first = frame->present + frame->n_present, *cell = first;
   bool sorted = true;
   for (void *at = json_object_iter(row); at != NULL && code == NK_OK;
