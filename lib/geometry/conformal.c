@@ -41,14 +41,7 @@ void nki_conformal_free(struct nk_conformal *conformal) {
 
 double nki_conformal_p(const struct nk_conformal *conformal, double score) {
   if (isnan(score)) return (double)NAN;
-  size_t below = 0, above = conformal->n; /* scores[below - 1] < score <= scores[above] */
-  while (below < above) {
-    size_t middle = below + (above - below) / 2;
-    if (conformal->scores[middle] < score)
-      below = middle + 1;
-    else
-      above = middle;
-  }
+  size_t below = nki_count_below(conformal->scores, conformal->n, score);
   return (double)(1 + conformal->n - below) / (double)(conformal->n + 1);
 }
 

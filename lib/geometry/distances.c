@@ -104,6 +104,18 @@ double nki_quantile_sorted(const double *sorted, size_t n, double level) {
   return sorted[below] + part * (sorted[below + 1] - sorted[below]);
 }
 
+size_t nki_count_below(const double *sorted, size_t n, double value) {
+  size_t below = 0, above = n; /* sorted[below - 1] < value <= sorted[above] */
+  while (below < above) {
+    size_t middle = below + (above - below) / 2;
+    if (sorted[middle] < value)
+      below = middle + 1;
+    else
+      above = middle;
+  }
+  return below;
+}
+
 size_t nk_quantiles(double *values, size_t n, const double *levels, size_t n_levels, double *out) {
   nki_sort_numbers(values, n);
   while (n > 0 && isnan(values[n - 1])) n--;

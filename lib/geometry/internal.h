@@ -43,6 +43,8 @@ void nki_sort_numbers(double *values, size_t n);
 /* The quantile `level` (in [0, 1]) of sorted [n] ascending, as nk_quantiles defines it. NaN for
  * n = 0. */
 double nki_quantile_sorted(const double *sorted, size_t n, double level);
+/* How many of sorted [n] ascending are less than value. */
+size_t nki_count_below(const double *sorted, size_t n, double value);
 
 /* NK_EDATA "row R holds a NaN or an infinity" for the first such row among the n rows from `first`
  * on (of those that rows lists, or of x itself when rows is NULL); NK_OK when there is none. */

@@ -131,14 +131,7 @@ static double rank_from_middle(const double *sorted, size_t m, double score) {
   double middle = 0.5 * (double)(m - 1);
   if (score > most) return middle + (score - most) / (most > median ? most - median : 1);
   if (score < least) return middle + (least - score) / (least < median ? median - least : 1);
-  size_t below = 0, above = m - 1; /* sorted[below - 1] < score <= sorted[above] */
-  while (below < above) {
-    size_t between = below + (above - below) / 2;
-    if (sorted[between] < score)
-      below = between + 1;
-    else
-      above = between;
-  }
+  size_t above = nki_count_below(sorted, m, score); /* below m, as score <= most */
   double rank = (double)above;
   if (above > 0) rank -= (sorted[above] - score) / (sorted[above] - sorted[above - 1]);
   return fabs(rank - middle);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/names.h"
 #include "model/model.h"
 
 /* ---- Paths ---- */
@@ -37,11 +38,6 @@ static char *join(const char *a, const char *b, const char *c) {
 static bool is_folder(const char *path) {
   struct stat status;
   return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-static bool ends_with(const char *string, const char *ending) {
-  size_t n = strlen(string), m = strlen(ending);
-  return n >= m && strcmp(string + n - m, ending) == 0;
 }
 
 /* The last component of a path, as a copy: "gpt2" of "models/gpt2/". */
@@ -283,7 +279,7 @@ static bool add_numbered_shards(struct nki_model_files *files, int *code) {
   size_t first_n = 0, n;
   for (size_t i = 0; i < files->n_files; i++) {
     const char *path = files->files[i];
-    if (!ends_with(path, ".safetensors")) continue;
+    if (!nki_ends_with(path, ".safetensors")) continue;
     if (!is_shard(path, &n, &count)) return false;
     if (first == NULL) {
       first = path;
@@ -295,7 +291,7 @@ static bool add_numbered_shards(struct nki_model_files *files, int *code) {
   }
   *code = NK_OK;
   for (size_t i = 0; i < files->n_files && *code == NK_OK; i++) {
-    if (ends_with(files->files[i], ".safetensors")) *code = add_shard(files, files->files[i]);
+    if (nki_ends_with(files->files[i], ".safetensors")) *code = add_shard(files, files->files[i]);
   }
   return true;
 }
@@ -309,12 +305,13 @@ static int find_weights(struct nki_model_files *files) {
   size_t n_found = 0;
   for (size_t i = 0; i < files->n_files; i++) {
     const char *path = files->files[i];
-    if (ends_with(path, ".safetensors")) {
+    if (nki_ends_with(path, ".safetensors")) {
       found = path;
       n_found++;
     }
-    if (ends_with(path, ".bin") || ends_with(path, ".pt") || ends_with(path, ".pth")) pickle = path;
-    if (ends_with(path, ".gguf")) gguf = path;
+    if (nki_ends_with(path, ".bin") || nki_ends_with(path, ".pt") || nki_ends_with(path, ".pth"))
+      pickle = path;
+    if (nki_ends_with(path, ".gguf")) gguf = path;
   }
   if (n_found == 1) return add_shard(files, found);
   int code;
@@ -340,7 +337,8 @@ int nki_model_files_locate(const char *model, struct nki_model_files *files) {
   if (exists && !S_ISDIR(status.st_mode)) {
     files->name = last_component(model);
     if (files->name == NULL) return NK_EMEMORY;
-    bool pickle = ends_with(model, ".bin") || ends_with(model, ".pt") || ends_with(model, ".pth");
+    bool pickle =
+        nki_ends_with(model, ".bin") || nki_ends_with(model, ".pt") || nki_ends_with(model, ".pth");
     return pickle ? fail_pickled(model) : add_shard(files, model);
   }
   if (!exists) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "model/architecture.h"
 #include "model/gguf.h"
 #include "model/model.h"
@@ -318,11 +319,6 @@ const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_ma
 
 /* ---- Rows, without opening more than is needed ---- */
 
-static bool ends_with(const char *string, const char *end) {
-  size_t n = strlen(string), n_end = strlen(end);
-  return n >= n_end && strcmp(string + n - n_end, end) == 0;
-}
-
 static int count_gguf_rows(const char *path, size_t *n_rows) {
   struct nki_gguf *gguf = nki_gguf_open(path);
   if (gguf == NULL) return nk_error_code();
@@ -334,8 +330,8 @@ static int count_gguf_rows(const char *path, size_t *n_rows) {
 
 int nk_model_count_rows(const char *name, size_t *n_rows) {
   *n_rows = 0;
-  if (ends_with(name, ".json")) return NK_OK;
-  if (ends_with(name, ".gguf")) return count_gguf_rows(name, n_rows);
+  if (nki_ends_with(name, ".json")) return NK_OK;
+  if (nki_ends_with(name, ".gguf")) return count_gguf_rows(name, n_rows);
   struct nk_model *model = nk_model_open(name);
   if (model == NULL) {
     int code = nk_error_code();

@@ -396,19 +396,6 @@ static int name_directions(const struct nk_sample_options *o, struct nk_vectors 
   return code;
 }
 
-/* The part of sorted [n] that is less than value. */
-static double part_below(const double *sorted, size_t n, double value) {
-  size_t below = 0, above = n;
-  while (below < above) {
-    size_t middle = below + (above - below) / 2;
-    if (sorted[middle] < value)
-      below = middle + 1;
-    else
-      above = middle;
-  }
-  return (double)below / (double)n;
-}
-
 /* achieved, quantile and times; an achieved distance that is not the asked one is a failure. */
 static int add_achieved(const struct sampling *s) {
   const char *metric = nk_metric_names[s->options.metric];
@@ -421,7 +408,8 @@ static int add_achieved(const struct sampling *s) {
   double *quantile = nk_alloc(set->n, sizeof *quantile), *times = nk_alloc(set->n, sizeof *times);
   int code = quantile != NULL && times != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < set->n && code == NK_OK; i++) {
-    quantile[i] = part_below(s->held_out, s->n_held_out, s->distance[i]);
+    quantile[i] =
+        (double)nki_count_below(s->held_out, s->n_held_out, s->distance[i]) / (double)s->n_held_out;
     times[i] = s->distance[i] / s->held_out[s->n_held_out - 1];
   }
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "distance", s->distance);

@@ -1,5 +1,6 @@
 /* Reading a tokenizer's file by the format that its first bytes name. */
 #include "text/spec_file.h"
+#include "base/names.h"
 
 #include <noken/base.h>
 #include <string.h>
@@ -8,11 +9,6 @@
 #include "text/spec_gguf.h"
 #include "text/spec_json.h"
 #include "text/spec_other.h"
-
-static bool ends_with(const char *string, const char *end) {
-  size_t n = strlen(string), m = strlen(end);
-  return n >= m && strcmp(string + n - m, end) == 0;
-}
 
 /* GPT-2's vocab.json: merges.txt lies beside it. */
 static int read_vocab_json(struct nki_spec *spec, const char *path, const struct nk_file *file) {
@@ -29,11 +25,11 @@ static int read_vocab_json(struct nki_spec *spec, const char *path, const struct
 /* Reads the file by its name and its first bytes, all but GGUF. */
 static int read_file(struct nki_spec *spec, const char *path, const struct nk_file *file,
                      bool vocabulary_only) {
-  if (ends_with(path, "vocab.json")) return read_vocab_json(spec, path, file);
-  if (ends_with(path, "vocab.txt")) return nki_spec_read_lines(spec, file);
-  if (ends_with(path, "tekken.json")) return nki_spec_read_tekken(spec, file);
+  if (nki_ends_with(path, "vocab.json")) return read_vocab_json(spec, path, file);
+  if (nki_ends_with(path, "vocab.txt")) return nki_spec_read_lines(spec, file);
+  if (nki_ends_with(path, "tekken.json")) return nki_spec_read_tekken(spec, file);
   if (nki_spec_is_tiktoken(file)) return nki_spec_read_tiktoken(spec, file);
-  if (ends_with(path, ".model")) return nki_spec_read_sentencepiece(spec, file);
+  if (nki_ends_with(path, ".model")) return nki_spec_read_sentencepiece(spec, file);
   return nki_spec_read_json(spec, file, vocabulary_only);
 }
 

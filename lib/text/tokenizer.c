@@ -1,5 +1,6 @@
 /* Opening a tokenizer; its tokens; decoding. */
 #include "text/tokenizer.h"
+#include "base/names.h"
 
 #include <noken/base.h>
 #include <stdlib.h>
@@ -128,11 +129,6 @@ static const char *find_file(const char *model, struct nki_model_files *files,
   return found;
 }
 
-static bool ends_with(const char *string, const char *end) {
-  size_t n = strlen(string), m = strlen(end);
-  return n >= m && strcmp(string + n - m, end) == 0;
-}
-
 static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) {
   struct nk_tokenizer *t = NULL;
   int code = NK_EMEMORY;
@@ -141,7 +137,7 @@ static struct nk_tokenizer *open_model(const char *model, bool vocabulary_only) 
   nki_chars_begin();
   const char *path = find_file(model, &files, &beside);
   if (path == NULL) goto done;
-  if (ends_with(path, ".safetensors")) {
+  if (nki_ends_with(path, ".safetensors")) {
     code =
         nk_fail(NK_EUSAGE,
                 "%s: a file of weights, which holds no tokenizer: name the model's folder", path);
