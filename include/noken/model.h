@@ -17,8 +17,8 @@ extern "C" {
 
 /* ==== Tensors ==== */
 
-/* The element types of tensors in files. Rows are read of F32, F16, BF16 and F64; tensors of any
- * type can be listed. */
+/* The element types of tensors in files. Rows are read of F32, F16, BF16 and F64, and of the
+ * quantized types; tensors of any type can be listed. */
 enum nk_dtype {
   NK_F32,
   NK_F16,
@@ -42,11 +42,24 @@ enum nk_dtype {
   NK_F6_E3M2,
   NK_F4, /* two elements in a byte */
   NK_C64,
+  NK_Q4_0, /* this and those below: GGUF's quantized types */
+  NK_Q4_1,
+  NK_Q5_0,
+  NK_Q5_1,
+  NK_Q8_0,
+  NK_Q2_K,
+  NK_Q3_K,
+  NK_Q4_K,
+  NK_Q5_K,
+  NK_Q6_K,
+  NK_IQ4_NL,
+  NK_IQ4_XS,
+  NK_MXFP4,
   NK_OTHER, /* a name that noken does not know: nk_tensor.dtype_name */
   NK_N_DTYPES
 };
 
-/* Their names in a safetensors header, "F32"; "?" for NK_OTHER. */
+/* Their names in a safetensors header, "F32", or in ggml, "Q4_K"; "?" for NK_OTHER. */
 NK_API extern const char *const nk_dtype_names[NK_N_DTYPES];
 
 #define NK_MAX_DIMS 8
@@ -98,7 +111,7 @@ NK_API const struct nk_tensor *nk_model_find(const struct nk_model *model, const
 
 /* Rows [first, first + n) of a tensor as floats, out [n, dim], by all threads: of a 2-D tensor
  * [rows, dim], or of a 1-D tensor [dim], which is one row. Returns NK_OK, NK_EUSAGE (no such rows)
- * or NK_EUNSUPPORTED (neither F32, F16, BF16 nor F64). */
+ * or NK_EUNSUPPORTED (another type). */
 NK_API int nk_model_rows(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
 enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };

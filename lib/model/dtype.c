@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "model/quantized.h"
 #include "model/widen.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -36,6 +37,19 @@ const char *const nk_dtype_names[NK_N_DTYPES] = {
     [NK_F6_E3M2] = "F6_E3M2",
     [NK_F4] = "F4",
     [NK_C64] = "C64",
+    [NK_Q4_0] = "Q4_0",
+    [NK_Q4_1] = "Q4_1",
+    [NK_Q5_0] = "Q5_0",
+    [NK_Q5_1] = "Q5_1",
+    [NK_Q8_0] = "Q8_0",
+    [NK_Q2_K] = "Q2_K",
+    [NK_Q3_K] = "Q3_K",
+    [NK_Q4_K] = "Q4_K",
+    [NK_Q5_K] = "Q5_K",
+    [NK_Q6_K] = "Q6_K",
+    [NK_IQ4_NL] = "IQ4_NL",
+    [NK_IQ4_XS] = "IQ4_XS",
+    [NK_MXFP4] = "MXFP4",
     [NK_OTHER] = "?",
 };
 
@@ -57,7 +71,7 @@ size_t nki_dtype_size(enum nk_dtype dtype) {
 }
 
 enum nk_dtype nki_dtype_of_name(const char *name, size_t length) {
-  for (int i = 0; i < NK_OTHER; i++) {
+  for (int i = 0; i < NK_Q4_0; i++) { /* a safetensors file has no quantized types */
     if (strlen(nk_dtype_names[i]) == length && memcmp(nk_dtype_names[i], name, length) == 0)
       return (enum nk_dtype)i;
   }
@@ -83,6 +97,10 @@ static const struct nki_widen_kernels *best_kernels(void) {
 }
 
 int nki_widen(enum nk_dtype dtype, const void *source, size_t n, float *out) {
+  if (nki_is_quantized(dtype)) {
+    nki_blocks_widen(dtype, source, n, out);
+    return NK_OK;
+  }
   switch (dtype) {
     case NK_F32:
       if (n > 0) memcpy(out, source, n * sizeof *out);

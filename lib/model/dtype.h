@@ -6,19 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bits of one element; 0 for NK_OTHER. */
+/* Bits of one element; 0 for the quantized types and NK_OTHER. */
 size_t nki_dtype_bits(enum nk_dtype dtype);
-/* Bytes of one element; 0 for the types whose elements have no whole bytes, and for NK_OTHER. */
+/* Bytes of one element; 0 for the types whose elements have no whole bytes, the quantized ones and
+ * NK_OTHER. */
 size_t nki_dtype_size(enum nk_dtype dtype);
-/* The type called name; NK_OTHER when there is none. */
+/* The type that safetensors calls name; NK_OTHER when there is none. */
 enum nk_dtype nki_dtype_of_name(const char *name, size_t length);
 /* The name of the tensor's type, for messages and headers. */
 const char *nki_tensor_dtype_name(const struct nk_tensor *tensor);
 
 /* out[i] = source[i] as float, for F32, F16, BF16 and F64 (a double beyond float's range becomes an
- * infinity). source needs no alignment. Chosen at run time for the processor at hand; uses the
- * calling thread only (nki_tensor_widen uses all). Returns NK_OK, or NK_EUNSUPPORTED for other
- * types. */
+ * infinity), and for the quantized types, of which n is whole blocks. source needs no alignment.
+ * Chosen at run time for the processor at hand; uses the calling thread only (nki_tensor_widen uses
+ * all). Returns NK_OK, or NK_EUNSUPPORTED for other types. */
 int nki_widen(enum nk_dtype dtype, const void *source, size_t n, float *out);
 
 /* One element of an integer or float type as int64 or double (a type smaller than a byte, a complex

@@ -10,50 +10,60 @@
  *
  * dims run from the innermost to the outermost, the other way round than safetensors' shapes. */
 #include "model/gguf.h"
+
 #include <noken/base.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
 #include "model/dtype.h"
+#include "model/quantized.h"
 
 enum { MAX_GGUF_DIMS = 4, MAX_NESTING = 8 };
 
-struct tensor {
-  struct nki_gguf_entry entry;
-  struct nk_tensor tensor; /* data NULL for types that are not given out */
-  uint64_t offset;
-  size_t n_elements;
-  char type_name[16]; /* for a type that is not known */
-};
-
-struct nki_gguf {
-  struct nk_file *file;
-  struct nki_gguf_value *value; /* [n_values] in the file's order */
-  struct tensor *tensor;        /* [n_tensors] likewise */
-  size_t n_values, n_tensors;
-  struct nki_gguf_value **by_key; /* the same, sorted by name */
-  struct tensor **by_name;
-};
-
-/* ggml's tensor types: a block of `elements` values takes `bytes`. dtype is -1 for those that are
- * quantized. */
+/* ggml's tensor types. Of those that noken reads, name and size are the dtype's; of the others a
+ * block of `elements` values takes `bytes`. */
 static const struct {
   uint32_t type;
+  enum nk_dtype dtype;
   const char *name;
   size_t elements, bytes;
-  int dtype;
 } types[] = {
-    {0, "F32", 1, 4, NK_F32},     {1, "F16", 1, 2, NK_F16},     {2, "Q4_0", 32, 18, -1},
-    {3, "Q4_1", 32, 20, -1},      {6, "Q5_0", 32, 22, -1},      {7, "Q5_1", 32, 24, -1},
-    {8, "Q8_0", 32, 34, -1},      {9, "Q8_1", 32, 36, -1},      {10, "Q2_K", 256, 84, -1},
-    {11, "Q3_K", 256, 110, -1},   {12, "Q4_K", 256, 144, -1},   {13, "Q5_K", 256, 176, -1},
-    {14, "Q6_K", 256, 210, -1},   {15, "Q8_K", 256, 292, -1},   {16, "IQ2_XXS", 256, 66, -1},
-    {17, "IQ2_XS", 256, 74, -1},  {18, "IQ3_XXS", 256, 98, -1}, {19, "IQ1_S", 256, 50, -1},
-    {20, "IQ4_NL", 32, 18, -1},   {21, "IQ3_S", 256, 110, -1},  {22, "IQ2_S", 256, 82, -1},
-    {23, "IQ4_XS", 256, 136, -1}, {24, "I8", 1, 1, NK_I8},      {25, "I16", 1, 2, NK_I16},
-    {26, "I32", 1, 4, NK_I32},    {27, "I64", 1, 8, NK_I64},    {28, "F64", 1, 8, NK_F64},
-    {29, "IQ1_M", 256, 56, -1},   {30, "BF16", 1, 2, NK_BF16},  {34, "TQ1_0", 256, 54, -1},
-    {35, "TQ2_0", 256, 66, -1},   {39, "MXFP4", 32, 17, -1},
+    {0, NK_F32},
+    {1, NK_F16},
+    {2, NK_Q4_0},
+    {3, NK_Q4_1},
+    {6, NK_Q5_0},
+    {7, NK_Q5_1},
+    {8, NK_Q8_0},
+    {9, NK_OTHER, "Q8_1", 32, 36},
+    {10, NK_Q2_K},
+    {11, NK_Q3_K},
+    {12, NK_Q4_K},
+    {13, NK_Q5_K},
+    {14, NK_Q6_K},
+    {15, NK_OTHER, "Q8_K", 256, 292},
+    {16, NK_OTHER, "IQ2_XXS", 256, 66},
+    {17, NK_OTHER, "IQ2_XS", 256, 74},
+    {18, NK_OTHER, "IQ3_XXS", 256, 98},
+    {19, NK_OTHER, "IQ1_S", 256, 50},
+    {20, NK_IQ4_NL},
+    {21, NK_OTHER, "IQ3_S", 256, 110},
+    {22, NK_OTHER, "IQ2_S", 256, 82},
+    {23, NK_IQ4_XS},
+    {24, NK_I8},
+    {25, NK_I16},
+    {26, NK_I32},
+    {27, NK_I64},
+    {28, NK_F64},
+    {29, NK_OTHER, "IQ1_M", 256, 56},
+    {30, NK_BF16},
+    {34, NK_OTHER, "TQ1_0", 256, 54},
+    {35, NK_OTHER, "TQ2_0", 256, 66},
+    {39, NK_MXFP4},
+    {40, NK_OTHER, "NVFP4", 64, 36},
+    {41, NK_OTHER, "Q1_0", 128, 18},
+    {42, NK_OTHER, "Q2_0", 64, 18},
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -160,68 +170,83 @@ static int read_value(struct reader *reader, struct nki_gguf_value *value) {
 
 /* ---- Tensors ---- */
 
-static int read_tensor(struct reader *reader, struct tensor *tensor) {
+/* What the header says of a tensor, beside its name and shape. */
+struct place {
+  uint64_t offset;
+  uint32_t type;
+};
+
+static int read_tensor(struct reader *reader, struct nk_tensor *tensor, struct place *place) {
   uint64_t n_dims = 0, dim = 0, type = 0;
-  struct nki_gguf_entry *entry = &tensor->entry;
-  int code = take_name(reader, "a tensor's name", &entry->name);
+  int code = take_name(reader, "a tensor's name", &tensor->name);
   if (code == NK_OK) code = take(reader, 4, "a tensor's dimensions", &n_dims);
   if (code != NK_OK) return code;
   if (n_dims > MAX_GGUF_DIMS)
-    return nk_fail(NK_EDATA, "%s: tensor '%s': %llu dimensions", reader->name, entry->name,
+    return nk_fail(NK_EDATA, "%s: tensor '%s': %llu dimensions", reader->name, tensor->name,
                    (unsigned long long)n_dims);
-  entry->n_dims = (size_t)n_dims;
+  tensor->n_dims = (size_t)n_dims;
   tensor->n_elements = 1;
-  for (size_t i = 0; i < entry->n_dims; i++) {
+  for (size_t i = 0; i < tensor->n_dims; i++) {
     code = take(reader, 8, "a tensor's dimensions", &dim);
     if (code != NK_OK) return code;
-    entry->shape[entry->n_dims - 1 - i] = (size_t)dim;
+    tensor->shape[tensor->n_dims - 1 - i] = (size_t)dim;
     if (dim > SIZE_MAX || !nk_size_mul(tensor->n_elements, (size_t)dim, &tensor->n_elements))
-      return nk_fail(NK_EDATA, "%s: tensor '%s': a shape too large", reader->name, entry->name);
+      return nk_fail(NK_EDATA, "%s: tensor '%s': a shape too large", reader->name, tensor->name);
   }
   code = take(reader, 4, "a tensor's type", &type);
-  if (code == NK_OK) code = take(reader, 8, "a tensor's offset", &tensor->offset);
-  entry->type = (uint32_t)type;
+  if (code == NK_OK) code = take(reader, 8, "a tensor's offset", &place->offset);
+  place->type = (uint32_t)type;
   return code;
 }
 
-/* Checks the tensor's bytes against the data part and points to them. */
-static int place_tensor(const struct nki_gguf *gguf, struct tensor *tensor, size_t data_start,
-                        size_t alignment) {
-  struct nki_gguf_entry *entry = &tensor->entry;
-  const char *file = gguf->file->name;
-  size_t size = gguf->file->size - data_start, kind = 0, row, n_bytes;
-  if (tensor->offset > size || tensor->offset % alignment)
-    return nk_fail(NK_EDATA, "%s: tensor '%s': offset %llu is not aligned or outside the file",
-                   file, entry->name, (unsigned long long)tensor->offset);
-  while (kind < N_TYPES && types[kind].type != entry->type) kind++;
-  if (kind == N_TYPES) { /* of a later version: listed by its number */
-    snprintf(tensor->type_name, sizeof tensor->type_name, "type %u", entry->type);
-    entry->type_name = tensor->type_name;
-    return NK_OK;
+/* The tensor's dtype, its name, and the size of a block: {0, 0} for a type of a later version,
+ * which is listed by its number. */
+static void find_type(struct nki_gguf *gguf, struct nk_tensor *tensor, uint32_t type,
+                      struct nki_block_size *size) {
+  size_t kind = 0;
+  while (kind < N_TYPES && types[kind].type != type) kind++;
+  *size = (struct nki_block_size){0, 0};
+  tensor->dtype = kind < N_TYPES ? types[kind].dtype : NK_OTHER;
+  if (tensor->dtype != NK_OTHER) {
+    tensor->dtype_name = nk_dtype_names[tensor->dtype];
+    *size = nki_block_size(tensor->dtype);
+    if (size->elements == 0) *size = (struct nki_block_size){1, nki_dtype_size(tensor->dtype)};
+  } else if (kind < N_TYPES) {
+    tensor->dtype_name = types[kind].name;
+    *size = (struct nki_block_size){types[kind].elements, types[kind].bytes};
+  } else {
+    char *name = gguf->type_names[tensor - gguf->tensor];
+    snprintf(name, sizeof *gguf->type_names, "type %u", type);
+    tensor->dtype_name = name;
   }
-  entry->type_name = types[kind].name;
-  row = entry->n_dims ? entry->shape[entry->n_dims - 1] : 1;
-  if (row % types[kind].elements ||
-      !nk_size_mul(tensor->n_elements / types[kind].elements, types[kind].bytes, &n_bytes))
-    return nk_fail(NK_EDATA, "%s: tensor '%s': its shape does not fit %s", file, entry->name,
-                   entry->type_name);
-  if (n_bytes > size - tensor->offset)
+}
+
+/* Checks the tensor's bytes against the data part and points to them. */
+static int place_tensor(struct nki_gguf *gguf, struct nk_tensor *tensor, const struct place *place,
+                        size_t data_start, size_t alignment) {
+  const char *file = gguf->file->name;
+  size_t size = gguf->file->size - data_start;
+  struct nki_block_size block;
+  if (place->offset > size || place->offset % alignment)
+    return nk_fail(NK_EDATA, "%s: tensor '%s': offset %llu is not aligned or outside the file",
+                   file, tensor->name, (unsigned long long)place->offset);
+  find_type(gguf, tensor, place->type, &block);
+  size_t row = tensor->n_dims > 0 ? tensor->shape[tensor->n_dims - 1] : 1;
+  if (block.elements > 0 &&
+      (row % block.elements != 0 ||
+       !nk_size_mul(tensor->n_elements / block.elements, block.bytes, &tensor->n_bytes)))
+    return nk_fail(NK_EDATA,
+                   "%s: tensor '%s': rows of %zu elements do not fit %s, in blocks of %zu", file,
+                   tensor->name, row, tensor->dtype_name, block.elements);
+  if (tensor->n_bytes > size - place->offset)
     return nk_fail(NK_EDATA, "%s: tensor '%s': needs %zu bytes at %llu, the file has %zu", file,
-                   entry->name, n_bytes, (unsigned long long)tensor->offset, size);
-  if (types[kind].dtype < 0) return NK_OK;
-  tensor->tensor = (struct nk_tensor){
-      .name = entry->name,
-      .dtype = (enum nk_dtype)types[kind].dtype,
-      .n_dims = entry->n_dims,
-      .n_elements = tensor->n_elements,
-      .n_bytes = n_bytes,
-      .data = gguf->file->data + data_start + tensor->offset,
-  };
-  memcpy(tensor->tensor.shape, entry->shape, sizeof entry->shape);
+                   tensor->name, tensor->n_bytes, (unsigned long long)place->offset, size);
+  tensor->data = gguf->file->data + data_start + place->offset;
   return NK_OK;
 }
 
-static int place_tensors(struct nki_gguf *gguf, const struct reader *reader) {
+static int place_tensors(struct nki_gguf *gguf, const struct reader *reader,
+                         const struct place *places) {
   int64_t alignment = 32;
   int code = nki_gguf_integer(gguf, "general.alignment", &alignment);
   if (code != NK_OK && code != NK_ENOTFOUND) return code;
@@ -233,7 +258,7 @@ static int place_tensors(struct nki_gguf *gguf, const struct reader *reader) {
   if (start > gguf->file->size) start = gguf->file->size; /* a vocabulary alone is not padded */
   code = NK_OK;
   for (size_t i = 0; i < gguf->n_tensors && code == NK_OK; i++)
-    code = place_tensor(gguf, &gguf->tensor[i], start, (size_t)alignment);
+    code = place_tensor(gguf, &gguf->tensor[i], &places[i], start, (size_t)alignment);
   return code;
 }
 
@@ -245,7 +270,7 @@ static int compare_keys(const void *a, const void *b) {
 }
 
 static int compare_names(const void *a, const void *b) {
-  return strcmp((*(struct tensor *const *)a)->entry.name, (*(struct tensor *const *)b)->entry.name);
+  return strcmp((*(struct nk_tensor *const *)a)->name, (*(struct nk_tensor *const *)b)->name);
 }
 
 static int duplicate(const struct nki_gguf *gguf, const char *name) {
@@ -270,7 +295,7 @@ static int sort_names(struct nki_gguf *gguf) {
   qsort(gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_names);
   for (size_t i = 1; i < gguf->n_tensors; i++)
     if (compare_names(&gguf->by_name[i - 1], &gguf->by_name[i]) == 0)
-      return duplicate(gguf, gguf->by_name[i]->entry.name);
+      return duplicate(gguf, gguf->by_name[i]->name);
   return NK_OK;
 }
 
@@ -299,6 +324,22 @@ static int read_head(struct nki_gguf *gguf, struct reader *reader, uint64_t *n_t
   return NK_OK;
 }
 
+static int read_tensors(struct nki_gguf *gguf, struct reader *reader, uint64_t n_tensors) {
+  struct place *places = nk_calloc((size_t)n_tensors, sizeof *places);
+  gguf->tensor = nk_calloc((size_t)n_tensors, sizeof *gguf->tensor);
+  gguf->type_names = nk_calloc((size_t)n_tensors, sizeof *gguf->type_names);
+  int code =
+      places != NULL && gguf->tensor != NULL && gguf->type_names != NULL ? NK_OK : NK_EMEMORY;
+  while (gguf->n_tensors < n_tensors && code == NK_OK) {
+    code = read_tensor(reader, &gguf->tensor[gguf->n_tensors], &places[gguf->n_tensors]);
+    gguf->n_tensors++;
+  }
+  if (code == NK_OK) code = sort_names(gguf);
+  if (code == NK_OK) code = place_tensors(gguf, reader, places);
+  nk_free(places);
+  return code;
+}
+
 static int read_all(struct nki_gguf *gguf) {
   struct reader reader = {.name = gguf->file->name, .at = gguf->file->data};
   reader.end = reader.at + gguf->file->size;
@@ -306,15 +347,11 @@ static int read_all(struct nki_gguf *gguf) {
   int code = read_head(gguf, &reader, &n_tensors, &n_values);
   if (code != NK_OK) return code;
   gguf->value = nk_calloc((size_t)n_values, sizeof *gguf->value);
-  gguf->tensor = nk_calloc((size_t)n_tensors, sizeof *gguf->tensor);
-  if (gguf->value == NULL || gguf->tensor == NULL) return NK_EMEMORY;
+  if (gguf->value == NULL) return NK_EMEMORY;
   while (gguf->n_values < n_values && code == NK_OK)
     code = read_value(&reader, &gguf->value[gguf->n_values++]);
   if (code == NK_OK) code = sort_keys(gguf);
-  while (gguf->n_tensors < n_tensors && code == NK_OK)
-    code = read_tensor(&reader, &gguf->tensor[gguf->n_tensors++]);
-  if (code == NK_OK) code = sort_names(gguf);
-  return code == NK_OK ? place_tensors(gguf, &reader) : code;
+  return code == NK_OK ? read_tensors(gguf, &reader, n_tensors) : code;
 }
 
 bool nki_gguf_is(const struct nk_file *file) {
@@ -343,24 +380,17 @@ struct nki_gguf *nki_gguf_open(const char *path) {
 void nki_gguf_free(struct nki_gguf *gguf) {
   if (gguf == NULL) return;
   for (size_t i = 0; i < gguf->n_values; i++) nk_free((char *)gguf->value[i].key);
-  for (size_t i = 0; i < gguf->n_tensors; i++) nk_free((char *)gguf->tensor[i].entry.name);
+  for (size_t i = 0; i < gguf->n_tensors; i++) nk_free((char *)gguf->tensor[i].name);
   nk_free(gguf->value);
   nk_free(gguf->tensor);
+  nk_free(gguf->type_names);
   nk_free(gguf->by_key);
   nk_free(gguf->by_name);
   nk_file_free(gguf->file);
   nk_free(gguf);
 }
 
-/* ---- Metadata and tensors by name ---- */
-
-size_t nki_gguf_n_values(const struct nki_gguf *gguf) {
-  return gguf->n_values;
-}
-
-const struct nki_gguf_value *nki_gguf_value(const struct nki_gguf *gguf, size_t index) {
-  return index < gguf->n_values ? &gguf->value[index] : NULL;
-}
+/* ---- By name ---- */
 
 const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const char *key) {
   struct nki_gguf_value wanted = {.key = key}, *pointer = &wanted;
@@ -369,136 +399,9 @@ const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const ch
   return found != NULL ? *found : NULL;
 }
 
-/* The dtype whose elements look like this metadata type's; -1 for strings and arrays. */
-static int dtype_of(enum nki_gguf_type type) {
-  static const signed char dtypes[NKI_GGUF_N_TYPES] = {NK_U8,  NK_I8,  NK_U16,  NK_I16, NK_U32,
-                                                       NK_I32, NK_F32, NK_BOOL, -1,     -1,
-                                                       NK_U64, NK_I64, NK_F64};
-  return dtypes[type];
-}
-
-static bool is_integer(enum nki_gguf_type type) {
-  return dtype_of(type) >= 0 && type != NKI_GGUF_FLOAT32 && type != NKI_GGUF_FLOAT64 &&
-         type != NKI_GGUF_BOOL;
-}
-
-static int missing(const struct nki_gguf *gguf, const char *key) {
-  return nk_fail(NK_ENOTFOUND, "%s: no '%s' in the metadata", gguf->file->name, key);
-}
-
-static int wrong(const struct nki_gguf *gguf, const char *key, const char *wanted) {
-  return nk_fail(NK_EDATA, "%s: '%s' is not %s", gguf->file->name, key, wanted);
-}
-
-int nki_gguf_integer(const struct nki_gguf *gguf, const char *key, int64_t *out) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL) return missing(gguf, key);
-  if (value->is_array || !is_integer(value->type)) return wrong(gguf, key, "an integer");
-  if (value->type == NKI_GGUF_UINT64 && value->data[7] >> 7)
-    return wrong(gguf, key, "an integer that fits");
-  *out = nki_element_integer((enum nk_dtype)dtype_of(value->type), value->data, 0);
-  return NK_OK;
-}
-
-int nki_gguf_number(const struct nki_gguf *gguf, const char *key, double *out) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL) return missing(gguf, key);
-  if (value->is_array || dtype_of(value->type) < 0 || value->type == NKI_GGUF_BOOL)
-    return wrong(gguf, key, "a number");
-  *out = nki_gguf_number_at(value, 0);
-  return NK_OK;
-}
-
-int nki_gguf_bool(const struct nki_gguf *gguf, const char *key, bool *out) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL) return missing(gguf, key);
-  if (value->is_array || value->type != NKI_GGUF_BOOL) return wrong(gguf, key, "a boolean");
-  *out = value->data[0] != 0;
-  return NK_OK;
-}
-
-int nki_gguf_string(const struct nki_gguf *gguf, const char *key, const char **out, size_t *n) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL) return missing(gguf, key);
-  if (value->is_array || value->type != NKI_GGUF_STRING) return wrong(gguf, key, "a string");
-  *out = (const char *)value->data + 8;
-  *n = value->n_bytes - 8;
-  return NK_OK;
-}
-
-const struct nki_gguf_value *nki_gguf_strings(const struct nki_gguf *gguf, const char *key) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL)
-    missing(gguf, key);
-  else if (!value->is_array || value->type != NKI_GGUF_STRING)
-    wrong(gguf, key, "an array of strings");
-  else
-    return value;
-  return NULL;
-}
-
-const struct nki_gguf_value *nki_gguf_numbers(const struct nki_gguf *gguf, const char *key) {
-  const struct nki_gguf_value *value = nki_gguf_find(gguf, key);
-  if (value == NULL)
-    missing(gguf, key);
-  else if (!value->is_array || dtype_of(value->type) < 0)
-    wrong(gguf, key, "an array of numbers");
-  else
-    return value;
-  return NULL;
-}
-
-const char *nki_gguf_next_string(const struct nki_gguf_value *array, size_t *cursor, size_t *n) {
-  if (*cursor >= array->n_bytes) return NULL;
-  const unsigned char *at = array->data + *cursor;
-  *n = (size_t)nki_element_integer(NK_U64, at, 0);
-  *cursor += 8 + *n;
-  return (const char *)at + 8;
-}
-
-double nki_gguf_number_at(const struct nki_gguf_value *array, size_t index) {
-  int dtype = dtype_of(array->type);
-  if (dtype < 0) return 0;
-  if (dtype == NK_BOOL) return array->data[index] != 0;
-  if (!is_integer(array->type)) return nki_element_number((enum nk_dtype)dtype, array->data, index);
-  if (array->type == NKI_GGUF_UINT64) {
-    uint64_t whole; /* above INT64_MAX too */
-    memcpy(&whole, array->data + 8 * index, sizeof whole);
-    return (double)whole;
-  }
-  return (double)nki_element_integer((enum nk_dtype)dtype, array->data, index);
-}
-
-size_t nki_gguf_n_tensors(const struct nki_gguf *gguf) {
-  return gguf->n_tensors;
-}
-
-const struct nki_gguf_entry *nki_gguf_entry(const struct nki_gguf *gguf, size_t index) {
-  return index < gguf->n_tensors ? &gguf->tensor[index].entry : NULL;
-}
-
-static const struct tensor *look_up(const struct nki_gguf *gguf, const char *name) {
-  struct tensor wanted = {.entry = {.name = name}}, *pointer = &wanted;
-  struct tensor **found =
+const struct nk_tensor *nki_gguf_find_tensor(const struct nki_gguf *gguf, const char *name) {
+  struct nk_tensor wanted = {.name = name}, *pointer = &wanted;
+  struct nk_tensor **found =
       bsearch(&pointer, gguf->by_name, gguf->n_tensors, sizeof *gguf->by_name, compare_names);
   return found != NULL ? *found : NULL;
-}
-
-const struct nki_gguf_entry *nki_gguf_find_entry(const struct nki_gguf *gguf, const char *name) {
-  const struct tensor *found = look_up(gguf, name);
-  return found != NULL ? &found->entry : NULL;
-}
-
-const struct nk_tensor *nki_gguf_tensor(const struct nki_gguf *gguf, const char *name) {
-  const struct tensor *found = look_up(gguf, name);
-  if (found == NULL) {
-    nk_fail(NK_ENOTFOUND, "%s: no tensor '%s'", gguf->file->name, name);
-    return NULL;
-  }
-  if (found->tensor.data == NULL) {
-    nk_fail(NK_EUNSUPPORTED, "%s: tensor '%s': %s is quantized or of an unknown type",
-            gguf->file->name, name, found->entry.type_name);
-    return NULL;
-  }
-  return &found->tensor;
 }

@@ -1,6 +1,6 @@
 /* GGUF, llama.cpp's model files, versions 2 and 3, little-endian: metadata (with the vocabulary)
- * and tensors. Everything in the header is checked against the file before it is used. Tensors of
- * float and integer types point to their bytes in the file; quantized ones can only be listed. */
+ * and tensors. Everything in the header is checked against the file before it is used. Tensors
+ * point to their bytes in the file. */
 #ifndef NOKEN_MODEL_GGUF_H
 #define NOKEN_MODEL_GGUF_H
 
@@ -8,8 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct nki_gguf;
 
 /* The types of metadata values, as the file numbers them. */
 enum nki_gguf_type {
@@ -39,13 +37,17 @@ struct nki_gguf_value {
   size_t n_bytes;
 };
 
-/* A tensor as the file lists it, of any type. */
-struct nki_gguf_entry {
-  const char *name;
-  uint32_t type;         /* ggml's number */
-  const char *type_name; /* "Q4_K", or "type 99" for one that is not known */
-  size_t n_dims;
-  size_t shape[NK_MAX_DIMS]; /* row-major, outermost first: the file's order reversed */
+/* A file. The shapes are row-major, outermost first: the file's order reversed. A tensor of
+ * a type that noken does not read is listed: its dtype is NK_OTHER, its dtype_name ggml's name of
+ * the type, or "type 99"; of the latter the size is not known, and n_bytes is 0. */
+struct nki_gguf {
+  struct nk_file *file;
+  struct nki_gguf_value *value; /* [n_values] in the file's order */
+  struct nk_tensor *tensor;     /* [n_tensors] likewise */
+  size_t n_values, n_tensors;
+  struct nki_gguf_value **by_key; /* the same, sorted by name */
+  struct nk_tensor **by_name;
+  char (*type_names)[16]; /* [n_tensors] "type 99" */
 };
 
 /* Reads the header of file, which the result then owns (also on failure). NULL on failure: not a
@@ -57,11 +59,9 @@ void nki_gguf_free(struct nki_gguf *gguf);
 /* True when file begins with GGUF's magic bytes. */
 bool nki_gguf_is(const struct nk_file *file);
 
-/* Metadata in the order of the file, or by key: NULL past the end, when there is none of the name
- * (no error is set). */
-size_t nki_gguf_n_values(const struct nki_gguf *gguf);
-const struct nki_gguf_value *nki_gguf_value(const struct nki_gguf *gguf, size_t index);
+/* A value by its key, a tensor by its name: NULL, without an error, when there is none. */
 const struct nki_gguf_value *nki_gguf_find(const struct nki_gguf *gguf, const char *key);
+const struct nk_tensor *nki_gguf_find_tensor(const struct nki_gguf *gguf, const char *name);
 
 /* A value that is not an array: NK_OK; NK_ENOTFOUND when there is none (out untouched), NK_EDATA
  * when it is of another type or does not fit. A string's bytes are in the file, not
@@ -79,14 +79,5 @@ const struct nki_gguf_value *nki_gguf_numbers(const struct nki_gguf *gguf, const
 const char *nki_gguf_next_string(const struct nki_gguf_value *array, size_t *cursor, size_t *n);
 /* Element of an array of numbers or bools, index < count. */
 double nki_gguf_number_at(const struct nki_gguf_value *array, size_t index);
-
-/* Tensors in the order of the file. */
-size_t nki_gguf_n_tensors(const struct nki_gguf *gguf);
-const struct nki_gguf_entry *nki_gguf_entry(const struct nki_gguf *gguf, size_t index);
-/* By name; NULL, without an error, when there is none. */
-const struct nki_gguf_entry *nki_gguf_find_entry(const struct nki_gguf *gguf, const char *name);
-/* The tensor called name, its data in the file. NULL when there is none, or its type is quantized
- * (NK_EUNSUPPORTED: the message names it). */
-const struct nk_tensor *nki_gguf_tensor(const struct nki_gguf *gguf, const char *name);
 
 #endif

@@ -322,8 +322,8 @@ const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_ma
 static int count_gguf_rows(const char *path, size_t *n_rows) {
   struct nki_gguf *gguf = nki_gguf_open(path);
   if (gguf == NULL) return nk_error_code();
-  const struct nki_gguf_entry *entry = nki_gguf_find_entry(gguf, "token_embd.weight");
-  if (entry != NULL && entry->n_dims == 2) *n_rows = entry->shape[0];
+  const struct nk_tensor *tensor = nki_gguf_find_tensor(gguf, "token_embd.weight");
+  if (tensor != NULL && tensor->n_dims == 2) *n_rows = tensor->shape[0];
   nki_gguf_free(gguf);
   return NK_OK;
 }

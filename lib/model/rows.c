@@ -5,29 +5,52 @@
 #include <noken/base.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "model/dtype.h"
 #include "model/model.h"
+#include "model/quantized.h"
 
-/* The bytes of element `index`. */
+/* The bytes of element `index`, or of its block. */
 static const unsigned char *element(const struct nk_tensor *tensor, size_t index) {
-  return (const unsigned char *)tensor->data + index * nki_dtype_size(tensor->dtype);
+  struct nki_block_size block = nki_block_size(tensor->dtype);
+  if (block.elements == 0) block = (struct nki_block_size){1, nki_dtype_size(tensor->dtype)};
+  return (const unsigned char *)tensor->data + index / block.elements * block.bytes;
 }
 
 int nki_tensor_check_widens(const struct nk_tensor *tensor) {
-  if (tensor->dtype <= NK_F64) return NK_OK;
+  if (tensor->dtype <= NK_F64 || nki_is_quantized(tensor->dtype)) return NK_OK;
   return nk_fail(NK_EUNSUPPORTED,
                  "tensor '%s': elements of type %s, where F32, F16, BF16 or F64 is needed",
                  tensor->name, nki_tensor_dtype_name(tensor));
 }
 
+/* Elements before the end of a block, or before [first, first + n) ends: of a range that does not
+ * begin with a block, or is shorter than one. Returns how many. */
+static size_t widen_part(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
+  float block[NKI_MAX_BLOCK];
+  size_t elements = nki_block_size(tensor->dtype).elements, at = first % elements;
+  if (n > elements - at) n = elements - at;
+  nki_blocks_widen(tensor->dtype, element(tensor, first), elements, block);
+  memcpy(out, block + at, n * sizeof *out);
+  return n;
+}
+
 int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, float *out) {
   enum { BLOCK = 1 << 16 };
-  size_t n_blocks = (n + BLOCK - 1) / BLOCK;
   int code = nki_tensor_check_widens(tensor); /* here: nk_error() belongs to a thread */
   if (code != NK_OK) return code;
+  if (nki_is_quantized(tensor->dtype) && n > 0) {
+    size_t elements = nki_block_size(tensor->dtype).elements;
+    size_t part = first % elements != 0 ? widen_part(tensor, first, n, out) : 0;
+    first += part, n -= part, out += part;
+    part = n % elements;
+    n -= part;
+    if (part > 0) widen_part(tensor, first + n, part, out + n);
+  }
+  size_t n_blocks = (n + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static) if (n_blocks > 4)
   for (size_t block = 0; block < n_blocks; block++) {
     size_t start = block * BLOCK, count = n - start < BLOCK ? n - start : BLOCK;

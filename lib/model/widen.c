@@ -13,23 +13,6 @@
 
 /* ---- One element, portable ---- */
 
-static inline float half_to_float(uint16_t half) {
-  /* Sign | 5 exponent bits | 10 mantissa bits, moved to a float's places. The exponent's bias then
-   * is too small by 127 - 15, which a product with 2^112 sets right, for subnormals too. */
-  uint32_t magnitude = half & 0x7fffu;
-  uint32_t bits = magnitude << 13;
-  float scaled;
-  memcpy(&scaled, &bits, sizeof scaled);
-  scaled *= 0x1p112f;
-  memcpy(&bits, &scaled, sizeof bits);
-  if (magnitude >= 0x7c00u) bits |= 0x7f800000u; /* infinity or NaN */
-  if (magnitude > 0x7c00u) bits |= 0x00400000u;  /* a quiet NaN, as the hardware gives */
-  bits |= (uint32_t)(half & 0x8000u) << 16;
-  float value;
-  memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 static inline float bfloat_to_float(uint16_t bfloat) {
   uint32_t bits = (uint32_t)bfloat << 16;
   float value;
@@ -45,7 +28,7 @@ INLINE void half_loop(const unsigned char *source, size_t n, float *out) {
   for (size_t i = 0; i < n; i++) {
     uint16_t half;
     memcpy(&half, source + 2 * i, 2);
-    out[i] = half_to_float(half);
+    out[i] = nki_half_to_float(half);
   }
 }
 

@@ -33,3 +33,9 @@ differences() {
 @test "gpt2-tiny: the same logits to 1e-3 in the mean, to what a GELU in half floats costs at most" {
   differences gpt2-tiny | awk '{ exit !(NF == 2 && $1 < 4e-3 && $2 < 1e-3) }'
 }
+
+@test "blocks of every quantized type: the bits that ggml gives" {
+  run "${runner%/*}/ggml"
+  [ "$status" -eq 0 ]
+  [[ ${lines[-1]} =~ ^[1-9][0-9]{6,}\ 0$ ]]
+}

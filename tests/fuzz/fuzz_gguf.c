@@ -41,14 +41,13 @@ static void use_value(const struct nki_gguf *gguf, const struct nki_gguf_value *
 static void read_header(const char *path) {
   struct nki_gguf *gguf = nki_gguf_open(path);
   if (gguf == NULL) return;
-  for (size_t i = 0; i < nki_gguf_n_values(gguf); i++) use_value(gguf, nki_gguf_value(gguf, i));
-  for (size_t i = 0; i < nki_gguf_n_tensors(gguf); i++) {
-    const struct nki_gguf_entry *entry = nki_gguf_entry(gguf, i);
-    fuzz_use(entry->type_name, strlen(entry->type_name));
-    const struct nk_tensor *tensor = nki_gguf_tensor(gguf, entry->name);
-    if (tensor != NULL) fuzz_use(tensor->data, tensor->n_bytes);
+  for (size_t i = 0; i < gguf->n_values; i++) use_value(gguf, &gguf->value[i]);
+  for (size_t i = 0; i < gguf->n_tensors; i++) {
+    const struct nk_tensor *tensor = &gguf->tensor[i];
+    fuzz_use(tensor->dtype_name, strlen(tensor->dtype_name));
+    fuzz_use(tensor->data, tensor->n_bytes);
+    (void)nki_gguf_find_tensor(gguf, tensor->name);
   }
-  (void)nki_gguf_find_entry(gguf, "token_embd.weight");
   nki_gguf_free(gguf);
 }
 

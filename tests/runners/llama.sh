@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds runners/llama, which needs llama.cpp's prebuilt libraries and its headers, and prints its
-# path and the libraries' folder. They come from npm into a folder of the build, without running any
-# of the packages' scripts.
+# Builds runners/llama, and runners/ggml beside it, which need llama.cpp's prebuilt libraries and
+# its headers, and prints the path of the first and the libraries' folder. They come from npm into a
+# folder of the build, without running any of the packages' scripts.
 #
 #   llama.sh BUILD     exit status 77, with the reason, where they cannot be had
 set -eu
@@ -31,10 +31,12 @@ source=$cache/llama.cpp
 # Linked by their own names, which npm's package has given them.
 llama=$(find "$libraries" -name 'libllama.*so' ! -name '*common*' | sort | head -n 1)
 ggml=$(find "$libraries" -name 'libggml.*so' | sort | head -n 1)
-if [ ! -x "$cache/llama" ] || [ -n "$(find "$here/llama.c" -newer "$cache/llama")" ]; then
-  cc -O2 -o "$cache/llama" "$here/llama.c" -I "$here/../../include" -I "$source/include" \
+for program in llama ggml; do
+  [ ! -x "$cache/$program" ] || [ -n "$(find "$here/$program.c" -newer "$cache/$program")" ] ||
+    continue
+  cc -O2 -o "$cache/$program" "$here/$program.c" -I "$here/../../include" -I "$source/include" \
     -I "$source/ggml/include" -L "$build/lib" -lnoken "$llama" "$ggml" \
     "$libraries/libggml-base.so" -lm -Wl,-rpath,"$build/lib:$libraries" \
     -Wl,--allow-shlib-undefined >&2
-fi
+done
 echo "$cache/llama $libraries"

@@ -1,0 +1,124 @@
+/* Quantized blocks through noken and through ggml, whose format they are.
+ *
+ *   ggml             over random blocks of every type: how many values are compared, how many have
+ *                    other bits (a NaN is any NaN), and the types that differ
+ *   ggml fixture     tests/fixtures/gguf/blocks.tsv: type, bytes of blocks, bits of ggml's floats
+ *
+ * Built by llama.sh, for tests only. */
+#include <math.h>
+#include <noken/noken.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ggml.h"
+
+enum { N_BLOCKS = 4096, N_FIXED = 2 };
+
+static const struct {
+  enum ggml_type theirs;
+  enum nk_dtype ours;
+  int scales[2]; /* where a block has half floats; -1: no other */
+} types[] = {
+    {GGML_TYPE_Q4_0, NK_Q4_0, {0, -1}},     {GGML_TYPE_Q4_1, NK_Q4_1, {0, 2}},
+    {GGML_TYPE_Q5_0, NK_Q5_0, {0, -1}},     {GGML_TYPE_Q5_1, NK_Q5_1, {0, 2}},
+    {GGML_TYPE_Q8_0, NK_Q8_0, {0, -1}},     {GGML_TYPE_Q2_K, NK_Q2_K, {80, 82}},
+    {GGML_TYPE_Q3_K, NK_Q3_K, {108, -1}},   {GGML_TYPE_Q4_K, NK_Q4_K, {0, 2}},
+    {GGML_TYPE_Q5_K, NK_Q5_K, {0, 2}},      {GGML_TYPE_Q6_K, NK_Q6_K, {208, -1}},
+    {GGML_TYPE_IQ4_NL, NK_IQ4_NL, {0, -1}}, {GGML_TYPE_IQ4_XS, NK_IQ4_XS, {0, -1}},
+    {GGML_TYPE_MXFP4, NK_MXFP4, {-1, -1}},
+};
+enum { N_TYPES = sizeof types / sizeof *types };
+
+static uint64_t state = 1;
+
+static unsigned next_byte(void) { /* xorshift64 */
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return (unsigned)(state >> 56);
+}
+
+/* Random bytes; with `finite`, scales are half floats of moderate size. */
+static void fill(unsigned char *bytes, size_t n_blocks, size_t size, const int scales[2],
+                 bool finite) {
+  for (size_t i = 0; i < n_blocks * size; i++) bytes[i] = (unsigned char)next_byte();
+  for (size_t b = 0; b < n_blocks && finite; b++)
+    for (int s = 0; s < 2; s++)
+      if (scales[s] >= 0) {
+        unsigned char *high = bytes + b * size + scales[s] + 1;
+        *high = (unsigned char)((*high & 0x83) | 0x28);
+      }
+}
+
+static void widen(size_t t, const unsigned char *bytes, size_t n_blocks, float *ours,
+                  float *theirs) {
+  const size_t n = n_blocks * (size_t)ggml_blck_size(types[t].theirs);
+  struct nk_tensor tensor = {.name = "blocks",
+                             .dtype = types[t].ours,
+                             .n_dims = 1,
+                             .shape = {n},
+                             .n_elements = n,
+                             .n_bytes = n_blocks * ggml_type_size(types[t].theirs),
+                             .data = bytes};
+  ggml_get_type_traits(types[t].theirs)->to_float(bytes, theirs, (int64_t)n);
+  if (nk_model_rows(&tensor, 0, 1, ours) != NK_OK) {
+    fprintf(stderr, "ggml: %s\n", nk_error());
+    exit(2);
+  }
+}
+
+static size_t compare(size_t t, size_t *n_values) {
+  size_t size = ggml_type_size(types[t].theirs), n_differ = 0;
+  size_t n = (size_t)ggml_blck_size(types[t].theirs) * N_BLOCKS;
+  unsigned char *bytes = malloc(N_BLOCKS * size);
+  float *ours = malloc(n * sizeof *ours), *theirs = malloc(n * sizeof *theirs);
+  for (int finite = 0; finite < 2; finite++) {
+    fill(bytes, N_BLOCKS, size, types[t].scales, finite);
+    widen(t, bytes, N_BLOCKS, ours, theirs);
+    for (size_t i = 0; i < n; i++)
+      n_differ +=
+          memcmp(&ours[i], &theirs[i], sizeof *ours) != 0 && !(isnan(ours[i]) && isnan(theirs[i]));
+    *n_values += n;
+  }
+  free(bytes);
+  free(ours);
+  free(theirs);
+  if (n_differ > 0) printf("%s: %zu values differ\n", ggml_type_name(types[t].theirs), n_differ);
+  return n_differ;
+}
+
+static void print_fixture(size_t t) {
+  unsigned char bytes[N_FIXED * 512];
+  float ours[N_FIXED * 256], theirs[N_FIXED * 256];
+  size_t size = ggml_type_size(types[t].theirs);
+  size_t n = N_FIXED * (size_t)ggml_blck_size(types[t].theirs);
+  fill(bytes, N_FIXED, size, types[t].scales, true);
+  if (types[t].ours == NK_MXFP4) bytes[0] = 125, bytes[size] = 1; /* the second is subnormal */
+  widen(t, bytes, N_FIXED, ours, theirs);
+  printf("%s\t", nk_dtype_names[types[t].ours]);
+  for (size_t i = 0; i < N_FIXED * size; i++) printf("%02x", bytes[i]);
+  printf("\t");
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, &theirs[i], sizeof bits);
+    printf("%08x", bits);
+  }
+  printf("\n");
+}
+
+int main(int argc, char **argv) {
+  struct ggml_init_params parameters = {.mem_size = 1 << 16};
+  struct ggml_context *context = ggml_init(parameters); /* fills ggml's table of half floats */
+  size_t n_differ = 0, n_values = 0;
+  for (size_t t = 0; t < N_TYPES; t++) {
+    if (argc > 1 && strcmp(argv[1], "fixture") == 0)
+      print_fixture(t);
+    else
+      n_differ += compare(t, &n_values);
+  }
+  if (argc == 1) printf("%zu %zu\n", n_values, n_differ);
+  ggml_free(context);
+  return n_differ > 0;
+}
