@@ -63,7 +63,7 @@ static int read_prompts(struct job *job) {
   if (o->texts.n == 0 && o->prompts.n == 0)
     return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
   for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
-    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false);
+    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false, NULL);
   for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
     code = cli_read_prompts(&job->prompts, o->prompts.item[i]);
   return code;

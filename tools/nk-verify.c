@@ -30,7 +30,7 @@ static int read_prompts(struct job *job) {
   const struct options *o = &job->options;
   int code = NK_OK;
   for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
-    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], true);
+    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], true, NULL);
   if (code == NK_OK && o->prompts != NULL) code = cli_read_prompts(&job->prompts, o->prompts);
   return code;
 }

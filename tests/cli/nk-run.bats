@@ -156,6 +156,17 @@ column() {
   [[ "$(cat err)" == *"too few"* ]]
 }
 
+@test "two prompts of one name are refused, with both places" {
+  printf 'prompt\ttext\na\tx {}\nb\ty {}\na\tz {}\n' >twice.tsv
+  printf 'prompt\ttext\n1\tx {}\n' >one.tsv
+  for tool in 'nk-run --ids 300' nk-verify; do
+    run -1 $tool "$gpt2" --prompts twice.tsv
+    [[ "$output" == *": twice.tsv: row 3: the name 'a' is that of twice.tsv: row 1 too; "* ]]
+    run -1 $tool "$gpt2" -p 'q {}' --prompts one.tsv
+    [[ "$output" == *": one.tsv: row 1: the name '1' is that of --prompt (number 1) too; "* ]]
+  done
+}
+
 @test "usage errors are found before any work" {
   run -2 nk-run "$gpt2" --ids 300 -p 'no slot'
   [[ "$output" == *"has no slot {}"* ]]

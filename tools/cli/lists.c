@@ -140,59 +140,82 @@ int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
 
 /* ---- Prompts ---- */
 
+static void free_prompt(struct cli_prompt *prompt) {
+  nk_free(prompt->name);
+  nk_free(prompt->text);
+  nk_free(prompt->place);
+}
+
+/* NK_EDATA where a prompt has the name already; else it is that of the next one. */
+static int take_name(struct cli_prompts *prompts, const struct cli_prompt *prompt) {
+  size_t index;
+  int code = cli_names_add(&prompts->names, prompt->name, &index);
+  if (code != NK_OK || index == prompts->n) return code;
+  return nk_fail(NK_EDATA, "%s: the name '%s' is that of %s too; each prompt needs its own",
+                 prompt->place, prompt->name, prompts->item[index].place);
+}
+
 int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *text,
-                    bool repetition) {
-  char number[24];
-  snprintf(number, sizeof number, "%zu", prompts->n + 1);
+                    bool repetition, const char *place) {
+  char number[24], option[40];
+  size_t n = prompts->n; /* the room is the next power of two */
+  snprintf(number, sizeof number, "%zu", n + 1);
+  snprintf(option, sizeof option, "--prompt (number %zu)", n + 1);
   struct cli_prompt prompt = {.name = nk_strdup(name == NULL ? number : name),
                               .text = nk_strdup(text),
+                              .place = nk_strdup(place == NULL ? option : place),
                               .repetition = repetition};
-  size_t n = prompts->n; /* the room is the next power of two */
-  struct cli_prompt *longer = prompt.name == NULL || prompt.text == NULL ? NULL
-                              : (n & (n - 1)) != 0
-                                  ? prompts->item
-                                  : nk_realloc(prompts->item, n, n > 0 ? 2 * n : 1, sizeof *longer);
-  if (longer == NULL) {
-    nk_free(prompt.name);
-    nk_free(prompt.text);
-    return NK_EMEMORY;
+  int code =
+      prompt.name == NULL || prompt.text == NULL || prompt.place == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = take_name(prompts, &prompt);
+  if (code == NK_OK && (n & (n - 1)) == 0) {
+    struct cli_prompt *longer = nk_realloc(prompts->item, n, n > 0 ? 2 * n : 1, sizeof *longer);
+    if (longer != NULL) prompts->item = longer;
+    if (longer == NULL) code = NK_EMEMORY;
   }
-  prompts->item = longer;
-  prompts->item[prompts->n++] = prompt;
-  return NK_OK;
+  if (code == NK_OK)
+    prompts->item[prompts->n++] = prompt;
+  else
+    free_prompt(&prompt);
+  return code;
 }
 
 void cli_prompts_free(struct cli_prompts *prompts) {
-  for (size_t i = 0; i < prompts->n; i++) {
-    nk_free(prompts->item[i].name);
-    nk_free(prompts->item[i].text);
-  }
+  for (size_t i = 0; i < prompts->n; i++) free_prompt(&prompts->item[i]);
   nk_free(prompts->item);
+  cli_names_free(&prompts->names);
   *prompts = (struct cli_prompts){0};
+}
+
+static int read_prompt(struct cli_prompts *prompts, const struct cli_frame *frame, size_t row,
+                       const int64_t columns[3]) {
+  const char *name = cli_frame_cell(frame, row, (size_t)columns[0]),
+             *text = cli_frame_cell(frame, row, (size_t)columns[1]);
+  struct nk_buffer plain = {0}, place = {0};
+  int64_t repeats = 0;
+  int code = NK_OK;
+  nk_unescape(&plain, text, strlen(text));
+  nk_buffer_byte(&plain, 0);
+  nk_buffer_printf(&place, "%s: row %zu", cli_frame_name(frame), row + 1);
+  if (plain.failed || place.failed) code = nk_fail(NK_EMEMORY, "no memory for a prompt");
+  if (columns[2] >= 0 && code == NK_OK) {
+    code = cli_frame_integer(frame, row, (size_t)columns[2], &repeats);
+    if (code == NK_ENOTFOUND) code = NK_OK;
+  }
+  if (code == NK_OK) code = cli_prompts_add(prompts, name, plain.data, repeats != 0, place.data);
+  nk_buffer_free(&plain);
+  nk_buffer_free(&place);
+  return code;
 }
 
 int cli_read_prompts(struct cli_prompts *prompts, const char *path) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();
-  int64_t name = cli_frame_column(frame, "prompt"), text = cli_frame_column(frame, "text");
-  int64_t repetition = optional_column(frame, "repetition");
-  int code = name < 0 ? (int)name : text < 0 ? (int)text : NK_OK;
-  for (size_t row = 0; row < cli_frame_n_rows(frame) && code == NK_OK; row++) {
-    const char *cell = cli_frame_cell(frame, row, (size_t)text);
-    struct nk_buffer plain = {0};
-    int64_t repeats = 0;
-    nk_unescape(&plain, cell, strlen(cell));
-    nk_buffer_byte(&plain, 0);
-    if (plain.failed) code = nk_fail(NK_EMEMORY, "no memory for a prompt");
-    if (repetition >= 0 && code == NK_OK) {
-      code = cli_frame_integer(frame, row, (size_t)repetition, &repeats);
-      if (code == NK_ENOTFOUND) code = NK_OK;
-    }
-    if (code == NK_OK)
-      code = cli_prompts_add(prompts, cli_frame_cell(frame, row, (size_t)name), plain.data,
-                             repeats != 0);
-    nk_buffer_free(&plain);
-  }
+  const int64_t columns[3] = {cli_frame_column(frame, "prompt"), cli_frame_column(frame, "text"),
+                              optional_column(frame, "repetition")};
+  int code = columns[0] < 0 || columns[1] < 0 ? nk_error_code() : NK_OK;
+  for (size_t row = 0; row < cli_frame_n_rows(frame) && code == NK_OK; row++)
+    code = read_prompt(prompts, frame, row, columns);
   cli_frame_free(frame);
   return code;
 }

@@ -5,6 +5,7 @@
 #include <noken/probe.h>
 
 #include "cli/frame.h"
+#include "cli/names.h"
 
 /* Token ids from a list ("3,10-20", or NULL) and from the column `id` of a table (or NULL), each
  * checked against n_vocabulary: *ids [*n], free with nk_free. */
@@ -27,6 +28,7 @@ int cli_read_verified(const char *path, int64_t **ids, size_t *n);
 struct cli_prompt {
   char *name;
   char *text;
+  char *place;     /* where it was given, for messages */
   bool repetition; /* it asks to repeat what is in its slot */
 };
 
@@ -34,11 +36,13 @@ struct cli_prompt {
 struct cli_prompts {
   struct cli_prompt *item;
   size_t n;
+  struct cli_names names;
 };
 
-/* Adds a prompt; name NULL: its number, from 1. */
+/* Adds a prompt; name and place NULL: its number, from 1, and the option --prompt. NK_EDATA where
+ * there is one of that name. */
 int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *text,
-                    bool repetition);
+                    bool repetition, const char *place);
 /* Adds the prompts of a table with the columns `prompt` (name), `text` and optionally `repetition`
  * (1 or 0; missing: 0). The text is escaped as in all tables. */
 int cli_read_prompts(struct cli_prompts *prompts, const char *path);
