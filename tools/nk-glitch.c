@@ -149,11 +149,11 @@ static int write_row(const struct tokens *t, size_t row, const struct cli_frame 
   if (has_text(t)) write_text(t, row, table);
   cli_table_string(table, category_of(t, row));
   cli_table_integer(table, (int64_t)glitch->rank[row]);
-  cli_table_known(table, glitch->score[row]);
-  cli_table_known(table, glitch->p_value[row]);
-  cli_table_known(table, glitch->q_value[row]);
+  cli_table_number(table, glitch->score[row]);
+  cli_table_number(table, glitch->p_value[row]);
+  cli_table_number(table, glitch->q_value[row]);
   for (size_t c = 0; c < glitch->n_columns; c++)
-    cli_table_known(table, glitch->columns[c].values[row]);
+    cli_table_number(table, glitch->columns[c].values[row]);
   if (with != NULL) write_with(with, with_row[row], table);
   return cli_table_end_row(table);
 }
@@ -215,14 +215,14 @@ static int write_measure(const char *name, double at_most, const struct nk_glitc
   cli_table_number(table, at_most);
   cli_table_integer(table, (int64_t)r->n);
   cli_table_integer(table, (int64_t)r->positives);
-  cli_table_known(table, r->auc);
-  cli_table_known(table, r->average_precision);
-  cli_table_known(table, r->precision);
-  cli_table_known(table, measure->spearman);
+  cli_table_number(table, r->auc);
+  cli_table_number(table, r->average_precision);
+  cli_table_number(table, r->precision);
+  cli_table_number(table, measure->spearman);
   if (report != NULL) {
     cli_table_integer(table, (int64_t)report->reported);
     cli_table_number(table, report->false_rate);
-    cli_table_known(table, report->recall);
+    cli_table_number(table, report->recall);
   }
   for (int i = 0; report == NULL && i < 3; i++) cli_table_missing(table);
   return cli_table_end_row(table);

@@ -32,7 +32,7 @@ static int write_neighbours(const struct nk_vectors *from, const struct nk_vecto
   int code = cli_set_head(from, table);
   for (int i = 0; i < 4 && code == NK_OK; i++)
     if (i != 2 || texts) code = cli_table_column(table, NEIGHBOUR_COLUMNS[i]);
-  if (code == NK_OK) code = cli_set_head_tail(from, NEIGHBOUR_COLUMNS, 4, table);
+  if (code == NK_OK) code = cli_set_head_tail(from, table);
   for (size_t i = 0; i < knn->n * knn->k && code == NK_OK; i++) {
     if (knn->rows[i] < 0) continue;
     size_t row = i / knn->k, neighbour = (size_t)knn->rows[i], n_bytes = 0;
@@ -44,7 +44,7 @@ static int write_neighbours(const struct nk_vectors *from, const struct nk_vecto
       cli_table_text(table, text, n_bytes);
     }
     cli_table_number(table, knn->distances[i]);
-    cli_set_row_tail(from, row, NEIGHBOUR_COLUMNS, 4, table);
+    cli_set_row_tail(from, row, table);
     code = cli_table_end_row(table);
   }
   return code;
@@ -61,7 +61,7 @@ static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn
   int code = hubness != NULL && lof != NULL ? cli_set_head(from, table) : NK_EMEMORY;
   for (size_t i = 0; i < n_columns && code == NK_OK; i++)
     code = cli_table_column(table, SUMMARY_COLUMNS[i]);
-  if (code == NK_OK) code = cli_set_head_tail(from, SUMMARY_COLUMNS, n_columns, table);
+  if (code == NK_OK) code = cli_set_head_tail(from, table);
   if (code == NK_OK && self) nk_hubness(knn, hubness);
   if (code == NK_OK && self) code = nk_lof(knn, lof);
   for (size_t row = 0; row < knn->n && code == NK_OK; row++) {
@@ -70,11 +70,11 @@ static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn
     size_t count = 0;
     for (; count < knn->k && knn->rows[row * knn->k + count] >= 0; count++) sum += distances[count];
     cli_set_row(from, row, table);
-    cli_table_known(table, count > 0 ? distances[count - 1] : (double)NAN);
-    cli_table_known(table, count > 0 ? sum / (double)count : (double)NAN);
+    cli_table_number(table, count > 0 ? distances[count - 1] : (double)NAN);
+    cli_table_number(table, count > 0 ? sum / (double)count : (double)NAN);
     if (self) cli_table_integer(table, hubness[row]);
-    if (self) cli_table_known(table, lof[row]);
-    cli_set_row_tail(from, row, SUMMARY_COLUMNS, n_columns, table);
+    if (self) cli_table_number(table, lof[row]);
+    cli_set_row_tail(from, row, table);
     code = cli_table_end_row(table);
   }
   nk_free(hubness);

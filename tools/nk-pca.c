@@ -99,24 +99,19 @@ static int write_summary(const struct nk_pca *pca, struct cli_table *table) {
 /* Table of the rows' scores [n, count]. */
 static int write_scores(const struct nk_vectors *set, const float *scores, size_t count,
                         struct cli_table *table) {
-  enum { NAME = 24 };
-  char(*names)[NAME] = nk_alloc(count, NAME);
-  const char **taken = nk_alloc(count, sizeof *taken);
-  int code = names != NULL && taken != NULL ? cli_set_head(set, table) : NK_EMEMORY;
+  int code = cli_set_head(set, table);
   for (size_t k = 0; k < count && code == NK_OK; k++) {
-    snprintf(names[k], NAME, "pc%zu", k + 1);
-    taken[k] = names[k];
-    code = cli_table_column(table, names[k]);
+    char name[24];
+    snprintf(name, sizeof name, "pc%zu", k + 1);
+    code = cli_table_column(table, name);
   }
-  if (code == NK_OK) code = cli_set_head_tail(set, taken, count, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
     cli_set_row(set, row, table);
     for (size_t k = 0; k < count; k++) cli_table_number(table, (double)scores[row * count + k]);
-    cli_set_row_tail(set, row, taken, count, table);
+    cli_set_row_tail(set, row, table);
     code = cli_table_end_row(table);
   }
-  nk_free(names);
-  nk_free(taken);
   return code;
 }
 

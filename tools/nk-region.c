@@ -115,14 +115,14 @@ static int score(const struct cli_run *run, const struct options *o, const struc
   if (code == NK_OK) code = nk_region_score(region, set->values, set->n, scores, p_values);
   if (code == NK_OK) code = cli_set_head(set, table);
   if (code == NK_OK) code = write_columns(table, COLUMNS, 4);
-  if (code == NK_OK) code = cli_set_head_tail(set, COLUMNS, 4, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t row = 0; code == NK_OK && row < set->n; row++) {
     cli_set_row(set, row, table);
     cli_table_number(table, scores[row]);
     cli_table_number(table, p_values[row]);
     cli_table_integer(table, p_values[row] > o->level);
     cli_table_number(table, region->calibration->p_min);
-    cli_set_row_tail(set, row, COLUMNS, 4, table);
+    cli_set_row_tail(set, row, table);
     code = cli_table_end_row(table);
   }
   nk_free(scores);

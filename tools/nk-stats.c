@@ -93,16 +93,15 @@ done:
 
 static int write_rows(const struct nk_vectors *set, double *const values[N_MEASURES],
                       struct cli_table *table) {
-  size_t n_taken = values[MAHALANOBIS] != NULL ? N_MEASURES : MAHALANOBIS;
   int code = cli_set_head(set, table);
   for (int m = 0; m < N_MEASURES && code == NK_OK; m++)
     if (values[m] != NULL) code = cli_table_column(table, MEASURES[m]);
-  if (code == NK_OK) code = cli_set_head_tail(set, MEASURES, n_taken, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
     cli_set_row(set, row, table);
     for (int m = 0; m < N_MEASURES; m++)
-      if (values[m] != NULL) cli_table_known(table, values[m][row]);
-    cli_set_row_tail(set, row, MEASURES, n_taken, table);
+      if (values[m] != NULL) cli_table_number(table, values[m][row]);
+    cli_set_row_tail(set, row, table);
     code = cli_table_end_row(table);
   }
   return code;
@@ -126,8 +125,8 @@ static int write_summary(size_t n, double *const values[N_MEASURES], struct cli_
     for (size_t i = 0; i < known; i++) sum += values[m][i];
     cli_table_string(table, MEASURES[m]);
     cli_table_integer(table, (int64_t)known);
-    cli_table_known(table, known > 0 ? sum / (double)known : (double)NAN);
-    for (int q = 0; q < N_QUANTILES; q++) cli_table_known(table, quantiles[q]);
+    cli_table_number(table, known > 0 ? sum / (double)known : (double)NAN);
+    for (int q = 0; q < N_QUANTILES; q++) cli_table_number(table, quantiles[q]);
     code = cli_table_end_row(table);
   }
   return code;

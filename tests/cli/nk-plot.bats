@@ -128,8 +128,8 @@ png_size() {
 @test "rows that cannot be drawn are counted in a warning" {
   printf 'x\ty\n1\t1\n2\t\n3\tnan\n4\t-inf\n5\t-5\n6\t6\n' >bad.tsv
   run -0 --separate-stderr nk-plot scatter -x x -y y --log y --format text bad.tsv
-  [[ "$stderr" == *"1 points left out: a number is missing"* ]]
-  [[ "$stderr" == *"2 points left out: not a finite number"* ]]
+  [[ "$stderr" == *"2 points left out: a number is missing"* ]]
+  [[ "$stderr" == *"1 points left out: not a finite number"* ]]
   [[ "$stderr" == *"1 points left out: zero or less on a logarithmic axis"* ]]
   run -0 --separate-stderr nk-plot scatter -x x -y y --log y --format text -q bad.tsv
   [ -z "$stderr" ]

@@ -57,6 +57,39 @@ reads() {
   [ "$output" = "$(nk-glitch -q --truth "$BATS_TEST_TMPDIR/fewer.tsv" $MODEL)" ]
 }
 
+# judged FILE: a vector set of gpt2-tiny's width, row 0 zeros, with the columns p_value (0.5) and
+# set_p_value (NaN).
+judged() {
+  perl -e 'my $h = q({"vectors":{"dtype":"F32","shape":[1,128],"data_offsets":[0,512]},
+      "p_value":{"dtype":"F64","shape":[1],"data_offsets":[512,520]},
+      "set_p_value":{"dtype":"F64","shape":[1],"data_offsets":[520,528]}});
+    print pack("Q<", length $h), $h, pack("f<128 d<2", (0) x 128, 0.5, "nan")' >"$1"
+}
+
+@test "a column of a set with the name of a table's column is carried as set_NAME" {
+  cd "$BATS_TEST_TMPDIR"
+  judged set.safetensors
+  nk-extract "$OLDPWD/$MODEL" | nk-region fit -q -o region.safetensors
+  for table in 'nk-region score region.safetensors set.safetensors' \
+    "nk-run $OLDPWD/$MODEL -p x{} --reference 8 set.safetensors"; do
+    run -0 $table
+    [[ "${lines[0]}" == *"	p_value	"*"	set_p_value	set_set_p_value" ]]
+    [[ "${lines[1]}" == *"	0.5	" ]]
+    run -0 $table --json
+    [[ "$output" == *'"set_p_value":0.5}' ]]
+  done
+}
+
+@test "a number that is missing is an empty cell, and nan is read as one" {
+  cd "$BATS_TEST_TMPDIR"
+  judged set.safetensors
+  run -0 nk-convert --to tsv set.safetensors
+  [[ "${lines[1]}" == "0	0.5		0	"* ]]
+  printf 'id\tx\n300\tnan\n301\tNaN\n302\t\n' >cells.tsv
+  run -0 nk-verify "$OLDPWD/$MODEL" cells.tsv
+  for i in 1 2 3; do [[ "${lines[$i]}" == "30$((i - 1))		0."* ]]; done
+}
+
 @test "JSON Lines with Python's NaN and Infinity are read" {
   printf '{"id": 5, "x": NaN}\n{"id": 6.0, "x": -Infinity}\n' >"$BATS_TEST_TMPDIR/t.jsonl"
   run -0 bash -c "nk-extract -q --ids-from '$BATS_TEST_TMPDIR/t.jsonl' $MODEL |

@@ -29,11 +29,7 @@ static void write_example(const char *path, enum cli_table_format format) {
   for (int i = 0; i < 3; i++) {
     cli_table_integer(table, i);
     cli_table_string(table, texts[i]);
-    if (i == 1) {
-      cli_table_missing(table);
-    } else {
-      cli_table_number(table, scores[i]);
-    }
+    cli_table_number(table, scores[i]); /* a NaN is a missing value */
     assert_int_equal(cli_table_end_row(table), NK_OK);
   }
   assert_int_equal(cli_table_finish(table), NK_OK);
@@ -130,8 +126,8 @@ static void tables_of_other_programs_are_read(void **state) {
       "0.5\tNone\r\n1e300\t<NA>\r\n\tx\r\n";
   static const int id_code[] = {NK_OK,        NK_OK,    NK_ENOTFOUND, NK_ENOTFOUND,
                                 NK_ENOTFOUND, NK_EDATA, NK_EDATA,     NK_ENOTFOUND};
-  static const int x_code[] = {NK_OK, NK_ENOTFOUND, NK_ENOTFOUND, NK_ENOTFOUND,
-                               NK_OK, NK_ENOTFOUND, NK_ENOTFOUND, NK_EDATA};
+  static const int x_code[] = {NK_OK,        NK_ENOTFOUND, NK_ENOTFOUND, NK_ENOTFOUND,
+                               NK_ENOTFOUND, NK_ENOTFOUND, NK_ENOTFOUND, NK_EDATA};
   struct cli_frame *frame = frame_of(*state, bytes, sizeof bytes - 1);
   assert_non_null(frame);
   assert_int_equal(cli_frame_n_rows(frame), 8);
@@ -142,7 +138,6 @@ static void tables_of_other_programs_are_read(void **state) {
     assert_int_equal(cli_frame_integer(frame, row, 0, &id), id_code[row]);
     if (id_code[row] == NK_OK) assert_int_equal(id, 300);
     assert_int_equal(cli_frame_number(frame, row, 1, &x), x_code[row]);
-    if (row == 4) assert_true(isnan(x)); /* "nan" is what a table of ours has for a NaN */
   }
   cli_frame_free(frame);
 }

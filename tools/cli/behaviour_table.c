@@ -63,15 +63,9 @@ static size_t n_items(const struct nk_items *items) {
   return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
 }
 
-static void taken_names(const char *names[N_COLUMNS]) {
-  for (size_t c = 0; c < N_COLUMNS; c++) names[c] = columns[c].name;
-}
-
 int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table) {
   const struct nk_vectors *set = what->items->vectors;
-  const char *taken[N_COLUMNS];
   int code = cli_table_column(table, "id");
-  taken_names(taken);
   if (code == NK_OK && has_text(what)) code = cli_table_column(table, "text");
   for (size_t c = 0; c < N_COLUMNS && code == NK_OK; c++) {
     if (has_column(what, columns[c].when)) code = cli_table_column(table, columns[c].name);
@@ -82,7 +76,7 @@ int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_
       code = cli_table_column(table, name);
     }
   }
-  if (code == NK_OK && set != NULL) code = cli_set_head_tail(set, taken, N_COLUMNS, table);
+  if (code == NK_OK && set != NULL) code = cli_set_head_tail(set, table);
   return code;
 }
 
@@ -131,7 +125,7 @@ static void write_numbers(const struct cli_behaviour_table *what,
   cli_table_number(table, b->p_min);
   if (what->n_norms == 0) cli_table_number(table, norms[b->n_layers - 1]);
   for (size_t l = 0; l < what->n_norms; l++) cli_table_number(table, norms[what->norms[l] - 1]);
-  if (what->items->n_tokens > 0) cli_table_known(table, b->self_prob[row]);
+  if (what->items->n_tokens > 0) cli_table_number(table, b->self_prob[row]);
 }
 
 /* The repeated token comes after the prompt's end: rows of other offsets have none. */
@@ -169,14 +163,8 @@ static int write_continuation(const struct cli_behaviour_table *what,
 }
 
 /* A token has no value in the columns of the vectors' set. */
-static void skip_tail(const struct nk_vectors *set, const char *const taken[N_COLUMNS],
-                      struct cli_table *table) {
-  for (size_t c = 0; c < set->n_columns; c++) {
-    bool is_taken = false;
-    for (size_t t = 0; t < N_COLUMNS; t++)
-      is_taken = is_taken || strcmp(set->columns[c].name, taken[t]) == 0;
-    if (!is_taken) cli_table_missing(table);
-  }
+static void skip_tail(const struct nk_vectors *set, struct cli_table *table) {
+  for (size_t c = 0; c < set->n_columns; c++) cli_table_missing(table);
 }
 
 int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
@@ -184,9 +172,7 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
   const struct nk_behaviour *b = result->behaviour;
   const struct nk_vectors *set = what->items->vectors;
   size_t n_tokens = what->items->n_tokens;
-  const char *taken[N_COLUMNS];
   int code = NK_OK;
-  taken_names(taken);
   for (size_t item = 0; item < b->n_items && code == NK_OK; item++)
     for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
       size_t row = item * b->n_offsets + k;
@@ -195,9 +181,8 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
       if (what->echo) write_echo(what, result, row, table);
       if (what->n_generate > 0) code = write_continuation(what, result, item, table);
       if (code != NK_OK) break;
-      if (set != NULL && item >= n_tokens)
-        cli_set_row_tail(set, item - n_tokens, taken, N_COLUMNS, table);
-      if (set != NULL && item < n_tokens) skip_tail(set, taken, table);
+      if (set != NULL && item >= n_tokens) cli_set_row_tail(set, item - n_tokens, table);
+      if (set != NULL && item < n_tokens) skip_tail(set, table);
       code = cli_table_end_row(table);
     }
   return code;

@@ -377,13 +377,12 @@ const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t col
   return cell != NULL ? frame->text.data + cell->begin : "";
 }
 
-/* What numpy, pandas, polars, R and Julia write for a number that is missing. (The word "nan" is
- * the number that cli_table writes so.) */
+/* What numpy, pandas, polars, R and Julia write for a number that is missing. */
 bool cli_frame_is_missing(const char *cell) {
-  static const char *const words[] = {"", "na", "n/a", "<na>", "null", "none", "missing"};
+  static const char *const words[] = {"", "na", "n/a", "<na>", "nan", "null", "none", "missing"};
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (strcasecmp(cell, words[i]) == 0) return true;
-  return strcmp(cell, "NaN") == 0;
+  return false;
 }
 
 /* The error for a cell that is not what was expected, "a number". */
@@ -394,7 +393,7 @@ static int bad_cell(const struct cli_frame *frame, size_t row, size_t column,
   if (*cell == 0)
     return nk_fail(NK_ENOTFOUND, "%s: row %zu, column '%s': the cell is empty", frame->name,
                    row + 1, name);
-  if (cli_frame_is_missing(cell) || strcmp(cell, "nan") == 0)
+  if (cli_frame_is_missing(cell))
     return nk_fail(NK_ENOTFOUND, "%s: row %zu, column '%s': the value is missing ('%s')",
                    frame->name, row + 1, name, cell);
   return nk_fail(NK_EDATA, "%s: row %zu, column '%s': '%.40s' is not %s", frame->name, row + 1,

@@ -37,7 +37,7 @@ const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t col
 /* Whether a cell is empty or a word that other programs write for a missing number: NA, NaN, null,
  * None. */
 bool cli_frame_is_missing(const char *cell);
-/* The cell as a number (nan, inf and -inf are numbers) or a whole number (300.0 is one). Returns
+/* The cell as a number (inf and -inf are numbers) or a whole number (300.0 is one). Returns
  * NK_OK; NK_ENOTFOUND where the number is missing; NK_EDATA where the cell is not a number. The
  * message names file, row, column and the cell. */
 int cli_frame_number(const struct cli_frame *frame, size_t row, size_t column, double *out);

@@ -14,13 +14,6 @@ int cli_check_finite(struct nk_vectors **set, bool skip_bad) {
 
 /* ---- The columns of tables made from a set ---- */
 
-static bool is_taken(const char *name, const char *const *taken, size_t n_taken) {
-  for (size_t i = 0; i < n_taken; i++) {
-    if (strcmp(name, taken[i]) == 0) return true;
-  }
-  return false;
-}
-
 int cli_set_head(const struct nk_vectors *set, struct cli_table *table) {
   int code = cli_table_column(table, "id");
   return code == NK_OK && set->text_offsets != NULL ? cli_table_column(table, "text") : code;
@@ -34,13 +27,29 @@ void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *tab
   cli_table_text(table, text, n_bytes);
 }
 
-int cli_set_head_tail(const struct nk_vectors *set, const char *const *taken, size_t n_taken,
-                      struct cli_table *table) {
+/* Names a column of the table `name`, after as many times "set_" as make it unlike those before. */
+static int name_column(const char *name, struct cli_table *table) {
+  struct nk_buffer own = {0};
   int code = NK_OK;
-  for (size_t c = 0; c < set->n_columns && code == NK_OK; c++) {
-    const char *name = set->columns[c].name;
-    if (!is_taken(name, taken, n_taken)) code = cli_table_column(table, name);
+  nk_buffer_text(&own, name);
+  nk_buffer_byte(&own, 0);
+  while (!own.failed && cli_table_has_column(table, own.data)) {
+    size_t length = own.size;
+    nk_buffer_text(&own, "set_");
+    if (own.failed) break;
+    memmove(own.data + own.size - length, own.data, length);
+    memcpy(own.data, "set_", 4);
   }
+  code = own.failed ? nk_fail(NK_EMEMORY, "no memory for a column's name")
+                    : cli_table_column(table, own.data);
+  nk_buffer_free(&own);
+  return code;
+}
+
+int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table) {
+  int code = NK_OK;
+  for (size_t c = 0; c < set->n_columns && code == NK_OK; c++)
+    code = name_column(set->columns[c].name, table);
   return code;
 }
 
@@ -59,11 +68,9 @@ static const char *code_word(const struct nk_vectors *set, const struct nk_colum
   return *length > 0 ? word : NULL;
 }
 
-void cli_set_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
-                      size_t n_taken, struct cli_table *table) {
+void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table) {
   for (size_t c = 0; c < set->n_columns; c++) {
     const struct nk_column *column = &set->columns[c];
-    if (is_taken(column->name, taken, n_taken)) continue;
     if (column->dtype != NK_I64) {
       cli_table_number(table, column->data.number[row]);
       continue;
@@ -95,7 +102,7 @@ static int name_columns(const struct nk_vectors *set, struct cli_table *table) {
           nk_fail(NK_EDATA, "the set's column '%s' has the name of a value", set->columns[c].name);
     }
   }
-  if (code == NK_OK) code = cli_set_head_tail(set, NULL, 0, table);
+  if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t i = 0; i < set->dim && code == NK_OK; i++) {
     char name[32];
     snprintf(name, sizeof name, "v%zu", i + 1);
@@ -114,7 +121,7 @@ int cli_write_vectors(const struct nk_vectors *set, struct cli_table *table) {
   int code = name_columns(set, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
     cli_set_row(set, row, table);
-    cli_set_row_tail(set, row, NULL, 0, table);
+    cli_set_row_tail(set, row, table);
     const float *values = set->values + row * set->dim;
     for (size_t i = 0; i < set->dim; i++) cli_table_number(table, (double)values[i]);
     code = cli_table_end_row(table);

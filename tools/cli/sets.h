@@ -23,16 +23,14 @@ int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
 /* A table has the columns
  *   id, text (where the set has texts) | the tool's columns | the set's other columns
  * cli_set_head names the first part and cli_set_row writes its cells for a row; the _tail pair does
- * it for the last part. A column of the set that has the name of a tool's column is left out:
- * taken [n_taken] are the tool's names.
+ * it for the last part. A column of the set that has the name of another one of the table is
+ * carried as set_NAME (set_set_NAME where there is one of that name, and so on).
  * Where the metadata noken.codes.NAME are words ("isotropic covariance"), a value of the integer
  * column NAME is written as the word with that index. */
 int cli_set_head(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *table);
-int cli_set_head_tail(const struct nk_vectors *set, const char *const *taken, size_t n_taken,
-                      struct cli_table *table);
-void cli_set_row_tail(const struct nk_vectors *set, size_t row, const char *const *taken,
-                      size_t n_taken, struct cli_table *table);
+int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table);
+void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table);
 
 /* Writes the whole set as a table: id, text, the set's columns, then the values v1 to vDIM.
  * NK_EDATA where a column of the set has the name of a value. */

@@ -33,6 +33,10 @@ int cli_table_column(struct cli_table *table, const char *name) {
   return code == NK_OK && index < n ? nk_fail(NK_EDATA, "duplicate column '%s'", name) : code;
 }
 
+bool cli_table_has_column(const struct cli_table *table, const char *name) {
+  return cli_names_find(&table->columns, name) >= 0;
+}
+
 /* ---- Escaping ----
  * nk_escape keeps a row on one line. Other programs, with their defaults, take a quotation mark for
  * the beginning of a cell that can hold line breaks (R within a cell too), and blank cells and some
@@ -149,8 +153,8 @@ void cli_table_integer(struct cli_table *table, int64_t value) {
 }
 
 void cli_table_number(struct cli_table *table, double value) {
-  if (!begin_cell(table, false)) return;
-  const char *word = isnan(value) ? "nan" : value > 0 ? "inf" : "-inf";
+  if (!begin_cell(table, isnan(value))) return;
+  const char *word = value > 0 ? "inf" : "-inf";
   if (isfinite(value)) {
     nk_buffer_number(&table->row, value);
   } else if (table->format == CLI_TABLE_TSV) {
@@ -162,13 +166,6 @@ void cli_table_number(struct cli_table *table, double value) {
 
 void cli_table_missing(struct cli_table *table) {
   begin_cell(table, true);
-}
-
-void cli_table_known(struct cli_table *table, double value) {
-  if (isnan(value))
-    cli_table_missing(table);
-  else
-    cli_table_number(table, value);
 }
 
 static int write_header(struct cli_table *table) {

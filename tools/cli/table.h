@@ -3,7 +3,8 @@
  *            TSV                                   JSON Lines
  *   number   as printf's %.9g                      the same
  *   missing  an empty cell                         the key is left out
- *   NaN      nan, inf, -inf                        strings of those
+ *   NaN      a missing value
+ *   infinite inf, -inf                             strings of those
  *   text     escaped by cli_escape_cell            the same text, as a JSON string
  *
  * A text is the same in both, so that bytes that are not valid UTF-8 survive in either. */
@@ -31,6 +32,7 @@ struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format 
 
 /* Adds a column. NK_EDATA where there is one of that name. */
 int cli_table_column(struct cli_table *table, const char *name);
+bool cli_table_has_column(const struct cli_table *table, const char *name);
 
 /* One cell each. Failures are reported by cli_table_end_row. */
 void cli_table_text(struct cli_table *table, const char *bytes, size_t n);
@@ -38,10 +40,9 @@ void cli_table_string(struct cli_table *table, const char *string);
 /* A text that is escaped already: the cell of another table. */
 void cli_table_cell(struct cli_table *table, const char *cell);
 void cli_table_integer(struct cli_table *table, int64_t value);
+/* A NaN is a missing value: a measure that is not defined for this row. */
 void cli_table_number(struct cli_table *table, double value);
 void cli_table_missing(struct cli_table *table);
-/* A number, or a missing value where it is NaN: a measure that is not defined for every row. */
-void cli_table_known(struct cli_table *table, double value);
 
 /* Ends the row and writes it; the header line of a TSV is written before the first row. Returns
  * NK_OK or a negative code; NK_EUSAGE where the row has more or fewer cells than there are columns.
