@@ -80,7 +80,7 @@ static bool is_replaced(const struct nki_plan *plan, size_t slot, size_t positio
 }
 
 static int check_ids(const struct nki_plan *plan, const struct nk_sequence *sequence, size_t slot) {
-  size_t n_tokens = plan->forward->embedding->shape[0];
+  size_t n_tokens = plan->forward->n_tokens;
   size_t first = slot == plan->batch->n_sequences ? 0 : plan->batch->prefix.n;
   for (size_t i = 0; i < sequence->n; i++) {
     int64_t id = sequence->ids[i];
@@ -155,18 +155,20 @@ static int make_groups(struct nki_plan *plan) {
   const struct nk_batch *batch = plan->batch;
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
   size_t more = batch->generation == NULL ? 0 : batch->generation->n_tokens;
-  size_t row_bytes = 2 * shape->dim * sizeof(float);
-  if (more > 0)
+  size_t row_bytes = (shape->dim + nki_final_width(plan->forward)) * sizeof(float);
+  if (more > 0 || plan->forward->engine->keeps_keys)
     row_bytes += 2 * shape->n_layers * shape->n_kv_heads * shape->head_dim * sizeof(float);
   size_t memory = batch->memory == 0 ? DEFAULT_MEMORY : batch->memory;
   size_t room = memory / row_bytes, rows = batch->prefix.n, n = 0;
+  if (plan->forward->most_rows < room) room = plan->forward->most_rows;
   plan->group_start = nk_alloc(batch->n_sequences + 2, sizeof(size_t));
   if (plan->group_start == NULL) return NK_EMEMORY;
   plan->group_start[0] = 0;
   bool any = false;
   for (size_t s = 0; s < batch->n_sequences; s++) {
     size_t need = plan->lengths[s] == 0 ? 0 : plan->lengths[s] + more;
-    if (any && rows + need > room) {
+    bool full = rows + need > room || s - plan->group_start[n] >= plan->forward->most_sequences;
+    if (any && full) {
       plan->group_start[++n] = s;
       rows = 0;
       any = false;

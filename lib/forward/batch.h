@@ -1,5 +1,6 @@
 /* A batch made ready: checked, its overrides and asks sorted by sequence, and cut into groups that
- * fit in memory (batch.c); and the pass of one group through the blocks (blocks.c). */
+ * fit in memory (batch.c); the pass of one group through the blocks (blocks.c); and the overrides
+ * and asks at a layer (streams.c). */
 #ifndef NOKEN_FORWARD_BATCH_H
 #define NOKEN_FORWARD_BATCH_H
 
@@ -77,6 +78,7 @@ struct nki_pass {
   size_t cache_rows;
 };
 
+/* The native engine's. */
 int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
                   struct nki_work *work);
 void nki_work_free(struct nki_work *work);
@@ -86,6 +88,20 @@ size_t nki_piece_rows(const struct nki_config *config);
 /* x = embeddings with overrides, positions, scale; then the blocks, with overrides and captures
  * before each; final = the rows wanted, with overrides and captures there. */
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
+
+/* Rows of the stream at one layer. */
+struct nki_stream {
+  float *x;           /* [n, dim] */
+  size_t first, n;    /* rows [first, first + n) of the pass, or where `rows` is given: */
+  const size_t *rows; /* [n] these rows, ascending */
+};
+
+/* Applies the overrides at `layer` to those of the rows that the stream has, then reads what is
+ * asked there. *changed (may be NULL) = whether there was an override. NK_OK, or NK_EDATA when a
+ * row that is read is not finite. */
+int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
+              const struct nki_pass *pass, size_t layer, const struct nki_stream *stream,
+              bool *changed);
 
 /* Fails with NK_EDATA and the first position whose input of block 0 is not finite (finite.c). */
 int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass);

@@ -101,64 +101,13 @@ void nki_work_free(struct nki_work *work) {
 
 /* ---- Overrides, captures, embeddings ---- */
 
-/* The index of a row among the final ones, or n_final. */
-static size_t final_of_row(const struct nki_pass *pass, size_t row) {
-  size_t lo = 0, hi = pass->n_final;
-  while (lo < hi) {
-    size_t mid = (lo + hi) / 2;
-    if (pass->final_rows[mid] < row)
-      lo = mid + 1;
-    else
-      hi = mid;
-  }
-  return lo < pass->n_final && pass->final_rows[lo] == row ? lo : pass->n_final;
-}
-
-/* The stream at `layer` of a row, NULL where it was not computed. */
-static float *stream(const struct nki_pass *pass, size_t layer, size_t row, size_t dim) {
-  if (layer < pass->depth || pass->depth == 0) return pass->x + row * dim;
-  size_t f = final_of_row(pass, row);
-  return f == pass->n_final ? NULL : pass->final + f * dim;
-}
-
-static void apply_overrides(const struct nk_batch *batch, const struct nki_pass *pass, size_t layer,
-                            size_t dim) {
-  for (size_t i = 0; i < pass->n_overrides; i++) {
-    const struct nk_override *o = &batch->overrides[pass->overrides[i].index];
-    if (o->layer != layer) continue;
-    float *x = stream(pass, layer, pass->overrides[i].row, dim);
-    if (x == NULL) continue;
-    if (o->mode == NK_REPLACE)
-      memcpy(x, o->vector, dim * sizeof *x);
-    else
-      nki_add(x, o->vector, dim);
-  }
-}
-
-/* NK_OK, or NK_EDATA when a row that is read is not finite. */
-static int read_streams(const struct nk_forward *forward, const struct nk_batch *batch,
-                        const struct nki_pass *pass, size_t layer) {
-  size_t dim = forward->config.shape.dim;
-  for (size_t i = 0; i < pass->n_asks; i++) {
-    const struct nk_ask *a = &batch->asks[pass->asks[i].index];
-    for (size_t l = 0; l < a->n_layers; l++) {
-      if (a->layers[l] != layer) continue;
-      const float *x = stream(pass, layer, pass->asks[i].row, dim);
-      double length = nki_length(x, dim);
-      if (!isfinite(length))
-        return layer == 0 ? nki_fail_embedding(forward, pass) : nki_fail_block(forward, layer - 1);
-      if (a->residuals != NULL) memcpy(a->residuals + l * dim, x, dim * sizeof *x);
-      if (a->norms != NULL) a->norms[l] = length;
-    }
-  }
-  return NK_OK;
-}
-
-/* The overrides at `layer`, then what is read there. */
+/* What stands at `layer`. */
 static int touch(const struct nk_forward *forward, const struct nk_batch *batch,
                  const struct nki_pass *pass, size_t layer) {
-  apply_overrides(batch, pass, layer, forward->config.shape.dim);
-  return read_streams(forward, batch, pass, layer);
+  struct nki_stream stream = {.x = pass->x, .n = pass->n_rows};
+  if (layer == pass->depth && pass->depth > 0)
+    stream = (struct nki_stream){.x = pass->final, .n = pass->n_final, .rows = pass->final_rows};
+  return nki_touch(forward, batch, pass, layer, &stream, NULL);
 }
 
 static int embed(const struct nk_forward *forward, const struct nk_batch *batch,

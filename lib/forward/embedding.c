@@ -26,25 +26,27 @@ static void add_rows(const float *rows, size_t n, size_t dim, double *sum) {
 
 /* Names the first row that is not finite. */
 static int fail_mean(const struct nk_forward *forward) {
-  size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
+  size_t dim = forward->config.shape.dim, n = forward->n_tokens;
   float *row = nk_alloc(dim, sizeof *row);
   size_t id = 0;
   while (row != NULL && id < n && nk_forward_embedding(forward, (int64_t)id, row) == NK_OK &&
          nki_first_not_finite(row, dim) == dim)
     id++;
   nk_free(row);
+  if (forward->embedding == NULL)
+    return nk_fail(NK_EDATA, "the mean of the input embedding: row %zu is not finite", id);
   return nk_fail(NK_EDATA, "the mean of the input embedding: row %zu of tensor '%s' is not finite",
                  id, forward->embedding->name);
 }
 
 static int compute_mean(struct nk_forward *forward) {
-  size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
+  size_t dim = forward->config.shape.dim, n = forward->n_tokens;
   float *mean = nk_alloc(dim, sizeof *mean), *rows = nk_alloc(TOKENS, dim * sizeof *rows);
   double *sum = nk_calloc(dim, sizeof *sum);
   int code = mean == NULL || rows == NULL || sum == NULL ? NK_EMEMORY : NK_OK;
   for (size_t first = 0; first < n && code == NK_OK; first += TOKENS) {
     size_t some = n - first < TOKENS ? n - first : TOKENS;
-    add_rows(nki_tensor_floats(forward->embedding, first * dim, some * dim, rows), some, dim, sum);
+    add_rows(forward->engine->embeddings(forward, first, some, rows), some, dim, sum);
   }
   for (size_t k = 0; k < dim && code == NK_OK; k++) {
     mean[k] = (float)(sum[k] / (double)n);
@@ -99,7 +101,7 @@ static void count_nearer(const struct block *b, const int64_t *ids, const double
 
 int nki_echo_ranks(const struct nk_forward *forward, const float *vectors, const int64_t *ids,
                    size_t n, int64_t *ranks) {
-  size_t dim = forward->config.shape.dim, n_tokens = forward->embedding->shape[0];
+  size_t dim = forward->config.shape.dim, n_tokens = forward->n_tokens;
   float *weights = nk_alloc(TOKENS, dim * sizeof *weights);
   float *products = nk_alloc((size_t)TOKENS * ROWS, sizeof *products);
   double *half_squares = nk_alloc(TOKENS, sizeof *half_squares);
@@ -114,8 +116,7 @@ int nki_echo_ranks(const struct nk_forward *forward, const float *vectors, const
   for (size_t first = 0; first < n_tokens && code == NK_OK; first += TOKENS) {
     struct block block = {.first = first, .half_squares = half_squares, .products = products};
     block.n_tokens = n_tokens - first < TOKENS ? n_tokens - first : TOKENS;
-    const float *w =
-        nki_tensor_floats(forward->embedding, first * dim, block.n_tokens * dim, weights);
+    const float *w = forward->engine->embeddings(forward, first, block.n_tokens, weights);
     for (size_t t = 0; t < block.n_tokens; t++) {
       double length = nki_length(w + t * dim, dim);
       half_squares[t] = length * length / 2;

@@ -50,11 +50,13 @@ static int fail_by_weight(const struct nki_weight *weights, size_t n, const char
 int nki_fail_block(const struct nk_forward *forward, size_t block) {
   char what[64];
   snprintf(what, sizeof what, "the output of block %zu is not finite", block);
+  if (forward->blocks == NULL) return nk_fail(NK_EDATA, "%s", what);
   return fail_by_weight(forward->blocks[block].part, NKI_N_PARTS, what);
 }
 
 int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass) {
   size_t dim = forward->config.shape.dim;
+  if (forward->embedding == NULL) return nk_fail(NK_EDATA, "the input embedding is not finite");
   for (size_t s = 0; s < pass->n_spans; s++) {
     const struct nki_span *span = &pass->spans[s];
     for (size_t i = 0; i < span->n; i++) {
@@ -78,6 +80,7 @@ int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *
 
 int nki_fail_logits(const struct nk_forward *forward, const float *normed, size_t n) {
   size_t dim = forward->config.shape.dim;
+  if (forward->unembedding == NULL) return nk_fail(NK_EDATA, "the logits are not finite");
   const struct nk_tensor *weight = forward->unembedding, *bias = forward->unembedding_bias;
   if (nki_first_not_finite(normed, n * dim) < n * dim)
     return fail_by_weight(&forward->final_norm, 1, "the output of the final norm is not finite");

@@ -54,12 +54,12 @@ static int64_t draw(const struct nk_generation *g, const float *logits, size_t n
   return candidates[n - 1].id;
 }
 
-/* Draws for the rows of hidden; asks[i] has what is watched. */
-static int draw_rows(const struct nki_step *step, float *hidden, struct nk_ask **asks,
+/* Draws for the rows of final; asks[i] has what is watched. */
+static int draw_rows(const struct nki_step *step, float *final, struct nk_ask **asks,
                      int64_t *out) {
   const struct nk_forward_shape *shape = &step->forward->config.shape;
   const struct nk_generation *g = step->generation;
-  size_t vocabulary = shape->n_vocabulary, dim = shape->dim, n = step->n;
+  size_t vocabulary = shape->n_vocabulary, width = nki_final_width(step->forward), n = step->n;
   size_t tile = LOGIT_BYTES / (vocabulary * sizeof(float)) + 1;
   if (tile > n) tile = n;
   float *logits = nk_alloc(tile * vocabulary, sizeof *logits);
@@ -68,7 +68,7 @@ static int draw_rows(const struct nki_step *step, float *hidden, struct nk_ask *
   for (size_t first = 0; first < n && code == NK_OK; first += tile) {
     size_t rows = n - first < tile ? n - first : tile;
     for (size_t i = 0; i < rows; i++) asks[first + i]->logits = logits + i * vocabulary;
-    code = nki_readout(step->forward, hidden + first * dim, rows, asks + first);
+    code = nki_readout(step->forward, final + first * width, rows, asks + first);
     if (code != NK_OK) break;
 #pragma omp parallel for
     for (size_t i = 0; i < rows; i++) {
@@ -84,7 +84,7 @@ static int draw_rows(const struct nki_step *step, float *hidden, struct nk_ask *
   return code;
 }
 
-int nki_choose(const struct nki_step *step, float *hidden, int64_t *out) {
+int nki_choose(const struct nki_step *step, float *final, int64_t *out) {
   const struct nk_generation *g = step->generation;
   size_t n = step->n;
   struct nk_ask *asks = nk_calloc(n, sizeof *asks);
@@ -107,9 +107,9 @@ int nki_choose(const struct nki_step *step, float *hidden, int64_t *out) {
     }
   }
   if (g->temperature == 0)
-    code = nki_readout(step->forward, hidden, n, pointers);
+    code = nki_readout(step->forward, final, n, pointers);
   else
-    code = draw_rows(step, hidden, pointers, out);
+    code = draw_rows(step, final, pointers, out);
 done:
   nk_free(asks);
   nk_free(pointers);

@@ -51,8 +51,14 @@ struct nki_floats {
 };
 
 struct nk_forward {
-  struct nki_config config;
+  struct nki_config config; /* of an engine that is not native: the shape alone */
   const struct nk_model *model;
+  const struct nki_engine *engine;
+  void *session;                    /* the engine's own, or NULL */
+  size_t n_tokens;                  /* rows of the input embedding */
+  size_t most_rows, most_sequences; /* in a group of sequences */
+  float *mean_embedding;            /* [dim], or NULL before nki_mean_embedding */
+  /* The native engine's weights: */
   struct nki_block *blocks;          /* [n_layers] */
   const struct nk_tensor *embedding; /* [n, dim] */
   const struct nk_tensor *unembedding;
@@ -60,12 +66,45 @@ struct nk_forward {
   const struct nk_tensor *positions;        /* or NULL */
   struct nki_weight final_norm;
   size_t scratch_floats; /* of the widest block, widened */
-  float *mean_embedding; /* [dim], or NULL before nki_mean_embedding */
 };
 
-/* A forward pass of model, which must outlive it. NULL as nk_model_forward. */
-struct nk_forward *nki_forward_open(const struct nk_model *model);
-void nki_forward_free(struct nk_forward *forward);
+/* ---- Engines ---- */
+
+struct nki_plan;
+struct nki_work;
+struct nki_pass;
+
+/* What computes the blocks. Batches, groups, generation, distributions and probes are the same for
+ * all engines. */
+struct nki_engine {
+  const char *name;
+  /* A pass gives the logits of its final rows, not their streams before the final norm. */
+  bool gives_logits;
+  /* The engine has keys and values of its own: of one group at a time, and of the prefix. */
+  bool keeps_keys;
+  /* Before and after the passes of a batch. begin: NK_OK or a negative code; end in either case. */
+  int (*begin)(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
+               struct nki_work *work);
+  void (*end)(struct nki_work *work);
+  /* Runs one group's pass: see nki_pass_run. */
+  int (*pass)(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
+  /* Rows [first, first + n) of the input embedding: in the mapping, or in scratch [n, dim]. */
+  const float *(*embeddings)(const struct nk_forward *forward, size_t first, size_t n,
+                             float *scratch);
+  void (*free)(struct nk_forward *forward); /* what forward has of the engine */
+};
+
+extern const struct nki_engine nki_native_engine;
+
+/* Floats of a final row. */
+static inline size_t nki_final_width(const struct nk_forward *forward) {
+  return forward->engine->gives_logits ? forward->config.shape.n_vocabulary
+                                       : forward->config.shape.dim;
+}
+
+/* Opens forward->model in the native engine (weights.c). NK_OK or a negative code; free in either
+ * case. */
+int nki_native_open(struct nk_forward *forward);
 
 /* Reads config.json. NK_OK or a negative code; *out is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
@@ -200,9 +239,9 @@ int nki_attend(const struct nki_attention *attention);
 
 /* ---- Read-out (readout.c) ---- */
 
-/* hidden [n, dim]: streams before the final norm (overwritten); asks[i] for row i (only those that
- * need a distribution). */
-int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks);
+/* final [n, nki_final_width]: streams before the final norm, or logits (overwritten); asks[i] for
+ * row i (only those that need a distribution). */
+int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct nk_ask **asks);
 /* True when anything of the next token's distribution is asked. */
 bool nki_ask_distribution(const struct nk_ask *ask);
 
@@ -223,9 +262,8 @@ struct nki_step {
   size_t n;
   size_t step;
 };
-/* out [n] = the next tokens, from hidden [n, dim], the streams before the final norm (overwritten).
- * NK_OK or a negative code. */
-int nki_choose(const struct nki_step *step, float *hidden, int64_t *out);
+/* out [n] = the next tokens, from final as in nki_readout. NK_OK or a negative code. */
+int nki_choose(const struct nki_step *step, float *final, int64_t *out);
 /* NK_OK, or NK_EUSAGE for a temperature, top_p or n_tokens out of range. */
 int nki_generation_check(const struct nk_generation *generation);
 

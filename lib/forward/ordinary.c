@@ -108,7 +108,7 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   *ids = NULL;
   *n = 0;
   if (tokenizer == NULL) return nki_fail_null();
-  n_all = forward->embedding->shape[0];
+  n_all = forward->n_tokens;
   if (n_all > forward->config.shape.n_vocabulary) n_all = forward->config.shape.n_vocabulary;
   if (o->from != NULL) n_all = o->n_from;
   int64_t *all = nk_alloc(n_all, sizeof *all);

@@ -2,7 +2,7 @@
  * of the vocabulary, each widened once for all rows. A block times a tile of rows gives logits that
  * are reduced at once and then overwritten, so that memory does not grow with the vocabulary times
  * the batch. Probabilities that are summed over asks need the log-sum-exp first: the logits of
- * those rows are computed a second time. */
+ * those rows are computed a second time. An engine that gives logits has them reduced in place. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -19,10 +19,22 @@ struct row {
 
 struct readout {
   const struct nk_forward *forward;
-  const float *hidden; /* [n, dim] after the final norm */
-  float *scratch;      /* [VOCABULARY_BLOCK, dim] */
-  float *bias;         /* [VOCABULARY_BLOCK] */
-  float *logits;       /* [ROW_TILE, VOCABULARY_BLOCK] */
+  const float *final; /* [n, dim] after the final norm, or [n, vocabulary] logits */
+  float *scratch;     /* [VOCABULARY_BLOCK, dim] */
+  float *bias;        /* [VOCABULARY_BLOCK] */
+  float *products;    /* [ROW_TILE, VOCABULARY_BLOCK] */
+};
+
+/* Tokens [first, first + n) of the vocabulary. */
+struct block {
+  size_t first, n;
+  const float *weight, *bias; /* of these tokens; NULL where the logits are given */
+};
+
+/* Logits of a block: row i at data + i * ld. */
+struct logits {
+  const float *data;
+  size_t ld;
 };
 
 /* ---- One row's block ---- */
@@ -77,46 +89,53 @@ static bool finish(struct row *row) {
 
 /* ---- Blocks of the vocabulary ---- */
 
-/* The weights (and biases) of tokens [first, first + n) as floats. */
-static const float *load_block(const struct readout *r, size_t first, size_t n,
-                               const float **bias) {
+/* The block of tokens from `first` on, its weights and biases as floats. */
+static struct block load_block(const struct readout *r, size_t first) {
   const struct nk_forward *f = r->forward;
-  size_t dim = f->config.shape.dim;
-  *bias = f->unembedding_bias == NULL ? NULL
-                                      : nki_tensor_floats(f->unembedding_bias, first, n, r->bias);
-  return nki_tensor_floats(f->unembedding, first * dim, n * dim, r->scratch);
+  size_t dim = f->config.shape.dim, rest = f->config.shape.n_vocabulary - first;
+  struct block block = {.first = first, .n = rest < VOCABULARY_BLOCK ? rest : VOCABULARY_BLOCK};
+  if (f->engine->gives_logits) return block;
+  block.weight = nki_tensor_floats(f->unembedding, first * dim, block.n * dim, r->scratch);
+  if (f->unembedding_bias != NULL)
+    block.bias = nki_tensor_floats(f->unembedding_bias, first, block.n, r->bias);
+  return block;
 }
 
-/* r->logits [n_rows, n] of the rows from `row` on. */
-static void compute_logits(const struct readout *r, const float *weight, const float *bias,
-                           size_t row, size_t n_rows, size_t n) {
+/* Those of the rows from `row` on: where they are, or computed into r->products. */
+static struct logits block_logits(const struct readout *r, const struct block *block, size_t row,
+                                  size_t n_rows) {
   const struct nki_config *c = &r->forward->config;
-  const struct nki_product product = {.weight = weight,
+  size_t n = block->n, vocabulary = c->shape.n_vocabulary;
+  if (block->weight == NULL)
+    return (struct logits){r->final + row * vocabulary + block->first, vocabulary};
+  const struct nki_product product = {.weight = block->weight,
                                       .n_out = n,
                                       .total = n,
                                       .n_in = c->shape.dim,
-                                      .x = r->hidden + row * c->shape.dim,
+                                      .x = r->final + row * c->shape.dim,
                                       .ld_x = c->shape.dim,
-                                      .y = r->logits,
+                                      .y = r->products,
                                       .ld_y = n};
   nki_multiply(&product, n_rows);
-  if (bias != NULL) nki_add_bias(r->logits, n_rows, n, n, bias);
-  if (c->logit_cap == 0) return;
+  if (block->bias != NULL) nki_add_bias(r->products, n_rows, n, n, block->bias);
+  const struct logits logits = {r->products, n};
+  if (c->logit_cap == 0) return logits;
 #pragma omp parallel for
-  for (size_t i = 0; i < n_rows; i++) nki_soft_cap(r->logits + i * n, n, c->logit_cap);
+  for (size_t i = 0; i < n_rows; i++) nki_soft_cap(r->products + i * n, n, c->logit_cap);
+  return logits;
 }
 
 /* Reduces all blocks of all rows. */
 static void reduce(const struct readout *r, struct row *rows, size_t n_rows) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
   for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
-    size_t n = vocabulary - first < VOCABULARY_BLOCK ? vocabulary - first : VOCABULARY_BLOCK;
-    const float *bias, *weight = load_block(r, first, n, &bias);
+    const struct block block = load_block(r, first);
     for (size_t row = 0; row < n_rows; row += ROW_TILE) {
       size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
-      compute_logits(r, weight, bias, row, tile, n);
+      const struct logits logits = block_logits(r, &block, row, tile);
 #pragma omp parallel for schedule(dynamic, 8)
-      for (size_t i = 0; i < tile; i++) take_block(&rows[row + i], r->logits + i * n, first, n);
+      for (size_t i = 0; i < tile; i++)
+        take_block(&rows[row + i], logits.data + i * logits.ld, first, block.n);
     }
   }
 }
@@ -127,17 +146,16 @@ static void sum_probabilities(const struct readout *r, struct nk_ask *const *ask
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
   const size_t slice = 256;
   for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
-    size_t n = vocabulary - first < VOCABULARY_BLOCK ? vocabulary - first : VOCABULARY_BLOCK;
-    const float *bias, *weight = load_block(r, first, n, &bias);
+    const struct block block = load_block(r, first);
     for (size_t row = 0; row < n_rows; row += ROW_TILE) {
       size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
-      compute_logits(r, weight, bias, row, tile, n);
+      const struct logits logits = block_logits(r, &block, row, tile);
 #pragma omp parallel for
-      for (size_t at = 0; at < n; at += slice) {
-        size_t length = n - at < slice ? n - at : slice;
+      for (size_t at = 0; at < block.n; at += slice) {
+        size_t length = block.n - at < slice ? block.n - at : slice;
         for (size_t i = 0; i < tile; i++)
           if (asks[row + i]->sum != NULL)
-            nki_add_probabilities(asks[row + i]->sum + first + at, r->logits + i * n + at,
+            nki_add_probabilities(asks[row + i]->sum + first + at, logits.data + i * logits.ld + at,
                                   asks[row + i]->log_sum_exp, length);
       }
     }
@@ -159,20 +177,22 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   return finite ? NK_OK : nki_fail_block(f, f->config.shape.n_layers - 1);
 }
 
-int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struct nk_ask **asks) {
+int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct nk_ask **asks) {
   size_t dim = forward->config.shape.dim, tile = n < ROW_TILE ? n : ROW_TILE;
+  bool given = forward->engine->gives_logits;
   int code = NK_EMEMORY;
   if (n == 0) return NK_OK;
-  float *normed = nk_alloc(n * dim, sizeof *normed);
-  struct readout r = {.forward = forward,
-                      .hidden = normed,
-                      .scratch = nk_alloc(VOCABULARY_BLOCK * dim, sizeof(float)),
-                      .bias = nk_alloc(VOCABULARY_BLOCK, sizeof(float)),
-                      .logits = nk_alloc(tile * VOCABULARY_BLOCK, sizeof(float))};
+  float *normed = given ? NULL : nk_alloc(n * dim, sizeof *normed);
+  struct readout r = {.forward = forward, .final = given ? final : normed};
+  if (!given) {
+    r.scratch = nk_alloc(VOCABULARY_BLOCK * dim, sizeof(float));
+    r.bias = nk_alloc(VOCABULARY_BLOCK, sizeof(float));
+    r.products = nk_alloc(tile * VOCABULARY_BLOCK, sizeof(float));
+  }
   struct row *rows = nk_calloc(n, sizeof *rows);
-  if (normed == NULL || r.scratch == NULL || r.bias == NULL || r.logits == NULL || rows == NULL)
-    goto done;
-  code = normalize(forward, hidden, n, normed);
+  bool failed = normed == NULL || r.scratch == NULL || r.bias == NULL || r.products == NULL;
+  if (rows == NULL || (failed && !given)) goto done;
+  code = given ? NK_OK : normalize(forward, final, n, normed);
   if (code != NK_OK) goto done;
   bool sums = false, finite = true;
   for (size_t i = 0; i < n; i++) {
@@ -183,14 +203,14 @@ int nki_readout(const struct nk_forward *forward, float *hidden, size_t n, struc
   reduce(&r, rows, n);
   for (size_t i = 0; i < n; i++) finite = finish(&rows[i]) && finite;
   if (!finite)
-    code = nki_fail_logits(forward, normed, n);
+    code = nki_fail_logits(forward, r.final, n);
   else if (sums)
     sum_probabilities(&r, asks, n);
 done:
   nk_free(normed);
   nk_free(r.scratch);
   nk_free(r.bias);
-  nk_free(r.logits);
+  nk_free(r.products);
   nk_free(rows);
   return code;
 }

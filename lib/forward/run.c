@@ -159,9 +159,9 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
       find_places(&run->plan.asks, pass, batch->n_sequences, position_of_ask, batch, pass->asks);
   code = find_final_rows(run, pass);
   if (code != NK_OK) return code;
-  pass->final = nk_alloc(pass->n_final * shape->dim, sizeof(float));
+  pass->final = nk_alloc(pass->n_final * nki_final_width(run->forward), sizeof(float));
   if (pass->final == NULL) return NK_EMEMORY;
-  if (batch->generation == NULL) return NK_OK;
+  if (batch->generation == NULL || run->forward->engine->keeps_keys) return NK_OK;
   const struct nki_span *last = &pass->spans[pass->n_spans - 1];
   pass->cache_rows = last->cache + last->n + batch->generation->n_tokens;
   size_t row = shape->n_layers * shape->n_kv_heads * shape->head_dim, size;
@@ -174,7 +174,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
 
 /* ---- Distributions ---- */
 
-static const float *final_row(const struct nki_pass *pass, size_t row, size_t dim) {
+static const float *final_row(const struct nki_pass *pass, size_t row, size_t width) {
   size_t lo = 0, hi = pass->n_final;
   while (hi - lo > 1) {
     size_t mid = (lo + hi) / 2;
@@ -183,24 +183,24 @@ static const float *final_row(const struct nki_pass *pass, size_t row, size_t di
     else
       hi = mid;
   }
-  return pass->final + lo * dim;
+  return pass->final + lo * width;
 }
 
 static int answer(const struct run *run, const struct nki_pass *pass) {
-  size_t dim = run->forward->config.shape.dim, n = 0;
+  size_t width = nki_final_width(run->forward), n = 0;
   struct nk_ask **asks = nk_alloc(pass->n_asks, sizeof(struct nk_ask *));
   float *hidden = NULL;
   int code = NK_EMEMORY;
   if (asks == NULL) return code;
   for (size_t i = 0; i < pass->n_asks; i++)
     n += nki_ask_distribution(&run->batch->asks[pass->asks[i].index]);
-  hidden = nk_alloc(n * dim, sizeof *hidden);
+  hidden = nk_alloc(n * width, sizeof *hidden);
   if (hidden == NULL) goto done;
   n = 0;
   for (size_t i = 0; i < pass->n_asks; i++) {
     struct nk_ask *ask = &run->batch->asks[pass->asks[i].index];
     if (!nki_ask_distribution(ask)) continue;
-    memcpy(hidden + n * dim, final_row(pass, pass->asks[i].row, dim), dim * sizeof *hidden);
+    memcpy(hidden + n * width, final_row(pass, pass->asks[i].row, width), width * sizeof *hidden);
     asks[n++] = ask;
   }
   code = nki_readout(run->forward, hidden, n, asks);
@@ -249,12 +249,12 @@ static int decode(struct run *run, const struct nki_pass *prompt, const size_t *
   pass->cache_v = prompt->cache_v;
   pass->cache_rows = prompt->cache_rows;
   number_rows(pass);
-  return nki_pass_run(&run->work, &nothing, pass);
+  return run->forward->engine->pass(&run->work, &nothing, pass);
 }
 
 static int generate(struct run *run, const struct nki_pass *prompt) {
   const struct nk_generation *g = run->batch->generation;
-  size_t dim = run->forward->config.shape.dim, n = 0;
+  size_t dim = run->forward->config.shape.dim, width = nki_final_width(run->forward), n = 0;
   struct nki_pass pass = {0};
   size_t *live = nk_alloc(prompt->n_spans, sizeof *live);
   size_t *sequences = nk_alloc(prompt->n_spans, sizeof *sequences);
@@ -262,7 +262,7 @@ static int generate(struct run *run, const struct nki_pass *prompt) {
   int code = NK_EMEMORY;
   pass.spans = nk_alloc(prompt->n_spans, sizeof *pass.spans);
   pass.x = nk_alloc(prompt->n_spans * dim, sizeof(float));
-  pass.final = nk_alloc(prompt->n_spans * dim, sizeof(float));
+  pass.final = nk_alloc(prompt->n_spans * width, sizeof(float));
   pass.positions = nk_alloc(prompt->n_spans, sizeof(uint32_t));
   pass.numbers = nk_alloc(prompt->n_spans, sizeof(uint32_t));
   pass.final_rows = nk_alloc(prompt->n_spans, sizeof(size_t));
@@ -273,8 +273,8 @@ static int generate(struct run *run, const struct nki_pass *prompt) {
   for (size_t s = 0; s < prompt->n_spans; s++) {
     const struct nki_span *span = &prompt->spans[s];
     if (span->sequence == NK_PREFIX) continue;
-    memcpy(pass.final + n * dim, final_row(prompt, span->row + span->n - 1, dim),
-           dim * sizeof(float));
+    memcpy(pass.final + n * width, final_row(prompt, span->row + span->n - 1, width),
+           width * sizeof(float));
     live[n++] = s;
   }
   code = NK_OK;
@@ -302,7 +302,7 @@ static int run_group(struct run *run, size_t group) {
   const struct nk_generation *g = run->batch->generation;
   int code = make_pass(run, group, &pass);
   if (code == NK_OK && pass.n_spans > 0) {
-    code = nki_pass_run(&run->work, run->batch, &pass);
+    code = run->forward->engine->pass(&run->work, run->batch, &pass);
     if (code == NK_OK) code = answer(run, &pass);
     if (code == NK_OK) code = nk_progress("forward pass", ++run->done, run->total);
     if (code == NK_OK && g != NULL) code = generate(run, &pass);
@@ -335,7 +335,7 @@ int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
   }
   for (size_t s = 0; s < batch->n_sequences; s++)
     if (run.plan.lengths[s] > longest_span) longest_span = run.plan.lengths[s];
-  code = nki_work_make(&run.plan, longest_span, most, &run.work);
+  code = forward->engine->begin(&run.plan, longest_span, most, &run.work);
   if (code != NK_OK) goto done;
   clear_generation(batch);
   run.total =
@@ -343,7 +343,7 @@ int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
   for (size_t g = 0; g < run.plan.n_groups && code == NK_OK; g++) code = run_group(&run, g);
   if (code == NK_OK) code = nk_progress("forward pass", run.total, run.total);
 done:
-  nki_work_free(&run.work);
+  forward->engine->end(&run.work);
   nki_plan_free(&run.plan);
   return code;
 }

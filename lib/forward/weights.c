@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "forward/internal.h"
+#include "forward/batch.h"
 #include "model/dtype.h"
 #include "model/model.h"
 
@@ -249,54 +248,32 @@ void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scra
   }
 }
 
-/* ---- Opening ---- */
+/* ---- The native engine ---- */
 
-struct nk_forward *nki_forward_open(const struct nk_model *model) {
-  struct nk_forward *forward = nk_calloc(1, sizeof *forward);
-  const struct nki_architecture *architecture;
-  if (forward == NULL) return NULL;
-  forward->model = model;
-  int code = nki_config_read(model, &forward->config, &architecture);
-  if (code == NK_OK) {
-    code = nki_weights_find(forward, architecture);
-    if (code != NK_OK) nk_fail_in(code, "%s", nk_model_name(model));
-  }
-  if (code != NK_OK) {
-    nki_forward_free(forward);
-    return NULL;
-  }
-  return forward;
+static const float *embeddings(const struct nk_forward *forward, size_t first, size_t n,
+                               float *scratch) {
+  size_t dim = forward->config.shape.dim;
+  return nki_tensor_floats(forward->embedding, first * dim, n * dim, scratch);
 }
 
-void nki_forward_free(struct nk_forward *forward) {
-  if (forward == NULL) return;
+static void free_native(struct nk_forward *forward) {
   nki_config_free(&forward->config);
   nk_free(forward->blocks);
-  nk_free(forward->mean_embedding);
-  nk_free(forward);
 }
 
-static void free_part(void *forward) {
-  nki_forward_free(forward);
-}
+const struct nki_engine nki_native_engine = {.name = "native",
+                                             .begin = nki_work_make,
+                                             .end = nki_work_free,
+                                             .pass = nki_pass_run,
+                                             .embeddings = embeddings,
+                                             .free = free_native};
 
-struct nk_forward *nk_model_forward(struct nk_model *model) {
-  if (model == NULL) return NULL;
-  struct nki_model_slot *slot = &model->parts[NKI_MODEL_FORWARD];
-  if (slot->object == NULL) *slot = (struct nki_model_slot){nki_forward_open(model), free_part};
-  return slot->object;
-}
-
-const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward) {
-  return forward == NULL ? NULL : &forward->config.shape;
-}
-
-int nk_forward_embedding(const struct nk_forward *forward, int64_t id, float *out) {
-  if (forward == NULL) return nki_fail_null();
-  size_t dim = forward->config.shape.dim, n = forward->embedding->shape[0];
-  if (id < 0 || (size_t)id >= n)
-    return nk_fail(NK_EUSAGE, "id %lld: the model has tokens 0 to %zu", (long long)id, n - 1);
-  const float *row = nki_tensor_floats(forward->embedding, (size_t)id * dim, dim, out);
-  if (row != out) memcpy(out, row, dim * sizeof(float));
+int nki_native_open(struct nk_forward *forward) {
+  const struct nki_architecture *architecture;
+  int code = nki_config_read(forward->model, &forward->config, &architecture);
+  if (code != NK_OK) return code;
+  code = nki_weights_find(forward, architecture);
+  if (code != NK_OK) return nk_fail_in(code, "%s", nk_model_name(forward->model));
+  forward->n_tokens = forward->embedding->shape[0];
   return NK_OK;
 }
