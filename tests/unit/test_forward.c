@@ -1,5 +1,6 @@
-/* The forward pass against a plain float64 reference (tests/fixtures/forward/make.py), for every
+/* The forward pass against Hugging Face Transformers (tests/fixtures/forward/make.py), for every
  * architecture. */
+#include <dirent.h>
 #include <math.h>
 
 #include "model/safetensors.h"
@@ -7,12 +8,9 @@
 
 enum { MAX_LENGTH = 64, MAX_DIM = 64, MAX_VOCABULARY = 64, MAX_LAYERS = 8 };
 static const char FIXTURES[] = "tests/fixtures/forward";
-static const char *const NAMES[] = {
-    "gpt2",         "gptj",   "gpt_neox", "gpt_neox-serial", "opt",   "llama",
-    "llama-linear", "llama3", "mistral",  "qwen2",           "qwen3", "gemma",
-    "gemma2",       "phi",    "phi3",     "phi3-longrope",
-};
-enum { N_NAMES = sizeof NAMES / sizeof NAMES[0] };
+enum { MAX_FIXTURES = 128 };
+static char NAMES[MAX_FIXTURES][64]; /* the folders of FIXTURES */
+static size_t N_NAMES;
 
 struct fixture {
   const char *name;
@@ -102,6 +100,27 @@ static void logits_equal_the_references(void **state) {
   for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
     open_fixture(&f, NAMES[i]);
+    check_logits(&f, 0);
+    close_fixture(&f);
+  }
+}
+
+/* config.json has the keys of published models, config-5.json what Transformers 5 saves. */
+static void the_configuration_of_transformers_5_gives_the_same_logits(void **state) {
+  const char *folder = *state;
+  for (size_t i = 0; i < N_NAMES; i++) {
+    struct fixture f;
+    char command[1024], copy[256];
+    snprintf(copy, sizeof copy, "%.200s/m", folder);
+    snprintf(command, sizeof command, "rm -rf %s && cp -r %s/%s %s && cd %s && mv config-5.json %s",
+             copy, FIXTURES, NAMES[i], copy, copy, "config.json");
+    assert_int_equal(system(command), 0);
+    open_fixture(&f, NAMES[i]);
+    nk_model_free(f.model);
+    f.model = nk_model_open(copy);
+    f.forward = nk_model_forward(f.model);
+    if (f.forward == NULL) fail_msg("%s: %s", f.name, nk_error());
+    f.shape = nk_forward_shape(f.forward);
     check_logits(&f, 0);
     close_fixture(&f);
   }
@@ -504,7 +523,7 @@ static void an_unsupported_configuration_is_an_error_that_names_it(void **state)
                      "[25, 16]");
   assert_unsupported(folder, "llama", "tie_word_embeddings\": false", "attention_bias\": true",
                      "q_proj.bias");
-  assert_unsupported(folder, "qwen3", "\"qwen3\"", "\"llama\"", "q_norm");
+  assert_unsupported(folder, "qwen3", "\"qwen3\"", "\"llama\"", "k_norm");
   assert_unsupported(folder, "llama", "attention_heads\": 4", "attention_heads\": 3",
                      "3 attention heads");
   assert_unsupported(folder, "gpt2", "\"n_head\": 2", "\"n_head\": 0", "n_head");
@@ -609,9 +628,26 @@ static void a_capture_that_is_not_finite_is_an_error(void **state) {
   nk_model_free(model);
 }
 
+/* Whether the entry is a model's folder: the script beside them has a dot in its name. */
+static int is_fixture(const struct dirent *entry) {
+  return strchr(entry->d_name, '.') == NULL;
+}
+
+static int list_fixtures(void **state) {
+  struct dirent **entries;
+  int n = scandir(FIXTURES, &entries, is_fixture, alphasort);
+  for (int i = 0; i < n; i++) {
+    if (i < MAX_FIXTURES) snprintf(NAMES[N_NAMES++], sizeof NAMES[0], "%.63s", entries[i]->d_name);
+    free(entries[i]);
+  }
+  if (n >= 0) free(entries);
+  return n < 16 || n > MAX_FIXTURES ? -1 : make_folder(state);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(logits_equal_the_references),
+      cmocka_unit_test(the_configuration_of_transformers_5_gives_the_same_logits),
       cmocka_unit_test(a_shared_prefix_changes_nothing),
       cmocka_unit_test(residual_streams_equal_the_references),
       cmocka_unit_test(a_capture_runs_no_deeper_than_asked),
@@ -628,5 +664,5 @@ int main(void) {
       cmocka_unit_test(a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor),
       cmocka_unit_test(a_capture_that_is_not_finite_is_an_error),
   };
-  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+  return cmocka_run_group_tests(tests, list_fixtures, remove_folder);
 }
