@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/capture.h"
 #include "cli/tool.h"
 
 enum { LEAST_REFERENCE = 8 };
@@ -28,7 +29,7 @@ struct job {
   struct nk_probe **probes;      /* [prompts.n, n_layers] */
   size_t *layers, *norms;        /* of --at, of --norms */
   size_t n_layers, n_norms;
-  size_t capture_layer, capture_offset;
+  struct cli_capture capture;
   float *fill;
   int64_t *ordinary; /* [probe.n_reference_ids] */
   struct nk_flags *flags;
@@ -93,27 +94,13 @@ static int read_fill(struct job *job) {
   return nk_forward_embedding(nk_model_forward(job->model), id, job->fill);
 }
 
-/* --capture L[:POS]: POS is an offset from the slot, or `end`. */
 static int read_capture(struct job *job) {
-  const char *text = job->options.capture;
-  char *end;
-  if (text == NULL) return NK_OK;
-  job->capture_layer = (size_t)strtoull(text, &end, 10);
-  bool good = end != text && text[0] != '-' && (*end == 0 || *end == ':');
-  if (good && strcmp(end, ":end") == 0) {
-    job->capture_offset = NK_PROMPT_END;
-  } else if (good && *end == ':') {
-    const char *position = end + 1;
-    job->capture_offset = (size_t)strtoull(position, &end, 10);
-    good = end != position && position[0] != '-' && *end == 0;
-  }
-  if (!good) return nk_fail(NK_EUSAGE, "--capture: '%s': L, L:OFFSET or L:end is expected", text);
-  if (job->capture_layer > job->shape->n_layers)
-    return nk_fail(NK_EUSAGE, "--capture: layer %zu: the model has layers 0 to %zu",
-                   job->capture_layer, job->shape->n_layers);
+  if (job->options.capture == NULL) return NK_OK;
+  int code = cli_capture_parse(job->options.capture, job->shape->n_layers, &job->capture);
+  if (code != NK_OK) return code;
   if (job->n_layers > 1) return nk_fail(NK_EUSAGE, "--capture: one layer of --at is expected");
-  job->probe.offsets = &job->capture_offset;
-  job->probe.n_offsets = 1;
+  job->probe.offsets = job->capture.offsets;
+  job->probe.n_offsets = job->capture.n_offsets;
   return NK_OK;
 }
 
@@ -256,32 +243,17 @@ static int print_table(struct job *job) {
   return cli_close(table, output, code);
 }
 
-static int write_set(const struct job *job, struct nk_vectors *set) {
+static int capture(const struct job *job) {
   struct nk_output *output = NULL;
-  int code = cli_add_history(set, job->run->argc, job->run->argv);
+  struct nk_vectors *set =
+      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items);
+  int code = set == NULL ? nk_error_code() : NK_OK;
+  if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
   if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = nk_vectors_write(set, output);
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
-  return code;
-}
-
-static int capture(const struct job *job) {
-  const struct cli_behaviour_table what = describe(job);
-  size_t dim = job->shape->dim, rows = job->n_items * dim;
-  float *values = nk_alloc(job->prompts.n, rows * sizeof *values);
-  int code = values == NULL ? NK_EMEMORY : NK_OK;
-  for (size_t p = 0; p < job->prompts.n && code == NK_OK; p++)
-    code = nk_probe_capture(job->probes[p], &job->items, &job->capture_layer, 1, values + p * rows);
-  struct nk_vectors *set = NULL;
-  if (code == NK_OK) {
-    set = cli_capture_set(&what, dim, values, &job->prompts, job->capture_layer,
-                          nk_model_name(job->model));
-    code = set == NULL ? nk_error_code() : NK_OK;
-  }
-  if (set == NULL) nk_free(values);
-  if (code == NK_OK) code = write_set(job, set);
   nk_vectors_free(set);
   return code;
 }
@@ -298,6 +270,7 @@ static void free_job(struct job *job) {
   nk_free(job->norms);
   nk_free(job->fill);
   nk_free(job->ordinary);
+  cli_capture_free(&job->capture);
   cli_strings_free(&o->texts);
   cli_strings_free(&o->prompts);
   cli_strings_free(&o->exclude);
@@ -330,8 +303,8 @@ int main(int argc, char **argv) {
       {0, "generate", CLI_OPTION_SIZE, &o->generate, "N", "generate N tokens greedily"},
       {0, "flag", CLI_OPTION_STRING, &o->flag, "FILE",
        "flag generations that match these regular expressions"},
-      {0, "capture", CLI_OPTION_STRING, &o->capture, "L[:POS]",
-       "output the residual stream at layer L as a vector set"},
+      {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
+       "output the residual stream at these layers as a vector set"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
   };
   const struct cli_tool tool = {

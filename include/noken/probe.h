@@ -43,8 +43,8 @@ struct nk_probe_options {
   const float *fill;
 
   /* The positions that are read, counted from the base, which is the last slot, or `position`.
-   * NULL: the first n_offsets positions from the base on, as many as the prompt has; with n_offsets
-   * 0, the prompt's end. */
+   * A position that is given twice is read once. NULL: the first n_offsets positions from the base
+   * on, as many as the prompt has; with n_offsets 0, the prompt's end. */
   const size_t *offsets;
   size_t n_offsets;
 

@@ -252,19 +252,26 @@ static int set_place(struct nk_probe *probe, const struct nk_probe_options *opti
   return NK_OK;
 }
 
+static bool is_offset(const struct nk_probe *probe, size_t offset) {
+  for (size_t k = 0; k < probe->n_offsets; k++)
+    if (probe->offsets[k] == offset) return true;
+  return false;
+}
+
 static int set_offsets(struct nk_probe *probe, const struct nk_probe_options *options) {
   size_t end = probe->end, n = options->n_offsets;
   if (options->offsets == NULL) n = n == 0 ? 1 : n < end + 1 ? n : end + 1;
   if (n == 0) return nk_fail(NK_EUSAGE, "prompt '%s': no offsets", probe->prompt.name);
-  probe->n_offsets = n;
   probe->offsets = nk_alloc(n, sizeof *probe->offsets);
   if (probe->offsets == NULL) return NK_EMEMORY;
   for (size_t k = 0; k < n; k++) {
     size_t offset = options->offsets != NULL  ? options->offsets[k]
                     : options->n_offsets == 0 ? NK_PROMPT_END
                                               : k;
-    probe->offsets[k] = offset == NK_PROMPT_END ? end : offset;
-    if (probe->offsets[k] > end)
+    probe->offsets[probe->n_offsets] = offset == NK_PROMPT_END ? end : offset;
+    if (options->offsets == NULL || !is_offset(probe, probe->offsets[probe->n_offsets]))
+      probe->n_offsets++;
+    if (offset != NK_PROMPT_END && offset > end)
       return nk_fail(NK_EUSAGE, "offset %zu: prompt '%s' has %zu tokens after the %s", offset,
                      probe->prompt.name, end, probe->at_position ? "position" : "slot");
   }

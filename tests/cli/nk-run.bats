@@ -69,9 +69,49 @@ column() {
   nk-extract "$gpt2" --ids 300-303 -o set.safetensors
   nk-run "$gpt2" -p 'The {} of' -p 'A {}' --ids 9 --capture 2 set.safetensors -o captured
   nk-stats captured >stats
-  [[ "$(head -n 1 stats)" == *"	prompt" ]]
+  [[ "$(head -n 1 stats)" == *"	prompt	layer	offset" ]]
   [ "$(column stats id | tr '\n' ' ')" = "9 300 301 302 303 9 300 301 302 303 " ]
   [ "$(column stats prompt | tr '\n' ' ')" = "0 0 0 0 0 1 1 1 1 1 " ]
+}
+
+# Compares standard input with table $1: equal cells, or numbers within 1e-4 (the order of a sum).
+same() {
+  paste - "$1" | perl -F'\t' -lane '$n = @F / 2; for (0 .. $n - 1) { ($a, $b) = @F[$_, $_ + $n];
+    exit 1 if $a ne $b && ($_ < 5 || abs($a - $b) > 1e-4) } END { exit !$. }'
+}
+
+@test "--capture of many layers and positions is the captures of each, in one set" {
+  prompts=(-p 'The {} of the' -p 'He {}')
+  nk-run "$gpt2" "${prompts[@]}" --ids 300-304 --capture 3,0-2:end,0 | nk-convert --to tsv >all
+  [ "$(head -n 1 all | cut -f 1-5)" = "id	text	prompt	layer	offset" ]
+  # 5 tokens, 4 layers; 2 positions of the first prompt, the second ends at its slot
+  [ "$(wc -l <all)" -eq $((1 + 5 * 4 * 3)) ]
+  sed 1d all | cut -f 1,3-5 | sort -c -t "$(printf '\t')" -k2,2n -k1,1n -k4,4n -k3,3n
+  for layer in 0 1 2 3; do
+    nk-run "$gpt2" "${prompts[@]}" --ids 300-304 --capture $layer:end | nk-convert --to tsv |
+      sed 1d >one
+    awk -F '\t' -v l=$layer '$4 == l && $5 == ($3 == 0 ? 2 : 0)' all | same one
+    nk-run "$gpt2" "${prompts[@]}" --ids 300-304 --capture $layer | nk-convert --to tsv |
+      sed 1d >one
+    awk -F '\t' -v l=$layer '$4 == l && $5 == 0' all | same one
+  done
+  nk-run "$gpt2" -p 'x {}' --ids 300 --capture 2 >one
+  grep -aq '"noken.space":"residual:2"' one
+  nk-run "$gpt2" -p 'x {}' --ids 300 --capture 1,2 >two
+  grep -aq '"noken.space":"residual"' two
+}
+
+@test "a captured set keeps the words of its vectors' columns, and columns like its own" {
+  nk-extract "$gpt2" | nk-region fit -q -o in.region
+  nk-sample in.region -n 2 --direction covariance --times 2 -o far
+  nk-run "$gpt2" -p 'x {}' --capture 1 far -o captured
+  for ids in 300 ''; do # beside a token, numbers hold the words
+    nk-run "$gpt2" -p 'x {}' ${ids:+--ids $ids} --capture 2 captured | nk-convert --to tsv >again
+    [[ "$(head -n 1 again)" == *"	prompt	layer	offset	set_prompt	set_layer	set_offset	"* ]]
+    [ "$(column again direction | tail -n 1)" = covariance ]
+    [ "$(column again set_layer | tail -n 1)" = 1 ]
+    [ "$(column again layer | tail -n 1)" = 2 ]
+  done
 }
 
 @test "--at: a row for each layer in turn" {
@@ -177,6 +217,12 @@ column() {
   run -2 nk-run "$gpt2" --ids 9999 -p 'The {}'
   [[ "$output" == *"id 9999"* ]]
   run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --capture 5
+  for positions in '' x 0, ,end -1 0-; do
+    run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --capture "2:$positions"
+    [[ "$output" == "nk-run: --capture: "* ]]
+  done
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --capture 0-2:1
+  [[ "$output" == *"offset 1: prompt '1' has 0 tokens after the slot"* ]]
   run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --generate 9999
   [[ "$output" == *"the model's context is 256"* ]]
   npy 3 1 2 3 >wide.npy

@@ -1,11 +1,8 @@
-/* Behaviours as rows, captures as vector sets. */
+/* Behaviours as rows. */
 #include "cli/behaviour_table.h"
 
-#include <jansson.h>
-#include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "cli/sets.h"
 
@@ -57,10 +54,6 @@ static bool has_column(const struct cli_behaviour_table *what, char when) {
 static bool has_text(const struct cli_behaviour_table *what) {
   const struct nk_vectors *set = what->items->vectors;
   return what->items->n_tokens > 0 || (set != NULL && set->text != NULL);
-}
-
-static size_t n_items(const struct nk_items *items) {
-  return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
 }
 
 int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table) {
@@ -186,104 +179,4 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
       code = cli_table_end_row(table);
     }
   return code;
-}
-
-/* ---- Captures ---- */
-
-static int set_texts(const struct cli_behaviour_table *what, size_t n_prompts,
-                     struct nk_vectors *out) {
-  const struct nk_items *items = what->items;
-  size_t n = n_items(items);
-  struct nk_buffer bytes = {0};
-  int64_t *offsets = nk_alloc(n * n_prompts + 1, sizeof *offsets);
-  if (offsets == NULL) return NK_EMEMORY;
-  offsets[0] = 0;
-  for (size_t i = 0; i < n * n_prompts; i++) {
-    size_t item = i % n, length = 0;
-    const char *text =
-        item < items->n_tokens
-            ? nk_tokenizer_bytes(what->tokenizer, (size_t)items->tokens[item], &length)
-            : nk_vectors_text(what->items->vectors, item - items->n_tokens, &length);
-    if (text != NULL) nk_buffer_append(&bytes, text, length);
-    offsets[i + 1] = (int64_t)bytes.size;
-  }
-  int code = bytes.failed ? nk_fail(NK_EMEMORY, "no memory for texts")
-                          : nk_vectors_set_text(out, bytes.data, offsets);
-  nk_buffer_free(&bytes);
-  nk_free(offsets);
-  return code;
-}
-
-/* A column of the items' set as numbers, repeated for every prompt; a token has none. */
-static void repeat_numbers(const struct nk_items *items, const struct nk_column *column, size_t n,
-                           double *numbers) {
-  for (size_t i = 0; i < n; i++) {
-    size_t item = i % n_items(items), row = item - items->n_tokens;
-    if (item < items->n_tokens)
-      numbers[i] = NAN;
-    else
-      numbers[i] =
-          column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
-  }
-}
-
-/* The column `prompt`, and the columns of the items' set. Those of integers stay so where no token
- * is among the items. */
-static int set_columns(const struct nk_items *items, struct nk_vectors *out) {
-  size_t n = n_items(items), n_columns = items->vectors == NULL ? 0 : items->vectors->n_columns;
-  double *numbers = nk_alloc(out->n, sizeof *numbers);
-  int64_t *integers = nk_alloc(out->n, sizeof *integers);
-  int code = numbers == NULL || integers == NULL ? NK_EMEMORY : NK_OK;
-  for (size_t i = 0; i < out->n && code == NK_OK; i++) integers[i] = (int64_t)(i / n);
-  if (code == NK_OK) code = nk_vectors_set_integers(out, "prompt", integers);
-  for (size_t c = 0; c < n_columns && code == NK_OK; c++) {
-    const struct nk_column *column = &items->vectors->columns[c];
-    if (strcmp(column->name, "prompt") == 0) continue;
-    if (column->dtype == NK_I64 && items->n_tokens == 0) {
-      for (size_t i = 0; i < out->n; i++) integers[i] = column->data.integer[i % n];
-      code = nk_vectors_set_integers(out, column->name, integers);
-    } else {
-      repeat_numbers(items, column, out->n, numbers);
-      code = nk_vectors_set_numbers(out, column->name, numbers);
-    }
-  }
-  nk_free(numbers);
-  nk_free(integers);
-  return code;
-}
-
-static int set_prompt_names(const struct cli_prompts *prompts, struct nk_vectors *out) {
-  json_t *names = json_array();
-  for (size_t p = 0; names != NULL && p < prompts->n; p++)
-    json_array_append_new(names, json_string(prompts->item[p].name));
-  char *text = names == NULL ? NULL : json_dumps(names, JSON_COMPACT);
-  int code = text == NULL ? nk_fail(NK_EMEMORY, "no memory for the prompts' names")
-                          : nk_vectors_set_metadata(out, "noken.prompts", text);
-  free(text);
-  json_decref(names);
-  return code;
-}
-
-struct nk_vectors *cli_capture_set(const struct cli_behaviour_table *what, size_t dim,
-                                   float *values, const struct cli_prompts *prompts, size_t layer,
-                                   const char *model) {
-  size_t n = n_items(what->items);
-  struct nk_vectors *out = nk_vectors_new(n * prompts->n, dim, values, false);
-  char space[48];
-  if (out == NULL) return NULL;
-  for (size_t i = 0; i < out->n; i++) {
-    size_t item = i % n;
-    out->ids[i] = item < what->items->n_tokens
-                      ? what->items->tokens[item]
-                      : what->items->vectors->ids[item - what->items->n_tokens];
-  }
-  snprintf(space, sizeof space, "residual:%zu", layer);
-  int code = has_text(what) ? set_texts(what, prompts->n, out) : NK_OK;
-  if (code == NK_OK) code = set_columns(what->items, out);
-  if (code == NK_OK) code = set_prompt_names(prompts, out);
-  if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.space", space);
-  if (code == NK_OK) code = nk_vectors_set_metadata(out, "noken.model", model);
-  if (code == NK_OK) return out;
-  nk_vectors_free(out);
-  return NULL;
 }

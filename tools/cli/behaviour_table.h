@@ -1,4 +1,4 @@
-/* Behaviours as the table that nk-run prints, and captured residual streams as a vector set. */
+/* Behaviours as the table that nk-run prints. */
 #ifndef CLI_BEHAVIOUR_TABLE_H
 #define CLI_BEHAVIOUR_TABLE_H
 
@@ -37,13 +37,6 @@ struct cli_behaviour_result {
 int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_table *table);
 int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
                              const struct cli_behaviour_result *result, struct cli_table *table);
-
-/* The vector set of n_prompts captures of the same items, values [n_prompts * items, dim] (taken
- * over): ids, texts and the set's columns repeated, and a column `prompt` with the prompt's number
- * from 0, whose names noken.prompts lists in the metadata as a JSON array. NULL on failure. */
-struct nk_vectors *cli_capture_set(const struct cli_behaviour_table *what, size_t dim,
-                                   float *values, const struct cli_prompts *prompts, size_t layer,
-                                   const char *model);
 
 #ifdef __cplusplus
 }

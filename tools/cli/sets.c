@@ -1,6 +1,7 @@
 /* Vector sets in tables. */
 #include "cli/sets.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,21 +28,22 @@ void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *tab
   cli_table_text(table, text, n_bytes);
 }
 
+void cli_set_prefix(struct nk_buffer *name) {
+  size_t length = name->size;
+  nk_buffer_text(name, "set_");
+  if (name->failed) return;
+  memmove(name->data + name->size - length, name->data, length);
+  memcpy(name->data, "set_", 4);
+}
+
 /* Names a column of the table `name`, after as many times "set_" as make it unlike those before. */
 static int name_column(const char *name, struct cli_table *table) {
   struct nk_buffer own = {0};
-  int code = NK_OK;
   nk_buffer_text(&own, name);
   nk_buffer_byte(&own, 0);
-  while (!own.failed && cli_table_has_column(table, own.data)) {
-    size_t length = own.size;
-    nk_buffer_text(&own, "set_");
-    if (own.failed) break;
-    memmove(own.data + own.size - length, own.data, length);
-    memcpy(own.data, "set_", 4);
-  }
-  code = own.failed ? nk_fail(NK_EMEMORY, "no memory for a column's name")
-                    : cli_table_column(table, own.data);
+  while (!own.failed && cli_table_has_column(table, own.data)) cli_set_prefix(&own);
+  int code = own.failed ? nk_fail(NK_EMEMORY, "no memory for a column's name")
+                        : cli_table_column(table, own.data);
   nk_buffer_free(&own);
   return code;
 }
@@ -53,34 +55,51 @@ int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table) {
   return code;
 }
 
-/* The word with index `value` in the metadata noken.codes.NAME of the integer column NAME, and its
- * length; NULL where there is none. */
-static const char *code_word(const struct nk_vectors *set, const struct nk_column *column,
-                             int64_t value, size_t *length) {
-  char key[128];
-  snprintf(key, sizeof key, "noken.codes.%s", column->name);
-  const char *word = nk_vectors_metadata(set, key);
-  for (; word != NULL && value > 0; value--) {
-    word = strchr(word, ' ');
-    if (word != NULL) word++;
+/* The metadata with the words of a column's values, noken.codes.NAME, or NULL. */
+static const char *codes_of(const struct nk_vectors *set, const char *column) {
+  struct nk_buffer key = {0};
+  nk_buffer_printf(&key, "noken.codes.%s", column);
+  const char *words = key.failed ? NULL : nk_vectors_metadata(set, key.data);
+  nk_buffer_free(&key);
+  return words;
+}
+
+int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struct nk_vectors *to,
+                   const char *to_column) {
+  const char *words = codes_of(from, from_column);
+  if (words == NULL) return NK_OK;
+  struct nk_buffer key = {0};
+  nk_buffer_printf(&key, "noken.codes.%s", to_column);
+  int code = key.failed ? nk_fail(NK_EMEMORY, "no memory for metadata")
+                        : nk_vectors_set_metadata(to, key.data, words);
+  nk_buffer_free(&key);
+  return code;
+}
+
+/* The word with index `value`, and its length; NULL where there is none. */
+static const char *find_word(const char *words, double value, size_t *length) {
+  if (!(value >= 0) || value != trunc(value)) return NULL;
+  for (; words != NULL && value > 0; value--) {
+    words = strchr(words, ' ');
+    if (words != NULL) words++;
   }
-  *length = word != NULL && value == 0 ? strcspn(word, " ") : 0;
-  return *length > 0 ? word : NULL;
+  *length = words != NULL ? strcspn(words, " ") : 0;
+  return *length > 0 ? words : NULL;
 }
 
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table) {
   for (size_t c = 0; c < set->n_columns; c++) {
     const struct nk_column *column = &set->columns[c];
-    if (column->dtype != NK_I64) {
-      cli_table_number(table, column->data.number[row]);
-      continue;
-    }
-    size_t length;
-    const char *word = code_word(set, column, column->data.integer[row], &length);
+    bool whole = column->dtype == NK_I64;
+    double value = whole ? (double)column->data.integer[row] : column->data.number[row];
+    size_t length = 0;
+    const char *word = find_word(codes_of(set, column->name), value, &length);
     if (word != NULL)
       cli_table_text(table, word, length);
-    else
+    else if (whole)
       cli_table_integer(table, column->data.integer[row]);
+    else
+      cli_table_number(table, value);
   }
 }
 

@@ -25,12 +25,19 @@ int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
  * cli_set_head names the first part and cli_set_row writes its cells for a row; the _tail pair does
  * it for the last part. A column of the set that has the name of another one of the table is
  * carried as set_NAME (set_set_NAME where there is one of that name, and so on).
- * Where the metadata noken.codes.NAME are words ("isotropic covariance"), a value of the integer
+ * Where the metadata noken.codes.NAME are words ("isotropic covariance"), a whole number of the
  * column NAME is written as the word with that index. */
 int cli_set_head(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *table);
 int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table);
+
+/* Puts "set_" before a name with its closing 0. */
+void cli_set_prefix(struct nk_buffer *name);
+/* Copies the words of a column's values (noken.codes.NAME) to a column of another set. Returns
+ * NK_OK or a negative code. */
+int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struct nk_vectors *to,
+                   const char *to_column);
 
 /* Writes the whole set as a table: id, text, the set's columns, then the values v1 to vDIM.
  * NK_EDATA where a column of the set has the name of a value. */
