@@ -268,8 +268,8 @@ int main(int argc, char **argv) {
   struct options o = {
       .k = 10, .n_components = UNSET, .points = 181, .components = "1,2", .level = 0.05};
   const struct cli_option options[] = {
-      {0, "kind", CLI_OPTION_CHOICE, &o.kind, "mahalanobis|knn|subspace|combined",
-       "fit: score (default: mahalanobis)"},
+      {0, "kind", CLI_OPTION_CHOICE, &o.kind, "combined|mahalanobis|knn|subspace",
+       "fit: score (default: combined)"},
       {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K",
        "knn: distance to the K-th neighbour (default: 10)"},
       {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},

@@ -3,18 +3,23 @@
  * token drawn like the others is called outside at level a with a probability of at most a. With m
  * calibrating tokens no p-value is below 1 / (m + 1), the region's p_min.
  *
- * The three scores are distances, large for what lies too far out. What training never showed a
- * model can lie too far in instead, in a tight ball near the centre, where no ordinary token is.
+ * Three kinds score a vector by a distance, large for what lies too far out. What training never
+ * showed a model can lie too far in instead, or at the right distance in a place where no token is.
  *
- * The combined score covers both. The fitting half is split again, four to one: the first part fits
- * the three scores s_j, the second gives the usual values of them:
- *   r_j(x) = how far the rank of s_j(x) among the scores of the second part lies from the middle
- *            rank, linear between them; beyond the largest (least) it grows by 1 for each distance
- *            of that from the median
+ * The combined score covers these. The fitting half is split again, four to one: the first part
+ * fits the distances, the second gives the usual values of five features of a vector: its length
+ * and its distance from the mean, to the k-th nearest token, by the covariance and in the residual
+ * of the top components.
+ *   r_j(x) = how far the rank of feature j (length, Mahalanobis, k-NN) among those of the second
+ *            part lies from the middle rank, linear between them; beyond the largest (least) it
+ *            grows by 1 for each distance of that from the median
+ *   d(x) = the Mahalanobis distance of the logarithms of all five: features that do not fit each
+ *          other, such as a usual length and few neighbours
+ *   r_4(x) = half of the rank of d(x), which only a large distance makes unusual; beyond as above
  *   s(x) = max_j r_j(x)
  * s is one score, made from the fitting half alone. The calibrating half and a new token are
  * exchangeable given it, so its p-value is valid as any other's; no correction for taking the
- * largest of three on two sides is needed, as the calibrating tokens are judged by the same
+ * largest of several on two sides is needed, as the calibrating tokens are judged by the same
  * maximum. (Tokens of the fitting half were close to what was fitted to them, so theirs are no
  * p-values.)
  *
@@ -24,10 +29,14 @@
  *   covariance   F64 [d (d + 1) / 2]  shrunk; lower triangle, row by row
  *   eigenvalues  F64 [d], components F32 [d, d]: of that covariance (subspace and combined)
  *   calibration  F64 [m]              ascending scores of the calibrating half
- *   ranks        F64 [3, r]           ascending scores for the ranks (combined)
+ *   ranks        F64 [4, r]           ascending length, mahalanobis, knn, d (combined)
+ *   joint.mean   F64 [5], joint.covariance F64 [15]: of the logarithms of length, l2, mahalanobis,
+ *                knn and residual (combined)
  *   id           I64 [n], text.bytes U8, text.offsets I64 [n + 1]
  *   tokens       F32, F16 or BF16 [n, d]; unless left out
  *   own.l2, own.cosine, own.mahalanobis, own.knn: F64 [n], the tokens' own distances
+ * A combined region without joint.mean is of an earlier version: its ranks, F64 [3, r], are of
+ * mahalanobis, knn and residual, and it is scored by these three.
  */
 #ifndef NOKEN_REGION_H
 #define NOKEN_REGION_H
@@ -44,13 +53,13 @@ extern "C" {
 #endif
 
 enum nk_region_kind {
+  NK_REGION_COMBINED,    /* too far out, too far in, or in an unusual place: the default */
   NK_REGION_MAHALANOBIS, /* distance by the shrunk covariance */
   NK_REGION_KNN,         /* distance to the k-th nearest token: Sun et al. (2022) */
   NK_REGION_SUBSPACE,    /* length of what the top principal components leave over */
-  NK_REGION_COMBINED,    /* the three above as one score, too far out or too far in */
   NK_N_REGION_KINDS
 };
-/* "mahalanobis", "knn", "subspace", "combined". */
+/* "combined", "mahalanobis", "knn", "subspace". */
 NK_API extern const char *const nk_region_kind_names[NK_N_REGION_KINDS];
 
 /* How a region keeps its tokens. A type that cannot hold every value exactly rounds the tokens
@@ -65,7 +74,7 @@ enum nk_region_tokens {
 
 /* Valid when zeroed. */
 struct nk_region_options {
-  enum nk_region_kind kind;     /* default: NK_REGION_MAHALANOBIS */
+  enum nk_region_kind kind;     /* default: NK_REGION_COMBINED */
   size_t k;                     /* knn: which neighbour; 0: 10 */
   enum nk_metric metric;        /* knn: NK_METRIC_L2 (default) or NK_METRIC_COSINE */
   size_t n_components;          /* subspace: how many; 0: as many as explain 90% of the variance */
@@ -100,7 +109,8 @@ struct nk_region {
   struct nk_gaussian *gaussian;     /* of the n_fit tokens */
   struct nk_pca *basis;             /* see nk_region_basis; NULL until it is computed */
   struct nk_conformal *calibration; /* with p_min, the least p-value of this region */
-  double *ranks;                    /* [3, n_ranks] */
+  double *ranks;                    /* combined: [4, n_ranks]; [3, n_ranks] without joint */
+  struct nk_gaussian *joint;        /* combined: of the logarithms of the features */
   double *own[NK_N_METRICS];        /* [tokens->n] the tokens' own distances, or NULL */
 };
 

@@ -1,8 +1,7 @@
-/* Regions: the split, the three scores and the one made of them, calibration, the tokens' own
- * distances. Files are in region_file.c. */
+/* Regions: the split, calibration, the tokens' own distances. Scores are in region_scores.c, files
+ * in region_file.c. */
 #include "geometry/region.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
@@ -21,8 +20,8 @@
 
 enum { USUAL_K = 10 };
 
-const char *const nk_region_kind_names[NK_N_REGION_KINDS] = {"mahalanobis", "knn", "subspace",
-                                                             "combined"};
+const char *const nk_region_kind_names[NK_N_REGION_KINDS] = {"combined", "mahalanobis", "knn",
+                                                             "subspace"};
 
 const char *const nki_region_metadata[] = {"noken.model", "noken.space", "noken.history", NULL};
 
@@ -41,129 +40,14 @@ struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const 
   return NULL;
 }
 
-/* ---- The three scores ---- */
-
-static int score_mahalanobis(const struct nk_region *region, const float *x, size_t n,
-                             double *out) {
-  float *distances = nk_alloc(n, sizeof *distances);
-  int code = distances != NULL ? nk_mahalanobis(region->gaussian, x, n, distances) : NK_EMEMORY;
-  for (size_t i = 0; i < n && code == NK_OK; i++) out[i] = (double)distances[i];
-  nk_free(distances);
-  return code;
-}
-
-/* Distance to the k-th nearest (or the last there is) of the fitting tokens; x NULL: of each of
- * those themselves to the others. */
-static int score_knn(const struct nk_region *region, const float *x, size_t n, double *out) {
-  const struct nk_knn_options options = {.k = region->k, .metric = region->metric};
-  if (region->tokens->values == NULL)
-    return nk_fail(NK_EUSAGE, "distances to neighbours: the region does not hold its tokens");
-  struct nk_knn *knn =
-      nk_knn_search(region->tokens->values, region->n_fit, region->dim, x, n, &options);
-  if (knn == NULL) return nk_error_code();
-  for (size_t i = 0; i < knn->n; i++)
-    out[i] = knn->k > 0 ? knn->distances[i * knn->k + knn->k - 1] : 0;
-  nk_knn_free(knn);
-  return NK_OK;
-}
-
-/* scores [n, rest] of a block of rows on the components after the first n_components; work has room
- * for n rows of dim floats, or of dim + rest doubles where the basis has components in double. */
-static void residual_scores(const struct nk_region *region, const float *x, size_t n, void *work,
-                            float *scores) {
-  const struct nk_pca *basis = region->basis;
-  size_t dim = region->dim, first = region->n_components;
-  const struct nki_range range = {first, dim - first};
-  if (basis->precise == NULL) {
-    nki_copy_rows_centred(x, NULL, 0, n, dim, basis->mean, work);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)range.count, (int)dim, 1.0f,
-                work, (int)dim, basis->components + first * dim, (int)dim, 0.0f, scores,
-                (int)range.count);
-    return;
-  }
-  double *wide = (double *)work + n * dim;
-  nki_pca_wide_scores(basis, x, n, &range, work, wide);
-  for (size_t i = 0; i < n * range.count; i++) scores[i] = (float)wide[i];
-}
-
-/* Length of the part of x - mean in the components after the first n_components: by those
- * components, as the difference of two squares would lose digits. */
-static int score_subspace(const struct nk_region *region, const float *x, size_t n, double *out) {
-  size_t dim = region->dim, rest = dim - region->n_components;
-  size_t block_rows = nki_block_rows(dim) < n ? nki_block_rows(dim) : n;
-  size_t width =
-      region->basis->precise != NULL ? (dim + rest) * sizeof(double) : dim * sizeof(float);
-  void *block = nk_alloc(block_rows, width);
-  float *scores = nk_alloc(block_rows, rest * sizeof *scores);
-  int code = block != NULL && scores != NULL ? NK_OK : NK_EMEMORY;
-  for (size_t first = 0; first < n && code == NK_OK; first += block_rows) {
-    size_t count = n - first < block_rows ? n - first : block_rows, bad = 0;
-    residual_scores(region, x + first * dim, count, block, scores);
-#pragma omp parallel for schedule(static) reduction(+ : bad)
-    for (size_t i = 0; i < count; i++) {
-      out[first + i] = sqrt(nki_sum_squares(scores + i * rest, rest));
-      if (!isfinite(out[first + i])) bad++;
-    }
-    if (bad > 0 && (code = nki_check_rows(x, NULL, first, count, dim)) == NK_OK)
-      code = nk_fail(NK_EDATA, "the distance of a vector exceeds a float's range");
-    if (code == NK_OK) code = nk_progress("residuals", first + count, n);
-  }
-  nk_free(block);
-  nk_free(scores);
-  return code;
-}
-
-static int score_one(const struct nk_region *region, enum nk_region_kind score, const float *x,
-                     size_t n, double *out) {
-  if (n == 0) return NK_OK;
-  return score == NK_REGION_MAHALANOBIS ? score_mahalanobis(region, x, n, out)
-         : score == NK_REGION_KNN       ? score_knn(region, x, n, out)
-                                        : score_subspace(region, x, n, out);
-}
-
-/* ---- The combined score ---- */
-
-/* How far the rank of a score among sorted [m] lies from the middle one. Between two scores the
- * rank is linear; beyond the largest or least it grows by one for each distance of that from the
- * median. */
-static double rank_from_middle(const double *sorted, size_t m, double score) {
-  double least = sorted[0], most = sorted[m - 1], median = nki_quantile_sorted(sorted, m, 0.5);
-  double middle = 0.5 * (double)(m - 1);
-  if (score > most) return middle + (score - most) / (most > median ? most - median : 1);
-  if (score < least) return middle + (least - score) / (least < median ? median - least : 1);
-  size_t above = nki_count_below(sorted, m, score); /* below m, as score <= most */
-  double rank = (double)above;
-  if (above > 0) rank -= (sorted[above] - score) / (sorted[above] - sorted[above - 1]);
-  return fabs(rank - middle);
-}
-
-static int score_combined(const struct nk_region *region, const float *x, size_t n, double *out) {
-  double *part = nk_alloc(n, sizeof *part);
-  int code = part != NULL ? NK_OK : NK_EMEMORY;
-  for (int j = 0; j < 3 && code == NK_OK; j++) {
-    const double *sorted = region->ranks + (size_t)j * region->n_ranks;
-    code = score_one(region, (enum nk_region_kind)j, x, n, part);
-    for (size_t i = 0; i < n && code == NK_OK; i++) {
-      double rank = rank_from_middle(sorted, region->n_ranks, part[i]);
-      if (j == 0 || rank > out[i]) out[i] = rank;
-    }
-  }
-  nk_free(part);
-  return code;
-}
-
-static int score_rows(const struct nk_region *region, const float *x, size_t n, double *out) {
-  if (n == 0) return NK_OK;
-  return region->kind == NK_REGION_COMBINED ? score_combined(region, x, n, out)
-                                            : score_one(region, region->kind, x, n, out);
-}
+/* ---- Scores ---- */
 
 int nk_region_score(const struct nk_region *region, const float *x, size_t n, double *scores,
                     double *p_values) {
   if (region == NULL || x == NULL) return nki_null("the region or the vectors");
   double *own = scores != NULL ? scores : nk_alloc(n, sizeof *own);
   if (own == NULL) return NK_EMEMORY;
-  int code = score_rows(region, x, n, own);
+  int code = nki_region_score(region, &(struct nki_region_rows){x, n, NKI_NO_TOKENS}, own);
   for (size_t i = 0; i < n && code == NK_OK && p_values != NULL; i++)
     p_values[i] = nki_conformal_p(region->calibration, own[i]);
   if (scores == NULL) nk_free(own);
@@ -270,24 +154,23 @@ static int fit_distribution(struct nk_region *region, size_t n_components) {
   return NK_OK;
 }
 
-/* The scores' ranks and the calibration, by the tokens that had no part in fitting. */
+/* The ranks and the calibration, by the tokens that had no part in fitting. */
 static int calibrate(struct nk_region *region) {
-  const float *x = region->tokens->values + region->n_fit * region->dim;
+  size_t first = region->n_fit, n = region->n_calibration;
+  const float *x = region->tokens->values;
+  int code = NK_OK;
   if (region->n_ranks > 0) {
-    region->ranks = nk_alloc(3 * region->n_ranks, sizeof *region->ranks);
-    if (region->ranks == NULL) return NK_EMEMORY;
-    for (size_t j = 0; j < 3; j++) {
-      double *scores = region->ranks + j * region->n_ranks;
-      int code = score_one(region, (enum nk_region_kind)j, x, region->n_ranks, scores);
-      if (code != NK_OK) return code;
-      nki_sort_numbers(scores, region->n_ranks);
-    }
-    x += region->n_ranks * region->dim;
+    const struct nki_region_rows rows = {x + first * region->dim, region->n_ranks, first};
+    code = nki_region_fit_combined(region, &rows);
+    first += region->n_ranks;
   }
-  double *scores = nk_alloc(region->n_calibration, sizeof *scores);
-  int code = scores != NULL ? score_rows(region, x, region->n_calibration, scores) : NK_EMEMORY;
+  double *scores = nk_alloc(n, sizeof *scores);
+  if (scores == NULL) code = NK_EMEMORY;
+  if (code == NK_OK)
+    code = nki_region_score(region, &(struct nki_region_rows){x + first * region->dim, n, first},
+                            scores);
   if (code == NK_OK) {
-    region->calibration = nki_conformal_new(scores, region->n_calibration);
+    region->calibration = nki_conformal_new(scores, n);
     if (region->calibration == NULL) code = nk_error_code();
   }
   nk_free(scores);
@@ -371,8 +254,8 @@ struct nk_region *nk_region_fit(const struct nk_vectors *set, const size_t *rows
   code = split(region, set, rows, n);
   if (code == NK_OK) code = settle_tokens(region, options->tokens);
   if (code == NK_OK) code = fit_distribution(region, options->n_components);
-  if (code == NK_OK) code = calibrate(region);
   if (code == NK_OK) code = own_distances(region);
+  if (code == NK_OK) code = calibrate(region);
   if (code == NK_OK && options->tokens == NK_TOKENS_NONE) code = forget_tokens(region);
 
 done:
@@ -386,6 +269,7 @@ void nk_region_free(struct nk_region *region) {
   nk_vectors_free(region->tokens);
   nk_gaussian_free(region->gaussian);
   nk_pca_free(region->basis);
+  nk_gaussian_free(region->joint);
   nki_conformal_free(region->calibration);
   nk_free(region->ranks);
   for (int m = 0; m < NK_N_METRICS; m++) nk_free(region->own[m]);
@@ -399,8 +283,8 @@ int nk_region_distances(const struct nk_region *region, enum nk_metric metric, c
   if (region == NULL || x == NULL) return nki_null("the region or the vectors");
   if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (n == 0) return NK_OK;
-  if (metric == NK_METRIC_MAHALANOBIS) return score_mahalanobis(region, x, n, out);
-  if (metric == NK_METRIC_KNN) return score_knn(region, x, n, out);
+  if (metric == NK_METRIC_MAHALANOBIS) return nki_region_mahalanobis(region, x, n, out);
+  if (metric == NK_METRIC_KNN) return nki_region_knn(region, x, n, out);
   nk_row_distances(x, n, region->dim, nki_gaussian_mean(region->gaussian), NULL,
                    metric == NK_METRIC_L2 ? out : NULL, metric == NK_METRIC_COSINE ? out : NULL);
   return NK_OK;
@@ -420,9 +304,10 @@ const double *nki_region_own(struct nk_region *region, enum nk_metric metric) {
   if (own == NULL) return NULL;
   int code;
   if (metric == NK_METRIC_KNN) { /* the fitting tokens are not their own neighbours */
-    code = score_knn(region, NULL, 0, own);
+    code = nki_region_knn(region, NULL, 0, own);
     if (code == NK_OK)
-      code = score_knn(region, x + region->n_fit * dim, n - region->n_fit, own + region->n_fit);
+      code =
+          nki_region_knn(region, x + region->n_fit * dim, n - region->n_fit, own + region->n_fit);
   } else {
     code = nk_region_distances(region, metric, x, n, own);
   }

@@ -4,9 +4,42 @@
 
 #include <noken/region.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-/* Whether a kind uses one of the three scores. */
-bool nki_region_takes(enum nk_region_kind kind, enum nk_region_kind score);
+/* Whether a kind uses the distance of one of the other three. */
+bool nki_region_takes(enum nk_region_kind kind, enum nk_region_kind distance);
+
+/* ---- Scores ---- */
+
+enum {
+  NKI_N_JOINT = 5,  /* features of the joint distance */
+  NKI_N_RANKED = 4, /* rows of `ranks`: three features, and the joint distance */
+  NKI_N_LEGACY = 3  /* rows of `ranks` in files without a joint distance */
+};
+
+#define NKI_NO_TOKENS SIZE_MAX
+
+/* Rows to score, x [n, dim]. */
+struct nki_region_rows {
+  const float *x;
+  size_t n;
+  size_t token; /* they are the region's tokens from this one on, not fitted; or NKI_NO_TOKENS */
+};
+
+/* out [n] = scores of the region's kind. */
+int nki_region_score(const struct nk_region *region, const struct nki_region_rows *rows,
+                     double *out);
+/* Fits ranks and joint of a combined region to the tokens that rank the features. */
+int nki_region_fit_combined(struct nk_region *region, const struct nki_region_rows *rows);
+
+/* out [n] = Mahalanobis distances of x [n, dim]. */
+int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_t n, double *out);
+/* out = distances to the k-th nearest (or the last there is) of the fitting tokens: of x [n, dim],
+ * or for x NULL of each of those themselves to the others, [n_fit]. */
+int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out);
+
+/* ---- Tokens and files ---- */
 
 /* The tokens' own distances by a metric, [region->tokens->n], as nk_region_distances measures them,
  * a fitting token not among its own neighbours. Those after the first n_fit had no part in what

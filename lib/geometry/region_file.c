@@ -86,9 +86,12 @@ static int write_tokens(const struct nk_region *region, struct nki_safetensors_w
   return code;
 }
 
-/* All tensors but the tokens themselves; packed is the covariance. Returns how many. */
+enum { N_JOINT_PACKED = NKI_N_JOINT * (NKI_N_JOINT + 1) / 2 };
+
+/* All tensors but the tokens themselves; packed is the covariance, joint that of the features.
+ * Returns how many. */
 static size_t list_tensors(const struct nk_region *region, const double *packed,
-                           struct nk_tensor *tensors) {
+                           const double *joint, struct nk_tensor *tensors) {
   const struct nk_vectors *tokens = region->tokens;
   size_t n = tokens->n, dim = region->dim, count = 0;
   tensors[count++] = nki_vector("mean", NK_F64, nki_gaussian_mean(region->gaussian), dim);
@@ -102,7 +105,14 @@ static size_t list_tensors(const struct nk_region *region, const double *packed,
   tensors[count++] =
       nki_vector("calibration", NK_F64, region->calibration->scores, region->calibration->n);
   if (region->n_ranks > 0)
-    tensors[count++] = nki_matrix("ranks", NK_F64, region->ranks, 3, region->n_ranks);
+    tensors[count++] =
+        nki_matrix("ranks", NK_F64, region->ranks,
+                   region->joint != NULL ? NKI_N_RANKED : NKI_N_LEGACY, region->n_ranks);
+  if (region->joint != NULL) {
+    tensors[count++] =
+        nki_vector("joint.mean", NK_F64, nki_gaussian_mean(region->joint), NKI_N_JOINT);
+    tensors[count++] = nki_vector("joint.covariance", NK_F64, joint, N_JOINT_PACKED);
+  }
   tensors[count++] = nki_vector("id", NK_I64, tokens->ids, n);
   if (tokens->text_offsets != NULL) {
     tensors[count++] = nki_vector("text.offsets", NK_I64, tokens->text_offsets, n + 1);
@@ -116,14 +126,16 @@ static size_t list_tensors(const struct nk_region *region, const double *packed,
 
 int nk_region_write(const struct nk_region *region, struct nk_output *output) {
   if (region == NULL || output == NULL) return nki_null("the region or the output");
-  struct nk_tensor tensors[16];
+  struct nk_tensor tensors[18];
+  double joint[N_JOINT_PACKED];
   size_t dim = region->dim;
   double *packed = nk_alloc(dim * (dim + 1) / 2, sizeof *packed);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   int code = packed != NULL && writer != NULL ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) {
     nki_gaussian_packed(region->gaussian, packed);
-    size_t count = list_tensors(region, packed, tensors);
+    if (region->joint != NULL) nki_gaussian_packed(region->joint, joint);
+    size_t count = list_tensors(region, packed, joint, tensors);
     if (region->tokens->values != NULL)
       tensors[count++] = nki_matrix("tokens", dtype_of(region->keep), NULL, region->tokens->n, dim);
     code = write_metadata(region, writer);
@@ -256,23 +268,30 @@ static int read_tokens(const struct nki_safetensors *file, struct nk_region *reg
   return code;
 }
 
-static int read_gaussian(const struct nki_safetensors *file, struct nk_region *region) {
-  const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
+/* The normal distribution whose mean [dim] and covariance are tensors of these names. */
+static struct nk_gaussian *read_normal(const struct nki_safetensors *file, const char *mean,
+                                       const char *covariance, size_t dim) {
   double *values = NULL, *packed = NULL;
+  struct nk_gaussian *dist = NULL;
   size_t square = 0;
-  if (mean == NULL) return NK_EDATA;
-  region->dim = mean->n_elements;
-  if (region->dim == 0 || !nk_size_mul(region->dim, region->dim + 1, &square))
-    return nk_fail(NK_EDATA, "tensor 'mean' has %zu values", region->dim);
-  int code = read_doubles(file, "mean", 1, region->dim, &values);
-  if (code == NK_OK) code = read_doubles(file, "covariance", 1, square / 2, &packed);
-  if (code == NK_OK) {
-    region->gaussian = nki_gaussian_of(values, packed, region->dim);
-    if (region->gaussian == NULL) code = nk_error_code();
-  }
+  int code = nk_size_mul(dim, dim + 1, &square) ? read_doubles(file, mean, 1, dim, &values)
+                                                : nk_fail(NK_EDATA, "%zu dimensions", dim);
+  if (code == NK_OK) code = read_doubles(file, covariance, 1, square / 2, &packed);
+  for (size_t i = 0; i < dim && code == NK_OK; i++)
+    if (isnan(values[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", mean);
+  if (code == NK_OK) dist = nki_gaussian_of(values, packed, dim);
   nk_free(values);
   nk_free(packed);
-  return code;
+  return dist;
+}
+
+static int read_gaussian(const struct nki_safetensors *file, struct nk_region *region) {
+  const struct nk_tensor *mean = nki_find(file, "mean", NK_F64, 1);
+  if (mean == NULL) return NK_EDATA;
+  region->dim = mean->n_elements;
+  if (region->dim == 0) return nk_fail(NK_EDATA, "tensor 'mean' has no values");
+  region->gaussian = read_normal(file, "mean", "covariance", region->dim);
+  return region->gaussian != NULL ? NK_OK : nk_error_code();
 }
 
 static int read_components(const struct nki_safetensors *file, struct nk_region *region) {
@@ -285,6 +304,21 @@ static int read_components(const struct nki_safetensors *file, struct nk_region 
   return NK_OK;
 }
 
+static int read_combined(const struct nki_safetensors *file, struct nk_region *region) {
+  size_t m = region->n_ranks, rows = NKI_N_LEGACY;
+  if (m == 0) return nk_fail(NK_EDATA, "a combined region without ranks");
+  if (nki_safetensors_find(file, "joint.mean") != NULL) {
+    rows = NKI_N_RANKED;
+    region->joint = read_normal(file, "joint.mean", "joint.covariance", NKI_N_JOINT);
+    if (region->joint == NULL) return nk_error_code();
+  }
+  int code = read_doubles(file, "ranks", 2, rows * m, &region->ranks);
+  for (size_t i = 0; i < rows * m && code == NK_OK; i++)
+    if (isnan(region->ranks[i]) || (i % m > 0 && region->ranks[i] < region->ranks[i - 1]))
+      code = nk_fail(NK_EDATA, "tensor 'ranks' is not in order");
+  return code;
+}
+
 static int read_scores(const struct nki_safetensors *file, struct nk_region *region) {
   double *scores = NULL;
   int code = read_doubles(file, "calibration", 1, region->n_calibration, &scores);
@@ -293,14 +327,7 @@ static int read_scores(const struct nki_safetensors *file, struct nk_region *reg
     if (region->calibration == NULL) code = nk_error_code();
   }
   nk_free(scores);
-  if (code == NK_OK && region->kind == NK_REGION_COMBINED) {
-    if (region->n_ranks == 0) return nk_fail(NK_EDATA, "a combined region without ranks");
-    code = read_doubles(file, "ranks", 2, 3 * region->n_ranks, &region->ranks);
-    for (size_t i = 0; i < 3 * region->n_ranks && code == NK_OK; i++)
-      if (isnan(region->ranks[i]) ||
-          (i % region->n_ranks > 0 && region->ranks[i] < region->ranks[i - 1]))
-        code = nk_fail(NK_EDATA, "tensor 'ranks' is not in order");
-  }
+  if (code == NK_OK && region->kind == NK_REGION_COMBINED) code = read_combined(file, region);
   for (int m = NK_METRIC_L2; m < NK_N_METRICS && code == NK_OK; m++)
     if (nki_safetensors_find(file, OWN[m]) != NULL)
       code = read_doubles(file, OWN[m], 1, region->tokens->n, &region->own[m]);

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "geometry/conformal.h"
 #include "geometry/gaussian.h"
+#include "geometry/internal.h"
 #include "geometry/region.h"
 #include "plot/ellipse.h"
 
@@ -211,6 +212,111 @@ static void the_combined_score_sees_what_each_score_sees(void **state) {
   nk_vectors_free(set);
 }
 
+/* Five features of a row, by other ways than the region's: the inverse of the covariance, all
+ * distances, all components. */
+static void features_of(const struct nk_region *region, const float *x, double out[5]) {
+  const double *mean = nki_gaussian_mean(region->gaussian);
+  const struct nk_pca *basis = region->basis;
+  double difference[DIM], solved[DIM], distance[TOKENS];
+  memset(out, 0, 5 * sizeof *out);
+  for (size_t j = 0; j < DIM; j++) {
+    difference[j] = solved[j] = (double)x[j] - mean[j];
+    out[0] += (double)x[j] * (double)x[j];
+    out[1] += difference[j] * difference[j];
+  }
+  nki_gaussian_precision(region->gaussian, solved, 1);
+  for (size_t j = 0; j < DIM; j++) out[2] += difference[j] * solved[j];
+  for (size_t i = 0; i < region->n_fit; i++)
+    distance[i] = nki_distance_squares(x, region->tokens->values + i * DIM, DIM);
+  nki_sort_numbers(distance, region->n_fit);
+  out[3] = distance[region->k - 1];
+  for (size_t k = region->n_components; k < DIM; k++) {
+    double score = 0;
+    for (size_t j = 0; j < DIM; j++)
+      score += difference[j] * (double)basis->components[k * DIM + j];
+    out[4] += score * score;
+  }
+  for (size_t f = 0; f < 5; f++) out[f] = sqrt(out[f]);
+}
+
+/* The Mahalanobis distance of the logarithms of features by the region's joint distribution. */
+static double joint_of(const struct nk_region *region, const double features[5]) {
+  double difference[5], solved[5], sum = 0;
+  for (size_t f = 0; f < 5; f++)
+    difference[f] = solved[f] = log(features[f]) - nki_gaussian_mean(region->joint)[f];
+  nki_gaussian_precision(region->joint, solved, 1);
+  for (size_t f = 0; f < 5; f++) sum += difference[f] * solved[f];
+  return sqrt(sum);
+}
+
+/* The score of noken/region.h, from sorted scores [4, m], by counting. */
+static double largest_rank(const struct nk_region *region, const double score[4]) {
+  double largest = 0, m = (double)region->n_ranks, middle = (m - 1) / 2;
+  for (size_t j = 0; j < 4; j++) {
+    const double *s = region->ranks + j * region->n_ranks;
+    size_t below = 0;
+    double median = 0.5 * (s[region->n_ranks / 2] + s[(region->n_ranks - 1) / 2]), rank;
+    while (below < region->n_ranks && s[below] <= score[j]) below++;
+    if (below == region->n_ranks)
+      rank = middle + (score[j] - s[below - 1]) / (s[below - 1] - median);
+    else if (below == 0)
+      rank = j == 3 ? 0 : middle + (s[0] - score[j]) / (median - s[0]);
+    else
+      rank = (double)below - 1 + (score[j] - s[below - 1]) / (s[below] - s[below - 1]);
+    if (below > 0 && below < region->n_ranks) rank = j == 3 ? rank / 2 : fabs(rank - middle);
+    if (rank > largest) largest = rank;
+  }
+  return largest;
+}
+
+static void the_combined_score_is_the_largest_of_its_ranks(void **state) {
+  (void)state;
+  struct nk_vectors *set = draw(17, TOKENS), *others = draw(18, 30);
+  struct nk_region *region = fit(set, NK_REGION_COMBINED);
+  double got[30], features[5];
+  for (size_t i = 0; i < 3; i++) /* one near the mean, one far away, one at a token */
+    for (size_t j = 0; j < DIM; j++)
+      nk_vectors_writable(others)[i * DIM + j] =
+          i == 0   ? (float)nki_gaussian_mean(region->gaussian)[j] + 0.01f
+          : i == 1 ? 500.0f * (float)j
+                   : region->tokens->values[j] + 0.001f;
+  assert_int_equal(nk_region_score(region, others->values, 30, got, NULL), NK_OK);
+  for (size_t i = 0; i < 30; i++) {
+    features_of(region, others->values + i * DIM, features);
+    const double score[4] = {features[0], features[2], features[3], joint_of(region, features)};
+    assert_close(got[i], largest_rank(region, score), 1e-4, 1);
+  }
+  nk_region_free(region);
+  nk_vectors_free(set);
+  nk_vectors_free(others);
+}
+
+/* The joint distribution is that of the logarithms over the tokens that rank, shrunk by 1 / r. */
+static void the_joint_distribution_is_of_the_ranking_tokens(void **state) {
+  (void)state;
+  enum { R = 20 };
+  struct nk_vectors *set = draw(20, TOKENS);
+  struct nk_region *region = fit(set, NK_REGION_COMBINED);
+  double features[R][5], mean[5] = {0};
+  assert_int_equal(region->n_ranks, R);
+  for (size_t i = 0; i < R; i++) {
+    features_of(region, region->tokens->values + (region->n_fit + i) * DIM, features[i]);
+    for (size_t f = 0; f < 5; f++) mean[f] += log(features[i][f]) / R;
+  }
+  for (size_t f = 0; f < 5; f++) {
+    assert_close(nki_gaussian_mean(region->joint)[f], mean[f], 1e-5, 1);
+    for (size_t g = 0; g < 5; g++) {
+      double sum = 0;
+      for (size_t i = 0; i < R; i++)
+        sum += (log(features[i][f]) - mean[f]) * (log(features[i][g]) - mean[g]) / R;
+      assert_close(nki_gaussian_covariance(region->joint, f, g), f == g ? sum : sum * (1 - 1.0 / R),
+                   1e-4, 0.01);
+    }
+  }
+  nk_region_free(region);
+  nk_vectors_free(set);
+}
+
 /* Normal rows of standard deviation 1, and 10^6 in one direction off the axes. */
 static struct nk_vectors *draw_massive(uint64_t seed, size_t n) {
   struct nk_vectors *set = nk_vectors_new(n, DIM, NULL, false);
@@ -336,7 +442,7 @@ static void zeroed_options_fit_the_defaults(void **state) {
   struct nk_region *region = nk_region_fit(set, NULL, 0, NULL);
   struct nk_region *same = nk_region_fit(set, NULL, 0, &zeroed);
   double a[5], b[5];
-  assert_int_equal(region->kind, NK_REGION_MAHALANOBIS);
+  assert_int_equal(region->kind, NK_REGION_COMBINED);
   assert_int_equal(region->tokens->n, 120);
   assert_int_equal(region->k, 10);
   assert_int_equal(region->metric, NK_METRIC_L2);
@@ -513,7 +619,7 @@ static void tokens_can_be_kept_smaller_or_not_at_all(void **state) {
   nk_region_free(region);
   nk_region_free(copy);
 
-  options = (struct nk_region_options){.tokens = NK_TOKENS_NONE};
+  options = (struct nk_region_options){.kind = NK_REGION_MAHALANOBIS, .tokens = NK_TOKENS_NONE};
   region = nk_region_fit(set, NULL, 90, &options);
   write_region(region, path);
   copy = nk_region_read(path);
@@ -534,6 +640,28 @@ static void tokens_can_be_kept_smaller_or_not_at_all(void **state) {
   nk_vectors_free(others);
 }
 
+/* Of version 0.2.0, with scores and p-values by that version's nk-region: the rows are tokens 300
+ * to 305 of gpt2-tiny on three components (nk-pca --project 3). */
+static void a_combined_region_of_0_2_0_is_scored_as_before(void **state) {
+  (void)state;
+  static const float x[6][3] = {{-0.137845352f, 0.152628154f, -0.322316229f},
+                                {-0.0775762796f, -0.246348798f, 0.243025482f},
+                                {-0.0324911028f, -0.227836102f, 0.0248558614f},
+                                {-0.0870592073f, -0.198077708f, -0.168703079f},
+                                {0.592540026f, 0.130715579f, 0.0211936384f},
+                                {-0.257568091f, 0.388918877f, 0.201944351f}};
+  static const double want[6] = {0.275722909, 0.410054514, 26.7238922,
+                                 14.6216052,  0.824111727, 0.565365332};
+  struct nk_region *region = nk_region_read("tests/fuzz/corpus/region/combined-three-ranks");
+  double got[6], p[6];
+  if (region == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(nk_region_score(region, x[0], 6, got, p), NK_OK);
+  for (size_t i = 0; i < 6; i++) assert_close(got[i], want[i], 1e-5, 1);
+  assert_close(p[2], 1.0 / 13, 1e-12, 0);
+  assert_close(p[4], 9.0 / 13, 1e-12, 0);
+  nk_region_free(region);
+}
+
 static void damaged_files_are_refused(void **state) {
   char path[256];
   snprintf(path, sizeof path, "%s/damaged.safetensors", (char *)*state);
@@ -551,6 +679,8 @@ static void damaged_files_are_refused(void **state) {
       {"\"noken.region.fit\":\"16\"", "\"noken.region.fit\":\"96\""},
       {"\"combined\"", "\"conbined\""},
       {"\"ranks\"", "\"rants\""},
+      {"\"joint.mean\"", "\"joint.mead\""},
+      {"\"joint.covariance\"", "\"joint.covarianse\""},
       {"\"covariance\"", "\"covarianse\""},
       {"\"calibration\"", "\"calibratios\""},
       {"\"id\"", "\"io\""},
@@ -579,6 +709,8 @@ int main(void) {
       cmocka_unit_test(typical_sees_strangeness_in_every_direction),
       cmocka_unit_test(scores_are_what_their_kinds_say),
       cmocka_unit_test(the_combined_score_sees_what_each_score_sees),
+      cmocka_unit_test(the_combined_score_is_the_largest_of_its_ranks),
+      cmocka_unit_test(the_joint_distribution_is_of_the_ranking_tokens),
       cmocka_unit_test(a_massive_dimension_does_not_drown_the_residual),
       cmocka_unit_test(the_tokens_own_distances_leave_themselves_out),
       cmocka_unit_test(the_split_is_seeded),
@@ -591,6 +723,7 @@ int main(void) {
       cmocka_unit_test(a_region_is_projected_on_components_of_any_basis),
       cmocka_unit_test(a_region_reads_back_the_same),
       cmocka_unit_test(tokens_can_be_kept_smaller_or_not_at_all),
+      cmocka_unit_test(a_combined_region_of_0_2_0_is_scored_as_before),
       cmocka_unit_test(damaged_files_are_refused),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,5 +1,5 @@
-/* The glitch score and its p-values on simulated models whose training is known (worlds.h), over
- * many seeds, and on the models that ship.
+/* The glitch score and its p-values, and regions, on simulated models whose training is known
+ * (worlds.h).
  *
  * The tests take a part of the worlds. NOKEN_WORLDS=development, =held-out or =3,43 prints a table
  * instead, a row for each of those worlds and each seed from 1 to NOKEN_SEEDS (default: 4): how far
@@ -153,6 +153,60 @@ static void nothing_is_reported_where_all_tokens_were_seen(void **state) {
   }
 }
 
+/* ---- Regions ---- */
+
+/* A region of two thirds of the tokens seen in more than 10 steps: of the others a share of at most
+ * `level` is outside, but for four standard errors, and of the never-seen rows a share of at least
+ * `most`. */
+static void assert_never_seen_rows_are_outside(const struct world *w, const struct model *m,
+                                               float *x, double most) {
+  const double level = 0.05;
+  struct nk_vectors *set = nk_vectors_new(m->n, m->dim, x, true);
+  size_t *rows = calloc(m->n, sizeof *rows), n = 0, place = 0;
+  double *p = calloc(m->n, sizeof *p), held = 0, outside = 0, never = 0, found = 0;
+  assert_non_null(set);
+  for (size_t i = 0; i < m->n; i++)
+    if (m->judged[i] && m->steps[i] > 10 && place++ % 3 > 0) rows[n++] = i;
+  struct nk_region *region = nk_region_fit(set, rows, n, NULL);
+  if (region == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(nk_region_score(region, x, m->n, NULL, p), NK_OK);
+  place = 0;
+  for (size_t i = 0; i < m->n; i++) {
+    if (!m->judged[i]) continue;
+    if (m->steps[i] == 0) {
+      never++;
+      found += p[i] <= level;
+    } else if (m->steps[i] > 10 && place++ % 3 == 0) {
+      held++;
+      outside += p[i] <= level;
+    }
+  }
+  double error = sqrt(level * (1 - level) * (1 / held + 1 / (double)region->n_calibration));
+  print_message("world %zu, %s rows: %.3f of %.0f ordinary, %.3f of %.0f never-seen rows outside\n",
+                w->index, x == m->input ? "input" : "output", outside / held, held, found / never,
+                never);
+  assert_true(outside / held <= level + 4 * error);
+  assert_true(never >= 5 && found / never >= most);
+  nk_region_free(region);
+  nk_vectors_free(set);
+  free(rows);
+  free(p);
+}
+
+/* Worlds whose never-seen rows lie too far in (8), at the distance of the others but in a place of
+ * their own (32), and nearly where the others are (50). */
+static void never_seen_rows_are_outside_the_region_of_the_others(void **state) {
+  (void)state;
+  static const size_t worlds[] = {8, 32, 50, 68};
+  for (size_t k = 0; k < sizeof worlds / sizeof *worlds; k++) {
+    struct world w = world_at(worlds[k]);
+    struct model m = simulate(&w, 1);
+    assert_never_seen_rows_are_outside(&w, &m, m.output, 0.95);
+    if (m.input != NULL && !w.trained) assert_never_seen_rows_are_outside(&w, &m, m.input, 0.95);
+    model_free(&m);
+  }
+}
+
 /* ---- All worlds ---- */
 
 static void print_result(const struct world *w, uint64_t seed, const struct result *r) {
@@ -204,6 +258,7 @@ int main(void) {
       cmocka_unit_test(no_indicator_beats_the_score_in_simulated_models),
       cmocka_unit_test(p_and_q_values_hold_where_lists_are_decided),
       cmocka_unit_test(nothing_is_reported_where_all_tokens_were_seen),
+      cmocka_unit_test(never_seen_rows_are_outside_the_region_of_the_others),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
