@@ -66,6 +66,26 @@ struct nk_glitch_column {
   bool large_is_odd; /* large values point to a glitch token; else small ones do */
 };
 
+/* Where the rows that mark the ball come from. */
+enum nk_glitch_source {
+  NK_SOURCE_KNOWN,   /* NK_ROLE_UNUSED rows */
+  NK_SOURCE_SUSPECT, /* those and NK_ROLE_SUSPECT rows */
+  NK_SOURCE_EXTREME, /* none were known: the rows closest together among the extreme ones */
+};
+
+/* What a ranking rests on: the ball in the output matrix, and the rows that p-values are read
+ * from. */
+struct nk_glitch_basis {
+  enum nk_glitch_source source;
+  size_t n_core;        /* rows whose mean is the ball's centre */
+  double radius;        /* typical distance of a never-seen row from the centre */
+  double edge;          /* distance that 99% of never-seen rows do not exceed */
+  double spread;        /* root mean square distance of the ordinary rows from their mean */
+  double overlap_limit; /* above this times the spread the edge shows no ball */
+  size_t n_beyond;      /* ranked rows that p-values are read from; 0: every p-value is 1 */
+  double n_expected;    /* ordinary rows expected among the ranked rows nearer to the ball */
+};
+
 struct nk_glitch {
   size_t n;
   enum nk_glitch_role *role; /* [n] */
@@ -80,6 +100,7 @@ struct nk_glitch {
   size_t *order;   /* [n] rows by rank, NK_ROLE_TEXT rows first */
   size_t n_ranked; /* how many those are */
   bool overlap;    /* the unused rows spread as ordinary rows do and mark no ball: every p is 1 */
+  struct nk_glitch_basis basis;
   struct nk_glitch_private *own;
 };
 

@@ -42,6 +42,7 @@ static int measure(const float *x, size_t n, size_t dim, const bool *core, struc
   int code = nk_mean(x, rows, k, dim, out->centre);
   nk_free(rows);
   if (code != NK_OK) return code;
+  out->n_core = k;
   nk_row_distances(x, n, dim, out->centre, NULL, out->square, NULL);
   double without = (double)k / (double)(k - 1);
   for (size_t i = 0; i < n; i++) {

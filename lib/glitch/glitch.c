@@ -59,7 +59,8 @@ int nki_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool
                       const struct nk_glitch_options *options) {
   if (glitch->n < FEWEST_ROWS) return nk_fail(NK_EDATA, "%zu rows are too few to rank", glitch->n);
   glitch->own->without = options->without;
-  int code = nki_find_unused(x, glitch->n, dim, glitch->role, &glitch->unused, &glitch->n_unused);
+  int code = nki_find_unused(x, glitch->n, dim, glitch->role, &glitch->unused, &glitch->n_unused,
+                             &glitch->basis.source);
   if (code == NK_OK) code = nki_evidence_measure(glitch, x, dim, &glitch->own->output);
   if (code == NK_OK) code = nki_output_columns(glitch, x, dim);
   if (code == NK_OK && tied) code = nki_input_columns(glitch, x, dim, options);

@@ -9,6 +9,7 @@ struct nki_ball {
   double *centre; /* [dim] */
   double radius;  /* typical distance of a never-seen row from the centre */
   double edge;    /* distance that 99% of never-seen rows do not exceed */
+  size_t n_core;  /* rows whose mean is the centre */
   double *square; /* [n] squared distance of each row from the centre, in units of radius^2 */
   bool *member;   /* [n] rows as near as never-seen ones are */
 };
@@ -51,9 +52,9 @@ int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
 /* Picks rows that mark the ball of never-seen rows in x [n, dim]: *rows [*n_rows] ascending, for
  * nk_free. At least 3 NK_ROLE_UNUSED rows that agree are taken alone; else the tightest group among
  * them and the NK_ROLE_SUSPECT ones; else, with a warning, the tightest group among the rows that
- * stand out by length or along the mean. */
+ * stand out by length or along the mean. *source tells which. */
 int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
-                    size_t **rows, size_t *n_rows);
+                    size_t **rows, size_t *n_rows, enum nk_glitch_source *source);
 
 /* ranks [n] = the mean rank, from 1, of each of values [n]; NaN first. Returns 0 or NK_EMEMORY. */
 int nki_mean_ranks(const double *values, size_t n, double *ranks);
@@ -81,6 +82,8 @@ void nki_fuse(const struct nk_glitch *glitch, double *fused);
 struct nki_null {
   double ball, typical; /* median of the ball's rows and of the ordinary rows */
   bool overlap;         /* the known unused rows mark no ball: every p-value is 1 */
+  size_t n_beyond;      /* ranked rows beyond the edge; 0: every p-value is 1 */
+  double n_expected;    /* ordinary rows expected up to it */
 };
 int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p_value,
                   struct nki_null *null);

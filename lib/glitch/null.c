@@ -123,10 +123,12 @@ int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p
   nki_sort_numbers(some, n);
   if (apart) edge = find_edge(some, n, null->ball, width);
   size_t below = count_up_to(some, n, edge), ordinary = n - below;
-  if (apart && ordinary > 0) inside = expect_inside(some + below, ordinary, edge, some[0]);
+  null->n_beyond = apart ? ordinary : 0;
+  if (null->n_beyond > 0)
+    inside = null->n_expected = expect_inside(some + below, ordinary, edge, some[0]);
   for (size_t i = 0; i < glitch->n; i++) {
     double p = 1;
-    if (apart && ordinary > 0) {
+    if (null->n_beyond > 0) {
       size_t counted = count_up_to(some + below, ordinary, fused[i]);
       p = fmin((inside + (double)counted) / (double)ordinary, 1);
     }

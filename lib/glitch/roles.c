@@ -208,16 +208,19 @@ static int agree(const float *x, size_t n, size_t dim, size_t k, struct candidat
 }
 
 int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
-                    size_t **rows, size_t *n_rows) {
+                    size_t **rows, size_t *n_rows, enum nk_glitch_source *source) {
   struct candidates found = {0};
+  *source = NK_SOURCE_KNOWN;
   int code = add_role(role, n, NK_ROLE_UNUSED, &found);
   /* Most of these agree, so the group is found from half of them. */
   if (code == NK_OK) code = agree(x, n, dim, found.n / 2 > 2 ? found.n / 2 : 2, &found);
   if (code == NK_OK && found.n < NKI_FEWEST_UNUSED) {
+    *source = NK_SOURCE_SUSPECT;
     code = add_role(role, n, NK_ROLE_SUSPECT, &found);
     if (code == NK_OK) code = agree(x, n, dim, NKI_FEWEST_UNUSED, &found);
   }
   if (code == NK_OK && found.n < NKI_FEWEST_UNUSED) {
+    *source = NK_SOURCE_EXTREME;
     nk_warn(
         "fewer than %d unused tokens are known: the rows that lie closest together among the "
         "extreme ones are taken for never-seen tokens",

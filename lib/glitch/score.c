@@ -175,6 +175,18 @@ static int set_ranks(struct nk_glitch *glitch) {
   return NK_OK;
 }
 
+static void describe(struct nk_glitch *glitch, const struct nki_null *null) {
+  const struct nki_evidence *output = &glitch->own->output;
+  glitch->overlap = null->overlap;
+  glitch->basis.n_core = output->ball.n_core;
+  glitch->basis.radius = output->ball.radius;
+  glitch->basis.edge = output->ball.edge;
+  glitch->basis.spread = output->spread;
+  glitch->basis.overlap_limit = NKI_OVERLAP;
+  glitch->basis.n_beyond = null->n_beyond;
+  glitch->basis.n_expected = null->n_expected;
+}
+
 int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
   double *fused = nk_alloc(glitch->n, sizeof *fused);
   struct nki_null null = {0};
@@ -185,7 +197,7 @@ int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
   double distance = null.typical - null.ball;
   for (size_t i = 0; i < glitch->n; i++)
     glitch->score[i] = distance > 0 ? 1 - (fused[i] - null.ball) / distance : -fused[i];
-  glitch->overlap = null.overlap;
+  describe(glitch, &null);
   code = nk_q_values(glitch->p_value, glitch->n, glitch->q_value);
   if (code == NK_OK) code = set_ranks(glitch);
   if (code == NK_OK && merge_rank != NULL) code = nki_merge_column(glitch, merge_rank);

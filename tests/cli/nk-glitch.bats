@@ -134,6 +134,29 @@ sets() {
   [[ "$stderr" == *"fewer than 3 unused tokens are known"* ]]
 }
 
+@test "--summary prints what the ranking rests on" {
+  nk-glitch --knn 0 --summary --fdr 0.1 "$data/gpt2-tiny" >summary.tsv
+  value() { awk -F '\t' -v name="$1" '$1 == name { print $2 }' summary.tsv; }
+  [ "$(value reported)" = "$(nk-glitch --knn 0 --fdr 0.1 "$data/gpt2-tiny" | sed 1d | wc -l)" ]
+  # 13 bytes that UTF-8 does not contain, and one special token
+  [ "$(value rows) $(value ranked) $(value known_unused)" = "8192 8178 13" ]
+  [[ "$(value conclusion)" == "$(value reported) tokens are reported: "* ]]
+  sets
+  nk-glitch --output-set out.npy --unused 0-4 --summary >summary.tsv
+  # Normal rows of standard deviation 0.01 and 1 in six dimensions: about 0.01 and 1 times sqrt(6)
+  perl -e 'exit !($ARGV[0] > 0.012 && $ARGV[0] < 0.04 && $ARGV[1] > 2.3 && $ARGV[1] < 2.6 &&
+    abs($ARGV[2] / $ARGV[1] - $ARGV[3]) < 1e-6)' \
+    "$(value radius)" "$(value spread)" "$(value edge)" "$(value overlap)"
+  [ "$(value ball_source)" = "known to be unused" ]
+  nk-glitch -q --output-set out.npy --unused 100-120 --summary >summary.tsv
+  [ "$(value reported)" = 0 ]
+  [[ "$(value null_source)" == "none: the ball overlaps the rest"* ]]
+  [[ "$(value conclusion)" == "nothing is reported: the known rows lie among the others"* ]]
+  nk-glitch -q --output-set out.npy --unused 4000 --summary >summary.tsv
+  [[ "$(value ball_source)" == "closest together among the extreme rows"* ]]
+  run -2 nk-glitch --summary -n 3 "$data/gpt2-tiny"
+}
+
 @test "--with adds the columns of a table" {
   sets
   printf 'id\tcount\tnote\n7\t0\ta\\tb\n9\t3\t\n' >notes.tsv

@@ -251,6 +251,7 @@ static void ranks_run_from_one_among_texts_and_among_the_others(void **state) {
 /* ---- Which rows mark the ball ---- */
 
 static size_t warnings;
+static enum nk_glitch_source source;
 
 static void count_warning(const char *message, void *user) {
   (void)user;
@@ -262,7 +263,7 @@ static size_t seen_rows(const struct model *m, size_t *n_rows) {
   size_t *rows = NULL, seen = 0;
   warnings = 0;
   nk_on_warning(count_warning, NULL);
-  assert_int_equal(nki_find_unused(m->output, m->n, m->dim, m->role, &rows, n_rows), 0);
+  assert_int_equal(nki_find_unused(m->output, m->n, m->dim, m->role, &rows, n_rows, &source), 0);
   nk_on_warning(NULL, NULL);
   for (size_t i = 0; i < *n_rows; i++) seen += m->steps[rows[i]] > 0;
   nk_free(rows);
@@ -282,6 +283,7 @@ static void rows_that_do_not_belong_are_left_out(void **state) {
   assert_int_equal(seen_rows(&m, &n_rows), 0);
   assert_int_equal(n_rows, UNUSED);
   assert_int_equal(warnings, 0);
+  assert_int_equal(source, NK_SOURCE_KNOWN);
   model_free(&m);
 }
 
