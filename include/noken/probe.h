@@ -52,11 +52,13 @@ struct nk_probe_options {
   bool repetition;   /* the prompt asks to repeat the item: nk_behaviour has echo_rank */
 
   /* The reference: ordinary tokens in the same place. The first half of them gives the mean
-   * distribution, the other half the behaviour that p-values compare with. */
+   * distribution, the other half the behaviour that p-values compare with; for a token of the first
+   * half it is the other way round. */
   size_t n_reference;           /* tokens of each half; 0: 256 */
-  const int64_t *reference_ids; /* [n_reference_ids] these tokens instead; NULL: they are drawn */
+  const int64_t *reference_ids; /* [n_reference_ids] these tokens instead, in random order, an id
+                                 * once; NULL: they are drawn */
   size_t n_reference_ids;
-  uint64_t seed; /* of the draw, and of the split into a fitted and a calibrating part */
+  uint64_t seed; /* of the draw */
 
   const char *name; /* of the prompt, in messages; NULL: its text */
 };
@@ -91,8 +93,10 @@ struct nk_behaviour {
   double *entropy;   /* of the next token's distribution, nats */
   int64_t *top_id;   /* its most probable token */
   double *top_prob;
-  double *kl;         /* KL divergence from the reference's mean distribution, nats */
-  double *p_value;    /* conformal, against the reference's second half */
+  double *kl;         /* KL divergence from the mean distribution of a half of the reference that
+                       * the item is not in, nats */
+  double *p_value;    /* conformal, among the tokens of the other half: of the entropy, the top
+                       * probability, the KL divergence and the logarithms of the norms */
   double *self_prob;  /* probability of the item's token as the next one; NaN for vectors */
   double *norms;      /* [.., n_layers] L2 norm of the residual stream at layers 1 to n_layers */
   int64_t *echo_rank; /* [n_items] or NULL: see below */

@@ -18,8 +18,7 @@ extern "C" {
 enum nki_random_purpose {
   NKI_RANDOM_TEST,         /* data of tests and benchmarks */
   NKI_RANDOM_SPLIT,        /* region: which tokens are fitted, ranked and calibrated */
-  NKI_RANDOM_TYPICAL,      /* nki_typical: which reference objects are fitted and calibrated */
-  NKI_RANDOM_RAY,          /* nk_sample: origin and direction of a ray */
+  NKI_RANDOM_RAY = 3,      /* nk_sample: origin and direction of a ray; 2 is not in use */
   NKI_RANDOM_INSIDE,       /* nk_sample_inside: a resampled control */
   NKI_RANDOM_INSIDE_PILOT, /* nk_sample_inside: the draws that choose the blend */
   NKI_RANDOM_MATCH,        /* nk_sample_match: where a noken starts */

@@ -361,9 +361,9 @@ struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items 
   if (probe->reference == NULL) return NULL;
   struct nk_behaviour *b = nki_behaviour_new(probe, n_items(items));
   if (b == NULL) return NULL;
-  struct nki_wanted wanted = {.log_mean = probe->reference->log_mean, .into = b};
+  struct nki_wanted wanted = {.log_mean = probe->reference->side[0].log_mean, .into = b};
   int code = nki_probe_pass(probe, items, &wanted);
-  if (code == NK_OK) code = nki_reference_score(probe->reference, b);
+  if (code == NK_OK) code = nki_reference_score(probe, probe->reference, items, b);
   if (code == NK_OK) code = nki_behaviour_echo(probe, items, b);
   if (code == NK_OK) return b;
   nk_behaviour_free(b);

@@ -73,21 +73,33 @@ int nki_behaviour_echo(const struct nk_probe *probe, const struct nk_items *item
 
 /* ---- References (reference.c) ---- */
 
-/* What ordinary tokens do in a probe's place. Belongs to the probe. */
+/* Ordinary tokens judged by others: how one fold of a reference behaves, measured from the mean
+ * distribution of the other. */
+struct nki_side {
+  const int64_t *ids; /* [n] the fold that is judged */
+  size_t n;
+  float *log_mean;              /* [n_offsets, vocabulary] of the other fold */
+  struct nk_behaviour *others;  /* [n] of the fold; NULL before it is computed */
+  struct nki_typical **typical; /* [n_offsets] fitted to it */
+};
+
+/* What ordinary tokens do in a probe's place, in two folds. An item is measured from the mean of
+ * fold 0 and compared with the tokens of fold 1, unless it is a token of fold 0: it is then measured
+ * from the mean of fold 1 and compared with the tokens of fold 0. Belongs to the probe. */
 struct nki_reference {
   size_t n_offsets;
-  int64_t *ids; /* [n_ids]: n_mean of the mean distribution, then those that p-values use */
-  size_t n_ids, n_mean;
-  double *sum;                  /* [n_offsets, vocabulary] of the n_mean tokens' probabilities */
-  float *log_mean;              /* [n_offsets, vocabulary] */
-  struct nk_behaviour *others;  /* of the tokens after n_mean */
-  struct nki_typical **typical; /* [n_offsets] fitted to them */
+  int64_t *ids; /* [n_ids], no id twice: fold 0, then fold 1 */
+  size_t n_ids; /* the first half is fold 0 */
+  struct nki_side
+      side[2]; /* side[0] judges by the mean of fold 0; side[1] is computed when needed */
 };
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);
 void nki_reference_free(struct nki_reference *reference);
-/* Fills p_value and p_min. */
-int nki_reference_score(const struct nki_reference *reference, struct nk_behaviour *behaviour);
+/* Fills p_value and p_min of the items' behaviour, which is measured from side[0].log_mean; tokens of
+ * the reference get the kl that their side has for them. */
+int nki_reference_score(const struct nk_probe *probe, struct nki_reference *reference,
+                        const struct nk_items *items, struct nk_behaviour *behaviour);
 
 /* ---- Verification (verify.c) ---- */
 

@@ -15,19 +15,23 @@ double nki_conformal_p(const struct nk_conformal *conformal, double score);
 double nki_conformal_threshold(const struct nk_conformal *conformal, double level);
 
 /* What is ordinary for short vectors of features of different kinds and units (an entropy, a
- * probability, a logarithm of a norm): scored by the Mahalanobis distance of the standardized
- * features, fitted on one half of the reference and calibrated on the other. */
+ * probability, a logarithm of a norm), by each feature alone and by all of them together. */
 struct nki_typical;
 
-/* From reference objects, features [n, dim], all finite; a seeded half of them is fitted. A feature
- * that never differs gets a spread of 1e-6 of its size. NULL on failure: n below 4, a value that is
- * not finite. */
-struct nki_typical *nki_typical_new(const double *features, size_t n, size_t dim, uint64_t seed);
+enum { NKI_TYPICAL_LEAST = 4 }; /* reference objects */
+
+/* From reference objects, features [n, dim], all finite. The first n_first features together weigh
+ * as much as the others together. NULL on failure: n below NKI_TYPICAL_LEAST, a value that is not
+ * finite. */
+struct nki_typical *nki_typical_new(const double *features, size_t n, size_t dim, size_t n_first);
 void nki_typical_free(struct nki_typical *typical);
-/* scores [n] (may be NULL) and p_values [n] of new objects features [n, dim]. */
-int nki_typical_score(const struct nki_typical *typical, const double *features, size_t n,
-                      double *scores, double *p_values);
-/* The least p-value there can be: 1 / (m + 1) for m calibrating objects. */
+/* p_values [n] of other objects, features [n, dim], all finite: at most a with a probability of at
+ * most a for an object drawn as those of the reference. NK_OK or a negative code. */
+int nki_typical_p(const struct nki_typical *typical, const double *features, size_t n,
+                  double *p_values);
+/* The p-value of a reference object among all of them. */
+double nki_typical_p_of_member(const struct nki_typical *typical, size_t member);
+/* The least p-value of other objects: 1 / (n + 1). */
 double nki_typical_p_min(const struct nki_typical *typical);
 
 #endif

@@ -95,19 +95,26 @@ static double entropy_of(const double *p) {
   return entropy;
 }
 
-/* KL of the token's distribution from the mean of the first half of REFERENCE. */
-static double kl_of(const struct world *w, const struct prompt *prompt, int64_t token,
-                    size_t offset) {
-  static double p[VOCABULARY], q[VOCABULARY];
-  double mean[VOCABULARY] = {0}, kl = 0;
-  for (size_t r = 0; r < N_MEAN; r++) {
-    token_distribution(w, prompt, REFERENCE[r], offset, q);
-    for (size_t i = 0; i < VOCABULARY; i++) mean[i] += q[i] / N_MEAN;
+/* KL of the token's distribution from the mean of n others. */
+static double kl_from(const struct world *w, const struct prompt *prompt, int64_t token,
+                      size_t offset, const int64_t *others, size_t n) {
+  static double p[VOCABULARY], q[VOCABULARY], mean[VOCABULARY];
+  double kl = 0;
+  memset(mean, 0, sizeof mean);
+  for (size_t r = 0; r < n; r++) {
+    token_distribution(w, prompt, others[r], offset, q);
+    for (size_t i = 0; i < VOCABULARY; i++) mean[i] += q[i] / (double)n;
   }
   token_distribution(w, prompt, token, offset, p);
   for (size_t i = 0; i < VOCABULARY; i++)
     if (p[i] > 0) kl += p[i] * log(p[i] / mean[i]);
   return kl;
+}
+
+/* The same from the mean of the first half of REFERENCE. */
+static double kl_of(const struct world *w, const struct prompt *prompt, int64_t token,
+                    size_t offset) {
+  return kl_from(w, prompt, token, offset, REFERENCE, N_MEAN);
 }
 
 static struct nk_probe *new_probe(const struct world *w, const char *text,
@@ -192,13 +199,13 @@ static void kl_is_measured_from_the_probes_own_prompt_and_offset(void **state) {
   for (size_t c = 0; c < 4; c++) nk_probe_free(probes[c]);
 }
 
-/* With m calibrating tokens a conformal p-value is one of 1/(m + 1), ..., 1; the second half of the
- * reference is split into a fitting and a calibrating half. */
+/* With m tokens in the second half of the reference, the p-value of another token is one of
+ * 1/(m + 1), ..., 1. */
 static void p_values_are_multiples_of_their_resolution(void **state) {
   const struct world *w = *state;
-  const double m = (N_REFERENCE - N_MEAN) / 2;
+  const double m = N_REFERENCE - N_MEAN;
   int64_t tokens[40];
-  for (size_t i = 0; i < 40; i++) tokens[i] = (int64_t)(300 + 150 * i);
+  for (size_t i = 0; i < 40; i++) tokens[i] = (int64_t)(310 + 150 * i);
   struct nk_probe *probe = new_probe(w, THE.text, (struct nk_probe_options){0});
   struct nk_behaviour *b = run(probe, &(struct nk_items){.tokens = tokens, .n_tokens = 40});
   assert_near(b->p_min, 1 / (m + 1), 1e-15);
@@ -209,6 +216,47 @@ static void p_values_are_multiples_of_their_resolution(void **state) {
   }
   nk_behaviour_free(b);
   nk_probe_free(probe);
+}
+
+/* A token of either half is measured from the mean of the other half and judged among its own. */
+static void a_token_of_the_reference_is_judged_without_itself(void **state) {
+  const struct world *w = *state;
+  const double m = N_REFERENCE - N_MEAN;
+  size_t differ = 0; /* from the mean with the token itself */
+  struct nk_probe *probe = new_probe(w, SAID.text, (struct nk_probe_options){.n_offsets = 2});
+  struct nk_behaviour *b =
+      run(probe, &(struct nk_items){.tokens = REFERENCE, .n_tokens = N_REFERENCE});
+  for (size_t t = 0; t < N_REFERENCE; t++) {
+    const int64_t *others = t < N_MEAN ? REFERENCE + N_MEAN : REFERENCE;
+    size_t as_far = 0; /* tokens of the same half with a p-value at most as large */
+    for (size_t k = 0; k < 2; k++)
+      assert_near(b->kl[2 * t + k], kl_from(w, &SAID, REFERENCE[t], k, others, N_MEAN), 1e-3);
+    differ += fabs(b->kl[2 * t] - kl_from(w, &SAID, REFERENCE[t], 0, REFERENCE, N_MEAN)) > 5e-3;
+    for (size_t u = 0; u < N_REFERENCE; u++)
+      as_far += (u < N_MEAN) == (t < N_MEAN) && b->p_value[2 * u] <= b->p_value[2 * t];
+    assert_near(b->p_value[2 * t] * m, (double)as_far, 1e-9);
+  }
+  assert_true(differ >= N_MEAN);
+  nk_behaviour_free(b);
+  nk_probe_free(probe);
+}
+
+/* A token that is listed twice counts once: it would stand in both halves. */
+static void a_reference_holds_each_token_once(void **state) {
+  const struct world *w = *state;
+  const int64_t token = 2000;
+  const struct nk_items items = {.tokens = &token, .n_tokens = 1};
+  int64_t twice[2 * N_REFERENCE];
+  for (size_t i = 0; i < 2 * N_REFERENCE; i++) twice[i] = REFERENCE[i / 2];
+  struct nk_probe_options options = {.reference_ids = twice, .n_reference_ids = 2 * N_REFERENCE};
+  struct nk_probe *once = new_probe(w, THE.text, (struct nk_probe_options){0});
+  struct nk_probe *repeated = nk_probe_new(w->model, THE.text, &options);
+  struct nk_behaviour *a = run(once, &items), *b = run(repeated, &items);
+  assert_true(a->kl[0] == b->kl[0] && a->p_value[0] == b->p_value[0] && a->p_min == b->p_min);
+  nk_behaviour_free(a);
+  nk_behaviour_free(b);
+  nk_probe_free(once);
+  nk_probe_free(repeated);
 }
 
 static void a_tokens_vector_behaves_as_the_token(void **state) {
@@ -539,6 +587,8 @@ int main(void) {
       cmocka_unit_test(entropy_and_top_token_are_those_of_the_next_tokens_distribution),
       cmocka_unit_test(kl_is_measured_from_the_probes_own_prompt_and_offset),
       cmocka_unit_test(p_values_are_multiples_of_their_resolution),
+      cmocka_unit_test(a_token_of_the_reference_is_judged_without_itself),
+      cmocka_unit_test(a_reference_holds_each_token_once),
       cmocka_unit_test(a_tokens_vector_behaves_as_the_token),
       cmocka_unit_test(a_vector_is_added_to_the_mean_embedding_where_no_fill_is_given),
       cmocka_unit_test(a_fill_takes_the_place_of_the_mean_embedding),

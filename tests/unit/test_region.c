@@ -95,22 +95,29 @@ static void held_out_rows_are_outside_as_often_as_promised(void **state) {
   }
 }
 
-/* Features of different kinds: one bounded, one skewed, one that never differs. */
+/* ---- Short vectors of features ---- */
+
+enum { TYPICAL = 3 }; /* features: one bounded, one skewed, one that never differs */
+
+static void draw_typical(uint64_t seed, size_t n, double *features) {
+  struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 3);
+  for (size_t i = 0; i < n; i++) {
+    features[i * TYPICAL] = 1e-3 * nki_random_uniform(&random);
+    features[i * TYPICAL + 1] = 1e4 * exp(nki_random_normal(&random));
+    features[i * TYPICAL + 2] = 7;
+  }
+}
+
 static void typical_features_are_outside_as_often_as_promised(void **state) {
   (void)state;
-  enum { N = 198, FEATURES = 3 };
+  enum { N = 199 };
   int outside = 0;
   for (uint64_t seed = 0; seed < 400; seed++) {
-    double features[(N + 1) * FEATURES], p[1];
-    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_TEST, 3);
-    for (size_t i = 0; i <= N; i++) {
-      features[i * FEATURES] = 1e-3 * nki_random_uniform(&random);
-      features[i * FEATURES + 1] = 1e4 * exp(nki_random_normal(&random));
-      features[i * FEATURES + 2] = 7;
-    }
-    struct nki_typical *typical = nki_typical_new(features, N, FEATURES, seed);
+    double features[(N + 1) * TYPICAL], p[1];
+    draw_typical(seed, N + 1, features);
+    struct nki_typical *typical = nki_typical_new(features, N, TYPICAL, 1);
     assert_non_null(typical);
-    assert_int_equal(nki_typical_score(typical, features + N * FEATURES, 1, NULL, p), 0);
+    assert_int_equal(nki_typical_p(typical, features + N * TYPICAL, 1, p), NK_OK);
     outside += p[0] <= 0.05;
     nki_typical_free(typical);
   }
@@ -118,24 +125,67 @@ static void typical_features_are_outside_as_often_as_promised(void **state) {
   assert_true(binomial_tail(400, 0.05, outside + 1) < 1 - 1e-4);
 }
 
-static void typical_sees_strangeness_in_every_direction(void **state) {
+/* Judged within the reference, a member has the share of members that are as strange. */
+static void typical_members_have_the_p_values_of_their_ranks(void **state) {
   (void)state;
-  enum { N = 256 };
-  double features[N * 2], strange[8] = {0, 3, 0, -3, 3, -2.5, 0, 0}, p[4];
+  enum { N = 60 };
+  double features[N * TYPICAL], p[N], least = 1;
+  draw_typical(5, N, features);
+  struct nki_typical *typical = nki_typical_new(features, N, TYPICAL, 2);
+  for (size_t i = 0; i < N; i++) p[i] = nki_typical_p_of_member(typical, i);
+  for (size_t i = 0; i < N; i++) {
+    size_t as_strange = 0;
+    for (size_t k = 0; k < N; k++) as_strange += p[k] <= p[i];
+    assert_close(p[i] * N, (double)as_strange, 1e-9, 0);
+    least = fmin(least, p[i]);
+  }
+  assert_close(least, 1.0 / N, 1e-12, 0);
+  nki_typical_free(typical);
+}
+
+/* A p-value does not depend on which of the set is called the tested one: object k of n + 1, judged
+ * by the n others, has the p-value that it has as a member of a reference of all n + 1. */
+static void typical_treats_the_tested_object_as_the_others(void **state) {
+  (void)state;
+  enum { N = 24 };
+  double features[(N + 1) * TYPICAL], others[N * TYPICAL], p;
+  draw_typical(8, N + 1, features);
+  features[4 * TYPICAL + 1] = features[9 * TYPICAL + 1]; /* a tie */
+  features[6 * TYPICAL + 2] = 8;
+  struct nki_typical *all = nki_typical_new(features, N + 1, TYPICAL, 1);
+  for (size_t k = 0; k <= N; k++) {
+    for (size_t i = 0, to = 0; i <= N; i++)
+      if (i != k) memcpy(others + TYPICAL * to++, features + i * TYPICAL, sizeof(double[TYPICAL]));
+    struct nki_typical *rest = nki_typical_new(others, N, TYPICAL, 1);
+    assert_int_equal(nki_typical_p(rest, features + k * TYPICAL, 1, &p), NK_OK);
+    assert_close(p, nki_typical_p_of_member(all, k), 1e-12, 0);
+    nki_typical_free(rest);
+  }
+  nki_typical_free(all);
+}
+
+/* On either side of each feature, and of collinear ones together. */
+static void typical_sees_strangeness_on_every_side(void **state) {
+  (void)state;
+  enum { N = 256, STRANGE = 6 };
+  double features[N * 2], p[STRANGE + 1];
+  const double strange[] = {0, 3, 0, -3, 3, 0, -3, 0, 3, -2.5, 3.5, 3.5, 0, 0};
   struct nki_random random = nki_random_stream(1, NKI_RANDOM_TEST, 3);
   for (size_t i = 0; i < N; i++) {
     features[2 * i] = nki_random_normal(&random);
     features[2 * i + 1] = 0.9 * features[2 * i] + 0.1 * nki_random_normal(&random);
   }
-  struct nki_typical *typical = nki_typical_new(features, N, 2, 0);
-  assert_int_equal(nki_typical_score(typical, strange, 4, NULL, p), 0);
-  for (int i = 0; i < 3; i++) assert_close(p[i], 1.0 / 129, 1e-12, 0);
-  assert_true(nki_typical_p_min(typical) == 1.0 / 129);
-  assert_true(p[3] > 0.5);
+  struct nki_typical *typical = nki_typical_new(features, N, 2, 1);
+  assert_int_equal(nki_typical_p(typical, strange, STRANGE + 1, p), NK_OK);
+  for (int i = 0; i < STRANGE; i++)
+    if (p[i] > 0.02) fail_msg("strange object %d: p %g", i, p[i]);
+  assert_close(p[STRANGE - 1], 1.0 / (N + 1), 1e-12, 0); /* the farthest of all in both features */
+  assert_close(nki_typical_p_min(typical), 1.0 / (N + 1), 1e-12, 0);
+  assert_true(p[STRANGE] > 0.5);
   nki_typical_free(typical);
   features[5] = (double)INFINITY;
-  assert_null(nki_typical_new(features, N, 2, 0));
-  assert_null(nki_typical_new(features, 3, 1, 0));
+  assert_null(nki_typical_new(features, N, 2, 1));
+  assert_null(nki_typical_new(features, 3, 1, 1));
 }
 
 /* ---- Scores ---- */
@@ -706,7 +756,9 @@ int main(void) {
       cmocka_unit_test(p_values_count_scores_at_least_as_large),
       cmocka_unit_test(held_out_rows_are_outside_as_often_as_promised),
       cmocka_unit_test(typical_features_are_outside_as_often_as_promised),
-      cmocka_unit_test(typical_sees_strangeness_in_every_direction),
+      cmocka_unit_test(typical_members_have_the_p_values_of_their_ranks),
+      cmocka_unit_test(typical_treats_the_tested_object_as_the_others),
+      cmocka_unit_test(typical_sees_strangeness_on_every_side),
       cmocka_unit_test(scores_are_what_their_kinds_say),
       cmocka_unit_test(the_combined_score_sees_what_each_score_sees),
       cmocka_unit_test(the_combined_score_is_the_largest_of_its_ranks),
