@@ -12,7 +12,7 @@ struct options {
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture;
   size_t reference, offsets, generate;
   int mode;
-  bool skip_bad;
+  bool skip_bad, unverified;
 };
 
 struct job {
@@ -109,7 +109,7 @@ static int read_capture(struct job *job) {
 /* Drawn once for all probes. */
 static int draw_reference(struct job *job) {
   const struct options *o = &job->options;
-  struct nk_ordinary_options how = {.unverified = o->exclude.n > 0, .seed = job->run->common.seed};
+  struct nk_ordinary_options how = {.unverified = o->unverified, .seed = job->run->common.seed};
   struct nk_region *region = NULL;
   int64_t *excluded = NULL;
   int code = NK_OK;
@@ -300,6 +300,8 @@ int main(int argc, char **argv) {
        "draw the reference from the tokens of a region"},
       {0, "exclude", CLI_OPTION_LIST, &o->exclude, "TABLE",
        "exclude TABLE's verified tokens from the reference"},
+      {0, "unverified", CLI_OPTION_FLAG, &o->unverified, NULL,
+       "allow tokens in the reference that the model fails to repeat"},
       {0, "generate", CLI_OPTION_SIZE, &o->generate, "N", "generate N tokens greedily"},
       {0, "flag", CLI_OPTION_STRING, &o->flag, "FILE",
        "flag generations that match these regular expressions"},

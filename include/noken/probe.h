@@ -131,10 +131,9 @@ struct nk_ordinary_options {
   size_t n_excluded;
   /* Also tokens that the model fails to repeat (nk_verify: strongly verified). Without them, unless
    * this is set or `from` is given, as a reference of tokens that training never showed would make
-   * any behaviour ordinary. When the model repeats hardly any token, none is left out, with a
-   * warning. */
+   * any behaviour ordinary. NK_EDATA when the model repeats one in 20 or less. */
   bool unverified;
-  size_t n; /* at most; 0: 512 */
+  size_t n; /* 0: 512; at most as many as there are, with a warning */
   uint64_t seed;
 };
 

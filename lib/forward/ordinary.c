@@ -5,7 +5,11 @@
 #include "base/random.h"
 #include "forward/probe.h"
 
-enum { DEFAULT_N = 512, PATIENCE = 4 }; /* verifies at most PATIENCE times as many as are wanted */
+enum {
+  DEFAULT_N = 512,
+  PATIENCE = 4,     /* verifies at most PATIENCE times as many as are wanted */
+  LEAST_SHARE = 20, /* refuses a model that repeats less than a LEAST_SHARE-th of them */
+};
 
 /* *ids [*n] = up to n_wanted of from [n_from], without replacement. */
 static int draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_wanted,
@@ -44,26 +48,27 @@ static int find_known(struct nk_forward *forward, const struct nki_prompt *promp
   return code;
 }
 
-/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. */
+/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. NK_EDATA when there
+ * are hardly any: a reference of tokens that training never showed makes any behaviour ordinary. */
 static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
                       size_t n_wanted, int64_t *ids, size_t *n) {
   struct nki_prompt *prompts = NULL;
-  size_t n_known = 0, n_tried = *n < PATIENCE * n_wanted ? *n : PATIENCE * n_wanted;
+  if (n_wanted > *n) n_wanted = *n;
+  size_t n_known = 0, n_tried = *n / PATIENCE < n_wanted ? *n : PATIENCE * n_wanted;
   int64_t *known = nk_alloc(n_wanted, sizeof *known);
   int code = known == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK)
     code = nki_verify_prompts(tokenizer, nki_verify_texts, NKI_N_VERIFY_PROMPTS, &prompts);
   if (code == NK_OK) code = find_known(forward, prompts, ids, &n_tried, n_wanted, known, &n_known);
-  if (code == NK_OK && n_known < n_wanted / 2) {
-    nk_warn(
-        "the model repeats %zu of %zu tokens: the reference is drawn from those that it does not "
-        "repeat as well",
-        n_known, n_tried);
-    n_known = *n < n_wanted ? *n : n_wanted;
-  } else if (code == NK_OK) {
+  if (code == NK_OK && n_known <= n_tried / LEAST_SHARE)
+    code = nk_fail(NK_EDATA,
+                   "the model repeats %zu of %zu tokens: too few for a reference of tokens that it "
+                   "knows; allow unverified tokens, or give the tokens",
+                   n_known, n_tried);
+  if (code == NK_OK) {
     memcpy(ids, known, n_known * sizeof *ids);
+    *n = n_known;
   }
-  *n = n_known;
   nki_verify_prompts_free(prompts, NKI_N_VERIFY_PROMPTS);
   nk_free(known);
   return code;
@@ -120,6 +125,8 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   if (code == NK_OK) code = draw_ids(all, n_all, o->seed, verified ? n_all : n_wanted, ids, n);
   if (code == NK_OK && verified) code = keep_known(forward, tokenizer, n_wanted, *ids, n);
   nk_free(all);
+  if (code == NK_OK && *n < n_wanted)
+    nk_warn("a draw of %zu ordinary tokens: there are no more than %zu", n_wanted, *n);
   if (code == NK_OK) return NK_OK;
   nk_free(*ids);
   *ids = NULL;

@@ -207,6 +207,25 @@ same() {
   done
 }
 
+@test "the reference has tokens alone that the model repeats, with --exclude and when it asks for all" {
+  awk 'NR > 1 && $1 > 300 && $2 == 0 { print $1 }' "$gpt2/counts.tsv" | head -n 20 >never
+  printf 'id\n300\n301\n' >few.tsv
+  nk-run "$gpt2" --ids "$(paste -sd , never)" -p 'Please repeat: "{}" "' --exclude few.tsv >out
+  [ "$(column out p_value | awk '$1 < 0.05' | wc -l)" -eq 20 ]
+  nk-run "$gpt2" --ids "$(paste -sd , never)" -p 'Please repeat: "{}" "' --reference 4000 >out 2>err
+  [[ "$(cat err)" == *"8000 ordinary tokens: there are no more than 6"* ]]
+  [ "$(column out p_value | awk '$1 < 0.05' | wc -l)" -eq 20 ]
+  column out p_min | awk '$1 < 1 / 3500 || $1 > 1 / 3300 { exit 1 }'
+}
+
+@test "a model that repeats hardly any token is an error, unless --unverified allows them" {
+  awk 'NR == 1 || $2 > 0' "$gpt2/counts.tsv" >seen.tsv
+  run -1 nk-run "$gpt2" --ids 300 -p 'The {}' --exclude seen.tsv
+  [[ "$output" == *"the model repeats 0 of "*"allow unverified tokens"* ]]
+  nk-run "$gpt2" --ids 300 -p 'The {}' --exclude seen.tsv --unverified >out
+  [ "$(column out id)" = 300 ]
+}
+
 @test "usage errors are found before any work" {
   run -2 nk-run "$gpt2" --ids 300 -p 'no slot'
   [[ "$output" == *"has no slot {}"* ]]
