@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "cli/condition.h"
 #include "plot/internal.h"
 
 bool plot_next_name(const char **list, char *name, size_t size) {
@@ -23,65 +23,6 @@ static bool is_number(const char *cell, double *value) {
   char *end;
   *value = strtod(cell, &end);
   return end != cell && *end == 0;
-}
-
-/* ---- Marked rows ---- */
-
-struct condition {
-  size_t column;
-  char comparison[3]; /* "" for a column alone */
-  const char *value;
-  double number;
-  bool numeric; /* value is a number */
-};
-
-/* Parses "COLUMN" or "steps<=10": the operator is the first of "=!<>", and an '=' after it. */
-static int condition_parse(struct condition *condition, const char *text,
-                           const struct cli_frame *frame) {
-  *condition = (struct condition){.value = ""};
-  size_t name_length = strcspn(text, "=!<>");
-  const char *s = text + name_length;
-  if (*s != 0) {
-    condition->comparison[0] = *s++;
-    if (*s == '=') condition->comparison[1] = *s++;
-    if (strcmp(condition->comparison, "!") == 0)
-      return nk_fail(NK_EUSAGE, "'%s': the operators are = != < <= > >=", text);
-    condition->value = s;
-    condition->numeric = is_number(s, &condition->number);
-    if (!condition->numeric && (condition->comparison[0] == '<' || condition->comparison[0] == '>'))
-      return nk_fail(NK_EUSAGE, "'%s': '%s' is not a number", text, s);
-  }
-  char *name = nk_strndup(text, name_length);
-  int64_t column = name != NULL ? cli_frame_column(frame, name) : NK_EMEMORY;
-  nk_free(name);
-  if (column < 0) return (int)column;
-  condition->column = (size_t)column;
-  return NK_OK;
-}
-
-/* Is the cell true: a number that is not 0, or a word that does not mean no? */
-static bool is_true(const char *cell, bool numeric, double value) {
-  static const char *const no[] = {"", "false", "no", "nan"};
-  if (numeric) return value != 0 && !isnan(value);
-  for (size_t i = 0; i < sizeof no / sizeof *no; i++)
-    if (strcasecmp(cell, no[i]) == 0) return false;
-  return true;
-}
-
-static bool condition_holds(const struct condition *condition, const struct cli_frame *frame,
-                            size_t row) {
-  const char *cell = cli_frame_cell(frame, row, condition->column);
-  double value;
-  bool numeric = is_number(cell, &value);
-  const char *o = condition->comparison;
-  if (*o == 0) return is_true(cell, numeric, value);
-  bool equal = condition->numeric ? numeric && value == condition->number
-                                  : strcmp(cell, condition->value) == 0;
-  if (*o == '=') return equal;
-  if (*o == '!') return !equal;
-  if (!numeric) return false;
-  bool beyond = *o == '<' ? value < condition->number : value > condition->number;
-  return beyond || (o[1] == '=' && equal);
 }
 
 /* ---- Groups ---- */
@@ -329,12 +270,16 @@ static int collect_column(struct plot_rows *rows, const struct reading *r, size_
 }
 
 static int mark_rows(struct plot_rows *rows, const char *mark, const struct cli_frame *frame) {
-  struct condition condition;
-  int code = condition_parse(&condition, mark, frame);
+  struct cli_condition condition;
+  int code = cli_condition_parse(&condition, mark);
+  int64_t column = code == NK_OK ? cli_frame_column(frame, condition.column) : code;
+  if (column < 0) code = (int)column;
   for (size_t i = 0; code == NK_OK && i < rows->n; i++) {
-    rows->marked[i] = condition_holds(&condition, frame, rows->row[i]);
+    rows->marked[i] =
+        cli_condition_holds(&condition, cli_frame_cell(frame, rows->row[i], (size_t)column));
     rows->n_marked += rows->marked[i];
   }
+  cli_condition_free(&condition);
   if (code == NK_OK && rows->n_marked == 0)
     nk_warn("%s: no row is marked by '%s'", cli_frame_name(frame), mark);
   return code;
