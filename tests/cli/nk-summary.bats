@@ -1,0 +1,188 @@
+# nk-summary as a user calls it. Statistics of tests/fixtures/summary/rows.tsv are compared with those of
+# scipy, scikit-learn, statsmodels and numpy (tests/fixtures/summary.py).
+bats_require_minimum_version 1.5.0
+
+setup() {
+  fixture=$BATS_TEST_DIRNAME/../fixtures/summary
+  rows=$fixture/rows.tsv
+  cd "$BATS_TEST_TMPDIR"
+  printf 'id\tprompt\tkind\tkl\tflags\n%s' \
+    $'0\ta\tnear\t0.5\t\n1\ta\tnear\t1.5\techo\n0\tb\tfar\t2.5\t\n1\tb\tfar\tNaN\techo\n2\tb\tfar\tinf\t\n' >small.tsv
+}
+
+# matches NAME OPTION...: the last row of the table has the expected value, low and high.
+matches() {
+  nk-summary "${@:2}" "$rows" >table
+  perl -e '
+    my ($name, $expected) = @ARGV;
+    my (@at, %row);
+    open my $file, "<", $expected or die;
+    while (<$file>) { chomp; my @cells = split /\t/; @at = @cells if $cells[0] eq $name }
+    my @head = split /\t/, <STDIN>;
+    while (<STDIN>) { @row{@head} = split /\t/ }
+    my $bad = abs($row{value} - $at[1]) > 1e-8 * abs $at[1];
+    $bad ||= abs($row{low} - $at[2]) > $at[4] * ($at[3] - $at[2]);
+    $bad ||= abs($row{high} - $at[3]) > $at[4] * ($at[3] - $at[2]);
+    print "$name: $row{value} $row{low} $row{high}, expected @at[1 .. 3]\n" if $bad;
+    exit $bad' "$1" "$fixture/expected.tsv" <table
+}
+
+@test "intervals of independent rows are those of other programs" {
+  matches share --share 'kl<=1'
+  matches mean --mean kl
+  matches median --median kl
+  matches auc --auc kl --between training=never,seen
+  matches share_difference --share 'kl<=1' --between training=never,seen
+}
+
+@test "the interval of a quantile is between two pairs of order statistics" {
+  run -0 nk-summary --quantile kl:0.9 "$rows"
+  perl -e '
+    my ($value, $low, $high) = (split /\t/, shift)[1 .. 3];
+    my %at = map { my @cells = split /\t/; $cells[0] => [@cells[2, 3]] } <STDIN>;
+    my ($outer, $inner) = ($at{quantile_outer}, $at{quantile_inner});
+    exit !($outer->[0] <= $low && $low <= $inner->[0] && $inner->[1] <= $high &&
+           $high <= $outer->[1] && $value == 10.8852)' "${lines[1]}" <"$fixture/expected.tsv"
+}
+
+@test "intervals of clustered rows are those of the bootstrap by numpy" {
+  matches share_clustered --share 'kl<=1' --cluster id,prompt --resamples 10000
+  matches auc_clustered --auc kl --between training=never,seen --cluster id,prompt
+  matches mean_clustered --mean kl --cluster id,prompt --resamples 10000
+  matches median_clustered --median kl --cluster id,prompt --resamples 10000
+  matches mean_difference_clustered --mean kl --between training=never,seen --cluster id,prompt \
+    --resamples 10000
+}
+
+@test "groups are in order: numbers ascending, texts as they appear" {
+  printf 'q\tkind\tx\n%s' $'0.9\tz\t1\n0.9\ta\t1\n10\tz\t1\n0.5\tz\t1\n' >order.tsv
+  run -0 nk-summary --by kind,q order.tsv
+  [ "${lines[0]}" = "kind	q	statistic	value	low	high	level	n	missing" ]
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,4)" = "z	0.5	1
+z	0.9	1
+z	10	1
+a	0.9	1" ]
+}
+
+@test "rows without a value are counted and left out; an infinity is a value" {
+  run -0 nk-summary --by kind --median kl --share 'kl<=1' small.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,7-)" = "near	share kl<=1	0.5	2	0
+near	median kl	1	2	0
+far	share kl<=1	0	2	1
+far	median kl	inf	2	1" ]
+}
+
+@test "texts are compared as texts, an empty one too" {
+  run -0 nk-summary --share 'flags==echo' --share 'flags!=' --share flags --share 'kind!=near' small.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,6)" = "share flags==echo	0.4	5
+share flags!=	0.4	5
+share flags	0.4	5
+share kind!=near	0.6	5" ]
+}
+
+@test "conditions are groups, and --where keeps the rows that meet them" {
+  run -0 nk-summary --by 'id==0' --where 'prompt==b' --where 'kl<9' small.tsv
+  [ "${lines[0]}" = "id==0	statistic	value	low	high	level	n	missing" ]
+  [ "${#lines[@]}" -eq 2 ]
+  [[ "${lines[1]}" == "1	count	1	"* ]]
+}
+
+@test "--bins divides a column into bins of equal counts, named by their medians" {
+  { echo x; seq 1 9; } >x.tsv
+  run -0 nk-summary --bins x:3 --mean x x.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,3)" = "2	2
+5	5
+8	8" ]
+  { echo x; for i in 1 2 3 4 5; do echo 7; done; } >tied.tsv
+  run -0 nk-summary --bins x:3 tied.tsv
+  [ "${#lines[@]}" -eq 2 ]
+  [[ "${lines[1]}" == "7	count	5	"* ]]
+}
+
+@test "--with joins columns by id, to every row of an id" {
+  printf 'id\tsteps\n1\t0\n0\t7\n' >counts.tsv
+  run -0 nk-summary --with counts.tsv --by steps small.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,3)" = "	1
+0	2
+7	2" ]
+  printf 'id\tsteps\n1\t0\n1\t7\n' >twice.tsv
+  run -1 nk-summary --with twice.tsv small.tsv
+  [ "$output" = "nk-summary: twice.tsv: two rows have the id 1" ]
+}
+
+@test "--between prints both groups and how they compare; --two-sided exchanges them" {
+  run -0 nk-summary --between kind=near,far --auc kl --median kl small.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,7-)" = "median kl	near	1	2	0	2	0
+median kl	far	inf	2	1	0	2
+median kl	near - far	-inf	4	1	2	2
+auc kl	near > far	0	4	1	2	2" ]
+  run -0 nk-summary --between 'kl<1,kl>2' --auc kl --two-sided small.tsv
+  [[ "${lines[1]}" == "auc kl	kl>2 > kl<1	1	"* ]]
+  run -1 nk-summary --between 'kl<2,kl<9' --auc kl small.tsv
+  [ "$output" = "nk-summary: small.tsv: row 1 is in both groups, 'kl<2' and 'kl<9'" ]
+}
+
+@test "clusters can be combinations of columns" {
+  run -0 nk-summary -q --cluster id+prompt --mean kl small.tsv
+  [ "${lines[0]}" = "statistic	value	low	high	level	n	missing	n_id+prompt" ]
+  [[ "${lines[1]}" == *"	4	1	4" ]]
+}
+
+@test "the seed decides the resamples, the number of threads does not" {
+  nk-summary -c id,prompt --mean kl --threads 1 "$rows" >one
+  nk-summary -c id,prompt --mean kl --threads 2 "$rows" >two
+  nk-summary -c id,prompt --mean kl --seed 1 "$rows" >other
+  cmp one two
+  run -1 cmp -s one other
+}
+
+@test "few clusters give a warning, one gives no interval" {
+  run -0 --separate-stderr nk-summary -c prompt --mean kl small.tsv
+  [ "$stderr" = "nk-summary: warning: a group has rows of 2 different 'prompt': intervals from fewer than 5 clusters can be too short" ]
+  run -0 --separate-stderr nk-summary -c prompt --mean kl --where 'prompt==a' small.tsv
+  [ "${lines[1]}" = "mean kl	1			0.95	2	0	1" ]
+  [ "$stderr" = "nk-summary: warning: a group has rows of 1 different 'prompt': it has no interval" ]
+}
+
+@test "tables without rows, of one row and of ties are ordinary" {
+  echo kl >none.tsv
+  run -0 nk-summary --mean kl --median kl --share 'kl<1' none.tsv
+  [ "${lines[1]}" = "share kl<1				0.95	0	0" ]
+  run -0 nk-summary --by kl --mean kl none.tsv
+  [ "${#lines[@]}" -eq 1 ]
+  printf 'kl\n3\n' >one.tsv
+  run -0 nk-summary --mean kl --median kl one.tsv
+  [ "${lines[1]}" = "mean kl	3			0.95	1	0" ]
+  run -0 nk-summary --between 'kl<1,kl>9' --auc kl --mean kl one.tsv
+  [ "${lines[1]}" = "mean kl	kl<1				0.95	0	0	0	0" ]
+}
+
+@test "JSON Lines in and out" {
+  run -0 bash -c "nk-summary --by kind --json small.tsv | nk-summary --mean value"
+  [[ "${lines[1]}" == "mean value	2.5	"* ]]
+}
+
+@test "faults are named" {
+  run -2 nk-summary --auc kl small.tsv
+  [ "$output" = "nk-summary: option --auc: the two groups are missing; use --between" ]
+  run -2 nk-summary --quantile kl small.tsv
+  [ "$output" = "nk-summary: option --quantile: 'kl' is not of the form COLUMN:P" ]
+  run -2 nk-summary --quantile kl:5 small.tsv
+  run -2 nk-summary --between kind small.tsv
+  run -2 nk-summary --bins kl small.tsv
+  run -2 nk-summary --level 95 small.tsv
+  [ "$output" = "nk-summary: level 95: not between 0 and 1" ]
+  run -2 nk-summary --share 'kind<near' small.tsv
+  run -2 nk-summary --median 'kl<1' small.tsv
+  [ "$output" = "nk-summary: 'kl<1': a condition has a share, not a median" ]
+  run -1 nk-summary --median KL small.tsv
+  [ "$output" = "nk-summary: small.tsv: no column 'KL'; the columns are: id prompt kind kl flags" ]
+  run -1 nk-summary --median kind small.tsv
+  [ "$output" = "nk-summary: small.tsv: row 1, column 'kind': 'near' is not a number" ]
+  run -1 nk-summary --by statistic <<<'statistic'
+}
+
+@test "a pipe that closes ends the tool without a message" {
+  run -0 --separate-stderr bash -c "nk-summary --by id '$rows' | head -1"
+  [ -z "$stderr" ]
+}
