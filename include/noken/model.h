@@ -1,5 +1,6 @@
 /* Models: a Hugging Face folder (config.json; model.safetensors, or the shards that
- * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, or a name such
+ * model.safetensors.index.json names; tokenizer.json), a single .safetensors file, a .gguf file (or
+ * the first of its parts, "-00001-of-00003.gguf") with all that it holds, or a name such
  * as openai-community/gpt2 found in the local Hugging Face cache (the first set of
  * HF_HUB_CACHE, HF_HOME/hub, XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub; the revision
  * of refs/main). Nothing is downloaded. */
@@ -85,17 +86,18 @@ struct nk_tensor {
 struct nk_model;
 
 /* Opens and maps the weights, reads the configuration. A model without config.json opens, with no
- * configuration. Shards that are missing and tensors that the index names in vain are warnings, and
- * errors when they are asked for. NULL on failure: no such folder or cached name (the message lists
- * the places searched), no shard is there, a file is damaged, only pickled .bin weights are there
- * (the message says how to convert them). */
+ * configuration; a GGUF's metadata stand for it, under the keys of config.json, and its tensors
+ * have the names that they have there. Shards that are missing and tensors that the index names in
+ * vain are warnings, and errors when they are asked for. NULL on failure: no such folder or cached
+ * name (the message lists the places searched), no shard is there, a file is damaged, only pickled
+ * .bin weights are there (the message says how to convert them). */
 NK_API struct nk_model *nk_model_open(const char *model);
 NK_API void nk_model_free(struct nk_model *model);
 
 /* As the user named it, without directories: for noken.model and messages. */
 NK_API const char *nk_model_name(const struct nk_model *model);
-/* The model's folder, from which its tokenizer can be opened. NULL, without an error, when the
- * model is a single file. */
+/* What the model's tokenizer can be opened from: its folder, or its .gguf file. NULL, without an
+ * error, when the model is a single .safetensors file. */
 NK_API const char *nk_model_folder(const struct nk_model *model);
 /* A whole number of config.json: `path` is a key, or keys joined by dots ("rope_scaling.factor").
  * The language model's part of a multimodal model's configuration (text_config) is searched first.
@@ -128,8 +130,8 @@ enum nk_matrix { NK_MATRIX_INPUT, NK_MATRIX_OUTPUT, NK_MATRIX_POSITION };
 NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                                bool *tied);
 
-/* *n_rows = rows of the input embedding of the model called name (as in nk_model_open, or a .gguf
- * file); 0 where only a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
+/* n_rows = rows of the input embedding of the model called name (as in nk_model_open); 0 where only
+ * a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
 NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 
 /* Writes the model as GGUF for llama.cpp, a tensor at a time: matrices as F32, or with `half` as

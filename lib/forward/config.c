@@ -343,7 +343,7 @@ int nki_config_read(const struct nk_model *model, struct nki_config *config,
     return nk_fail(NK_EUNSUPPORTED,
                    "%s: no config.json with a model_type: a forward pass needs the model's folder",
                    nk_model_name(model));
-  const struct nki_architecture *architecture = nki_architecture_find(type);
+  const struct nki_architecture *architecture = nki_model_architecture(model);
   if (architecture == NULL || architecture->block == NULL)
     return nk_fail(NK_EUNSUPPORTED, "%s: architecture '%s' is not implemented",
                    nk_model_name(model), type);

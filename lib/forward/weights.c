@@ -39,10 +39,8 @@ static void part_shape(const struct nki_config *config, enum nki_part part, size
 }
 
 static int check_tensor(const struct nk_tensor *tensor, size_t n_out, size_t n_in) {
-  if (tensor->dtype != NK_F32 && tensor->dtype != NK_F16 && tensor->dtype != NK_BF16 &&
-      tensor->dtype != NK_F64)
-    return nk_fail(NK_EUNSUPPORTED, "tensor '%s' is %s: weights are F32, F16, BF16 or F64",
-                   tensor->name, nki_tensor_dtype_name(tensor));
+  int code = nki_tensor_check_widens(tensor);
+  if (code != NK_OK) return code;
   size_t n_dims = n_in == 0 ? 1 : 2;
   if (tensor->n_dims != n_dims || tensor->shape[0] != n_out ||
       (n_dims == 2 && tensor->shape[1] != n_in)) {
@@ -219,6 +217,10 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
   if (!nki_architecture_prefix(architecture, forward->model, prefix))
     return nk_fail(NK_EDATA, "no tensor '%s%s.weight': not a '%s' checkpoint", architecture->prefix,
                    architecture->embedding, architecture->type);
+  bool in_pairs = forward->model->own != NULL && architecture->gguf_pairs;
+  if (in_pairs && forward->config.shape.head_dim % 2 != 0)
+    return nk_fail(NK_EDATA, "heads of %zu components are not pairs, as GGUF stores them",
+                   forward->config.shape.head_dim);
   forward->blocks = nk_calloc(n_layers, sizeof *forward->blocks);
   int code = forward->blocks != NULL ? NK_OK : NK_EMEMORY;
   for (size_t layer = 0; layer < n_layers && code == NK_OK; layer++)
@@ -232,19 +234,34 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
 
 /* ---- Widening ---- */
 
+/* The heads of q or k where the file has their rows in pairs; else 0. */
+static size_t n_heads_in_pairs(const struct nk_forward *forward, enum nki_part part) {
+  const struct nki_architecture *own = forward->model->own;
+  if (own == NULL || !own->gguf_pairs) return 0;
+  const struct nk_forward_shape *shape = &forward->config.shape;
+  return part == NKI_Q ? shape->n_heads : part == NKI_K ? shape->n_kv_heads : 0;
+}
+
+/* *out = the tensor's floats: in the mapping, or in *scratch, which then moves past them. */
+static void widen(const struct nk_tensor *tensor, size_t n_heads, float **scratch,
+                  const float **out) {
+  if (tensor == NULL) return;
+  *out = *scratch;
+  if (n_heads > 0)
+    nki_tensor_widen_pairs(tensor, n_heads, *scratch);
+  else
+    *out = nki_tensor_floats(tensor, 0, tensor->n_elements, *scratch);
+  if (*out == *scratch) *scratch += (tensor->n_elements + 15) / 16 * 16;
+}
+
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]) {
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *w = &forward->blocks[layer].part[part];
+    size_t n_heads = n_heads_in_pairs(forward, (enum nki_part)part);
     floats[part] = (struct nki_floats){NULL, NULL};
-    if (w->weight != NULL) {
-      floats[part].weight = nki_tensor_floats(w->weight, 0, w->weight->n_elements, scratch);
-      if (floats[part].weight == scratch) scratch += (w->weight->n_elements + 15) / 16 * 16;
-    }
-    if (w->bias != NULL) {
-      floats[part].bias = nki_tensor_floats(w->bias, 0, w->bias->n_elements, scratch);
-      if (floats[part].bias == scratch) scratch += (w->bias->n_elements + 15) / 16 * 16;
-    }
+    widen(w->weight, n_heads, &scratch, &floats[part].weight);
+    widen(w->bias, n_heads, &scratch, &floats[part].bias);
   }
 }
 

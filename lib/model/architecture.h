@@ -103,7 +103,7 @@ struct nki_architecture {
                                       out; 0: none */
 
   /* ---- GGUF ---- */
-  bool gguf_pairs;   /* q and k are stored for rotation in pairs: rows of each head reordered */
+  bool gguf_pairs;   /* q and k are stored for rotation in pairs (nki_tensor_widen_pairs) */
   bool gguf_written; /* nk_model_write_gguf is tested to give llama.cpp's logits */
 };
 

@@ -1,162 +1,27 @@
-/* A model's tensors over all its files. */
+/* What is in a model. */
+#include "model/model.h"
+
 #include <noken/base.h>
-#include <noken/model.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/json.h"
-#include "model/model.h"
-#include "model/safetensors.h"
-
-enum { MAX_CONFIG = 1 << 22 }; /* bytes; real ones have some thousand */
-
-/* ---- Opening ---- */
 
 static int by_name(const void *a, const void *b) {
   const struct nk_tensor *const *x = a, *const *y = b;
   return strcmp((*x)->name, (*y)->name);
 }
 
-/* Whether another shard, the one that the index names, holds this tensor too: that copy is then the
- * model's. */
-static bool is_elsewhere(const struct nk_model *model, const char *name, const char *shard) {
-  const char *mapped = nki_shard_index_find(&model->files.index, name);
-  if (mapped == NULL || strcmp(mapped, strrchr(shard, '/') + 1) == 0) return false;
-  for (size_t s = 0; s < model->files.n_shards; s++) {
-    if (strcmp(strrchr(model->files.shards[s], '/') + 1, mapped) == 0)
-      return nki_safetensors_look_up(model->shards[s], name) != NULL;
-  }
-  return false;
-}
-
-/* All shards' tensors in one list. */
-static int gather_tensors(struct nk_model *model) {
-  size_t n = 0;
-  for (size_t s = 0; s < model->files.n_shards; s++)
-    n += nki_safetensors_n_tensors(model->shards[s]);
-  model->tensors = nk_calloc(n, sizeof *model->tensors);
-  model->by_name = nk_calloc(n, sizeof *model->by_name);
-  if (model->tensors == NULL || model->by_name == NULL) return NK_EMEMORY;
-  for (size_t s = 0; s < model->files.n_shards; s++) {
-    for (size_t i = 0; i < nki_safetensors_n_tensors(model->shards[s]); i++) {
-      const struct nk_tensor *tensor = nki_safetensors_tensor(model->shards[s], i);
-      if (!is_elsewhere(model, tensor->name, model->files.shards[s]))
-        model->tensors[model->n_tensors++] = tensor;
-    }
-  }
-  n = model->n_tensors;
-  if (n > 0) memcpy(model->by_name, model->tensors, n * sizeof *model->by_name);
-  qsort(model->by_name, n, sizeof *model->by_name, by_name);
-  for (size_t i = 1; i < n; i++) {
-    if (strcmp(model->by_name[i - 1]->name, model->by_name[i]->name) == 0) {
-      return nk_fail(NK_EDATA, "%s: tensor '%.200s' is in two shards", model->files.name,
-                     model->by_name[i]->name);
-    }
-  }
-  return NK_OK;
-}
-
-/* Whether a shard of that name is open. */
 static bool has_shard(const struct nk_model *model, const char *name) {
   return nki_model_files_path(&model->files, name) != NULL;
 }
-
-/* Warns of tensors that the index names and the shards do not hold: loaders go by the shards' own
- * headers, and a tensor that is not asked for may be missing. */
-static void check_index(const struct nk_model *model) {
-  const struct nki_shard_index *index = &model->files.index;
-  const struct nki_shard_entry *first = NULL;
-  size_t n_absent = 0;
-  for (size_t i = 0; i < index->n_entries; i++) {
-    const struct nki_shard_entry *entry = &index->entries[i];
-    if (nki_model_look_up(model, nki_shard_index_name(index, i)) != NULL) continue;
-    if (!has_shard(model, index->shards[entry->shard])) continue; /* a warning was given */
-    if (n_absent++ == 0) first = entry;
-  }
-  if (n_absent == 0) return;
-  nk_warn(
-      "%s: the index names %zu tensor%s that the shards do not hold (the first is '%.200s', not "
-      "in %s)",
-      model->files.name, n_absent, n_absent == 1 ? "" : "s", index->names.data + first->name,
-      index->shards[first->shard]);
-}
-
-static int open_weights(struct nk_model *model) {
-  size_t n = model->files.n_shards;
-  model->shards = nk_calloc(n, sizeof *model->shards);
-  if (model->shards == NULL) return NK_EMEMORY;
-  for (size_t s = 0; s < n; s++) {
-    struct nk_file *file = nk_file_open(model->files.shards[s]);
-    if (file == NULL) return nk_error_code();
-    if (file->size >= 4 && memcmp(file->data, "GGUF", 4) == 0) {
-      int code = nk_fail(NK_EUNSUPPORTED, "%s: the weights of GGUF files are not read", file->name);
-      nk_file_free(file);
-      return code;
-    }
-    model->shards[s] = nki_safetensors_read(file);
-    if (model->shards[s] == NULL) return nk_error_code();
-  }
-  int code = gather_tensors(model);
-  if (code == NK_OK) check_index(model);
-  return code;
-}
-
-static int read_config(struct nk_model *model) {
-  const char *path = nki_model_files_path(&model->files, "config.json");
-  if (path == NULL) return NK_OK;
-  struct nk_file *file = nk_file_open(path);
-  if (file == NULL) return nk_error_code();
-  if (file->size <= MAX_CONFIG)
-    model->config = nki_json_parse(path, file->data, file->size, 0);
-  else
-    nk_fail(NK_EDATA, "%s: %zu bytes, at most %d are read as a configuration", path, file->size,
-            MAX_CONFIG);
-  nk_file_free(file);
-  if (model->config == NULL) return nk_error_code();
-  return json_is_object(model->config) ? NK_OK : nk_fail(NK_EDATA, "%s: not a JSON object", path);
-}
-
-struct nk_model *nk_model_open(const char *name) {
-  struct nk_model *model = nk_calloc(1, sizeof *model);
-  if (model == NULL) return NULL;
-  model->source = nk_strdup(name);
-  model->warned = nk_calloc(1, sizeof *model->warned);
-  int code = model->source != NULL && model->warned != NULL
-                 ? nki_model_files_find(name, &model->files)
-                 : NK_EMEMORY;
-  if (code == NK_OK) code = read_config(model);
-  if (code == NK_OK) code = open_weights(model);
-  if (code == NK_OK) return model;
-  nk_model_free(model);
-  return NULL;
-}
-
-void nk_model_free(struct nk_model *model) {
-  if (model == NULL) return;
-  for (size_t p = NKI_N_MODEL_PARTS; p-- > 0;) /* the forward pass before the tokenizer */
-    if (model->parts[p].object != NULL) model->parts[p].free(model->parts[p].object);
-  for (size_t s = 0; model->shards != NULL && s < model->files.n_shards; s++) {
-    nki_safetensors_free(model->shards[s]);
-  }
-  nk_free(model->shards);
-  nk_free(model->tensors);
-  nk_free(model->by_name);
-  nk_free(model->warned);
-  json_decref(model->config);
-  nki_model_files_free(&model->files);
-  nk_free(model->source);
-  nk_free(model);
-}
-
-/* ---- Contents ---- */
 
 const char *nk_model_name(const struct nk_model *model) {
   return model != NULL ? model->files.name : NULL;
 }
 
 const char *nk_model_folder(const struct nk_model *model) {
-  return model != NULL ? model->files.folder : NULL;
+  if (model == NULL) return NULL;
+  bool is_gguf = model->files.n_shards > 0 && model->shards[0].gguf != NULL;
+  return is_gguf ? model->source : model->files.folder;
 }
 
 const char *nki_model_path(const struct nk_model *model, const char *file) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "model/gguf.h"
 #include "model/safetensors.h"
 #include "model/shard_index.h"
 
@@ -37,11 +38,20 @@ struct nki_model_slot {
   void (*free)(void *object);
 };
 
+struct nki_architecture;
+
+/* A file of weights: one of the two. */
+struct nki_shard {
+  struct nki_safetensors *safetensors;
+  struct nki_gguf *gguf;
+};
+
 struct nk_model {
   char *source; /* as the user named it */
   struct nki_model_files files;
-  json_t *config;                   /* config.json, or NULL */
-  struct nki_safetensors **shards;  /* [files.n_shards] */
+  json_t *config;                   /* config.json, or what a GGUF says instead; or NULL */
+  struct nki_architecture *own;     /* of a GGUF: its family's row of the table, as it is there */
+  struct nki_shard *shards;         /* [files.n_shards] */
   const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;

@@ -166,6 +166,10 @@ const char *nki_model_type(const struct nk_model *model) {
   return json_string_value(json_object_get(model->config, "model_type"));
 }
 
+const struct nki_architecture *nki_model_architecture(const struct nk_model *model) {
+  return model->own != NULL ? model->own : nki_architecture_find(nki_model_type(model));
+}
+
 bool nki_model_wrapper_ties(const struct nk_model *model) {
   size_t wrapper = find_wrapper(model);
   return wrapper < N_WRAPPERS && wrappers[wrapper].ties;
@@ -270,7 +274,7 @@ static bool is_null(const struct nk_model *model, enum nki_setting setting) {
 
 /* The default of the model's family. */
 static int default_of(const struct nk_model *model, enum nki_setting setting, double *out) {
-  const struct nki_architecture *architecture = nki_architecture_find(nki_model_type(model));
+  const struct nki_architecture *architecture = nki_model_architecture(model);
   if (architecture == NULL || architecture->defaults[setting] == 0 || is_null(model, setting))
     return NK_ENOTFOUND;
   *out = architecture->defaults[setting];

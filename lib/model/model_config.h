@@ -13,6 +13,9 @@
  * values are those of its language model (text_config) first, then its own; where text_config
  * leaves the type out, it is that of Hugging Face's class. */
 const char *nki_model_type(const struct nk_model *model);
+/* The row of the table of architectures: a GGUF's own, else that of the type. NULL without an error
+ * when there is none. */
+const struct nki_architecture *nki_model_architecture(const struct nk_model *model);
 /* Whether a multimodal model of this type shares its input and output matrix when
  * tie_word_embeddings is absent. */
 bool nki_model_wrapper_ties(const struct nk_model *model);

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <noken/base.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -258,10 +259,12 @@ static int find_shards(struct nki_model_files *files, const char *path) {
   return NK_OK;
 }
 
-/* Whether the path ends as a shard's of Hugging Face does, "-00002-of-00004.safetensors": *n is the
- * length of what precedes, *count is "00004.safetensors". */
-static bool is_shard(const char *path, size_t *n, const char **count) {
-  static const char pattern[] = "-#####-of-#####.safetensors";
+/* Whether the path ends as a shard's of Hugging Face does, "-00002-of-00004.safetensors", or with
+ * another ending as a part of a GGUF does: *n is the length of what precedes, *count is
+ * "00004.safetensors". */
+static bool is_shard(const char *path, const char *ending, size_t *n, const char **count) {
+  char pattern[64];
+  snprintf(pattern, sizeof pattern, "-#####-of-#####%s", ending);
   size_t length = strlen(path), n_pattern = strlen(pattern);
   if (length < n_pattern) return false;
   *n = length - n_pattern;
@@ -280,7 +283,7 @@ static bool add_numbered_shards(struct nki_model_files *files, int *code) {
   for (size_t i = 0; i < files->n_files; i++) {
     const char *path = files->files[i];
     if (!nki_ends_with(path, ".safetensors")) continue;
-    if (!is_shard(path, &n, &count)) return false;
+    if (!is_shard(path, ".safetensors", &n, &count)) return false;
     if (first == NULL) {
       first = path;
       first_n = n;
@@ -330,6 +333,31 @@ static int find_weights(struct nki_model_files *files) {
                  files->folder);
 }
 
+/* A GGUF is one file, or as many as its name says. Like llama.cpp, which has the metadata in the
+ * first, noken takes that one's name. */
+static int add_parts(struct nki_model_files *files, const char *path) {
+  const char *count;
+  size_t n;
+  if (!is_shard(path, ".gguf", &n, &count)) return add_shard(files, path);
+  unsigned long n_parts = strtoul(count, NULL, 10);
+  if (strtoul(path + n + 1, NULL, 10) != 1)
+    return nk_fail(NK_EUSAGE, "%s: a part of a GGUF; name the first, ...-00001-of-%s", path, count);
+  int code = NK_OK;
+  for (unsigned long i = 1; i <= n_parts && code == NK_OK; i++) {
+    struct nk_buffer part = {0};
+    struct stat status;
+    nk_buffer_printf(&part, "%.*s-%05lu-of-%s", (int)n, path, i, count);
+    if (part.failed)
+      code = nk_fail(NK_EMEMORY, "%s: out of memory", path);
+    else if (stat(part.data, &status) != 0)
+      code = nk_fail_errno("%s", part.data);
+    else
+      code = add_shard(files, part.data);
+    nk_buffer_free(&part);
+  }
+  return code;
+}
+
 int nki_model_files_locate(const char *model, struct nki_model_files *files) {
   struct stat status;
   bool exists = stat(model, &status) == 0;
@@ -339,7 +367,7 @@ int nki_model_files_locate(const char *model, struct nki_model_files *files) {
     if (files->name == NULL) return NK_EMEMORY;
     bool pickle =
         nki_ends_with(model, ".bin") || nki_ends_with(model, ".pt") || nki_ends_with(model, ".pth");
-    return pickle ? fail_pickled(model) : add_shard(files, model);
+    return pickle ? fail_pickled(model) : add_parts(files, model);
   }
   if (!exists) {
     files->name = nk_strdup(model);

@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/names.h"
 #include "model/architecture.h"
-#include "model/gguf.h"
 #include "model/model.h"
 #include "model/model_config.h"
 
@@ -302,7 +301,7 @@ static const struct nk_tensor *report_output(const struct nk_model *model,
 const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_matrix which,
                                         bool *tied) {
   if (model == NULL) return NULL;
-  const struct nki_architecture *architecture = nki_architecture_find(nki_model_type(model));
+  const struct nki_architecture *architecture = nki_model_architecture(model);
   bool is_tied = architecture != NULL && (architecture->tied || nki_model_wrapper_ties(model));
   int code = which != NK_MATRIX_POSITION ? read_tied(model, &is_tied) : NK_OK;
   if (code != NK_OK && code != NK_ENOTFOUND) return NULL;
@@ -319,19 +318,9 @@ const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_ma
 
 /* ---- Rows, without opening more than is needed ---- */
 
-static int count_gguf_rows(const char *path, size_t *n_rows) {
-  struct nki_gguf *gguf = nki_gguf_open(path);
-  if (gguf == NULL) return nk_error_code();
-  const struct nk_tensor *tensor = nki_gguf_find_tensor(gguf, "token_embd.weight");
-  if (tensor != NULL && tensor->n_dims == 2) *n_rows = tensor->shape[0];
-  nki_gguf_free(gguf);
-  return NK_OK;
-}
-
 int nk_model_count_rows(const char *name, size_t *n_rows) {
   *n_rows = 0;
   if (nki_ends_with(name, ".json")) return NK_OK;
-  if (nki_ends_with(name, ".gguf")) return count_gguf_rows(name, n_rows);
   struct nk_model *model = nk_model_open(name);
   if (model == NULL) {
     int code = nk_error_code();

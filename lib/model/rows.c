@@ -59,6 +59,16 @@ int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, flo
   return NK_OK;
 }
 
+void nki_tensor_widen_pairs(const struct nk_tensor *tensor, size_t n_heads, float *out) {
+  size_t n = tensor->shape[0], width = tensor->n_dims == 2 ? tensor->shape[1] : 1;
+  size_t head = n / n_heads, half = head / 2;
+#pragma omp parallel for schedule(static) if (tensor->n_elements > 1 << 16)
+  for (size_t row = 0; row < n; row++) {
+    size_t at = row % head, source = row - at + (at < half ? 2 * at : 2 * (at - half) + 1);
+    nki_tensor_widen(tensor, source * width, width, out + row * width);
+  }
+}
+
 const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
                                float *scratch) {
   const void *data = element(tensor, first);
@@ -96,7 +106,9 @@ void nki_model_forget(const struct nk_model *model, const struct nk_tensor *tens
   const unsigned char *begin = element(tensor, first * dim);
   const unsigned char *end = element(tensor, (first + n) * dim);
   for (size_t s = 0; s < model->files.n_shards; s++) {
-    const struct nk_file *file = nki_safetensors_file(model->shards[s]);
+    const struct nki_shard *shard = &model->shards[s];
+    const struct nk_file *file =
+        shard->gguf != NULL ? shard->gguf->file : nki_safetensors_file(shard->safetensors);
     uintptr_t at = (uintptr_t)begin, start = (uintptr_t)file->data;
     if (at < start || at - start >= file->size) continue;
     nki_file_forget(file, at - start, (size_t)(end - begin));

@@ -26,8 +26,13 @@ int nki_tensor_check_widens(const struct nk_tensor *tensor);
  * calling one). Returns NK_OK or NK_EUNSUPPORTED. */
 int nki_tensor_widen(const struct nk_tensor *tensor, size_t first, size_t n, float *out);
 
-/* The same without a copy where the file holds aligned F32: the result is then in the file's
- * mapping, else it is scratch [n]. The type must be one that is widened. */
+/* All rows of q or k (or the elements of their bias) in the checkpoint's order: GGUF stores rows j
+ * and half + j of each head as rows 2 j and 2 j + 1, for a rotation of pairs. The rows are n_heads
+ * of an even length; out [n_elements]; by all threads. */
+void nki_tensor_widen_pairs(const struct nk_tensor *tensor, size_t n_heads, float *out);
+
+/* [first, first + n) without a copy where the file holds aligned F32: the result is then in the
+ * file's mapping, else it is scratch [n]. The type must be one that is widened. */
 const float *nki_tensor_floats(const struct nk_tensor *tensor, size_t first, size_t n,
                                float *scratch);
 

@@ -1,4 +1,5 @@
-/* GGUF: every value of the metadata, every tensor, and the vocabulary in it. */
+/* GGUF: every value of the metadata, every tensor, the vocabulary in it, and all of it as a model:
+ * configuration, matrices as floats, the forward pass. */
 #include <noken/noken.h>
 #include <string.h>
 
@@ -14,6 +15,11 @@ const char *const fuzz_words[] = {"tokenizer.ggml.model",
                                   "gpt2",
                                   "llama",
                                   "<0xFF>",
+                                  "general.architecture",
+                                  "llama.block_count",
+                                  "llama.attention.head_count",
+                                  "token_embd.weight",
+                                  "blk.0.attn_q.weight",
                                   "\x09",
                                   "\x08",
                                   "GGUF",
@@ -66,11 +72,43 @@ static void read_tokenizer(const char *path) {
   nk_tokenizer_free(tokenizer);
 }
 
+/* One token through the blocks, where their widths are no more than those of the seeds. */
+static void run_forward(struct nk_forward *forward) {
+  enum { MOST = 64 };
+  const struct nk_forward_shape *shape = nk_forward_shape(forward);
+  float logits[MOST];
+  const int64_t id = 0;
+  if (shape->dim > MOST || shape->mlp_dim > MOST || shape->n_heads > MOST ||
+      shape->head_dim > MOST || shape->n_layers > MOST || shape->n_vocabulary > MOST)
+    return;
+  const struct nk_sequence sequence = {&id, 1};
+  const struct nk_ask ask = {.logits = logits};
+  const struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+  if (nk_forward_run(forward, &batch) == NK_OK)
+    fuzz_use(logits, shape->n_vocabulary * sizeof *logits);
+}
+
+static void read_model(const char *path) {
+  struct nk_model *model = nk_model_open(path);
+  const struct nk_tensor *tensor = nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL);
+  float row[4096];
+  int64_t heads;
+  (void)nk_model_config_integer(model, "num_attention_heads", &heads);
+  if (tensor != NULL && tensor->shape[0] > 0 && tensor->shape[1] <= 4096 &&
+      nk_model_rows(tensor, tensor->shape[0] - 1, 1, row) == NK_OK)
+    fuzz_use(row, tensor->shape[1] * sizeof *row);
+  struct nk_forward *forward = nk_model_forward(model);
+  if (forward != NULL) run_forward(forward);
+  nk_model_free(model);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const char *path = fuzz_file(0, data, size);
   fuzz_memory_begin(size);
   read_header(path);
   read_tokenizer(path);
+  read_model(path);
   fuzz_memory_end();
   return 0;
 }

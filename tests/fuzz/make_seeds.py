@@ -175,3 +175,26 @@ save("gguf", "gpt2", gguf({
     "nested": array(9, [struct.pack("<IQ", 0, 2) + b"\1\2"]),
     "big": (10, struct.pack("<Q", 2**63))}, {"x": (1, [2, 2], b"\0" * 8)}, version=2))
 save("gguf", "nothing", gguf({}, {}))
+
+
+def blocks(number, size, rows, columns):
+    """Zeros of a quantized type whose blocks of 32 values have `size` bytes."""
+    return number, [columns, rows], b"\0" * (rows * columns // 32 * size)
+
+
+ones = (0, [32], floats(*[1] * 32))
+u32 = {"block_count": 1, "embedding_length": 32, "feed_forward_length": 64, "context_length": 16,
+       "attention.head_count": 2, "attention.head_count_kv": 1, "attention.key_length": 16,
+       "rope.dimension_count": 16}
+save("gguf", "model", gguf(
+    {"general.architecture": (8, string("llama")),
+     **{"llama." + key: (4, struct.pack("<I", value)) for key, value in u32.items()},
+     "llama.attention.layer_norm_rms_epsilon": (6, floats(1e-5)),
+     "llama.rope.freq_base": (6, floats(1e4))},
+    {"token_embd.weight": blocks(2, 18, 8, 32), "output_norm.weight": ones,
+     "output.weight": blocks(3, 20, 8, 32), "rope_freqs.weight": (0, [8], floats(*[2] * 8)),
+     "blk.0.attn_norm.weight": ones, "blk.0.ffn_norm.weight": ones,
+     "blk.0.attn_q.weight": blocks(8, 34, 32, 32), "blk.0.attn_k.weight": blocks(6, 22, 16, 32),
+     "blk.0.attn_v.weight": blocks(7, 24, 16, 32), "blk.0.attn_output.weight": blocks(20, 18, 32, 32),
+     "blk.0.ffn_gate.weight": blocks(39, 17, 64, 32), "blk.0.ffn_up.weight": blocks(2, 18, 64, 32),
+     "blk.0.ffn_down.weight": blocks(3, 20, 32, 64)}))

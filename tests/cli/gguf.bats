@@ -1,0 +1,72 @@
+# A GGUF is a model wherever MODEL stands. The files are made by nk-convert of the shipped models,
+# whose F32 weights they hold bit for bit.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  export DATA=$PWD/data
+  cd "$BATS_FILE_TMPDIR"
+  nk-convert --model gguf "$DATA/gpt2-tiny" -o gpt2-tiny.gguf
+  nk-convert --model gguf "$DATA/llama-tiny" -o llama-tiny.gguf
+}
+
+setup() {
+  cd "$BATS_FILE_TMPDIR"
+}
+
+# Runs a command with the folder and with the file in place of MODEL, and compares what they print.
+same() {
+  for model in gpt2-tiny llama-tiny; do
+    diff <("${@//MODEL/$DATA/$model}") <("${@//MODEL/$model.gguf}")
+  done
+}
+
+@test "the same texts, rows and statistics" {
+  same nk-tokens MODEL
+  for matrix in input output; do
+    for model in gpt2-tiny llama-tiny; do
+      diff <(nk-extract --matrix "$matrix" "$DATA/$model" | nk-convert -t tsv) \
+        <(nk-extract --matrix "$matrix" "$model.gguf" | nk-convert -t tsv)
+    done
+  done
+}
+
+@test "the same ranking" {
+  same nk-glitch MODEL
+}
+
+@test "the same behaviour of vectors, bit for bit" {
+  for model in gpt2-tiny llama-tiny; do nk-extract "$DATA/$model" --ids 0-40 >"$model.set"; done
+  for model in gpt2-tiny llama-tiny; do
+    diff <(nk-run "$DATA/$model" -p 'The {} of the' --generate 3 "$model.set") \
+      <(nk-run "$model.gguf" -p 'The {} of the' --generate 3 "$model.set")
+  done
+}
+
+@test "the same verdicts, to what other orders of sums make" {
+  printf 'id\n300\n301\n8000\n' >ids.tsv
+  for model in gpt2-tiny llama-tiny; do
+    paste <(nk-verify "$DATA/$model" ids.tsv) <(nk-verify "$model.gguf" ids.tsv) |
+      awk -F '\t' 'NR > 1 && ($3 != $6 || $2 / $5 > 1 + 1e-6 || $5 / $2 > 1 + 1e-6) { exit 1 }
+        END { exit NR != 4 }'
+  done
+}
+
+@test "a type that is not read is refused by its name" {
+  cp llama-tiny.gguf other.gguf
+  name=$(grep -abo token_embd.weight other.gguf | head -n 1 | cut -d : -f 1)
+  printf '\020' | dd of=other.gguf bs=1 seek=$((name + 17 + 4 + 16)) conv=notrunc status=none
+  run -1 nk-extract other.gguf -o out
+  [[ $output == *"IQ2_XXS"* ]]
+  [ "${#lines[@]}" -eq 1 ]
+}
+
+@test "damage is one line" {
+  head -c 100000 llama-tiny.gguf >cut.gguf
+  run -1 nk-glitch cut.gguf
+  [ "${#lines[@]}" -eq 1 ]
+  run -1 nk-run cut.gguf -p '{}' llama-tiny.set
+  [ "${#lines[@]}" -eq 1 ]
+  cp llama-tiny.gguf m-00002-of-00003.gguf
+  run -2 nk-glitch m-00002-of-00003.gguf
+  [[ $output == *"name the first, ...-00001-of-00003.gguf" ]]
+}

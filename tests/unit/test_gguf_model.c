@@ -1,0 +1,364 @@
+/* A GGUF as a model: configuration, names, quantized weights, parts, and what hostile files say.
+ * The files are written here after the format's description; a Llama of one block. */
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model/architecture.h"
+#include "model/model.h"
+#include "model/model_config.h"
+#include "model/rows.h"
+#include "unit.h"
+
+enum { DIM = 32, HEADS = 2, ROWS = 8, MLP = 64 };
+enum { U32 = 4, F32 = 6, STRING = 8, ARRAY = 9 }; /* types of values */
+
+struct gguf {
+  struct nk_buffer values, tensors, data;
+  uint64_t n_values, n_tensors;
+};
+
+static void number(struct nk_buffer *out, uint64_t value, int n_bytes) {
+  for (int i = 0; i < n_bytes; i++) nk_buffer_byte(out, (int)(value >> 8 * i & 0xFF));
+}
+
+static void string(struct nk_buffer *out, const char *text) {
+  number(out, strlen(text), 8);
+  nk_buffer_text(out, text);
+}
+
+static void key(struct gguf *g, const char *name, uint64_t type) {
+  string(&g->values, name);
+  number(&g->values, type, 4);
+  g->n_values++;
+}
+
+static void put_u32(struct gguf *g, const char *name, uint64_t value) {
+  key(g, name, U32);
+  number(&g->values, value, 4);
+}
+
+static void put_f32(struct gguf *g, const char *name, float value) {
+  key(g, name, F32);
+  nk_buffer_append(&g->values, &value, sizeof value);
+}
+
+static void put_string(struct gguf *g, const char *name, const char *value) {
+  key(g, name, STRING);
+  string(&g->values, value);
+}
+
+/* [rows, columns], or [columns] with rows 0; data of n bytes, NULL: zeros. */
+static void put_tensor(struct gguf *g, const char *name, size_t rows, size_t columns, uint64_t type,
+                       const void *data, size_t n) {
+  while (g->data.size % 32 != 0) nk_buffer_byte(&g->data, 0);
+  string(&g->tensors, name);
+  number(&g->tensors, rows > 0 ? 2 : 1, 4);
+  number(&g->tensors, columns, 8);
+  if (rows > 0) number(&g->tensors, rows, 8);
+  number(&g->tensors, type, 4);
+  number(&g->tensors, g->data.size, 8);
+  g->n_tensors++;
+  for (size_t i = 0; i < n; i++)
+    nk_buffer_byte(&g->data, data != NULL ? ((const unsigned char *)data)[i] : 0);
+}
+
+/* Zeros of F32. */
+static void put_zeros(struct gguf *g, const char *name, size_t rows, size_t columns) {
+  put_tensor(g, name, rows, columns, 0, NULL, (rows > 0 ? rows : 1) * columns * 4);
+}
+
+static void save(struct gguf *g, const char *path) {
+  struct nk_buffer out = {0};
+  nk_buffer_text(&out, "GGUF");
+  number(&out, 3, 4);
+  number(&out, g->n_tensors, 8);
+  number(&out, g->n_values, 8);
+  nk_buffer_append(&out, g->values.data, g->values.size);
+  nk_buffer_append(&out, g->tensors.data, g->tensors.size);
+  while (out.size % 32 != 0) nk_buffer_byte(&out, 0);
+  nk_buffer_append(&out, g->data.data, g->data.size);
+  write_bytes(path, out.data, out.size);
+  nk_buffer_free(&out);
+  nk_buffer_free(&g->values);
+  nk_buffer_free(&g->tensors);
+  nk_buffer_free(&g->data);
+  *g = (struct gguf){0};
+}
+
+static const char *in(void *const *state, const char *name) {
+  static char paths[4][300];
+  static int turn;
+  char *path = paths[turn++ % 4];
+  snprintf(path, sizeof paths[0], "%s/%s", (const char *)*state, name);
+  return path;
+}
+
+static void put_metadata(struct gguf *g) {
+  put_string(g, "general.architecture", "llama");
+  put_u32(g, "llama.block_count", 1);
+  put_u32(g, "llama.context_length", 100);
+  put_u32(g, "llama.embedding_length", DIM);
+  put_u32(g, "llama.feed_forward_length", MLP);
+  put_u32(g, "llama.attention.head_count", HEADS);
+  put_f32(g, "llama.attention.layer_norm_rms_epsilon", 0x1p-10f);
+  put_f32(g, "llama.rope.freq_base", 500000);
+}
+
+static void put_weights(struct gguf *g) {
+  put_zeros(g, "token_embd.weight", ROWS, DIM);
+  put_zeros(g, "output_norm.weight", 0, DIM);
+  put_zeros(g, "blk.0.attn_norm.weight", 0, DIM);
+  put_zeros(g, "blk.0.ffn_norm.weight", 0, DIM);
+  put_zeros(g, "blk.0.attn_k.weight", DIM, DIM);
+  put_zeros(g, "blk.0.attn_v.weight", DIM, DIM);
+  put_zeros(g, "blk.0.attn_output.weight", DIM, DIM);
+  put_zeros(g, "blk.0.ffn_gate.weight", MLP, DIM);
+  put_zeros(g, "blk.0.ffn_up.weight", MLP, DIM);
+  put_zeros(g, "blk.0.ffn_down.weight", DIM, MLP);
+}
+
+static void metadata_stand_for_config_json(void **state) {
+  struct gguf g = {0};
+  put_metadata(&g);
+  put_u32(&g, "llama.attention.head_count_kv", HEADS);
+  put_weights(&g);
+  put_zeros(&g, "blk.0.attn_q.weight", DIM, DIM);
+  save(&g, in(state, "a.gguf"));
+  struct nk_model *model = nk_model_open(in(state, "a.gguf"));
+  if (model == NULL) fail_msg("%s", nk_error());
+  static const struct {
+    const char *key;
+    int64_t value;
+  } wanted[] = {{"num_hidden_layers", 1},       {"max_position_embeddings", 100},
+                {"hidden_size", DIM},           {"intermediate_size", MLP},
+                {"num_attention_heads", HEADS}, {"num_key_value_heads", HEADS},
+                {"rope_theta", 500000}};
+  for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+    int64_t value = 0;
+    if (nk_model_config_integer(model, wanted[i].key, &value) != NK_OK) fail_msg("%s", nk_error());
+    assert_int_equal(value, wanted[i].value);
+  }
+  double eps = 0;
+  assert_int_equal(nki_setting_number(model, NKI_SETTING_RMS_NORM_EPS, &eps), NK_OK);
+  assert_true(eps == 0x1p-10);
+  assert_string_equal(nki_model_type(model), "llama");
+  assert_string_equal(nk_model_name(model), "a.gguf");
+  assert_string_equal(nk_model_folder(model), in(state, "a.gguf"));
+  bool tied = false;
+  const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied);
+  assert_true(tied); /* there is no output.weight */
+  assert_string_equal(output->name, "token_embd.weight");
+  if (nk_model_forward(model) == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(nk_forward_shape(nk_model_forward(model))->n_positions, 100);
+  nk_model_free(model);
+}
+
+/* Row r of a head in the file was row r / 2, or half + r / 2 for an odd r (llama.cpp's converter:
+ * [2, half] becomes [half, 2]). */
+static void rows_in_pairs_are_put_back(void **state) {
+  (void)state;
+  enum { HEAD = 6, N = 2 * HEAD };
+  float values[N], out[N];
+  for (int row = 0; row < N; row++) {
+    int at = row % HEAD;
+    values[row] = (float)(row - at + at % 2 * (HEAD / 2) + at / 2);
+  }
+  const struct nk_tensor tensor = {
+      .name = "k", .n_dims = 1, .shape = {N}, .n_elements = N, .n_bytes = 4 * N, .data = values};
+  nki_tensor_widen_pairs(&tensor, 2, out);
+  for (int row = 0; row < N; row++) assert_true(out[row] == (float)row);
+}
+
+static void a_model_of_another_architecture_gives_its_matrices(void **state) {
+  struct gguf g = {0};
+  put_string(&g, "general.architecture", "later");
+  put_zeros(&g, "token_embd.weight", ROWS, DIM);
+  put_zeros(&g, "output.weight", ROWS, DIM);
+  save(&g, in(state, "b.gguf"));
+  struct nk_model *model = nk_model_open(in(state, "b.gguf"));
+  if (model == NULL) fail_msg("%s", nk_error());
+  bool tied = true;
+  assert_string_equal(nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied)->name, "output.weight");
+  assert_false(tied);
+  assert_string_equal(nk_model_matrix(model, NK_MATRIX_INPUT, NULL)->name, "token_embd.weight");
+  assert_null(nk_model_forward(model));
+  assert_non_null(strstr(nk_error(), "architecture 'later' is not implemented"));
+  nk_model_free(model);
+}
+
+/* The message of a forward pass, or of opening, after `change` of an otherwise sound file. */
+static void refuse(void **state, void (*change)(struct gguf *), bool with_q, const char *message) {
+  struct gguf g = {0};
+  put_metadata(&g);
+  put_weights(&g);
+  if (with_q) put_zeros(&g, "blk.0.attn_q.weight", DIM, DIM);
+  change(&g);
+  save(&g, in(state, "c.gguf"));
+  struct nk_model *model = nk_model_open(in(state, "c.gguf"));
+  if (nk_model_forward(model) != NULL) fail_msg("taken, though '%s'", message);
+  if (strstr(nk_error(), message) == NULL) fail_msg("'%s' does not say '%s'", nk_error(), message);
+  nk_model_free(model);
+}
+
+static void with_iq2(struct gguf *g) {
+  put_tensor(g, "blk.0.attn_q.weight", DIM, 256, 16, NULL, (size_t)DIM * 66);
+}
+static void with_many_blocks(struct gguf *g) {
+  put_u32(g, "llama.block_count", 1000000);
+}
+static void with_other_kv_heads(struct gguf *g) {
+  put_u32(g, "llama.attention.head_count_kv", 3);
+}
+static void with_heads_by_layer(struct gguf *g) {
+  key(g, "llama.attention.head_count_kv", ARRAY);
+  number(&g->values, U32, 4);
+  number(&g->values, 2, 8);
+  number(&g->values, 1, 4);
+  number(&g->values, 2, 4);
+}
+static void with_text(struct gguf *g) {
+  put_string(g, "llama.attention.key_length", "16");
+}
+static void with_nan(struct gguf *g) {
+  put_f32(g, "llama.rope.scaling.factor", 0);
+  put_f32(g, "llama.final_logit_softcapping", NAN);
+}
+static void with_yarn(struct gguf *g) {
+  put_string(g, "llama.rope.scaling.type", "else");
+}
+static void with_another_part(struct gguf *g) {
+  put_zeros(g, "blk.0.attn_sinks.weight", 0, HEADS);
+}
+static void with_two_factors(struct gguf *g) {
+  put_zeros(g, "rope_freqs.weight", 0, 2);
+}
+static void with_split(struct gguf *g) {
+  put_u32(g, "split.count", 3);
+}
+
+static void what_cannot_run_says_why(void **state) {
+  refuse(state, with_iq2, false, "IQ2_XXS");
+  refuse(state, with_many_blocks, true, "duplicate name");
+  refuse(state, with_other_kv_heads, true, "cannot share 3 key heads");
+  refuse(state, with_heads_by_layer, true, "not a whole number");
+  refuse(state, with_text, true, "not a whole number");
+  refuse(state, with_nan, true, "'llama.final_logit_softcapping' is not finite");
+  refuse(state, with_yarn, true, "rope type 'else'");
+  refuse(state, with_another_part, true, "attn_sinks");
+  refuse(state, with_two_factors, true, "8 positive numbers");
+  refuse(state, with_split, true, "part 1 of 3");
+}
+
+/* A Llama whose attention matters: norms of ones, an mlp of zeros. */
+static void put_attention(struct gguf *g) {
+  static const char *const square[] = {"attn_q", "attn_k", "attn_v", "attn_output"};
+  float values[DIM * DIM], ones[DIM];
+  for (int i = 0; i < DIM * DIM; i++) values[i] = (float)(i * 7919 % 101 - 50) / 200;
+  for (int i = 0; i < DIM; i++) ones[i] = 1;
+  put_tensor(g, "token_embd.weight", ROWS, DIM, 0, values, (size_t)ROWS * DIM * 4);
+  put_tensor(g, "output_norm.weight", 0, DIM, 0, ones, sizeof ones);
+  put_tensor(g, "blk.0.attn_norm.weight", 0, DIM, 0, ones, sizeof ones);
+  put_tensor(g, "blk.0.ffn_norm.weight", 0, DIM, 0, ones, sizeof ones);
+  for (int i = 0; i < 4; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "blk.0.%s.weight", square[i]);
+    put_tensor(g, name, DIM, DIM, 0, values, sizeof values);
+  }
+  put_zeros(g, "blk.0.ffn_gate.weight", MLP, DIM);
+  put_zeros(g, "blk.0.ffn_up.weight", MLP, DIM);
+  put_zeros(g, "blk.0.ffn_down.weight", DIM, MLP);
+}
+
+static void run_file(const char *path, float logits[ROWS]) {
+  static const int64_t ids[] = {1, 2, 3, 4};
+  struct nk_model *model = nk_model_open(path);
+  struct nk_forward *forward = nk_model_forward(model);
+  if (forward == NULL) fail_msg("%s", nk_error());
+  const struct nk_sequence sequence = {ids, 4};
+  struct nk_ask ask = {.position = 3, .logits = logits};
+  const struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+  if (nk_forward_run(forward, &batch) != NK_OK) fail_msg("%s", nk_error());
+  nk_model_free(model);
+}
+
+/* Llama 3's rope_freqs: factors of 1 change nothing, factors of 4 are a linear scaling by 4. */
+static void frequencies_are_divided_by_the_factors_of_a_tensor(void **state) {
+  enum { PLAIN, BY_ONE, BY_FOUR, LINEAR, N };
+  float factors[DIM / HEADS / 2], logits[N][ROWS];
+  for (int turn = 0; turn < N; turn++) {
+    struct gguf g = {0};
+    put_metadata(&g);
+    put_attention(&g);
+    for (int i = 0; i < DIM / HEADS / 2; i++) factors[i] = turn == BY_FOUR ? 4 : 1;
+    if (turn == BY_ONE || turn == BY_FOUR)
+      put_tensor(&g, "rope_freqs.weight", 0, DIM / HEADS / 2, 0, factors, sizeof factors);
+    if (turn == LINEAR) {
+      put_string(&g, "llama.rope.scaling.type", "linear");
+      put_f32(&g, "llama.rope.scaling.factor", 4);
+    }
+    save(&g, in(state, "d.gguf"));
+    run_file(in(state, "d.gguf"), logits[turn]);
+  }
+  assert_memory_equal(logits[PLAIN], logits[BY_ONE], sizeof logits[0]);
+  assert_memory_equal(logits[BY_FOUR], logits[LINEAR], sizeof logits[0]);
+  assert_memory_not_equal(logits[PLAIN], logits[LINEAR], sizeof logits[0]);
+}
+
+static void save_part(void **state, int part, int of, int written_count) {
+  struct gguf g = {0};
+  char name[64];
+  if (part == 0) put_metadata(&g);
+  put_u32(&g, "split.no", (uint64_t)part);
+  put_u32(&g, "split.count", (uint64_t)written_count);
+  put_u32(&g, "split.tensors.count", 11);
+  if (part == 0) put_weights(&g);
+  if (part == 1) put_zeros(&g, "blk.0.attn_q.weight", DIM, DIM);
+  snprintf(name, sizeof name, "p-%05d-of-%05d.gguf", part + 1, of);
+  save(&g, in(state, name));
+}
+
+static void refuse_parts(void **state, const char *name, const char *message) {
+  struct nk_model *model = nk_model_open(in(state, name));
+  if (model != NULL) fail_msg("taken, though '%s'", message);
+  if (strstr(nk_error(), message) == NULL) fail_msg("'%s' does not say '%s'", nk_error(), message);
+}
+
+static void parts_of_a_model_are_opened_together(void **state) {
+  save_part(state, 0, 2, 2);
+  refuse_parts(state, "p-00001-of-00002.gguf", "p-00002-of-00002.gguf");
+  save_part(state, 1, 2, 2);
+  struct nk_model *model = nk_model_open(in(state, "p-00001-of-00002.gguf"));
+  if (model == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(nk_model_n_tensors(model), 11);
+  if (nk_model_forward(model) == NULL) fail_msg("%s", nk_error());
+  nk_model_free(model);
+  refuse_parts(state, "p-00002-of-00002.gguf", "name the first");
+  save_part(state, 1, 2, 3);
+  refuse_parts(state, "p-00001-of-00002.gguf", "part 2 of 3 by its metadata, 2 of 2 by its name");
+  struct gguf g = {0};
+  put_u32(&g, "split.no", 1);
+  put_u32(&g, "split.count", 2);
+  save(&g, in(state, "p-00002-of-00002.gguf"));
+  refuse_parts(state, "p-00001-of-00002.gguf", "11 tensors in all parts by its metadata, 10 found");
+  save_part(state, 0, 2, 2);
+  g = (struct gguf){0};
+  put_u32(&g, "split.no", 1);
+  put_u32(&g, "split.count", 2);
+  put_zeros(&g, "output_norm.weight", 0, DIM);
+  save(&g, in(state, "p-00002-of-00002.gguf"));
+  refuse_parts(state, "p-00001-of-00002.gguf", "is in two shards");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(metadata_stand_for_config_json),
+      cmocka_unit_test(rows_in_pairs_are_put_back),
+      cmocka_unit_test(a_model_of_another_architecture_gives_its_matrices),
+      cmocka_unit_test(what_cannot_run_says_why),
+      cmocka_unit_test(frequencies_are_divided_by_the_factors_of_a_tensor),
+      cmocka_unit_test(parts_of_a_model_are_opened_together),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
