@@ -129,6 +129,12 @@ struct nk_ordinary_options {
   size_t n_from;
   const int64_t *excluded; /* [n_excluded] but not these */
   size_t n_excluded;
+  /* [n_like] draw tokens like these, but none of them, whether the model repeats them or not: for
+   * each in turn, in a random order, one of the same category and, as far as there are any, of the
+   * same number of bytes; for a category that text does not give, an ordinary one. `from` is
+   * NULL. */
+  const int64_t *like;
+  size_t n_like;
   /* Also tokens that the model fails to repeat (nk_verify: strongly verified). Without them, unless
    * this is set or `from` is given, as a reference of tokens that training never showed would make
    * any behaviour ordinary. NK_EDATA when the model repeats one in 20 or less. */
@@ -176,13 +182,21 @@ NK_API enum nk_verdict nk_verdict_of(double max_prob);
 /* "strongly verified", ... */
 NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];
 
+/* Valid when zeroed. */
+struct nk_verify_options {
+  const char *const *prompts; /* [n_prompts] texts with slots {}; NULL: three that ask for a
+                               * repetition */
+  size_t n_prompts;
+  size_t n_steps; /* positions from the prompt's end on; 0: 3 */
+};
+
 /* max_prob [n] = the highest probability of token ids[i], put into the slots of each prompt, at any
- * of the n_steps positions from the prompt's end on, while the model generates its most probable
- * token. prompts [n_prompts] are texts with slots {}; NULL: three prompts that ask for a
- * repetition. All tokens go through in one batch per prompt; the positions before the first slot
- * are computed once. Returns NK_OK or a negative code. */
-NK_API int nk_verify(struct nk_model *model, const char *const *prompts, size_t n_prompts,
-                     const int64_t *ids, size_t n, size_t n_steps, double *max_prob);
+ * of the steps, while the model generates its most probable token. encoded [n], or NULL = the
+ * number of prompts in which the token's text gives the token in every slot: with none, text never
+ * shows the token there. options NULL: all zero. All tokens go through in one batch per prompt; the
+ * positions before the first slot are computed once. Returns NK_OK or a negative code. */
+NK_API int nk_verify(struct nk_model *model, const struct nk_verify_options *options,
+                     const int64_t *ids, size_t n, double *max_prob, size_t *encoded);
 
 /* Verdicts by how often training showed the tokens: never, then by powers of ten. */
 struct nk_verdict_range {

@@ -102,6 +102,21 @@ static void drop_excluded(const struct nk_ordinary_options *o, int64_t *ids, siz
   }
 }
 
+/* *ids [*n] = those like o->like. */
+static int draw_like(const struct nk_tokenizer *tokenizer, const struct nk_ordinary_options *o,
+                     size_t n_tokens, size_t n_wanted, int64_t **ids, size_t *n) {
+  if (o->from != NULL) return nk_fail(NK_EUSAGE, "tokens from a list, and like those of another");
+  *ids = nk_alloc(n_wanted, sizeof **ids);
+  if (*ids == NULL) return NK_EMEMORY;
+  *n = n_wanted;
+  int code = nki_matched_tokens(tokenizer, o, n_tokens, *ids, n);
+  if (code == NK_OK) return NK_OK;
+  nk_free(*ids);
+  *ids = NULL;
+  *n = 0;
+  return code;
+}
+
 int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options *options,
                        int64_t **ids, size_t *n) {
   static const struct nk_ordinary_options defaults;
@@ -116,6 +131,7 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   n_all = forward->n_tokens;
   if (n_all > forward->config.shape.n_vocabulary) n_all = forward->config.shape.n_vocabulary;
   if (o->from != NULL) n_all = o->n_from;
+  if (o->like != NULL) return draw_like(tokenizer, o, n_all, n_wanted, ids, n);
   int64_t *all = nk_alloc(n_all, sizeof *all);
   int code = all == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK && o->from != NULL)

@@ -101,6 +101,14 @@ void nki_reference_free(struct nki_reference *reference);
 int nki_reference_score(const struct nk_probe *probe, struct nki_reference *reference,
                         const struct nk_items *items, struct nk_behaviour *behaviour);
 
+/* ---- Ordinary tokens like others (matched.c) ---- */
+
+/* out [*n] = what nk_ordinary_tokens draws of tokens [0, n_tokens) with options.like; *n: wanted,
+ * then drawn. NK_OK or a negative code. */
+int nki_matched_tokens(const struct nk_tokenizer *tokenizer,
+                       const struct nk_ordinary_options *options, size_t n_tokens, int64_t *out,
+                       size_t *n);
+
 /* ---- Verification (verify.c) ---- */
 
 enum { NKI_N_VERIFY_PROMPTS = 3 };

@@ -97,19 +97,75 @@ int nki_verify(struct nk_forward *forward, const struct nki_prompt *prompts, siz
   return code;
 }
 
-int nk_verify(struct nk_model *model, const char *const *texts, size_t n_texts, const int64_t *ids,
-              size_t n, size_t n_steps, double *max_prob) {
+/* ---- Whether text gives a token in its place ---- */
+
+/* Appends the template with the token's bytes in its slots. */
+static void fill_slots(const char *template, const char *bytes, size_t n, struct nk_buffer *out) {
+  const char *brace;
+  for (; (brace = strstr(template, "{}")) != NULL; template = brace + 2) {
+    nk_buffer_append(out, template, (size_t)(brace - template));
+    nk_buffer_append(out, bytes, n);
+  }
+  nk_buffer_text(out, template);
+}
+
+/* *given: the text with the token's bytes in its slots gives the prompt's tokens up to the last
+ * slot, with `id` in the slots. Bytes that are not valid UTF-8 give nothing. */
+static int is_given(const struct nk_tokenizer *tokenizer, const char *template,
+                    const struct nki_prompt *prompt, int64_t id, bool *given) {
+  struct nk_buffer text = {0};
+  int64_t *ids = NULL;
+  size_t length = 0, n = 0, last = prompt->slots[prompt->n_slots - 1];
+  const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)id, &length);
+  *given = false;
+  if (bytes == NULL) return NK_OK;
+  fill_slots(template, bytes, length, &text);
+  int code = text.failed ? nk_fail(NK_EMEMORY, "no memory for a prompt")
+                         : nk_tokenizer_encode(tokenizer, text.data, text.size, NK_ENCODE_SPECIAL,
+                                               &ids, &n);
+  nk_buffer_free(&text);
+  if (code == NK_EDATA) return NK_OK;
+  if (code != NK_OK) return code;
+  *given = n > last;
+  for (size_t i = 0; *given && i <= last; i++)
+    *given = ids[i] == (prompt->ids[i] == NK_VECTOR ? id : prompt->ids[i]);
+  nk_free(ids);
+  return NK_OK;
+}
+
+static int count_encoded(const struct nk_tokenizer *tokenizer, const char *const *texts,
+                         const struct nki_prompt *prompts, size_t n_prompts, const int64_t *ids,
+                         size_t n, size_t *encoded) {
+  bool failed = false;
+#pragma omp parallel for schedule(dynamic, 64) reduction(|| : failed)
+  for (size_t i = 0; i < n; i++) {
+    encoded[i] = 0;
+    for (size_t p = 0; p < n_prompts; p++) {
+      bool given = false;
+      if (is_given(tokenizer, texts[p], &prompts[p], ids[i], &given) != NK_OK) failed = true;
+      encoded[i] += given;
+    }
+  }
+  return failed ? nk_fail(NK_EMEMORY, "no memory for a prompt's tokens") : NK_OK;
+}
+
+int nk_verify(struct nk_model *model, const struct nk_verify_options *options, const int64_t *ids,
+              size_t n, double *max_prob, size_t *encoded) {
+  enum { DEFAULT_STEPS = 3 };
+  static const struct nk_verify_options defaults;
+  const struct nk_verify_options *o = options == NULL ? &defaults : options;
   struct nk_forward *forward = nk_model_forward(model);
   const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
+  const char *const *texts = o->prompts == NULL ? nki_verify_texts : o->prompts;
+  size_t n_prompts = o->prompts == NULL ? NKI_N_VERIFY_PROMPTS : o->n_prompts;
+  size_t n_steps = o->n_steps == 0 ? DEFAULT_STEPS : o->n_steps;
   struct nki_prompt *prompts;
   if (tokenizer == NULL) return nki_fail_null();
-  if (texts == NULL) {
-    texts = nki_verify_texts;
-    n_texts = NKI_N_VERIFY_PROMPTS;
-  }
-  int code = nki_verify_prompts(tokenizer, texts, n_texts, &prompts);
-  if (code == NK_OK) code = nki_verify(forward, prompts, n_texts, ids, n, n_steps, max_prob);
-  nki_verify_prompts_free(prompts, n_texts);
+  int code = nki_verify_prompts(tokenizer, texts, n_prompts, &prompts);
+  if (code == NK_OK) code = nki_verify(forward, prompts, n_prompts, ids, n, n_steps, max_prob);
+  if (code == NK_OK && encoded != NULL)
+    code = count_encoded(tokenizer, texts, prompts, n_prompts, ids, n, encoded);
+  nki_verify_prompts_free(prompts, n_prompts);
   return code;
 }
 

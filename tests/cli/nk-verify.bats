@@ -18,7 +18,7 @@ candidates() {
 @test "never-seen tokens are verified, common ones rejected" {
   candidates "$gpt2" >candidates.tsv
   run -0 nk-verify "$gpt2" candidates.tsv
-  [ "${lines[0]}" = "id	count	max_prob	verdict" ]
+  [ "${lines[0]}" = "id	count	encoded	max_prob	verdict" ]
   [ "${#lines[@]}" -eq 11 ]
   for i in 1 2 3 4 5; do [[ "${lines[$i]}" == *" rejected" ]]; done
   for i in 6 7 8 9 10; do [[ "${lines[$i]}" == *"strongly verified" ]]; done
@@ -27,8 +27,8 @@ candidates() {
 @test "the table's own columns stay, old verdicts are replaced, a pipe and a file give the same" {
   printf 'id\ttext\tmax_prob\tnote\n300\ta\\tb\t7\tx\n' >table.tsv
   run -0 nk-verify "$gpt2" table.tsv
-  [ "${lines[0]}" = "id	text	note	max_prob	verdict" ]
-  [[ "${lines[1]}" == "300	a\\tb	x	0."* ]]
+  [ "${lines[0]}" = "id	text	note	encoded	max_prob	verdict" ]
+  [[ "${lines[1]}" == "300	a\\tb	x	3	0."* ]]
   cat table.tsv | nk-verify "$gpt2" >piped
   nk-verify "$gpt2" table.tsv | cmp - piped
 }
@@ -46,7 +46,7 @@ candidates() {
   printf 'id\n400\n500\n600\n' | nk-verify --steps 1 "$gpt2" >three
   printf 'id\n500\n' | nk-verify --steps 1 --threads 1 "$gpt2" >one
   paste <(sed -n 3p three) <(sed -n 2p one) |
-    perl -F'\t' -lane 'exit 1 if abs($F[1] / $F[4] - 1) > 1e-4'
+    perl -F'\t' -lane 'exit 1 if abs($F[2] / $F[6] - 1) > 1e-4'
 }
 
 @test "--prompt and --prompts replace the default prompts" {
@@ -57,6 +57,59 @@ candidates() {
   cmp file text
   run -2 nk-verify -p 'no slot' "$gpt2" ids.tsv
   [[ "$output" == "nk-verify: "*"has no slot {}"* ]]
+}
+
+@test "--controls: ordinary tokens of the listed lengths, the same by seed, whatever their verdict" {
+  awk -F '\t' 'NR == 1 || ($1 > 300 && $2 == 0)' "$gpt2/counts.tsv" | cut -f 1,2 >never.tsv
+  nk-extract --ids-from never.tsv "$gpt2" | nk-stats --no-mahalanobis | cut -f 1,2 >listed.tsv
+  nk-verify --controls 300 "$gpt2" listed.tsv >a
+  [ "$(head -n 1 a)" = "id	text	control	encoded	max_prob	verdict" ]
+  awk -F '\t' '$3 == 0' a | cut -f 1,2 | cmp - <(sed 1d listed.tsv)
+  awk -F '\t' '$3 == 1' a >controls
+  [ "$(cut -f 1 controls | sort -u | wc -l)" -eq 300 ]
+  [ -z "$(cut -f 1 listed.tsv controls | sort | uniq -d)" ]
+  # text gives all of them, and their lengths have the distribution of the listed ones
+  nk-tokens "$gpt2" | awk -F '\t' 'NR == FNR { category[$1] = $3; next }
+    category[$1] !~ /^(ok|byte|partial_utf8)$/ { exit 1 }' - controls
+  nk-verify --controls $(($(wc -l <listed.tsv) - 1)) "$gpt2" listed.tsv |
+    perl -F'\t' -lane 'next if $. == 1; ($t = $F[1]) =~ s/\\(x..|.)/x/g; $n[$F[2]]{length $t}++;
+      $all++; END { $apart += abs($n[0]{$_} - $n[1]{$_}) for 1 .. 99; exit($apart > 0.05 * $all) }'
+  nk-verify --controls 300 "$gpt2" listed.tsv | cmp a -
+  nk-verify --controls 300 --seed 1 "$gpt2" listed.tsv | cut -f 1 >other
+  ! cmp -s other <(cut -f 1 a)
+  run -2 nk-verify --all --controls 10 "$gpt2"
+  run -2 nk-verify --summary --truth "$gpt2/counts.tsv" "$gpt2" never.tsv
+}
+
+@test "--summary: listed tokens beside controls, with the difference" {
+  awk -F '\t' 'NR == 1 || ($1 > 300 && $2 == 0)' "$gpt2/counts.tsv" | cut -f 1 | head -n 301 >never.tsv
+  nk-verify --controls 200 "$gpt2" never.tsv >rows
+  nk-verify --summary "$gpt2" never.tsv >summary
+  nk-verify --summary "$gpt2" rows | cmp summary - # a table's own controls
+  [ "$(cut -f 1 summary | paste -sd ,)" = \
+    "group,listed,control,difference,listed, not encoded,control, not encoded" ]
+  awk -F '\t' 'NR == FNR { if (FNR > 1) { g = ($2 ? "control" : "listed") ($3 ? "" : ", not encoded")
+      n[g]++; bad[g] += $4 < 0.1 }; next }
+    $1 in n { if ($2 != n[$1] || $3 + $4 != bad[$1] || ($7 - bad[$1] / n[$1]) ^ 2 > 1e-12 ||
+      !($8 <= $7 && $7 <= $9)) exit 1; found++ }
+    $1 == "listed" { a = $7 } $1 == "control" { b = $7 }
+    $1 == "difference" && ($7 - (a - b)) ^ 2 < 1e-12 && $8 > 0.5 { found++ }
+    END { exit !(found >= 4) }' rows summary
+}
+
+@test "encoded: the prompts in which the token's text gives the token in its place" {
+  nk-verify --all -p 'He said {}.' -p '"{}{}"' "$gpt2" >rows
+  for id in 300 336 1000 4000; do
+    text=$(awk -F '\t' -v id=$id '$1 == id { print $2 }' rows)
+    text=$(printf %b "$text.") && text=${text%.}
+    n=0
+    ids() { nk-tokens --encode "$1" "$gpt2" | sed 1d | cut -f 1 | paste -sd ' '; }
+    [[ "$(ids "He said $text.")" == "$(ids "He said ") $id "* ]] && n=$((n + 1))
+    [[ "$(ids "\"$text$text\"")" == "$(ids '"') $id $id "* ]] && n=$((n + 1))
+    [ "$(awk -F '\t' -v id=$id '$1 == id { print $4 }' rows)" = $n ]
+  done
+  awk -F '\t' '$3 == "partial_utf8" || $3 == "unused_byte" { n++; if ($4) exit 1 }
+    END { exit !n }' rows
 }
 
 # Copies model $1 to m with a NaN at byte $3 of tensor $2.
