@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/capture.h"
+#include "cli/engine.h"
 #include "cli/tool.h"
 
 enum { LEAST_REFERENCE = 8 };
@@ -13,6 +14,7 @@ struct options {
   size_t reference, offsets, generate;
   int mode;
   bool skip_bad, unverified;
+  struct cli_engine engine;
 };
 
 struct job {
@@ -166,13 +168,15 @@ static void free_probes(struct job *job) {
 static int prepare(struct job *job) {
   const struct options *o = &job->options;
   job->model = nk_model_open(job->run->operands[0]);
+  int code = cli_use_engine(job->model, &o->engine);
+  if (code != NK_OK) return code;
   job->shape = nk_forward_shape(nk_model_forward(job->model));
   if (job->shape == NULL) return nk_error_code();
   job->probe = (struct nk_probe_options){.mode = o->mode == 0 ? NK_REPLACE : NK_ADD,
                                          .n_offsets = o->offsets + 1, /* SIZE_MAX: 0, the end */
                                          .n_generate = o->generate,
                                          .seed = job->run->common.seed};
-  int code = read_prompts(job);
+  code = read_prompts(job);
   if (code == NK_OK)
     code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,
                             &job->layers, &job->n_layers);
@@ -308,6 +312,7 @@ int main(int argc, char **argv) {
       {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
        "output the residual stream at these layers as a vector set"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
+      CLI_ENGINE_OPTIONS(&o->engine),
   };
   const struct cli_tool tool = {
       .name = "nk-run",

@@ -1,4 +1,5 @@
 /* nk-verify: whether the model repeats a token. */
+#include "cli/engine.h"
 #include "cli/tool.h"
 #include "cli/verdict_table.h"
 
@@ -11,6 +12,7 @@ struct options {
   size_t steps, controls;
   bool summary;
   const char *truth;
+  struct cli_engine engine;
 };
 
 struct job {
@@ -210,6 +212,8 @@ static int prepare(struct job *job, const struct cli_run *run) {
   int code = check_options(o, run);
   if (code != NK_OK) return code;
   job->model = nk_model_open(run->operands[0]);
+  code = cli_use_engine(job->model, &o->engine);
+  if (code != NK_OK) return code;
   job->shape = nk_forward_shape(nk_model_forward(job->model));
   job->tokenizer = job->shape == NULL ? NULL : nk_model_tokenizer(job->model);
   if (job->tokenizer == NULL) return nk_error_code();
@@ -238,6 +242,7 @@ int main(int argc, char **argv) {
        "print the shares of listed tokens and controls that are verified"},
       {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
        "evaluate the verdicts against TABLE's counts (id, count)"},
+      CLI_ENGINE_OPTIONS(&o->engine),
   };
   const struct cli_tool tool = {
       .name = "nk-verify",

@@ -39,11 +39,32 @@ struct nk_forward_shape {
   size_t n_parameters; /* of all blocks, without the embeddings */
 };
 
+/* ---- Engines ---- */
+
+enum nk_engine {
+  NK_ENGINE_AUTO,   /* the native engine; llama.cpp for a GGUF file that it does not run */
+  NK_ENGINE_NATIVE, /* the library's own */
+  NK_ENGINE_LLAMA,  /* llama.cpp, of a GGUF file, where the module noken/llama.so is installed */
+};
+
+/* What runs the model, and for llama.cpp: where. */
+struct nk_engine_options {
+  enum nk_engine engine;
+  size_t n_gpu_layers; /* so many of the last blocks on GPUs, or on the servers; 0: none, or all */
+  const char *rpc; /* HOST:PORT,.. of llama.cpp's RPC servers, which share the blocks; or NULL */
+};
+
+/* Chooses the engine of a model whose forward pass is not open yet. Returns NK_OK; NK_EUSAGE when
+ * it is open, or for GPUs or servers with the native engine; NK_EMEMORY; for a model of NULL the
+ * code of the failed call that gave it. */
+NK_API int nk_model_use_engine(struct nk_model *model, const struct nk_engine_options *options);
+
 /* The model's forward pass: opened at the first call, freed with the model. Nothing is copied from
  * the weights. NULL on failure, and for a model of NULL: NK_EUNSUPPORTED for an architecture,
  * activation, rope type, attention variant or quantized checkpoint that is not implemented (the
  * message names it), NK_EDATA when a weight is missing or has another shape than the configuration
- * says. The first call must return before other threads call it. */
+ * says. With llama.cpp also NK_EUNSUPPORTED when its module, a backend or a GPU is missing, NK_EIO
+ * when a server does not answer. The first call must return before other threads call it. */
 NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
 
 /* NULL for a forward pass of NULL. */
@@ -140,7 +161,8 @@ struct nk_batch {
 /* Runs the batch. Positions that no answer depends on are not computed. Returns NK_OK, or a
  * negative code: NK_EUSAGE for an id, layer, position or sequence that does not exist, an id
  * NK_VECTOR without its override, a sequence (with the tokens to be generated) longer than
- * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED. Answers do not
+ * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED; NK_EUNSUPPORTED
+ * for an override or a residual at a layer whose stream llama.cpp does not show. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums. */
 NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);

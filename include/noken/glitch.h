@@ -129,11 +129,6 @@ NK_API void nk_glitch_free(struct nk_glitch *glitch);
 NK_API const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch,
                                                      const char *name);
 
-/* q_values [n]: the smallest level at which the procedure of Benjamini and Hochberg (1995) reports
- * a row, from p_values [n]. NaN where that is NaN, which is not counted. Returns 0 or NK_EMEMORY.
- */
-NK_API int nk_q_values(const double *p_values, size_t n, double *q_values);
-
 /* ---- From files and vector sets ---- */
 
 /* The ranking of a model's vocabulary. tokenizer NULL: every token counts as one that text can
@@ -158,7 +153,7 @@ struct nk_glitch_measure {
   struct nk_retrieval retrieval;
   double spearman; /* of the column's values with the count */
 };
-/* What the list is worth that nk_q_values gives at some level. */
+/* What the list is worth that the q-values give at some level. */
 struct nk_glitch_report {
   size_t reported;
   double false_rate; /* share of them that are no glitch tokens; 0 when there are none */

@@ -160,7 +160,9 @@ static int make_groups(struct nki_plan *plan) {
     row_bytes += 2 * shape->n_layers * shape->n_kv_heads * shape->head_dim * sizeof(float);
   size_t memory = batch->memory == 0 ? DEFAULT_MEMORY : batch->memory;
   size_t room = memory / row_bytes, rows = batch->prefix.n, n = 0;
-  if (plan->forward->most_rows < room) room = plan->forward->most_rows;
+  size_t most = plan->forward->most_rows;
+  if (more > 0 && most < SIZE_MAX / 4) most *= 4; /* its steps have one row for each sequence */
+  if (most < room) room = most;
   plan->group_start = nk_alloc(batch->n_sequences + 2, sizeof(size_t));
   if (plan->group_start == NULL) return NK_EMEMORY;
   plan->group_start[0] = 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "forward/internal.h"
 #include "model/model.h"
 
@@ -15,15 +16,86 @@ static void free_part(void *part) {
   nk_free(forward);
 }
 
-static struct nk_forward *open_part(const struct nk_model *model) {
+static struct nk_forward *new_forward(const struct nk_model *model) {
   struct nk_forward *forward = nk_calloc(1, sizeof *forward);
   if (forward == NULL) return NULL;
   forward->model = model;
-  forward->engine = &nki_native_engine;
   forward->most_rows = forward->most_sequences = SIZE_MAX;
+  return forward;
+}
+
+/* The path of the GGUF file that the model is, or NULL. */
+static const char *gguf_path(const struct nk_model *model) {
+  const struct nki_model_files *files = &model->files;
+  return files->n_shards > 0 && nki_ends_with(files->shards[0], ".gguf") ? files->shards[0] : NULL;
+}
+
+static struct nk_forward *open_native(const struct nk_model *model) {
+  struct nk_forward *forward = new_forward(model);
+  if (forward == NULL) return NULL;
+  forward->engine = &nki_native_engine;
   if (nki_native_open(forward) == NK_OK) return forward;
   free_part(forward);
   return NULL;
+}
+
+static struct nk_forward *open_llama(const struct nk_model *model,
+                                     const struct nk_engine_options *options) {
+  const char *path = gguf_path(model);
+  if (path == NULL) {
+    nk_fail(NK_EUNSUPPORTED, "%s: llama.cpp runs GGUF files", nk_model_name(model));
+    return NULL;
+  }
+  struct nk_forward *forward = new_forward(model);
+  if (forward == NULL) return NULL;
+  forward->engine = &nki_llama_engine;
+  if (nki_llama_open(forward, path, options) == NK_OK) return forward;
+  free_part(forward);
+  return NULL;
+}
+
+static struct nk_forward *open_part(const struct nk_model *model) {
+  static const struct nk_engine_options defaults;
+  const struct nk_engine_options *options = model->parts[NKI_MODEL_ENGINE].object;
+  if (options == NULL) options = &defaults;
+  if (options->engine == NK_ENGINE_LLAMA) return open_llama(model, options);
+  struct nk_forward *forward = open_native(model);
+  bool other = forward == NULL && options->engine == NK_ENGINE_AUTO &&
+               nk_error_code() == NK_EUNSUPPORTED && gguf_path(model) != NULL;
+  if (!other) return forward;
+  char *reason = nk_strdup(nk_error());
+  forward = open_llama(model, options);
+  if (forward == NULL && reason != NULL)
+    nk_fail(nk_error_code(), "%s; by llama.cpp: %s", reason, nk_error());
+  nk_free(reason);
+  return forward;
+}
+
+static void free_options(void *part) {
+  struct nk_engine_options *options = part;
+  nk_free((void *)options->rpc);
+  nk_free(options);
+}
+
+int nk_model_use_engine(struct nk_model *model, const struct nk_engine_options *options) {
+  if (model == NULL) return nki_fail_null();
+  bool elsewhere = options->n_gpu_layers > 0 || options->rpc != NULL;
+  if (model->parts[NKI_MODEL_FORWARD].object != NULL)
+    return nk_fail(NK_EUSAGE, "%s: the forward pass is already open", nk_model_name(model));
+  if (elsewhere && options->engine == NK_ENGINE_NATIVE)
+    return nk_fail(NK_EUSAGE, "GPUs and servers need the llama engine");
+  struct nk_engine_options *copy = nk_alloc(1, sizeof *copy);
+  if (copy == NULL) return NK_EMEMORY;
+  *copy = *options;
+  if (elsewhere) copy->engine = NK_ENGINE_LLAMA;
+  if (options->rpc != NULL && (copy->rpc = nk_strdup(options->rpc)) == NULL) {
+    nk_free(copy);
+    return NK_EMEMORY;
+  }
+  struct nki_model_slot *slot = &model->parts[NKI_MODEL_ENGINE];
+  if (slot->object != NULL) slot->free(slot->object);
+  *slot = (struct nki_model_slot){copy, free_options};
+  return NK_OK;
 }
 
 struct nk_forward *nk_model_forward(struct nk_model *model) {

@@ -94,7 +94,7 @@ struct nki_engine {
   void (*free)(struct nk_forward *forward); /* what forward has of the engine */
 };
 
-extern const struct nki_engine nki_native_engine;
+extern const struct nki_engine nki_native_engine, nki_llama_engine;
 
 /* Floats of a final row. */
 static inline size_t nki_final_width(const struct nk_forward *forward) {
@@ -105,6 +105,9 @@ static inline size_t nki_final_width(const struct nk_forward *forward) {
 /* Opens forward->model in the native engine (weights.c). NK_OK or a negative code; free in either
  * case. */
 int nki_native_open(struct nk_forward *forward);
+/* The same by llama.cpp (llama.c), of the GGUF file at path. */
+int nki_llama_open(struct nk_forward *forward, const char *path,
+                   const struct nk_engine_options *options);
 
 /* Reads config.json. NK_OK or a negative code; *out is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,

@@ -155,7 +155,7 @@ static int by_p(const void *a, const void *b) {
   return (x->p > y->p) - (x->p < y->p);
 }
 
-int nk_q_values(const double *p_values, size_t n, double *q_values) {
+int nki_q_values(const double *p_values, size_t n, double *q_values) {
   struct place *places = nk_alloc(n, sizeof *places);
   size_t known = 0;
   double least = 1;

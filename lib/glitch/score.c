@@ -198,7 +198,7 @@ int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank) {
   for (size_t i = 0; i < glitch->n; i++)
     glitch->score[i] = distance > 0 ? 1 - (fused[i] - null.ball) / distance : -fused[i];
   describe(glitch, &null);
-  code = nk_q_values(glitch->p_value, glitch->n, glitch->q_value);
+  code = nki_q_values(glitch->p_value, glitch->n, glitch->q_value);
   if (code == NK_OK) code = set_ranks(glitch);
   if (code == NK_OK && merge_rank != NULL) code = nki_merge_column(glitch, merge_rank);
 

@@ -31,7 +31,7 @@ void nki_model_files_free(struct nki_model_files *files);
 const char *nki_model_files_path(const struct nki_model_files *files, const char *file);
 
 /* Parts of a model that upper layers open when they are first asked for, and the model frees. */
-enum nki_model_part { NKI_MODEL_TOKENIZER, NKI_MODEL_FORWARD, NKI_N_MODEL_PARTS };
+enum nki_model_part { NKI_MODEL_TOKENIZER, NKI_MODEL_ENGINE, NKI_MODEL_FORWARD, NKI_N_MODEL_PARTS };
 
 struct nki_model_slot {
   void *object; /* NULL: not open */

@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "glitch/internal.h"
+
 enum { N = 200 };
 
 static void assert_near(double value, double expected) {
@@ -62,7 +64,7 @@ static void q_values_are_those_of_benjamini_and_hochberg(void **state) {
   double p[N + 1], q[N + 1];
   for (int i = 0; i < N; i++) p[i] = pow(i * 29 % 199 + 1, 3) / 8e6;
   p[N] = (double)NAN; /* not one of the tests */
-  assert_int_equal(nk_q_values(p, N + 1, q), 0);
+  assert_int_equal(nki_q_values(p, N + 1, q), 0);
   assert_near(q[0], 1.25e-05);
   assert_near(q[1], 0.0217741935483871);
   assert_near(q[7], 0.000520833333333333);

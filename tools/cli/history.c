@@ -81,18 +81,22 @@ static size_t option_length(const char *argument) {
   return equals != NULL ? (size_t)(equals + 1 - argument) : strlen(argument);
 }
 
-/* The number of arguments, from this one on, that --threads takes: 2, 1 or 0. */
-static int threads_length(const char *argument) {
-  static const char name[] = "--threads";
-  size_t n = sizeof name - 1;
-  if (strncmp(argument, name, n) != 0) return 0;
-  return argument[n] == 0 ? 2 : argument[n] == '=' ? 1 : 0;
+/* The number of arguments, from this one on, that an option takes which says where the work is done
+ * (a history has no names of hosts): 2, 1 or 0. */
+static int place_length(const char *argument) {
+  static const char *const names[] = {"--threads", "--gpu-layers", "--rpc"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    size_t n = strlen(names[i]);
+    if (strncmp(argument, names[i], n) != 0) continue;
+    if (argument[n] == 0 || argument[n] == '=') return argument[n] == 0 ? 2 : 1;
+  }
+  return 0;
 }
 
 static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
   struct nk_buffer word = {0};
   for (int i = 0, skip; i<argc; i += skip> 0 ? skip : 1) {
-    if ((skip = threads_length(argv[i])) > 0) continue;
+    if ((skip = place_length(argv[i])) > 0) continue;
     size_t option = i == 0 ? 0 : option_length(argv[i]), n;
     const char *rest = base_name(argv[i] + option, &n);
     if (i == 0) { /* the tool, without its directory */
