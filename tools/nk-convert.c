@@ -13,6 +13,7 @@ enum { MODEL_GGUF, MODEL_GGUF_F16 };
 struct options {
   int format;       /* TO_... */
   int model_format; /* MODEL_... */
+  size_t dim;       /* of raw floats; 0: the input is a set */
 };
 
 /* ---- One file ---- */
@@ -124,8 +125,25 @@ static int write_projector(const struct cli_run *run, const struct nk_vectors *s
 
 /* ---- Set or model ---- */
 
-static int convert_set(const struct cli_run *run, int format) {
-  struct nk_vectors *set = nk_vectors_read(cli_operand(run, 0));
+/* A set of raw 32-bit little-endian floats, dim to a row. */
+static struct nk_vectors *read_floats(const char *path, size_t dim) {
+  struct nk_file *file = nk_file_open(path);
+  size_t row_size = 0;
+  if (file == NULL) return NULL;
+  struct nk_vectors *set = NULL;
+  if (!nk_size_mul(dim, sizeof(float), &row_size) || file->size % row_size != 0)
+    nk_fail(NK_EDATA, "%s: %zu bytes are not whole rows of %zu floats", file->name, file->size,
+            dim);
+  else
+    set = nk_vectors_new(file->size / row_size, dim, NULL, false);
+  if (set != NULL) memcpy(nk_vectors_writable(set), file->data, file->size);
+  nk_file_free(file);
+  return set;
+}
+
+static int convert_set(const struct cli_run *run, int format, size_t dim) {
+  const char *path = cli_operand(run, 0);
+  struct nk_vectors *set = dim > 0 ? read_floats(path, dim) : nk_vectors_read(path);
   if (set == NULL) return nk_error_code();
   int code = format == TO_PROJECTOR ? write_projector(run, set) : write_one(run, format, set);
   nk_vectors_free(set);
@@ -149,6 +167,7 @@ int main(int argc, char **argv) {
   const struct cli_option options[] = {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
+      {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
       {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf|gguf-f16",
        "write the whole MODEL as GGUF, for llama.cpp"},
   };
@@ -166,10 +185,12 @@ int main(int argc, char **argv) {
   if (o.model_format != NOT_CHOSEN && o.format != NOT_CHOSEN)
     code =
         nk_fail(NK_EUSAGE, "--to (writes a set) and --model (writes a model) exclude each other");
+  else if (o.model_format != NOT_CHOSEN && o.dim > 0)
+    code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
   else if (o.model_format != NOT_CHOSEN)
     code = convert_model(&run, o.model_format);
   else if (o.format != NOT_CHOSEN)
-    code = convert_set(&run, o.format);
+    code = convert_set(&run, o.format, o.dim);
   else
     code = nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);
   return cli_end(&run, code);

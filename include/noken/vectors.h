@@ -11,8 +11,10 @@
  *
  *   __metadata__  noken.kind=vectors, noken.version=1, noken.model, noken.space, noken.history
  *
- * Read as well: F16, BF16 and F64 vectors, any safetensors file with exactly one 2-D tensor, and a
- * 2-D .npy. Tensors and metadata that noken does not know are carried through. */
+ * Read as well: F16, BF16 and F64 vectors, any safetensors file with exactly one 2-D tensor, a 2-D
+ * .npy, an .npz without compression, and text: a CSV or TSV of numbers, all of them values, or
+ * under names that count up (v1, v2, ...) beside id, text and columns. Tensors and metadata that
+ * noken does not know are carried through. */
 #ifndef NOKEN_VECTORS_H
 #define NOKEN_VECTORS_H
 
@@ -50,8 +52,8 @@ struct nk_vectors {
   struct nk_vectors_private *hidden; /* metadata, carried tensors, what must be freed */
 };
 
-/* Reads a vector set from path ("-" or NULL: standard input), safetensors or .npy by its first
- * bytes. NULL on failure. Free with nk_vectors_free. */
+/* Reads a vector set from path ("-" or NULL: standard input), by its first bytes. NULL on
+ * failure. Free with nk_vectors_free. */
 NK_API struct nk_vectors *nk_vectors_read(const char *path);
 
 /* A set of n x dim over memory: the set owns values (from nk_alloc; NULL: allocated, not

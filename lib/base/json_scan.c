@@ -1,12 +1,11 @@
 /* The reader of large JSON texts. */
 #include "base/json_scan.h"
 
-#include <locale.h>
 #include <noken/base.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/number.h"
 #include "base/utf8.h"
 
 struct nki_scan nki_scan_begin(const char *name, const void *text, size_t n) {
@@ -150,21 +149,12 @@ int nki_scan_integer(struct nki_scan *scan, int64_t *value) {
 }
 
 int nki_scan_number(struct nki_scan *scan, double *value) {
-  char text[64];
   size_t n = 0;
   nki_scan_peek(scan);
-  while (scan->at + n < scan->end && n < sizeof text - 1 &&
-         strchr("+-.eE0123456789", scan->at[n]) != NULL && scan->at[n] != 0) {
-    text[n] = scan->at[n];
+  while (scan->at + n < scan->end && strchr("+-.eE0123456789", scan->at[n]) != NULL &&
+         scan->at[n] != 0)
     n++;
-  }
-  text[n] = 0;
-  /* strtod expects the decimal point of the program's locale. */
-  char *point = strchr(text, '.');
-  if (point != NULL) *point = *localeconv()->decimal_point;
-  char *rest;
-  *value = strtod(text, &rest);
-  if (n == 0 || *rest != 0) return nki_scan_fail(scan, "a number expected");
+  if (!nki_number_of_text(scan->at, n, value)) return nki_scan_fail(scan, "a number expected");
   scan->at += n;
   return NK_OK;
 }

@@ -10,7 +10,7 @@
 struct nk_vectors_private {
   char *name;                 /* of the file, for messages; NULL for a set made in memory */
   struct nki_safetensors *st; /* the file that values, text and carried tensors may point into */
-  struct nk_file *npy;        /* or this one */
+  struct nk_file *npy;        /* or this one, .npy or .npz */
   struct nk_tensor source;    /* the file's matrix where it is F64; else its data is NULL */
   bool transposed;            /* source is [dim, n] */
   unsigned char *text;        /* the set's own text bytes, NULL when mapped */
@@ -28,6 +28,24 @@ struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
  * (then the matrix must outlive the set), else widened or transposed. */
 int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
                             bool transposed);
+
+/* NK_EDATA unless a tensor is a matrix, or one row (a steering vector). */
+int nki_vectors_check_matrix(const struct nk_tensor *matrix);
+
+/* The set's ids, or a column of its own, from a tensor that is one. */
+int nki_vectors_take_ids(struct nk_vectors *set, const struct nk_tensor *tensor);
+bool nki_vectors_is_column(const struct nk_vectors *set, const struct nk_tensor *tensor);
+int nki_vectors_take_column(struct nk_vectors *set, const struct nk_tensor *tensor);
+
+/* ---- Other formats: nk_vectors_read frees the file or keeps it in the set ---- */
+
+struct nk_vectors *nki_vectors_read_npy(struct nk_file *file);
+struct nk_vectors *nki_vectors_read_npz(struct nk_file *file);
+/* Whether a file begins as a text does: no control byte but tabs and line ends. */
+bool nki_text_is(const struct nk_file *file);
+struct nk_vectors *nki_vectors_read_text(struct nk_file *file);
+
+/* ---- Selecting and writing ---- */
 
 /* A new set of the rows listed, in that order, with texts, columns and metadata. NULL on failure.
  */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "io/npy.h"
+#include "io/npz.h"
 #include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/rows.h"
@@ -61,42 +62,11 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
   return code;
 }
 
-/* A matrix, or one row (a steering vector). */
-static int check_matrix(const struct nk_tensor *matrix) {
+int nki_vectors_check_matrix(const struct nk_tensor *matrix) {
   if (matrix->n_dims != 1 && matrix->n_dims != 2)
     return nk_fail(NK_EDATA, "has %zu dimensions, expected 2, or 1 for one row", matrix->n_dims);
   if (nki_tensor_row_dim(matrix) == 0) return nk_fail(NK_EDATA, "its rows have dimension 0");
   return NK_OK;
-}
-
-/* ---- Reading: .npy ---- */
-
-static struct nk_vectors *read_npy(struct nk_file *file) {
-  struct nk_tensor matrix = {0};
-  bool fortran_order;
-  struct nk_vectors *set = NULL;
-  int code = nki_npy_read(file, &matrix, &fortran_order);
-  if (code == NK_OK) {
-    code = check_matrix(&matrix);
-    if (code != NK_OK) nk_fail_in(code, "%s", file->name);
-  }
-  if (code == NK_OK)
-    set = nk_vectors_new(nki_tensor_n_rows(&matrix), nki_tensor_row_dim(&matrix), NULL, true);
-  if (set == NULL) {
-    nk_file_free(file);
-    return NULL;
-  }
-  set->hidden->npy = file;
-  fortran_order = fortran_order && matrix.n_dims == 2;
-  if (matrix.dtype == NK_F64) set->hidden->source = matrix;
-  set->hidden->transposed = fortran_order;
-  set->hidden->name = nk_strdup(file->name);
-  code =
-      set->hidden->name != NULL ? nki_vectors_take_values(set, &matrix, fortran_order) : NK_EMEMORY;
-  if (code == NK_OK) return set;
-  nk_fail_in(code, "%s", file->name);
-  nk_vectors_free(set);
-  return NULL;
 }
 
 /* ---- Reading: safetensors ---- */
@@ -127,7 +97,7 @@ static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
   if (matrix == NULL) matrix = only_tensor(st, 2, &n_matrices);
   if (matrix == NULL && n_matrices == 0) matrix = only_tensor(st, 1, &n_rows);
   if (matrix != NULL) {
-    int code = check_matrix(matrix);
+    int code = nki_vectors_check_matrix(matrix);
     if (code == NK_OK) return matrix;
     nk_fail_in(code, "tensor '%s'", matrix->name);
   } else if (n_matrices == 0 && n_rows == 0) {
@@ -142,7 +112,7 @@ static const struct nk_tensor *find_matrix(const struct nki_safetensors *st) {
   return NULL;
 }
 
-static int take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
+int nki_vectors_take_ids(struct nk_vectors *set, const struct nk_tensor *tensor) {
   if (tensor->n_dims != 1 || tensor->n_elements != set->n) {
     return nk_fail(NK_EDATA, "tensor 'id': has %zu elements, expected %zu (the rows of the set)",
                    tensor->n_elements, set->n);
@@ -181,12 +151,12 @@ static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
                  bytes->n_elements);
 }
 
-static bool is_column(const struct nk_vectors *set, const struct nk_tensor *tensor) {
+bool nki_vectors_is_column(const struct nk_vectors *set, const struct nk_tensor *tensor) {
   return tensor->n_dims == 1 && tensor->n_elements == set->n &&
          (tensor->dtype == NK_F32 || tensor->dtype == NK_F64 || tensor->dtype == NK_I64);
 }
 
-static int take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
+int nki_vectors_take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
   struct nk_column *column = nki_vectors_append_column(set, tensor->name, tensor->dtype);
   if (column == NULL) return nk_error_code();
   if (tensor->dtype != NK_F32) {
@@ -228,9 +198,9 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
     const struct nk_tensor *tensor = nki_safetensors_tensor(hidden->st, i);
     if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
     if (strcmp(tensor->name, "id") == 0) {
-      code = take_ids(set, tensor);
-    } else if (is_column(set, tensor)) {
-      code = take_column(set, tensor);
+      code = nki_vectors_take_ids(set, tensor);
+    } else if (nki_vectors_is_column(set, tensor)) {
+      code = nki_vectors_take_column(set, tensor);
     } else {
       struct nk_tensor *carried = &hidden->carried[hidden->n_carried++];
       *carried = *tensor;
@@ -272,7 +242,10 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
 struct nk_vectors *nk_vectors_read(const char *path) {
   struct nk_file *file = nk_file_open(path);
   if (file == NULL) return NULL;
-  return nki_npy_is(file) ? read_npy(file) : read_safetensors(file);
+  return nki_npy_is(file)    ? nki_vectors_read_npy(file)
+         : nki_npz_is(file)  ? nki_vectors_read_npz(file)
+         : nki_text_is(file) ? nki_vectors_read_text(file)
+                             : read_safetensors(file);
 }
 
 /* ---- Writing ---- */

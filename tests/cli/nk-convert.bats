@@ -20,6 +20,22 @@ setup() {
   nk-convert --to f32 $NPY/f4-fortran.npy | cmp - <(tail -c 48 $NPY/f4.npy)
 }
 
+@test "raw floats and a table come back as the set that they were written from" {
+  s=$BATS_TEST_TMPDIR/s
+  nk-extract data/gpt2-tiny --ids 300-310 -o "$s.safetensors"
+  nk-convert --to npy "$s.safetensors" >"$s.npy"
+  nk-convert --to f32 "$s.safetensors" | nk-convert --dim 128 --to npy | cmp - "$s.npy"
+  nk-convert --to tsv "$s.safetensors" >"$s.tsv"
+  nk-convert --to npy "$s.tsv" | cmp - "$s.npy"
+  nk-convert --to tsv "$s.tsv" | cmp - "$s.tsv"
+  nk-stats --summary "$s.tsv" | cmp - <(nk-stats --summary "$s.safetensors")
+  run -1 nk-convert --dim 100 --to npy <(nk-convert --to f32 "$s.safetensors")
+  [[ "$output" == *"5632 bytes are not whole rows of 100 floats" ]]
+  run -2 nk-convert --dim 100 --model gguf data/gpt2-tiny
+  run -1 nk-stats <(nk-stats "$s.safetensors")
+  [[ "$output" == *"a table, but not a vector set"* ]]
+}
+
 @test "a table has ids, texts, columns and values" {
   run -0 nk-convert --to tsv $NPY/one-row.npy
   [ "$output" = $'id\tv1\tv2\tv3\tv4\n0\t0.5\t1.5\t2.5\t3.5' ]

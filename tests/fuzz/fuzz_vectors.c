@@ -7,16 +7,32 @@
 #include "fuzz.h"
 #include "io/vectors.h"
 
-const char *const fuzz_words[] = {"\"vectors\":{",           "\"id\":{",
-                                  "\"text.bytes\":{",        "\"text.offsets\":{",
-                                  "\"dtype\":\"F16\"",       "\"dtype\":\"I64\"",
-                                  "\"shape\":[0,4]",         "\"shape\":[4,0]",
-                                  "\"shape\":[3]",           "\"noken.history\":\"[1]\"",
-                                  "\"noken.history\":\"[\"", "\"noken.version\":\"2\"",
-                                  "\x93NUMPY\x01",           "\x93NUMPY\x03",
-                                  "'fortran_order': True",   "'descr': '<f8'",
-                                  "'descr': '|O'",           "'shape': (0, 3)",
-                                  "'shape': (3,)",           NULL};
+const char *const fuzz_words[] = {"\"vectors\":{",
+                                  "\"id\":{",
+                                  "\"text.bytes\":{",
+                                  "\"text.offsets\":{",
+                                  "\"dtype\":\"F16\"",
+                                  "\"dtype\":\"I64\"",
+                                  "\"shape\":[0,4]",
+                                  "\"shape\":[4,0]",
+                                  "\"shape\":[3]",
+                                  "\"noken.history\":\"[1]\"",
+                                  "\"noken.history\":\"[\"",
+                                  "\"noken.version\":\"2\"",
+                                  "\x93NUMPY\x01",
+                                  "\x93NUMPY\x03",
+                                  "'fortran_order': True",
+                                  "'descr': '<f8'",
+                                  "'descr': '|O'",
+                                  "'shape': (0, 3)",
+                                  "'shape': (3,)",
+                                  "PK\x01\x02",
+                                  "PK\x05\x06",
+                                  "v1,v2\n",
+                                  ",;\t",
+                                  "1e39",
+                                  "\"\"",
+                                  NULL};
 
 static void make_table(const struct nk_vectors *set, struct nk_output *output) {
   struct cli_table *table = cli_table_new(output, CLI_TABLE_JSON);

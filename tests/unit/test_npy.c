@@ -1,6 +1,8 @@
 /* .npy: files that NumPy wrote (tests/fixtures/npy.py), damaged ones, and headers written here. */
 #include "unit.h"
 
+#include <math.h>
+
 #define FOLDER "tests/fixtures/npy/"
 
 static void matrices_of_every_float_order_and_version_are_read(void **state) {
@@ -46,6 +48,135 @@ static void an_array_of_one_dimension_is_one_row(void **state) {
     assert_int_equal(set->dim, 4);
     for (size_t i = 0; i < 4; i++) assert_true(set->values[i] == (float)i + 0.5f);
     nk_vectors_free(set);
+  }
+}
+
+static void count_warning(const char *message, void *user) {
+  (void)message;
+  ++*(size_t *)user;
+}
+
+/* Two arrays of two dimensions: the one called `vectors` is taken; one with an array of strings. */
+static void archives_of_arrays_are_read(void **state) {
+  (void)state;
+  size_t n_warnings = 0;
+  nk_on_warning(count_warning, &n_warnings);
+  struct nk_vectors *set = nk_vectors_read(FOLDER "set.npz");
+  if (set == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(n_warnings, 1);
+  assert_int_equal(set->n, 3);
+  assert_int_equal(set->dim, 4);
+  for (size_t i = 0; i < 12; i++) assert_true(set->values[i] == (float)i + 0.5f);
+  assert_int_equal(set->ids[1], 8);
+  assert_int_equal(set->n_columns, 1);
+  assert_string_equal(set->columns[0].name, "weight");
+  assert_true(set->columns[0].data.number[2] == 2);
+  nk_vectors_free(set);
+  assert_non_null(set = nk_vectors_read(FOLDER "text.npz"));
+  assert_int_equal(n_warnings, 2);
+  assert_true(set->values[11] == 11.5f);
+  nk_vectors_free(set);
+  nk_on_warning(NULL, NULL);
+  assert_null(nk_vectors_read(FOLDER "two.npz"));
+  assert_non_null(strstr(nk_error(), "2 of 2 dimensions"));
+  assert_null(nk_vectors_read(FOLDER "compressed.npz"));
+  assert_non_null(strstr(nk_error(), "is compressed: save it with numpy.savez"));
+}
+
+/* Cut anywhere, and with each byte of the directory and the files' heads changed: an error, or the
+ * same numbers. */
+static void damaged_archives_are_refused(void **state) {
+  char path[256];
+  static unsigned char bytes[4096];
+  snprintf(path, sizeof path, "%s/damaged.npz", (char *)*state);
+  FILE *file = fopen(FOLDER "text.npz", "rb");
+  assert_non_null(file);
+  size_t n = fread(bytes, 1, sizeof bytes, file);
+  assert_int_equal(fclose(file), 0);
+  assert_true(n > 300 && n < sizeof bytes);
+  for (size_t cut = 0; cut < n; cut += 7) {
+    write_bytes(path, bytes, cut);
+    assert_null(nk_vectors_read(path));
+  }
+  for (size_t at = 0; at < n; at++) {
+    bytes[at] ^= 0xFF;
+    write_bytes(path, bytes, n);
+    struct nk_vectors *set = nk_vectors_read(path);
+    if (set != NULL) assert_true(set->n * set->dim == 12);
+    nk_vectors_free(set);
+    bytes[at] ^= 0xFF;
+  }
+}
+
+static struct nk_vectors *read_string(const char *folder, const char *text) {
+  char path[256];
+  snprintf(path, sizeof path, "%s/text", folder);
+  write_bytes(path, text, strlen(text));
+  return nk_vectors_read(path);
+}
+
+/* What numpy.savetxt, pandas and nk-convert write. */
+static void tables_of_numbers_are_read(void **state) {
+  static const char *const texts[] = {"1,2\n3,-4.5e1\n",
+                                      "# a comment\r\n1 2\r\n  3   -45 \r\n",
+                                      "\xEF\xBB\xBFv1\tv2\n1\t2\n\n3\t-45",
+                                      ",0,1\n0,1,2\n1,3,-45\n",
+                                      "id;dim_8;dim_9\n0;1;2\n1;3;-45\n",
+                                      "word,v1,v2\na,1,2\nb,3,-45\n"};
+  size_t n_warnings = 0;
+  nk_on_warning(count_warning, &n_warnings);
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    struct nk_vectors *set = read_string(*state, texts[i]);
+    if (set == NULL) fail_msg("%zu: %s", i, nk_error());
+    assert_int_equal(set->n, 2);
+    assert_int_equal(set->dim, 2);
+    assert_int_equal(set->ids[1], 1);
+    assert_int_equal(set->n_columns, 0);
+    const float want[] = {1, 2, 3, -45};
+    assert_memory_equal(set->values, want, sizeof want);
+    nk_vectors_free(set);
+  }
+  assert_int_equal(n_warnings, 1); /* of the words */
+  nk_on_warning(NULL, NULL);
+  struct nk_vectors *set = nk_vectors_read(FOLDER "savetxt.txt");
+  assert_non_null(set);
+  for (size_t i = 0; i < 12; i++) assert_true(set->values[i] == (float)i + 0.5f);
+  nk_vectors_free(set);
+}
+
+static void a_table_gives_ids_texts_and_columns(void **state) {
+  static const char *const texts[] = {"id\ttext\tv1\tn\tx\n5\t\\ta\t1\t3\t\n6\t\t2\t4\t0.5\n",
+                                      "id,text,v1,n,x\n5,\"\ta\",1,3,NA\n6,,2,4,0.5\n"};
+  for (size_t i = 0; i < 2; i++) {
+    struct nk_vectors *set = read_string(*state, texts[i]);
+    size_t n;
+    if (set == NULL) fail_msg("%zu: %s", i, nk_error());
+    assert_true(set->n == 2 && set->dim == 1 && set->ids[0] == 5 && set->values[1] == 2);
+    assert_memory_equal(nk_vectors_text(set, 0, &n), "\ta", 2);
+    assert_int_equal(n, 2);
+    nk_vectors_text(set, 1, &n);
+    assert_int_equal(n, 0);
+    assert_int_equal(set->n_columns, 2);
+    assert_true(set->columns[0].dtype == NK_I64 && set->columns[0].data.integer[1] == 4);
+    assert_true(isnan(set->columns[1].data.number[0]) && set->columns[1].data.number[1] == 0.5);
+    nk_vectors_free(set);
+  }
+}
+
+static void texts_that_are_no_vectors_are_named(void **state) {
+  static const char *const texts[][2] = {
+      {"1,2\n3\n", "line 2 has 1 cells, the first has 2"},
+      {"1,2\n3,x\n", "line 2, cell 2: 'x' is not a number"},
+      {"1,2\n3,0x10\n", "line 2, cell 2: '0x10' is not a number"},
+      {"id,v1\n0.5,1\n", "line 2, cell 1: '0.5' is not a number"},
+      {"id\trank\tscore\n1\t2\t3\n", "a table, but not a vector set"},
+      {"a1,a2,b1,b2\n1,2,3,4\n", "2 groups of 2 columns"},
+      {"0,1,2\n5,6,7\n", "can be names or values"},
+      {"{\"id\": 3}\n", "JSON is not read as a vector set"},
+      {"\n# nothing\n", "a text without numbers"}};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    assert_null(read_string(*state, texts[i][0]));
+    if (strstr(nk_error(), texts[i][1]) == NULL) fail_msg("%zu: %s", i, nk_error());
   }
 }
 
@@ -168,6 +299,11 @@ int main(void) {
       cmocka_unit_test(arrays_that_are_not_float_matrices_are_rejected),
       cmocka_unit_test(damaged_headers_are_rejected),
       cmocka_unit_test(written_headers_equal_those_of_numpy),
+      cmocka_unit_test(archives_of_arrays_are_read),
+      cmocka_unit_test(damaged_archives_are_refused),
+      cmocka_unit_test(tables_of_numbers_are_read),
+      cmocka_unit_test(a_table_gives_ids_texts_and_columns),
+      cmocka_unit_test(texts_that_are_no_vectors_are_named),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
