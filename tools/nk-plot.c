@@ -13,9 +13,10 @@
  * parsed into them. */
 struct options {
   struct plot plot;
-  const char *columns, *label_ids, *size, *log, *x_range, *y_range, *format, *band;
+  const char *columns, *label_ids, *size, *log, *x_range, *y_range, *format, *band, *ordinary_from;
   struct cli_strings lines, ellipses;
   struct cli_frame **outlines; /* [ellipses.n] */
+  struct cli_frame *ordinary;
   int64_t *ids;
 };
 
@@ -117,13 +118,18 @@ static int choose_format(const struct options *o, const char *output, struct plo
   return NK_OK;
 }
 
-static int read_outlines(struct options *o) {
+static int read_tables(struct options *o) {
   o->outlines = nk_calloc(o->ellipses.n, sizeof(struct cli_frame *));
   if (o->outlines == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < o->ellipses.n; i++) {
     o->outlines[i] = cli_frame_read(o->ellipses.item[i]);
     if (o->outlines[i] == NULL) return nk_error_code();
   }
+  if (o->ordinary_from != NULL) {
+    o->ordinary = cli_frame_read(o->ordinary_from);
+    if (o->ordinary == NULL) return nk_error_code();
+  }
+  o->plot.ordinary_frame = o->ordinary;
   o->plot.outlines = (const struct cli_frame *const *)o->outlines;
   o->plot.n_outlines = o->ellipses.n;
   return NK_OK;
@@ -145,12 +151,13 @@ static int parse_options(struct options *o, const struct cli_run *run) {
   if (o->columns != NULL && plot->kind != PLOT_HISTOGRAM) plot->y = o->columns;
   plot->lines = o->lines.item;
   plot->n_lines = o->lines.n;
-  return code == NK_OK ? read_outlines(o) : code;
+  return code == NK_OK ? read_tables(o) : code;
 }
 
 static void options_free(struct options *o) {
   for (size_t i = 0; o->outlines != NULL && i < o->ellipses.n; i++) cli_frame_free(o->outlines[i]);
   nk_free(o->outlines);
+  cli_frame_free(o->ordinary);
   nk_free(o->ids);
   cli_strings_free(&o->lines);
   cli_strings_free(&o->ellipses);
@@ -192,6 +199,12 @@ int main(int argc, char **argv) {
       {0, "counts", CLI_OPTION_FLAG, &plot->counts, NULL,
        "histogram of groups: counts instead of percentages"},
       {0, "band", CLI_OPTION_STRING, &o.band, "LO:HI", "curve: percentiles (default 5:95)"},
+      {0, "interval", CLI_OPTION_FLAG, &plot->interval, NULL,
+       "curve: 95% interval of the median as the band"},
+      {0, "ordinary", CLI_OPTION_STRING, &plot->ordinary, "COND",
+       "curve: range of these rows behind the lines"},
+      {0, "ordinary-from", CLI_OPTION_STRING, &o.ordinary_from, "FILE",
+       "curve: the same, of the rows of a table"},
       {0, "title", CLI_OPTION_STRING, &plot->title, "TEXT", "title"},
       {0, "xlabel", CLI_OPTION_STRING, &plot->x_label, "TEXT", "label of the x axis"},
       {0, "ylabel", CLI_OPTION_STRING, &plot->y_label, "TEXT", "label of the y axis"},

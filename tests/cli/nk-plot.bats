@@ -94,6 +94,82 @@ png_size() {
   [[ "$output" == *nothing* ]]
 }
 
+# Templates that write the lines' knots and the ordinary range instead of drawing them.
+knots() {
+  mkdir -p templates
+  echo >templates/style.gp
+  printf '%s\n' 'set print "knots"' 'print $Knots' 'print Bars, Ordinary, Ordinary_at, Ordinary_lo, Ordinary_hi' \
+    'plot 1' >templates/curve.gp
+  NOKEN_PLOTS=$PWD/templates nk-plot curve "$@" --format svg >/dev/null
+  sed -i '/^$/d' knots
+}
+
+summary() {
+  printf 'kind\tx\tstatistic\tvalue\tlow\thigh\tlevel\tn\tmissing\n%s' \
+    $'\t\tmedian y\t4\t3\t5\t0.9\t9\t0\na\t1\tmedian y\t1\t0\t2\t0.9\t9\t0\na\t2\tmedian y\t2\t1\t\t0.9\t9\t0\na\t1\tmean y\t6\t5\t7\t0.9\t9\t0\nb\t1\tmedian y\t3\t2\t4\t0.9\t9\t0\n' >s.tsv
+}
+
+@test "a curve of nk-summary's table has its statistics and intervals" {
+  summary
+  knots -x x --by kind -y 'median y' --ordinary kind= s.tsv
+  [ "$(cat knots)" = "1 1 0 2
+2 2 1 nan
+1 3 2 4
+0 1 4 3 5" ]
+  nk-plot curve -x x --by kind -y 'median y' --ordinary kind= -o s.svg s.tsv
+  grep -qF '>median y (90% interval)<' s.svg
+  grep -qF '>ordinary<' s.svg
+}
+
+@test "a column of texts in a summary gives categories with bars" {
+  summary
+  knots -x kind -y 'median y' --by x s.tsv 2>warnings
+  [ "$(tail -n 1 knots | cut -d ' ' -f 1)" = 1 ]
+  nk-plot curve -x kind -y 'mean y' -o s.svg s.tsv
+  grep -qF '>a<' s.svg
+}
+
+@test "a summary that is drawn without a choice of its rows is a usage error" {
+  summary
+  run -2 nk-plot curve -x x --by kind -o p.png s.tsv
+  [ "$output" = "nk-plot: s.tsv: several statistics; choose one, such as -y 'median y'" ]
+  run -2 nk-plot curve -x x -y 'median y' -o p.png s.tsv
+  [[ "$output" == *"several rows of a group have one value of 'x'; use --by" ]]
+  run -1 nk-plot curve -x x --by kind -y 'median z' -o p.png s.tsv
+  [ "$output" = "nk-plot: s.tsv: no statistic 'median z'" ]
+}
+
+@test "ordinary rows give a range behind the lines and are not of them" {
+  { printf 'x\tkind\ty\n'; for i in $(seq 0 100); do printf '1\tplain\t%s\n' $i; done
+    printf '1\tnoken\t7\n2\tnoken\t8\n'; } >o.tsv
+  knots -x x -y y --ordinary kind=plain o.tsv
+  [ "$(cat knots)" = "1 7 7 7
+2 8 8 8
+0 1 50 5 95" ]
+  { printf 'y\n'; seq 0 100; } >other.tsv
+  knots -x x -y y --ordinary-from other.tsv --ordinary 'y>=50' --band 0:100 o.tsv
+  [ "$(tail -n 1 knots)" = "0 1 75 50 100" ]
+  run -1 nk-plot curve -x x -y y --ordinary kind=other --format png o.tsv
+  [ "$output" = "nk-plot: o.tsv: no ordinary row has a number in the column 'y'" ]
+  run -2 nk-plot scatter -x x -y y --ordinary kind=plain --format png o.tsv
+}
+
+@test "--interval draws the interval of the median that nk-summary prints" {
+  { printf 'x\ty\n'; for i in $(seq 0 40); do printf '1\t%s\n' $((i * i % 37)); done; } >i.tsv
+  knots -x x -y y --interval i.tsv
+  [ "$(head -n 1 knots)" = "1 $(nk-summary --median y i.tsv | sed -n 2p | cut -f 2-4 | tr '\t' ' ')" ]
+}
+
+@test "numbers that name groups are rounded as far as they stay different" {
+  printf 'x\ty\tq\n%s' $'1\t2\t0.1\n2\t3\t0.30000000000000004\n1\t5\t0.7999999999999999\n' >q.tsv
+  nk-plot curve -x x -y y --by q -o q.svg q.tsv
+  grep -qF '>0.3<' q.svg
+  grep -qF '>0.8<' q.svg
+  printf 'x\ty\tq\n%s' $'1\t2\t0.99971\n2\t3\t0.99974\n' >q.tsv
+  nk-plot curve -x x -y y --by q -o q.svg q.tsv
+  grep -qF '>0.99971<' q.svg
+}
+
 @test "a heatmap bins many numbers, with --log by their logarithms" {
   awk 'BEGIN { OFS = "\t"; print "x", "y", "z"
     for (i = 0; i < 400; i++) print 10 ^ (i / 100), i % 3, i }' >map.tsv

@@ -130,6 +130,17 @@ static void assert_ticks(double lo, double hi, bool log_axis, size_t wanted, con
   nk_buffer_free(&found);
 }
 
+static void ticks_of_whole_numbers_are_whole(void **state) {
+  (void)state;
+  struct plot_axis axis = {.lo = 0.9, .hi = 4.1, .to = 1, .whole = true}; /* layers 1 to 4 */
+  plot_axis_ticks(&axis, 8);
+  assert_int_equal(axis.ticks.n, 4);
+  assert_string_equal(axis.ticks.text[1], "2");
+  axis.whole = false;
+  plot_axis_ticks(&axis, 8);
+  assert_string_equal(axis.ticks.text[1], "1.5");
+}
+
 static void ticks_are_round_numbers_inside_the_range(void **state) {
   (void)state;
   assert_ticks(0, 10, false, 5, "0 2 4 6 8 10");
@@ -438,6 +449,7 @@ int main(void) {
       cmocka_unit_test(a_single_value_has_one_bin_around_it),
       cmocka_unit_test(extremeness_is_in_median_absolute_deviations),
       cmocka_unit_test(density_is_one_at_the_densest_and_small_for_the_lonely),
+      cmocka_unit_test(ticks_of_whole_numbers_are_whole),
       cmocka_unit_test(ticks_are_round_numbers_inside_the_range),
       cmocka_unit_test(an_axis_takes_its_ends_to_its_positions),
       cmocka_unit_test(cells_are_shown_so_that_a_reader_sees_what_is_there),

@@ -108,6 +108,7 @@ static double round_up(double x) {
 
 static void linear_ticks(struct plot_axis *axis, size_t wanted) {
   double step = round_up((axis->hi - axis->lo) / (double)(wanted > 0 ? wanted : 1));
+  if (axis->whole) step = fmax(step, 1);
   double first = ceil(axis->lo / step - 1e-9);
   for (size_t i = 0; i < PLOT_MAX_TICKS; i++) {
     double at = (first + (double)i) * step;

@@ -247,9 +247,10 @@ int plot_canvas_legend(struct plot_canvas *canvas, const char *name, int style) 
 }
 
 int plot_canvas_legend_rows(struct plot_canvas *canvas, const struct plot_rows *rows) {
+  char number[48];
   int code = NK_OK;
   for (size_t g = 0; rows->n_groups > 1 && code == NK_OK && g < rows->n_groups; g++)
-    code = plot_canvas_legend(canvas, rows->group_names[g], (int)g + 1);
+    code = plot_canvas_legend(canvas, plot_rows_group_text(rows, g, number), (int)g + 1);
   if (code == NK_OK && rows->n_marked > 0) {
     struct nk_buffer name = {0};
     nk_buffer_printf(&name, "%s (%zu)", canvas->plot->mark, rows->n_marked);

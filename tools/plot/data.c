@@ -119,6 +119,28 @@ double plot_rows_group_value(const struct plot_rows *rows, size_t group) {
   return strtod(rows->group_names[group], NULL);
 }
 
+/* Whether numbers with `digits` digits stay different from their neighbours (they ascend), and none
+ * is in exponential form that could be plain. */
+static bool round_names(const struct plot_rows *rows, int digits) {
+  char text[2][48] = {"", ""};
+  for (size_t g = 0; g < rows->n_groups; g++) {
+    double value = plot_rows_group_value(rows, g), size = fabs(value);
+    snprintf(text[g % 2], sizeof text[0], "%.*g", digits, value);
+    bool plain = size == 0 || (size >= 1e-4 && size < 1e7);
+    if (strcmp(text[0], text[1]) == 0 || (plain && strchr(text[g % 2], 'e') != NULL)) return false;
+  }
+  return true;
+}
+
+const char *plot_rows_group_text(const struct plot_rows *rows, size_t group, char number[48]) {
+  const char *name = rows->group_names[group];
+  int digits = 3;
+  if (!rows->numeric_groups || name[strspn(name, "-0123456789")] == 0) return name;
+  while (digits < 17 && !round_names(rows, digits)) digits++;
+  snprintf(number, 48, "%.*g", digits, plot_rows_group_value(rows, group));
+  return number;
+}
+
 static int group_by_column_names(struct plot_rows *rows, const char *list) {
   struct named groups[64];
   char names[64][128];
@@ -254,6 +276,7 @@ static int collect_column(struct plot_rows *rows, const struct reading *r, size_
   size_t n = cli_frame_n_rows(frame);
   for (size_t row = 0; row < n; row++) {
     size_t i = rows->n;
+    if (plot->skip != NULL && plot->skip[row]) continue;
     size_t x_column = rows->y != NULL ? (size_t)r->x : listed;
     int taken = take(frame, row, x_column, plot->log_x, &plot->x_range, left, &rows->x[i]);
     if (taken > 0 && rows->y != NULL)

@@ -39,6 +39,9 @@ static int check_kind(const struct plot *plot) {
   if (kind == PLOT_SCATTER && plot->by != NULL && plot->z != NULL)
     wrong = "both groups and a column z";
   if (kind == PLOT_HEATMAP && plot->n_lines > 0) wrong = "cuts";
+  if (kind != PLOT_CURVE && (plot->ordinary != NULL || plot->ordinary_frame != NULL))
+    wrong = "ordinary rows";
+  if (kind != PLOT_CURVE && plot->interval) wrong = "intervals";
   if (is_empty(&plot->x_range) || is_empty(&plot->y_range))
     return nk_fail(NK_EUSAGE, "empty range: its low end is not below its high end");
   if (plot->label_by != NULL && plot->n_labels == 0)

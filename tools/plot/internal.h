@@ -1,7 +1,8 @@
 /* What the files of tools/plot share. A picture is made in the order of the parts below:
  *
- *   table -> rows (data.c) -> bins, quantiles, densities (summary.c) -> axes and margins (axes.c,
- *   canvas.c, layout.c) -> labels (text.c, labels.c, annotate.c) -> script (script.c) -> gnuplot
+ *   table -> rows (data.c, estimates.c) -> bins, quantiles, densities (summary.c) -> axes and
+ *   margins (axes.c, canvas.c, layout.c) -> labels (text.c, labels.c, annotate.c) -> script
+ *   (script.c) -> gnuplot
  *
  * Positions and lengths on the canvas are in 1/96 inch, from its lower left corner; on a text
  * terminal in characters. Functions that return int return NK_OK or a negative code, unless they
@@ -37,6 +38,9 @@ int plot_rows_collect(struct plot_rows *rows, const struct plot *plot,
 /* Replaces the groups: one for each cell of a column, numbers ascending, others in order of first
  * appearance. */
 int plot_rows_group(struct plot_rows *rows, const struct cli_frame *frame, const char *column);
+/* The name of a group as it is shown: numbers are rounded, as far as they stay different, in
+ * `number`. */
+const char *plot_rows_group_text(const struct plot_rows *rows, size_t group, char number[48]);
 /* The number that is the name of a group. Only where rows->numeric_groups is true. */
 double plot_rows_group_value(const struct plot_rows *rows, size_t group);
 /* Joins the smallest groups as "other (K groups)", so that at most `most` remain. */
@@ -83,6 +87,47 @@ int plot_density(const struct plot_points *points, double *out);
 /* keep [n]: is the point one of the first `most` in its cell of a grid of `cell` units? */
 int plot_thin(const struct plot_points *points, double cell, unsigned most, bool *keep);
 
+/* ---- estimates.c: statistics with intervals, ordinary rows ---- */
+
+enum { PLOT_STATISTIC, PLOT_VALUE, PLOT_LOW, PLOT_HIGH, PLOT_ESTIMATE_COLUMNS };
+
+/* A number with its interval; NaN: an end that is missing. */
+struct plot_estimate {
+  double value, low, high;
+};
+
+/* Whether and how the table is one of nk-summary. */
+struct plot_estimates {
+  bool any;
+  size_t column[PLOT_ESTIMATE_COLUMNS];
+  const char *statistic; /* the one that is drawn; NULL: each is a group */
+  bool *skip;            /* [n_rows] rows that are not drawn; plot->skip */
+  char **categories;     /* [n_categories] the texts of x, which is then 1, 2, ... */
+  size_t n_categories;
+};
+
+/* The range behind the lines. */
+struct plot_ordinary {
+  bool any;
+  struct plot_estimate at;
+  char name[64];
+};
+
+/* Recognizes a table of nk-summary, in which plot->y names a statistic (NULL: all of them). Then
+ * plot->y becomes the column of the values and plot->by, where it is NULL, what differs. */
+int plot_estimates_find(struct plot_estimates *e, struct plot *plot, const struct cli_frame *frame);
+/* Takes the rows as plot_rows_collect does, with categories where x is a column of texts. */
+int plot_estimates_rows(struct plot_estimates *e, struct plot_rows *rows, const struct plot *plot,
+                        const struct cli_frame *frame);
+/* The confidence of the intervals: that of the first row. */
+double plot_estimates_level(const struct cli_frame *frame);
+void plot_estimates_free(struct plot_estimates *e);
+void plot_estimate_of(const struct plot_estimates *e, const struct cli_frame *frame, size_t row,
+                      struct plot_estimate *out);
+/* The range of the ordinary rows that the plot names, which are left out of the lines. */
+int plot_ordinary_find(struct plot_ordinary *out, const struct plot *plot,
+                       const struct cli_frame *frame, const struct plot_estimates *drawn);
+
 /* ---- axes.c ---- */
 
 enum { PLOT_MAX_TICKS = 96 };
@@ -97,6 +142,7 @@ struct plot_ticks {
 struct plot_axis {
   double lo, hi; /* data; positive where the axis is logarithmic */
   bool log;
+  bool whole;      /* the data are whole numbers: ticks are too */
   double from, to; /* positions of lo and hi */
   struct plot_ticks ticks;
 };

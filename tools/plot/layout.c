@@ -51,7 +51,11 @@ int plot_canvas_range(struct plot_canvas *canvas, bool vertical, const double *v
   const struct plot_range *asked = vertical ? &plot->y_range : &plot->x_range;
   axis->log = vertical ? plot->log_y : plot->log_x;
   axis->lo = axis->hi = NAN;
-  for (size_t i = 0; i < n; i++) include(axis, values[i]);
+  axis->whole = true;
+  for (size_t i = 0; i < n; i++) {
+    include(axis, values[i]);
+    axis->whole = axis->whole && (isnan(values[i]) || values[i] == floor(values[i]));
+  }
   for (size_t i = 0; i < canvas->n_cuts; i++)
     if (canvas->cut[i].vertical != vertical) include(axis, canvas->cut[i].at);
   int code = include_outlines(plot, axis, vertical);

@@ -20,7 +20,8 @@ enum plot_kind {
   PLOT_HISTOGRAM, /* counts of x, by group */
   PLOT_SCATTER,   /* y against x, with labelled rows */
   PLOT_SCREE,     /* share of variance by component, and its running sum */
-  PLOT_CURVE,     /* median and quantile band of y at each x, a line per group */
+  PLOT_CURVE,     /* median and quantile band of y at each x, or a statistic with its interval as
+                   * nk-summary gives it; a line per group */
   PLOT_HEATMAP,   /* median of z in each cell of x by y */
 };
 
@@ -60,10 +61,14 @@ struct plot {
                                             * the columns with the names of x and y, or the first
                                             * two; a row without numbers interrupts the line */
   size_t n_outlines;
-  size_t bins;    /* of x (0: histogram by Freedman and Diaconis (1981), others 40) */
-  bool counts;    /* histogram of groups: counts instead of percentages of each group */
-  double band[2]; /* curve: the quantiles at the band's edges (0, 0: 0.05 and 0.95) */
-  bool no_band;   /* curve: no band */
+  size_t bins;          /* of x (0: histogram by Freedman and Diaconis (1981), others 40) */
+  bool counts;          /* histogram of groups: counts instead of percentages of each group */
+  double band[2];       /* curve: the quantiles at the band's edges (0, 0: 0.05 and 0.95) */
+  bool no_band;         /* curve: no band */
+  bool interval;        /* curve: the band is the 95% interval of the median */
+  const char *ordinary; /* curve: a condition on rows whose range is drawn behind the lines, */
+  const struct cli_frame *ordinary_frame; /* rows of this table (NULL: of the one that is drawn) */
+  const bool *skip;                       /* [n_rows] rows that are not drawn; NULL: none */
 };
 
 /* The format of a file name's suffix, or of a bare name ("png"); -1 where it is none. */
