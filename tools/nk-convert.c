@@ -8,12 +8,12 @@
 
 enum { NOT_CHOSEN = -1 };
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
-enum { MODEL_GGUF, MODEL_GGUF_F16 };
 
 struct options {
   int format;       /* TO_... */
-  int model_format; /* MODEL_... */
   size_t dim;       /* of raw floats; 0: the input is a set */
+  int model_format; /* 0: GGUF */
+  int type;         /* of --type, in the order of its choices */
 };
 
 /* ---- One file ---- */
@@ -150,12 +150,13 @@ static int convert_set(const struct cli_run *run, int format, size_t dim) {
   return code;
 }
 
-static int convert_model(const struct cli_run *run, int format) {
+static int convert_model(const struct cli_run *run, const struct options *o) {
+  static const enum nk_dtype types[] = {NK_F32, NK_F16, NK_BF16, NK_Q8_0};
   if (run->n_operands == 0) return nk_fail(NK_EUSAGE, "--model: the operand MODEL is missing");
   struct nk_model *model = nk_model_open(run->operands[0]);
   struct nk_output *output = model != NULL ? cli_output(run, NK_OUTPUT_BINARY) : NULL;
   int code = output != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK) code = nk_model_write_gguf(model, format == MODEL_GGUF_F16, output);
+  if (code == NK_OK) code = nk_model_write_gguf(model, types[o->type], output);
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
   nk_model_free(model);
@@ -168,8 +169,10 @@ int main(int argc, char **argv) {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
       {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
-      {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf|gguf-f16",
+      {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf",
        "write the whole MODEL as GGUF, for llama.cpp"},
+      {0, "type", CLI_OPTION_CHOICE, &o.type, "f32|f16|bf16|q8_0",
+       "with --model: the type of its matrices (f32)"},
   };
   const struct cli_tool tool = {
       .name = "nk-convert",
@@ -188,7 +191,7 @@ int main(int argc, char **argv) {
   else if (o.model_format != NOT_CHOSEN && o.dim > 0)
     code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
   else if (o.model_format != NOT_CHOSEN)
-    code = convert_model(&run, o.model_format);
+    code = convert_model(&run, &o);
   else if (o.format != NOT_CHOSEN)
     code = convert_set(&run, o.format, o.dim);
   else

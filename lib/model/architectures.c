@@ -117,6 +117,7 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 0.25,
         .order = NKI_PARALLEL_CONFIG,
         .activation = "gelu",
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -191,6 +192,7 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW,
         .activation = "silu",
         .gguf_pairs = true,
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 131072,
@@ -213,6 +215,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_QKV,
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -242,6 +245,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_CONFIG,
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -270,6 +274,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = NKI_BIAS_CONFIG,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -299,6 +304,7 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_ALTERNATING,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -340,6 +346,7 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 0.5,
         .order = NKI_PARALLEL,
         .activation = "gelu_new",
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -366,6 +373,7 @@ const struct nki_architecture nki_architectures[] = {
             },
         .window = NKI_WINDOW,
         .activation = "silu",
+        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 4096,

@@ -42,6 +42,27 @@ same() {
   done
 }
 
+@test "every type: what is written is read, to the rounding of the type" {
+  nk-extract "$DATA/llama-tiny" | nk-convert -t f32 | od -An -v -t f4 -w4 >exact
+  while read -r type bound; do
+    nk-convert --model gguf --type "$type" "$DATA/llama-tiny" -o "$type.gguf"
+    nk-extract "$type.gguf" | nk-convert -t f32 | od -An -v -t f4 -w4 >rounded
+    # Beside the largest of 32 values, which is what a block of Q8_0 rounds by.
+    paste exact rounded | awk -v bound="$bound" '
+      { a[NR % 32] = $1; b[NR % 32] = $2; if ($1 * $1 > most * most) most = $1 }
+      NR % 32 == 0 {
+        for (i in a) if ((a[i] - b[i]) ^ 2 > (bound * most) ^ 2) exit bad = 1
+        most = 0
+      }
+      END { exit bad || NR != 8192 * 128 }'
+    nk-run "$type.gguf" -p 'The {}' --ids 300-310 >ran.tsv
+    [ "$(wc -l <ran.tsv)" -eq 12 ]
+  done <<<"f32 0
+f16 0.000489
+bf16 0.00391
+q8_0 0.00443"
+}
+
 @test "the same verdicts, to what other orders of sums make" {
   printf 'id\n300\n301\n8000\n' >ids.tsv
   for model in gpt2-tiny llama-tiny; do

@@ -124,13 +124,13 @@ setup() {
   [[ $output == *"0 rows of 1000000000 values: too many columns for a table" ]]
 }
 
-@test "scaled rotary positions are not written as GGUF under either of their names" {
+@test "rotary positions of a kind that GGUF is not given are an error under both of their names" {
   cp -r data/llama-tiny "$BATS_TEST_TMPDIR/m"
   for name in rope_scaling rope_parameters; do
-    sed "1s/{/{\"$name\": {\"rope_type\": \"linear\", \"factor\": 2.0},/; /\"rope_scaling\": null/d" \
+    sed "1s/{/{\"$name\": {\"rope_type\": \"dynamic\", \"factor\": 2.0},/; /\"rope_scaling\": null/d" \
       data/llama-tiny/config.json >"$BATS_TEST_TMPDIR/m/config.json"
     run -1 nk-convert --model gguf "$BATS_TEST_TMPDIR/m" -o "$BATS_TEST_TMPDIR/x.gguf"
-    [[ $output == *"config.json: $name is not written as GGUF" ]]
+    [[ $output == *"config.json: $name 'dynamic' is not written as GGUF" ]]
   done
 }
 
@@ -153,13 +153,13 @@ setup() {
   root=$BATS_TEST_DIRNAME/../..
   cd "$BATS_TEST_TMPDIR"
   nk-convert --model gguf "$root/data/llama-tiny" -o f32.gguf
-  nk-convert --model gguf-f16 "$root/data/llama-tiny" -o f16.gguf
+  nk-convert --model gguf --type f16 "$root/data/llama-tiny" -o f16.gguf
   [ "$(head -c 4 f32.gguf)" = GGUF ]
   # Half of the matrices' bytes and nothing else is gone.
   [ $(($(wc -c <f32.gguf) - $(wc -c <f16.gguf))) -ge 4000000 ]
   grep -aq SolidGoldNokenkarp f32.gguf
-  run -1 nk-convert --model gguf "$root/tests/fixtures/forward/gemma" -o x.gguf
-  [[ $output == *"architecture 'gemma' is not written as GGUF"* ]]
+  run -1 nk-convert --model gguf "$root/tests/fixtures/forward/opt" -o x.gguf
+  [[ $output == *"architecture 'opt' is not written as GGUF"* ]]
   [ ! -e x.gguf ]
   run -2 nk-convert --model gguf --to npy "$root/data/llama-tiny"
   run -2 nk-convert --model gguf

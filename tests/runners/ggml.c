@@ -3,6 +3,8 @@
  *   ggml             over random blocks of every type: how many values are compared, how many have
  *                    other bits (a NaN is any NaN), and the types that differ
  *   ggml fixture     tests/fixtures/gguf/blocks.tsv: type, bytes of blocks, bits of ggml's floats
+ *   ggml rounding F32.gguf Q8_0.gguf    the bytes of Q8_0 matrices that are compared with what ggml
+ *                    makes of the F32 ones, and how many differ
  *
  * Built by llama.sh, for tests only. */
 #include <math.h>
@@ -108,10 +110,38 @@ static void print_fixture(size_t t) {
   printf("\n");
 }
 
+static const struct nk_model *open_model(const char *path) {
+  const struct nk_model *model = nk_model_open(path);
+  if (model != NULL) return model;
+  fprintf(stderr, "ggml: %s\n", nk_error());
+  exit(2);
+}
+
+/* Both models live as long as the program. */
+static int compare_rounding(const char *single, const char *rounded) {
+  const struct nk_model *from = open_model(single), *to = open_model(rounded);
+  size_t n_bytes = 0, n_differ = 0;
+  for (size_t i = 0; i < nk_model_n_tensors(to); i++) {
+    const struct nk_tensor *ours = nk_model_tensor(to, i),
+                           *source = nk_model_find(from, ours->name);
+    if (ours->dtype != NK_Q8_0) continue;
+    unsigned char *theirs = malloc(ours->n_bytes);
+    ggml_quantize_chunk(GGML_TYPE_Q8_0, source->data, theirs, 0, (int64_t)source->shape[0],
+                        (int64_t)source->shape[1], NULL);
+    for (size_t k = 0; k < ours->n_bytes; k++)
+      n_differ += ((const unsigned char *)ours->data)[k] != theirs[k];
+    n_bytes += ours->n_bytes;
+    free(theirs);
+  }
+  printf("%zu %zu\n", n_bytes, n_differ);
+  return n_bytes == 0 || n_differ > 0;
+}
+
 int main(int argc, char **argv) {
   struct ggml_init_params parameters = {.mem_size = 1 << 16};
   struct ggml_context *context = ggml_init(parameters); /* fills ggml's table of half floats */
   size_t n_differ = 0, n_values = 0;
+  if (argc == 4) return compare_rounding(argv[2], argv[3]);
   for (size_t t = 0; t < N_TYPES; t++) {
     if (argc > 1 && strcmp(argv[1], "fixture") == 0)
       print_fixture(t);
