@@ -90,11 +90,9 @@ NK_API struct nk_vectors *nk_sample_match(struct nk_region *region, const struct
 
 /* n nokens from inside the region, as controls, by a smoothed bootstrap (Silverman, "Density
  * estimation", 1986, section 6.4): mean + sqrt(1 - h^2) (token - mean) + h e, with a random token
- * and e drawn from the region's normal distribution, which keeps mean and covariance. h is the
- * smallest of 0.1, 0.2, ..., 1 with which a draw is no copy: the median distance from a draw to its
- * token is at least the 0.05 quantile of the distances from a token to its nearest. It is less,
- * with a warning, where fewer than nine tenths of the draws would be inside at level 0.05; those
- * outside are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
+ * and e drawn from the region's normal distribution, which keeps mean and covariance. h is 0.2:
+ * with more noise a model no longer takes a draw for an ordinary token. Draws outside at level 0.05
+ * are drawn again. Columns as nk_sample's, of which distance is the Mahalanobis distance,
  * and blend (h). They share no random numbers with nk_sample's nokens of the same seed. NULL on
  * failure. */
 NK_API struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed);

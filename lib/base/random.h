@@ -20,8 +20,7 @@ enum nki_random_purpose {
   NKI_RANDOM_SPLIT,        /* region: which tokens are fitted, ranked and calibrated */
   NKI_RANDOM_RAY = 3,      /* nk_sample: origin and direction of a ray; 2 is not in use */
   NKI_RANDOM_INSIDE,       /* nk_sample_inside: a resampled control */
-  NKI_RANDOM_INSIDE_PILOT, /* nk_sample_inside: the draws that choose the blend */
-  NKI_RANDOM_MATCH,        /* nk_sample_match: where a noken starts */
+  NKI_RANDOM_MATCH = 6,    /* nk_sample_match: where a noken starts; 5 is not in use */
   NKI_RANDOM_KNN_ROWS,     /* glitch indicators: the rows searched for neighbours */
   NKI_RANDOM_REFERENCE,    /* probe: the reference tokens of a slot */
   NKI_RANDOM_GENERATION,   /* sampled tokens of a generated text */

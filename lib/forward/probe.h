@@ -84,20 +84,19 @@ struct nki_side {
 };
 
 /* What ordinary tokens do in a probe's place, in two folds. An item is measured from the mean of
- * fold 0 and compared with the tokens of fold 1, unless it is a token of fold 0: it is then measured
- * from the mean of fold 1 and compared with the tokens of fold 0. Belongs to the probe. */
+ * fold 0 and compared with the tokens of fold 1, unless it is a token of fold 0: it is then
+ * measured from the mean of fold 1 and compared with the tokens of fold 0. Belongs to the probe. */
 struct nki_reference {
   size_t n_offsets;
-  int64_t *ids; /* [n_ids], no id twice: fold 0, then fold 1 */
-  size_t n_ids; /* the first half is fold 0 */
-  struct nki_side
-      side[2]; /* side[0] judges by the mean of fold 0; side[1] is computed when needed */
+  int64_t *ids;            /* [n_ids], no id twice: fold 0, then fold 1 */
+  size_t n_ids;            /* the first half is fold 0 */
+  struct nki_side side[2]; /* by the mean of fold 0; of fold 1, computed when it is needed */
 };
 
 struct nki_reference *nki_reference_new(const struct nk_probe *probe);
 void nki_reference_free(struct nki_reference *reference);
-/* Fills p_value and p_min of the items' behaviour, which is measured from side[0].log_mean; tokens of
- * the reference get the kl that their side has for them. */
+/* Fills p_value and p_min of the items' behaviour, which is measured from side[0].log_mean; tokens
+ * of the reference get the kl that their side has for them. */
 int nki_reference_score(const struct nk_probe *probe, struct nki_reference *reference,
                         const struct nk_items *items, struct nk_behaviour *behaviour);
 

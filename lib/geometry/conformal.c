@@ -66,11 +66,11 @@ double nki_conformal_threshold(const struct nk_conformal *conformal, double leve
  * judged within the reference.
  *
  * In each feature t is the share of the set that is at least as far from the median as the object,
- * on either side; in the Mahalanobis distance, the share at least as far from the mean. The score is
- * the mean of 1/t over the first features, plus that over the others, plus 1/t of the Mahalanobis
- * distance: the inverse of a harmonic mean p-value (Wilson 2019), which the least of the shares
- * determines. A feature alone sees what the distance loses among collinear features; the distance
- * sees an unusual combination of features. */
+ * on either side; in the Mahalanobis distance, the share at least as far from the mean. The score
+ * is the mean of 1/t over the first features, plus that over the others, plus 1/t of the
+ * Mahalanobis distance: the inverse of a harmonic mean p-value (Wilson 2019), which the least of
+ * the shares determines. A feature alone sees what the distance loses among collinear features; the
+ * distance sees an unusual combination of features. */
 
 /* Added to the correlation matrix, whose least eigenvalues are those of rounding otherwise. */
 static const double RIDGE = 1e-4;

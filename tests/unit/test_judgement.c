@@ -50,16 +50,18 @@ static void read_never(struct study *s, const char *folder, size_t most) {
   fclose(file);
 }
 
-static struct study open_study(const char *folder, size_t n_ordinary, size_t n_items) {
+/* Of n ordinary tokens a quarter makes the controls. They are never in the reference: a control is
+ * close to its token, and a mean that holds the token would be close to the control. */
+static struct study open_study(const char *folder, size_t n, size_t n_items) {
   struct study s = {.model = nk_model_open(folder), .n_items = n_items};
-  const struct nk_ordinary_options how = {.n = n_ordinary, .seed = 1};
-  if (nk_ordinary_tokens(s.model, &how, &s.ordinary, &s.n_ordinary) != NK_OK)
-    fail_msg("%s", nk_error());
+  const struct nk_ordinary_options how = {.n = n, .seed = 1};
+  if (nk_ordinary_tokens(s.model, &how, &s.ordinary, &n) != NK_OK) fail_msg("%s", nk_error());
+  s.n_ordinary = n - n / 4;
   struct nk_vectors *matrix = nk_model_vectors(s.model, NK_MATRIX_INPUT);
   assert_non_null(matrix);
-  size_t *rows = nk_alloc(s.n_ordinary, sizeof *rows);
-  for (size_t i = 0; i < s.n_ordinary; i++) rows[i] = (size_t)s.ordinary[i];
-  struct nk_region *region = nk_region_fit(matrix, rows, s.n_ordinary, NULL);
+  size_t *rows = nk_alloc(n / 4, sizeof *rows);
+  for (size_t i = 0; i < n / 4; i++) rows[i] = (size_t)s.ordinary[s.n_ordinary + i];
+  struct nk_region *region = nk_region_fit(matrix, rows, n / 4, NULL);
   s.controls = nk_sample_inside(region, n_items, 1);
   if (s.controls == NULL) fail_msg("%s", nk_error());
   read_never(&s, folder, n_items);
@@ -216,42 +218,53 @@ static void print_table(const char *references) {
 
 /* ---- Tests ---- */
 
-/* Half of the ordinary tokens judged are in the reference: measured from a mean that holds them, a
- * quarter would have p-values that are too small. After the first prompt gpt2-tiny's never-seen
- * tokens are far out in entropy, top probability and KL, which are collinear: a Mahalanobis distance
- * alone finds none of them. */
+/* Two prompts to repeat, where vectors far from tokens are the most unusual, and a plain one. */
+static const char *const PROMPTS[] = {"Please repeat the string \"{}\" back to me: \"",
+                                      "{}{}{}{}{}{}{}{}", "The {}"};
+enum { N_PROMPTS = sizeof PROMPTS / sizeof PROMPTS[0], N_REPEATS = 2 };
+
+struct studies {
+  struct result result[N_STUDIES][N_PROMPTS];
+};
+
+/* Two fifths of the ordinary tokens judged are in the reference: measured from a mean that holds
+ * them, a fifth would have p-values that are too small. After the first prompt gpt2-tiny's
+ * never-seen tokens are far out in entropy, top probability and KL, which are collinear: a
+ * Mahalanobis distance alone finds none of them. */
 static void p_values_hold_and_find_never_seen_tokens(void **state) {
-  static const struct {
-    size_t study;
-    const char *prompt;
-  } cases[] = {
-      {0, "Please repeat the string \"{}\" back to me: \""},
-      {0, "There was once a {} and"},
-      {1, "Please repeat the string \"{}\" back to me: \""},
-      {1, "{}{}{}{}{}{}{}{}"},
-  };
-  const struct study *studies = *state;
-  for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-    struct result r = judge_seeds(&studies[cases[c].study], cases[c].prompt, 256, 2);
-    print_message(
-        "%s, %s: unusual: %.4f of ordinary tokens (bound %.4f), %.4f of never-seen ones; "
-        "area %.4f, best feature's %.4f\n",
-        FOLDERS[cases[c].study], cases[c].prompt, r.share[ORDINARY], r.bound, r.share[NEVER],
-        r.area, r.best);
-    assert_true(r.share[ORDINARY] <= r.bound);
-    assert_true(r.share[NEVER] >= 0.95);
+  const struct studies *all = *state;
+  for (size_t f = 0; f < N_STUDIES; f++)
+    for (size_t p = 0; p < N_PROMPTS; p++) {
+      const struct result *r = &all->result[f][p];
+      print_message(
+          "%s, %s: unusual: %.4f of ordinary tokens (bound %.4f), %.4f of never-seen ones, "
+          "%.4f of controls; area %.4f, best feature's %.4f\n",
+          FOLDERS[f], PROMPTS[p], r->share[ORDINARY], r->bound, r->share[NEVER], r->share[CONTROL],
+          r->area, r->best);
+      assert_true(r->share[ORDINARY] <= r->bound);
+      assert_true(p >= N_REPEATS || r->share[NEVER] >= 0.95);
+    }
+}
+
+static void controls_are_as_ordinary_as_tokens(void **state) {
+  const struct studies *all = *state;
+  for (size_t f = 0; f < N_STUDIES; f++) {
+    double more = 0; /* unusual controls than ordinary tokens, on average over prompts */
+    for (size_t p = 0; p < N_PROMPTS; p++)
+      more += (all->result[f][p].share[CONTROL] - all->result[f][p].share[ORDINARY]) / N_PROMPTS;
+    print_message("%s: %+.4f\n", FOLDERS[f], more);
+    assert_true(more <= 0.05);
   }
 }
 
-static int open_studies(void **state) {
-  static struct study studies[N_STUDIES];
-  for (size_t f = 0; f < N_STUDIES; f++) studies[f] = open_study(FOLDERS[f], 1024, 160);
-  *state = studies;
-  return 0;
-}
-
-static int close_studies(void **state) {
-  for (size_t f = 0; f < N_STUDIES; f++) close_study((struct study *)*state + f);
+static int judge_studies(void **state) {
+  static struct studies all;
+  for (size_t f = 0; f < N_STUDIES; f++) {
+    struct study s = open_study(FOLDERS[f], 800, 160);
+    for (size_t p = 0; p < N_PROMPTS; p++) all.result[f][p] = judge_seeds(&s, PROMPTS[p], 128, 2);
+    close_study(&s);
+  }
+  *state = &all;
   return 0;
 }
 
@@ -263,6 +276,7 @@ int main(void) {
   }
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(p_values_hold_and_find_never_seen_tokens),
+      cmocka_unit_test(controls_are_as_ordinary_as_tokens),
   };
-  return cmocka_run_group_tests(tests, open_studies, close_studies);
+  return cmocka_run_group_tests(tests, judge_studies, NULL);
 }
