@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/groups.h"
 #include "cli/tool.h"
 #include "plot/ellipse.h"
 
@@ -13,7 +14,7 @@
 struct options {
   int kind, metric, tokens;
   size_t k, n_components, points;
-  const char *components, *with;
+  const char *components, *with, *by;
   struct cli_strings exclude;
   double level;
   bool include_all, skip_bad;
@@ -61,6 +62,42 @@ static int choose_rows(const struct nk_vectors *set, const struct options *o, si
   return code;
 }
 
+/* Writes the region of rows [n] of a set to an output, without committing it. */
+static int fit_rows(const struct nk_vectors *set, const size_t *rows, size_t n,
+                    const struct nk_region_options *options, struct nk_output *output) {
+  struct nk_region *region = nk_region_fit(set, rows, n, options);
+  int code = region != NULL ? nk_region_write(region, output) : nk_error_code();
+  nk_region_free(region);
+  return code;
+}
+
+/* A region for each group, in a file of its own; none gets its name before all are written. */
+static int fit_groups(const struct cli_run *run, const struct options *o, struct nk_vectors *set,
+                      const struct cli_groups *groups, const struct nk_region_options *options) {
+  const char *space = nk_vectors_metadata(set, "noken.space");
+  bool residual = strcmp(o->by, "layer") == 0 && space != NULL && strcmp(space, "residual") == 0;
+  struct nk_output **outputs = nk_calloc(groups->n, sizeof *outputs);
+  int code = outputs != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t g = 0; g < groups->n && code == NK_OK; g++) {
+    const size_t *begin = groups->begin + g;
+    char name[64];
+    char *path = cli_group_path("--output", run->common.output, groups->value[g]);
+    if (path == NULL || (outputs[g] = nk_output_open(path, NK_OUTPUT_BINARY)) == NULL)
+      code = nk_error_code();
+    snprintf(name, sizeof name, "residual:%lld", (long long)groups->value[g]);
+    if (code == NK_OK && residual) code = nk_vectors_set_metadata(set, "noken.space", name);
+    if (code == NK_OK) {
+      code = fit_rows(set, groups->rows + begin[0], begin[1] - begin[0], options, outputs[g]);
+      if (code != NK_OK) nk_fail_in(code, "%s %lld", o->by, (long long)groups->value[g]);
+    }
+    nk_free(path);
+  }
+  for (size_t g = 0; g < groups->n && code == NK_OK; g++) code = nk_output_commit(outputs[g]);
+  for (size_t g = 0; outputs != NULL && g < groups->n; g++) nk_output_free(outputs[g]);
+  nk_free(outputs);
+  return code;
+}
+
 static int fit(const struct cli_run *run, const struct options *o) {
   struct nk_region_options options = {
       .kind = (enum nk_region_kind)o->kind,
@@ -69,21 +106,24 @@ static int fit(const struct cli_run *run, const struct options *o) {
       .n_components = o->n_components == UNSET ? 0 : o->n_components,
       .seed = run->common.seed,
       .tokens = (enum nk_region_tokens)o->tokens};
-  struct nk_region *region = NULL;
   struct nk_output *output = NULL;
+  struct cli_groups groups = {0};
   size_t *rows = NULL, n = 0;
   struct nk_vectors *set = nk_vectors_read(run->n_operands > 1 ? run->operands[1] : "-");
   int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
   if (code == NK_OK && (rows = nk_alloc(set->n, sizeof *rows)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = choose_rows(set, o, rows, &n);
   if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
-  if (code == NK_OK && (region = nk_region_fit(set, rows, n, &options)) == NULL)
-    code = nk_error_code();
-  if (code == NK_OK && (output = cli_output(run, NK_OUTPUT_BINARY)) == NULL) code = nk_error_code();
-  if (code == NK_OK) code = nk_region_write(region, output);
-  if (code == NK_OK) code = nk_output_commit(output);
+  if (code == NK_OK && o->by != NULL) {
+    code = cli_groups_of(set, o->by, rows, n, &groups);
+    if (code == NK_OK) code = fit_groups(run, o, set, &groups, &options);
+  } else if (code == NK_OK) {
+    output = cli_output(run, NK_OUTPUT_BINARY);
+    code = output != NULL ? fit_rows(set, rows, n, &options, output) : nk_error_code();
+    if (code == NK_OK) code = nk_output_commit(output);
+  }
   nk_output_free(output);
-  nk_region_free(region);
+  cli_groups_free(&groups);
   nk_vectors_free(set);
   nk_free(rows);
   return code;
@@ -97,36 +137,82 @@ static int write_columns(struct cli_table *table, const char *const *names, size
   return code;
 }
 
-static int score(const struct cli_run *run, const struct options *o, const struct nk_region *region,
-                 struct cli_table *table) {
-  static const char *const COLUMNS[] = {"score", "p_value", "inside", "p_min"};
-  double *scores = NULL, *p_values = NULL;
-  struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
-  int code = set != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK && set->dim != region->dim)
-    code =
-        nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", set->dim, region->dim);
-  if (code == NK_OK) code = cli_check_finite(&set, o->skip_bad);
-  if (code == NK_OK) {
-    scores = nk_alloc(set->n, sizeof *scores);
-    p_values = nk_alloc(set->n, sizeof *p_values);
-    if (scores == NULL || p_values == NULL) code = NK_EMEMORY;
+/* The scores of a set's rows. */
+struct scores {
+  double *score, *p_value, *p_min; /* [n] */
+};
+
+/* Scores the rows of a group, ascending, by its region. */
+static int score_group(const struct nk_vectors *set, const struct nk_region *region,
+                       const size_t *rows, size_t n, const struct scores *out) {
+  size_t dim = set->dim;
+  if (region == NULL) return nk_error_code();
+  if (dim != region->dim)
+    return nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", dim, region->dim);
+  for (size_t i = 0; i < n; i++) out->p_min[rows[i]] = region->calibration->p_min;
+  if (n == set->n) return nk_region_score(region, set->values, n, out->score, out->p_value);
+  float *x = nk_alloc(n, dim * sizeof *x);
+  double *score = nk_alloc(n, sizeof *score), *p_value = nk_alloc(n, sizeof *p_value);
+  int code = x != NULL && score != NULL && p_value != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    memcpy(x + i * dim, set->values + rows[i] * dim, dim * sizeof *x);
+  if (code == NK_OK) code = nk_region_score(region, x, n, score, p_value);
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    out->score[rows[i]] = score[i];
+    out->p_value[rows[i]] = p_value[i];
   }
-  if (code == NK_OK) code = nk_region_score(region, set->values, set->n, scores, p_values);
+  nk_free(x);
+  nk_free(score);
+  nk_free(p_value);
+  return code;
+}
+
+/* With --by each group by the region that the operand names for it, else all by one. */
+static int score_set(const struct cli_run *run, const struct options *o,
+                     const struct nk_vectors *set, const struct scores *out) {
+  struct cli_groups groups = {0};
+  int code = cli_groups_of(set, o->by, NULL, 0, &groups);
+  for (size_t g = 0; g < groups.n && code == NK_OK; g++) {
+    const char *pattern = run->operands[1];
+    char *path = o->by != NULL ? cli_group_path("REGION", pattern, groups.value[g]) : NULL;
+    struct nk_region *region =
+        path != NULL || o->by == NULL ? nk_region_read(path != NULL ? path : pattern) : NULL;
+    code = score_group(set, region, groups.rows + groups.begin[g],
+                       groups.begin[g + 1] - groups.begin[g], out);
+    nk_region_free(region);
+    nk_free(path);
+  }
+  cli_groups_free(&groups);
+  return code;
+}
+
+static int score(const struct cli_run *run, const struct options *o, struct cli_table *table) {
+  static const char *const COLUMNS[] = {"score", "p_value", "inside", "p_min"};
+  struct scores s = {0};
+  struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
+  int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
+  if (code == NK_OK) {
+    s.score = nk_alloc(set->n, sizeof *s.score);
+    s.p_value = nk_alloc(set->n, sizeof *s.p_value);
+    s.p_min = nk_alloc(set->n, sizeof *s.p_min);
+    if (s.score == NULL || s.p_value == NULL || s.p_min == NULL) code = NK_EMEMORY;
+  }
+  if (code == NK_OK) code = score_set(run, o, set, &s);
   if (code == NK_OK) code = cli_set_head(set, table);
   if (code == NK_OK) code = write_columns(table, COLUMNS, 4);
   if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t row = 0; code == NK_OK && row < set->n; row++) {
     cli_set_row(set, row, table);
-    cli_table_number(table, scores[row]);
-    cli_table_number(table, p_values[row]);
-    cli_table_integer(table, p_values[row] > o->level);
-    cli_table_number(table, region->calibration->p_min);
+    cli_table_number(table, s.score[row]);
+    cli_table_number(table, s.p_value[row]);
+    cli_table_integer(table, s.p_value[row] > o->level);
+    cli_table_number(table, s.p_min[row]);
     cli_set_row_tail(set, row, table);
     code = cli_table_end_row(table);
   }
-  nk_free(scores);
-  nk_free(p_values);
+  nk_free(s.score);
+  nk_free(s.p_value);
+  nk_free(s.p_min);
   nk_vectors_free(set);
   return code;
 }
@@ -227,12 +313,13 @@ static int ellipse(const struct options *o, struct nk_region *region, struct cli
 static int write_table(const struct cli_run *run, const struct options *o, const char *verb) {
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
-  struct nk_region *region = nk_region_read(run->operands[1]);
-  if (region != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
+  bool scores = strcmp(verb, "score") == 0; /* which reads its regions by itself */
+  struct nk_region *region = scores ? NULL : nk_region_read(run->operands[1]);
+  if (scores || region != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
   if (output != NULL) table = cli_new_table(run, output);
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
-    code = strcmp(verb, "score") == 0  ? score(run, o, region, table)
+    code = scores                      ? score(run, o, table)
            : strcmp(verb, "info") == 0 ? info(o, region, table)
                                        : ellipse(o, region, table);
   code = cli_close(table, output, code);
@@ -252,6 +339,8 @@ static int work(const struct cli_run *run, const struct options *o) {
   if (o->k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->include_all && o->exclude.n > 0)
     return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
+  if (o->by != NULL && strcmp(verb, "fit") != 0 && strcmp(verb, "score") != 0)
+    return nk_fail(NK_EUSAGE, "--by: fit and score take it");
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
@@ -280,6 +369,8 @@ int main(int argc, char **argv) {
       {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: include padding rows"},
       {0, "tokens", CLI_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
        "fit: type in which tokens are kept (default: auto)"},
+      {0, "by", CLI_OPTION_STRING, &o.by, "COLUMN",
+       "fit, score: a region for each value of COLUMN; {} in its file's name is the value"},
       {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
        "ellipse: components (default: 1,2)"},

@@ -114,6 +114,33 @@ setup() {
   run -2 nk-region ellipse --components 1 s.safetensors
 }
 
+@test "--by makes a region for each value, and judges each row by its own" {
+  nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 300-399 --capture 1-3 -o states.safetensors
+  nk-region fit --by layer -o 'by.{}.safetensors' states.safetensors
+  nk-region score --by layer 'by.{}.safetensors' states.safetensors >by.tsv
+  for layer in 1 2 3; do
+    nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 300-399 --capture $layer -o one.safetensors
+    nk-region fit one.safetensors -o one.region
+    nk-region score one.region one.safetensors | sed 1d | cut -f 1-6 >one.tsv
+    awk -F '\t' -v layer=$layer 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "layer") at = i }
+      $at == layer' by.tsv | cut -f 1-6 | cmp - one.tsv
+    nk-region info by.$layer.safetensors | grep -qxF "space	residual:$layer"
+  done
+  run -2 nk-region fit --by layer states.safetensors
+  [[ "$output" == *"--output: groups need a file each"* ]]
+  run -1 nk-region fit --by heads -o 'x.{}' states.safetensors
+  [ "$output" = "nk-region: the set has no column 'heads'" ]
+  run -2 nk-region info --by layer by.1.safetensors
+  rm by.2.safetensors
+  run -1 nk-region score --by layer 'by.{}.safetensors' states.safetensors
+  [[ "$output" == *"by.2.safetensors: No such file"* ]]
+  # Two rows of a layer are too few, and then no region is written.
+  nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 300-301 --capture 1-2 -o two.safetensors
+  run -1 nk-region fit --by layer -o 'two.{}.region' two.safetensors
+  [[ "$output" == *"layer 1: 2 rows are too few"* ]]
+  [ ! -e two.1.region ]
+}
+
 @test "bad input and usage are refused" {
   run -2 nk-region
   run -2 nk-region guess set.npy
