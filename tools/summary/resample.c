@@ -41,15 +41,31 @@ static double weighted_mean(const struct summary_sample *s, const uint32_t *weig
   return total > 0 ? sum / total : NAN;
 }
 
-/* Quantile p of the rows, each repeated as often as its weight says. */
+/* The weight of the group's rows from begin to end. */
+static uint64_t sum_weights(const struct summary_sample *s, const uint32_t *weight, uint8_t group,
+                            size_t begin, size_t end) {
+  uint64_t sum = 0;
+  for (size_t i = begin; i < end; i++) sum += s->second[i] == group ? weight[i] : 0;
+  return sum;
+}
+
+/* Quantile p of the rows, each repeated as often as its weight says. Blocks of rows that end before
+ * the quantile are passed over as a whole. */
 static double weighted_quantile(const struct summary_sample *s, const uint32_t *weight,
                                 uint8_t group, double p) {
-  uint64_t total = 0, seen = 0;
-  for (size_t i = 0; i < s->n; i++) total += s->second[i] == group ? weight[i] : 0;
+  enum { BLOCK = 1024 };
+  uint64_t total = sum_weights(s, weight, group, 0, s->n), seen = 0;
   if (total == 0) return NAN;
   double place = p * (double)(total - 1), part = place - floor(place), below = NAN;
   uint64_t rank = (uint64_t)place;
-  for (size_t i = 0; i < s->n; i++) {
+  size_t i = 0;
+  while (i + BLOCK < s->n) {
+    uint64_t block = sum_weights(s, weight, group, i, i + BLOCK);
+    if (seen + block > rank) break;
+    seen += block;
+    i += BLOCK;
+  }
+  for (; i < s->n; i++) {
     seen += s->second[i] == group ? weight[i] : 0;
     if (isnan(below) && seen > rank) below = s->value[i];
     if (seen > rank + 1 || (seen > rank && part == 0))
