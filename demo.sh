@@ -50,10 +50,7 @@ say 'Find glitch tokens from the weights alone; compare with the training counts
 run <<'EOF'
 nk-glitch data/gpt2-tiny --with data/gpt2-tiny/counts.tsv -o out/ranking.tsv
 nk-glitch data/gpt2-tiny --fdr 0.05 --with data/gpt2-tiny/counts.tsv -o out/candidates.tsv
-awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-  { found++; never += $at["steps"] == 0 }
-  END { printf "%d tokens found, %d of them never seen in training\n", found, never }
-' out/candidates.tsv
+nk-summary --share 'steps==0' out/candidates.tsv | column -t -s $'\t'
 cut=$(awk -F'\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
   $at["exposure"] > most { most = $at["exposure"] } END { print most }' out/candidates.tsv)
 awk -F'\t' '$3 == "category" || $3 == "ok"' out/ranking.tsv |
@@ -88,6 +85,8 @@ nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --ids-fro
   ' data/gpt2-tiny/counts.tsv - > out/tokens.tsv
 nk-plot histogram -x entropy --by training --bins 40 --xlabel 'entropy of the next token (nats)' \
   --title 'Entropy after the token, in a prompt to repeat it' -o out/entropy.png out/tokens.tsv
+nk-summary --between 'training=never seen,seen over 300 times' --median entropy --auc entropy \
+  out/tokens.tsv | column -t -s $'\t'
 EOF
 
 say 'Fit a region without the glitch tokens, sample nokens at distances from it, run them.'
@@ -101,10 +100,13 @@ nk-sample out/in.safetensors -n 48 -d isotropic,covariance,difference \
   --quantile 0.5,0.9,0.99 --times 1,2,4,8 -o out/nokens.safetensors
 nk-run data/gpt2-tiny -p 'Please repeat the string "{}" back to me: "' --exclude out/glitch.tsv \
   < out/nokens.safetensors > out/behaviour.tsv
-nk-plot curve -x distance -y kl --by direction --log x \
+nk-plot curve -x distance -y entropy --by direction --log x \
   --xlabel 'Mahalanobis distance of the noken' \
-  --ylabel 'KL from the mean of ordinary tokens (nats)' \
-  --title 'Behaviour by distance' -o out/curve.png out/behaviour.tsv
+  --ylabel 'entropy of the next token (nats)' \
+  --ordinary 'training=seen over 300 times' --ordinary-from out/tokens.tsv \
+  --title 'Nokens by distance, and ordinary tokens' -o out/curve.png out/behaviour.tsv
+nk-summary --by direction,times --share 'p_value<=0.05' --cluster id out/behaviour.tsv |
+  column -t -s $'\t'
 EOF
 
 say 'The same in the residual stream, at each layer of both models: a region of the vectors of' \
