@@ -12,6 +12,9 @@ struct options {
 
 static int summarize(struct options *o, const struct cli_run *run) {
   struct summary *summary = &o->summary;
+  if (summary->level == 0 || summary->n_resamples == 0) /* defaults of the struct, not of a user */
+    return nk_fail(NK_EUSAGE, "level %g, %zu resamples: 0 is not possible", summary->level,
+                   summary->n_resamples);
   struct cli_frame *with = NULL, *frame = cli_frame_read(cli_operand(run, 0));
   int code = frame != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK && o->with != NULL && (with = cli_frame_read(o->with)) == NULL)
@@ -35,7 +38,7 @@ static void options_free(struct options *o) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {{0}};
+  struct options o = {.summary = {.level = 0.95, .n_resamples = 2000}};
   struct summary *s = &o.summary;
   const struct cli_option options[] = {
       {'b', "by", CLI_OPTION_STRING, &s->by, "A,B", "group rows by columns or conditions"},

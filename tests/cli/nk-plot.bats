@@ -146,6 +146,8 @@ summary() {
   [ "$(cat knots)" = "1 7 7 7
 2 8 8 8
 0 1 50 5 95" ]
+  nk-plot curve -x x -y y --ordinary kind=plain --format text o.tsv >text
+  grep -qF 'ordinary, 5–95%: 50 (5 to 95)' text
   { printf 'y\n'; seq 0 100; } >other.tsv
   knots -x x -y y --ordinary-from other.tsv --ordinary 'y>=50' --band 0:100 o.tsv
   [ "$(tail -n 1 knots)" = "0 1 75 50 100" ]

@@ -136,6 +136,12 @@ auc kl	near > far	0	4	1	2	2" ]
   run -1 cmp -s one other
 }
 
+@test "--level widens intervals: Wilson's of 2 in 5 at 99%" {
+  # statsmodels.stats.proportion.proportion_confint(2, 5, 0.01, "wilson")
+  run -0 nk-summary --share flags --level 0.99 small.tsv
+  [ "${lines[1]}" = "share flags	0.4	0.0827078622	0.831343802	0.99	5	0" ]
+}
+
 @test "few clusters give a warning, one gives no interval" {
   run -0 --separate-stderr nk-summary -c prompt --mean kl small.tsv
   [ "$stderr" = "nk-summary: warning: a group has rows of 2 different 'prompt': intervals from fewer than 5 clusters can be too short" ]
@@ -172,6 +178,10 @@ auc kl	near > far	0	4	1	2	2" ]
   run -2 nk-summary --bins kl small.tsv
   run -2 nk-summary --level 95 small.tsv
   [ "$output" = "nk-summary: level 95: not between 0 and 1" ]
+  run -2 nk-summary --level 0 small.tsv
+  run -2 nk-summary --resamples 0 small.tsv
+  run -2 nk-summary --resamples 99 small.tsv
+  [ "$output" = "nk-summary: 99 resamples: at least 100 are needed" ]
   run -2 nk-summary --share 'kind<near' small.tsv
   run -2 nk-summary --median 'kl<1' small.tsv
   [ "$output" = "nk-summary: 'kl<1': a condition has a share, not a median" ]

@@ -241,6 +241,13 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
   } else if (canvas->text || curve->estimates.n_categories > 0) {
     code = plot_canvas_legend_rows(canvas, rows);
   }
+  if (code == NK_OK && canvas->text && curve->ordinary.any) {
+    const struct plot_estimate *at = &curve->ordinary.at;
+    char text[160];
+    snprintf(text, sizeof text, "%s: %.3g (%.3g to %.3g)", curve->ordinary.name, at->value, at->low,
+             at->high);
+    code = plot_canvas_legend(canvas, text, -1);
+  }
   choose_names(rows, curve, &first, &end);
   for (size_t g = first; code == NK_OK && g < end && !canvas->text; g++) {
     char *name = name_of(canvas, rows, curve, g);

@@ -191,6 +191,8 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *s,
       .two_sided = s->two_sided,
   };
   if (!(level > 0 && level < 1)) return nk_fail(NK_EUSAGE, "level %g: not between 0 and 1", level);
+  if (plan->options.n_resamples < 100)
+    return nk_fail(NK_EUSAGE, "%zu resamples: at least 100 are needed", plan->options.n_resamples);
   int code = join(&plan->table);
   for (size_t i = 0; i < s->where.n && code == NK_OK; i++)
     code = summary_factors_add(&plan->where, s->where.item[i], '\n', &plan->table);
