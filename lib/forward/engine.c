@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/names.h"
 #include "forward/internal.h"
 #include "model/model.h"
 
@@ -26,8 +25,8 @@ static struct nk_forward *new_forward(const struct nk_model *model) {
 
 /* The path of the GGUF file that the model is, or NULL. */
 static const char *gguf_path(const struct nk_model *model) {
-  const struct nki_model_files *files = &model->files;
-  return files->n_shards > 0 && nki_ends_with(files->shards[0], ".gguf") ? files->shards[0] : NULL;
+  bool is_gguf = model->files.n_shards > 0 && model->shards[0].gguf != NULL;
+  return is_gguf ? model->files.shards[0] : NULL;
 }
 
 static struct nk_forward *open_native(const struct nk_model *model) {

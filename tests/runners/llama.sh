@@ -15,11 +15,13 @@ skip() {
   exit 77
 }
 
+mkdir -p "$cache"
+exec 9>"$cache/lock" # tests that run side by side begin with this
+flock 9
 libraries=$cache/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
 bundle=$cache/node_modules/node-llama-cpp/llama/gitRelease.bundle
 if [ ! -d "$libraries" ] || [ ! -f "$bundle" ]; then
   command -v npm >/dev/null || skip "npm is not installed"
-  mkdir -p "$cache"
   timeout 300 npm install --prefix "$cache" --ignore-scripts --no-audit --no-fund --omit=optional \
     "node-llama-cpp@$version" "@node-llama-cpp/linux-x64@$version" >"$cache/npm.log" 2>&1 ||
     skip "llama.cpp's libraries cannot be installed by npm"

@@ -45,14 +45,14 @@ struct nki_llama {
 /* ---- The process ---- */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Thread_local char last_error[256]; /* the last line of llama.cpp's log that is an error */
+static _Thread_local char first_error[256]; /* the first of llama.cpp's log since it was emptied */
 static void (*warn)(const char *format, ...) NK_PRINTF(1, 2);
 
 static void log_line(enum ggml_log_level level, const char *text, void *user) {
   (void)user;
-  if (level != GGML_LOG_LEVEL_ERROR) return;
-  snprintf(last_error, sizeof last_error, "%s", text);
-  last_error[strcspn(last_error, "\n")] = 0;
+  if (level != GGML_LOG_LEVEL_ERROR || first_error[0] != 0) return;
+  snprintf(first_error, sizeof first_error, "%s", text);
+  first_error[strcspn(first_error, "\n")] = 0;
 }
 
 /* ggml ends the process after this. */
@@ -182,11 +182,11 @@ static int prepare(struct nki_llama *l, const struct nki_llama_room *room) {
   how.no_perf = true;
   how.swa_full = true;
   how.kv_unified = true;
-  last_error[0] = 0;
+  first_error[0] = 0;
   l->context = llama_init_from_model(l->model, how);
   if (l->context == NULL || llama_get_memory(l->context) == NULL)
     return l->fail(NK_EMEMORY, "llama.cpp makes no context for %zu positions: %s", room->n_cells,
-                   last_error);
+                   first_error);
   return NK_OK;
 }
 
@@ -202,13 +202,13 @@ static void share(struct nki_llama *l, size_t sequence) {
 /* ---- Batches ---- */
 
 static int run_batch(struct nki_llama *l, struct llama_batch *batch) {
-  last_error[0] = 0;
+  first_error[0] = 0;
   l->code = NK_OK;
   int status = llama_decode(l->context, *batch);
   if (l->code != NK_OK) return l->code;
   if (status == 0) return NK_OK;
   if (status == 1) return l->fail(NK_EMEMORY, "llama.cpp has no room for %d rows", batch->n_tokens);
-  return l->fail(NK_EIO, "llama.cpp: status %d: %s", status, last_error);
+  return l->fail(NK_EIO, "llama.cpp: status %d: %s", status, first_error);
 }
 
 static int decode(struct nki_llama *l, const struct nki_llama_rows *rows) {
@@ -323,10 +323,10 @@ static int load(struct nki_llama *l, const struct nki_llama_open *how) {
   params.n_gpu_layers = how->n_gpu_layers > 0 && how->n_gpu_layers < 1u << 20
                             ? (int32_t)how->n_gpu_layers
                             : 1 << 20; /* all; of no effect without devices */
-  last_error[0] = 0;
+  first_error[0] = 0;
   l->model = llama_model_load_from_file(how->path, params);
   if (l->model == NULL)
-    return how->fail(NK_EDATA, "llama.cpp cannot load the file: %s", last_error);
+    return how->fail(NK_EDATA, "llama.cpp cannot load the file: %s", first_error);
   code = read_facts(l);
   return code == NK_OK ? look_at_graph(l) : code;
 }

@@ -1,0 +1,150 @@
+# llama.cpp as the engine of the forward pass, beside the native one. Skipped, with the reason, where
+# its libraries cannot be had.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  run "$PWD/tests/runners/engines.sh" "$NOKEN_BUILD"
+  export ENGINES_STATUS=$status
+  export ENGINES_LINE=${lines[-1]}
+  export DATA=$PWD/data RUNNERS=$PWD/tests/runners
+  cd "$BATS_FILE_TMPDIR"
+  [ "$status" -eq 0 ] || return 0
+  for model in llama-tiny gpt2-tiny; do
+    nk-convert --model gguf "$DATA/$model" -o $model.gguf
+  done
+}
+
+setup() {
+  cd "$BATS_FILE_TMPDIR"
+  [ "$ENGINES_STATUS" -ne 77 ] || skip "$ENGINES_LINE"
+  [ "$ENGINES_STATUS" -eq 0 ]
+  cache=$ENGINES_LINE
+  export NOKEN_ENGINES=$cache/build/lib/noken
+  servers=()
+}
+
+teardown() {
+  for server in "${servers[@]}"; do kill "$server"; done
+}
+
+engines() {
+  "$cache/engines" "$DATA/$1" "$1.gguf"
+}
+
+# start_server FILE: an RPC server on a port of its own, $port; FILE: what it prints
+start_server() {
+  local i
+  for i in 1 2 3 4 5; do
+    port=$((20000 + RANDOM % 10000))
+    stdbuf -oL "$cache/rpc-server" "$(readlink -f "$cache/prefix/lib")" "$cache/libggml-rpc.so" \
+      $port >"$1" 2>&1 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+      if (: <>/dev/tcp/127.0.0.1/$port) 2>/dev/null && kill -0 ${servers[-1]}; then return 0; fi
+      kill -0 ${servers[-1]} 2>/dev/null || break
+      sleep 0.1
+    done
+    unset 'servers[-1]'
+  done
+  return 1
+}
+
+# The columns are: part, layer, logits, sums, residuals, largest, other_ids. 5 layers in 4 parts.
+agree_to_a_thousandth() {
+  awk -F'\t' 'NR > 1 { n++; if (!($3 < 1e-3 && $4 < 1e-3 && $5 < 1e-3 && $7 == 0)) bad++ }
+    END { exit !(n == 21 && !bad) }'
+}
+
+# Of two tables side by side: the same words, and numbers to 1e-3 (of those above 1, relative).
+same_tables() {
+  awk -F'\t' '{
+      for (i = 1; i <= NF / 2; i++) {
+        a = $i; b = $(i + NF / 2); d = a - b
+        if (a != b && (NR == 1 || a + 0 != a || d * d > 1e-6 * (1 + a * a))) bad++
+      }
+    } END { exit bad > 0 }'
+}
+
+@test "llama-tiny: logits, streams at every layer, and generated tokens are the same to 1e-3" {
+  engines llama-tiny | agree_to_a_thousandth
+}
+
+# llama.cpp looks GELU up in a table of half floats: see llama.bats.
+@test "gpt2-tiny: the same to 1e-3 of the largest stream, and the tokens taken greedily" {
+  engines gpt2-tiny | awk -F'\t' 'NR > 1 {
+      n++
+      if (!($3 < 1e-3 * $6 && $4 < 1e-3 && $5 < 1e-3 * $6)) bad++
+      if ($1 !~ /sample/ && $7 != 0) bad++
+    } END { exit !(n == 21 && !bad) }'
+}
+
+@test "two RPC servers share the blocks and change nothing" {
+  start_server first.log
+  ENGINES_RPC=127.0.0.1:$port
+  start_server second.log
+  export ENGINES_RPC=$ENGINES_RPC,127.0.0.1:$port GGML_BACKEND_PATH=$cache/libggml-rpc.so
+  engines llama-tiny | agree_to_a_thousandth
+  for log in first.log second.log; do grep -qi 'accept' $log; done
+}
+
+@test "what is missing is named: a server, the RPC backend, a GPU, the module, a GGUF file" {
+  run -1 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --rpc 127.0.0.1:1
+  [[ $output == *"built without its RPC backend" ]]
+  export GGML_BACKEND_PATH=$cache/libggml-rpc.so
+  run -1 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --rpc 127.0.0.1:1
+  [[ $output == "nk-run: llama-tiny.gguf: server '127.0.0.1:1': Connection refused" ]]
+  run -2 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --rpc nowhere
+  [[ $output == *"HOST:PORT is expected" ]]
+  run -1 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --gpu-layers 2
+  [[ $output == *"finds no GPU"* ]]
+  NOKEN_ENGINES=$PWD run -1 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --engine llama
+  [[ $output == *"is not installed: $PWD/llama.so"* ]]
+  run -1 nk-run "$DATA/llama-tiny" -p 'The {}' --ids 300 --engine llama
+  [ "$output" = "nk-run: llama-tiny: llama.cpp runs GGUF files" ]
+  run -2 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --engine native --rpc 127.0.0.1:1
+}
+
+@test "nk-run and nk-verify print the same tables with either engine" {
+  nk-run "$DATA/llama-tiny" -p 'The {} of' --ids 300-340 --at 0,2 --norms 4 --reference 64 \
+    --generate 4 >native.tsv
+  nk-run --engine llama llama-tiny.gguf -p 'The {} of' --ids 300-340 --at 0,2 --norms 4 \
+    --reference 64 --generate 4 >llama.tsv
+  [ "$(wc -l <llama.tsv)" -eq 83 ]
+  paste native.tsv llama.tsv | same_tables
+  head -n 40 "$DATA/llama-tiny/counts.tsv" >tokens.tsv
+  nk-verify "$DATA/llama-tiny" tokens.tsv >native.tsv
+  nk-verify --engine llama llama-tiny.gguf tokens.tsv >llama.tsv
+  [ "$(wc -l <llama.tsv)" -eq 40 ]
+  paste native.tsv llama.tsv | same_tables
+}
+
+@test "auto takes llama.cpp for an architecture that noken does not have, and names what neither runs" {
+  nk-run llama-tiny.gguf -p 'The {}' --ids 300-310 --reference 16 --engine native >native.tsv
+  "$RUNNERS/gguf-rename.py" llama xverse <llama-tiny.gguf >xverse.gguf # the same blocks
+  nk-run xverse.gguf -p 'The {}' --ids 300-310 --reference 16 >llama.tsv
+  [ "$(wc -l <llama.tsv)" -eq 12 ]
+  paste native.tsv llama.tsv | same_tables
+  run -1 nk-run xverse.gguf -p 'The {}' --ids 300 --engine native
+  [ "$output" = "nk-run: xverse.gguf: architecture 'xverse' is not implemented" ]
+  "$RUNNERS/gguf-rename.py" llama llada <llama-tiny.gguf >llada.gguf # a diffusion model
+  run -1 nk-run llada.gguf -p 'The {}' --ids 300
+  [[ $output == *"'llada' is not implemented; by llama.cpp: "*"does not predict the next token" ]]
+  "$RUNNERS/gguf-rename.py" llama nonesuch <llama-tiny.gguf >nonesuch.gguf
+  run -1 nk-run nonesuch.gguf -p 'The {}' --ids 300 --engine llama
+  [[ $output == "nk-run: nonesuch.gguf: llama.cpp cannot load the file: "*"'nonesuch'"* ]]
+  [ "${#lines[@]}" -eq 1 ]
+}
+
+@test "rows of a token embedding of half floats are those of the native engine" {
+  nk-convert --model gguf-f16 "$DATA/llama-tiny" -o half.gguf
+  "$cache/engines" half.gguf half.gguf | awk -F'\t' '$1 == "embedding" { seen = $5 == 0 && $6 > 0 }
+    END { exit !seen }'
+}
+
+@test "a set's history has no names of hosts" {
+  start_server history.log
+  export GGML_BACKEND_PATH=$cache/libggml-rpc.so
+  nk-run llama-tiny.gguf -p 'The {}' --ids 300 --capture 2 --rpc 127.0.0.1:$port -o set.safetensors
+  grep -aq 'capture 2' set.safetensors
+  run ! grep -aq '127.0.0.1' set.safetensors
+}
