@@ -16,15 +16,15 @@ extern "C" {
  * all of them are given the same seed by a user. A new consumer gets a new purpose at the end: the
  * value is part of the generator's counter. */
 enum nki_random_purpose {
-  NKI_RANDOM_TEST,         /* data of tests and benchmarks */
-  NKI_RANDOM_SPLIT,        /* region: which tokens are fitted, ranked and calibrated */
-  NKI_RANDOM_RAY = 3,      /* nk_sample: origin and direction of a ray; 2 is not in use */
-  NKI_RANDOM_INSIDE,       /* nk_sample_inside: a resampled control */
-  NKI_RANDOM_MATCH = 6,    /* nk_sample_match: where a noken starts; 5 is not in use */
-  NKI_RANDOM_KNN_ROWS,     /* glitch indicators: the rows searched for neighbours */
-  NKI_RANDOM_REFERENCE,    /* probe: the reference tokens of a slot */
-  NKI_RANDOM_GENERATION,   /* sampled tokens of a generated text */
-  NKI_RANDOM_MATCHED,      /* nk_ordinary_tokens: those like a list of tokens */
+  NKI_RANDOM_TEST,       /* data of tests and benchmarks */
+  NKI_RANDOM_SPLIT,      /* region: which tokens are fitted, ranked and calibrated */
+  NKI_RANDOM_RAY = 3,    /* nk_sample: origin and direction of a ray; 2 is not in use */
+  NKI_RANDOM_INSIDE,     /* nk_sample_inside: a resampled control */
+  NKI_RANDOM_MATCH = 6,  /* nk_sample_match: where a noken starts; 5 is not in use */
+  NKI_RANDOM_KNN_ROWS,   /* glitch indicators: the rows searched for neighbours */
+  NKI_RANDOM_REFERENCE,  /* probe: the reference tokens of a slot */
+  NKI_RANDOM_GENERATION, /* sampled tokens of a generated text */
+  NKI_RANDOM_MATCHED,    /* nk_ordinary_tokens: those like a list of tokens */
   NKI_N_RANDOM_PURPOSES
 };
 
