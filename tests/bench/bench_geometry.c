@@ -167,14 +167,17 @@ static void region_knn(void) {
 }
 
 static void bench_regions(void) {
-  static const char *const NAMES[] = {"region-mahalanobis-to-sgemm", "region-knn-to-knn",
-                                      "region-subspace-to-sgemm"};
+  static const char *const NAMES[NK_N_REGION_KINDS] = {
+      [NK_REGION_COMBINED] = "region-combined-to-knn",
+      [NK_REGION_MAHALANOBIS] = "region-mahalanobis-to-sgemm",
+      [NK_REGION_KNN] = "region-knn-to-knn",
+      [NK_REGION_SUBSPACE] = "region-subspace-to-sgemm"};
   struct nk_vectors *set = checked(nk_vectors_new(N / 2, DIM, matrix, true));
-  for (int kind = 0; kind < 3; kind++) {
+  for (int kind = 0; kind < NK_N_REGION_KINDS; kind++) {
     struct nk_region_options options = {
         .kind = (enum nk_region_kind)kind, .k = K, .tokens = NK_TOKENS_F32};
     region = checked(nk_region_fit(set, NULL, N / 4, &options));
-    bool knn = kind == NK_REGION_KNN;
+    bool knn = kind == NK_REGION_KNN || kind == NK_REGION_COMBINED;
     report(NAMES[kind],
            turn_about(knn ? 2 : REPEATS, region_score, knn ? region_knn : region_sgemm), 1.5);
     nk_region_free(region);
