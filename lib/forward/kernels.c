@@ -79,14 +79,27 @@ INLINE float normal_cdf(float x) {
   return x < 0 ? tail : 1.0f - tail;
 }
 
+/* x / (1 + e), 0 <= e: Newton's iteration for the reciprocal from a guess by its bits (relative
+ * error below 0.06, then its square three times), as a division takes as long as all the rest of an
+ * activation. The power of two keeps the reciprocal of 2.2e38 from being denormal. */
+INLINE float over_one_plus(float x, float e) {
+  const float scale = 0x1p-32f;
+  float d = scale + e * scale;
+  float y = float_of_bits(0x7EF311C7u - bits_of_float(d));
+  y = y + y * (1.0f - d * y);
+  y = y + y * (1.0f - d * y);
+  y = y + y * (1.0f - d * y);
+  return x * y * scale;
+}
+
 INLINE float sigmoid_times(float x, float slope) {
-  return x / (1.0f + exp_of(-slope * x));
+  return over_one_plus(x, exp_of(-slope * x));
 }
 
 /* 0.5 x (1 + tanh u) = x sigmoid(2 u) (Hendrycks and Gimpel 2016). */
 INLINE float gelu_tanh(float x) {
   float u = 0.79788456f * (x + 0.044715f * x * x * x);
-  return x / (1.0f + exp_of(-2.0f * u));
+  return over_one_plus(x, exp_of(-2.0f * u));
 }
 
 /* ---- Norms ---- */
