@@ -31,8 +31,11 @@ static bool is_gated(const struct nk_forward *forward) {
 
 size_t nki_piece_rows(const struct nki_config *c) {
   const size_t bytes = (size_t)64 << 20, least = 1024, most = 8192;
+  const size_t cache = (size_t)4 << 20, enough = 256;
   size_t row = 2 * q_width(c) + qkv_width(c) + c->shape.dim + 2 * c->shape.mlp_dim;
-  size_t rows = bytes / (row * sizeof(float));
+  size_t rows = cache / (row * sizeof(float));
+  if (rows >= enough) return rows > most ? most : rows; /* a narrow model's stay in the cache */
+  rows = bytes / (row * sizeof(float));
   return rows < least ? least : rows > most ? most : rows;
 }
 
