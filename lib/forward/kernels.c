@@ -67,7 +67,7 @@ INLINE float normal_cdf(float x) {
   float t = 1.0f / (1.0f + 0.5f * z);
   float g = -2.706368261e-2f;
   g = g * t + 1.295342421e-1f;
-  g = g * t - 2.152377372e-1f;
+  g = g * t - 2.152877372e-1f;
   g = g * t + 1.036616140e-1f;
   g = g * t + 1.400599230e-2f;
   g = g * t + 8.786194810e-2f;
