@@ -95,10 +95,10 @@ static struct nki_own_keys own_keys(const struct nki_attention *a, const struct 
       .n_q = n,
       .n_keys = n == 0 ? 0 : a->number[first + n - 1] + 1,
       .head_dim = a->head_dim,
-      .q = a->q + head * a->q_stride + first * a->ld_q,
+      .q = a->q + head * a->head_dim + first * a->ld_q,
       .ld_q = a->ld_q,
-      .k = v->k + kv_head * a->kv_stride,
-      .v = v->v + kv_head * a->kv_stride,
+      .k = v->k + kv_head * a->head_dim,
+      .v = v->v + kv_head * a->head_dim,
       .ld_kv = a->ld_kv,
       .scores = s->scores + (first - chunk->row) * s->width + chunk->n_prefix,
       .ld_scores = s->width,
@@ -113,7 +113,7 @@ static void compute_scores(const struct nki_attention *a, const struct chunk *ch
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
   if (chunk->n_prefix > 0)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
-                (int)a->head_dim, 1.0f, a->q + head * a->q_stride + chunk->row * a->ld_q,
+                (int)a->head_dim, 1.0f, a->q + head * a->head_dim + chunk->row * a->ld_q,
                 (int)a->ld_q, a->prefix_k + kv_head * a->head_dim, (int)ld_prefix, 0.0f, s->scores,
                 (int)s->width);
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
@@ -129,13 +129,17 @@ static void compute_scores(const struct nki_attention *a, const struct chunk *ch
 
 /* Each query sees the keys up to its own position and within the window; the rest of its row
  * becomes 0. */
-static void normalize(const struct nki_attention *a, const struct chunk *chunk,
+static void normalize(const struct nki_attention *a, const struct chunk *chunk, size_t head,
                       const struct scratch *s) {
+  const struct nki_softmax step = {.scale = a->scale,
+                                   .cap = a->cap,
+                                   .bias = a->alibi == NULL ? NULL : a->alibi + head * a->ld_alibi,
+                                   .sink = a->sinks == NULL ? NULL : a->sinks + head};
   for (size_t r = 0; r < chunk->n_rows; r++) {
     float *row = s->scores + r * s->width;
     size_t hi = chunk->n_prefix + a->number[chunk->row + r] + 1;
     size_t lo = a->window > 0 && hi > a->window ? hi - a->window : 0;
-    nki_softmax(row, lo, hi, a->scale, a->cap);
+    nki_softmax(&step, row, lo, hi);
     memset(row, 0, lo * sizeof *row);
     memset(row + hi, 0, (s->width - hi) * sizeof *row);
   }
@@ -190,7 +194,7 @@ int nki_attend(const struct nki_attention *a) {
       float *mine = scratch + (size_t)omp_get_thread_num() * each;
       const struct scratch s = {mine, mine + CHUNK * width, width_of(&chunks[i])};
       compute_scores(a, &chunks[i], head, &s);
-      normalize(a, &chunks[i], &s);
+      normalize(a, &chunks[i], head, &s);
       sum_values(a, &chunks[i], head, &s);
     }
   code = NK_OK;

@@ -53,10 +53,14 @@ struct nki_work {
   float *weights; /* [scratch_floats] */
   struct nki_floats floats[NKI_N_PARTS];
   float *both_biases; /* [dim] of attention's and the mlp's last products, for parallel blocks */
-  float *y, *qkv, *q, *heads, *mlp;  /* [rows, ...] */
+  float *y, *qkv, *q, *heads;        /* [rows, ...] */
   uint32_t *q_positions, *q_numbers; /* [rows] */
   struct nki_view *views;
-  float *cos, *sin; /* [longest, rotary_dim / 2] */
+  float *cos[NKI_N_ROPES], *sin[NKI_N_ROPES]; /* [longest, dim / 2], or NULL */
+  float *alibi;                               /* [n_heads, ld_alibi], or NULL */
+  size_t ld_alibi;
+  float *mlp;                  /* [block_rows, nki_mlp_width] */
+  struct nki_mixture *mixture; /* of the layers with experts, or NULL */
   size_t n_prefix;
   float *prefix_k, *prefix_v; /* [n_layers, n_prefix, kv] */
 };
@@ -102,6 +106,18 @@ struct nki_stream {
 int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
               const struct nki_pass *pass, size_t layer, const struct nki_stream *stream,
               bool *changed);
+
+/* ---- The mlp (mlp.c) ---- */
+
+/* The most floats of a row inside an mlp. */
+size_t nki_mlp_width(const struct nki_config *config);
+/* Buffers of the mlps; work->forward and ->block_rows are set. NK_OK or NK_EMEMORY. */
+int nki_mlp_make(struct nki_work *work);
+void nki_mlp_free(struct nki_work *work);
+/* out [n, dim] = mlp(y), or with `add` out += that, without the bias of NKI_DOWN; n <= block_rows.
+ * out may be y without `add`. NK_OK, or NK_EDATA when the choice of experts is not finite. */
+int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add,
+                float *out);
 
 /* Fails with NK_EDATA and the first position whose input of block 0 is not finite (finite.c). */
 int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass);

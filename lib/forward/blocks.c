@@ -24,15 +24,10 @@ static size_t qkv_width(const struct nki_config *c) {
   return q_width(c) + 2 * kv_width(c);
 }
 
-static bool is_gated(const struct nk_forward *forward) {
-  const struct nki_block *block = &forward->blocks[0];
-  return block->part[NKI_GATE].weight != NULL || block->part[NKI_GATE_UP].weight != NULL;
-}
-
 size_t nki_piece_rows(const struct nki_config *c) {
   const size_t bytes = (size_t)64 << 20, least = 1024, most = 8192;
   const size_t cache = (size_t)4 << 20, enough = 256;
-  size_t row = 2 * q_width(c) + qkv_width(c) + c->shape.dim + 2 * c->shape.mlp_dim;
+  size_t row = 2 * q_width(c) + qkv_width(c) + c->shape.dim + nki_mlp_width(c);
   size_t rows = cache / (row * sizeof(float));
   if (rows >= enough) return rows > most ? most : rows; /* a narrow model's stay in the cache */
   rows = bytes / (row * sizeof(float));
@@ -40,49 +35,88 @@ size_t nki_piece_rows(const struct nki_config *c) {
 }
 
 /* cos and sin of every position's angles, times the amplitude. */
-static void fill_rotation(const struct nki_config *c, size_t n_positions, float *cosines,
+static void fill_rotation(const struct nki_rope *rope, size_t n_positions, float *cosines,
                           float *sines) {
-  size_t half = c->rotary_dim / 2;
+  size_t half = rope->dim / 2;
   for (size_t p = 0; p < n_positions; p++)
     for (size_t i = 0; i < half; i++) {
-      double angle = (double)p * c->frequencies[i];
-      cosines[p * half + i] = (float)cos(angle) * c->rotary_amplitude;
-      sines[p * half + i] = (float)sin(angle) * c->rotary_amplitude;
+      double angle = (double)p * rope->frequencies[i];
+      cosines[p * half + i] = (float)cos(angle) * rope->amplitude;
+      sines[p * half + i] = (float)sin(angle) * rope->amplitude;
     }
+}
+
+/* To the nearest bfloat16, ties to even. */
+static float round_to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits += 0x7fff + (bits >> 16 & 1);
+  bits &= 0xffff0000;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/* What is added to the score of the key at each position: softmax does not change when the same is
+ * added to all scores, so the distance from the query is not needed. */
+static void fill_alibi(const struct nki_config *c, size_t n_positions, float *alibi) {
+  for (size_t h = 0; h < c->shape.n_heads; h++)
+    for (size_t p = 0; p < n_positions; p++) {
+      float slope = c->slopes[h];
+      alibi[h * n_positions + p] =
+          c->slopes_rounded
+              ? round_to_bfloat16(round_to_bfloat16(slope) * (float)p) * c->attention_scale
+              : slope * (float)p;
+    }
+}
+
+/* The tables of positions. */
+static int make_positions(const struct nki_plan *plan, struct nki_work *work) {
+  const struct nki_config *c = &plan->forward->config;
+  size_t n = plan->longest;
+  for (size_t i = 0; i < NKI_N_ROPES; i++) {
+    size_t half = c->ropes[i].dim / 2;
+    if (half == 0) continue;
+    work->cos[i] = nk_alloc(n * half, sizeof(float));
+    work->sin[i] = nk_alloc(n * half, sizeof(float));
+    if (work->cos[i] == NULL || work->sin[i] == NULL) return NK_EMEMORY;
+    fill_rotation(&c->ropes[i], n, work->cos[i], work->sin[i]);
+  }
+  if (c->slopes == NULL) return NK_OK;
+  work->ld_alibi = n;
+  work->alibi = nk_alloc(c->shape.n_heads * n, sizeof(float));
+  if (work->alibi == NULL) return NK_EMEMORY;
+  fill_alibi(c, n, work->alibi);
+  return NK_OK;
 }
 
 int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
                   struct nki_work *work) {
   const struct nk_forward *forward = plan->forward;
   const struct nki_config *c = &forward->config;
-  size_t rows = nki_piece_rows(c), mlp_rows = rows, half = c->rotary_dim / 2, prefix;
+  size_t rows = nki_piece_rows(c), prefix;
   if (longest_span > rows) rows = longest_span;
   *work = (struct nki_work){
       .forward = forward, .block_rows = nki_piece_rows(c), .n_prefix = plan->batch->prefix.n};
   if (!nk_size_mul(c->shape.n_layers * kv_width(c), work->n_prefix, &prefix))
     return nk_fail(NK_EMEMORY, "a prefix of %zu positions", work->n_prefix);
-  size_t q_columns = c->heads_inside ? qkv_width(c) : q_width(c);
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
   work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
   work->qkv = nk_alloc(rows * qkv_width(c), sizeof(float));
-  work->q = nk_alloc(rows * q_columns, sizeof(float));
+  work->q = nk_alloc(rows * q_width(c), sizeof(float));
   work->heads = nk_alloc(rows * q_width(c), sizeof(float));
-  work->mlp = nk_alloc(mlp_rows * c->shape.mlp_dim, (is_gated(forward) ? 2 : 1) * sizeof(float));
   work->q_positions = nk_alloc(rows, sizeof(uint32_t));
   work->q_numbers = nk_alloc(rows, sizeof(uint32_t));
   work->views = nk_alloc(max_spans, sizeof *work->views);
-  work->cos = nk_alloc(plan->longest * half, sizeof(float));
-  work->sin = nk_alloc(plan->longest * half, sizeof(float));
   work->prefix_k = nk_alloc(prefix, sizeof(float));
   work->prefix_v = nk_alloc(prefix, sizeof(float));
   if (work->weights == NULL || work->both_biases == NULL || work->y == NULL || work->qkv == NULL ||
-      work->q == NULL || work->heads == NULL || work->mlp == NULL || work->q_positions == NULL ||
-      work->q_numbers == NULL || work->views == NULL || work->cos == NULL || work->sin == NULL ||
-      work->prefix_k == NULL || work->prefix_v == NULL)
+      work->q == NULL || work->heads == NULL || work->q_positions == NULL ||
+      work->q_numbers == NULL || work->views == NULL || work->prefix_k == NULL ||
+      work->prefix_v == NULL)
     return NK_EMEMORY;
-  fill_rotation(c, plan->longest, work->cos, work->sin);
-  return NK_OK;
+  int code = make_positions(plan, work);
+  return code == NK_OK ? nki_mlp_make(work) : code;
 }
 
 void nki_work_free(struct nki_work *work) {
@@ -92,14 +126,17 @@ void nki_work_free(struct nki_work *work) {
   nk_free(work->qkv);
   nk_free(work->q);
   nk_free(work->heads);
-  nk_free(work->mlp);
   nk_free(work->q_positions);
   nk_free(work->q_numbers);
   nk_free(work->views);
-  nk_free(work->cos);
-  nk_free(work->sin);
+  for (size_t i = 0; i < NKI_N_ROPES; i++) {
+    nk_free(work->cos[i]);
+    nk_free(work->sin[i]);
+  }
+  nk_free(work->alibi);
   nk_free(work->prefix_k);
   nk_free(work->prefix_v);
+  nki_mlp_free(work);
 }
 
 /* ---- Overrides, captures, embeddings ---- */
@@ -111,6 +148,20 @@ static int touch(const struct nk_forward *forward, const struct nk_batch *batch,
   if (layer == pass->depth && pass->depth > 0)
     stream = (struct nki_stream){.x = pass->final, .n = pass->n_final, .rows = pass->final_rows};
   return nki_touch(forward, batch, pass, layer, &stream, NULL);
+}
+
+/* The norm of BLOOM's embeddings. */
+static int normalize_embeddings(const struct nk_forward *forward, struct nki_pass *pass) {
+  size_t dim = forward->config.shape.dim;
+  float *scratch = nk_alloc(2 * dim, sizeof *scratch);
+  if (scratch == NULL) return NK_EMEMORY;
+  struct nki_norm_step norm = {.config = &forward->config};
+  norm.scale.weight = nki_tensor_floats(forward->embedding_norm.weight, 0, dim, scratch);
+  if (forward->embedding_norm.bias != NULL)
+    norm.scale.bias = nki_tensor_floats(forward->embedding_norm.bias, 0, dim, scratch + dim);
+  bool finite = nki_norm_rows(&norm, pass->x, pass->n_rows, pass->x);
+  nk_free(scratch);
+  return finite ? NK_OK : nki_fail_embedding(forward, pass);
 }
 
 static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
@@ -130,6 +181,7 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
   int code = touch(forward, batch, pass, 0);
   if (code != NK_OK) return code;
   if (c->embedding_scale != 1.0f) nki_scale(pass->x, pass->n_rows * dim, c->embedding_scale);
+  if (forward->embedding_norm.weight != NULL) return normalize_embeddings(forward, pass);
   if (forward->positions == NULL) return NK_OK;
   float *scratch = nk_alloc(dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
@@ -213,7 +265,7 @@ static void project_heads(struct piece *piece) {
   size_t width = qkv_width(c), dim = c->shape.dim;
   piece->q = work->qkv;
   piece->ld_q = width;
-  if (!piece->last || c->heads_inside)
+  if (!piece->last)
     project(piece, 0, width, work->y, piece->n_rows, work->qkv, width);
   else
     project(piece, q_width(c), 2 * kv_width(c), work->y, piece->n_rows, work->qkv + q_width(c),
@@ -222,30 +274,22 @@ static void project_heads(struct piece *piece) {
   pack_rows(piece, work->y, dim, work->y);
   pack_rows(piece, piece->pass->x + piece->row * dim, dim, piece->x);
   piece->q = work->q;
-  if (c->heads_inside) {
-    pack_rows(piece, work->qkv, width, work->q);
-  } else {
-    piece->ld_q = q_width(c);
-    project(piece, 0, q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
-  }
+  piece->ld_q = q_width(c);
+  project(piece, 0, q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
 }
 
 /* ---- Attention of a piece ---- */
 
-/* Heads of keys or values: head h of row r at x + r * ld + h * stride. */
+/* Heads of keys or values: head h of row r at x + r * ld + h * head_dim. */
 struct heads {
   float *k, *v;
-  size_t ld, stride;
+  size_t ld;
 };
 
 static struct heads own_heads(const struct piece *piece) {
   const struct nki_config *c = &piece->work->forward->config;
-  size_t head_dim = c->shape.head_dim;
-  if (c->heads_inside) /* [heads, (q, k, v), head_dim] */
-    return (struct heads){piece->work->qkv + head_dim, piece->work->qkv + 2 * head_dim,
-                          qkv_width(c), 3 * head_dim};
   float *k = piece->work->qkv + q_width(c);
-  return (struct heads){k, k + kv_width(c), qkv_width(c), head_dim};
+  return (struct heads){k, k + kv_width(c), qkv_width(c)};
 }
 
 /* The row of the pass that query i belongs to. */
@@ -261,24 +305,29 @@ static void number_queries(const struct piece *piece) {
   }
 }
 
-/* Norms and rotations of queries and keys. */
+/* Norms, clipping and rotations of queries and keys. */
 static void rotate_heads(const struct piece *piece, const struct heads *own) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
+  unsigned rope = c->layers[piece->layer].rope;
   struct nki_rotation rotation = {.n_heads = c->shape.n_heads,
                                   .head_dim = c->shape.head_dim,
-                                  .stride = own->stride,
                                   .ld = piece->ld_q,
-                                  .norm = work->floats[NKI_Q_NORM].weight,
-                                  .norm_eps = c->norm_eps,
-                                  .rotary_dim = c->rotary_dim,
+                                  .norm = {.kind = c->qk_norm,
+                                           .rms = c->rms,
+                                           .plus_one = c->norm_plus_one,
+                                           .eps = c->norm_eps,
+                                           .scale = work->floats[NKI_Q_NORM]},
+                                  .clip = c->qkv_clip,
+                                  .rotary_dim = rope == NKI_NO_ROPE ? 0 : c->ropes[rope].dim,
                                   .pairs = c->rotary_pairs,
-                                  .cos = work->cos,
-                                  .sin = work->sin};
-  if (c->rotary_dim == 0 && rotation.norm == NULL) return;
+                                  .cos = rope == NKI_NO_ROPE ? NULL : work->cos[rope],
+                                  .sin = rope == NKI_NO_ROPE ? NULL : work->sin[rope]};
+  if (c->qkv_clip > 0) nki_clip(own->v, piece->n_rows, kv_width(c), own->ld, c->qkv_clip);
+  if (rotation.rotary_dim == 0 && rotation.norm.scale.weight == NULL && rotation.clip == 0) return;
   nki_rotate(&rotation, piece->q, work->q_positions, piece->n_q);
   rotation.n_heads = c->shape.n_kv_heads;
-  rotation.norm = work->floats[NKI_K_NORM].weight;
+  rotation.norm.scale = work->floats[NKI_K_NORM];
   rotation.ld = own->ld;
   nki_rotate(&rotation, own->k, piece->pass->positions + piece->row, piece->n_rows);
 }
@@ -286,21 +335,18 @@ static void rotate_heads(const struct piece *piece, const struct heads *own) {
 /* Copies the keys and values of a span's rows, [n, kv] with the heads side by side. */
 static void copy_heads(const struct nki_config *c, const struct heads *from, size_t row, size_t n,
                        float *k, float *v) {
-  size_t n_heads = c->shape.n_kv_heads, head_dim = c->shape.head_dim;
-  for (size_t r = 0; r < n; r++)
-    for (size_t h = 0; h < n_heads; h++) {
-      size_t at = (row + r) * from->ld + h * from->stride, to = (r * n_heads + h) * head_dim;
-      memcpy(k + to, from->k + at, head_dim * sizeof *k);
-      memcpy(v + to, from->v + at, head_dim * sizeof *v);
-    }
+  size_t width = kv_width(c);
+  for (size_t r = 0; r < n; r++) {
+    memcpy(k + r * width, from->k + (row + r) * from->ld, width * sizeof *k);
+    memcpy(v + r * width, from->v + (row + r) * from->ld, width * sizeof *v);
+  }
 }
 
 /* Where the cache has the keys and values of a span's first own position in this layer. */
 static struct heads cached_heads(const struct piece *piece, const struct nki_span *span) {
   const struct nki_config *c = &piece->work->forward->config;
   size_t kv = kv_width(c), start = (piece->layer * piece->pass->cache_rows + span->cache) * kv;
-  return (struct heads){piece->pass->cache_k + start, piece->pass->cache_v + start, kv,
-                        c->shape.head_dim};
+  return (struct heads){piece->pass->cache_k + start, piece->pass->cache_v + start, kv};
 }
 
 /* Keeps the piece's keys and values: the prefix's for all groups, the others' for generation. */
@@ -353,34 +399,47 @@ static int attend(const struct piece *piece) {
   rotate_heads(piece, &own);
   keep_keys(piece, &own);
   make_views(piece, &own);
-  const struct nki_attention attention = {
-      .n_heads = c->shape.n_heads,
-      .n_kv_heads = c->shape.n_kv_heads,
-      .head_dim = c->shape.head_dim,
-      .scale = c->attention_scale,
-      .cap = c->attention_cap,
-      .window = c->windows[piece->layer],
-      .q = piece->q,
-      .ld_q = piece->ld_q,
-      .q_stride = own.stride,
-      .ld_kv = has_past(piece) ? kv_width(c) : own.ld,
-      .kv_stride = has_past(piece) ? c->shape.head_dim : own.stride,
-      .prefix_k = work->prefix_k + prefix,
-      .prefix_v = work->prefix_v + prefix,
-      .number = work->q_numbers,
-      .views = work->views,
-      .n_views = piece->n_spans,
-      .out = work->heads};
+  const struct nki_attention attention = {.n_heads = c->shape.n_heads,
+                                          .n_kv_heads = c->shape.n_kv_heads,
+                                          .head_dim = c->shape.head_dim,
+                                          .scale = c->attention_scale,
+                                          .cap = c->attention_cap,
+                                          .window = c->layers[piece->layer].window,
+                                          .q = piece->q,
+                                          .ld_q = piece->ld_q,
+                                          .ld_kv = has_past(piece) ? kv_width(c) : own.ld,
+                                          .alibi = work->alibi,
+                                          .ld_alibi = work->ld_alibi,
+                                          .sinks = work->floats[NKI_SINKS].weight,
+                                          .prefix_k = work->prefix_k + prefix,
+                                          .prefix_v = work->prefix_v + prefix,
+                                          .number = work->q_numbers,
+                                          .views = work->views,
+                                          .n_views = piece->n_spans,
+                                          .out = work->heads};
   return nki_attend(&attention);
 }
 
 /* ---- After attention ---- */
 
-/* y = norm(y), for a norm after a product. NK_OK, or NK_EDATA when y is not finite. */
-static int normalize_in_place(const struct piece *piece, enum nki_part part, float *y, size_t n) {
-  const struct nki_norm_step norm = {.config = &piece->work->forward->config,
-                                     .scale = {piece->work->floats[part].weight, NULL}};
-  return nki_norm_rows(&norm, y, n, y) ? NK_OK : nki_fail_block(piece->work->forward, piece->layer);
+/* Whether a product is normed or scaled before it is added to the stream, or is added at once. */
+static bool is_aside(const struct piece *piece, enum nki_part norm) {
+  return piece->work->floats[norm].weight != NULL ||
+         piece->work->forward->config.residual_scale != 1.0f;
+}
+
+/* x += scale * norm(y + bias), y [n, dim]. NK_OK, or NK_EDATA when y is not finite. */
+static int add_aside(const struct piece *piece, enum nki_part norm, const float *bias, size_t n,
+                     float *y, float *x) {
+  const struct nki_config *c = &piece->work->forward->config;
+  const struct nki_norm_step step = {.config = c, .scale = piece->work->floats[norm]};
+  size_t dim = c->shape.dim;
+  if (bias != NULL) nki_add_bias(y, n, dim, dim, bias);
+  if (step.scale.weight != NULL && !nki_norm_rows(&step, y, n, y))
+    return nki_fail_block(piece->work->forward, piece->layer);
+  if (c->residual_scale != 1.0f) nki_scale(y, n * dim, c->residual_scale);
+  nki_add(x, y, n * dim);
+  return NK_OK;
 }
 
 /* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. Its input x was checked
@@ -415,77 +474,35 @@ static int finish_attention(const struct piece *piece) {
     finish_parallel(piece, &product);
     return NK_OK;
   }
-  struct nki_norm_step norm = {.config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2]};
-  if (f[NKI_NORM1_POST].weight != NULL) {
+  struct nki_norm_step norm = {
+      .config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2], .copy = !c->input_norms};
+  if (is_aside(piece, NKI_NORM1_POST)) {
     product.add = false;
     product.y = work->y;
     multiply(piece, NKI_O, n, product);
-    if (f[NKI_O].bias != NULL) nki_add_bias(work->y, n, dim, dim, f[NKI_O].bias);
-    int code = normalize_in_place(piece, NKI_NORM1_POST, work->y, n);
+    int code = add_aside(piece, NKI_NORM1_POST, f[NKI_O].bias, n, work->y, piece->x);
     if (code != NK_OK) return code;
-    nki_add(piece->x, work->y, n * dim);
     norm.before = NULL;
   } else {
     multiply(piece, NKI_O, n, product);
   }
-  norm.after = f[NKI_NORM2_POST].weight == NULL ? f[NKI_DOWN].bias : NULL;
+  norm.after = is_aside(piece, NKI_NORM2_POST) ? NULL : f[NKI_DOWN].bias;
   return nki_norm_rows(&norm, piece->x, n, work->y) ? NK_OK
                                                     : nki_fail_block(work->forward, piece->layer);
 }
 
-/* work->mlp = the activated inner layer of the mlp, from y [n, dim]; returns where a row of `width`
- * values begins (*ld from row to row). */
-static float *activate(const struct piece *piece, const float *y, size_t n, size_t *ld) {
-  struct nki_work *work = piece->work;
-  const struct nki_config *c = &work->forward->config;
-  const struct nki_floats *f = work->floats;
-  size_t dim = c->shape.dim, width = c->shape.mlp_dim;
-  bool gated = is_gated(work->forward);
-  float *h = work->mlp + (gated ? width : 0);
-  *ld = gated ? 2 * width : width;
-  struct nki_product product = {
-      .n_out = width, .n_in = dim, .x = y, .ld_x = dim, .y = work->mlp, .ld_y = *ld};
-  if (f[NKI_GATE_UP].weight != NULL) {
-    product.n_out = 2 * width;
-    multiply(piece, NKI_GATE_UP, n, product);
-  } else {
-    if (gated) multiply(piece, NKI_GATE, n, product);
-    product.y = h;
-    multiply(piece, NKI_UP, n, product);
-  }
-  const struct nki_activating activating = {.f = c->activation,
-                                            .width = width,
-                                            .ld = *ld,
-                                            .bias = f[NKI_UP].bias,
-                                            .gate = gated ? work->mlp : NULL,
-                                            .gate_bias = f[NKI_GATE].bias};
-  nki_activate(&activating, h, n);
-  return h;
-}
-
-/* x += mlp(y), in steps of as many rows as work->mlp holds. */
+/* x += mlp(y), in steps of as many rows as the mlp's buffers hold. */
 static int add_mlp(const struct piece *piece) {
   struct nki_work *work = piece->work;
-  const struct nki_floats *f = work->floats;
   size_t dim = work->forward->config.shape.dim;
-  bool normed = f[NKI_NORM2_POST].weight != NULL;
+  bool aside = is_aside(piece, NKI_NORM2_POST);
   for (size_t at = 0; at < piece->n_q; at += work->block_rows) {
-    size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows, ld;
+    size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows;
     float *x = piece->x + at * dim, *y = work->y + at * dim;
-    const float *h = activate(piece, y, n, &ld);
-    const struct nki_product product = {.add = !normed,
-                                        .n_out = dim,
-                                        .n_in = work->forward->config.shape.mlp_dim,
-                                        .x = h,
-                                        .ld_x = ld,
-                                        .y = normed ? y : x,
-                                        .ld_y = dim};
-    multiply(piece, NKI_DOWN, n, product);
-    if (!normed) continue;
-    if (f[NKI_DOWN].bias != NULL) nki_add_bias(y, n, dim, dim, f[NKI_DOWN].bias);
-    int code = normalize_in_place(piece, NKI_NORM2_POST, y, n);
+    int code = nki_mlp_run(work, piece->layer, y, n, !aside, aside ? y : x);
+    if (code == NK_OK && aside)
+      code = add_aside(piece, NKI_NORM2_POST, work->floats[NKI_DOWN].bias, n, y, x);
     if (code != NK_OK) return code;
-    nki_add(x, y, n * dim);
   }
   return NK_OK;
 }
@@ -493,7 +510,8 @@ static int add_mlp(const struct piece *piece) {
 static int run_piece(struct piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
-  const struct nki_norm_step norm = {.config = c, .scale = work->floats[NKI_NORM1]};
+  const struct nki_norm_step norm = {
+      .config = c, .scale = work->floats[NKI_NORM1], .copy = !c->input_norms};
   float *x = piece->pass->x + piece->row * c->shape.dim;
   if (!nki_norm_rows(&norm, x, piece->n_rows, work->y))
     return piece->layer == 0 ? nki_fail_embedding(work->forward, piece->pass)

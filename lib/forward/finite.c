@@ -40,10 +40,17 @@ static bool fail_by_tensor(const struct nk_tensor *tensor, const char *what) {
   return true;
 }
 
+static bool fail_by_weight_part(const struct nki_weight *w, const char *what) {
+  if ((w->scales == NULL && fail_by_tensor(w->weight, what)) || fail_by_tensor(w->bias, what))
+    return true;
+  for (size_t i = 0; i < w->n_each; i++)
+    if (fail_by_tensor(w->each[i], what)) return true;
+  return false;
+}
+
 static int fail_by_weight(const struct nki_weight *weights, size_t n, const char *what) {
   for (size_t i = 0; i < n; i++)
-    if (fail_by_tensor(weights[i].weight, what) || fail_by_tensor(weights[i].bias, what))
-      return NK_EDATA;
+    if (fail_by_weight_part(&weights[i], what)) return NK_EDATA;
   return nk_fail(NK_EDATA, "%s: its values exceed a float's range", what);
 }
 
@@ -71,8 +78,10 @@ int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *
           first_bad_element(forward->positions, at * dim, (at + 1) * dim) < (at + 1) * dim)
         return nk_fail(NK_EDATA, "row %zu of the position embedding, tensor '%s', is not finite",
                        at, forward->positions->name);
-      return nk_fail(NK_EDATA, "the input of block 0 at position %u exceeds a float's range",
-                     pass->positions[row]);
+      char what[64];
+      snprintf(what, sizeof what, "the input of block 0 at position %u is not finite",
+               pass->positions[row]);
+      return fail_by_weight(&forward->embedding_norm, 1, what);
     }
   }
   return nk_fail(NK_EDATA, "the input of block 0 exceeds a float's range");

@@ -13,32 +13,71 @@
 
 /* ---- The model (config.c, weights.c) ---- */
 
-enum nki_activation { NKI_GELU, NKI_GELU_TANH, NKI_QUICK_GELU, NKI_RELU, NKI_SILU };
+enum nki_activation {
+  NKI_GELU,
+  NKI_GELU_TANH,
+  NKI_QUICK_GELU,
+  NKI_RELU,
+  NKI_SILU,
+  NKI_CLAMPED_SWIGLU,
+};
+
+/* A table of rotary positions. */
+struct nki_rope {
+  size_t dim; /* components of each head that are rotated */
+  float amplitude;
+  double *frequencies; /* [dim / 2] radians per position */
+};
+
+enum { NKI_ROPE_FULL, NKI_ROPE_LOCAL, NKI_N_ROPES, NKI_NO_ROPE = NKI_N_ROPES };
+
+/* What makes one layer differ from another. */
+struct nki_layer {
+  size_t window; /* keys that a query of this layer sees; 0: all before it */
+  unsigned rope; /* NKI_ROPE_FULL, NKI_ROPE_LOCAL or NKI_NO_ROPE */
+  bool sparse;   /* its mlp is a mixture of experts */
+};
 
 /* What makes one architecture differ from another, as the blocks need it. */
 struct nki_config {
   struct nk_forward_shape shape;
   bool rms;           /* norms: root mean square, else layer norm */
   bool norm_plus_one; /* norms multiply by 1 + weight (Gemma) */
+  bool input_norms;   /* before attention and mlp */
   float norm_eps;
-  bool parallel;     /* attention and mlp side by side, both from the block's input */
-  bool heads_inside; /* the fused q, k, v weight is [heads, (q, k, v), head_dim] (GPT-NeoX) */
-  bool in_out;       /* weights are [in, out] (GPT-2), else [out, in] */
+  bool parallel;         /* attention and mlp side by side, both from the block's input */
+  size_t qkv_groups;     /* the fused q, k, v weight is [groups, (q, k, v), ..] */
+  bool qkv_value_second; /* they are (q, v, k) (CodeGen) */
+  bool in_out;           /* weights are [in, out] (GPT-2), else [out, in] */
   enum nki_activation activation;
+  float activation_limit; /* of NKI_CLAMPED_SWIGLU */
   float embedding_scale;
+  float residual_scale; /* of attention's and the mlp's outputs (Granite) */
+  float logit_scale;
   size_t position_offset; /* row of the position matrix that position 0 has (OPT: 2) */
   float attention_scale;
   float attention_cap; /* 0: none */
   float logit_cap;     /* 0: none */
-  size_t rotary_dim;   /* components of each head that are rotated; 0: no rotary embedding */
-  bool rotary_pairs;   /* neighbours belong together, else the halves */
-  float rotary_amplitude;
-  double *frequencies; /* [rotary_dim / 2] radians per position */
-  size_t *windows;     /* [n_layers] keys that a query of this layer sees; 0: all before it */
+  float qkv_clip;      /* largest |q|, |k|, |v|; 0: none */
+  enum nki_qk_norm qk_norm;
+  bool rotary_pairs; /* neighbours belong together, else the halves */
+  struct nki_rope ropes[NKI_N_ROPES];
+  float *slopes;       /* [n_heads] of ALiBi: added to a score for each position; NULL: none */
+  bool slopes_rounded; /* products with positions are rounded to bfloat16 and scaled (Falcon) */
+  struct nki_layer *layers;   /* [n_layers] */
+  bool absent[NKI_N_PARTS];   /* parts of the family that the configuration leaves out */
+  size_t n_experts, n_active; /* of a sparse layer, and those of them that a row has */
+  size_t expert_dim, shared_dim;
+  bool active_normed; /* the active experts' shares add up to 1 */
+  bool experts_fused; /* gate and up in turn, matrices are [in, out] (gpt-oss) */
 };
 
 struct nki_weight {
   const struct nk_tensor *weight, *bias; /* NULL: there is none */
+  /* Of each expert or head, where a part is in as many tensors; else NULL. */
+  const struct nk_tensor **each;
+  size_t n_each;
+  const struct nk_tensor *scales; /* of MXFP4 blocks (weight), or NULL */
 };
 
 struct nki_block {
@@ -64,8 +103,9 @@ struct nk_forward {
   const struct nk_tensor *unembedding;
   const struct nk_tensor *unembedding_bias; /* or NULL */
   const struct nk_tensor *positions;        /* or NULL */
-  struct nki_weight final_norm;
-  size_t scratch_floats; /* of the widest block, widened */
+  struct nki_weight final_norm, embedding_norm;
+  size_t scratch_floats; /* of the widest block, widened, without its experts */
+  size_t expert_floats;  /* of the widest expert */
 };
 
 /* ---- Engines ---- */
@@ -113,13 +153,31 @@ int nki_llama_open(struct nk_forward *forward, const char *path,
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
                     const struct nki_architecture **out);
 void nki_config_free(struct nki_config *config);
+/* Settings within bounds. A missing optional one, and a missing number, leaves *out; numbers are
+ * positive. NK_OK or NK_EDATA. */
+int nki_read_optional_size(const struct nk_model *model, enum nki_setting setting, size_t least,
+                           size_t most, size_t *out);
+int nki_need_size(const struct nk_model *model, enum nki_setting setting, size_t most, size_t *out);
+int nki_read_number(const struct nk_model *model, enum nki_setting setting, double *out);
+/* config->ropes and ->slopes; the shape and the scale of scores are set (positions.c). */
+int nki_positions_read(const struct nk_model *model, const struct nki_architecture *architecture,
+                       struct nki_config *config);
 /* Finds and checks the weights; forward->config and ->model are set. */
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture);
 
-/* One block's weights as floats: those that can be used where they are, are; the rest is widened
- * into scratch [forward->scratch_floats]. */
+/* One block's weights as floats, without its experts: those that can be used where they are, are;
+ * the rest is widened into scratch [forward->scratch_floats]. Rows of a fused q, k, v are put in
+ * turn. */
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]);
+
+/* One expert's weights, in scratch [forward->expert_floats] or where they are. */
+struct nki_expert {
+  struct nki_floats gate_up, gate, up, down;
+  bool in_out;
+};
+void nki_expert_widen(const struct nk_forward *forward, size_t layer, size_t expert, float *scratch,
+                      struct nki_expert *out);
 
 /* ---- The input embedding (embedding.c) ---- */
 
@@ -133,23 +191,27 @@ int nki_echo_ranks(const struct nk_forward *forward, const float *vectors, const
 
 /* ---- Kernels (kernels.c): loops over rows, in all threads ---- */
 
-/* x += before; y = norm(x); x += after. */
+/* x += before; y = norm(x), or x itself with `copy`; x += after. */
 struct nki_norm_step {
   const struct nki_config *config; /* which norm, its epsilon, the width dim of a row */
   const float *before, *after;     /* [dim] or NULL */
-  struct nki_floats scale;         /* [dim]; the bias may be NULL */
+  struct nki_floats scale;         /* [dim]; either may be NULL */
+  bool copy;
 };
-/* x, y [n, dim]; y may be x for an RMS norm without before and after. False when a row of x is not
- * finite, or its mean square is not (nki_fail_block names the cause). */
+/* x, y [n, dim]; y may be x without before and after. False when a row of x is not finite, or its
+ * mean square is not (nki_fail_block names the cause). */
 bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y);
 
-/* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. */
+/* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. The clamped SwiGLU
+ * overwrites gate instead, and its values of gate, h and biases are `step` apart. */
 struct nki_activating {
   enum nki_activation f;
   size_t width, ld;       /* of a row of h and gate */
   const float *bias;      /* [width] or NULL */
-  const float *gate;      /* [n, width] or NULL */
+  float *gate;            /* [n, width] or NULL */
   const float *gate_bias; /* [width] or NULL */
+  float limit;
+  size_t step;
 };
 void nki_activate(const struct nki_activating *activating, float *h, size_t n);
 
@@ -160,20 +222,34 @@ void nki_scale(float *x, size_t n, float factor);
 double nki_length(const float *x, size_t n); /* of a vector, L2 */
 /* out[i] = cap tanh(x[i] / cap), NaN for what is not finite, one thread */
 void nki_soft_cap(float *x, size_t n, float cap);
-/* The norm of each head (RMS, weight [head_dim]) and the rotation of each row's heads:
- *   x [n, ld], head h at x + h * stride; tables [positions, rotary_dim / 2] of cos and sin. */
+/* Each of x [n, width] to within limit of 0. */
+void nki_clip(float *x, size_t n, size_t width, size_t ld, float limit);
+/* The norm of the heads: by `kind` with a weight [head_dim] for all, one for each [n_heads,
+ * head_dim], or [n_heads * head_dim] of all heads as one. */
+struct nki_head_norm {
+  enum nki_qk_norm kind;
+  bool rms, plus_one;
+  float eps;
+  struct nki_floats scale; /* weight NULL: no norm */
+};
+/* Norm, clipping and rotation of each row's heads: x [n, ld], heads side by side. */
 struct nki_rotation {
-  size_t n_heads, head_dim, stride, ld;
-  const float *norm; /* [head_dim] or NULL */
-  float norm_eps;
+  size_t n_heads, head_dim, ld;
+  struct nki_head_norm norm;
+  float clip; /* 0: none */
   size_t rotary_dim;
   bool pairs;
   const float *cos, *sin; /* [n_positions, rotary_dim / 2] */
 };
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
-/* scores[lo, hi) = softmax(scale * scores), capped first when cap is not 0; all NaN when one of
- * them is not finite; one thread */
-void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap);
+/* scores[lo, hi) = softmax(scale * scores + bias), capped before the bias when cap is not 0; all
+ * NaN when one of them is not finite; one thread. */
+struct nki_softmax {
+  float scale, cap;
+  const float *bias; /* [hi] or NULL */
+  const float *sink; /* one more score, that of no key, or NULL */
+};
+void nki_softmax(const struct nki_softmax *softmax, float *scores, size_t lo, size_t hi);
 /* Queries of one head and the keys and values that only their sequence has. */
 struct nki_own_keys {
   size_t n_q, n_keys, head_dim;
@@ -229,8 +305,11 @@ struct nki_attention {
   float scale, cap;
   size_t window;
   const float *q;
-  size_t ld_q, q_stride;            /* from row to row, from head to head */
-  size_t ld_kv, kv_stride;          /* of the views' own keys and values */
+  size_t ld_q;        /* from row to row; heads are side by side */
+  size_t ld_kv;       /* of the views' own keys and values */
+  const float *alibi; /* [n_heads, ld_alibi] added to the score of each key, or NULL */
+  size_t ld_alibi;
+  const float *sinks;               /* [n_heads] or NULL */
   const float *prefix_k, *prefix_v; /* [n_prefix, n_kv_heads * head_dim] */
   const uint32_t *number;           /* [rows of q] */
   const struct nki_view *views;

@@ -104,64 +104,58 @@ INLINE float gelu_tanh(float x) {
 
 /* ---- Norms ---- */
 
-/* As nki_norm_rows, of one row. */
-NKI_CLONES static bool norm_row(const struct nki_norm_step *norm, float *restrict x,
-                                float *restrict y) {
-  const float *restrict before = norm->before, *restrict after = norm->after;
-  const float *restrict weight = norm->scale.weight, *restrict bias = norm->scale.bias;
-  const bool rms = norm->config->rms;
-  const float one = norm->config->norm_plus_one ? 1.0f : 0.0f, eps = norm->config->norm_eps;
-  const size_t d = norm->config->shape.dim;
+struct norm {
+  bool rms;
+  float one, eps; /* y = normed * (one + weight) + bias */
+  const float *weight, *bias;
+};
+
+/* y = norm(x), of one row; y may be x. False when x or its mean square is not finite. */
+NKI_CLONES static bool norm_row(const struct norm *norm, const float *x, size_t d, float *y) {
+  const float one = norm->one, *weight = norm->weight, *bias = norm->bias;
   float sum = 0, squares = 0;
-  if (before != NULL) {
-#pragma omp simd
-    for (size_t i = 0; i < d; i++) x[i] += before[i];
-  }
-  if (!rms) {
+  if (!norm->rms) {
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < d; i++) sum += x[i];
   }
   float mean = sum / (float)d;
 #pragma omp simd reduction(+ : squares)
   for (size_t i = 0; i < d; i++) squares += (x[i] - mean) * (x[i] - mean);
-  float scale = 1.0f / sqrtf(squares / (float)d + eps);
-  if (bias != NULL) {
+  float scale = 1.0f / sqrtf(squares / (float)d + norm->eps);
+  if (weight == NULL) {
 #pragma omp simd
-    for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * (one + weight[i]) + bias[i];
-  } else {
+    for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale;
+  } else if (bias == NULL) {
 #pragma omp simd
     for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * (one + weight[i]);
-  }
-  if (after != NULL) {
+  } else {
 #pragma omp simd
-    for (size_t i = 0; i < d; i++) x[i] += after[i];
+    for (size_t i = 0; i < d; i++) y[i] = (x[i] - mean) * scale * (one + weight[i]) + bias[i];
   }
   return scale > 0 && scale < INFINITY;
 }
 
-/* As norm_row, without the two sums, in place. */
-NKI_CLONES static bool norm_in_place(float *x, size_t d, float one, float eps,
-                                     const float *restrict weight) {
-  float squares = 0;
-#pragma omp simd reduction(+ : squares)
-  for (size_t i = 0; i < d; i++) squares += x[i] * x[i];
-  float scale = 1.0f / sqrtf(squares / (float)d + eps);
+NKI_CLONES static void add_row(float *restrict x, const float *restrict y, size_t n) {
 #pragma omp simd
-  for (size_t i = 0; i < d; i++) x[i] = x[i] * scale * (one + weight[i]);
-  return scale > 0 && scale < INFINITY;
+  for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
 
-bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y) {
-  const struct nki_config *c = norm->config;
+bool nki_norm_rows(const struct nki_norm_step *step, float *x, size_t n, float *y) {
+  const struct nki_config *c = step->config;
   const size_t d = c->shape.dim;
-  const float one = c->norm_plus_one ? 1.0f : 0.0f;
+  const struct norm norm = {.rms = c->rms,
+                            .one = c->norm_plus_one ? 1.0f : 0.0f,
+                            .eps = c->norm_eps,
+                            .weight = step->scale.weight,
+                            .bias = step->scale.bias};
   bool finite = true;
 #pragma omp parallel for reduction(&& : finite) if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
-    bool good = y == x /* RMS only */
-                    ? norm_in_place(x + r * d, d, one, c->norm_eps, norm->scale.weight)
-                    : norm_row(norm, x + r * d, y + r * d);
-    finite = finite && good;
+    float *from = x + r * d, *to = y + r * d;
+    if (step->before != NULL) add_row(from, step->before, d);
+    if (step->copy) memcpy(to, from, d * sizeof *to);
+    finite = finite && (step->copy ? isfinite(nki_length(to, d)) : norm_row(&norm, from, d, to));
+    if (step->after != NULL) add_row(from, step->after, d);
   }
   return finite;
 }
@@ -199,6 +193,19 @@ ACTIVATE_ROW(quick_gelu_row, sigmoid_times(x, 1.702f))
 ACTIVATE_ROW(relu_row, x < 0 ? 0.0f : x) /* NaN stays */
 ACTIVATE_ROW(silu_row, sigmoid_times(x, 1.0f))
 
+/* gate = gate sigmoid(1.702 gate) (up + 1), both clamped; their values are `step` apart. */
+NKI_CLONES static void clamped_row(const struct nki_activating *a, const float *up, float *gate) {
+  const float limit = a->limit;
+  const size_t step = a->step;
+  for (size_t i = 0; i < a->width; i++) {
+    float x = gate[i * step] + (a->gate_bias == NULL ? 0.0f : a->gate_bias[i * step]);
+    float u = up[i * step] + (a->bias == NULL ? 0.0f : a->bias[i * step]);
+    x = x > limit ? limit : x;
+    u = u > limit ? limit : u < -limit ? -limit : u;
+    gate[i] = sigmoid_times(x, 1.702f) * (u + 1.0f);
+  }
+}
+
 typedef void activate_row(float *restrict h, const float *restrict bias, const float *restrict gate,
                           const float *restrict gate_bias, size_t n);
 
@@ -208,16 +215,14 @@ void nki_activate(const struct nki_activating *a, float *h, size_t n) {
                                        [NKI_QUICK_GELU] = quick_gelu_row,
                                        [NKI_RELU] = relu_row,
                                        [NKI_SILU] = silu_row};
-  activate_row *row = rows[a->f];
 #pragma omp parallel for if (n > FEW_ROWS)
-  for (size_t r = 0; r < n; r++)
-    row(h + r * a->ld, a->bias, a->gate == NULL ? NULL : a->gate + r * a->ld, a->gate_bias,
-        a->width);
-}
-
-NKI_CLONES static void add_row(float *restrict x, const float *restrict y, size_t n) {
-#pragma omp simd
-  for (size_t i = 0; i < n; i++) x[i] += y[i];
+  for (size_t r = 0; r < n; r++) {
+    float *gate = a->gate == NULL ? NULL : a->gate + r * a->ld;
+    if (a->f == NKI_CLAMPED_SWIGLU)
+      clamped_row(a, h + r * a->ld, gate);
+    else
+      rows[a->f](h + r * a->ld, a->bias, gate, a->gate_bias, a->width);
+  }
 }
 
 void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias) {
@@ -273,34 +278,66 @@ NKI_CLONES static void rotate_halves(float *restrict x, const float *restrict co
   }
 }
 
+NKI_CLONES static void clip_row(float *x, size_t n, float limit) {
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) {
+    float low = x[i] < -limit ? -limit : x[i]; /* NaN stays */
+    x[i] = low > limit ? limit : low;
+  }
+}
+
+void nki_clip(float *x, size_t n, size_t width, size_t ld, float limit) {
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++) clip_row(x + r * ld, width, limit);
+}
+
+/* The norm of a row's heads: of each, or of all as one. */
+static void norm_heads(const struct nki_rotation *r, float *x) {
+  const struct nki_head_norm *n = &r->norm;
+  struct norm norm = {n->rms, n->plus_one ? 1.0f : 0.0f, n->eps, n->scale.weight, n->scale.bias};
+  if (n->kind == NKI_QK_NORM_WHOLE) {
+    norm_row(&norm, x, r->n_heads * r->head_dim, x);
+    return;
+  }
+  for (size_t h = 0; h < r->n_heads; h++) {
+    norm_row(&norm, x + h * r->head_dim, r->head_dim, x + h * r->head_dim);
+    if (n->kind == NKI_QK_NORM_EACH) norm.weight += r->head_dim;
+  }
+}
+
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions,
                 size_t n) {
   size_t half = rotation->rotary_dim / 2;
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
-    const float *cos = rotation->cos + positions[r] * half,
-                *sin = rotation->sin + positions[r] * half;
-    for (size_t h = 0; h < rotation->n_heads; h++) {
-      float *head = x + r * rotation->ld + h * rotation->stride;
-      if (rotation->norm != NULL)
-        norm_in_place(head, rotation->head_dim, 0.0f, rotation->norm_eps, rotation->norm);
-      if (half == 0) continue;
+    float *row = x + r * rotation->ld;
+    const float *cos = half == 0 ? NULL : rotation->cos + positions[r] * half;
+    const float *sin = half == 0 ? NULL : rotation->sin + positions[r] * half;
+    if (rotation->norm.scale.weight != NULL) norm_heads(rotation, row);
+    if (rotation->clip > 0) clip_row(row, rotation->n_heads * rotation->head_dim, rotation->clip);
+    for (size_t h = 0; h < rotation->n_heads && half > 0; h++) {
       if (rotation->pairs)
-        rotate_pairs(head, cos, sin, half);
+        rotate_pairs(row + h * rotation->head_dim, cos, sin, half);
       else
-        rotate_halves(head, cos, sin, half);
+        rotate_halves(row + h * rotation->head_dim, cos, sin, half);
     }
   }
 }
 
 /* ---- Attention's inner loops ---- */
 
-NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale) {
+/* sink: one more score, whose share goes to no key; or NULL. */
+NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale, const float *sink) {
   float max = -INFINITY, sum = 0, zero = 0; /* NaN, once a score is not finite */
 #pragma omp simd reduction(max : max) reduction(+ : zero)
   for (size_t i = 0; i < n; i++) {
     max = s[i] > max ? s[i] : max;
     zero += s[i] - s[i];
+  }
+  if (sink != NULL) { /* scale is positive */
+    max = *sink > max * scale ? *sink / scale : max;
+    sum = exp_of(*sink - max * scale);
+    zero += *sink - *sink;
   }
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) {
@@ -313,15 +350,16 @@ NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale) {
   for (size_t i = 0; i < n; i++) s[i] *= inverse;
 }
 
-void nki_softmax(float *scores, size_t lo, size_t hi, float scale, float cap) {
-  float *s = scores + lo;
+void nki_softmax(const struct nki_softmax *softmax, float *scores, size_t lo, size_t hi) {
+  float *s = scores + lo, scale = softmax->scale;
   size_t n = hi - lo;
-  if (cap > 0) {
+  if (softmax->cap > 0 || softmax->bias != NULL) {
     nki_scale(s, n, scale);
-    nki_soft_cap(s, n, cap);
+    if (softmax->cap > 0) nki_soft_cap(s, n, softmax->cap);
+    if (softmax->bias != NULL) add_row(s, softmax->bias + lo, n);
     scale = 1;
   }
-  softmax_row(s, n, scale);
+  softmax_row(s, n, scale, softmax->sink);
 }
 
 /* The keys are transposed into packed [head_dim, width], so that one component of the query is

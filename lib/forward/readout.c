@@ -169,11 +169,13 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
   struct nki_norm_step norm = {.config = &f->config};
-  norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
+  if (f->final_norm.weight != NULL)
+    norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
   if (f->final_norm.bias != NULL)
     norm.scale.bias = nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
   bool finite = nki_norm_rows(&norm, hidden, n, out);
   nk_free(scratch);
+  if (f->config.logit_scale != 1.0f) nki_scale(out, n * dim, f->config.logit_scale);
   return finite ? NK_OK : nki_fail_block(f, f->config.shape.n_layers - 1);
 }
 

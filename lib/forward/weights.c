@@ -1,6 +1,7 @@
 /* The model's weights: finding them by the architecture's names, checking their shapes, and
- * widening a block at a time. A tensor in a block's place that the architecture does not have (an
- * adapter, a quantized weight's scales) is an error. */
+ * widening a block, or an expert, at a time. A tensor in a block's place that the architecture does
+ * not have (an adapter, a quantized weight's scales) is an error. */
+#include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,20 +11,25 @@
 #include "model/dtype.h"
 #include "model/model.h"
 
+enum { QKV_BLOCK = 64 }; /* rows of a fused q, k, v that are widened at once */
+
 /* ---- What each part looks like ---- */
 
-/* Rows (out) and columns (in) of a part; *n_out is its length for a norm, with *n_in 0. */
+/* Rows (out) and columns (in) of a part, of one expert for experts' parts; *n_out is its length for
+ * a vector, with *n_in 0. */
 static void part_shape(const struct nki_config *config, enum nki_part part, size_t *n_out,
                        size_t *n_in) {
   const struct nk_forward_shape *s = &config->shape;
   size_t q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
+  bool whole = config->qk_norm == NKI_QK_NORM_WHOLE;
   const size_t shapes[NKI_N_PARTS][2] = {
       [NKI_NORM1] = {s->dim, 0},
       [NKI_NORM2] = {s->dim, 0},
       [NKI_NORM1_POST] = {s->dim, 0},
       [NKI_NORM2_POST] = {s->dim, 0},
-      [NKI_Q_NORM] = {s->head_dim, 0},
-      [NKI_K_NORM] = {s->head_dim, 0},
+      [NKI_Q_NORM] = {whole ? q : s->head_dim, 0},
+      [NKI_K_NORM] = {whole ? kv : s->head_dim, 0},
+      [NKI_SINKS] = {s->n_heads, 0},
       [NKI_QKV] = {q + 2 * kv, s->dim},
       [NKI_Q] = {q, s->dim},
       [NKI_K] = {kv, s->dim},
@@ -33,32 +39,64 @@ static void part_shape(const struct nki_config *config, enum nki_part part, size
       [NKI_UP] = {s->mlp_dim, s->dim},
       [NKI_GATE_UP] = {2 * s->mlp_dim, s->dim},
       [NKI_DOWN] = {s->dim, s->mlp_dim},
+      [NKI_ROUTER] = {config->n_experts, s->dim},
+      [NKI_EXPERTS_GATE_UP] = {2 * config->expert_dim, s->dim},
+      [NKI_EXPERTS_GATE] = {config->expert_dim, s->dim},
+      [NKI_EXPERTS_UP] = {config->expert_dim, s->dim},
+      [NKI_EXPERTS_DOWN] = {s->dim, config->expert_dim},
+      [NKI_SHARED_GATE] = {config->shared_dim, s->dim},
+      [NKI_SHARED_UP] = {config->shared_dim, s->dim},
+      [NKI_SHARED_DOWN] = {s->dim, config->shared_dim},
+      [NKI_SHARED_SCALE] = {1, s->dim},
   };
   *n_out = shapes[part][0];
   *n_in = shapes[part][1];
 }
 
-static int check_tensor(const struct nk_tensor *tensor, size_t n_out, size_t n_in) {
+static bool is_experts(enum nki_part part) {
+  return part >= NKI_EXPERTS_GATE_UP && part <= NKI_EXPERTS_DOWN;
+}
+
+/* Whether this layer of this model has the part, for families that name it. */
+static bool has_part(const struct nki_config *config, size_t layer, enum nki_part part) {
+  bool sparse = part >= NKI_ROUTER && part <= NKI_SHARED_SCALE;
+  bool dense = part >= NKI_GATE_UP && part <= NKI_DOWN;
+  if (config->absent[part] || (sparse && !config->layers[layer].sparse)) return false;
+  return !(dense && config->layers[layer].sparse);
+}
+
+/* A shape as text: "[3, 4]". */
+static void print_shape(const size_t *shape, size_t n_dims, char out[96]) {
+  size_t n = 0;
+  for (size_t i = 0; i < n_dims && n < 90; i++)
+    n += (size_t)snprintf(out + n, 96 - n, "%s%zu", i == 0 ? "[" : ", ", shape[i]);
+  snprintf(out + n, 96 - n, "]");
+}
+
+static int check_shape(const struct nk_tensor *tensor, const size_t *shape, size_t n_dims) {
+  char wanted[96];
+  if (tensor->n_dims == n_dims && memcmp(tensor->shape, shape, n_dims * sizeof *shape) == 0)
+    return NK_OK;
+  print_shape(shape, n_dims, wanted);
+  return nk_fail(NK_EDATA, "tensor '%s' is not %s as config.json has it", tensor->name, wanted);
+}
+
+static int check_tensor(const struct nk_tensor *tensor, const size_t *shape, size_t n_dims) {
   int code = nki_tensor_check_widens(tensor);
   if (code != NK_OK) return code;
-  size_t n_dims = n_in == 0 ? 1 : 2;
-  if (tensor->n_dims != n_dims || tensor->shape[0] != n_out ||
-      (n_dims == 2 && tensor->shape[1] != n_in)) {
-    char wanted[64];
-    if (n_in == 0)
-      snprintf(wanted, sizeof wanted, "[%zu]", n_out);
-    else
-      snprintf(wanted, sizeof wanted, "[%zu, %zu]", n_out, n_in);
-    return nk_fail(NK_EDATA, "tensor '%s' is not %s as config.json has it", tensor->name, wanted);
-  }
-  return NK_OK;
+  return check_shape(tensor, shape, n_dims);
 }
 
 /* *out = the tensor called name, checked. */
-static int find_tensor(const struct nk_model *model, const char *name, size_t n_out, size_t n_in,
-                       const struct nk_tensor **out) {
+static int find_tensor(const struct nk_model *model, const char *name, const size_t *shape,
+                       size_t n_dims, const struct nk_tensor **out) {
   *out = nk_model_find(model, name);
-  return *out != NULL ? check_tensor(*out, n_out, n_in) : NK_ENOTFOUND;
+  return *out != NULL ? check_tensor(*out, shape, n_dims) : NK_ENOTFOUND;
+}
+
+static int find_vector(const struct nk_model *model, const char *name, size_t n,
+                       const struct nk_tensor **out) {
+  return find_tensor(model, name, &n, 1, out);
 }
 
 /* ---- Blocks ---- */
@@ -69,28 +107,116 @@ struct naming {
   const char *prefix;
 };
 
+/* A part of a block of this file. */
+struct place {
+  const struct naming *naming;
+  size_t layer;
+  enum nki_part part;
+  const char *spelling; /* of the part's name */
+};
+
+static int name_of(const struct place *place, size_t number, const char *suffix,
+                   char name[NKI_MAX_NAME]) {
+  return nki_spell_part(place->naming->architecture, place->naming->prefix, place->layer,
+                        place->spelling, number, suffix, name);
+}
+
+/* The family's other name of the part where the file has that one. */
+static const char *spell(const struct nk_model *model, const struct place *place) {
+  const struct nki_architecture *a = place->naming->architecture;
+  const char *other = a->other_names[place->part];
+  char name[NKI_MAX_NAME];
+  if (other == NULL) return a->names[place->part];
+  const char *suffix = nki_part_suffix(other, place->part, false);
+  if (nki_spell_part(a, place->naming->prefix, place->layer, other, 0, suffix, name) == NK_OK &&
+      nki_model_look_up(model, name) != NULL)
+    return other;
+  return a->names[place->part];
+}
+
+/* MXFP4 as gpt-oss has it: NAME_blocks U8 [experts, n_out, n_in / 32, 16], two values a byte, and
+ * NAME_scales U8 [experts, n_out, n_in / 32]. NK_ENOTFOUND without an error where it is absent. */
+static int find_mxfp4(struct nk_forward *forward, const struct place *place, size_t n_out,
+                      size_t n_in) {
+  struct nki_weight *weight = &forward->blocks[place->layer].part[place->part];
+  const size_t shape[4] = {forward->config.n_experts, n_out, n_in / 32, 16};
+  const char *const suffixes[2] = {"_blocks", "_scales"};
+  const struct nk_tensor *found[2];
+  char name[NKI_MAX_NAME];
+  for (size_t i = 0; i < 2; i++) {
+    int code = name_of(place, 0, suffixes[i], name);
+    if (code != NK_OK) return code;
+    found[i] =
+        i == 0 ? nki_model_look_up(forward->model, name) : nk_model_find(forward->model, name);
+    if (found[i] == NULL && i == 0) return NK_ENOTFOUND;
+    if (found[i] == NULL) return nk_fail(NK_EDATA, "no tensor '%s' for its blocks", name);
+    if (found[i]->dtype != NK_U8 || n_in % 32 != 0)
+      return nk_fail(NK_EUNSUPPORTED, "tensor '%s' is %s of %zu columns: MXFP4 is U8 of 32s", name,
+                     nki_tensor_dtype_name(found[i]), n_in);
+    code = check_shape(found[i], shape, 4 - i);
+    if (code != NK_OK) return code;
+  }
+  weight->weight = found[0];
+  weight->scales = found[1];
+  return NK_OK;
+}
+
+/* One tensor for each expert or head. */
+static int find_each(struct nk_forward *forward, const struct place *place, const size_t *shape,
+                     size_t n_dims) {
+  struct nki_weight *weight = &forward->blocks[place->layer].part[place->part];
+  const struct nki_config *c = &forward->config;
+  char name[NKI_MAX_NAME];
+  size_t n = place->part == NKI_Q_NORM   ? c->shape.n_heads
+             : place->part == NKI_K_NORM ? c->shape.n_kv_heads
+                                         : c->n_experts;
+  weight->each = nk_calloc(n, sizeof(const struct nk_tensor *));
+  if (weight->each == NULL) return NK_EMEMORY;
+  for (weight->n_each = 0; weight->n_each < n; weight->n_each++) {
+    int code = name_of(place, weight->n_each, ".weight", name);
+    if (code == NK_OK)
+      code = find_tensor(forward->model, name, shape, n_dims, &weight->each[weight->n_each]);
+    if (code != NK_OK) return code;
+  }
+  return NK_OK;
+}
+
 static int find_part(struct nk_forward *forward, const struct naming *naming, size_t layer,
                      enum nki_part part) {
-  const struct nki_architecture *architecture = naming->architecture;
+  const struct nki_config *c = &forward->config;
   struct nki_weight *weight = &forward->blocks[layer].part[part];
+  struct place place = {naming, layer, part, NULL};
   char name[NKI_MAX_NAME];
-  size_t n_out, n_in;
-  part_shape(&forward->config, part, &n_out, &n_in);
-  bool turned = forward->config.in_out && n_in != 0;
-  int code = nki_part_name(architecture, naming->prefix, layer, part, "weight", name);
-  if (code == NK_OK)
-    code = find_tensor(forward->model, name, turned ? n_in : n_out, turned ? n_out : n_in,
-                       &weight->weight);
-  if (code != NK_OK || !nki_part_has_bias(architecture, forward->model, part)) return code;
-  code = nki_part_name(architecture, naming->prefix, layer, part, "bias", name);
-  return code != NK_OK ? code : find_tensor(forward->model, name, n_out, 0, &weight->bias);
+  size_t n_out, n_in, shape[3], n_dims = 0;
+  place.spelling = spell(forward->model, &place);
+  part_shape(c, part, &n_out, &n_in);
+  bool each = strchr(place.spelling, '%') != NULL, stacked = is_experts(part) && !each;
+  bool turned = n_in != 0 && (c->in_out || (stacked && c->experts_fused));
+  bool per_head =
+      !each && c->qk_norm == NKI_QK_NORM_EACH && (part == NKI_Q_NORM || part == NKI_K_NORM);
+  if (stacked) shape[n_dims++] = c->n_experts;
+  if (per_head) shape[n_dims++] = part == NKI_Q_NORM ? c->shape.n_heads : c->shape.n_kv_heads;
+  shape[n_dims++] = turned ? n_in : n_out;
+  if (n_in != 0) shape[n_dims++] = turned ? n_out : n_in;
+  if (each) return find_each(forward, &place, shape, n_dims);
+  int code = stacked ? find_mxfp4(forward, &place, n_out, n_in) : NK_ENOTFOUND;
+  if (code == NK_ENOTFOUND) {
+    code = name_of(&place, 0, nki_part_suffix(place.spelling, part, false), name);
+    if (code == NK_OK) code = find_tensor(forward->model, name, shape, n_dims, &weight->weight);
+  }
+  if (code != NK_OK || !nki_part_has_bias(naming->architecture, forward->model, part)) return code;
+  code = name_of(&place, 0, nki_part_suffix(place.spelling, part, true), name);
+  const size_t bias[2] = {stacked ? c->n_experts : n_out, n_out};
+  return code != NK_OK ? code
+                       : find_tensor(forward->model, name, bias, stacked ? 2 : 1, &weight->bias);
 }
 
 static int find_block(struct nk_forward *forward, const struct naming *naming, size_t layer) {
   int code = NK_OK;
-  for (int part = 0; part < NKI_N_PARTS && code == NK_OK; part++) {
-    if (naming->architecture->names[part] != NULL)
-      code = find_part(forward, naming, layer, (enum nki_part)part);
+  for (int p = 0; p < NKI_N_PARTS && code == NK_OK; p++) {
+    enum nki_part part = (enum nki_part)p;
+    if (naming->architecture->names[part] != NULL && has_part(&forward->config, layer, part))
+      code = find_part(forward, naming, layer, part);
   }
   return code;
 }
@@ -113,7 +239,9 @@ static bool is_part(const struct nk_forward *forward, const struct nk_tensor *te
   if (layer >= forward->config.shape.n_layers) return false;
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *weight = &forward->blocks[layer].part[part];
-    if (weight->weight == tensor || weight->bias == tensor) return true;
+    if (weight->weight == tensor || weight->bias == tensor || weight->scales == tensor) return true;
+    for (size_t i = 0; i < weight->n_each; i++)
+      if (weight->each[i] == tensor) return true;
   }
   return false;
 }
@@ -141,27 +269,44 @@ static int check_for_unknown_parts(const struct nk_forward *forward, const struc
   return NK_OK;
 }
 
-/* Floats that a block takes when all of it is widened, each tensor from a multiple of 16. */
-static size_t block_floats(const struct nki_block *block) {
-  size_t total = 0;
+static size_t round16(size_t n) {
+  return (n + 15) / 16 * 16;
+}
+
+/* Elements of a part: two in each byte of MXFP4 blocks. */
+static size_t n_elements(const struct nki_weight *w) {
+  size_t n = w->weight == NULL ? 0 : w->weight->n_elements * (w->scales == NULL ? 1 : 2);
+  for (size_t i = 0; i < w->n_each; i++) n += w->each[i]->n_elements;
+  return n;
+}
+
+/* Floats that a block takes when all of it is widened, each part from a multiple of 16; and those
+ * that one of its experts takes. */
+static void block_floats(const struct nki_config *c, const struct nki_block *block, size_t *floats,
+                         size_t *expert_floats) {
+  *floats = *expert_floats = 0;
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *w = &block->part[part];
-    if (w->weight != NULL) total += (w->weight->n_elements + 15) / 16 * 16;
-    if (w->bias != NULL) total += (w->bias->n_elements + 15) / 16 * 16;
+    size_t n = n_elements(w), n_bias = w->bias == NULL ? 0 : w->bias->n_elements;
+    if (is_experts((enum nki_part)part))
+      *expert_floats += n == 0 ? 0 : round16(n / c->n_experts) + round16(n_bias / c->n_experts);
+    else
+      *floats += round16(n) + round16(n_bias);
+    if (part == NKI_QKV && c->qkv_groups > 1) *floats += round16(QKV_BLOCK * c->shape.dim);
   }
-  return total;
 }
 
 static void count_floats(struct nk_forward *forward) {
   struct nk_forward_shape *shape = &forward->config.shape;
   for (size_t layer = 0; layer < shape->n_layers; layer++) {
     const struct nki_block *block = &forward->blocks[layer];
-    size_t floats = block_floats(block);
+    size_t floats, expert_floats;
+    block_floats(&forward->config, block, &floats, &expert_floats);
     if (floats > forward->scratch_floats) forward->scratch_floats = floats;
+    if (expert_floats > forward->expert_floats) forward->expert_floats = expert_floats;
     for (int part = 0; part < NKI_N_PARTS; part++) {
       const struct nki_weight *w = &block->part[part];
-      if (w->weight != NULL) shape->n_parameters += w->weight->n_elements;
-      if (w->bias != NULL) shape->n_parameters += w->bias->n_elements;
+      shape->n_parameters += n_elements(w) + (w->bias == NULL ? 0 : w->bias->n_elements);
     }
   }
 }
@@ -173,7 +318,8 @@ static int find_matrix(const struct nk_forward *forward, enum nk_matrix which,
                        const struct nk_tensor **out) {
   *out = nk_model_matrix(forward->model, which, NULL);
   if (*out == NULL) return nk_error_code();
-  return check_tensor(*out, (*out)->shape[0], forward->config.shape.dim);
+  const size_t shape[2] = {(*out)->shape[0], forward->config.shape.dim};
+  return check_tensor(*out, shape, 2);
 }
 
 static int find_matrices(struct nk_forward *forward, const struct naming *naming) {
@@ -188,26 +334,27 @@ static int find_matrices(struct nk_forward *forward, const struct naming *naming
     snprintf(name, sizeof name, "%s.bias", architecture->head);
     const struct nk_tensor *bias = nki_model_named(forward->model, name, 1);
     if (bias == NULL) return nk_fail(NK_ENOTFOUND, "no tensor '%s'", name);
-    code = check_tensor(bias, shape->n_vocabulary, 0);
+    code = check_tensor(bias, &shape->n_vocabulary, 1);
     forward->unembedding_bias = bias;
   }
   if (code != NK_OK || architecture->positions == NULL) return code;
   code = find_matrix(forward, NK_MATRIX_POSITION, &forward->positions);
-  return code != NK_OK
-             ? code
-             : check_tensor(forward->positions, shape->n_positions + architecture->position_offset,
-                            shape->dim);
+  const size_t wanted[2] = {shape->n_positions + architecture->position_offset, shape->dim};
+  return code != NK_OK ? code : check_tensor(forward->positions, wanted, 2);
 }
 
-static int find_final_norm(struct nk_forward *forward, const struct naming *naming) {
-  const char *norm = naming->architecture->final_norm;
+/* A norm outside the blocks; name NULL: there is none, or it has no weights. */
+static int find_norm(const struct nk_forward *forward, const struct naming *naming,
+                     const char *norm, struct nki_weight *out) {
   size_t dim = forward->config.shape.dim;
   char name[NKI_MAX_NAME];
+  if (norm == NULL) return NK_OK;
   snprintf(name, sizeof name, "%s%s.weight", naming->prefix, norm);
-  int code = find_tensor(forward->model, name, dim, 0, &forward->final_norm.weight);
-  if (code != NK_OK || forward->config.rms) return code;
+  int code = find_vector(forward->model, name, dim, &out->weight);
+  if (code != NK_OK || !nki_part_has_bias(naming->architecture, forward->model, NKI_NORM1))
+    return code;
   snprintf(name, sizeof name, "%s%s.bias", naming->prefix, norm);
-  return find_tensor(forward->model, name, dim, 0, &forward->final_norm.bias);
+  return find_vector(forward->model, name, dim, &out->bias);
 }
 
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture) {
@@ -227,7 +374,10 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
     code = find_block(forward, &naming, layer);
   if (code == NK_OK) code = check_for_unknown_parts(forward, &naming);
   if (code == NK_OK) code = find_matrices(forward, &naming);
-  if (code == NK_OK) code = find_final_norm(forward, &naming);
+  if (code == NK_OK)
+    code = find_norm(forward, &naming, architecture->final_norm, &forward->final_norm);
+  if (code == NK_OK)
+    code = find_norm(forward, &naming, architecture->embedding_norm, &forward->embedding_norm);
   if (code == NK_OK) count_floats(forward);
   return code;
 }
@@ -242,26 +392,126 @@ static size_t n_heads_in_pairs(const struct nk_forward *forward, enum nki_part p
   return part == NKI_Q ? shape->n_heads : part == NKI_K ? shape->n_kv_heads : 0;
 }
 
-/* *out = the tensor's floats: in the mapping, or in *scratch, which then moves past them. */
-static void widen(const struct nk_tensor *tensor, size_t n_heads, float **scratch,
-                  const float **out) {
-  if (tensor == NULL) return;
-  *out = *scratch;
-  if (n_heads > 0)
-    nki_tensor_widen_pairs(tensor, n_heads, *scratch);
-  else
-    *out = nki_tensor_floats(tensor, 0, tensor->n_elements, *scratch);
-  if (*out == *scratch) *scratch += (tensor->n_elements + 15) / 16 * 16;
+/* Where a row of the fused q, k, v stands when they are in turn. The file has them as [groups,
+ * (q, k, v), rows of each]. */
+static size_t row_in_turn(const struct nki_config *c, size_t row) {
+  size_t q = c->shape.n_heads * c->shape.head_dim / c->qkv_groups;
+  size_t kv = c->shape.n_kv_heads * c->shape.head_dim / c->qkv_groups;
+  size_t group = row / (q + 2 * kv), at = row % (q + 2 * kv);
+  if (at < q) return group * q + at;
+  bool second = at >= q + kv; /* k and v, or v and k */
+  size_t first_of = c->qkv_groups * (q + (second != c->qkv_value_second ? kv : 0));
+  return first_of + group * kv + (at - q) % kv;
+}
+
+/* Rows of `width` floats of a fused q, k, v, from where the file has them, in turn. */
+static void put_in_turn(const struct nki_config *c, const float *from, size_t width, float *to) {
+  size_t n = (c->shape.n_heads + 2 * c->shape.n_kv_heads) * c->shape.head_dim;
+  for (size_t row = 0; row < n; row++)
+    memcpy(to + row_in_turn(c, row) * width, from + row * width, width * sizeof *to);
+}
+
+/* A tensor as floats, in scratch where it cannot be used where it is: *scratch then moves past
+ * it. */
+static const float *widen(const struct nk_tensor *tensor, size_t first, size_t n, float **scratch) {
+  const float *floats = nki_tensor_floats(tensor, first, n, *scratch);
+  if (floats == *scratch) *scratch += round16(n);
+  return floats;
+}
+
+/* The same of all of it; n_heads as n_heads_in_pairs. */
+static const float *widen_whole(const struct nk_tensor *tensor, size_t n_heads, float **scratch) {
+  float *out = *scratch;
+  if (n_heads == 0) return widen(tensor, 0, tensor->n_elements, scratch);
+  nki_tensor_widen_pairs(tensor, n_heads, out);
+  *scratch += round16(tensor->n_elements);
+  return out;
+}
+
+/* The fused q, k, v, weights and biases. */
+static void widen_qkv(const struct nki_config *c, const struct nki_weight *w, float **scratch,
+                      struct nki_floats *out) {
+  size_t dim = c->shape.dim, n = w->weight->n_elements / dim;
+  float *weight = *scratch, *bias = weight + round16(w->weight->n_elements);
+  float *rows = bias + (w->bias == NULL ? 0 : round16(n));
+  for (size_t row = 0; row < n; row += QKV_BLOCK) {
+    size_t some = n - row < QKV_BLOCK ? n - row : QKV_BLOCK;
+    const float *from = nki_tensor_floats(w->weight, row * dim, some * dim, rows);
+    for (size_t i = 0; i < some; i++)
+      memcpy(weight + row_in_turn(c, row + i) * dim, from + i * dim, dim * sizeof *weight);
+  }
+  *out = (struct nki_floats){weight, NULL};
+  if (w->bias != NULL) {
+    put_in_turn(c, nki_tensor_floats(w->bias, 0, n, rows), 1, bias);
+    out->bias = bias;
+  }
+  *scratch = rows;
 }
 
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]) {
+  const struct nki_config *c = &forward->config;
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *w = &forward->blocks[layer].part[part];
     size_t n_heads = n_heads_in_pairs(forward, (enum nki_part)part);
     floats[part] = (struct nki_floats){NULL, NULL};
-    widen(w->weight, n_heads, &scratch, &floats[part].weight);
-    widen(w->bias, n_heads, &scratch, &floats[part].bias);
+    if (is_experts((enum nki_part)part)) continue;
+    if (part == NKI_QKV && w->weight != NULL && c->qkv_groups > 1) {
+      widen_qkv(c, w, &scratch, &floats[part]);
+      continue;
+    }
+    if (w->weight != NULL) floats[part].weight = widen_whole(w->weight, n_heads, &scratch);
+    if (w->bias != NULL) floats[part].bias = widen_whole(w->bias, n_heads, &scratch);
+    if (w->each == NULL) continue;
+    floats[part].weight = scratch;
+    for (size_t i = 0, n; i < w->n_each; i++, scratch += n) {
+      n = w->each[i]->n_elements;
+      const float *one = nki_tensor_floats(w->each[i], 0, n, scratch);
+      if (one != scratch) memcpy(scratch, one, n * sizeof *scratch);
+    }
+    scratch += (16 - (size_t)(scratch - floats[part].weight) % 16) % 16;
+  }
+}
+
+/* Values of one expert: e2m1 numbers, two a byte, the low half first, each 32 times 2^(scale - 127)
+ * (Open Compute Project, Microscaling Formats 1.0). */
+static void widen_mxfp4(const struct nki_weight *w, size_t expert, size_t n, float *out) {
+  static const float values[16] = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                   -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+  const uint8_t *blocks = (const uint8_t *)w->weight->data + expert * n / 2;
+  const uint8_t *scales = (const uint8_t *)w->scales->data + expert * n / 32;
+#pragma omp parallel for
+  for (size_t b = 0; b < n / 32; b++) {
+    float scale = ldexpf(1.0f, scales[b] - 127);
+    for (size_t i = 0; i < 16; i++) {
+      out[b * 32 + 2 * i] = values[blocks[b * 16 + i] & 15] * scale;
+      out[b * 32 + 2 * i + 1] = values[blocks[b * 16 + i] >> 4] * scale;
+    }
+  }
+}
+
+void nki_expert_widen(const struct nk_forward *forward, size_t layer, size_t expert, float *scratch,
+                      struct nki_expert *out) {
+  static const enum nki_part parts[] = {NKI_EXPERTS_GATE_UP, NKI_EXPERTS_GATE, NKI_EXPERTS_UP,
+                                        NKI_EXPERTS_DOWN};
+  struct nki_floats *const floats[] = {&out->gate_up, &out->gate, &out->up, &out->down};
+  const struct nki_config *c = &forward->config;
+  *out = (struct nki_expert){.in_out = c->experts_fused};
+  for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
+    const struct nki_weight *w = &forward->blocks[layer].part[parts[p]];
+    size_t n = n_elements(w) / c->n_experts;
+    if (w->scales != NULL) {
+      widen_mxfp4(w, expert, n, scratch);
+      floats[p]->weight = scratch;
+      scratch += round16(n);
+      out->in_out = false;
+    } else if (w->weight != NULL) {
+      floats[p]->weight = widen(w->weight, expert * n, n, &scratch);
+    } else if (w->each != NULL) {
+      floats[p]->weight = widen(w->each[expert], 0, n, &scratch);
+    }
+    size_t n_bias = w->bias == NULL ? 0 : w->bias->n_elements / c->n_experts;
+    if (w->bias != NULL) floats[p]->bias = widen(w->bias, expert * n_bias, n_bias, &scratch);
   }
 }
 
@@ -274,6 +524,9 @@ static const float *embeddings(const struct nk_forward *forward, size_t first, s
 }
 
 static void free_native(struct nk_forward *forward) {
+  size_t n_layers = forward->blocks == NULL ? 0 : forward->config.shape.n_layers;
+  for (size_t layer = 0; layer < n_layers; layer++)
+    for (int part = 0; part < NKI_N_PARTS; part++) nk_free(forward->blocks[layer].part[part].each);
   nki_config_free(&forward->config);
   nk_free(forward->blocks);
 }

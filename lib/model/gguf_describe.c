@@ -236,7 +236,7 @@ static int special_values(struct nki_gguf_writing *w) {
   char key[NKI_MAX_NAME];
   bool parallel = true;
   int code = NK_OK;
-  if (architecture->order == NKI_PARALLEL_CONFIG) {
+  if (architecture->order == NKI_PARALLEL_NEOX) {
     nki_model_config_bool(w->model, "use_parallel_residual", &parallel);
     put_key(w, own_key(w, "use_parallel_residual", key), NKI_GGUF_BOOL);
     nk_buffer_byte(&w->values, parallel);

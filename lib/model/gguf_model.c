@@ -253,7 +253,8 @@ static int make_row(struct nk_model *model, const struct reading *r) {
   own->in_out = own->gguf_written = false;
   own->qkv = NKI_QKV_IN_TURN;
   if (own->norm == NKI_RMS_NORM_PLUS_ONE) own->norm = NKI_RMS_NORM;
-  if (r->row == NULL || own->block == NULL) return NK_OK;
+  if (r->row == NULL || !r->row->gguf_written) own->block = NULL; /* not tested: not run */
+  if (own->block == NULL) return NK_OK;
   own->block = "blk.%zu.";
   name_parts(model, r->row, own);
   return NK_OK;

@@ -178,28 +178,32 @@ bool nki_model_wrapper_ties(const struct nk_model *model) {
 /* ---- Settings ---- */
 
 /* The object that holds the settings of rotary positions has had two names (nki_rope_object). */
-#define ROPE(key) "rope_scaling." key, "rope_parameters." key
+#define ROPE(key) "rope_scaling." key, "rope_parameters." key, "rope_parameters.full_attention." key
 
 static const struct {
-  const char *keys[5]; /* of config.json */
+  const char *keys[8]; /* of config.json */
   const char *gguf;    /* NULL: none */
 } settings[NKI_N_SETTINGS] = {
-    [NKI_SETTING_N_POSITIONS] = {{"max_position_embeddings", "n_positions", "n_ctx"},
+    [NKI_SETTING_N_POSITIONS] = {{"max_position_embeddings", "n_positions", "n_ctx", "max_seq_len",
+                                  "seq_length"},
                                  "context_length"},
-    [NKI_SETTING_DIM] = {{"hidden_size", "n_embd"}, "embedding_length"},
-    [NKI_SETTING_MLP_DIM] = {{"intermediate_size", "n_inner", "ffn_dim"}, "feed_forward_length"},
-    [NKI_SETTING_N_LAYERS] = {{"num_hidden_layers", "n_layer"}, "block_count"},
-    [NKI_SETTING_N_HEADS] = {{"num_attention_heads", "n_head"}, "attention.head_count"},
-    [NKI_SETTING_N_KV_HEADS] = {{"num_key_value_heads"}, "attention.head_count_kv"},
+    [NKI_SETTING_DIM] = {{"hidden_size", "n_embd", "d_model", "n_embed"}, "embedding_length"},
+    [NKI_SETTING_MLP_DIM] = {{"intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"},
+                             "feed_forward_length"},
+    [NKI_SETTING_N_LAYERS] = {{"num_hidden_layers", "n_layer", "num_layers", "n_layers"},
+                              "block_count"},
+    [NKI_SETTING_N_HEADS] = {{"num_attention_heads", "n_head", "num_heads", "n_heads"},
+                             "attention.head_count"},
+    [NKI_SETTING_N_KV_HEADS] = {{"num_key_value_heads", "num_kv_heads"}, "attention.head_count_kv"},
     [NKI_SETTING_HEAD_DIM] = {{"head_dim"}, "attention.key_length"},
     [NKI_SETTING_PROJECTED_DIM] = {{"word_embed_proj_dim"}, NULL},
-    [NKI_SETTING_LAYER_NORM_EPS] = {{"layer_norm_epsilon", "layer_norm_eps"},
+    [NKI_SETTING_LAYER_NORM_EPS] = {{"layer_norm_epsilon", "layer_norm_eps", "norm_epsilon"},
                                     "attention.layer_norm_epsilon"},
     [NKI_SETTING_RMS_NORM_EPS] = {{"rms_norm_eps"}, "attention.layer_norm_rms_epsilon"},
     [NKI_SETTING_QUERY_SCALAR] = {{"query_pre_attn_scalar"}, NULL},
     [NKI_SETTING_ATTENTION_CAP] = {{"attn_logit_softcapping"}, "attn_logit_softcapping"},
     [NKI_SETTING_LOGIT_CAP] = {{"final_logit_softcapping"}, "final_logit_softcapping"},
-    [NKI_SETTING_WINDOW] = {{"sliding_window"}, "attention.sliding_window"},
+    [NKI_SETTING_WINDOW] = {{"sliding_window", "window_size"}, "attention.sliding_window"},
     [NKI_SETTING_FIRST_WINDOWED] = {{"max_window_layers"}, NULL},
     [NKI_SETTING_ROTARY_DIM] = {{"rotary_dim"}, "rope.dimension_count"},
     [NKI_SETTING_ROTARY_PART] = {{ROPE("partial_rotary_factor"), "rotary_pct",
@@ -214,6 +218,28 @@ static const struct {
                                     ROPE("original_max_position_embeddings")},
                                    "rope.scaling.original_context_length"},
     [NKI_SETTING_ROPE_AMPLITUDE] = {{ROPE("attention_factor")}, "rope.scaling.attn_factor"},
+    [NKI_SETTING_ROPE_FAST] = {{ROPE("beta_fast")}, "rope.scaling.yarn_beta_fast"},
+    [NKI_SETTING_ROPE_SLOW] = {{ROPE("beta_slow")}, "rope.scaling.yarn_beta_slow"},
+    [NKI_SETTING_ROPE_SCALE] = {{ROPE("mscale")}, NULL},
+    [NKI_SETTING_ROPE_SCALE_ALL] = {{ROPE("mscale_all_dim")}, NULL},
+    [NKI_SETTING_LOCAL_ROTARY_BASE] = {{"rope_parameters.sliding_attention.rope_theta",
+                                        "rope_local_base_freq"},
+                                       "rope.freq_base_swa"},
+    [NKI_SETTING_WINDOW_PATTERN] = {{"sliding_window_pattern", "_sliding_window_pattern"},
+                                    "attention.sliding_window_pattern"},
+    [NKI_SETTING_ATTENTION_SCALE] = {{"attention_multiplier", "attn_config.softmax_scale"},
+                                     "attention.scale"},
+    [NKI_SETTING_EMBEDDING_SCALE] = {{"embedding_multiplier"}, "embedding_scale"},
+    [NKI_SETTING_RESIDUAL_SCALE] = {{"residual_multiplier"}, "residual_scale"},
+    [NKI_SETTING_LOGIT_SCALE] = {{"logit_scale"}, NULL},
+    [NKI_SETTING_LOGIT_DIVISOR] = {{"logits_scaling"}, NULL},
+    [NKI_SETTING_QKV_CLIP] = {{"clip_qkv", "attn_config.clip_qkv"}, "attention.clamp_kqv"},
+    [NKI_SETTING_SWIGLU_LIMIT] = {{"swiglu_limit"}, NULL},
+    [NKI_SETTING_N_EXPERTS] = {{"num_local_experts", "num_experts"}, "expert_count"},
+    [NKI_SETTING_N_ACTIVE] = {{"num_experts_per_tok", "experts_per_token"}, "expert_used_count"},
+    [NKI_SETTING_EXPERT_DIM] = {{"moe_intermediate_size"}, "expert_feed_forward_length"},
+    [NKI_SETTING_SHARED_DIM] = {{"shared_expert_intermediate_size"},
+                                "expert_shared_feed_forward_length"},
 };
 
 const char *nki_rope_object(const struct nk_model *model) {
@@ -222,16 +248,14 @@ const char *nki_rope_object(const struct nk_model *model) {
 }
 
 int nki_rope_type(const struct nk_model *model, const char **type) {
-  static const char *const keys[] = {"rope_type", "type"};
-  static const char *const kinds[] = {"full_attention", "sliding_attention"};
+  static const char *const keys[] = {"rope_type", "type", "full_attention.rope_type"};
+  static const char local[] = "rope_parameters.sliding_attention.rope_type";
   char path[64];
-  int code = NK_ENOTFOUND;
+  int code = nki_model_config_string(model, local, type);
+  if (code == NK_OK && strcmp(*type, "default") != 0)
+    return nk_fail(NK_EUNSUPPORTED, "config.json: %s '%s' is not implemented", local, *type);
+  code = NK_ENOTFOUND;
   *type = "default";
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), kinds[i]);
-    if (nki_model_config_value(model, path) != NULL)
-      return nk_fail(NK_EUNSUPPORTED, "config.json: %s by type of layer is not implemented", path);
-  }
   for (size_t i = 0; i < sizeof keys / sizeof *keys && code == NK_ENOTFOUND; i++) {
     snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), keys[i]);
     code = nki_model_config_string(model, path, type);
@@ -243,7 +267,8 @@ int nki_rope_type(const struct nk_model *model, const char **type) {
 static bool is_replaced(const struct nk_model *model, const char *key) {
   const char *object = nki_rope_object(model), *dot = strchr(key, '.');
   size_t n = strlen(object);
-  return dot != NULL && ((size_t)(dot - key) != n || strncmp(key, object, n) != 0);
+  return strncmp(key, "rope_", 5) == 0 && dot != NULL &&
+         ((size_t)(dot - key) != n || strncmp(key, object, n) != 0);
 }
 
 const char *nki_setting_key(const struct nk_model *model, enum nki_setting setting) {

@@ -62,6 +62,23 @@ enum nki_setting {
   NKI_SETTING_ROPE_HIGH,
   NKI_SETTING_ROPE_ORIGINAL,
   NKI_SETTING_ROPE_AMPLITUDE,
+  NKI_SETTING_ROPE_FAST,
+  NKI_SETTING_ROPE_SLOW,
+  NKI_SETTING_ROPE_SCALE,
+  NKI_SETTING_ROPE_SCALE_ALL,
+  NKI_SETTING_LOCAL_ROTARY_BASE,
+  NKI_SETTING_WINDOW_PATTERN,
+  NKI_SETTING_ATTENTION_SCALE,
+  NKI_SETTING_EMBEDDING_SCALE,
+  NKI_SETTING_RESIDUAL_SCALE,
+  NKI_SETTING_LOGIT_SCALE,
+  NKI_SETTING_LOGIT_DIVISOR,
+  NKI_SETTING_QKV_CLIP,
+  NKI_SETTING_SWIGLU_LIMIT,
+  NKI_SETTING_N_EXPERTS,
+  NKI_SETTING_N_ACTIVE,
+  NKI_SETTING_EXPERT_DIM,
+  NKI_SETTING_SHARED_DIM,
   NKI_N_SETTINGS
 };
 
@@ -71,8 +88,8 @@ enum nki_setting {
 const char *nki_rope_object(const struct nk_model *model);
 
 /* *type = the rope_type ("default", "llama3", ...) of that object. Returns NK_OK; NK_ENOTFOUND
- * where it has none, *type is then "default"; NK_EUNSUPPORTED where each type of layer has settings
- * of its own; NK_EDATA. */
+ * where it has none, *type is then "default"; NK_EUNSUPPORTED where layers with a window have
+ * scaling of their own; NK_EDATA. */
 int nki_rope_type(const struct nk_model *model, const char **type);
 
 /* The value of the first of the setting's keys that config.json has, else the default of the

@@ -23,14 +23,21 @@ static void rows_that_run_name_all_that_a_block_needs(void **state) {
     const char *const *names = a->names;
     bool qkv = names[NKI_QKV] != NULL ||
                (names[NKI_Q] != NULL && names[NKI_K] != NULL && names[NKI_V] != NULL);
-    bool up = names[NKI_GATE_UP] != NULL || names[NKI_UP] != NULL;
-    bool norms = names[NKI_NORM1] != NULL && (names[NKI_NORM2] != NULL || a->order != NKI_SERIAL) &&
-                 a->final_norm != NULL;
-    if (!qkv || !up || !norms || names[NKI_O] == NULL || names[NKI_DOWN] == NULL)
+    bool mlp = names[NKI_DOWN] != NULL && (names[NKI_GATE_UP] != NULL || names[NKI_UP] != NULL);
+    bool experts = names[NKI_ROUTER] != NULL && names[NKI_EXPERTS_DOWN] != NULL &&
+                   (names[NKI_EXPERTS_GATE_UP] != NULL || names[NKI_EXPERTS_UP] != NULL);
+    bool weightless = a->norm == NKI_LAYER_NORM && a->final_norm == NULL; /* OLMo */
+    bool outputs = a->no_input_norms && names[NKI_NORM1_POST] != NULL &&
+                   names[NKI_NORM2_POST] != NULL && a->final_norm != NULL;
+    bool inputs = names[NKI_NORM1] != NULL && a->final_norm != NULL &&
+                  (names[NKI_NORM2] != NULL || a->order != NKI_SERIAL);
+    bool norms = weightless || outputs || inputs;
+    if (!qkv || !(mlp || experts) || !norms || names[NKI_O] == NULL)
       fail_msg("%s: a part is missing", a->type);
     if (strstr(a->block, "%zu") == NULL || !(a->norm_eps > 0) || a->activation == NULL)
       fail_msg("%s: a default is missing", a->type);
-    assert_true(a->rotary == NKI_NO_ROTARY ? a->positions != NULL : a->rotary_part > 0);
+    bool placed = a->positions != NULL || a->alibi != NKI_NO_ALIBI;
+    assert_true(a->rotary == NKI_NO_ROTARY ? placed : a->rotary_part > 0);
   }
 }
 
@@ -149,12 +156,14 @@ static void final_norm(const struct nk_forward *forward, const float *x, double 
   size_t dim = config->shape.dim;
   double mean = 0, square = 0;
   float weight[64], bias[64];
-  const float *w = nki_tensor_floats(forward->final_norm.weight, 0, dim, weight), *b = NULL;
-  if (!config->rms) b = nki_tensor_floats(forward->final_norm.bias, 0, dim, bias);
+  const struct nki_weight *norm = &forward->final_norm;
+  const float *w = NULL, *b = NULL;
+  if (norm->weight != NULL) w = nki_tensor_floats(norm->weight, 0, dim, weight);
+  if (norm->bias != NULL) b = nki_tensor_floats(norm->bias, 0, dim, bias);
   for (size_t i = 0; i < dim && !config->rms; i++) mean += (double)x[i] / (double)dim;
   for (size_t i = 0; i < dim; i++) square += pow((double)x[i] - mean, 2) / (double)dim;
   for (size_t i = 0; i < dim; i++) {
-    double scale = (double)w[i] + (config->norm_plus_one ? 1 : 0);
+    double scale = w == NULL ? 1 : (double)w[i] + (config->norm_plus_one ? 1 : 0);
     y[i] = ((double)x[i] - mean) / sqrt(square + (double)config->norm_eps) * scale;
     if (b != NULL) y[i] += (double)b[i];
   }
@@ -165,6 +174,7 @@ static double logit_of(const struct nk_forward *forward, const struct nk_vectors
                        const double *y) {
   double logit = 0, cap = (double)forward->config.logit_cap;
   for (size_t i = 0; i < set->dim; i++) logit += (double)set->values[id * set->dim + i] * y[i];
+  logit *= (double)forward->config.logit_scale;
   if (forward->unembedding_bias != NULL)
     logit +=
         nki_element_number(forward->unembedding_bias->dtype, forward->unembedding_bias->data, id);
@@ -217,7 +227,7 @@ static void check_matrices(struct fixture *f, const char *folder) {
 }
 
 static void extract_and_the_forward_pass_read_the_same_matrices(void **state) {
-  assert_true(for_each_fixture(check_matrices, *state) >= 16);
+  assert_true(for_each_fixture(check_matrices, *state) >= 45);
 }
 
 static bool has_fixture[64];

@@ -1,0 +1,276 @@
+/* The mlp of a block: two products with an activation between, and a gate in most families; or a
+ * mixture of such experts, of which each row has a few (Shazeer et al. 2017). The rows are grouped
+ * by expert, so that each expert is widened once and its products run over all its rows. */
+#include <math.h>
+#include <noken/base.h>
+#include <string.h>
+
+#include "forward/batch.h"
+
+/* An expert that a row has, and its share. */
+struct choice {
+  size_t row;
+  float share;
+};
+
+struct nki_mixture {
+  float *weights;          /* [expert_floats] one expert, widened */
+  float *scores;           /* [block_rows, n_experts] */
+  size_t *active;          /* [block_rows, n_active] experts of each row */
+  float *shares;           /* [block_rows, n_active] */
+  size_t *start;           /* [n_experts + 1] where an expert's choices begin */
+  struct choice *choices;  /* [block_rows * n_active], by expert */
+  float *rows, *out, *sum; /* [block_rows, dim] */
+};
+
+/* ---- Buffers ---- */
+
+static size_t max_size(size_t a, size_t b) {
+  return a > b ? a : b;
+}
+
+size_t nki_mlp_width(const struct nki_config *c) {
+  return 2 * max_size(c->shape.mlp_dim, max_size(c->expert_dim, c->shared_dim));
+}
+
+int nki_mlp_make(struct nki_work *work) {
+  const struct nki_config *c = &work->forward->config;
+  size_t n = work->block_rows, dim = c->shape.dim;
+  work->mlp = nk_alloc(n * nki_mlp_width(c), sizeof(float));
+  if (work->mlp == NULL) return NK_EMEMORY;
+  if (c->n_experts == 0) return NK_OK;
+  struct nki_mixture *m = work->mixture = nk_calloc(1, sizeof *m);
+  if (m == NULL) return NK_EMEMORY;
+  m->weights = nk_alloc(work->forward->expert_floats, sizeof(float));
+  m->scores = nk_alloc(n, c->n_experts * sizeof(float));
+  m->active = nk_alloc(n, c->n_active * sizeof(size_t));
+  m->shares = nk_alloc(n, c->n_active * sizeof(float));
+  m->start = nk_alloc(c->n_experts + 1, sizeof(size_t));
+  m->choices = nk_alloc(n, c->n_active * sizeof *m->choices);
+  m->rows = nk_alloc(n, dim * sizeof(float));
+  m->out = nk_alloc(n, dim * sizeof(float));
+  m->sum = nk_alloc(n, dim * sizeof(float));
+  return m->weights == NULL || m->scores == NULL || m->active == NULL || m->shares == NULL ||
+                 m->start == NULL || m->choices == NULL || m->rows == NULL || m->out == NULL ||
+                 m->sum == NULL
+             ? NK_EMEMORY
+             : NK_OK;
+}
+
+void nki_mlp_free(struct nki_work *work) {
+  struct nki_mixture *m = work->mixture;
+  nk_free(work->mlp);
+  if (m == NULL) return;
+  nk_free(m->weights);
+  nk_free(m->scores);
+  nk_free(m->active);
+  nk_free(m->shares);
+  nk_free(m->start);
+  nk_free(m->choices);
+  nk_free(m->rows);
+  nk_free(m->out);
+  nk_free(m->sum);
+  nk_free(m);
+}
+
+/* ---- One mlp ---- */
+
+/* Its weights: gate_up, or gate and up, or up alone. */
+struct mlp {
+  struct nki_floats gate_up, gate, up, down;
+  size_t width;
+  bool in_out;
+  bool in_turn; /* values of gate and up alternate in gate_up */
+};
+
+static void multiply(const struct mlp *mlp, const float *weight, size_t n,
+                     struct nki_product product) {
+  product.weight = weight;
+  product.total = product.n_out;
+  product.in_out = mlp->in_out;
+  nki_multiply(&product, n);
+}
+
+/* buffer = the activated inner layer, from y [n, dim]; returns where a row of mlp->width values
+ * begins (*ld from row to row). */
+static const float *activate(const struct nki_config *c, const struct mlp *mlp, const float *y,
+                             size_t n, float *buffer, size_t *ld) {
+  size_t dim = c->shape.dim, width = mlp->width;
+  bool fused = mlp->gate_up.weight != NULL, gated = fused || mlp->gate.weight != NULL;
+  size_t to_up = !gated ? 0 : mlp->in_turn ? 1 : width;
+  float *h = buffer + to_up;
+  const float *bias = fused ? mlp->gate_up.bias : mlp->gate.bias;
+  *ld = gated ? 2 * width : width;
+  struct nki_product product = {
+      .n_out = width, .n_in = dim, .x = y, .ld_x = dim, .y = buffer, .ld_y = *ld};
+  if (fused) {
+    product.n_out = 2 * width;
+    multiply(mlp, mlp->gate_up.weight, n, product);
+  } else {
+    if (gated) multiply(mlp, mlp->gate.weight, n, product);
+    product.y = h;
+    multiply(mlp, mlp->up.weight, n, product);
+  }
+  const struct nki_activating activating = {.f = c->activation,
+                                            .width = width,
+                                            .ld = *ld,
+                                            .bias = !fused         ? mlp->up.bias
+                                                    : bias == NULL ? NULL
+                                                                   : bias + to_up,
+                                            .gate = gated ? buffer : NULL,
+                                            .gate_bias = bias,
+                                            .limit = c->activation_limit,
+                                            .step = mlp->in_turn ? 2 : 1};
+  nki_activate(&activating, h, n);
+  return c->activation == NKI_CLAMPED_SWIGLU ? buffer : h;
+}
+
+/* out [n, dim] = mlp(y) without the last bias, or with `add` out += that. */
+static void run_mlp(const struct nki_config *c, const struct mlp *mlp, const float *y, size_t n,
+                    float *buffer, bool add, float *out) {
+  size_t ld;
+  const float *h = activate(c, mlp, y, n, buffer, &ld);
+  const struct nki_product product = {.add = add,
+                                      .n_out = c->shape.dim,
+                                      .n_in = mlp->width,
+                                      .x = h,
+                                      .ld_x = ld,
+                                      .y = out,
+                                      .ld_y = c->shape.dim};
+  multiply(mlp, mlp->down.weight, n, product);
+}
+
+/* ---- A mixture ---- */
+
+/* The n_active experts of a row with the largest scores [n_experts], and their shares: a softmax
+ * over all experts, or over the active ones alone. False when a score is not finite. */
+static bool choose(const struct nki_config *c, const float *scores, size_t *active, float *shares) {
+  double sum = 0, all = 0;
+  size_t n = 0;
+  for (size_t e = 0; e < c->n_experts; e++) {
+    if (!isfinite(scores[e])) return false;
+    size_t at = n < c->n_active ? n++ : c->n_active;
+    for (; at > 0 && scores[active[at - 1]] < scores[e]; at--)
+      if (at < c->n_active) active[at] = active[at - 1];
+    if (at < c->n_active) active[at] = e;
+  }
+  for (size_t e = 0; e < c->n_experts; e++)
+    all += exp((double)scores[e] - (double)scores[active[0]]);
+  for (size_t k = 0; k < n; k++) {
+    double share = exp((double)scores[active[k]] - (double)scores[active[0]]);
+    shares[k] = (float)share;
+    sum += share;
+  }
+  for (size_t k = 0; k < n; k++) shares[k] /= (float)(c->active_normed ? sum : all);
+  return true;
+}
+
+/* The experts of each row of y, and the choices by expert. NK_OK or NK_EDATA. */
+static int route(struct nki_work *work, size_t layer, const float *y, size_t n) {
+  const struct nki_config *c = &work->forward->config;
+  struct nki_mixture *m = work->mixture;
+  const struct nki_floats *router = &work->floats[NKI_ROUTER];
+  bool finite = true;
+  const struct nki_product product = {.weight = router->weight,
+                                      .n_out = c->n_experts,
+                                      .total = c->n_experts,
+                                      .n_in = c->shape.dim,
+                                      .x = y,
+                                      .ld_x = c->shape.dim,
+                                      .y = m->scores,
+                                      .ld_y = c->n_experts};
+  nki_multiply(&product, n);
+  if (router->bias != NULL) nki_add_bias(m->scores, n, c->n_experts, c->n_experts, router->bias);
+#pragma omp parallel for reduction(&& : finite)
+  for (size_t r = 0; r < n; r++) {
+    bool good = choose(c, m->scores + r * c->n_experts, m->active + r * c->n_active,
+                       m->shares + r * c->n_active);
+    finite = finite && good;
+  }
+  if (!finite) return nki_fail_block(work->forward, layer);
+  memset(m->start, 0, (c->n_experts + 1) * sizeof *m->start);
+  for (size_t i = 0; i < n * c->n_active; i++) m->start[m->active[i] + 1]++;
+  for (size_t e = 0; e < c->n_experts; e++) m->start[e + 1] += m->start[e];
+  for (size_t i = 0; i < n * c->n_active; i++)
+    m->choices[m->start[m->active[i]]++] = (struct choice){i / c->n_active, m->shares[i]};
+  memmove(m->start + 1, m->start, c->n_experts * sizeof *m->start); /* ends become starts */
+  m->start[0] = 0;
+  return NK_OK;
+}
+
+/* m->sum += the share of each chosen row times the expert's output. */
+static void run_expert(struct nki_work *work, size_t layer, size_t expert, const float *y) {
+  const struct nki_config *c = &work->forward->config;
+  struct nki_mixture *m = work->mixture;
+  const struct choice *choices = m->choices + m->start[expert];
+  size_t n = m->start[expert + 1] - m->start[expert], dim = c->shape.dim;
+  struct nki_expert weights;
+  if (n == 0) return;
+  nki_expert_widen(work->forward, layer, expert, m->weights, &weights);
+  const struct mlp mlp = {weights.gate_up, weights.gate,   weights.up,      weights.down,
+                          c->expert_dim,   weights.in_out, c->experts_fused};
+  for (size_t i = 0; i < n; i++)
+    memcpy(m->rows + i * dim, y + choices[i].row * dim, dim * sizeof *y);
+  run_mlp(c, &mlp, m->rows, n, work->mlp, false, m->out);
+  if (mlp.down.bias != NULL) nki_add_bias(m->out, n, dim, dim, mlp.down.bias);
+#pragma omp parallel for
+  for (size_t i = 0; i < n; i++) {
+    float *sum = m->sum + choices[i].row * dim;
+    for (size_t k = 0; k < dim; k++) sum[k] += choices[i].share * m->out[i * dim + k];
+  }
+}
+
+/* m->sum += the expert that all rows have, times the sigmoid of its own product. */
+static void run_shared(struct nki_work *work, const float *y, size_t n) {
+  const struct nki_config *c = &work->forward->config;
+  struct nki_mixture *m = work->mixture;
+  const struct nki_floats *f = work->floats;
+  size_t dim = c->shape.dim;
+  const struct mlp mlp = {.gate = f[NKI_SHARED_GATE],
+                          .up = f[NKI_SHARED_UP],
+                          .down = f[NKI_SHARED_DOWN],
+                          .width = c->shared_dim};
+  run_mlp(c, &mlp, y, n, work->mlp, false, m->out);
+#pragma omp parallel for
+  for (size_t r = 0; r < n; r++) {
+    double dot = 0;
+    for (size_t k = 0; k < dim; k++)
+      dot += (double)f[NKI_SHARED_SCALE].weight[k] * (double)y[r * dim + k];
+    float share = (float)(1 / (1 + exp(-dot)));
+    for (size_t k = 0; k < dim; k++) m->sum[r * dim + k] += share * m->out[r * dim + k];
+  }
+}
+
+static int run_mixture(struct nki_work *work, size_t layer, const float *y, size_t n) {
+  const struct nki_config *c = &work->forward->config;
+  int code = route(work, layer, y, n);
+  if (code != NK_OK) return code;
+  memset(work->mixture->sum, 0, n * c->shape.dim * sizeof(float));
+  for (size_t e = 0; e < c->n_experts; e++) run_expert(work, layer, e, y);
+  if (work->floats[NKI_SHARED_UP].weight != NULL) run_shared(work, y, n);
+  return NK_OK;
+}
+
+int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add,
+                float *out) {
+  const struct nki_config *c = &work->forward->config;
+  const struct nki_floats *f = work->floats;
+  size_t size = n * c->shape.dim;
+  if (!c->layers[layer].sparse) {
+    const struct mlp mlp = {.gate_up = f[NKI_GATE_UP],
+                            .gate = f[NKI_GATE],
+                            .up = f[NKI_UP],
+                            .down = f[NKI_DOWN],
+                            .width = c->shape.mlp_dim,
+                            .in_out = c->in_out};
+    run_mlp(c, &mlp, y, n, work->mlp, add, out);
+    return NK_OK;
+  }
+  int code = run_mixture(work, layer, y, n);
+  if (code != NK_OK) return code;
+  if (add)
+    nki_add(out, work->mixture->sum, size);
+  else
+    memcpy(out, work->mixture->sum, size * sizeof *out);
+  return NK_OK;
+}
