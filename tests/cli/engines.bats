@@ -1,12 +1,13 @@
-# llama.cpp as the engine of the forward pass, beside the native one. Skipped, with the reason, where
-# its libraries cannot be had.
+# llama.cpp as the engine of the forward pass, beside the native one. Skipped, with the reason,
+# where its libraries cannot be had. One thread: those of ggml wait for each other in loops, which
+# takes minutes on a machine that has other work.
 bats_require_minimum_version 1.5.0
 
 setup_file() {
   run "$PWD/tests/runners/engines.sh" "$NOKEN_BUILD"
   export ENGINES_STATUS=$status
   export ENGINES_LINE=${lines[-1]}
-  export DATA=$PWD/data RUNNERS=$PWD/tests/runners
+  export DATA=$PWD/data RUNNERS=$PWD/tests/runners FIXTURES=$PWD/tests/fixtures/forward
   cd "$BATS_FILE_TMPDIR"
   [ "$status" -eq 0 ] || return 0
   for model in llama-tiny gpt2-tiny; do
@@ -20,6 +21,7 @@ setup() {
   [ "$ENGINES_STATUS" -eq 0 ]
   cache=$ENGINES_LINE
   export NOKEN_ENGINES=$cache/build/lib/noken
+  export OMP_NUM_THREADS=1
   servers=()
 }
 
@@ -78,6 +80,39 @@ same_tables() {
     } END { exit !(n == 21 && !bad) }'
 }
 
+# Every layer of a family's fixture, as in llama.bats: GGUF has no windows for some, and Gemma 2's
+# attention is scaled by the width of a head. The largest differences of logits and of streams, the
+# largest stream, and the number of other tokens that were taken greedily.
+family() {
+  rm -rf fixture
+  cp -r "$FIXTURES/$1" fixture
+  case $1 in
+    mistral | qwen2 | phi3) sed -i 's/"sliding_window": [0-9]*/"sliding_window": null/' \
+      fixture/config.json ;;
+    gemma2) sed -i 's/"query_pre_attn_scalar": 5/"query_pre_attn_scalar": 8/' fixture/config.json ;;
+  esac
+  nk-convert -q --model gguf fixture -o fixture.gguf
+  "$cache/engines" fixture fixture.gguf | awk -F'\t' 'NR > 1 {
+      n++
+      if (!($3 <= logits)) logits = $3
+      if (!($5 <= streams)) streams = $5
+      if ($6 > largest) largest = $6
+      if ($1 !~ /sample/) other += $7
+    } END { if (n >= 13) print logits, streams, largest, other + 0 }'
+}
+
+@test "families without GELU: the same at every layer to 1e-5" {
+  for name in llama llama-linear llama3 qwen3 mistral qwen2 phi3; do
+    family $name | awk '{ exit !(NF == 4 && $1 < 1e-5 && $2 < 1e-5 && $4 == 0) }'
+  done
+}
+
+@test "families with GELU, and Gemma's scaled embedding: to 1e-3 of the largest stream" {
+  for name in gpt2 gpt_neox gpt_neox-serial gemma gemma2 phi; do
+    family $name | awk '{ exit !(NF == 4 && $1 < 1e-3 * $3 && $2 < 1e-3 * $3 && $4 == 0) }'
+  done
+}
+
 @test "two RPC servers share the blocks and change nothing" {
   start_server first.log
   ENGINES_RPC=127.0.0.1:$port
@@ -118,7 +153,7 @@ same_tables() {
   paste native.tsv llama.tsv | same_tables
 }
 
-@test "auto takes llama.cpp for an architecture that noken does not have, and names what neither runs" {
+@test "auto takes llama.cpp for an architecture that noken lacks, and names what neither runs" {
   nk-run llama-tiny.gguf -p 'The {}' --ids 300-310 --reference 16 --engine native >native.tsv
   "$RUNNERS/gguf-rename.py" llama xverse <llama-tiny.gguf >xverse.gguf # the same blocks
   nk-run xverse.gguf -p 'The {}' --ids 300-310 --reference 16 >llama.tsv
@@ -136,7 +171,7 @@ same_tables() {
 }
 
 @test "rows of a token embedding of half floats are those of the native engine" {
-  nk-convert --model gguf-f16 "$DATA/llama-tiny" -o half.gguf
+  nk-convert --model gguf --type f16 "$DATA/llama-tiny" -o half.gguf
   "$cache/engines" half.gguf half.gguf | awk -F'\t' '$1 == "embedding" { seen = $5 == 0 && $6 > 0 }
     END { exit !seen }'
 }
