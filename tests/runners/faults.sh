@@ -41,6 +41,7 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
     nk-sample region.safetensors -n 2 --quantile 0.5 -o nokens.safetensors &&
     nk-stats set.safetensors -o stats.tsv &&
     nk-stats set.safetensors --json -o stats.json &&
+    nk-convert --to tsv set.safetensors -o set.tsv &&
     head -n 2 stats.tsv >few.tsv
 } || { not_ok "the tools run without a fault" "they do not"; end; exit; }
 
@@ -71,6 +72,8 @@ commands=(
   "nk-convert -q --to tsv set.safetensors -o out"
   "nk-convert -q --to word2vec set.safetensors -o out"
   "nk-convert -q --to npy set.safetensors -o out"
+  "nk-convert -q --to npy set.tsv -o out"
+  "nk-convert -q --to npy $root/tests/fixtures/npy/set.npz -o out"
   "nk-convert -q --model gguf model -o out"
 )
 
