@@ -330,6 +330,7 @@ static int write_summary(const struct tokens *t, struct cli_table *table) {
   static const char *const SOURCES[] = {
       [NK_SOURCE_KNOWN] = "known to be unused",
       [NK_SOURCE_SUSPECT] = "unused, unreachable or padding",
+      [NK_SOURCE_SPECIAL] = "special tokens whose rows nearly coincide",
       [NK_SOURCE_EXTREME] = "closest together among the extreme rows; none are known"};
   const struct nk_glitch *glitch = t->glitch;
   const struct nk_glitch_basis *basis = &glitch->basis;

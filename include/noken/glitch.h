@@ -70,6 +70,7 @@ struct nk_glitch_column {
 enum nk_glitch_source {
   NK_SOURCE_KNOWN,   /* NK_ROLE_UNUSED rows */
   NK_SOURCE_SUSPECT, /* those and NK_ROLE_SUSPECT rows */
+  NK_SOURCE_SPECIAL, /* neither: special tokens whose rows nearly coincide */
   NK_SOURCE_EXTREME, /* none were known: the rows closest together among the extreme ones */
 };
 

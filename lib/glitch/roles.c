@@ -146,6 +146,17 @@ done:
   return code;
 }
 
+/* The special tokens whose rows nearly coincide: trained ones lie as far apart as other rows, those
+ * that were reserved and never used end where weight decay and the softmax leave all such rows. */
+static int coinciding_specials(const float *x, size_t n, size_t dim,
+                               const enum nk_glitch_role *role, struct candidates *out) {
+  out->n = 0;
+  int code = add_role(role, n, NK_ROLE_APART, out);
+  if (code != NK_OK) return code;
+  leave_one_copy(x, dim, out);
+  return keep_tightest(x, n, dim, NKI_FEWEST_UNUSED - 1, 0, out);
+}
+
 /* Appends the rows with the NKI_EXTREMES smallest and largest of values [n]; sorted [n] is free. */
 static void add_extremes(const double *values, size_t n, double *sorted, bool *taken) {
   memcpy(sorted, values, n * sizeof *sorted);
@@ -218,6 +229,10 @@ int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_r
     *source = NK_SOURCE_SUSPECT;
     code = add_role(role, n, NK_ROLE_SUSPECT, &found);
     if (code == NK_OK) code = agree(x, n, dim, NKI_FEWEST_UNUSED, &found);
+  }
+  if (code == NK_OK && found.n < NKI_FEWEST_UNUSED) {
+    *source = NK_SOURCE_SPECIAL;
+    code = coinciding_specials(x, n, dim, role, &found);
   }
   if (code == NK_OK && found.n < NKI_FEWEST_UNUSED) {
     *source = NK_SOURCE_EXTREME;

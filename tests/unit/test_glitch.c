@@ -313,6 +313,34 @@ static void suspects_and_then_extremes_stand_in_for_unused_rows(void **state) {
   model_free(&m);
 }
 
+/* Moves each unused row to a hundredth of its distance from the first one. */
+static void gather_unused(struct model *m) {
+  const float *first = NULL;
+  for (size_t i = 0; i < m->n; i++) {
+    float *row = m->output + i * m->dim;
+    if (m->role[i] != NK_ROLE_APART || m->steps[i] > 0) continue;
+    if (first == NULL) first = row;
+    for (size_t j = 0; j < m->dim; j++) row[j] = first[j] + 0.01f * (row[j] - first[j]);
+  }
+}
+
+static void special_tokens_stand_in_where_their_rows_coincide(void **state) {
+  (void)state;
+  const struct world world = {"", 3000, 64, 200, 0, true, false};
+  struct model m = simulate(&world);
+  size_t n_rows = 0, used = 0;
+  for (size_t i = 0; i < m.n; i++) /* reserved ones, and 20 that chats are full of */
+    if (m.role[i] == NK_ROLE_UNUSED || (m.steps[i] > 100 && used++ < 20)) m.role[i] = NK_ROLE_APART;
+  seen_rows(&m, &n_rows);
+  assert_int_equal(source, NK_SOURCE_EXTREME); /* a ball of its usual size is not taken */
+  gather_unused(&m);
+  assert_int_equal(seen_rows(&m, &n_rows), 0);
+  assert_int_equal(source, NK_SOURCE_SPECIAL);
+  assert_int_equal(n_rows, UNUSED);
+  assert_int_equal(warnings, 0);
+  model_free(&m);
+}
+
 static void count_overlap(const char *message, void *user) {
   (void)user;
   warnings += strstr(message, "every p-value is 1") != NULL;
@@ -465,6 +493,7 @@ int main(void) {
       cmocka_unit_test(ranks_run_from_one_among_texts_and_among_the_others),
       cmocka_unit_test(rows_that_do_not_belong_are_left_out),
       cmocka_unit_test(suspects_and_then_extremes_stand_in_for_unused_rows),
+      cmocka_unit_test(special_tokens_stand_in_where_their_rows_coincide),
       cmocka_unit_test(unused_rows_among_ordinary_ones_report_nothing),
       cmocka_unit_test(a_score_without_its_distance_is_worse),
       cmocka_unit_test(sets_with_nothing_to_rank_are_refused),
