@@ -261,8 +261,8 @@ static int estimate_clustered(const struct job *job, struct summary_result *resu
 static struct summary_interval estimate_part(const double *sorted, size_t n,
                                              enum summary_statistic statistic, double p,
                                              double level) {
-  struct summary_interval mean = summary_mean(sorted, n, level);
   if (statistic == SUMMARY_QUANTILE) return summary_quantile(sorted, n, p, level);
+  struct summary_interval mean = summary_mean(sorted, n, level);
   if (statistic == SUMMARY_SHARE)
     return summary_share(mean.value, (double)n, summary_t_quantile((1 + level) / 2, INFINITY));
   return mean;
