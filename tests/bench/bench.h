@@ -12,6 +12,7 @@
 #define NOKEN_BENCH_H
 
 #include <cblas.h>
+#include <noken/base.h>
 #include <omp.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -87,12 +88,22 @@ static inline const char *bench_tools(void) {
 }
 
 /* OPENBLAS_CORETYPE overrides the kernels that OpenBLAS would choose. It is read when the library
- * is loaded; a benchmark started with it therefore starts itself again without it. The yardstick,
- * the tools and other programs then run on the kernels that a user has. */
+ * is loaded; a benchmark started with it therefore starts itself again without it, or with the
+ * kernels that the tools choose on a processor that OpenBLAS does not know. The yardstick and the
+ * tools then run on the kernels that a user has; commands of other programs unset it. */
 __attribute__((constructor)) static void bench_use_own_kernels(int argc, char **argv) {
+  static const char core_type[] = "OPENBLAS_CORETYPE", chosen[] = "NOKEN_BENCH_KERNELS";
+  const char *given = getenv(core_type), *ours = getenv(chosen);
   (void)argc;
-  if (getenv("OPENBLAS_CORETYPE") == NULL) return;
-  unsetenv("OPENBLAS_CORETYPE");
+  if (given != NULL && ours != NULL && strcmp(given, ours) == 0) return;
+  const char *faster = given == NULL ? nk_blas_faster() : NULL;
+  if (given == NULL && faster == NULL) return;
+  if (faster != NULL) {
+    setenv(core_type, faster, 1);
+    setenv(chosen, faster, 1);
+  } else {
+    unsetenv(core_type);
+  }
   execv("/proc/self/exe", argv);
 }
 

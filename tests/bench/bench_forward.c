@@ -101,7 +101,7 @@ static void bench_others(const char *folder, double nokens_per_second) {
   char command[32768];
   snprintf(command, sizeof command,
            "/usr/bin/python3 -c 'import torch' 2>/dev/null && "
-           "/usr/bin/python3 tests/bench/forward_torch.py '%s'",
+           "env -u OPENBLAS_CORETYPE /usr/bin/python3 tests/bench/forward_torch.py '%s'",
            folder);
   double torch = number_of(command);
   if (torch > 0) {

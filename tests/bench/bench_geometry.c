@@ -240,7 +240,7 @@ static void bench_memory(const char *name, const char *arguments, const char *se
 static void bench_scikit_learn(const char *set, double ours) {
   char command[8192];
   snprintf(command, sizeof command,
-           "/usr/bin/python3 - <<'P' >%s.time 2>/dev/null\n"
+           "env -u OPENBLAS_CORETYPE /usr/bin/python3 - <<'P' >%s.time 2>/dev/null\n"
            "import time, numpy, sklearn.decomposition as s\n"
            "f = open('%s', 'rb'); n = int.from_bytes(f.read(8), 'little')\n"
            "h = __import__('json').loads(f.read(n))['vectors']['data_offsets'][0]\n"

@@ -56,39 +56,32 @@ need_llama() {
   awk '{ exit !(NF == 2 && $2 < 0.5) }' <<<"${lines[-1]}"
 }
 
-@test "rows whose bits are one vector's are found" {
+# 5 and 7 to 16 are special tokens of program code that training never showed: one row, nearly.
+@test "the ranking finds glitch tokens beside the special tokens that share a row" {
   nk-extract --ids 0-16 "$MODEL" | nk-knn -k 1 >near.tsv
-  # The special tokens of code that training never showed: 5 and 7 to 16.
   [ "$(awk -F '\t' 'NR > 1 && $6 < 0.01 { printf "%s ", $1 }' near.tsv)" = \
     "5 7 8 9 10 11 12 13 14 15 16 " ]
+  nk-glitch -n 12 "$MODEL" >glitch.tsv
+  [ "$(awk -F '\t' 'NR > 1 && $7 < 0.05 { printf "%s ", $1 }' glitch.tsv)" = \
+    "36744 48047 45175 36743 " ]
 }
 
-@test "the ranking beside those rows has the known glitch tokens of this vocabulary on top" {
-  nk-extract -m output "$MODEL" -o output.set
-  nk-glitch --output-set output.set --unused 5,7-16 -n 20 >glitch.tsv
-  grep -q ManagementPlaneProtection glitch.tsv
-  grep -q transistorsum glitch.tsv
-  nk-glitch -n 10 "$MODEL" >plain.tsv 2>warnings
-  [ "$(wc -l <plain.tsv)" -eq 11 ]
-}
-
-@test "candidates cannot be repeated, control tokens can" {
+@test "the model repeats nearly all control tokens, and no token of the list's top" {
   [ -e glitch.tsv ] || skip "there is no ranking"
-  head -n 13 glitch.tsv | nk-verify "$MODEL" >candidates.tsv
-  { echo id && seq 600 4001 44612; } | nk-verify "$MODEL" >controls.tsv
-  strongly() { grep -c 'strongly verified' "$1" || true; }
-  echo "# strongly verified: $(strongly candidates.tsv) of 12 candidates," \
-    "$(strongly controls.tsv) of 12 control tokens" >&3
-  [ "$(strongly candidates.tsv)" -ge 10 ]
-  [ "$(strongly controls.tsv)" -eq 0 ]
+  nk-verify --controls 48 "$MODEL" glitch.tsv --summary >verdicts.tsv
+  sed 's/^/# /' verdicts.tsv >&3
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "strongly_verified") s = i }
+    $1 == "listed" { listed = $s }
+    $1 == "control" { control = $s; n = $2 }
+    END { exit !(listed >= 10 && n >= 40 && control <= 2) }' verdicts.tsv
 }
 
 @test "regions, samples and runs go end to end" {
-  [ -e output.set ] || nk-extract -m output "$MODEL" -o output.set
+  nk-extract -m output "$MODEL" -o output.set
   nk-region fit output.set -o region
   nk-sample region -n 4 -d isotropic --quantile 0.5 --times 1,3 -o nokens.set
   nk-run "$MODEL" -p 'The word {} means' --reference 16 nokens.set >ran.tsv
-  [ "$(wc -l <ran.tsv)" -eq 9 ]
+  [ "$(wc -l <ran.tsv)" -eq 13 ] # four at each of three distances
   awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "entropy") e = i }
     NR > 1 && !($e > 0 && $e < 10.81) { exit 1 }' ran.tsv
 }
