@@ -14,6 +14,7 @@
 #include <noken/base.h>
 #include <string.h>
 #include "io/npy.h"
+#include "io/vectors.h"
 
 enum { END_SIZE = 22, ENTRY_SIZE = 46, FILE_SIZE = 30, MOST_COMMENT = 65535 };
 
@@ -84,6 +85,7 @@ static int read_array(const struct nk_file *file, const unsigned char *entry, co
 static int read_directory(const struct nk_file *file, const unsigned char *at,
                           const unsigned char *end, size_t n_entries, struct nki_npz_array *arrays,
                           size_t *n) {
+  size_t total = 0; /* bytes of arrays: more than the file has are in two arrays at once */
   for (size_t i = 0; i < n_entries; i++) {
     if ((size_t)(end - at) < ENTRY_SIZE || memcmp(at, "PK\1\2", 4) != 0)
       return nk_fail(NK_EDATA, "the archive's directory is damaged");
@@ -94,6 +96,9 @@ static int read_directory(const struct nk_file *file, const unsigned char *at,
     if (length > 4 && memcmp(name + length - 4, ".npy", 4) == 0 &&
         memchr(name, 0, length) == NULL) {
       bool found = false;
+      total += number_at(at + 20, 4);
+      if (total > file->size)
+        return nk_fail(NK_EDATA, "its arrays overlap: they have more bytes than the archive");
       int code = read_array(file, at, name, length, &arrays[*n], &found);
       if (code != NK_OK) return code;
       *n += found;
@@ -101,6 +106,12 @@ static int read_directory(const struct nk_file *file, const unsigned char *at,
     at += size;
   }
   return NK_OK;
+}
+
+static int check_names(const struct nki_npz_array *arrays, size_t n) {
+  const char **names = nk_alloc(n, sizeof *names);
+  for (size_t i = 0; names != NULL && i < n; i++) names[i] = arrays[i].tensor.name;
+  return nki_check_names(names, n, "arrays");
 }
 
 int nki_npz_read(const struct nk_file *file, struct nki_npz_array **arrays, size_t *n) {
@@ -115,6 +126,7 @@ int nki_npz_read(const struct nk_file *file, struct nki_npz_array **arrays, size
   *arrays = nk_calloc(n_entries, sizeof **arrays);
   int code = *arrays != NULL ? read_directory(file, file->data + offset, end, n_entries, *arrays, n)
                              : NK_EMEMORY;
+  if (code == NK_OK) code = check_names(*arrays, *n);
   if (code == NK_OK && *n == 0)
     code = nk_fail(NK_EUNSUPPORTED,
                    "a zip archive without an array of numbers (a PyTorch file? save the tensor as "

@@ -5,6 +5,7 @@
 #include <noken/vectors.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -154,6 +155,21 @@ struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *nam
   if (column == NULL) return nki_vectors_append_column(set, name, dtype);
   column->dtype = dtype; /* numbers and integers have one size: the array is reused */
   return column;
+}
+
+static int compare_names(const void *a, const void *b) {
+  return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+int nki_check_names(const char **names, size_t n, const char *what) {
+  if (names == NULL) return NK_EMEMORY;
+  int code = NK_OK;
+  if (n > 0) qsort(names, n, sizeof *names, compare_names);
+  for (size_t i = 1; i < n && code == NK_OK; i++)
+    if (strcmp(names[i - 1], names[i]) == 0)
+      code = nk_fail(NK_EDATA, "two %s are called '%.40s'", what, names[i]);
+  nk_free(names);
+  return code;
 }
 
 int nk_vectors_set_numbers(struct nk_vectors *set, const char *name, const double *values) {

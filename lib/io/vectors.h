@@ -32,10 +32,15 @@ int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matr
 /* NK_EDATA unless a tensor is a matrix, or one row (a steering vector). */
 int nki_vectors_check_matrix(const struct nk_tensor *matrix);
 
-/* The set's ids, or a column of its own, from a tensor that is one. */
+/* The set's ids, or a column of its own, from a tensor that is one: of a type that columns have, or
+ * for take_column of any float or integer, which it widens. */
 int nki_vectors_take_ids(struct nk_vectors *set, const struct nk_tensor *tensor);
 bool nki_vectors_is_column(const struct nk_vectors *set, const struct nk_tensor *tensor);
 int nki_vectors_take_column(struct nk_vectors *set, const struct nk_tensor *tensor);
+
+/* NK_EDATA where one of names [n] is there twice; `what` they name ("columns") is for the message.
+ * Frees names; NULL is NK_EMEMORY. */
+int nki_check_names(const char **names, size_t n, const char *what);
 
 /* ---- Other formats: nk_vectors_read frees the file or keeps it in the set ---- */
 

@@ -157,15 +157,15 @@ bool nki_vectors_is_column(const struct nk_vectors *set, const struct nk_tensor 
 }
 
 int nki_vectors_take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
-  struct nk_column *column = nki_vectors_append_column(set, tensor->name, tensor->dtype);
+  bool whole = tensor->dtype >= NK_I64;
+  enum nk_dtype dtype = whole ? NK_I64 : tensor->dtype == NK_F64 ? NK_F64 : NK_F32;
+  struct nk_column *column = nki_vectors_append_column(set, tensor->name, dtype);
   if (column == NULL) return nk_error_code();
-  if (tensor->dtype != NK_F32) {
-    memcpy(column->data.integer, tensor->data, tensor->n_bytes);
-    return NK_OK;
-  }
-  for (size_t i = 0; i < set->n; i++) {
-    column->data.number[i] = nki_element_number(NK_F32, tensor->data, i);
-  }
+  for (size_t i = 0; i < set->n; i++)
+    if (whole)
+      column->data.integer[i] = nki_element_integer(tensor->dtype, tensor->data, i);
+    else
+      column->data.number[i] = nki_element_number(tensor->dtype, tensor->data, i);
   return NK_OK;
 }
 

@@ -75,7 +75,7 @@ static int take_others(struct nk_vectors *set, const struct nki_npz_array *array
     if (&arrays[i] == matrix) continue;
     if (strcmp(tensor->name, "id") == 0)
       code = nki_vectors_take_ids(set, tensor);
-    else if (nki_vectors_is_column(set, tensor))
+    else if (tensor->n_dims == 1 && tensor->n_elements == set->n)
       code = nki_vectors_take_column(set, tensor);
     else
       nk_warn("%s: array '%s' is neither the matrix nor a column of numbers and is not read",

@@ -33,6 +33,12 @@ struct text {
   size_t first_value, dim;
 };
 
+struct cell {
+  const char *text; /* [n], without its quotes */
+  size_t n;
+  bool quoted; /* "" in it is a quote */
+};
+
 bool nki_text_is(const struct nk_file *file) {
   size_t n = file->size < 512 ? file->size : 512;
   for (size_t i = 0; i < n; i++)
@@ -56,48 +62,68 @@ static bool next_line(const struct text *t, const char **at, const char **line, 
   return true;
 }
 
-/* The cell at *at of a line that ends at `end`: cell[0..*n), without its quotes. Moves *at behind
- * its separator, or beyond `end` after the last cell. */
-static void next_cell(const struct text *t, const char **at, const char *end, const char **cell,
-                      size_t *n) {
+/* The next line that is not blank; *number counts the lines. */
+static bool next_row(const struct text *t, const char **at, const char **line, size_t *n,
+                     size_t *number) {
+  while (next_line(t, at, line, n)) {
+    ++*number;
+    for (size_t i = 0; i < *n; i++)
+      if ((*line)[i] != ' ') return true;
+  }
+  return false;
+}
+
+/* The cell at *at of a line that ends at `end`. Moves *at behind its separator, or beyond `end`
+ * after the last cell. */
+static struct cell next_cell(const struct text *t, const char **at, const char *end) {
   const char *s = *at;
   bool quoted = t->separator != '\t' && s < end && *s == '"';
   if (quoted) /* "" within quotes is a quote */
     for (s++; s < end && (*s != '"' || (s + 1 < end && s[1] == '"'));) s += *s == '"' ? 2 : 1;
   const char *stop = s < end ? memchr(s, t->separator, (size_t)(end - s)) : NULL;
   if (stop == NULL) stop = end;
-  *cell = *at;
-  *n = (size_t)(stop - *at);
+  struct cell cell = {*at, (size_t)(stop - *at), false};
   *at = stop + 1;
   while (t->separator == ' ' && *at < end && **at == ' ') ++*at;
-  if (quoted && *n >= 2 && (*cell)[*n - 1] == '"') {
-    ++*cell;
-    *n -= 2;
-  }
-  if (t->separator == '\t') return;
-  while (*n > 0 && **cell == ' ') ++*cell, --*n;
-  while (*n > 0 && (*cell)[*n - 1] == ' ') --*n;
+  if (quoted && cell.n >= 2 && stop[-1] == '"')
+    cell = (struct cell){cell.text + 1, cell.n - 2, true};
+  return cell;
+}
+
+/* The cell without the spaces around it: texts keep theirs. */
+static struct cell trim(struct cell cell) {
+  while (cell.n > 0 && *cell.text == ' ') ++cell.text, --cell.n;
+  while (cell.n > 0 && cell.text[cell.n - 1] == ' ') --cell.n;
+  return cell;
 }
 
 static size_t count_cells(const struct text *t, const char *line, size_t n) {
-  const char *at = line, *cell;
-  size_t count = 0, length;
+  const char *at = line;
+  size_t count = 0;
   do {
-    next_cell(t, &at, line + n, &cell, &length);
+    next_cell(t, &at, line + n);
     count++;
   } while (at <= line + n);
   return count;
 }
 
 /* A missing number (an empty cell, NA, ...) is NaN. */
-static bool read_number(const char *cell, size_t n, double *value) {
+static bool read_number(struct cell cell, double *value) {
   static const char *const MISSING[] = {"", "NA", "N/A", "null", "None", "<NA>"};
+  cell = trim(cell);
   for (size_t i = 0; i < sizeof MISSING / sizeof *MISSING; i++)
-    if (strlen(MISSING[i]) == n && memcmp(cell, MISSING[i], n) == 0) {
+    if (strlen(MISSING[i]) == cell.n && memcmp(cell.text, MISSING[i], cell.n) == 0) {
       *value = (double)NAN;
       return true;
     }
-  return nki_number_of_text(cell, n, value);
+  return nki_number_of_text(cell.text, cell.n, value);
+}
+
+/* Whether a cell is of digits alone, as a number that names a column is. */
+static bool is_count(struct cell cell) {
+  for (size_t i = 0; i < cell.n; i++)
+    if (cell.text[i] < '0' || cell.text[i] > '9') return false;
+  return cell.n > 0 && cell.n <= 9;
 }
 
 /* ---- The columns ---- */
@@ -152,28 +178,42 @@ static int find_values(struct text *t) {
 
 static int name_columns(struct text *t, const char *line, size_t n) {
   const char *at = line;
+  size_t n_ids = 0, n_texts = 0;
   t->columns = nk_calloc(t->n_columns, sizeof *t->columns);
   if (t->columns == NULL) return NK_EMEMORY;
   for (size_t c = 0; c < t->n_columns; c++) {
     struct column *column = &t->columns[c];
-    next_cell(t, &at, line + n, &column->name, &column->length);
-    if (is_named(column, "id") || (c == 0 && column->length == 0)) column->role = ROLE_ID;
-    if (is_named(column, "text")) column->role = ROLE_TEXT;
+    struct cell cell = next_cell(t, &at, line + n);
+    if (t->separator != '\t') cell = trim(cell);
+    column->name = cell.text;
+    column->length = cell.n;
+    bool is_id = is_named(column, "id"), is_text = is_named(column, "text");
+    n_ids += is_id;
+    n_texts += is_text;
+    if (is_id || (c == 0 && column->length == 0)) column->role = ROLE_ID;
+    if (is_text) column->role = ROLE_TEXT;
   }
+  if (n_ids > 1 || n_texts > 1)
+    return nk_fail(NK_EDATA, "line %zu: two columns are called '%s'", t->first_line,
+                   n_ids > 1 ? "id" : "text");
   return find_values(t);
 }
 
-/* Whether a first line is of words. A line 0, 1, 2, ... could be either. */
+/* Whether a first line is of names: it has a word, or it is an empty cell and counts, as pandas
+ * names an index and numbered columns. A line 0, 1, 2, ... could be either. */
 static int read_header(struct text *t, const char *line, size_t n) {
-  const char *at = line, *cell;
-  size_t length, n_counting = 0;
+  const char *at = line;
+  size_t n_counting = 0, n_counts = 0;
   double value;
+  bool is_index = false;
   for (size_t c = 0; c < t->n_columns; c++) {
-    next_cell(t, &at, line + n, &cell, &length);
-    bool number = length > 0 && nki_number_of_text(cell, length, &value);
-    if (!number) t->has_header = true;
-    n_counting += number && value == (double)c && length <= 9 && memchr(cell, '.', length) == NULL;
+    struct cell cell = trim(next_cell(t, &at, line + n));
+    if (!read_number(cell, &value)) t->has_header = true;
+    if (c == 0) is_index = cell.n == 0;
+    n_counts += is_count(cell);
+    n_counting += is_count(cell) && value == (double)c;
   }
+  if (is_index && t->n_columns > 1 && n_counts == t->n_columns - 1) t->has_header = true;
   if (t->has_header) return name_columns(t, line, n);
   t->dim = t->n_columns;
   if (n_counting == t->n_columns && n_counting > 1)
@@ -184,17 +224,17 @@ static int read_header(struct text *t, const char *line, size_t n) {
   return NK_OK;
 }
 
-/* Finds the first line after comments, and what separates its cells. */
+/* Finds the first line after blank ones and comments, and what separates its cells. */
 static bool find_start(struct text *t, const char **line, size_t *n) {
   const char *at = t->start;
   if (t->end - at >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) at += 3;
-  for (t->first_line = 0; t->first_line++, t->start = at, next_line(t, &at, line, n);) {
-    if (*n == 0 || **line == '#') continue;
+  for (t->separator = ' '; next_row(t, &at, line, n, &t->first_line);) {
+    if (**line == '#') continue;
     t->separator = memchr(*line, '\t', *n) != NULL  ? '\t'
                    : memchr(*line, ',', *n) != NULL ? ','
                    : memchr(*line, ';', *n) != NULL ? ';'
                                                     : ' ';
-    at = t->start;
+    at = t->start = *line;
     return next_line(t, &at, line, n);
   }
   return false;
@@ -214,8 +254,7 @@ static int survey(struct text *t) {
   if (t->has_header) next_line(t, &at, &line, &n);
   t->start = at;
   t->first_line += t->has_header;
-  for (number = t->first_line; next_line(t, &at, &line, &n); number++) {
-    if (n == 0 && t->n_columns > 1) continue;
+  for (number = t->first_line - 1; next_row(t, &at, &line, &n, &number);) {
     size_t cells = count_cells(t, line, n);
     if (cells != t->n_columns)
       return nk_fail(NK_EDATA, "line %zu has %zu cells, the first has %zu", number, cells,
@@ -236,9 +275,9 @@ struct cells {
   size_t n_beyond;
 };
 
-static int bad_cell(size_t line, size_t c, const char *cell, size_t n) {
+static int bad_cell(size_t line, size_t c, struct cell cell) {
   return nk_fail(NK_EDATA, "line %zu, cell %zu: '%.*s' is not a number", line, c + 1,
-                 n < 40 ? (int)n : 40, cell);
+                 cell.n < 40 ? (int)cell.n : 40, cell.text);
 }
 
 /* The place of a column among those that are no values. */
@@ -246,27 +285,26 @@ static size_t place_of(const struct text *t, size_t c) {
   return c < t->first_value ? c : c - t->dim;
 }
 
-static int append_text(const struct text *t, const char *cell, size_t n, struct nk_buffer *out) {
-  bool quoted = t->separator != '\t' && cell > t->start && cell[-1] == '"';
+static int append_text(const struct text *t, struct cell cell, struct nk_buffer *out) {
   if (t->separator == '\t')
-    nk_unescape(out, cell, n);
-  else if (!quoted)
-    nk_buffer_append(out, cell, n);
-  for (size_t i = 0; quoted && i < n; i++) {
-    nk_buffer_byte(out, cell[i]);
-    i += cell[i] == '"' && i + 1 < n && cell[i + 1] == '"';
+    nk_unescape(out, cell.text, cell.n);
+  else if (!cell.quoted)
+    nk_buffer_append(out, cell.text, cell.n);
+  for (size_t i = 0; cell.quoted && i < cell.n; i++) {
+    nk_buffer_byte(out, cell.text[i]);
+    i += cell.text[i] == '"' && i + 1 < cell.n && cell.text[i + 1] == '"';
   }
   return out->failed ? nk_fail(NK_EMEMORY, "out of memory for texts") : NK_OK;
 }
 
-static int read_cell(struct text *t, size_t row, size_t line, size_t c, const char *cell, size_t n,
+static int read_cell(struct text *t, size_t row, size_t line, size_t c, struct cell cell,
                      struct cells *out) {
   enum role role = t->columns != NULL ? t->columns[c].role : ROLE_VALUE;
   double value = 0;
   if (role == ROLE_WORDS) return NK_OK;
-  if (role == ROLE_TEXT) return append_text(t, cell, n, &out->text);
-  if (!read_number(cell, n, &value)) {
-    if (role != ROLE_NUMBER) return bad_cell(line, c, cell, n);
+  if (role == ROLE_TEXT) return append_text(t, cell, &out->text);
+  if (!read_number(cell, &value)) {
+    if (role != ROLE_NUMBER) return bad_cell(line, c, cell);
     t->columns[c].role = ROLE_WORDS;
     return NK_OK;
   }
@@ -275,23 +313,20 @@ static int read_cell(struct text *t, size_t row, size_t line, size_t c, const ch
     out->n_beyond += isfinite(value) && fabs(value) > (double)FLT_MAX;
   } else {
     if (role == ROLE_ID && !(value == floor(value) && fabs(value) < 0x1p53))
-      return bad_cell(line, c, cell, n);
+      return bad_cell(line, c, cell);
     out->numbers[place_of(t, c) * t->n_rows + row] = value;
   }
   return NK_OK;
 }
 
 static int read_rows(struct text *t, struct cells *out) {
-  const char *at = t->start, *line, *cell;
-  size_t n = 0, row = 0, length;
+  const char *at = t->start, *line;
+  size_t n = 0, row = 0, number = t->first_line - 1;
   int code = NK_OK;
-  for (size_t number = t->first_line; next_line(t, &at, &line, &n) && code == NK_OK; number++) {
-    if (n == 0 && t->n_columns > 1) continue;
+  while (code == NK_OK && next_row(t, &at, &line, &n, &number)) {
     const char *in_line = line;
-    for (size_t c = 0; c < t->n_columns && code == NK_OK; c++) {
-      next_cell(t, &in_line, line + n, &cell, &length);
-      code = read_cell(t, row, number, c, cell, length, out);
-    }
+    for (size_t c = 0; c < t->n_columns && code == NK_OK; c++)
+      code = read_cell(t, row, number, c, next_cell(t, &in_line, line + n), out);
     out->ends[++row] = (int64_t)out->text.size;
   }
   return code;
@@ -336,6 +371,12 @@ static int take_columns(const struct text *t, const struct cells *cells, struct 
   return code;
 }
 
+static int check_names(const struct nk_vectors *set) {
+  const char **names = nk_alloc(set->n_columns, sizeof *names);
+  for (size_t c = 0; names != NULL && c < set->n_columns; c++) names[c] = set->columns[c].name;
+  return nki_check_names(names, set->n_columns, "columns");
+}
+
 static int read_cells(struct text *t, struct nk_vectors *set) {
   struct cells cells = {.values = nk_vectors_writable(set)};
   size_t size = 0;
@@ -345,6 +386,7 @@ static int read_cells(struct text *t, struct nk_vectors *set) {
   if (cells.numbers == NULL || cells.ends == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = read_rows(t, &cells);
   if (code == NK_OK && t->columns != NULL) code = take_columns(t, &cells, set);
+  if (code == NK_OK) code = check_names(set);
   if (code == NK_OK && cells.n_beyond > 0)
     nk_warn("%s: %zu values beyond the range of a float are read as infinities", t->file->name,
             cells.n_beyond);

@@ -72,6 +72,19 @@ static void archives_of_arrays_are_read(void **state) {
   assert_string_equal(set->columns[0].name, "weight");
   assert_true(set->columns[0].data.number[2] == 2);
   nk_vectors_free(set);
+  assert_non_null(set = nk_vectors_read(FOLDER "columns.npz"));
+  assert_int_equal(n_warnings, 1);
+  assert_int_equal(set->n_columns, 4);
+  for (size_t c = 0; c < 4; c++) {
+    const struct nk_column *column = &set->columns[c];
+    bool whole = strcmp(column->name, "half") != 0;
+    assert_int_equal(column->dtype, whole ? NK_I64 : NK_F32);
+    if (whole)
+      assert_int_equal(column->data.integer[2], strcmp(column->name, "flag") == 0 ? 1 : 5);
+    else
+      assert_true(column->data.number[2] == 2.5);
+  }
+  nk_vectors_free(set);
   assert_non_null(set = nk_vectors_read(FOLDER "text.npz"));
   assert_int_equal(n_warnings, 2);
   assert_true(set->values[11] == 11.5f);
@@ -81,6 +94,10 @@ static void archives_of_arrays_are_read(void **state) {
   assert_non_null(strstr(nk_error(), "2 of 2 dimensions"));
   assert_null(nk_vectors_read(FOLDER "compressed.npz"));
   assert_non_null(strstr(nk_error(), "is compressed: save it with numpy.savez"));
+  assert_null(nk_vectors_read(FOLDER "twice.npz"));
+  assert_non_null(strstr(nk_error(), "two arrays are called 'k'"));
+  assert_null(nk_vectors_read(FOLDER "overlap.npz"));
+  assert_non_null(strstr(nk_error(), "its arrays overlap"));
 }
 
 /* Cut anywhere, and with each byte of the directory and the files' heads changed: an error, or the
@@ -122,6 +139,8 @@ static void tables_of_numbers_are_read(void **state) {
                                       "\xEF\xBB\xBFv1\tv2\n1\t2\n\n3\t-45",
                                       ",0,1\n0,1,2\n1,3,-45\n",
                                       "id;dim_8;dim_9\n0;1;2\n1;3;-45\n",
+                                      "   \n\n  # spaces first\n1 2\n \n3 -45\n",
+                                      "v1, v2\n 1, 2 \n   \n3,\" -45 \"\n",
                                       "word,v1,v2\na,1,2\nb,3,-45\n"};
   size_t n_warnings = 0;
   nk_on_warning(count_warning, &n_warnings);
@@ -163,6 +182,45 @@ static void a_table_gives_ids_texts_and_columns(void **state) {
   }
 }
 
+/* Spaces and quotes are a token's, in and outside of quotes. */
+static void texts_keep_their_spaces_and_quotes(void **state) {
+  static const char *const want[] = {" the", "  ", " \"a", "b \"", ""};
+  struct nk_vectors *set =
+      read_string(*state, "text,v1\n the,1\n\"  \",2\n\" \"\"a\",3\n\"b \"\"\",4\n\"\",5\n");
+  if (set == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(set->n, 5);
+  for (size_t i = 0, n; i < set->n; i++) {
+    const char *text = nk_vectors_text(set, i, &n);
+    assert_int_equal(n, strlen(want[i]));
+    assert_memory_equal(text, want[i], n);
+  }
+  nk_vectors_free(set);
+}
+
+/* Missing numbers make a first line no header, and a blank line is no row. */
+static void rows_are_neither_lost_nor_made(void **state) {
+  static const struct {
+    const char *text;
+    size_t n, dim;
+    float first;
+  } cases[] = {{"0.1,0.2,NA\n0.5,0.6,0.7\n", 2, 3, 0.1f},
+               {"0.1,,0.3\n0.5,0.6,0.7\n", 2, 3, 0.1f},
+               {",0.2,0.3\n0.5,0.6,0.7\n", 2, 3, NAN},
+               {"1\n2\n\n3\n\n", 3, 1, 1},
+               {"1\n\"\"\n3\n", 3, 1, 1},
+               {",4,5\n0,1,2\n", 1, 2, 1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct nk_vectors *set = read_string(*state, cases[i].text);
+    if (set == NULL) fail_msg("%zu: %s", i, nk_error());
+    if (set->n != cases[i].n || set->dim != cases[i].dim)
+      fail_msg("%zu: %zu rows of %zu", i, set->n, set->dim);
+    float first = set->values[0];
+    assert_true(first == cases[i].first || (isnan(first) && isnan(cases[i].first)));
+    assert_int_equal(set->n_columns, 0);
+    nk_vectors_free(set);
+  }
+}
+
 static void texts_that_are_no_vectors_are_named(void **state) {
   static const char *const texts[][2] = {
       {"1,2\n3\n", "line 2 has 1 cells, the first has 2"},
@@ -172,6 +230,9 @@ static void texts_that_are_no_vectors_are_named(void **state) {
       {"id\trank\tscore\n1\t2\t3\n", "a table, but not a vector set"},
       {"a1,a2,b1,b2\n1,2,3,4\n", "2 groups of 2 columns"},
       {"0,1,2\n5,6,7\n", "can be names or values"},
+      {"k,k,v1,v2\n1,2,3,4\n", "two columns are called 'k'"},
+      {"text,text,v1\na,b,3\n", "line 1: two columns are called 'text'"},
+      {"id,v1,id\n1,2,3\n", "line 1: two columns are called 'id'"},
       {"{\"id\": 3}\n", "JSON is not read as a vector set"},
       {"\n# nothing\n", "a text without numbers"}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -303,6 +364,8 @@ int main(void) {
       cmocka_unit_test(damaged_archives_are_refused),
       cmocka_unit_test(tables_of_numbers_are_read),
       cmocka_unit_test(a_table_gives_ids_texts_and_columns),
+      cmocka_unit_test(texts_keep_their_spaces_and_quotes),
+      cmocka_unit_test(rows_are_neither_lost_nor_made),
       cmocka_unit_test(texts_that_are_no_vectors_are_named),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
