@@ -1,5 +1,6 @@
 /* nk-convert: a vector set in other programs' formats, and a model as GGUF. */
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,11 +8,12 @@
 #include "cli/tool.h"
 
 enum { NOT_CHOSEN = -1 };
+#define NOT_GIVEN SIZE_MAX /* of --dim */
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 
 struct options {
   int format;       /* TO_... */
-  size_t dim;       /* of raw floats; 0: the input is a set */
+  size_t dim;       /* of raw floats; NOT_GIVEN: the input is a set */
   int model_format; /* 0: GGUF */
   int type;         /* of --type, in the order of its choices */
 };
@@ -143,7 +145,7 @@ static struct nk_vectors *read_floats(const char *path, size_t dim) {
 
 static int convert_set(const struct cli_run *run, int format, size_t dim) {
   const char *path = cli_operand(run, 0);
-  struct nk_vectors *set = dim > 0 ? read_floats(path, dim) : nk_vectors_read(path);
+  struct nk_vectors *set = dim != NOT_GIVEN ? read_floats(path, dim) : nk_vectors_read(path);
   if (set == NULL) return nk_error_code();
   int code = format == TO_PROJECTOR ? write_projector(run, set) : write_one(run, format, set);
   nk_vectors_free(set);
@@ -156,7 +158,8 @@ static int convert_model(const struct cli_run *run, const struct options *o) {
   struct nk_model *model = nk_model_open(run->operands[0]);
   struct nk_output *output = model != NULL ? cli_output(run, NK_OUTPUT_BINARY) : NULL;
   int code = output != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK) code = nk_model_write_gguf(model, types[o->type], output);
+  if (code == NK_OK)
+    code = nk_model_write_gguf(model, types[o->type == NOT_CHOSEN ? 0 : o->type], output);
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
   nk_model_free(model);
@@ -164,7 +167,8 @@ static int convert_model(const struct cli_run *run, const struct options *o) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.format = NOT_CHOSEN, .model_format = NOT_CHOSEN};
+  struct options o = {
+      .format = NOT_CHOSEN, .dim = NOT_GIVEN, .model_format = NOT_CHOSEN, .type = NOT_CHOSEN};
   const struct cli_option options[] = {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
@@ -188,7 +192,11 @@ int main(int argc, char **argv) {
   if (o.model_format != NOT_CHOSEN && o.format != NOT_CHOSEN)
     code =
         nk_fail(NK_EUSAGE, "--to (writes a set) and --model (writes a model) exclude each other");
-  else if (o.model_format != NOT_CHOSEN && o.dim > 0)
+  else if (o.dim == 0)
+    code = nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
+  else if (o.model_format == NOT_CHOSEN && o.type != NOT_CHOSEN)
+    code = nk_fail(NK_EUSAGE, "--type is of a model's matrices: give --model too");
+  else if (o.model_format != NOT_CHOSEN && o.dim != NOT_GIVEN)
     code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
   else if (o.model_format != NOT_CHOSEN)
     code = convert_model(&run, &o);

@@ -75,6 +75,8 @@ static int fit_rows(const struct nk_vectors *set, const size_t *rows, size_t n,
 static int fit_groups(const struct cli_run *run, const struct options *o, struct nk_vectors *set,
                       const struct cli_groups *groups, const struct nk_region_options *options) {
   const char *space = nk_vectors_metadata(set, "noken.space");
+  if (groups->n == 0)
+    return nk_fail(NK_EDATA, "0 rows are too few: --by %s finds no group to fit", o->by);
   bool residual = strcmp(o->by, "layer") == 0 && space != NULL && strcmp(space, "residual") == 0;
   struct nk_output **outputs = nk_calloc(groups->n, sizeof *outputs);
   int code = outputs != NULL ? NK_OK : NK_EMEMORY;

@@ -182,4 +182,8 @@ family() {
   nk-run llama-tiny.gguf -p 'The {}' --ids 300 --capture 2 --rpc 127.0.0.1:$port -o set.safetensors
   grep -aq 'capture 2' set.safetensors
   run ! grep -aq '127.0.0.1' set.safetensors
+  nk-run llama-tiny.gguf -p 'The {}' --ids 300 --capture 2 --rp 127.0.0.1:$port --gpu-l 0 --thr 1 \
+    -o set.safetensors
+  grep -aqF 'nk-run llama-tiny.gguf -p '"'The {}'"' --ids 300 --capture 2 -o set.safetensors' \
+    set.safetensors
 }

@@ -96,6 +96,17 @@ setup() {
   strings -n 8 "$BATS_TEST_TMPDIR/b" | grep -F 'nk-extract -q model -o a'
 }
 
+@test "a history has no threads, whatever the length of the option" {
+  for threads in --threads=1 '--threads 1' '--thr 1' '--th=1'; do
+    nk-convert --to safetensors $threads $NPY/f4.npy -o "$BATS_TEST_TMPDIR/h"
+    grep -aq 'nk-convert --to safetensors f4.npy -o h' "$BATS_TEST_TMPDIR/h"
+  done
+  # --r is --resample here, and not --rpc
+  nk-extract -q data/gpt2-tiny | nk-region fit -q -o "$BATS_TEST_TMPDIR/r"
+  nk-sample "$BATS_TEST_TMPDIR/r" -n 1 --r -o "$BATS_TEST_TMPDIR/s"
+  grep -aq 'nk-sample r -n 1 --r -o s' "$BATS_TEST_TMPDIR/s"
+}
+
 @test "empty sets are written as such" {
   nk-convert --to npy $NPY/no-rows.npy | cmp - $NPY/no-rows.npy
   run -0 nk-convert --to tsv $NPY/no-rows.npy
@@ -169,6 +180,11 @@ setup() {
   run -2 nk-convert $NPY/f4.npy
   [[ $output == "nk-convert: --to FORMAT is needed ("* ]]
   run -2 nk-convert --to gif $NPY/f4.npy
+  run -2 nk-convert --to npy --type q8_0 $NPY/f4.npy
+  [ "$output" = "nk-convert: --type is of a model's matrices: give --model too" ]
+  run -2 nk-convert --to npy --type f32 $NPY/f4.npy
+  run -2 nk-convert --to npy --dim 0 $NPY/f4.npy
+  [ "$output" = "nk-convert: --dim: at least 1 float to a row" ]
   run -2 nk-convert --to projector $NPY/f4.npy
   [[ $output == *"-o FOLDER"* ]]
 }

@@ -139,6 +139,10 @@ setup() {
   run -1 nk-region fit --by layer -o 'two.{}.region' two.safetensors
   [[ "$output" == *"layer 1: 2 rows are too few"* ]]
   [ ! -e two.1.region ]
+  # Without rows there is no region to write.
+  nk-run "$data/gpt2-tiny" -p 'The {}' --ids-from <(echo id) --capture 1 -o none.safetensors
+  run -1 nk-region fit --by layer -o 'none.{}.region' none.safetensors
+  [[ "$output" == *"0 rows are too few: --by layer finds no group to fit" ]]
 }
 
 @test "bad input and usage are refused" {

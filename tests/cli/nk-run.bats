@@ -101,6 +101,13 @@ same() {
   grep -aq '"noken.space":"residual"' two
 }
 
+@test "a list of no ids is a capture without rows" {
+  nk-run "$gpt2" -p 'a {} b' --ids-from <(echo id) --capture 1 -o none
+  run -0 nk-convert --to tsv none
+  [ "${#lines[@]}" -eq 1 ]
+  [[ $output == "id	"*"	v1	"* ]]
+}
+
 @test "a captured set keeps the words of its vectors' columns, and columns like its own" {
   nk-extract "$gpt2" | nk-region fit -q -o in.region
   nk-sample in.region -n 2 --direction covariance --times 2 -o far

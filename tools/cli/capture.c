@@ -155,7 +155,8 @@ static void set_ids(const struct rows *rows, struct nk_vectors *out) {
 static int set_texts(const struct rows *rows, const struct nk_tokenizer *tokenizer,
                      struct nk_vectors *out) {
   const struct nk_items *items = rows->items;
-  if (items->n_tokens == 0 && items->vectors->text == NULL) return NK_OK;
+  if (items->n_tokens == 0 && (items->vectors == NULL || items->vectors->text == NULL))
+    return NK_OK;
   struct nk_buffer bytes = {0};
   int64_t *offsets = nk_alloc(rows->n + 1, sizeof *offsets);
   if (offsets == NULL) return NK_EMEMORY;

@@ -82,14 +82,18 @@ static size_t option_length(const char *argument) {
 }
 
 /* The number of arguments, from this one on, that an option takes which says where the work is done
- * (a history has no names of hosts): 2, 1 or 0. */
+ * (a history has no names of hosts): 2, 1 or 0. Options may be abbreviated: `least` is the length
+ * from which on no other option of the tools that write histories begins so. (--t is --threads
+ * wherever it is not refused, since every tool has that.) */
 static int place_length(const char *argument) {
-  static const char *const names[] = {"--threads", "--gpu-layers", "--rpc"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-    size_t n = strlen(names[i]);
-    if (strncmp(argument, names[i], n) != 0) continue;
-    if (argument[n] == 0 || argument[n] == '=') return argument[n] == 0 ? 2 : 1;
-  }
+  static const struct {
+    const char *name;
+    size_t least;
+  } options[] = {{"--threads", 3}, {"--gpu-layers", 4}, {"--rpc", 4}};
+  size_t n = strcspn(argument, "=");
+  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+    if (n >= options[i].least && strncmp(argument, options[i].name, n) == 0)
+      return argument[n] == 0 ? 2 : 1;
   return 0;
 }
 
