@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "cli/process.h"
-#include "cli/share.h"
 #include "cli/tool.h"
 
 /* ---- Tables ---- */
@@ -458,44 +457,10 @@ static void a_program_that_does_not_exist_is_not_found(void **state) {
   assert_non_null(strstr(nk_error(), "no-such-program-of-noken"));
 }
 
-/* The examples of Newcombe, "Two-sided confidence intervals for the single proportion" and
- * "Interval estimation for the difference between independent proportions" (Statistics in Medicine,
- * 1998): method 3 and method 10, to their four decimals. */
-static void shares_have_the_intervals_of_newcombes_examples(void **state) {
-  static const struct {
-    size_t part, n;
-    double low, high;
-  } one[] = {{81, 263, 0.2553, 0.3662},
-             {15, 148, 0.0624, 0.1605},
-             {0, 20, 0, 0.1611},
-             {1, 29, 0.0061, 0.1718}};
-  static const struct {
-    size_t a, n_a, b, n_b;
-    double low, high;
-  } two[] = {{56, 70, 48, 80, 0.0524, 0.3339},
-             {9, 10, 3, 10, 0.1705, 0.8090},
-             {5, 56, 0, 29, -0.0381, 0.1926},
-             {10, 10, 0, 10, 0.6075, 1}};
-  (void)state;
-  for (size_t i = 0; i < sizeof one / sizeof one[0]; i++) {
-    struct cli_share share = cli_share_of(one[i].part, one[i].n);
-    assert_true(fabs(share.low - one[i].low) < 5.1e-5);
-    assert_true(fabs(share.high - one[i].high) < 5.1e-5);
-  }
-  for (size_t i = 0; i < sizeof two / sizeof two[0]; i++) {
-    struct cli_share share = cli_share_difference(cli_share_of(two[i].a, two[i].n_a),
-                                                  cli_share_of(two[i].b, two[i].n_b));
-    assert_true(fabs(share.low - two[i].low) < 5.1e-5);
-    assert_true(fabs(share.high - two[i].high) < 5.1e-5);
-  }
-  assert_true(isnan(cli_share_of(0, 0).value) && isnan(cli_share_of(0, 0).low));
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_table_reads_back_the_same_from_tsv_and_json),
       cmocka_unit_test(a_row_has_a_cell_for_each_column),
-      cmocka_unit_test(shares_have_the_intervals_of_newcombes_examples),
       cmocka_unit_test(a_header_alone_is_a_table_without_rows),
       cmocka_unit_test(the_error_of_a_damaged_table_names_the_line),
       cmocka_unit_test(lines_can_end_in_cr_lf),

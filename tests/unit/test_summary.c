@@ -43,6 +43,38 @@ static void a_share_of_none_or_all_has_one_open_end(void **state) {
   assert_true(isnan(summary_share(NAN, 0, z).low));
 }
 
+/* The examples of Newcombe, "Two-sided confidence intervals for the single proportion" and
+ * "Interval estimation for the difference between independent proportions" (Statistics in Medicine,
+ * 1998): method 3 and method 10, to their four decimals. */
+static void shares_have_the_intervals_of_newcombes_examples(void **state) {
+  static const struct {
+    double part, n, low, high;
+  } one[] = {{81, 263, 0.2553, 0.3662},
+             {15, 148, 0.0624, 0.1605},
+             {0, 20, 0, 0.1611},
+             {1, 29, 0.0061, 0.1718}};
+  static const struct {
+    double a, n_a, b, n_b, low, high;
+  } two[] = {{56, 70, 48, 80, 0.0524, 0.3339},
+             {9, 10, 3, 10, 0.1705, 0.8090},
+             {5, 56, 0, 29, -0.0381, 0.1926},
+             {10, 10, 0, 10, 0.6075, 1}};
+  double z = summary_t_quantile(0.975, INFINITY);
+  (void)state;
+  for (size_t i = 0; i < sizeof one / sizeof one[0]; i++) {
+    struct summary_interval share = summary_share(one[i].part / one[i].n, one[i].n, z);
+    assert_true(fabs(share.low - one[i].low) < 5.1e-5);
+    assert_true(fabs(share.high - one[i].high) < 5.1e-5);
+  }
+  for (size_t i = 0; i < sizeof two / sizeof two[0]; i++) {
+    struct summary_interval a = summary_share(two[i].a / two[i].n_a, two[i].n_a, z);
+    struct summary_interval b = summary_share(two[i].b / two[i].n_b, two[i].n_b, z);
+    struct summary_interval difference = summary_difference(&a, &b);
+    assert_true(fabs(difference.low - two[i].low) < 5.1e-5);
+    assert_true(fabs(difference.high - two[i].high) < 5.1e-5);
+  }
+}
+
 static void few_rows_do_not_bound_a_quantile(void **state) {
   (void)state;
   const double x[] = {1, 2, 3, 4, 5, 6, 7};
@@ -52,6 +84,8 @@ static void few_rows_do_not_bound_a_quantile(void **state) {
   assert_true(six.value == 3.5 && six.low >= 1 && six.low < 2 && six.high > 5 && six.high <= 6);
   struct summary_interval high = summary_quantile(x, 7, 0.9, 0.95);
   assert_true(high.low > 1 && isnan(high.high));
+  struct summary_interval one = summary_quantile(x, 1, 0.99, 0.95); /* 0.01 <= 0.025 */
+  assert_true(one.low == 1 && isnan(one.high));
   assert_true(isnan(summary_quantile(x, 0, 0.5, 0.95).value));
   assert_true(isnan(summary_mean(x, 1, 0.95).low) && summary_mean(x, 1, 0.95).value == 1);
 }
@@ -320,6 +354,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(distributions_are_those_of_scipy),
       cmocka_unit_test(a_share_of_none_or_all_has_one_open_end),
+      cmocka_unit_test(shares_have_the_intervals_of_newcombes_examples),
       cmocka_unit_test(few_rows_do_not_bound_a_quantile),
       cmocka_unit_test(equal_values_have_an_interval_of_length_zero),
       cmocka_unit_test(an_infinite_value_leaves_quantiles_finite),

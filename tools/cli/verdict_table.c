@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli/share.h"
+#include "summary/intervals.h"
 
 /* The names of the verdicts as columns. */
 static const char *const verdict_columns[NK_N_VERDICTS] = {"strongly_verified", "weakly_verified",
@@ -112,13 +112,14 @@ static struct group count_group(const struct cli_verdicts *v, bool control, bool
   return group;
 }
 
-static struct cli_share share_of(const struct group *group) {
-  return cli_share_of(
-      group->n_verdicts[NK_STRONGLY_VERIFIED] + group->n_verdicts[NK_WEAKLY_VERIFIED], group->n);
+static struct summary_interval share_of(const struct group *group) {
+  size_t verified = group->n_verdicts[NK_STRONGLY_VERIFIED] + group->n_verdicts[NK_WEAKLY_VERIFIED];
+  return summary_share((double)verified / (double)group->n, (double)group->n,
+                       summary_t_quantile(0.975, INFINITY));
 }
 
 /* group NULL: a difference, which has no tokens. */
-static int write_group(const char *name, const struct group *group, struct cli_share share,
+static int write_group(const char *name, const struct group *group, struct summary_interval share,
                        struct cli_table *table) {
   cli_table_string(table, name);
   if (group == NULL) {
@@ -136,7 +137,7 @@ static int write_group(const char *name, const struct group *group, struct cli_s
 int cli_verdict_summary(const struct cli_verdicts *v, struct cli_table *table) {
   static const char *const names[] = {"listed", "control", "listed, not encoded",
                                       "control, not encoded"};
-  struct cli_share shares[4];
+  struct summary_interval shares[4];
   struct group groups[4];
   int code = cli_table_column(table, "group");
   if (code == NK_OK) code = cli_table_column(table, "tokens");
@@ -152,7 +153,7 @@ int cli_verdict_summary(const struct cli_verdicts *v, struct cli_table *table) {
   for (int g = 0; g < 4 && code == NK_OK; g++) {
     code = write_group(names[g], &groups[g], shares[g], table);
     if (g == 1 && code == NK_OK)
-      code = write_group("difference", NULL, cli_share_difference(shares[0], shares[1]), table);
+      code = write_group("difference", NULL, summary_difference(&shares[0], &shares[1]), table);
   }
   return code;
 }
@@ -168,7 +169,7 @@ static int write_range(const struct nk_verdict_range *range, struct cli_table *t
     cli_table_integer(table, range->most);
   cli_table_integer(table, (int64_t)range->n_tokens);
   for (int v = 0; v < NK_N_VERDICTS; v++) cli_table_integer(table, (int64_t)range->n_verdicts[v]);
-  cli_table_number(table, cli_share_of(verified, range->n_tokens).value);
+  cli_table_number(table, (double)verified / (double)range->n_tokens); /* 0 / 0: missing */
   return cli_table_end_row(table);
 }
 

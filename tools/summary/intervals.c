@@ -120,7 +120,7 @@ double summary_quantile_value(const double *sorted, size_t n, double p) {
 /* The place, from 1 to n, that the quantile p exceeds with probability 1 - tail: whole numbers are
  * order statistics, others lie between two of them. NaN where even the first is too large. */
 static double lower_place(double n, double p, double tail) {
-  double low = 0, high = n; /* P(X < low) <= tail < P(X < high), X binomial */
+  double low = 1, high = n; /* P(X < low) <= tail < P(X < high), X binomial */
   if (summary_binomial(0, n, p) > tail) return NAN;
   while (high - low > 1) {
     double middle = floor((low + high) / 2);
