@@ -87,6 +87,32 @@ share kind!=near	0.6	5" ]
   [[ "${lines[1]}" == "1	count	1	"* ]]
 }
 
+@test "a column alone is a condition: neither 0 nor no nor missing" {
+  printf 'flag\n1\n0\nno\n\nNA\n2\n3\n' >flags.tsv
+  run -0 nk-summary --where flag flags.tsv
+  [[ "${lines[1]}" == "count	3	"* ]]
+  run -0 nk-summary --between 'flag,flag==0' flags.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 2,3)" = "flag	3
+flag==0	1" ]
+}
+
+@test "a column with the name of one of the summary's own is carried with set_" {
+  printf 'n\tvalue\tfirst\n4\t1\t1\n4\t3\t2\n' >own.tsv
+  run -0 nk-summary -q --by n,value -c first --between 'value==1,value==3' own.tsv
+  [ "${lines[0]}" = "set_n	set_value	statistic	between	value	low	high	level	n	missing	n_first	n_second	set_n_first" ]
+  [[ "${lines[1]}" == "4	1	count	value==1	1	"* ]]
+  nk-summary --by n own.tsv >once
+  run -0 nk-summary --by statistic --mean value once
+  [[ "${lines[1]}" == "count	mean value	2	"* ]]
+}
+
+@test "the quantile of one row is bounded by that row" {
+  printf 'g\tx\na\t5\nb\t7\n' >one.tsv
+  run -0 nk-summary --by g --quantile x:0.99 one.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,3-5)" = "a	5	5	
+b	7	7	" ]
+}
+
 @test "--bins divides a column into bins of equal counts, named by their medians" {
   { echo x; seq 1 9; } >x.tsv
   run -0 nk-summary --bins x:3 --mean x x.tsv
@@ -189,7 +215,12 @@ auc kl	near > far	0	4	1	2	2" ]
   [ "$output" = "nk-summary: small.tsv: no column 'KL'; the columns are: id prompt kind kl flags" ]
   run -1 nk-summary --median kind small.tsv
   [ "$output" = "nk-summary: small.tsv: row 1, column 'kind': 'near' is not a number" ]
-  run -1 nk-summary --by statistic <<<'statistic'
+  run -2 nk-summary --bins kl:1000 --bins kl:2 small.tsv
+  [ "$output" = "nk-summary: option --bins: 'kl' is given twice" ]
+  run -2 nk-summary --by id,id small.tsv
+  [ "$output" = "nk-summary: option --by: 'id' is given twice" ]
+  run -2 nk-summary -c id,id --mean kl small.tsv
+  [ "$output" = "nk-summary: option --cluster: 'id' is given twice" ]
 }
 
 @test "a pipe that closes ends the tool without a message" {

@@ -44,12 +44,10 @@ void cli_condition_free(struct cli_condition *condition) {
 
 /* Is the cell true: a number that is not 0, or a word that does not mean no? */
 static bool is_true(const char *cell) {
-  static const char *const no[] = {"", "false", "no", "nan"};
   double value;
+  if (cli_frame_is_missing(cell)) return false;
   if (is_number(cell, &value)) return value != 0 && !isnan(value);
-  for (size_t i = 0; i < sizeof no / sizeof *no; i++)
-    if (strcasecmp(cell, no[i]) == 0) return false;
-  return true;
+  return strcasecmp(cell, "no") != 0 && strcasecmp(cell, "false") != 0;
 }
 
 bool cli_condition_holds(const struct cli_condition *condition, const char *cell) {

@@ -25,8 +25,8 @@ bool cli_condition_is(const char *text);
 
 /* Whether the cell fulfils the condition. Where VALUE is a number, numbers are compared, and a cell
  * that is not a number is neither less nor greater nor equal; otherwise texts are, as they are in
- * the table. A column alone asks for a number that is not 0, or a text that is not empty, "no" or
- * "false". */
+ * the table. A column alone asks for a number that is not 0, or a text that is not missing, "no"
+ * or "false". */
 bool cli_condition_holds(const struct cli_condition *condition, const char *cell);
 /* Whether the condition compares with a number, which the cell lacks. */
 bool cli_condition_lacks(const struct cli_condition *condition, const char *cell);

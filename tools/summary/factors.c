@@ -100,6 +100,13 @@ const char *summary_factor_cell(const struct summary_factor *factor,
   return cli_condition_holds(&factor->condition, cell) ? "1" : "0";
 }
 
+bool summary_factor_holds(const struct summary_factor *factor, const struct summary_table *table,
+                          size_t row) {
+  const char *cell = summary_cell(table, factor->column, row);
+  return !cli_condition_lacks(&factor->condition, cell) &&
+         cli_condition_holds(&factor->condition, cell);
+}
+
 /* ---- Bins ---- */
 
 static int compare_doubles(const void *a, const void *b) {
@@ -143,6 +150,8 @@ int summary_factors_bin(struct summary_factors *factors, const char *text,
   double *sorted = code == NK_OK ? nk_alloc(n, sizeof *sorted) : NULL;
   if (sorted == NULL) return nk_error_code();
   struct summary_factor *factor = &factors->item[f];
+  if (factor->n_bins > 0)
+    code = nk_fail(NK_EUSAGE, "option --bins: '%s' is given twice", factor->name);
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     code = summary_number(table, factor->column, rows[i], &sorted[n_values]);
     n_values += code == NK_OK;

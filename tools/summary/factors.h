@@ -54,6 +54,9 @@ int summary_factors_bin(struct summary_factors *factors, const char *text,
 /* The text that a row has for a factor; "" where it is missing. A condition gives 1 or 0. */
 const char *summary_factor_cell(const struct summary_factor *factor,
                                 const struct summary_table *table, size_t row);
+/* Whether a row meets a factor that is a condition; a column alone is one too. */
+bool summary_factor_holds(const struct summary_factor *factor, const struct summary_table *table,
+                          size_t row);
 
 /* Rows by the texts that they have for some factors. */
 struct summary_groups {

@@ -105,12 +105,8 @@ static int set_between(struct summary_plan *plan, const char *text) {
 
 /* Whether the row meets all conditions. */
 static bool is_wanted(const struct summary_plan *plan, size_t row) {
-  for (size_t f = 0; f < plan->where.n; f++) {
-    const struct summary_factor *where = &plan->where.item[f];
-    const char *cell = summary_factor_cell(where, &plan->table, row);
-    if (where->condition.column != NULL ? strcmp(cell, "1") != 0 : cli_frame_is_missing(cell))
-      return false;
-  }
+  for (size_t f = 0; f < plan->where.n; f++)
+    if (!summary_factor_holds(&plan->where.item[f], &plan->table, row)) return false;
   return true;
 }
 
@@ -124,7 +120,7 @@ static int set_rows(struct summary_plan *plan) {
     bool in[2] = {true, false};
     if (!is_wanted(plan, row)) continue;
     for (size_t g = 0; g < plan->between.n; g++)
-      in[g] = strcmp(summary_factor_cell(&plan->between.item[g], table, row), "1") == 0;
+      in[g] = summary_factor_holds(&plan->between.item[g], table, row);
     if (!in[0] && !in[1]) continue;
     if (in[0] && in[1])
       return nk_fail(NK_EDATA, "%s: row %zu is in both groups, '%s' and '%s'",
@@ -134,6 +130,25 @@ static int set_rows(struct summary_plan *plan) {
     plan->row[plan->n_rows++] = row;
   }
   return NK_OK;
+}
+
+/* Whether the items of a list "A,B" differ: each gives a column. */
+static int check_differ(const char *option, const char *list) {
+  struct cli_names names = {0};
+  size_t index;
+  int code = NK_OK;
+  while (list != NULL && code == NK_OK) {
+    const char *comma = strchr(list, ',');
+    char *name = nk_strndup(list, comma != NULL ? (size_t)(comma - list) : strlen(list));
+    size_t n = names.n;
+    code = name != NULL ? cli_names_add(&names, name, &index) : NK_EMEMORY;
+    if (code == NK_OK && index < n)
+      code = nk_fail(NK_EUSAGE, "option %s: '%s' is given twice", option, name);
+    nk_free(name);
+    list = comma != NULL ? comma + 1 : NULL;
+  }
+  cli_names_free(&names);
+  return code;
 }
 
 static int set_kinds(struct summary_plan *plan, const char *list) {
@@ -193,7 +208,9 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *s,
   if (!(level > 0 && level < 1)) return nk_fail(NK_EUSAGE, "level %g: not between 0 and 1", level);
   if (plan->options.n_resamples < 100)
     return nk_fail(NK_EUSAGE, "%zu resamples: at least 100 are needed", plan->options.n_resamples);
-  int code = join(&plan->table);
+  int code = check_differ("--by", s->by);
+  if (code == NK_OK) code = check_differ("--cluster", s->cluster);
+  if (code == NK_OK) code = join(&plan->table);
   for (size_t i = 0; i < s->where.n && code == NK_OK; i++)
     code = summary_factors_add(&plan->where, s->where.item[i], '\n', &plan->table);
   if (code == NK_OK) code = set_between(plan, s->between);

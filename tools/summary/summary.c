@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/names.h"
+#include "cli/sets.h"
 #include "summary/plan.h"
 
 /* A row of a sample, before its values are sorted. */
@@ -202,24 +204,40 @@ static void warn_of_few(const struct job *job) {
 
 /* ---- All groups ---- */
 
+/* Adds a name to those of columns, after as many times "set_" as make it unlike them. */
+static int add_name(struct cli_names *names, const char *format, const char *name) {
+  struct nk_buffer text = {0};
+  size_t index;
+  nk_buffer_printf(&text, format, name);
+  nk_buffer_byte(&text, 0);
+  while (!text.failed && cli_names_find(names, text.data) >= 0) cli_set_prefix(&text);
+  int code = text.failed ? NK_EMEMORY : cli_names_add(names, text.data, &index);
+  nk_buffer_free(&text);
+  return code;
+}
+
+/* The summary's own columns come after those of --by, but have their names in any case. */
 static int write_head(const struct job *job) {
   static const char *const middle[] = {"value", "low", "high", "level", "n", "missing"};
   const struct summary_plan *plan = &job->plan;
-  int code = NK_OK;
-  for (size_t f = 0; f < plan->by.n && code == NK_OK; f++)
-    code = cli_table_column(job->table, plan->by.item[f].name);
-  if (code == NK_OK) code = cli_table_column(job->table, "statistic");
-  if (code == NK_OK && plan->between.n > 0) code = cli_table_column(job->table, "between");
+  struct cli_names names = {0};
+  bool both = plan->between.n > 0;
+  int code = add_name(&names, "%s", "statistic");
+  if (code == NK_OK && both) code = add_name(&names, "%s", "between");
   for (size_t i = 0; i < sizeof middle / sizeof *middle && code == NK_OK; i++)
-    code = cli_table_column(job->table, middle[i]);
-  if (code == NK_OK && plan->between.n > 0) code = cli_table_column(job->table, "n_first");
-  if (code == NK_OK && plan->between.n > 0) code = cli_table_column(job->table, "n_second");
-  for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++) {
-    struct nk_buffer name = {0};
-    nk_buffer_printf(&name, "n_%s", plan->kind_name[k]);
-    code = name.failed ? NK_EMEMORY : cli_table_column(job->table, name.data);
-    nk_buffer_free(&name);
-  }
+    code = add_name(&names, "%s", middle[i]);
+  if (code == NK_OK && both) code = add_name(&names, "%s", "n_first");
+  if (code == NK_OK && both) code = add_name(&names, "%s", "n_second");
+  for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++)
+    code = add_name(&names, "n_%s", plan->kind_name[k]);
+  size_t n_own = names.n;
+  for (size_t f = 0; f < plan->by.n && code == NK_OK; f++)
+    code = add_name(&names, "%s", plan->by.item[f].name);
+  for (size_t i = n_own; i < names.n && code == NK_OK; i++)
+    code = cli_table_column(job->table, cli_names_item(&names, i));
+  for (size_t i = 0; i < n_own && code == NK_OK; i++)
+    code = cli_table_column(job->table, cli_names_item(&names, i));
+  cli_names_free(&names);
   return code;
 }
 
