@@ -17,6 +17,7 @@ set linetype 5 lc rgb '#6fb1d9'
 set linetype 6 lc rgb '#8a5a2b'
 set linetype 7 lc rgb '#7a7f1d'
 set linetype 8 lc rgb '#8c8c8c'
+Neutral = 0x444444 # ordinary rows, which are of no group
 array Colour[8] = [0x2b6ca3, 0xe08e0b, 0x1a936f, 0xb8548f, 0x6fb1d9, 0x8a5a2b, 0x7a7f1d, 0x8c8c8c]
 colour(i) = Colour[(int(i) - 1) % 8 + 1]
 # 0xAARRGGBB of group i, opacity from 0 (transparent) to 1

@@ -121,6 +121,22 @@ summary() {
   grep -qF '>ordinary<' s.svg
 }
 
+@test "a band is drawn where both of its ends are known, and nowhere else" {
+  filled() { nk-plot curve -x x -y "$@" --format svg | grep -c fill-opacity; }
+  printf 'x\ty\n1\t1\n2\t2\n3\t4\n' >line.tsv
+  [ "$(filled y line.tsv)" -eq 0 ]
+  printf 'x\tstatistic\tvalue\tlow\thigh\n%s' \
+    $'1\tm\t4\t3\t5\n2\tm\t4\t3\t\n3\tm\t4\t3\t5\n4\tm\t4\t3\t5\n' >open.tsv
+  [ "$(filled m open.tsv)" -eq 1 ]
+}
+
+@test "an interval without a level is named without one" {
+  summary
+  cut -f 1-6 s.tsv >no_level.tsv
+  nk-plot curve -x x --by kind -y 'median y' -o s.svg no_level.tsv
+  grep -qF '>median y (interval)<' s.svg
+}
+
 @test "a column of texts in a summary gives categories with bars" {
   summary
   knots -x kind -y 'median y' --by x s.tsv 2>warnings
@@ -154,6 +170,17 @@ summary() {
   run -1 nk-plot curve -x x -y y --ordinary kind=other --format png o.tsv
   [ "$output" = "nk-plot: o.tsv: no ordinary row has a number in the column 'y'" ]
   run -2 nk-plot scatter -x x -y y --ordinary kind=plain --format png o.tsv
+  run -2 nk-plot curve -x x --ordinary kind=plain --format png o.tsv
+  [ "$output" = "nk-plot: missing columns: this picture needs -x, -y" ]
+}
+
+@test "ordinary rows have a name in a colour of no group" {
+  { printf 'x\tg\ty\n'; for g in 1 2 3 4 5 6 7 8; do printf '1\tg%d\t%d\n2\tg%d\t%d\n' $g $g $g $g; done
+    printf '1\tplain\t3\n1\tplain\t6\n'; } >eight.tsv
+  nk-plot curve -x x -y y --by g --ordinary g=plain -o eight.svg eight.tsv
+  colour() { grep -B 2 -F ">$1<" eight.svg | grep -o 'fill="[^"]*"' | tail -n 1; }
+  [ -n "$(colour g8)" ] && [ -n "$(colour 'ordinary, 5–95%')" ]
+  [ "$(colour g8)" != "$(colour 'ordinary, 5–95%')" ]
 }
 
 @test "--interval draws the interval of the median that nk-summary prints" {

@@ -219,7 +219,7 @@ static int write_names(struct plot_canvas *canvas, const struct plot_rows *rows,
         .x = canvas->inside.x1 + 0.5 * canvas->em,
         .y = ends[g - first],
         .side = 1,
-        .style = g < rows->n_groups ? (int)g + 1 : PLOT_MAX_GROUPS,
+        .style = g < rows->n_groups ? (int)g + 1 : PLOT_NEUTRAL_STYLE,
     };
     code = plot_notes_add(&notes, &note);
   }
@@ -246,7 +246,7 @@ static int name_lines(struct plot_canvas *canvas, const struct plot_rows *rows,
     char text[160];
     snprintf(text, sizeof text, "%s: %.3g (%.3g to %.3g)", curve->ordinary.name, at->value, at->low,
              at->high);
-    code = plot_canvas_legend(canvas, text, -1);
+    code = plot_canvas_legend(canvas, text, PLOT_NEUTRAL_STYLE);
   }
   choose_names(rows, curve, &first, &end);
   for (size_t g = first; code == NK_OK && g < end && !canvas->text; g++) {
@@ -291,8 +291,10 @@ static int name_axis(struct plot_canvas *canvas, const struct curve *curve) {
     return NK_OK;
   bool named = canvas->y_name[0] != 0;
   nk_buffer_printf(&name, "%s%s", canvas->y_name, named ? " (" : "");
+  double level = plot_estimates_level(canvas->frame);
+  if (curve->estimates.any && !isnan(level)) nk_buffer_printf(&name, "%g%% ", 100 * level);
   if (curve->estimates.any)
-    nk_buffer_printf(&name, "%g%% interval", 100 * plot_estimates_level(canvas->frame));
+    nk_buffer_text(&name, "interval");
   else if (plot->interval)
     nk_buffer_text(&name, "median, 95% interval");
   else

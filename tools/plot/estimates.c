@@ -216,7 +216,7 @@ int plot_ordinary_find(struct plot_ordinary *out, const struct plot *plot,
   const struct cli_frame *from = plot->ordinary_frame != NULL ? plot->ordinary_frame : frame;
   struct plot_estimates e = {0};
   *out = (struct plot_ordinary){.any = plot->ordinary != NULL || plot->ordinary_frame != NULL};
-  if (!out->any) return NK_OK;
+  if (!out->any || plot->y == NULL) return NK_OK; /* what is missing is told with -x */
   bool *in = nk_calloc(cli_frame_n_rows(from), sizeof *in);
   int code = in != NULL ? mark_ordinary(plot->ordinary, from, in) : NK_EMEMORY;
   const char *column = drawn->statistic != NULL ? column_of(drawn->statistic) : plot->y;

@@ -227,7 +227,7 @@ void plot_script_data_end(struct nk_buffer *script);
 
 /* ---- canvas.c, layout.c, annotate.c: the parts of every picture ---- */
 
-enum { PLOT_MAX_CUTS = 64, PLOT_MAX_GROUPS = 8, PLOT_MARK_STYLE = 0 };
+enum { PLOT_MAX_CUTS = 64, PLOT_MAX_GROUPS = 8, PLOT_MARK_STYLE = 0, PLOT_NEUTRAL_STYLE = -1 };
 
 /* A straight line across the frame. */
 struct plot_cut {
@@ -241,7 +241,7 @@ struct plot_note {
   char *text;
   double x, y; /* of its near end, at half its height */
   int side;    /* 1: the text begins there, -1: it ends there, 0: it is centred there */
-  int style;   /* the legend's: a linetype, or PLOT_MARK_STYLE for marked rows */
+  int style;   /* the legend's: a linetype, PLOT_MARK_STYLE (marked rows), PLOT_NEUTRAL_STYLE */
 };
 
 struct plot_notes {
