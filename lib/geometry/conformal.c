@@ -75,6 +75,10 @@ double nki_conformal_threshold(const struct nk_conformal *conformal, double leve
 /* Added to the correlation matrix, whose least eigenvalues are those of rounding otherwise. */
 static const double RIDGE = 1e-4;
 
+/* Times a number: the least one that ties with it. Equal objects differ by rounding in a distance,
+ * which depends on their places among the rows. */
+static const double TIE = 1 - 1e-9;
+
 struct nki_typical {
   size_t n, dim, n_first;
   double *features; /* [n, dim] */
@@ -113,7 +117,7 @@ static void add_shares(const struct set *set, double weight) {
   memcpy(set->sorted, set->deviation, set->m * sizeof *set->sorted);
   nki_sort_numbers(set->sorted, set->m);
   for (size_t i = 0; i < set->m; i++) {
-    size_t below = nki_count_below(set->sorted, set->m, set->deviation[i]);
+    size_t below = nki_count_below(set->sorted, set->m, TIE * set->deviation[i]);
     set->scores[i] += weight * (double)set->m / (double)(set->m - below);
   }
 }
@@ -172,7 +176,7 @@ static int score_set(const struct set *set) {
 /* The share of the set with a score at least as large as that of object i. */
 static double p_within(const double *scores, size_t m, size_t i) {
   size_t as_large = 0;
-  for (size_t k = 0; k < m; k++) as_large += scores[k] >= scores[i];
+  for (size_t k = 0; k < m; k++) as_large += scores[k] >= TIE * scores[i];
   return (double)as_large / (double)m;
 }
 

@@ -164,6 +164,28 @@ static void typical_treats_the_tested_object_as_the_others(void **state) {
   nki_typical_free(all);
 }
 
+/* An object equal to a member ties with it, wherever their rows stand in a matrix product. */
+static void typical_counts_an_equal_member_as_a_tie(void **state) {
+  (void)state;
+  enum { N = 256, WIDTH = 15 };
+  double *features = nk_alloc((N + 1) * WIDTH, sizeof *features);
+  struct nki_random random = nki_random_stream(2, NKI_RANDOM_TEST, 3);
+  for (size_t i = 0; i < N * WIDTH; i++)
+    features[i] = nki_random_normal(&random) + (i % WIDTH > 3 ? 5 * features[i - 1] : 0);
+  struct nki_typical *typical = nki_typical_new(features, N, WIDTH, 3);
+  for (size_t k = 0; k < N; k++) {
+    double p;
+    memcpy(features + N * WIDTH, features + k * WIDTH, sizeof(double[WIDTH]));
+    struct nki_typical *all = nki_typical_new(features, N + 1, WIDTH, 3);
+    assert_int_equal(nki_typical_p(typical, features + N * WIDTH, 1, &p), NK_OK);
+    assert_true(p == nki_typical_p_of_member(all, k));
+    assert_true(p == nki_typical_p_of_member(all, N));
+    nki_typical_free(all);
+  }
+  nki_typical_free(typical);
+  nk_free(features);
+}
+
 /* On either side of each feature, and of collinear ones together. */
 static void typical_sees_strangeness_on_every_side(void **state) {
   (void)state;
@@ -758,6 +780,7 @@ int main(void) {
       cmocka_unit_test(typical_features_are_outside_as_often_as_promised),
       cmocka_unit_test(typical_members_have_the_p_values_of_their_ranks),
       cmocka_unit_test(typical_treats_the_tested_object_as_the_others),
+      cmocka_unit_test(typical_counts_an_equal_member_as_a_tie),
       cmocka_unit_test(typical_sees_strangeness_on_every_side),
       cmocka_unit_test(scores_are_what_their_kinds_say),
       cmocka_unit_test(the_combined_score_sees_what_each_score_sees),
