@@ -139,7 +139,8 @@ struct nk_ordinary_options {
    * this is set or `from` is given, as a reference of tokens that training never showed would make
    * any behaviour ordinary. NK_EDATA when the model repeats one in 20 or less. */
   bool unverified;
-  size_t n; /* 0: 512; at most as many as there are, with a warning */
+  size_t n; /* 0: 512; fewer, with a warning, where there are no more, or where the model repeats no
+               more of 4 n tokens */
   uint64_t seed;
 };
 

@@ -88,20 +88,24 @@ static struct stratum *nearest(const struct pool *pool, enum nk_category categor
   return best;
 }
 
-/* out [*n] = up to n_wanted candidates, each for one of like [n_like] in a random order. */
+/* out [*n] = up to *n candidates, each for one of like [n_like] in turn, in a random order. A token
+ * without a match is passed over; none in a whole turn ends the draw. */
 static int draw(const struct nk_tokenizer *tokenizer, const struct nk_ordinary_options *o,
                 const enum nk_category *category, size_t n_tokens, struct nki_random *random,
                 struct pool *pool, int64_t *out, size_t *n) {
   size_t *order = nk_alloc(o->n_like, sizeof *order);
   if (order == NULL) return NK_EMEMORY;
   nki_random_permutation(random, o->n_like, order);
-  for (size_t wanted = *n, i = *n = 0; i < wanted; i++) {
+  size_t wanted = *n, passed = 0;
+  *n = 0;
+  for (size_t i = 0; *n < wanted && passed < o->n_like; i++) {
     int64_t like = o->like[order[i % o->n_like]];
     bool known = like >= 0 && (size_t)like < n_tokens;
     size_t length = known ? length_of(tokenizer, like) : 0;
     struct stratum *s = known ? nearest(pool, category[like], length) : NULL;
     if (s == NULL) s = nearest(pool, NK_TOKEN_OK, length);
-    if (s == NULL) break;
+    passed = s == NULL ? passed + 1 : 0;
+    if (s == NULL) continue;
     out[(*n)++] = pool->candidates[s->next++].id;
   }
   nk_free(order);
@@ -125,7 +129,7 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer, const struct nk_ord
   *n = o->n_like == 0 ? 0 : n_wanted;
   if (code == NK_OK && *n > 0)
     code = draw(tokenizer, o, category, n_tokens, &random, &pool, out, n);
-  if (code == NK_OK && *n < n_wanted)
+  if (code == NK_OK && o->n_like > 0 && *n < n_wanted)
     nk_warn("%zu of %zu tokens to compare with: the vocabulary has no more", *n, n_wanted);
   nk_free(pool.candidates);
   nk_free(pool.strata);

@@ -48,23 +48,24 @@ static int find_known(struct nk_forward *forward, const struct nki_prompt *promp
   return code;
 }
 
-/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat. NK_EDATA when there
- * are hardly any: a reference of tokens that training never showed makes any behaviour ordinary. */
+/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat; *n_tried: of how many
+ * it was asked. NK_EDATA when there are hardly any: a reference of tokens that training never showed makes any behaviour ordinary. */
 static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
-                      size_t n_wanted, int64_t *ids, size_t *n) {
+                      size_t n_wanted, int64_t *ids, size_t *n, size_t *n_tried) {
   struct nki_prompt *prompts = NULL;
   if (n_wanted > *n) n_wanted = *n;
-  size_t n_known = 0, n_tried = *n / PATIENCE < n_wanted ? *n : PATIENCE * n_wanted;
+  size_t n_known = 0;
+  *n_tried = *n / PATIENCE < n_wanted ? *n : PATIENCE * n_wanted;
   int64_t *known = nk_alloc(n_wanted, sizeof *known);
   int code = known == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK)
     code = nki_verify_prompts(tokenizer, nki_verify_texts, NKI_N_VERIFY_PROMPTS, &prompts);
-  if (code == NK_OK) code = find_known(forward, prompts, ids, &n_tried, n_wanted, known, &n_known);
-  if (code == NK_OK && n_known <= n_tried / LEAST_SHARE)
+  if (code == NK_OK) code = find_known(forward, prompts, ids, n_tried, n_wanted, known, &n_known);
+  if (code == NK_OK && n_known <= *n_tried / LEAST_SHARE)
     code = nk_fail(NK_EDATA,
                    "the model repeats %zu of %zu tokens: too few for a reference of tokens that it "
                    "knows; allow unverified tokens, or give the tokens",
-                   n_known, n_tried);
+                   n_known, *n_tried);
   if (code == NK_OK) {
     memcpy(ids, known, n_known * sizeof *ids);
     *n = n_known;
@@ -123,7 +124,7 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   const struct nk_ordinary_options *o = options == NULL ? &defaults : options;
   struct nk_forward *forward = nk_model_forward(model);
   const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
-  size_t n_wanted = o->n == 0 ? DEFAULT_N : o->n, n_all;
+  size_t n_wanted = o->n == 0 ? DEFAULT_N : o->n, n_all, n_tried = 0;
   bool verified = o->from == NULL && !o->unverified;
   *ids = NULL;
   *n = 0;
@@ -139,9 +140,13 @@ int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options 
   else if (code == NK_OK)
     code = find_ordinary(tokenizer, o->excluded, o->n_excluded, all, &n_all);
   if (code == NK_OK) code = draw_ids(all, n_all, o->seed, verified ? n_all : n_wanted, ids, n);
-  if (code == NK_OK && verified) code = keep_known(forward, tokenizer, n_wanted, *ids, n);
+  if (code == NK_OK && verified) code = keep_known(forward, tokenizer, n_wanted, *ids, n, &n_tried);
   nk_free(all);
-  if (code == NK_OK && *n < n_wanted)
+  if (code == NK_OK && *n < n_wanted && verified)
+    nk_warn(
+        "%zu of the %zu ordinary tokens wanted: of %zu that were tried the model repeats no more",
+        *n, n_wanted, n_tried);
+  else if (code == NK_OK && *n < n_wanted)
     nk_warn("a draw of %zu ordinary tokens: there are no more than %zu", n_wanted, *n);
   if (code == NK_OK) return NK_OK;
   nk_free(*ids);

@@ -220,9 +220,20 @@ same() {
   nk-run "$gpt2" --ids "$(paste -sd , never)" -p 'Please repeat: "{}" "' --exclude few.tsv >out
   [ "$(column out p_value | awk '$1 < 0.05' | wc -l)" -eq 20 ]
   nk-run "$gpt2" --ids "$(paste -sd , never)" -p 'Please repeat: "{}" "' --reference 4000 >out 2>err
-  [[ "$(cat err)" == *"8000 ordinary tokens: there are no more than 6"* ]]
+  [[ "$(cat err)" == *": 6"*" of the 8000 ordinary tokens wanted: of 7900 that were tried the model repeats no more"* ]]
   [ "$(column out p_value | awk '$1 < 0.05' | wc -l)" -eq 20 ]
   column out p_min | awk '$1 < 1 / 3500 || $1 > 1 / 3300 { exit 1 }'
+}
+
+@test "a reference that stays small because the search for tokens ended says so" {
+  # 80 tokens that training often showed among those that it never showed
+  {
+    printf 'id\n'
+    sed 1d "$gpt2/counts.tsv" | sort -t "$(printf '\t')" -k2,2nr | sed 1,80d |
+      awk -F '\t' '$2 > 0 { print $1 }'
+  } >others.tsv
+  nk-run "$gpt2" --ids 300 -p 'The {}' --exclude others.tsv --reference 20 >out 2>err
+  [[ "$(cat err)" == *" of the 40 ordinary tokens wanted: of 160 that were tried the model repeats "* ]]
 }
 
 @test "a model that repeats hardly any token is an error, unless --unverified allows them" {

@@ -436,6 +436,33 @@ static void ordinary_tokens_are_drawn_without_the_excluded_ones(void **state) {
   nk_free(ids);
 }
 
+/* Like an ordinary token and a byte, where three ordinary tokens are left: the byte's turns find
+ * others. */
+static void a_token_without_a_match_is_passed_over(void **state) {
+  const struct world *w = *state;
+  static enum nk_category category[VOCABULARY];
+  static int64_t excluded[VOCABULARY];
+  int64_t like[2] = {-1, -1}, *ids;
+  size_t n, n_excluded = 0, n_ordinary = 0;
+  assert_int_equal(nk_tokenizer_categories(w->tokenizer, VOCABULARY, category), NK_OK);
+  for (int64_t i = 0; i < VOCABULARY; i++) {
+    if (category[i] == NK_TOKEN_BYTE) like[1] = i;
+    if (category[i] != NK_TOKEN_OK) continue;
+    if (n_ordinary++ == 3) like[0] = i;
+    if (n_ordinary > 3) excluded[n_excluded++] = i;
+  }
+  struct nk_ordinary_options how = {
+      .excluded = excluded, .n_excluded = n_excluded, .like = like, .n_like = 2, .n = 20};
+  for (how.seed = 0; how.seed < 2; how.seed++) { /* the two orders of turns, or one twice */
+    size_t n_bytes = 0;
+    assert_int_equal(nk_ordinary_tokens(w->model, &how, &ids, &n), NK_OK);
+    assert_int_equal(n, 20);
+    for (size_t i = 0; i < n; i++) n_bytes += category[ids[i]] == NK_TOKEN_BYTE;
+    assert_int_equal(n_bytes, 17);
+    nk_free(ids);
+  }
+}
+
 /* ---- Usage errors ---- */
 
 static void options_out_of_range_are_errors(void **state) {
@@ -597,6 +624,7 @@ int main(void) {
       cmocka_unit_test(generated_tokens_are_the_most_probable_ones_in_turn),
       cmocka_unit_test(a_probe_draws_the_tokens_that_nk_ordinary_tokens_gives),
       cmocka_unit_test(ordinary_tokens_are_drawn_without_the_excluded_ones),
+      cmocka_unit_test(a_token_without_a_match_is_passed_over),
       cmocka_unit_test(options_out_of_range_are_errors),
       cmocka_unit_test(vectors_of_another_width_are_an_error),
       cmocka_unit_test(a_reference_of_too_few_tokens_is_an_error),
