@@ -81,13 +81,30 @@ static int take_table(struct job *job, const char *path) {
   return take_controls(job);
 }
 
-/* Draws ordinary tokens like those of the table and appends them. */
+/* *drawn [*n] = ordinary tokens like those that the table lists, without the controls it has. */
+static int draw_controls(const struct job *job, uint64_t seed, int64_t **drawn, size_t *n) {
+  struct nk_ordinary_options like = {.n = job->options.controls, .seed = seed};
+  int64_t *listed = nk_alloc(job->n, sizeof *listed), *had = nk_alloc(job->n, sizeof *had);
+  int code = listed == NULL || had == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t i = 0; i < job->n && code == NK_OK; i++) {
+    if (job->control != NULL && job->control[i])
+      had[like.n_excluded++] = job->ids[i];
+    else
+      listed[like.n_like++] = job->ids[i];
+  }
+  like.like = listed;
+  like.excluded = had;
+  if (code == NK_OK) code = nk_ordinary_tokens(job->model, &like, drawn, n);
+  nk_free(listed);
+  nk_free(had);
+  return code;
+}
+
+/* Appends the controls. */
 static int add_controls(struct job *job, uint64_t seed) {
-  const struct nk_ordinary_options like = {
-      .like = job->ids, .n_like = job->n, .n = job->options.controls, .seed = seed};
   int64_t *drawn = NULL;
   size_t n = 0;
-  int code = nk_ordinary_tokens(job->model, &like, &drawn, &n);
+  int code = draw_controls(job, seed, &drawn, &n);
   int64_t *ids = code == NK_OK ? nk_alloc(job->n + n, sizeof *ids) : NULL;
   bool *control = code == NK_OK ? nk_calloc(job->n + n, sizeof *control) : NULL;
   if (code == NK_OK && (ids == NULL || control == NULL)) code = NK_EMEMORY;

@@ -1,5 +1,6 @@
 /* Whether a model can repeat a token. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -136,17 +137,25 @@ static int is_given(const struct nk_tokenizer *tokenizer, const char *template,
 static int count_encoded(const struct nk_tokenizer *tokenizer, const char *const *texts,
                          const struct nki_prompt *prompts, size_t n_prompts, const int64_t *ids,
                          size_t n, size_t *encoded) {
-  bool failed = false;
-#pragma omp parallel for schedule(dynamic, 64) reduction(|| : failed)
+  int code = NK_OK;
+  char message[256] = ""; /* nk_error() belongs to the thread that failed */
+#pragma omp parallel for schedule(dynamic, 64)
   for (size_t i = 0; i < n; i++) {
     encoded[i] = 0;
     for (size_t p = 0; p < n_prompts; p++) {
       bool given = false;
-      if (is_given(tokenizer, texts[p], &prompts[p], ids[i], &given) != NK_OK) failed = true;
+      int failed = is_given(tokenizer, texts[p], &prompts[p], ids[i], &given);
       encoded[i] += given;
+      if (failed == NK_OK) continue;
+#pragma omp critical(nki_verify_failure)
+      {
+        code = failed;
+        snprintf(message, sizeof message, "prompt '%s', id %lld: %s", prompts[p].name,
+                 (long long)ids[i], nk_error());
+      }
     }
   }
-  return failed ? nk_fail(NK_EMEMORY, "no memory for a prompt's tokens") : NK_OK;
+  return code == NK_OK ? NK_OK : nk_fail(code, "%s", message);
 }
 
 int nk_verify(struct nk_model *model, const struct nk_verify_options *options, const int64_t *ids,

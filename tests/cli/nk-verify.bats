@@ -97,6 +97,38 @@ candidates() {
     END { exit !(found >= 4) }' rows summary
 }
 
+@test "controls are like the listed tokens alone, and none of a table's own" {
+  awk -F '\t' 'NR > 1 && $3 == "ok" && length($2) == 3 && $2 !~ /\\/ { print $1 }' <(nk-tokens "$gpt2") |
+    head -n 4 >short
+  { printf 'id\tcontrol\n' && awk '{ print $1 "\t0" }' short; } >listed.tsv
+  nk-verify --controls 100 "$gpt2" listed.tsv | awk -F '\t' 'NR > 5 { print $1 }' | sort >alone
+  # as controls, tokens of another length
+  { cat listed.tsv && awk -F '\t' 'NR > 1 && $3 == "ok" && length($2) > 8 { print $1 "\t1" }' \
+    <(nk-tokens "$gpt2") | head -n 40; } >more.tsv
+  nk-verify --controls 100 "$gpt2" more.tsv | awk -F '\t' 'NR > 45 { print $1 }' | sort | cmp - alone
+  # controls that stand in the table already
+  { cat listed.tsv && sed 's/$/\t1/' alone; } >again.tsv
+  nk-verify --controls 100 "$gpt2" again.tsv | awk -F '\t' 'NR > 105 { print $1 }' | sort >others
+  [ "$(wc -l <others)" -eq 100 ]
+  [ -z "$(comm -12 alone others)" ]
+}
+
+@test "an empty list has no controls and gives no warning" {
+  nk-verify --summary "$gpt2" <<<id >out 2>err
+  [ ! -s err ]
+  [ "$(awk -F '\t' '$1 == "listed" { print $2 }' out)" = 0 ]
+}
+
+@test "a text that the tokenizer refuses is its error, not one of memory" {
+  cp -r "$gpt2" m
+  token=$(nk-tokens "$gpt2" | awk -F '\t' '$3 == "ok" && $2 ~ /^[a-z]+qu[a-z]*$/ { print $1; exit }')
+  perl -pi -e '$t = "z" x 9000;
+    s/"normalizer":null/"normalizer":{"type":"Replace","pattern":{"String":"qu"},"content":"$t"}/' \
+    m/tokenizer.json
+  run -1 nk-verify m -p 'a {}' <<<"$(printf 'id\n%s' "$token")"
+  [[ "$output" == *": prompt 'a {}', id $token: the normalizer makes more than"* ]]
+}
+
 @test "encoded: the prompts in which the token's text gives the token in its place" {
   nk-verify --all -p 'He said {}.' -p '"{}{}"' "$gpt2" >rows
   for id in 300 336 1000 4000; do
