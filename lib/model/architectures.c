@@ -1024,6 +1024,22 @@ const struct nki_architecture nki_architectures[] = {
                 [NKI_SETTING_N_ACTIVE] = 4,
             },
     },
+    /* ---- The matrices alone ---- */
+    {
+        .type = "openai-gpt",
+        .prefix = "transformer.",
+        .embedding = "tokens_embed",
+        .head = "lm_head",
+        .positions = "positions_embed",
+        .tied = true,
+    },
+    {
+        .type = "ctrl",
+        .prefix = "transformer.",
+        .embedding = "w",
+        .head = "lm_head",
+        .tied = true,
+    },
 };
 const size_t nki_n_architectures = sizeof nki_architectures / sizeof nki_architectures[0];
 

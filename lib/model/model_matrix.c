@@ -84,14 +84,19 @@ static const char *find_absent(const struct nk_model *model,
 }
 
 /* *tied as the configuration says: Hugging Face's key, or one of other projects. NK_ENOTFOUND when
- * it does not say; NK_EDATA when the value is neither true nor false. */
+ * it does not say; NK_EDATA when the value is neither true nor false. Where a multimodal model and
+ * its language model contradict each other, classes follow the one or the other by their version:
+ * the file decides, as for a family that is tied by default. */
 static int read_tied(const struct nk_model *model, bool *tied) {
   static const char *const keys[] = {"tie_word_embeddings", "weight_tying", "tie_embeddings",
                                      "tie_weights", "share_embeddings"};
   int code = NK_ENOTFOUND;
   for (size_t i = 0; i < sizeof keys / sizeof *keys && code == NK_ENOTFOUND; i++)
     code = nki_model_config_bool(model, keys[i], tied);
-  return code;
+  const json_t *outer = json_object_get(model->config, keys[0]);
+  if (code != NK_OK || !json_is_boolean(outer) || json_is_true(outer) == *tied) return code;
+  *tied = true;
+  return NK_ENOTFOUND;
 }
 
 /* ---- A matrix that is missing ---- */
