@@ -304,6 +304,11 @@ static int find_weights(struct nki_model_files *files) {
   if (single != NULL) return add_shard(files, single);
   const char *index = nki_model_files_path(files, "model.safetensors.index.json");
   if (index != NULL) return find_shards(files, index);
+  if (nki_model_files_path(files, "adapter_config.json") != NULL)
+    return nk_fail(NK_EUNSUPPORTED,
+                   "%s: an adapter without its model, which adapter_config.json names; merge them "
+                   "(Python, peft: model.merge_and_unload().save_pretrained(FOLDER))",
+                   files->folder);
   const char *pickle = NULL, *found = NULL, *gguf = NULL;
   size_t n_found = 0;
   for (size_t i = 0; i < files->n_files; i++) {

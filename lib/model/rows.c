@@ -23,7 +23,8 @@ static const unsigned char *element(const struct nk_tensor *tensor, size_t index
 int nki_tensor_check_widens(const struct nk_tensor *tensor) {
   if (tensor->dtype <= NK_F64 || nki_is_quantized(tensor->dtype)) return NK_OK;
   return nk_fail(NK_EUNSUPPORTED,
-                 "tensor '%s': elements of type %s, where F32, F16, BF16 or F64 is needed",
+                 "tensor '%s': elements of type %s, where F32, F16, BF16 or F64 is needed; use a "
+                 "checkpoint that is not quantized, or a GGUF",
                  tensor->name, nki_tensor_dtype_name(tensor));
 }
 

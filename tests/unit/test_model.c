@@ -433,6 +433,11 @@ static void folders_without_readable_weights_say_why(void **state) {
   assert_no_model(path, "ends within the header");
   add_text("pytorch_model.bin", "x");
   assert_no_model(folder, "pytorch_model.bin: pickled weights are not read; save the model");
+  add_text("adapter_config.json", "{\"peft_type\":\"LORA\"}");
+  assert_no_model(folder, "an adapter without its model, which adapter_config.json names; merge");
+  add_weights("adapter_model.safetensors", "lora_A");
+  assert_no_model(folder, "an adapter without its model");
+  make_model(state, "one");
   add_weights("a.safetensors", "w");
   struct nk_model *model = nk_model_open(folder); /* the only one */
   assert_non_null(model);

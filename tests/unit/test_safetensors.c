@@ -108,8 +108,10 @@ static void a_tensor_of_an_unknown_dtype_has_the_bytes_of_its_offsets(void **sta
   float row[7];
   assert_int_equal(nk_model_rows(w, 0, 1, row), NK_OK);
   assert_int_equal(nk_model_rows(q, 0, 1, row), NK_EUNSUPPORTED);
-  assert_string_equal(nk_error(),
-                      "tensor 'q': elements of type Q4_1, where F32, F16, BF16 or F64 is needed");
+  assert_string_equal(
+      nk_error(),
+      "tensor 'q': elements of type Q4_1, where F32, F16, BF16 or F64 is needed; use "
+      "a checkpoint that is not quantized, or a GGUF");
   nki_safetensors_free(st);
 }
 
