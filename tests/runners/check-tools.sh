@@ -9,7 +9,7 @@ has_page() {
 }
 lints() {
   local found
-  found=$(mandoc -T lint -W warning "tools/$1.1" 2>&1)
+  found=$(mandoc -T lint -W warning "tools/$1" 2>&1)
   [ -z "$found" ] || { echo "$found"; return 1; }
 }
 # The options that every tool has are explained in nk(1), to which the page then points.
@@ -49,11 +49,36 @@ notices_a_full_device() {
   [ "$status" -eq 1 ] && [[ $message = "$1: "* ]]
 }
 
+# noken-models(7) has the families of the table, as it has them, and of the others only such whose
+# matrices are tested.
+families() { # families SECTION
+  awk -v section="$1" '/^\.Ss/ { inside = index($0, section) }
+    inside && /^\.It [^ ]+ Ta / && $2 != "Sy" { print $2, $NF }' tools/noken-models.7 | sort
+}
+runs_natively() {
+  diff <(families "run natively") <(awk -F'"' '
+    /^    [{]$/ { gguf = "-"; runs = 0 }
+    /^        \.type = / { type = $2 }
+    /^        \.gguf = / { gguf = $2 }
+    /^        (\.block = |LLAMA_BLOCK)/ { runs = 1 }
+    /^    [}],$/ && runs { print type, gguf }' lib/model/architectures.c | sort)
+}
+matrices_are_tested() {
+  local type bad=0
+  while read -r type _; do
+    grep -qF "\"$type\\\"" tests/unit/matrices.h || { echo "not tested: $type"; bad=1; }
+  done < <(families "matrices alone")
+  return $bad
+}
+check "noken-models: mandoc finds no fault in the page" lints noken-models.7
+check "noken-models lists the families that run natively" runs_natively
+check "noken-models: the matrices of the other families are tested" matrices_are_tested
+
 for source in tools/nk-*.c tools/nk.c; do
   [ -f "$source" ] || continue
   tool=$(basename "$source" .c)
   check "$tool has a page" has_page "$tool"
-  check "$tool: mandoc finds no fault in the page" lints "$tool"
+  check "$tool: mandoc finds no fault in the page" lints "$tool.1"
   check "$tool: --help fits on a screen" help_fits "$tool"
   [ "$tool" = nk ] || check "$tool: the page knows every option" is_listed_with_every_option "$tool"
   check "$tool says its version" says_its_version "$tool"

@@ -146,7 +146,10 @@ static void the_matrices_of_each_architecture_are_found(void **state) {
       /* of two tied tensors only the output is stored */
       {"\"model_type\":\"llama\",\"tie_word_embeddings\":true", "lm_head.weight", "lm_head.weight",
        "lm_head.weight", NULL, true},
-      /* an architecture that is not in the table, by the usual names */
+      /* an architecture that is not in the table, by the usual names; InternLM 2 as published */
+      {"\"model_type\":\"internlm2\",\"tie_word_embeddings\":false",
+       "model.tok_embeddings.weight model.layers.0.attention.wo.weight output.weight",
+       "model.tok_embeddings.weight", "output.weight", NULL, false},
       {"\"model_type\":\"newcomer\"", "backbone.tok_embeddings.weight output.weight",
        "backbone.tok_embeddings.weight", "output.weight", NULL, false},
       {"\"model_type\":\"newcomer\"", "deep.below.wte.weight", "deep.below.wte.weight",
