@@ -48,8 +48,9 @@ static int find_known(struct nk_forward *forward, const struct nki_prompt *promp
   return code;
 }
 
-/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat; *n_tried: of how many
- * it was asked. NK_EDATA when there are hardly any: a reference of tokens that training never showed makes any behaviour ordinary. */
+/* Keeps, in their order, up to n_wanted of ids [*n] that the model can repeat; *n_tried: how many
+ * were tried. NK_EDATA when it repeats hardly any: a reference of tokens that training never showed
+ * makes any behaviour ordinary. */
 static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tokenizer,
                       size_t n_wanted, int64_t *ids, size_t *n, size_t *n_tried) {
   struct nki_prompt *prompts = NULL;

@@ -52,7 +52,8 @@ int nki_glitch_rank(struct nk_glitch *glitch, const int64_t *merge_rank);
 /* Picks rows that mark the ball of never-seen rows in x [n, dim]: *rows [*n_rows] ascending, for
  * nk_free. At least 3 NK_ROLE_UNUSED rows that agree are taken alone; else the tightest group among
  * them and the NK_ROLE_SUSPECT ones; else 3 or more NK_ROLE_APART rows that nearly coincide; else,
- * with a warning, the tightest group among the rows that stand out by length or along the mean. *source tells which. */
+ * with a warning, the tightest group among the rows that stand out by length or along the mean.
+ * *source tells which. */
 int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_role *role,
                     size_t **rows, size_t *n_rows, enum nk_glitch_source *source);
 
