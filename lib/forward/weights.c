@@ -211,6 +211,18 @@ static int find_part(struct nk_forward *forward, const struct naming *naming, si
                        : find_tensor(forward->model, name, bias, stacked ? 2 : 1, &weight->bias);
 }
 
+/* Blocks of MXFP4 are [out, in], the other matrices of such experts [in, out]; nki_expert has one
+ * order for all of them. */
+static int check_experts(const struct nk_forward *forward, size_t layer) {
+  const struct nki_weight *up = &forward->blocks[layer].part[NKI_EXPERTS_GATE_UP];
+  const struct nki_weight *down = &forward->blocks[layer].part[NKI_EXPERTS_DOWN];
+  if (!forward->config.experts_fused || (up->scales == NULL) == (down->scales == NULL))
+    return NK_OK;
+  return nk_fail(NK_EUNSUPPORTED, "tensor '%s' is MXFP4 and '%s' is not: both or neither may be",
+                 (up->scales != NULL ? up : down)->weight->name,
+                 (up->scales != NULL ? down : up)->weight->name);
+}
+
 static int find_block(struct nk_forward *forward, const struct naming *naming, size_t layer) {
   int code = NK_OK;
   for (int p = 0; p < NKI_N_PARTS && code == NK_OK; p++) {
@@ -218,7 +230,7 @@ static int find_block(struct nk_forward *forward, const struct naming *naming, s
     if (naming->architecture->names[part] != NULL && has_part(&forward->config, layer, part))
       code = find_part(forward, naming, layer, part);
   }
-  return code;
+  return code == NK_OK ? check_experts(forward, layer) : code;
 }
 
 /* Masks and frequencies that published checkpoints contain although they follow from the
@@ -292,7 +304,10 @@ static void block_floats(const struct nki_config *c, const struct nki_block *blo
       *expert_floats += n == 0 ? 0 : round16(n / c->n_experts) + round16(n_bias / c->n_experts);
     else
       *floats += round16(n) + round16(n_bias);
-    if (part == NKI_QKV && c->qkv_groups > 1) *floats += round16(QKV_BLOCK * c->shape.dim);
+    if (part == NKI_QKV && c->qkv_groups > 1) { /* the rows of widen_qkv */
+      size_t n_rows = QKV_BLOCK * c->shape.dim;
+      *floats += round16(n_rows > n_bias ? n_rows : n_bias);
+    }
   }
 }
 
@@ -433,7 +448,7 @@ static void widen_qkv(const struct nki_config *c, const struct nki_weight *w, fl
                       struct nki_floats *out) {
   size_t dim = c->shape.dim, n = w->weight->n_elements / dim;
   float *weight = *scratch, *bias = weight + round16(w->weight->n_elements);
-  float *rows = bias + (w->bias == NULL ? 0 : round16(n));
+  float *rows = bias + (w->bias == NULL ? 0 : round16(n)); /* a block of them, or the biases */
   for (size_t row = 0; row < n; row += QKV_BLOCK) {
     size_t some = n - row < QKV_BLOCK ? n - row : QKV_BLOCK;
     const float *from = nki_tensor_floats(w->weight, row * dim, some * dim, rows);
