@@ -64,7 +64,8 @@ static void fill_alibi(const struct nki_config *c, size_t n_positions, float *al
       float slope = c->slopes[h];
       alibi[h * n_positions + p] =
           c->slopes_rounded
-              ? round_to_bfloat16(round_to_bfloat16(slope) * (float)p) * c->attention_scale
+              ? round_to_bfloat16(round_to_bfloat16(slope) * round_to_bfloat16((float)p)) *
+                    c->attention_scale
               : slope * (float)p;
     }
 }

@@ -62,10 +62,10 @@ struct nki_config {
   enum nki_qk_norm qk_norm;
   bool rotary_pairs; /* neighbours belong together, else the halves */
   struct nki_rope ropes[NKI_N_ROPES];
-  float *slopes;       /* [n_heads] of ALiBi: added to a score for each position; NULL: none */
-  bool slopes_rounded; /* products with positions are rounded to bfloat16 and scaled (Falcon) */
-  struct nki_layer *layers;   /* [n_layers] */
-  bool absent[NKI_N_PARTS];   /* parts of the family that the configuration leaves out */
+  float *slopes;            /* [n_heads] of ALiBi: added to a score for each position; NULL: none */
+  bool slopes_rounded;      /* with positions and products to bfloat16; then scaled (Falcon) */
+  struct nki_layer *layers; /* [n_layers] */
+  bool absent[NKI_N_PARTS]; /* parts of the family that the configuration leaves out */
   size_t n_experts, n_active; /* of a sparse layer, and those of them that a row has */
   size_t expert_dim, shared_dim;
   bool active_normed; /* the active experts' shares add up to 1 */

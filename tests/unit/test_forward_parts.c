@@ -140,10 +140,43 @@ static void experts_of_which_a_part_is_mxfp4_are_an_error_that_names_them(void *
   nk_model_free(model);
 }
 
+/* slopes[..., None].bfloat16() * positions, as torch computes it: the positions become bfloat16
+ * first. 2^-0.25 and 2^-1.75 are the first and the seventh slope of 32 heads. */
+static void falcons_linear_biases_are_those_of_torch(void **state) {
+  (void)state;
+  static const struct {
+    size_t position;
+    float first, seventh;
+  } expected[] = {{0, 0, 0},         {1, 0.83984375f, 0.296875f},
+                  {255, 214, 75.5f}, {256, 215, 76},
+                  {257, 215, 76},    {259, 218, 77},
+                  {511, 430, 152},   {1001, 840, 296},
+                  {2047, 1720, 608}};
+  struct nk_model *model = nk_model_open("tests/fixtures/forward/falcon-alibi");
+  const struct nk_forward *opened = nk_model_forward(model);
+  if (opened == NULL) fail_msg("%s", nk_error());
+  assert_true(opened->config.slopes_rounded);
+  struct nk_forward forward = *opened;
+  float slopes[6] = {0.8408964152537145f, 0.29730177875068026f};
+  forward.config.slopes = slopes;
+  forward.config.attention_scale = 1;
+  const struct nk_batch batch = {.n_sequences = 0};
+  const struct nki_plan plan = {.forward = &forward, .batch = &batch, .longest = 2048};
+  struct nki_work work;
+  assert_int_equal(nki_work_make(&plan, 1, 1, &work), NK_OK);
+  for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+    assert_true(work.alibi[expected[i].position] == expected[i].first);
+    assert_true(work.alibi[work.ld_alibi + expected[i].position] == expected[i].seventh);
+  }
+  nki_work_free(&work);
+  nk_model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_widened_block_stays_within_its_scratch),
       cmocka_unit_test(experts_of_which_a_part_is_mxfp4_are_an_error_that_names_them),
+      cmocka_unit_test(falcons_linear_biases_are_those_of_torch),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
