@@ -60,7 +60,8 @@ static int read_bool(const struct nk_model *model, const char *key, bool *out) {
 
 /* Keys that change the arithmetic, each with the only value that is implemented; a missing key is
  * the same. */
-static int check_variants(const struct nk_model *model) {
+static int check_variants(const struct nk_model *model,
+                          const struct nki_architecture *architecture) {
   static const struct {
     const char *key;
     bool value;
@@ -89,7 +90,7 @@ static int check_variants(const struct nk_model *model) {
   const char *method = "of an unnamed method"; /* the key itself holds an object: no string */
   if (nki_model_config_string(model, "quantization_config", &method) == NK_ENOTFOUND) return NK_OK;
   nki_model_config_string(model, "quantization_config.quant_method", &method);
-  if (strcmp(method, "mxfp4") == 0) return NK_OK; /* gpt-oss's experts are read */
+  if (strcmp(method, "mxfp4") == 0 && architecture->experts_fused) return NK_OK; /* gpt-oss */
   return nk_fail(NK_EUNSUPPORTED,
                  "config.json: quantization_config: a quantized checkpoint (%s) is not "
                  "implemented; use the F32, F16 or BF16 one, or a GGUF",
@@ -486,7 +487,7 @@ int nki_config_read(const struct nk_model *model, struct nki_config *config,
       .experts_fused = architecture->experts_fused,
   };
   config->shape.architecture = architecture->type;
-  int code = check_variants(model);
+  int code = check_variants(model, architecture);
   if (code == NK_OK) code = read_shape(model, architecture, &config->shape);
   if (code == NK_OK) code = check_shape(model, &config->shape);
   if (code == NK_OK) code = read_activation(model, architecture, &config->activation);

@@ -541,6 +541,8 @@ static void an_unsupported_configuration_is_an_error_that_names_it(void **state)
   assert_unsupported(folder, "llama3", "\"llama3\"", "\"spiral\"", "'spiral'");
   assert_unsupported(folder, "llama", "\"vocab_size\"",
                      "\"quantization_config\": {\"quant_method\": \"gptq\"}, &", "gptq");
+  assert_unsupported(folder, "llama", "\"vocab_size\"",
+                     "\"quantization_config\": {\"quant_method\": \"mxfp4\"}, &", "mxfp4");
   assert_unsupported(folder, "phi", "\"vocab_size\"", "\"qk_layernorm\": true, &", "q_layernorm");
   assert_unsupported(folder, "opt", "\"do_layer_norm_before\": true",
                      "\"do_layer_norm_before\": false", "do_layer_norm_before");
