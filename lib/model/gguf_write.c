@@ -112,10 +112,14 @@ static int add_part(struct writing *w, size_t layer, enum nki_part part, const c
 }
 
 static int add_block(struct writing *w, size_t layer) {
+  const char *key = w->head.architecture->qk_norm_key; /* llama.cpp's families have no such norms */
   int code = NK_OK;
+  if (key != NULL && nki_flag_value(w->head.model, (struct nki_flag){key, false}))
+    return nk_fail(NK_EUNSUPPORTED, "config.json: %s = true is not written as GGUF", key);
   for (int p = 0; p < NKI_N_PARTS && code == NK_OK; p++) {
     enum nki_part part = (enum nki_part)p;
     if (w->head.architecture->names[part] == NULL) continue;
+    if (key != NULL && (part == NKI_Q_NORM || part == NKI_K_NORM)) continue;
     code = add_part(w, layer, part, "weight");
     if (code == NK_OK && nki_part_has_bias(w->head.architecture, w->head.model, part))
       code = add_part(w, layer, part, "bias");
@@ -273,7 +277,8 @@ static void take_row(const struct writing *w, const struct entry *entry, const f
 static void round_q8_0(const float *x, unsigned char *out) {
   float largest = 0;
   for (size_t i = 0; i < 32; i++) largest = fmaxf(largest, fabsf(x[i]));
-  float scale = largest / 127, inverse = scale != 0 ? 1 / scale : 0;
+  float scale = largest / 127, inverse = 1 / scale;
+  if (!isfinite(inverse)) inverse = 0; /* the half is 0 then */
   uint16_t half = nki_f16_of_float(scale);
   memcpy(out, &half, sizeof half);
   for (size_t i = 0; i < 32; i++) out[2 + i] = (unsigned char)(int8_t)roundf(x[i] * inverse);

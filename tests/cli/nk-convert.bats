@@ -172,6 +172,9 @@ setup() {
   run -1 nk-convert --model gguf "$root/tests/fixtures/forward/opt" -o x.gguf
   [[ $output == *"architecture 'opt' is not written as GGUF"* ]]
   [ ! -e x.gguf ]
+  nk-convert --model gguf "$root/tests/fixtures/forward/phi" -o phi.gguf
+  run -1 nk-convert --model gguf "$root/tests/fixtures/forward/phi-norms" -o x.gguf
+  [[ $output == *"config.json: qk_layernorm = true is not written as GGUF" ]]
   run -2 nk-convert --model gguf --to npy "$root/data/llama-tiny"
   run -2 nk-convert --model gguf
 }

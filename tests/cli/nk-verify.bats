@@ -70,7 +70,7 @@ candidates() {
   [ -z "$(cut -f 1 listed.tsv controls | sort | uniq -d)" ]
   # text gives all of them, and their lengths have the distribution of the listed ones
   nk-tokens "$gpt2" | awk -F '\t' 'NR == FNR { category[$1] = $3; next }
-    category[$1] !~ /^(ok|byte|partial_utf8)$/ { exit 1 }' - controls
+    category[$1] !~ /^(ok|byte|partial_utf8)$/ { bad++ } END { exit bad || NR == FNR }' - controls
   nk-verify --controls $(($(wc -l <listed.tsv) - 1)) "$gpt2" listed.tsv |
     perl -F'\t' -lane 'next if $. == 1; ($t = $F[1]) =~ s/\\(x..|.)/x/g; $n[$F[2]]{length $t}++;
       $all++; END { $apart += abs($n[0]{$_} - $n[1]{$_}) for 1 .. 99; exit($apart > 0.05 * $all) }'
