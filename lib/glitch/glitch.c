@@ -170,6 +170,11 @@ struct nk_glitch *nk_glitch_of_model(const struct nk_model *model,
   const struct nk_tensor *input = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
   const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied);
   if (input == NULL || output == NULL) return NULL;
+  if (input->shape[1] == 0 || output->shape[1] == 0) {
+    nk_fail(NK_EDATA, "tensor '%s': its rows have dimension 0",
+            output->shape[1] == 0 ? output->name : input->name);
+    return NULL;
+  }
   size_t n = output->shape[0] < input->shape[0] ? output->shape[0] : input->shape[0], known = 0;
   if (output->shape[0] != input->shape[0])
     nk_warn("the input matrix has %zu rows, the output matrix %zu: the first %zu are ranked",

@@ -12,6 +12,7 @@
  * the list that Phi-3's configuration has. */
 #include "model/gguf_model.h"
 
+#include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,8 @@
 #include "model/rows.h"
 
 enum { MAX_FACTORS = 4096 }; /* of rotary frequencies: half of a head */
+
+static const char original_positions[] = "original_max_position_embeddings";
 
 /* ---- Parts ---- */
 
@@ -61,9 +64,9 @@ struct reading {
   json_t *config;
 };
 
-/* Sets a value, which is then the configuration's. */
-static int set(struct reading *r, const char *key, json_t *value) {
-  return value != NULL && json_object_set_new(r->config, key, value) == 0
+/* Sets a value, which is then the object's. */
+static int set(const struct reading *r, json_t *object, const char *key, json_t *value) {
+  return value != NULL && json_object_set_new(object, key, value) == 0
              ? NK_OK
              : nk_fail(NK_EMEMORY, "%s: out of memory", r->gguf->file->name);
 }
@@ -87,16 +90,16 @@ static const struct nki_gguf_value *find(const struct reading *r, const char *ke
 
 /* Copies a number, a boolean, or an array of one value for all layers. What else the file has under
  * the key is an error when the setting is asked for: its JSON is an array or a string. */
-static int copy(struct reading *r, const char *from, const char *to) {
+static int copy(const struct reading *r, const char *from, json_t *object, const char *to) {
   const struct nki_gguf_value *value = find(r, from);
   if (value == NULL) return NK_OK;
   if (value->type == NKI_GGUF_STRING || value->type == NKI_GGUF_ARRAY || value->count == 0)
-    return set(r, to, json_string("not a number"));
+    return set(r, object, to, json_string("not a number"));
   for (size_t i = 1; i < value->count; i++)
     if (nki_gguf_number_at(value, i) != nki_gguf_number_at(value, 0))
-      return set(r, to, json_string("other values in other layers"));
+      return set(r, object, to, json_string("other values in other layers"));
   json_t *json = number_as_json(value, 0);
-  return json != NULL ? set(r, to, json)
+  return json != NULL ? set(r, object, to, json)
                       : nk_fail(NK_EDATA, "%s: '%s.%s' is not finite", r->gguf->file->name,
                                 r->architecture, from);
 }
@@ -106,10 +109,14 @@ static int copy_settings(struct reading *r) {
   for (int s = 0; s < NKI_N_SETTINGS && code == NK_OK; s++) {
     const char *from = nki_setting_gguf_key((enum nki_setting)s);
     const char *to = nki_setting_key(r->model, (enum nki_setting)s);
-    if (from != NULL && strchr(to, '.') == NULL) code = copy(r, from, to); /* not of rope_scaling */
+    if (from != NULL && strchr(to, '.') == NULL) /* not of rope_scaling */
+      code = copy(r, from, r->config, to);
   }
-  if (code == NK_OK) code = copy(r, "rope.freq_base", "rope_theta");
-  if (code == NK_OK) code = copy(r, "use_parallel_residual", "use_parallel_residual");
+  if (code == NK_OK) code = copy(r, "rope.freq_base", r->config, "rope_theta");
+  if (code == NK_OK) code = copy(r, "use_parallel_residual", r->config, "use_parallel_residual");
+  const struct nki_gguf_value *causal = find(r, "attention.causal");
+  if (code == NK_OK && causal != NULL && (causal->count == 0 || nki_gguf_number_at(causal, 0) == 0))
+    code = set(r, r->config, "use_bidirectional_attention", json_true());
   return code;
 }
 
@@ -133,40 +140,78 @@ static int put_factors(struct reading *r, const struct nk_tensor *tensor, json_t
   return code;
 }
 
-static void copy_into(const struct reading *r, json_t *object, const char *from, const char *to) {
-  const struct nki_gguf_value *value = find(r, from);
-  if (value != NULL && !value->is_array && value->type != NKI_GGUF_STRING)
-    json_object_set_new(object, to, number_as_json(value, 0));
+/* The list. llama.cpp divides all frequencies by the factor too, which is not implemented; with a
+ * type of "none" it does not, and in Llama 3's scaling the list is all there is. */
+static int read_factors(struct reading *r, const struct nk_tensor *factors, const char *type,
+                        double factor, json_t *scaling) {
+  if (type == NULL) type = "linear";
+  bool is_alone = strcmp(type, "none") == 0 || strcmp(type, "llama3") == 0;
+  bool is_plain = strcmp(type, "linear") == 0 || strcmp(type, "longrope") == 0;
+  if (!is_alone && !(is_plain && (factor == 0 || factor == 1)))
+    return nk_fail(NK_EUNSUPPORTED, "%s: rope scaling '%s' by %g beside tensor '%s'",
+                   r->gguf->file->name, type, factor, factors->name);
+  int code = set(r, scaling, "rope_type", json_string("longrope"));
+  if (code == NK_OK) code = set(r, scaling, "attention_factor", json_real(1));
+  if (code == NK_OK) code = copy(r, "rope.scaling.attn_factor", scaling, "attention_factor");
+  if (code == NK_OK && json_object_get(scaling, original_positions) == NULL)
+    code = copy(r, "context_length", scaling, original_positions);
+  return code == NK_OK ? put_factors(r, factors, scaling) : code;
 }
 
-/* {"rope_type": ..., ...}; nothing for frequencies that are not scaled. */
-static int read_scaling(struct reading *r) {
+/* llama.cpp's attn_factor multiplies YaRN's own amplitude, which Transformers' replaces. The betas
+ * are the checkpoint's, though llama.cpp keeps to its defaults in most families. */
+static int read_yarn(struct reading *r, double factor, json_t *scaling) {
+  int code = factor == 0 ? set(r, scaling, "factor", json_integer(1)) : NK_OK;
+  if (code == NK_OK) code = copy(r, "rope.scaling.yarn_beta_fast", scaling, "beta_fast");
+  if (code == NK_OK) code = copy(r, "rope.scaling.yarn_beta_slow", scaling, "beta_slow");
+  if (code == NK_OK) code = copy(r, "rope.scaling.attn_factor", scaling, "attention_factor");
+  const json_t *amplitude = json_object_get(scaling, "attention_factor");
+  if (code != NK_OK || !json_is_number(amplitude) || !(factor > 1)) return code;
+  double growth = 1 + 0.1 * log(factor);
+  return set(r, scaling, "attention_factor", json_real(json_number_value(amplitude) * growth));
+}
+
+/* rope.scaling.type, or NULL where there is none. */
+static int read_scaling_type(const struct reading *r, json_t *scaling, const char **type) {
+  const struct nki_gguf_value *value = find(r, "rope.scaling.type");
+  json_t *json = NULL;
+  *type = NULL;
+  if (value == NULL) return NK_OK;
+  if (!value->is_array && value->type == NKI_GGUF_STRING)
+    json = json_stringn((const char *)value->data + 8, value->n_bytes - 8);
+  if (json == NULL)
+    return nk_fail(NK_EDATA, "%s: '%s.rope.scaling.type' is not a string in UTF-8",
+                   r->gguf->file->name, r->architecture);
+  *type = json_string_value(json);
+  return set(r, scaling, "rope_type", json);
+}
+
+/* scaling = {"rope_type": ..., ...}; without a type: frequencies are not scaled. */
+static int fill_scaling(struct reading *r, json_t *scaling) {
   const struct nk_tensor *factors = nki_model_look_up(r->model, "rope_freqs.weight");
-  const struct nki_gguf_value *type = find(r, "rope.scaling.type");
   if (factors == NULL) factors = nki_model_look_up(r->model, "rope_factors_short.weight");
+  const char *type;
+  int code = copy(r, "rope.scale_linear", scaling, "factor"); /* of old files */
+  if (code == NK_OK) code = copy(r, "rope.scaling.factor", scaling, "factor");
+  if (code == NK_OK)
+    code = copy(r, "rope.scaling.original_context_length", scaling, original_positions);
+  if (code == NK_OK) code = read_scaling_type(r, scaling, &type);
+  if (code != NK_OK) return code;
+  const json_t *json = json_object_get(scaling, "factor");
+  double factor = json_number_value(json); /* 0: none */
+  if (json != NULL && !json_is_number(json)) factor = (double)NAN;
+  if (factors != NULL) return read_factors(r, factors, type, factor, scaling);
+  if (type != NULL && strcmp(type, "none") == 0) return json_object_del(scaling, "rope_type");
+  if (type != NULL && strcmp(type, "yarn") == 0) return read_yarn(r, factor, scaling);
+  bool is_linear = type == NULL && factor != 0;
+  return is_linear ? set(r, scaling, "rope_type", json_string("linear")) : NK_OK;
+}
+
+static int read_scaling(struct reading *r) {
   json_t *scaling = json_object();
-  if (scaling == NULL) return NK_EMEMORY;
-  copy_into(r, scaling, "rope.scale_linear", "factor"); /* of old files */
-  copy_into(r, scaling, "rope.scaling.factor", "factor");
-  copy_into(r, scaling, "rope.scaling.original_context_length", "original_max_position_embeddings");
-  bool scaled = json_number_value(json_object_get(scaling, "factor")) > 0;
-  int code = NK_OK;
-  if (factors != NULL) {
-    json_object_set_new(scaling, "rope_type", json_string("longrope"));
-    json_object_set_new(scaling, "attention_factor", json_real(1));
-    copy_into(r, scaling, "rope.scaling.attn_factor", "attention_factor");
-    if (json_object_get(scaling, "original_max_position_embeddings") == NULL)
-      copy_into(r, scaling, "context_length", "original_max_position_embeddings");
-    code = put_factors(r, factors, scaling);
-  } else if (type != NULL && !type->is_array && type->type == NKI_GGUF_STRING) {
-    const char *name = (const char *)type->data + 8;
-    size_t n = type->n_bytes - 8;
-    scaled = n != 4 || memcmp(name, "none", 4) != 0;
-    json_object_set_new(scaling, "rope_type", json_stringn(name, n));
-  } else if (scaled) {
-    json_object_set_new(scaling, "rope_type", json_string("linear"));
-  }
-  if (code == NK_OK && (factors != NULL || scaled)) return set(r, "rope_scaling", scaling);
+  int code = scaling != NULL ? fill_scaling(r, scaling) : NK_EMEMORY;
+  if (code == NK_OK && json_object_get(scaling, "rope_type") != NULL)
+    code = set(r, r->config, "rope_scaling", json_incref(scaling));
   json_decref(scaling);
   return code;
 }
@@ -181,9 +226,10 @@ static bool has(const struct nk_model *model, const char *name) {
 static int read_tensors(struct reading *r) {
   const struct nk_model *m = r->model;
   bool attention = has(m, "blk.0.attn_q.bias") || has(m, "blk.0.attn_qkv.bias");
-  int code = set(r, "tie_word_embeddings", json_boolean(!has(m, "output.weight")));
-  if (code == NK_OK) code = set(r, "attention_bias", json_boolean(attention));
-  if (code == NK_OK) code = set(r, "mlp_bias", json_boolean(has(m, "blk.0.ffn_up.bias")));
+  int code = set(r, r->config, "tie_word_embeddings", json_boolean(!has(m, "output.weight")));
+  if (code == NK_OK) code = set(r, r->config, "attention_bias", json_boolean(attention));
+  if (code == NK_OK)
+    code = set(r, r->config, "mlp_bias", json_boolean(has(m, "blk.0.ffn_up.bias")));
   return code;
 }
 
@@ -196,7 +242,7 @@ static int read_query_scalar(struct reading *r) {
   nki_setting_integer(r->model, NKI_SETTING_DIM, &dim);
   nki_setting_integer(r->model, NKI_SETTING_N_HEADS, &n_heads);
   if (n_layers != 46 || n_heads < 1) return NK_OK;
-  return set(r, "query_pre_attn_scalar", json_integer(dim / n_heads));
+  return set(r, r->config, "query_pre_attn_scalar", json_integer(dim / n_heads));
 }
 
 /* ---- The family's row ---- */
@@ -228,8 +274,13 @@ static void name_parts(const struct nk_model *model, const struct nki_architectu
                        struct nki_architecture *own) {
   for (int p = 0; p < NKI_N_PARTS; p++)
     own->names[p] = row->names[p] != NULL ? nki_part_gguf_name((enum nki_part)p) : NULL;
-  bool fused = has(model, "blk.0.attn_qkv.weight");
+  if (own->qk_norm_key != NULL) { /* llama.cpp has none in these families */
+    own->qk_norm_key = NULL;
+    own->names[NKI_Q_NORM] = own->names[NKI_K_NORM] = NULL;
+  }
   if (own->names[NKI_QKV] == NULL && own->names[NKI_Q] == NULL) return;
+  /* Rows in the order of pairs are put back in a q and a k of their own alone. */
+  bool fused = !own->gguf_pairs && has(model, "blk.0.attn_qkv.weight");
   own->names[NKI_QKV] = fused ? nki_part_gguf_name(NKI_QKV) : NULL;
   own->names[NKI_Q] = fused ? NULL : nki_part_gguf_name(NKI_Q);
   own->names[NKI_K] = fused ? NULL : nki_part_gguf_name(NKI_K);
@@ -248,7 +299,8 @@ static int make_row(struct nk_model *model, const struct reading *r) {
   own->prefix = "";
   own->embedding = "token_embd";
   own->head = "output";
-  own->positions = has(model, "position_embd.weight") ? "position_embd" : NULL;
+  bool positions = own->positions != NULL || has(model, "position_embd.weight");
+  own->positions = positions ? "position_embd" : NULL;
   own->final_norm = "output_norm";
   own->in_out = own->gguf_written = false;
   own->qkv = NKI_QKV_IN_TURN;
@@ -256,6 +308,7 @@ static int make_row(struct nk_model *model, const struct reading *r) {
   if (r->row == NULL || !r->row->gguf_written) own->block = NULL; /* not tested: not run */
   if (own->block == NULL) return NK_OK;
   own->block = "blk.%zu.";
+  own->rotary_part = 1; /* llama.cpp's default, as in keep_defaults */
   name_parts(model, r->row, own);
   return NK_OK;
 }
@@ -276,7 +329,7 @@ int nki_gguf_read_config(struct nk_model *model) {
   json_t *type = json_string(r.row != NULL ? r.row->type : r.architecture);
   if (type == NULL)
     return nk_fail(NK_EDATA, "%s: general.architecture is not valid UTF-8", r.gguf->file->name);
-  code = set(&r, "model_type", type);
+  code = set(&r, r.config, "model_type", type);
   if (code == NK_OK) code = copy_settings(&r);
   if (code == NK_OK) code = read_scaling(&r);
   if (code == NK_OK) code = read_tensors(&r);

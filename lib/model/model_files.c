@@ -347,7 +347,7 @@ static int add_parts(struct nki_model_files *files, const char *path) {
   unsigned long n_parts = strtoul(count, NULL, 10);
   if (strtoul(path + n + 1, NULL, 10) != 1)
     return nk_fail(NK_EUSAGE, "%s: a part of a GGUF; name the first, ...-00001-of-%s", path, count);
-  int code = NK_OK;
+  int code = n_parts > 0 ? NK_OK : nk_fail(NK_EDATA, "%s: part 1 of 0 by its name", path);
   for (unsigned long i = 1; i <= n_parts && code == NK_OK; i++) {
     struct nk_buffer part = {0};
     struct stat status;

@@ -11,7 +11,7 @@
 #include "unit.h"
 
 enum { DIM = 32, HEADS = 2, ROWS = 8, MLP = 64 };
-enum { U32 = 4, F32 = 6, STRING = 8, ARRAY = 9 }; /* types of values */
+enum { U32 = 4, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9 }; /* types of values */
 
 struct gguf {
   struct nk_buffer values, tensors, data;
@@ -105,6 +105,13 @@ static void put_metadata(struct gguf *g) {
   put_f32(g, "llama.rope.freq_base", 500000);
 }
 
+/* A value of another size for the name. */
+static void replace_u32(struct gguf *g, const char *name, uint32_t value) {
+  char *at = memmem(g->values.data, g->values.size, name, strlen(name));
+  assert_non_null(at);
+  memcpy(at + strlen(name) + 4, &value, sizeof value);
+}
+
 static void put_weights(struct gguf *g) {
   put_zeros(g, "token_embd.weight", ROWS, DIM);
   put_zeros(g, "output_norm.weight", 0, DIM);
@@ -187,6 +194,21 @@ static void a_model_of_another_architecture_gives_its_matrices(void **state) {
   nk_model_free(model);
 }
 
+static void rows_of_no_elements_are_not_ranked(void **state) {
+  for (int turn = 0; turn < 2; turn++) {
+    struct gguf g = {0};
+    const struct nk_glitch_options options = {.skip_bad = true};
+    put_string(&g, "general.architecture", "later");
+    put_zeros(&g, "token_embd.weight", turn == 0 ? 8192 : (size_t)1 << 62, 0);
+    save(&g, in(state, "z.gguf"));
+    struct nk_model *model = nk_model_open(in(state, "z.gguf"));
+    if (model == NULL) fail_msg("%s", nk_error());
+    assert_null(nk_glitch_of_model(model, NULL, &options, NULL));
+    assert_non_null(strstr(nk_error(), "'token_embd.weight': its rows have dimension 0"));
+    nk_model_free(model);
+  }
+}
+
 /* The message of a forward pass, or of opening, after `change` of an otherwise sound file. */
 static void refuse(void **state, void (*change)(struct gguf *), bool with_q, const char *message) {
   struct gguf g = {0};
@@ -205,7 +227,10 @@ static void with_iq2(struct gguf *g) {
   put_tensor(g, "blk.0.attn_q.weight", DIM, 256, 16, NULL, (size_t)DIM * 66);
 }
 static void with_many_blocks(struct gguf *g) {
-  put_u32(g, "llama.block_count", 1000000);
+  replace_u32(g, "llama.block_count", 1000000);
+}
+static void with_two_counts(struct gguf *g) {
+  put_u32(g, "llama.block_count", 1);
 }
 static void with_other_kv_heads(struct gguf *g) {
   put_u32(g, "llama.attention.head_count_kv", 3);
@@ -224,8 +249,27 @@ static void with_nan(struct gguf *g) {
   put_f32(g, "llama.rope.scaling.factor", 0);
   put_f32(g, "llama.final_logit_softcapping", NAN);
 }
-static void with_yarn(struct gguf *g) {
+static void with_another_scaling(struct gguf *g) {
   put_string(g, "llama.rope.scaling.type", "else");
+}
+static void with_a_scaling_of_bytes(struct gguf *g) {
+  put_string(g, "llama.rope.scaling.type", "\xff");
+}
+static void with_a_scaling_of_numbers(struct gguf *g) {
+  put_u32(g, "llama.rope.scaling.type", 1);
+}
+static void with_nan_of_old_files(struct gguf *g) {
+  put_f32(g, "llama.rope.scale_linear", NAN);
+}
+static void with_a_factor_in_words(struct gguf *g) {
+  put_string(g, "llama.rope.scaling.factor", "4");
+}
+static void with_all_positions(struct gguf *g) {
+  key(g, "llama.attention.causal", BOOL);
+  number(&g->values, 0, 1);
+}
+static void with_fused(struct gguf *g) {
+  put_zeros(g, "blk.0.attn_qkv.weight", (size_t)3 * DIM, DIM);
 }
 static void with_another_part(struct gguf *g) {
   put_zeros(g, "blk.0.attn_sinks.weight", 0, HEADS);
@@ -233,18 +277,35 @@ static void with_another_part(struct gguf *g) {
 static void with_two_factors(struct gguf *g) {
   put_zeros(g, "rope_freqs.weight", 0, 2);
 }
+static void with_factors_and_a_factor(struct gguf *g) {
+  put_zeros(g, "rope_freqs.weight", 0, DIM / HEADS / 2);
+  put_f32(g, "llama.rope.scaling.factor", 4);
+}
+static void with_factors_and_yarn(struct gguf *g) {
+  put_zeros(g, "rope_factors_short.weight", 0, DIM / HEADS / 2);
+  put_string(g, "llama.rope.scaling.type", "yarn");
+}
 static void with_split(struct gguf *g) {
   put_u32(g, "split.count", 3);
 }
 
 static void what_cannot_run_says_why(void **state) {
   refuse(state, with_iq2, false, "IQ2_XXS");
-  refuse(state, with_many_blocks, true, "duplicate name");
+  refuse(state, with_many_blocks, true, "num_hidden_layers is 1000000, outside 1 to 65536");
+  refuse(state, with_two_counts, true, "duplicate name");
   refuse(state, with_other_kv_heads, true, "cannot share 3 key heads");
   refuse(state, with_heads_by_layer, true, "not a whole number");
   refuse(state, with_text, true, "not a whole number");
   refuse(state, with_nan, true, "'llama.final_logit_softcapping' is not finite");
-  refuse(state, with_yarn, true, "rope type 'else'");
+  refuse(state, with_another_scaling, true, "rope type 'else'");
+  refuse(state, with_a_scaling_of_bytes, true, "'llama.rope.scaling.type' is not a string");
+  refuse(state, with_a_scaling_of_numbers, true, "'llama.rope.scaling.type' is not a string");
+  refuse(state, with_nan_of_old_files, true, "'llama.rope.scale_linear' is not finite");
+  refuse(state, with_a_factor_in_words, true, "rope_scaling.factor' is not a number");
+  refuse(state, with_all_positions, true, "use_bidirectional_attention = true");
+  refuse(state, with_fused, false, "no tensor 'blk.0.attn_q.weight'");
+  refuse(state, with_factors_and_a_factor, true, "'linear' by 4 beside tensor 'rope_freqs.weight'");
+  refuse(state, with_factors_and_yarn, true, "'yarn' by 0 beside");
   refuse(state, with_another_part, true, "attn_sinks");
   refuse(state, with_two_factors, true, "8 positive numbers");
   refuse(state, with_split, true, "part 1 of 3");
@@ -306,6 +367,55 @@ static void frequencies_are_divided_by_the_factors_of_a_tensor(void **state) {
   assert_memory_not_equal(logits[PLAIN], logits[LINEAR], sizeof logits[0]);
 }
 
+/* attn_factor multiplies what YaRN amplifies by, 1 + 0.1 ln(factor); other turns are blended. */
+static void yarn_has_all_of_its_settings(void **state) {
+  enum { PLAIN, BY_ONE, BY_THREE, TURNS, N };
+  float logits[N][ROWS];
+  for (int turn = 0; turn < N; turn++) {
+    struct gguf g = {0};
+    double amplitude = 0;
+    put_metadata(&g);
+    put_attention(&g);
+    put_string(&g, "llama.rope.scaling.type", "yarn");
+    put_f32(&g, "llama.rope.scaling.factor", 4);
+    put_u32(&g, "llama.rope.scaling.original_context_length", 25);
+    if (turn == BY_ONE) put_f32(&g, "llama.rope.scaling.attn_factor", 1);
+    if (turn == BY_THREE) put_f32(&g, "llama.rope.scaling.attn_factor", 3);
+    if (turn == TURNS) put_f32(&g, "llama.rope.scaling.yarn_beta_fast", 0.5f);
+    if (turn == TURNS) put_f32(&g, "llama.rope.scaling.yarn_beta_slow", 0.125f);
+    save(&g, in(state, "y.gguf"));
+    run_file(in(state, "y.gguf"), logits[turn]);
+    struct nk_model *model = nk_model_open(in(state, "y.gguf"));
+    nki_setting_number(model, NKI_SETTING_ROPE_AMPLITUDE, &amplitude);
+    if (turn == BY_THREE) assert_true(fabs(amplitude - 3.4158883083) < 1e-9);
+    nk_model_free(model);
+  }
+  assert_memory_equal(logits[PLAIN], logits[BY_ONE], sizeof logits[0]);
+  assert_memory_not_equal(logits[PLAIN], logits[BY_THREE], sizeof logits[0]);
+  assert_memory_not_equal(logits[PLAIN], logits[TURNS], sizeof logits[0]);
+}
+
+/* A family's row says where positions are, and that a quarter of a head is rotated; llama.cpp needs
+ * the matrix, and rotates whole heads where the file does not say. */
+static void a_family_is_as_llama_cpp_has_it(void **state) {
+  struct gguf g = {0};
+  put_string(&g, "general.architecture", "gpt2");
+  put_zeros(&g, "token_embd.weight", ROWS, DIM);
+  save(&g, in(state, "g.gguf"));
+  struct nk_model *model = nk_model_open(in(state, "g.gguf"));
+  if (model == NULL) fail_msg("%s", nk_error());
+  assert_string_equal(nki_model_architecture(model)->positions, "position_embd");
+  assert_null(nk_model_matrix(model, NK_MATRIX_POSITION, NULL));
+  nk_model_free(model);
+  put_string(&g, "general.architecture", "gptneox");
+  put_zeros(&g, "token_embd.weight", ROWS, DIM);
+  save(&g, in(state, "g.gguf"));
+  model = nk_model_open(in(state, "g.gguf"));
+  if (model == NULL) fail_msg("%s", nk_error());
+  assert_true(nki_model_architecture(model)->rotary_part == 1);
+  nk_model_free(model);
+}
+
 static void save_part(void **state, int part, int of, int written_count) {
   struct gguf g = {0};
   char name[64];
@@ -335,6 +445,8 @@ static void parts_of_a_model_are_opened_together(void **state) {
   if (nk_model_forward(model) == NULL) fail_msg("%s", nk_error());
   nk_model_free(model);
   refuse_parts(state, "p-00002-of-00002.gguf", "name the first");
+  save_part(state, 0, 0, 0);
+  refuse_parts(state, "p-00001-of-00000.gguf", "part 1 of 0");
   save_part(state, 1, 2, 3);
   refuse_parts(state, "p-00001-of-00002.gguf", "part 2 of 3 by its metadata, 2 of 2 by its name");
   struct gguf g = {0};
@@ -356,8 +468,11 @@ int main(void) {
       cmocka_unit_test(metadata_stand_for_config_json),
       cmocka_unit_test(rows_in_pairs_are_put_back),
       cmocka_unit_test(a_model_of_another_architecture_gives_its_matrices),
+      cmocka_unit_test(rows_of_no_elements_are_not_ranked),
       cmocka_unit_test(what_cannot_run_says_why),
       cmocka_unit_test(frequencies_are_divided_by_the_factors_of_a_tensor),
+      cmocka_unit_test(yarn_has_all_of_its_settings),
+      cmocka_unit_test(a_family_is_as_llama_cpp_has_it),
       cmocka_unit_test(parts_of_a_model_are_opened_together),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
