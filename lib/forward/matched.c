@@ -21,6 +21,9 @@ struct stratum {
 };
 
 struct pool {
+  const struct nk_tokenizer *tokenizer;
+  const enum nk_category *of_token; /* [n_tokens] */
+  size_t n_tokens;
   struct candidate *candidates;
   size_t n;
   struct stratum *strata; /* by category, then length */
@@ -45,9 +48,8 @@ static size_t length_of(const struct nk_tokenizer *tokenizer, int64_t id) {
 }
 
 /* Tokens [0, n_tokens) that text gives, but not those `taken`, in strata. */
-static int make_pool(const struct nk_tokenizer *tokenizer, const enum nk_category *category,
-                     const bool *taken, size_t n_tokens, struct nki_random *random,
-                     struct pool *pool) {
+static int make_pool(struct pool *pool, const bool *taken, struct nki_random *random) {
+  size_t n_tokens = pool->n_tokens;
   size_t *order = nk_alloc(n_tokens, sizeof *order);
   pool->candidates = nk_alloc(n_tokens, sizeof *pool->candidates);
   pool->strata = nk_alloc(n_tokens, sizeof *pool->strata);
@@ -58,8 +60,10 @@ static int make_pool(const struct nk_tokenizer *tokenizer, const enum nk_categor
   nki_random_permutation(random, n_tokens, order);
   for (size_t i = 0; i < n_tokens; i++) {
     int64_t id = (int64_t)order[i];
-    if (taken[id] || !is_given_by_text(category[id])) continue;
-    pool->candidates[pool->n++] = (struct candidate){category[id], length_of(tokenizer, id), i, id};
+    enum nk_category category = pool->of_token[id];
+    if (taken[id] || !is_given_by_text(category)) continue;
+    pool->candidates[pool->n++] =
+        (struct candidate){category, length_of(pool->tokenizer, id), i, id};
   }
   nk_free(order);
   qsort(pool->candidates, pool->n, sizeof *pool->candidates, by_stratum);
@@ -90,9 +94,8 @@ static struct stratum *nearest(const struct pool *pool, enum nk_category categor
 
 /* out [*n] = up to *n candidates, each for one of like [n_like] in turn, in a random order. A token
  * without a match is passed over; none in a whole turn ends the draw. */
-static int draw(const struct nk_tokenizer *tokenizer, const struct nk_ordinary_options *o,
-                const enum nk_category *category, size_t n_tokens, struct nki_random *random,
-                struct pool *pool, int64_t *out, size_t *n) {
+static int draw(struct pool *pool, const struct nk_ordinary_options *o, struct nki_random *random,
+                int64_t *out, size_t *n) {
   size_t *order = nk_alloc(o->n_like, sizeof *order);
   if (order == NULL) return NK_EMEMORY;
   nki_random_permutation(random, o->n_like, order);
@@ -100,9 +103,9 @@ static int draw(const struct nk_tokenizer *tokenizer, const struct nk_ordinary_o
   *n = 0;
   for (size_t i = 0; *n < wanted && passed < o->n_like; i++) {
     int64_t like = o->like[order[i % o->n_like]];
-    bool known = like >= 0 && (size_t)like < n_tokens;
-    size_t length = known ? length_of(tokenizer, like) : 0;
-    struct stratum *s = known ? nearest(pool, category[like], length) : NULL;
+    bool known = like >= 0 && (size_t)like < pool->n_tokens;
+    size_t length = known ? length_of(pool->tokenizer, like) : 0;
+    struct stratum *s = known ? nearest(pool, pool->of_token[like], length) : NULL;
     if (s == NULL) s = nearest(pool, NK_TOKEN_OK, length);
     passed = s == NULL ? passed + 1 : 0;
     if (s == NULL) continue;
@@ -117,7 +120,7 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer, const struct nk_ord
   struct nki_random random = nki_random_stream(o->seed, NKI_RANDOM_MATCHED, 0);
   enum nk_category *category = nk_alloc(n_tokens, sizeof *category);
   bool *taken = nk_calloc(n_tokens, sizeof *taken);
-  struct pool pool = {0};
+  struct pool pool = {.tokenizer = tokenizer, .of_token = category, .n_tokens = n_tokens};
   size_t n_wanted = *n;
   int code = category == NULL || taken == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) code = nk_tokenizer_categories(tokenizer, n_tokens, category);
@@ -125,10 +128,9 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer, const struct nk_ord
     if (o->like[i] >= 0 && (size_t)o->like[i] < n_tokens) taken[o->like[i]] = true;
   for (size_t i = 0; i < o->n_excluded && code == NK_OK; i++)
     if (o->excluded[i] >= 0 && (size_t)o->excluded[i] < n_tokens) taken[o->excluded[i]] = true;
-  if (code == NK_OK) code = make_pool(tokenizer, category, taken, n_tokens, &random, &pool);
+  if (code == NK_OK) code = make_pool(&pool, taken, &random);
   *n = o->n_like == 0 ? 0 : n_wanted;
-  if (code == NK_OK && *n > 0)
-    code = draw(tokenizer, o, category, n_tokens, &random, &pool, out, n);
+  if (code == NK_OK && *n > 0) code = draw(&pool, o, &random, out, n);
   if (code == NK_OK && o->n_like > 0 && *n < n_wanted)
     nk_warn("%zu of %zu tokens to compare with: the vocabulary has no more", *n, n_wanted);
   nk_free(pool.candidates);

@@ -126,7 +126,7 @@ static int choose_tokens(const struct nk_probe *probe, struct nki_reference *r) 
   }
   if (code == NK_OK)
     code = drop_repeated(probe->forward->config.shape.n_vocabulary, r->ids, &r->n_ids);
-  if (code == NK_OK && r->n_ids < 2 * NKI_TYPICAL_LEAST)
+  if (code == NK_OK && r->n_ids < (size_t)2 * NKI_TYPICAL_LEAST)
     code = nk_fail(NK_EUSAGE, "%zu tokens are too few for a reference: %d are needed", r->n_ids,
                    2 * NKI_TYPICAL_LEAST);
   return code;

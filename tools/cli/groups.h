@@ -13,9 +13,9 @@ struct cli_groups {
   size_t *rows;   /* rows of the set, ascending in a group */
 };
 
-/* Groups the rows that rows [n] lists (NULL: all) by a column of whole numbers; column NULL: one
+/* Groups the rows that rows [n] lists (NULL: all) by the column `name` of whole numbers; NULL: one
  * group. Free with cli_groups_free. NK_ENOTFOUND: no such column; NK_EDATA: not whole numbers. */
-int cli_groups_of(const struct nk_vectors *set, const char *column, const size_t *rows, size_t n,
+int cli_groups_of(const struct nk_vectors *set, const char *name, const size_t *rows, size_t n,
                   struct cli_groups *out);
 void cli_groups_free(struct cli_groups *groups);
 

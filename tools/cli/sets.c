@@ -78,8 +78,8 @@ int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struc
 
 /* The word with index `value`, and its length; NULL where there is none. */
 static const char *find_word(const char *words, double value, size_t *length) {
-  if (!(value >= 0) || value != trunc(value)) return NULL;
-  for (; words != NULL && value > 0; value--) {
+  if (!(value >= 0 && value < 1e9) || value != trunc(value)) return NULL;
+  for (size_t left = (size_t)value; words != NULL && left > 0; left--) {
     words = strchr(words, ' ');
     if (words != NULL) words++;
   }

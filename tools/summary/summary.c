@@ -139,7 +139,8 @@ static int write_row(struct job *job, size_t group, const struct summary_measure
   cli_table_number(job->table, plan->options.level);
   cli_table_integer(job->table, (int64_t)used);
   cli_table_integer(job->table, (int64_t)(n_rows - used));
-  for (size_t g = 0; g < plan->between.n; g++) cli_table_integer(job->table, (int64_t)n[g]);
+  for (size_t g = 0; g < 2 && plan->between.n > 0; g++)
+    cli_table_integer(job->table, (int64_t)n[g]);
   for (size_t k = 0; k < s->n_kinds; k++) {
     size_t n_clusters = in[0] && in[1] ? s->n_clusters[k] : s->n_in[side == SECOND][k];
     cli_table_integer(job->table, (int64_t)n_clusters);
