@@ -303,13 +303,13 @@ static int check_row(const struct entry *entry, const float *row) {
 
 static void round_row(const struct entry *entry, const float *row, unsigned char *out) {
   for (size_t c = 0; c < entry->columns; c++) {
-    uint16_t narrow = 0;
     if (entry->dtype == NK_F32) {
       memcpy(out + 4 * c, row + c, 4);
     } else if (entry->dtype == NK_Q8_0) {
       if (c % 32 == 0) round_q8_0(row + c, out + c / 32 * 34);
     } else {
-      narrow = entry->dtype == NK_F16 ? nki_f16_of_float(row[c]) : nki_bf16_of_float(row[c]);
+      uint16_t narrow =
+          entry->dtype == NK_F16 ? nki_f16_of_float(row[c]) : nki_bf16_of_float(row[c]);
       memcpy(out + 2 * c, &narrow, 2);
     }
   }

@@ -122,7 +122,7 @@ static int write_row(struct job *job, size_t group, const struct summary_measure
                      enum side side, const struct summary_interval *interval) {
   const struct summary_plan *plan = &job->plan;
   const struct summary_sample *s = &job->work.sample;
-  bool in[2] = {side != SECOND, side != FIRST};
+  const bool in[2] = {side != SECOND, side != FIRST};
   size_t n[2] = {0, 0}, n_rows = 0, used;
   for (size_t i = 0; i < s->n; i++) n[s->second[i]] += in[s->second[i]];
   for (size_t i = job->begin[group]; i < job->begin[group + 1]; i++)
