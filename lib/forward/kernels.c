@@ -218,10 +218,10 @@ void nki_activate(const struct nki_activating *a, float *h, size_t n) {
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
     float *gate = a->gate == NULL ? NULL : a->gate + r * a->ld;
-    if (a->f == NKI_CLAMPED_SWIGLU && gate != NULL) /* it is always gated */
-      clamped_row(a, h + r * a->ld, gate);
-    else
+    if (a->f != NKI_CLAMPED_SWIGLU)
       rows[a->f](h + r * a->ld, a->bias, gate, a->gate_bias, a->width);
+    else if (gate != NULL) /* as it always is */
+      clamped_row(a, h + r * a->ld, gate);
   }
 }
 
