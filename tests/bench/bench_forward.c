@@ -1,7 +1,8 @@
 /* The forward pass at GPT-2 small's shape: 512 nokens in a prompt of 24 tokens, the noken at
  * position 12, the entropy at the end.
  *
- *   bench_forward           noken, and PyTorch and llama.cpp where they can be had
+ *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
+ *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *
@@ -113,12 +114,66 @@ static void bench_others(const char *folder, double nokens_per_second) {
   snprintf(command, sizeof command,
            "set -e; line=$(tests/runners/llama.sh '%s/..' | tail -n 1); "
            "[ -f '%s.gguf' ] || '%s/nk-convert' --model gguf '%s' -o '%s.gguf'; "
-           "${line%%%% *} '%s' '%s.gguf' \"${line#* }\" bench 2>/dev/null | tail -n 1",
-           bench_tools(), folder, bench_tools(), folder, folder, folder, folder);
+           "${line%%%% *} '%s' '%s.gguf' \"${line#* }\" bench %d 2>/dev/null | tail -n 1",
+           bench_tools(), folder, bench_tools(), folder, folder, folder, folder, N_NOKENS);
   double llama = number_of(command);
   if (llama > 0) {
     printf("llama.cpp: %.1f nokens/s\n", llama);
     bench_ratio("forward_llama_cpp_over_noken", llama / nokens_per_second, 1 / 2.0);
+  } else {
+    printf("llama.cpp: not here\n");
+  }
+}
+
+/* The least time of n_nokens through the model at path. */
+static double seconds_of(const char *path, size_t n_nokens) {
+  struct nk_model *model = nk_model_open(path);
+  model_check(model != NULL);
+  struct work work = {.forward = nk_model_forward(model)};
+  model_check(work.forward != NULL);
+  fill_batch(work.forward, &work.batch, n_nokens, LENGTH, SLOT);
+  double seconds = bench_min(3, run, &work);
+  nk_model_free(model);
+  return seconds;
+}
+
+/* The same shape with quantized matrices, which are widened a layer at a time. */
+static void bench_quantized(const char *folder, double seconds) {
+  static const struct {
+    const char *name;
+    int type;
+  } types[] = {{"Q8_0", GGUF_Q8_0}, {"Q4_K", GGUF_Q4_K}};
+  char path[4300], line[64];
+  for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+    snprintf(path, sizeof path, "%s-%s.gguf", folder, types[i].name);
+    if (access(path, R_OK) != 0) model_gpt2_small_gguf(path, types[i].type);
+    snprintf(line, sizeof line, "forward_gpt2_small_%s_over_F32", types[i].name);
+    bench_ratio(line, seconds_of(path, N_NOKENS) / seconds, 1.1);
+  }
+}
+
+/* A real model of 30 layers, Q4_1, and llama.cpp on the same file. */
+static void bench_real(const char *folder) {
+  enum { N = 1000 };
+  char command[32768], path[4096] = "";
+  FILE *pipe = popen("tests/runners/real-model.sh", "r");
+  bool here = pipe != NULL && fgets(path, sizeof path, pipe) != NULL;
+  here = pipe != NULL && pclose(pipe) == 0 && here;
+  path[strcspn(path, "\n")] = 0;
+  if (!here) {
+    printf("SmolLM2-135M: not here: %s\n", path);
+    return;
+  }
+  double ours = N / seconds_of(path, N);
+  printf("SmolLM2-135M, Q4_1, %d nokens: %.1f nokens/s\n", N, ours);
+  snprintf(command, sizeof command,
+           "set -e; line=$(tests/runners/llama.sh '%s/..' | tail -n 1); "
+           "${line%%%% *} '%s' '%s' \"${line#* }\" bench %d 2>/dev/null | tail -n 1",
+           bench_tools(), path, path, N);
+  double llama = number_of(command);
+  if (llama > 0) {
+    printf("llama.cpp: %.1f nokens/s\n", llama);
+    bench_ratio("forward_smollm2_llama_cpp_over_noken", llama / ours, 1 / 3.0);
   } else {
     printf("llama.cpp: not here\n");
   }
@@ -143,8 +198,10 @@ static int bench_gpt2(const char *folder) {
   bench_ratio("forward_gpt2_small_over_sgemm", seconds * rate / needed, 1.25);
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
   nk_model_free(model);
+  bench_quantized(folder, seconds);
   fflush(stdout);
   bench_others(folder, N_NOKENS / seconds);
+  bench_real(folder);
   return bench_over;
 }
 

@@ -3,6 +3,7 @@
 #include "bench.h"
 
 #include <noken/noken.h>
+#include "gguf.h"
 #include "model/dtype.h"
 #include "model/quantized.h"
 
@@ -53,51 +54,18 @@ static void measure(enum nk_dtype dtype, const unsigned char *bytes, float *out)
 
 /* ---- nk-glitch ---- */
 
-enum { N_TOKENS = 128256, Q4_K = 12, Q4_K_BYTES = 144 };
+enum { N_TOKENS = 128256 };
 
-static void put(FILE *file, const void *bytes, size_t n) {
-  if (fwrite(bytes, 1, n, file) != n) exit(2);
-}
-
-static void put_number(FILE *file, uint64_t value, size_t n) {
-  put(file, &value, n);
-}
-
-static void put_text(FILE *file, const char *text) {
-  put_number(file, strlen(text), 8);
-  put(file, text, strlen(text));
-}
-
-/* A GGUF of one matrix: random codes, scales of about 0.001. */
+/* A GGUF of one matrix. */
 static void make_gguf(const char *path) {
-  const size_t n_blocks = (size_t)N_TOKENS * DIM / 256;
-  unsigned char block[Q4_K_BYTES];
-  uint64_t state = 88172645463325252u;
+  uint64_t offset = 0;
   FILE *file = fopen(path, "wb");
   if (file == NULL) exit(2);
-  put(file, "GGUF\3\0\0", 8);
-  put_number(file, 1, 8);
-  put_number(file, 1, 8);
-  put_text(file, "general.architecture");
-  put_number(file, 8, 4);
-  put_text(file, "llama");
-  put_text(file, "token_embd.weight");
-  put_number(file, 2, 4);
-  put_number(file, DIM, 8);
-  put_number(file, N_TOKENS, 8);
-  put_number(file, Q4_K, 4);
-  put_number(file, 0, 8);
-  while (ftell(file) % 32 != 0) put_number(file, 0, 1);
-  for (size_t i = 0; i < n_blocks; i++) {
-    for (size_t k = 0; k < sizeof block; k++) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      block[k] = (unsigned char)(state >> 56);
-    }
-    uint16_t scale = nki_f16_of_float(1e-3f), least = nki_f16_of_float(7.5e-3f);
-    memcpy(block, &scale, 2);
-    memcpy(block + 2, &least, 2);
-    put(file, block, sizeof block);
-  }
+  gguf_begin(file, 1, 1);
+  gguf_text_value(file, "general.architecture", "llama");
+  gguf_tensor(file, "token_embd.weight", N_TOKENS, DIM, GGUF_Q4_K, &offset);
+  gguf_pad(file);
+  gguf_data(file, (size_t)N_TOKENS * DIM, GGUF_Q4_K, 0);
   if (fclose(file) != 0) exit(2);
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "bench.h"
+#include "gguf.h"
 #include "model/dtype.h"
 #include "model/safetensors.h"
 
@@ -134,6 +135,51 @@ static inline void model_gpt2_small(const char *folder) {
               "\"n_layer\": 12, \"n_positions\": 1024, \"n_ctx\": 1024, "
               "\"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\"}\n");
   model_tokenizer(folder, 50257);
+}
+
+/* GPT-2 small as a GGUF without a tokenizer, its matrices of `type`. */
+static inline void model_gpt2_small_gguf(const char *path, int type) {
+  const struct {
+    const char *name;
+    size_t rows, columns;
+    float value;
+  } parts[] = {{"attn_norm.weight", 0, 768, 1},      {"attn_norm.bias", 0, 768, 0.02f},
+               {"attn_qkv.weight", 2304, 768, 0},    {"attn_qkv.bias", 0, 2304, 0.1f},
+               {"attn_output.weight", 768, 768, 0},  {"attn_output.bias", 0, 768, 0.1f},
+               {"ffn_norm.weight", 0, 768, 1},       {"ffn_norm.bias", 0, 768, 0.02f},
+               {"ffn_up.weight", 3072, 768, 0},      {"ffn_up.bias", 0, 3072, 0.1f},
+               {"ffn_down.weight", 768, 3072, 0},    {"ffn_down.bias", 0, 768, 0.1f},
+               {"token_embd.weight", 50257, 768, 0}, {"position_embd.weight", 1024, 768, 0.02f},
+               {"output_norm.weight", 0, 768, 1},    {"output_norm.bias", 0, 768, 0.02f}};
+  enum { N_BLOCKS = 12, N_BLOCK_PARTS = 12, N_OTHERS = 4 };
+  uint64_t offset = 0;
+  FILE *file = fopen(path, "wb");
+  if (file == NULL) exit(2);
+  gguf_begin(file, N_BLOCKS * N_BLOCK_PARTS + N_OTHERS, 7);
+  gguf_text_value(file, "general.architecture", "gpt2");
+  gguf_u32_value(file, "gpt2.context_length", 1024);
+  gguf_u32_value(file, "gpt2.embedding_length", 768);
+  gguf_u32_value(file, "gpt2.block_count", N_BLOCKS);
+  gguf_u32_value(file, "gpt2.feed_forward_length", 3072);
+  gguf_u32_value(file, "gpt2.attention.head_count", 12);
+  gguf_f32_value(file, "gpt2.attention.layer_norm_epsilon", 1e-5f);
+  for (int pass = 0; pass < 2; pass++) { /* names and places, then the data */
+    if (pass == 1) gguf_pad(file);
+    for (size_t i = 0; i < N_BLOCKS * N_BLOCK_PARTS + N_OTHERS; i++) {
+      bool other = i >= N_BLOCKS * N_BLOCK_PARTS;
+      size_t p = other ? i - (N_BLOCKS - 1) * N_BLOCK_PARTS : i % N_BLOCK_PARTS;
+      size_t rows = parts[p].rows, columns = parts[p].columns;
+      int its_type = rows > 0 && parts[p].value == 0 ? type : GGUF_F32;
+      char name[64] = "";
+      if (!other) snprintf(name, sizeof name, "blk.%zu.", i / N_BLOCK_PARTS);
+      strncat(name, parts[p].name, sizeof name - strlen(name) - 1);
+      if (pass == 0)
+        gguf_tensor(file, name, rows, columns, its_type, &offset);
+      else
+        gguf_data(file, (rows > 0 ? rows : 1) * columns, its_type, parts[p].value);
+    }
+  }
+  if (fclose(file) != 0) exit(2);
 }
 
 /* Llama 2 7B's shape with n_layers of its 32 blocks, BF16. */

@@ -3,8 +3,8 @@
  *   llama MODEL GGUF LIBRARIES          the largest difference between their logits and the root of
  *                                       the mean square, over prompts with nokens at the start, in
  *                                       the middle and at the end
- *   llama MODEL GGUF LIBRARIES bench    nokens per second of llama.cpp: 512 nokens in a prompt of
- *                                       24 tokens, the noken at 12, the logits at the end
+ *   llama MODEL GGUF LIBRARIES bench N  nokens per second of llama.cpp: N nokens in a prompt of 24
+ *                                       tokens, the noken at 12, the logits at the end
  *
  * MODEL is the folder, GGUF the same model as nk-convert --model gguf writes it, LIBRARIES the
  * folder of llama.cpp's. Built by llama.sh, for tests only. llama.cpp's keys and values are kept in
@@ -19,7 +19,7 @@
 #include "ggml-backend.h"
 #include "llama.h"
 
-enum { LENGTH = 24, N_BENCH = 512, AT_ONCE = 128, SLOT = 12 };
+enum { LENGTH = 24, AT_ONCE = 128, SLOT = 12 };
 
 static void check(int good, const char *what) {
   if (good) return;
@@ -187,17 +187,18 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static double bench(struct both *b, const int64_t *ids) {
-  float *vectors = make_vectors(b, N_BENCH);
+static double bench(struct both *b, const int64_t *ids, size_t n) {
+  float *vectors = make_vectors(b, n);
   double least = INFINITY;
   for (int repeat = 0; repeat < 2; repeat++) {
     double start = now();
-    for (size_t i = 0; i < N_BENCH; i += AT_ONCE)
-      run_llama(b, ids, SLOT, LENGTH, vectors + i * b->dim, AT_ONCE, NULL);
+    for (size_t i = 0; i < n; i += AT_ONCE)
+      run_llama(b, ids, SLOT, LENGTH, vectors + i * b->dim,
+                (int)(n - i < AT_ONCE ? n - i : AT_ONCE), NULL);
     if (now() - start < least) least = now() - start;
   }
   free(vectors);
-  return N_BENCH / least;
+  return (double)n / least;
 }
 
 int main(int argc, char **argv) {
@@ -206,8 +207,8 @@ int main(int argc, char **argv) {
   if (argc < 4) return 2;
   open_both(&b, argv);
   for (size_t t = 0; t < LENGTH; t++) ids[t] = (int64_t)((260 + 37 * t) % b.n_vocabulary);
-  if (argc > 4)
-    printf("%.2f\n", bench(&b, ids));
+  if (argc > 5)
+    printf("%.2f\n", bench(&b, ids, strtoul(argv[5], NULL, 10)));
   else
     compare(&b, ids);
   close_both(&b);
