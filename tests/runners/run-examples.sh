@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the examples of every man page. In a page's section EXAMPLES, the lines of its displays
 # (mdoc: .Dl, .D1 and .Bd -literal or -unfilled; man: .nf or .EX) that begin with "$ " are
-# commands; a command that ends in a backslash goes on in the next line of the display. All other
+# commands; one that ends in a backslash or | goes on in the next line of the display. All other
 # lines are the output as a reader would see it, and are not compared. A page's commands run in
 # order, in one shell, in a temporary folder of their own that holds `data` and `plots` (links to
 # the repository's), so that what one command writes the next can read. Each has to succeed, a
@@ -21,7 +21,7 @@ commands_of() {
     more { command = command " " $0 }
     !more && /^\$ / { command = substr($0, 3); more = 1 }
     more {
-      if (sub(/\\$/, "", command)) next
+      if (sub(/\\$/, "", command) || command ~ /\|$/) next
       print command
       more = 0
     }'
