@@ -13,6 +13,7 @@
  * parsed into them. */
 struct options {
   struct plot plot;
+  int summary; /* -1: none */
   const char *columns, *label_ids, *size, *log, *x_range, *y_range, *format, *band, *ordinary_from;
   struct cli_strings lines, ellipses;
   struct cli_frame **outlines; /* [ellipses.n] */
@@ -149,6 +150,8 @@ static int parse_options(struct options *o, const struct cli_run *run) {
   plot->label_ids = o->ids;
   if (o->columns != NULL && plot->kind == PLOT_HISTOGRAM) plot->x = o->columns;
   if (o->columns != NULL && plot->kind != PLOT_HISTOGRAM) plot->y = o->columns;
+  if (o->summary >= 0) plot->summary = o->summary == 0 ? PLOT_MEDIAN : PLOT_MEAN;
+  plot->seed = run->common.seed;
   plot->lines = o->lines.item;
   plot->n_lines = o->lines.n;
   return code == NK_OK ? read_tables(o) : code;
@@ -176,7 +179,7 @@ static int draw(const struct options *o, const struct cli_run *run) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {0};
+  struct options o = {.summary = -1};
   struct plot *plot = &o.plot;
   const struct cli_option options[] = {
       {'x', NULL, CLI_OPTION_STRING, &plot->x, "COL", "column for x (histogram: a list A,B)"},
@@ -201,6 +204,10 @@ int main(int argc, char **argv) {
       {0, "band", CLI_OPTION_STRING, &o.band, "LO:HI", "curve: percentiles (default 5:95)"},
       {0, "interval", CLI_OPTION_FLAG, &plot->interval, NULL,
        "curve: 95% interval of the median as the band"},
+      {0, "summary", CLI_OPTION_CHOICE, &o.summary, "median|mean",
+       "curve: over the lines of --by, which are pale"},
+      {0, "colour", CLI_OPTION_STRING, &plot->colour, "COL", "its groups: a colour per value"},
+      {0, "no-lines", CLI_OPTION_FLAG, &plot->no_strands, NULL, "the summary without the lines"},
       {0, "ordinary", CLI_OPTION_STRING, &plot->ordinary, "COND",
        "curve: range of these rows behind the lines"},
       {0, "ordinary-from", CLI_OPTION_STRING, &o.ordinary_from, "FILE",

@@ -42,6 +42,11 @@ static int check_kind(const struct plot *plot) {
   if (kind != PLOT_CURVE && (plot->ordinary != NULL || plot->ordinary_frame != NULL))
     wrong = "ordinary rows";
   if (kind != PLOT_CURVE && plot->interval) wrong = "intervals";
+  if (kind != PLOT_CURVE && plot->summary != PLOT_ROWS) wrong = "a summary of lines";
+  if (plot->summary == PLOT_ROWS && plot->colour != NULL) wrong = "colours without a summary";
+  if (plot->summary == PLOT_ROWS && plot->no_strands) wrong = "fewer lines without a summary";
+  if (plot->summary != PLOT_ROWS && plot->by == NULL)
+    return nk_fail(NK_EUSAGE, "a summary of lines needs the column that makes them; use --by");
   if (is_empty(&plot->x_range) || is_empty(&plot->y_range))
     return nk_fail(NK_EUSAGE, "empty range: its low end is not below its high end");
   if (plot->label_by != NULL && plot->n_labels == 0)
@@ -63,6 +68,7 @@ int plot_draw(const struct plot *plot, const struct cli_frame *frame, struct nk_
   if (chosen.band[0] == 0 && chosen.band[1] == 0) {
     chosen.band[0] = 0.05;
     chosen.band[1] = 0.95;
+    chosen.interval = chosen.interval || chosen.summary != PLOT_ROWS;
   }
   return pictures[plot->kind](&chosen, frame, output);
 }

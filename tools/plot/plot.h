@@ -27,6 +27,9 @@ enum plot_kind {
 
 enum plot_format { PLOT_PNG, PLOT_SVG, PLOT_PDF, PLOT_TEXT };
 
+/* What a line of a curve is made of. */
+enum plot_summary { PLOT_ROWS, PLOT_MEDIAN, PLOT_MEAN };
+
 /* The part of an axis that is shown. An end that is not set comes from the data. */
 struct plot_range {
   bool has_lo, has_hi;
@@ -61,12 +64,17 @@ struct plot {
                                             * the columns with the names of x and y, or the first
                                             * two; a row without numbers interrupts the line */
   size_t n_outlines;
-  size_t bins;          /* of x (0: histogram by Freedman and Diaconis (1981), others 40) */
-  bool counts;          /* histogram of groups: counts instead of percentages of each group */
-  double band[2];       /* curve: the quantiles at the band's edges (0, 0: 0.05 and 0.95) */
-  bool no_band;         /* curve: no band */
-  bool interval;        /* curve: the band is the 95% interval of the median */
-  const char *ordinary; /* curve: a condition on rows whose range is drawn behind the lines, */
+  size_t bins;               /* of x (0: histogram by Freedman and Diaconis (1981), others 40) */
+  bool counts;               /* histogram of groups: counts instead of percentages of each group */
+  double band[2];            /* curve: the quantiles at the band's edges (0, 0: 0.05 and 0.95) */
+  bool no_band;              /* curve: no band */
+  bool interval;             /* curve: the band is the 95% interval of the median */
+  enum plot_summary summary; /* curve: `by` makes a thin line of each value, and a bold one is the
+                              * median or mean of those, with its 95% interval; PLOT_ROWS: none */
+  const char *colour;        /* with `summary`: a colour and a bold line for each value of this */
+  bool no_strands;           /* with `summary`: no thin lines */
+  uint64_t seed;             /* of the resamples of the interval */
+  const char *ordinary;      /* curve: a condition on rows whose range is drawn behind the lines, */
   const struct cli_frame *ordinary_frame; /* rows of this table (NULL: of the one that is drawn) */
   const bool *skip;                       /* [n_rows] rows that are not drawn; NULL: none */
 };
