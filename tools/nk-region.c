@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/groups.h"
+#include "cli/region_scores.h"
 #include "cli/tool.h"
 #include "plot/ellipse.h"
 
@@ -17,7 +18,7 @@ struct options {
   const char *components, *with, *by;
   struct cli_strings exclude;
   double level;
-  bool include_all, skip_bad;
+  bool include_all, skip_bad, all;
 };
 
 /* ---- fit ---- */
@@ -139,82 +140,46 @@ static int write_columns(struct cli_table *table, const char *const *names, size
   return code;
 }
 
-/* The scores of a set's rows. */
-struct scores {
-  double *score, *p_value, *p_min; /* [n] */
-};
-
-/* Scores the rows of a group, ascending, by its region. */
-static int score_group(const struct nk_vectors *set, const struct nk_region *region,
-                       const size_t *rows, size_t n, const struct scores *out) {
-  size_t dim = set->dim;
-  if (region == NULL) return nk_error_code();
-  if (dim != region->dim)
-    return nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", dim, region->dim);
-  for (size_t i = 0; i < n; i++) out->p_min[rows[i]] = region->calibration->p_min;
-  if (n == set->n) return nk_region_score(region, set->values, n, out->score, out->p_value);
-  float *x = nk_alloc(n, dim * sizeof *x);
-  double *score = nk_alloc(n, sizeof *score), *p_value = nk_alloc(n, sizeof *p_value);
-  int code = x != NULL && score != NULL && p_value != NULL ? NK_OK : NK_EMEMORY;
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    memcpy(x + i * dim, set->values + rows[i] * dim, dim * sizeof *x);
-  if (code == NK_OK) code = nk_region_score(region, x, n, score, p_value);
-  for (size_t i = 0; i < n && code == NK_OK; i++) {
-    out->score[rows[i]] = score[i];
-    out->p_value[rows[i]] = p_value[i];
-  }
-  nk_free(x);
-  nk_free(score);
-  nk_free(p_value);
-  return code;
+/* Whether an operand is the set among regions: neither is ever taken for the other. */
+static int is_set(const char *operand, bool *out) {
+  struct nk_region *region = strcmp(operand, "-") != 0 ? nk_region_read(operand) : NULL;
+  *out = region == NULL;
+  nk_region_free(region);
+  if (!*out || strcmp(operand, "-") == 0) return NK_OK;
+  return nk_error_code() == NK_EDATA ? NK_OK : nk_error_code();
 }
 
-/* With --by each group by the region that the operand names for it, else all by one. */
-static int score_set(const struct cli_run *run, const struct options *o,
-                     const struct nk_vectors *set, const struct scores *out) {
-  struct cli_groups groups = {0};
-  int code = cli_groups_of(set, o->by, NULL, 0, &groups);
-  for (size_t g = 0; g < groups.n && code == NK_OK; g++) {
-    const char *pattern = run->operands[1];
-    char *path = o->by != NULL ? cli_group_path("REGION", pattern, groups.value[g]) : NULL;
-    struct nk_region *region =
-        path != NULL || o->by == NULL ? nk_region_read(path != NULL ? path : pattern) : NULL;
-    code = score_group(set, region, groups.rows + groups.begin[g],
-                       groups.begin[g + 1] - groups.begin[g], out);
-    nk_region_free(region);
-    nk_free(path);
-  }
-  cli_groups_free(&groups);
+/* What is scored, and by which of the operands: the last one or the first one is the set where it
+ * is no region, otherwise the set is standard input. */
+static int find_set(const struct cli_run *run, const char **set, char *const **regions, size_t *n) {
+  size_t last = run->n_operands - 1;
+  bool is_last = false, is_first = false;
+  int code = last > 1 ? is_set(run->operands[last], &is_last) : NK_OK;
+  if (code == NK_OK && last > 1 && !is_last) code = is_set(run->operands[1], &is_first);
+  *set = is_last ? run->operands[last] : is_first ? run->operands[1] : "-";
+  *regions = (char *const *)run->operands + 1 + is_first;
+  *n = last - (is_last || is_first);
   return code;
 }
 
 static int score(const struct cli_run *run, const struct options *o, struct cli_table *table) {
-  static const char *const COLUMNS[] = {"score", "p_value", "inside", "p_min"};
-  struct scores s = {0};
-  struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
-  int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
+  struct cli_region_scores scores = {0};
+  size_t n = 0;
+  const char *path;
+  char *const *regions;
+  struct nk_vectors *set = NULL;
+  int code = find_set(run, &path, &regions, &n);
+  if (code == NK_OK && n > 1 && o->by != NULL)
+    code = nk_fail(NK_EUSAGE, "--by: the regions are named by one operand with {}");
   if (code == NK_OK) {
-    s.score = nk_alloc(set->n, sizeof *s.score);
-    s.p_value = nk_alloc(set->n, sizeof *s.p_value);
-    s.p_min = nk_alloc(set->n, sizeof *s.p_min);
-    if (s.score == NULL || s.p_value == NULL || s.p_min == NULL) code = NK_EMEMORY;
+    set = nk_vectors_read(path);
+    code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
   }
-  if (code == NK_OK) code = score_set(run, o, set, &s);
-  if (code == NK_OK) code = cli_set_head(set, table);
-  if (code == NK_OK) code = write_columns(table, COLUMNS, 4);
-  if (code == NK_OK) code = cli_set_head_tail(set, table);
-  for (size_t row = 0; code == NK_OK && row < set->n; row++) {
-    cli_set_row(set, row, table);
-    cli_table_number(table, s.score[row]);
-    cli_table_number(table, s.p_value[row]);
-    cli_table_integer(table, s.p_value[row] > o->level);
-    cli_table_number(table, s.p_min[row]);
-    cli_set_row_tail(set, row, table);
-    code = cli_table_end_row(table);
-  }
-  nk_free(s.score);
-  nk_free(s.p_value);
-  nk_free(s.p_min);
+  if (code == NK_OK)
+    code = n > 1 || o->all ? cli_region_scores_best(&scores, set, regions, n)
+                           : cli_region_scores_by(&scores, set, regions[0], o->by);
+  if (code == NK_OK) code = cli_region_scores_write(&scores, set, o->level, o->all, table);
+  cli_region_scores_free(&scores);
   nk_vectors_free(set);
   return code;
 }
@@ -333,7 +298,7 @@ static int work(const struct cli_run *run, const struct options *o) {
   static const struct {
     const char *name;
     size_t least, most;
-  } VERBS[] = {{"fit", 1, 2}, {"score", 2, 3}, {"info", 2, 2}, {"ellipse", 2, 2}};
+  } VERBS[] = {{"fit", 1, 2}, {"score", 2, CLI_MOST}, {"info", 2, 2}, {"ellipse", 2, 2}};
   const char *verb = run->operands[0];
   if (!(o->level > 0 && o->level < 1))
     return nk_fail(NK_EUSAGE, "--level: a number between 0 and 1");
@@ -343,12 +308,14 @@ static int work(const struct cli_run *run, const struct options *o) {
     return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
   if (o->by != NULL && strcmp(verb, "fit") != 0 && strcmp(verb, "score") != 0)
     return nk_fail(NK_EUSAGE, "--by: fit and score take it");
+  if (o->all && (strcmp(verb, "score") != 0 || o->by != NULL))
+    return nk_fail(NK_EUSAGE, "--all: score takes it, without --by");
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
       return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb,
                      i == 0   ? "[SET]"
-                     : i == 1 ? "REGION [SET]"
+                     : i == 1 ? "REGION... [SET]"
                               : "REGION");
     return i == 0 ? fit(run, o) : write_table(run, o, verb);
   }
@@ -373,6 +340,7 @@ int main(int argc, char **argv) {
        "fit: type in which tokens are kept (default: auto)"},
       {0, "by", CLI_OPTION_STRING, &o.by, "COLUMN",
        "fit, score: a region for each value of COLUMN; {} in its file's name is the value"},
+      {0, "all", CLI_OPTION_FLAG, &o.all, NULL, "score: a p-value by each of several regions"},
       {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
        "ellipse: components (default: 1,2)"},
@@ -383,13 +351,13 @@ int main(int argc, char **argv) {
   const struct cli_tool tool = {
       .name = "nk-region",
       .summary = "region in distribution, and conformal p-values of vectors",
-      .usage = "fit [SET] | score REGION [SET] | info REGION | ellipse REGION",
+      .usage = "fit [SET] | score REGION... [SET] | info|ellipse REGION",
       .options = options,
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-extract data/gpt2-tiny | nk-region fit -o in.safetensors",
   };
   struct cli_run run;
-  cli_begin(&run, &tool, argc, argv, 1, 3);
+  cli_begin(&run, &tool, argc, argv, 1, CLI_MOST);
   int code = work(&run, &o);
   cli_strings_free(&o.exclude);
   return cli_end(&run, code);

@@ -145,6 +145,73 @@ setup() {
   [[ "$output" == *"0 rows are too few: --by layer finds no group to fit" ]]
 }
 
+# States of a model at five layers: those of some tokens in states.safetensors, of others in held.safetensors.
+capture() {
+  local prompts=(-p 'The {} of' -p 'A {} is' -p 'I saw the {} and' -p 'She said {} to' -p 'In {} there was')
+  nk-run "$data/$1" "${prompts[@]}" --ids 300-1099 --capture 0-4 -o states.safetensors
+  nk-run "$data/$1" "${prompts[@]}" --ids 1100-1299 --capture 0-4 -o held.safetensors
+  nk-region fit -q --by layer -o 'layer.{}.safetensors' states.safetensors
+}
+
+@test "held-out states fit the region of their own layer best" {
+  for model in gpt2-tiny llama-tiny; do
+    capture $model
+    nk-region score layer.?.safetensors held.safetensors >best.tsv
+    cut -f 3,9 best.tsv | awk -F '\t' -v model=$model 'NR == 1 { if ($0 != "region\tlayer") exit 1; next }
+      { n[$2]++; own[$2] += $1 == "layer." $2 }
+      END { for (l = 0; l < 5; l++) { share = own[l] / n[l]; bad += share < 0.9
+          printf "# %s: %.3f of states of layer %d\n", model, share, l }
+        exit bad > 0 }' >&3
+  done
+}
+
+@test "the best region has the largest p-value, and the smallest relative score where these are equal" {
+  capture gpt2-tiny
+  nk-region score --all layer.?.safetensors <held.safetensors >all.tsv
+  for layer in 0 1 2 3 4; do
+    nk-region score layer.$layer.safetensors held.safetensors | sed 1d | cut -f 3-4,6 >one.$layer
+    nk-region info layer.$layer.safetensors | awk -F '\t' '$1 == "median_score" { print $2 }' >median.$layer
+  done
+  paste one.? | awk -F '\t' -v OFS='\t' '
+    BEGIN { for (l = 0; l < 5; l++) getline median[l] <("median." l) }
+    { floor = best = 0
+      for (l = 0; l < 5; l++) if ($(3 * l + 3) > floor) floor = $(3 * l + 3)
+      for (l = 0; l < 5; l++) {
+        s[l] = $(3 * l + 1); p = $(3 * l + 2); q[l] = p > floor ? p : floor
+        if (q[l] > q[best] || (q[l] == q[best] && s[l] / median[l] < s[best] / median[best])) best = l
+      }
+      print "layer." best, s[best], $(3 * best + 2), ($(3 * best + 2) > 0.05), $(3 * best + 3), $2, $5, $8, $11, $14
+    }' >expected.tsv
+  sed 1d all.tsv | cut -f 3-12 >actual.tsv
+  [ "$(wc -l <actual.tsv)" -eq 5000 ]
+  cmp expected.tsv actual.tsv
+  [ "$(head -n 1 all.tsv | cut -f 8-12)" = "p_value_layer.0	p_value_layer.1	p_value_layer.2	p_value_layer.3	p_value_layer.4" ]
+  nk-region score layer.?.safetensors held.safetensors | cmp - <(cut -f 1-7,13- all.tsv)
+  nk-region score layer.?.safetensors - <held.safetensors | cmp - <(cut -f 1-7,13- all.tsv)
+}
+
+@test "several regions that do not fit together or have one name are refused or told apart" {
+  nk-region fit set.npy -o one.safetensors
+  mkdir -p folder
+  nk-region fit --seed 1 set.npy -o folder/one.safetensors
+  run -0 nk-region score one.safetensors folder/one.safetensors strange.npy
+  [ "${lines[0]}" = "id	region	score	p_value	inside	p_min" ]
+  cut -f 2 <<<"$output" | grep -qE '^(folder/)?one.safetensors$'
+  run -0 nk-region score --all one.safetensors strange.npy
+  [ "${lines[0]}" = "id	region	score	p_value	inside	p_min	p_value_one" ]
+  npy 3 1 2 3 >three.npy
+  run -1 nk-region score one.safetensors folder/one.safetensors three.npy
+  [ "$output" = "nk-region: one.safetensors: vectors have 3 values, the region is for 8" ]
+  nk-region score one.safetensors folder/one.safetensors strange.npy >last.tsv
+  nk-region score strange.npy one.safetensors folder/one.safetensors | cmp - last.tsv
+  run -1 nk-region score one.safetensors strange.npy folder/one.safetensors <strange.npy
+  [[ "$output" == "nk-region: strange.npy: "* ]]
+  run -1 nk-region score one.safetensors nothing.safetensors
+  run -2 nk-region score --by layer one.safetensors folder/one.safetensors strange.npy
+  run -2 nk-region score --all --by layer 'by.{}.safetensors' strange.npy
+  run -2 nk-region info --all one.safetensors
+}
+
 @test "bad input and usage are refused" {
   run -2 nk-region
   run -2 nk-region guess set.npy

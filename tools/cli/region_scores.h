@@ -1,0 +1,40 @@
+/* Scores of a set's rows by regions: by one, by the one of each row's group, or by several, of
+ * which each row gets the one that fits it best. */
+#ifndef CLI_REGION_SCORES_H
+#define CLI_REGION_SCORES_H
+
+#include <noken/region.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cli/table.h"
+
+struct cli_region_scores {
+  size_t n;         /* rows */
+  double *score;    /* [n] by the row's region */
+  double *p_value;  /* [n] */
+  double *p_min;    /* [n] */
+  size_t n_regions; /* of those that compete; 0: none do */
+  char **name;      /* [n_regions] */
+  double *p;        /* [n_regions, n] every region's p-values */
+  size_t *best;     /* [n] the region with the largest p-value; of equal ones that with the smallest
+                     * score in units of its calibrating rows' median, of those the first.
+                     * p-values up to the largest p_min of the regions are equal. */
+};
+
+/* Scores every row by the region of the file; with `by`, each group of rows by the file that path
+ * names for the group's value, in which {} stands for it. Returns NK_OK or a negative code; free
+ * with cli_region_scores_free in any case. */
+int cli_region_scores_by(struct cli_region_scores *scores, const struct nk_vectors *set,
+                         const char *path, const char *by);
+/* Scores every row by all of the regions in paths [n_paths]. A region's name is its path without
+ * folder and ".safetensors"; where two names would be the same, each is the whole path. */
+int cli_region_scores_best(struct cli_region_scores *scores, const struct nk_vectors *set,
+                           char *const *paths, size_t n_paths);
+/* Writes the table: the head of the set, the region where several compete, score, p_value, inside
+ * (p_value above the level), p_min, with `all` a p-value of each region, the set's columns. */
+int cli_region_scores_write(const struct cli_region_scores *scores, const struct nk_vectors *set,
+                            double level, bool all, struct cli_table *table);
+void cli_region_scores_free(struct cli_region_scores *scores);
+
+#endif
