@@ -45,10 +45,6 @@ struct nk_retrieval {
 NK_API int nk_retrieval(const double *scores, const bool *positive, size_t n,
                         struct nk_retrieval *out);
 
-/* *out = Spearman's rank correlation of x and y [n], equal values sharing their mean rank; NaN when
- * one of them is constant. Returns 0 or NK_EMEMORY. */
-NK_API int nk_spearman(const double *x, const double *y, size_t n, double *out);
-
 /* ==== Ranking ==== */
 
 /* What is known of a token before its rows are looked at. */

@@ -99,12 +99,6 @@ NK_API const char *nk_model_name(const struct nk_model *model);
 /* What the model's tokenizer can be opened from: its folder, or its .gguf file. NULL, without an
  * error, when the model is a single .safetensors file. */
 NK_API const char *nk_model_folder(const struct nk_model *model);
-/* A whole number of config.json: `path` is a key, or keys joined by dots ("rope_scaling.factor").
- * The language model's part of a multimodal model's configuration (text_config) is searched first.
- * Returns NK_OK; NK_ENOTFOUND when missing or null (out untouched); NK_EDATA when it is of another
- * type or not in range. */
-NK_API int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
-
 /* All tensors of all shards, in the order of shards and bytes. */
 NK_API size_t nk_model_n_tensors(const struct nk_model *model);
 NK_API const struct nk_tensor *nk_model_tensor(const struct nk_model *model, size_t index);

@@ -179,7 +179,11 @@ enum nk_verdict {
 };
 
 /* The verdict on a token with this highest probability. */
-NK_API enum nk_verdict nk_verdict_of(double max_prob);
+static inline enum nk_verdict nk_verdict_of(double max_prob) {
+  if (max_prob < 0.001) return NK_STRONGLY_VERIFIED;
+  if (max_prob < 0.1) return NK_WEAKLY_VERIFIED;
+  return max_prob < 0.9 ? NK_WEAKLY_REJECTED : NK_STRONGLY_REJECTED;
+}
 /* "strongly verified", ... */
 NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];
 

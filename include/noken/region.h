@@ -134,12 +134,6 @@ NK_API int nk_region_score(const struct nk_region *region, const float *x, size_
  * at most level. Infinity when no score is enough, for a level below p_min; NaN for NULL. */
 NK_API double nk_region_threshold(const struct nk_region *region, double level);
 
-/* out [n] = distances of vectors x [n, dim] by a metric: from the mean of the fitting half (l2,
- * cosine), from its distribution (mahalanobis), to the k-th nearest token of it (knn, by the
- * region's metric). NK_METRIC_DEFAULT is mahalanobis. NK_EUSAGE for knn without tokens. */
-NK_API int nk_region_distances(const struct nk_region *region, enum nk_metric metric,
-                               const float *x, size_t n, double *out);
-
 /* All principal components of the region's covariance, with its eigenvalues (divided by n, and
  * shrunk); computed when the file has none (seconds for dim in the thousands). The region's. NULL
  * on failure. */

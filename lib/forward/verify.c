@@ -6,14 +6,6 @@
 #include "base/error.h"
 #include "forward/probe.h"
 
-static const double THRESHOLDS[] = {0.001, 0.1, 0.9};
-
-enum nk_verdict nk_verdict_of(double max_prob) {
-  int verdict = NK_STRONGLY_VERIFIED;
-  while (verdict < NK_STRONGLY_REJECTED && !(max_prob < THRESHOLDS[verdict])) verdict++;
-  return (enum nk_verdict)verdict;
-}
-
 const char *const nk_verdict_names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
                                                      "weakly rejected", "strongly rejected"};
 

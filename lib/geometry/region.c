@@ -278,8 +278,8 @@ void nk_region_free(struct nk_region *region) {
 
 /* ---- Distances ---- */
 
-int nk_region_distances(const struct nk_region *region, enum nk_metric metric, const float *x,
-                        size_t n, double *out) {
+int nki_region_distances(const struct nk_region *region, enum nk_metric metric, const float *x,
+                         size_t n, double *out) {
   if (region == NULL || x == NULL) return nki_null("the region or the vectors");
   if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (n == 0) return NK_OK;
@@ -309,7 +309,7 @@ const double *nki_region_own(struct nk_region *region, enum nk_metric metric) {
       code =
           nki_region_knn(region, x + region->n_fit * dim, n - region->n_fit, own + region->n_fit);
   } else {
-    code = nk_region_distances(region, metric, x, n, own);
+    code = nki_region_distances(region, metric, x, n, own);
   }
   if (code == NK_OK) return region->own[metric] = own;
   nk_free(own);

@@ -33,6 +33,12 @@ int nki_region_score(const struct nk_region *region, const struct nki_region_row
 /* Fits ranks and joint of a combined region to the tokens that rank the features. */
 int nki_region_fit_combined(struct nk_region *region, const struct nki_region_rows *rows);
 
+/* out [n] = distances of vectors x [n, dim] by a metric: from the mean of the fitting half (l2,
+ * cosine), from its distribution (mahalanobis), to the k-th nearest token of it (knn, by the
+ * region's metric). NK_METRIC_DEFAULT is mahalanobis. NK_EUSAGE for knn without tokens. */
+int nki_region_distances(const struct nk_region *region, enum nk_metric metric, const float *x,
+                         size_t n, double *out);
+
 /* out [n] = Mahalanobis distances of x [n, dim]. */
 int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_t n, double *out);
 /* out = distances to the k-th nearest (or the last there is) of the fitting tokens: of x [n, dim],
@@ -41,10 +47,10 @@ int nki_region_knn(const struct nk_region *region, const float *x, size_t n, dou
 
 /* ---- Tokens and files ---- */
 
-/* The tokens' own distances by a metric, [region->tokens->n], as nk_region_distances measures them,
- * a fitting token not among its own neighbours. Those after the first n_fit had no part in what
- * they are measured from. Computed when first asked for where the file does not have them (knn).
- * NULL on failure: knn without tokens. */
+/* The tokens' own distances by a metric, [region->tokens->n], as nki_region_distances measures
+ * them, a fitting token not among its own neighbours. Those after the first n_fit had no part in
+ * what they are measured from. Computed when first asked for where the file does not have them
+ * (knn). NULL on failure: knn without tokens. */
 const double *nki_region_own(struct nk_region *region, enum nk_metric metric);
 
 /* A set of n tokens: values is taken over (NULL: none are kept), the rest copied; text NULL: no

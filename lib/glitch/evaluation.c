@@ -5,6 +5,8 @@
 #include <noken/base.h>
 #include <stdlib.h>
 
+#include "glitch/internal.h"
+
 struct item {
   double value;
   size_t row;
@@ -71,7 +73,7 @@ int nk_retrieval(const double *scores, const bool *positive, size_t n, struct nk
   return NK_OK;
 }
 
-int nk_spearman(const double *x, const double *y, size_t n, double *out) {
+int nki_spearman(const double *x, const double *y, size_t n, double *out) {
   double *rank_x = nk_alloc(n, sizeof *rank_x), *rank_y = nk_alloc(n, sizeof *rank_y);
   int code = rank_x == NULL || rank_y == NULL ? NK_EMEMORY : nki_mean_ranks(x, n, rank_x);
   if (code == NK_OK) code = nki_mean_ranks(y, n, rank_y);

@@ -60,6 +60,10 @@ int nki_find_unused(const float *x, size_t n, size_t dim, const enum nk_glitch_r
 /* ranks [n] = the mean rank, from 1, of each of values [n]; NaN first. Returns 0 or NK_EMEMORY. */
 int nki_mean_ranks(const double *values, size_t n, double *ranks);
 
+/* *out = Spearman's rank correlation of x and y [n], equal values sharing their mean rank; NaN when
+ * one of them is constant. Returns 0 or NK_EMEMORY. */
+int nki_spearman(const double *x, const double *y, size_t n, double *out);
+
 /* ---- Parts ---- */
 
 /* Finds the ball that unused [n_unused >= 3] mark in x [n, dim]; without `core` its centre is the

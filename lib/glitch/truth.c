@@ -3,6 +3,8 @@
 #include <noken/base.h>
 #include <noken/glitch.h>
 
+#include "glitch/internal.h"
+
 /* The judged rows, packed. */
 struct judged {
   size_t n;
@@ -36,7 +38,7 @@ static int pack(size_t n, const struct nk_glitch_truth *truth, double at_most, s
 static int measure(const double *values, bool large_is_odd, struct judged *j,
                    struct nk_glitch_measure *out) {
   for (size_t k = 0; k < j->n; k++) j->values[k] = values[j->rows[k]];
-  int code = nk_spearman(j->values, j->count, j->n, &out->spearman);
+  int code = nki_spearman(j->values, j->count, j->n, &out->spearman);
   for (size_t k = 0; k < j->n && !large_is_odd; k++) j->values[k] = -j->values[k];
   return code == NK_OK ? nk_retrieval(j->values, j->odd, j->n, &out->retrieval) : code;
 }

@@ -373,7 +373,7 @@ static int put_merges(struct nki_gguf_writing *w, const json_t *tokenizer) {
 
 static void put_special(struct nki_gguf_writing *w, const char *key, const char *from) {
   int64_t id;
-  if (nk_model_config_integer(w->model, from, &id) == NK_OK && id >= 0) value_u32(w, key, id);
+  if (nki_model_config_integer(w->model, from, &id) == NK_OK && id >= 0) value_u32(w, key, id);
 }
 
 static int tokenizer_values(struct nki_gguf_writing *w, size_t n, const char *path) {

@@ -54,13 +54,6 @@ int nki_model_config_integer(const struct nk_model *model, const char *path, int
   return as_integer(value, out) == NK_OK ? NK_OK : of_another_type(model, path, "a whole number");
 }
 
-int nk_model_config_integer(const struct nk_model *model, const char *path, int64_t *out) {
-  if (model == NULL) return nki_fail_null();
-  int code = nki_model_config_integer(model, path, out);
-  if (code != NK_ENOTFOUND) return code;
-  return nk_fail(code, "%s: config.json has no '%s'", model->files.name, path);
-}
-
 int nki_model_config_number(const struct nk_model *model, const char *path, double *out) {
   const json_t *value = nki_model_config_value(model, path);
   if (value == NULL) return NK_ENOTFOUND;

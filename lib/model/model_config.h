@@ -23,7 +23,9 @@ bool nki_model_wrapper_ties(const struct nk_model *model);
 /* The value at a path, or NULL where it is missing or null. */
 const json_t *nki_model_config_value(const struct nk_model *model, const char *path);
 
-/* As nk_model_config_integer, but NK_ENOTFOUND sets no error. Strings live as long as the model. */
+/* That value as a number, a truth or a string, which lives as long as the model. Return NK_OK;
+ * NK_ENOTFOUND when it is missing or null (out untouched, no error set); NK_EDATA when it is of
+ * another type or not in range. */
 int nki_model_config_integer(const struct nk_model *model, const char *path, int64_t *out);
 int nki_model_config_number(const struct nk_model *model, const char *path, double *out);
 int nki_model_config_bool(const struct nk_model *model, const char *path, bool *out);

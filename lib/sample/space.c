@@ -128,9 +128,9 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
   const float *x = set->values;
   double *value = nk_alloc(n, sizeof *value);
   int code = value != NULL ? NK_OK : NK_EMEMORY;
-  if (code == NK_OK) code = nk_region_distances(region, NK_METRIC_L2, x, n, value);
+  if (code == NK_OK) code = nki_region_distances(region, NK_METRIC_L2, x, n, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "l2", value);
-  if (code == NK_OK) code = nk_region_distances(region, NK_METRIC_COSINE, x, n, value);
+  if (code == NK_OK) code = nki_region_distances(region, NK_METRIC_COSINE, x, n, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "cosine", value);
   if (code == NK_OK) code = nki_mahalanobis(space, x, n, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "mahalanobis", value);

@@ -5,6 +5,7 @@
 
 #include "fuzz.h"
 #include "model/gguf.h"
+#include "model/model_config.h"
 
 const char *const fuzz_words[] = {"tokenizer.ggml.model",
                                   "tokenizer.ggml.tokens",
@@ -94,7 +95,7 @@ static void read_model(const char *path) {
   const struct nk_tensor *tensor = nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL);
   float row[4096];
   int64_t heads;
-  (void)nk_model_config_integer(model, "num_attention_heads", &heads);
+  (void)nki_model_config_integer(model, "num_attention_heads", &heads);
   if (tensor != NULL && tensor->shape[0] > 0 && tensor->shape[1] <= 4096 &&
       nk_model_rows(tensor, tensor->shape[0] - 1, 1, row) == NK_OK)
     fuzz_use(row, tensor->shape[1] * sizeof *row);

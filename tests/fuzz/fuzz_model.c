@@ -135,7 +135,7 @@ static void ask_all(struct nk_model *model) {
     double number;
     bool truth;
     const char *string;
-    (void)nk_model_config_integer(model, keys[i], &integer);
+    (void)nki_model_config_integer(model, keys[i], &integer);
     (void)nki_model_config_number(model, keys[i], &number);
     (void)nki_model_config_bool(model, keys[i], &truth);
     if (nki_model_config_string(model, keys[i], &string) == NK_OK) fuzz_use(string, strlen(string));

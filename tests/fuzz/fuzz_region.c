@@ -32,7 +32,7 @@ static void use_region(struct nk_region *region, struct nk_output *output) {
   for (int metric = 0; metric < NK_N_METRICS; metric++) {
     const double *own = nki_region_own(region, (enum nk_metric)metric);
     if (own != NULL) fuzz_use(own, region->tokens->n * sizeof *own);
-    (void)nk_region_distances(region, (enum nk_metric)metric, x, ROWS, scores);
+    (void)nki_region_distances(region, (enum nk_metric)metric, x, ROWS, scores);
   }
   struct plot_normal normal;
   const struct nk_pca *basis = nk_region_basis(region);

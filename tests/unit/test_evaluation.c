@@ -26,7 +26,7 @@ static void measures_with_ties_are_those_of_scikit_learn(void **state) {
   assert_int_equal(nk_retrieval(scores, positive, N, &r), 0);
   assert_near(r.auc, 0.640006471793765);
   assert_near(r.average_precision, 0.609415753770191);
-  assert_int_equal(nk_spearman(scores, count, N, &spearman), 0);
+  assert_int_equal(nki_spearman(scores, count, N, &spearman), 0);
   assert_near(spearman, 0.0352410380269796);
 }
 
@@ -55,7 +55,7 @@ static void rankings_without_a_class_have_no_curve(void **state) {
   assert_near(r.auc, 0);
   assert_near(r.average_precision, 1.0 / 3);
   double constant[] = {2, 2, 2}, spearman = 0;
-  assert_int_equal(nk_spearman(scores, constant, 3, &spearman), 0);
+  assert_int_equal(nki_spearman(scores, constant, 3, &spearman), 0);
   assert_true(isnan(spearman));
 }
 

@@ -143,7 +143,7 @@ static void metadata_stand_for_config_json(void **state) {
                 {"rope_theta", 500000}};
   for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
     int64_t value = 0;
-    if (nk_model_config_integer(model, wanted[i].key, &value) != NK_OK) fail_msg("%s", nk_error());
+    if (nki_model_config_integer(model, wanted[i].key, &value) != NK_OK) fail_msg("%s", nk_error());
     assert_int_equal(value, wanted[i].value);
   }
   double eps = 0;

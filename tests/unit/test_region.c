@@ -461,8 +461,8 @@ static void the_tokens_own_distances_leave_themselves_out(void **state) {
   double distance[80];
   for (int m = NK_METRIC_L2; m < NK_N_METRICS; m++) {
     own = nki_region_own(region, (enum nk_metric)m);
-    assert_int_equal(nk_region_distances(region, (enum nk_metric)m,
-                                         region->tokens->values + 40 * DIM, 40, distance),
+    assert_int_equal(nki_region_distances(region, (enum nk_metric)m,
+                                          region->tokens->values + 40 * DIM, 40, distance),
                      0);
     for (size_t i = 0; i < 40; i++) assert_close(own[40 + i], distance[i], 1e-6, 0);
   }
@@ -559,7 +559,7 @@ static void a_failed_call_is_passed_on(void **state) {
   assert_null(nk_sample_match(region, none, 3, 0));
   assert_null(nk_region_basis(region));
   assert_int_equal(nk_region_score(region, x, 1, &value, NULL), NK_ENOTFOUND);
-  assert_int_equal(nk_region_distances(region, NK_METRIC_L2, x, 1, &value), NK_ENOTFOUND);
+  assert_int_equal(nki_region_distances(region, NK_METRIC_L2, x, 1, &value), NK_ENOTFOUND);
   assert_int_equal(nk_region_write(region, NULL), NK_ENOTFOUND);
   assert_true(isnan(nk_region_threshold(region, 0.05)));
   struct nk_moments *moments = nk_moments_compute(NULL, NULL, 1, DIM);
