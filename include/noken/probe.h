@@ -23,6 +23,15 @@
 extern "C" {
 #endif
 
+/* ==== Prompts ==== */
+
+/* *ids [*n] (free with nk_free) = the tokens of a prompt, text[0..n_text): those that the model is
+ * trained to begin with, then the text's. With `slots` every {} in it is NK_VECTOR, and the text
+ * after a slot is encoded as the tokenizer encodes it in the middle of a text. Returns NK_OK or a
+ * negative code (NK_EDATA: not valid UTF-8). */
+NK_API int nk_prompt_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n_text,
+                            bool slots, int64_t **ids, size_t *n);
+
 /* ==== Probes ==== */
 
 struct nk_probe;
@@ -120,6 +129,71 @@ NK_API int nk_probe_generate(struct nk_probe *probe, const struct nk_items *item
  * offsets, in one pass. Returns NK_OK or a negative code. */
 NK_API int nk_probe_capture(struct nk_probe *probe, const struct nk_items *items,
                             const size_t *layers, size_t n_layers, float *out);
+
+/* ==== Perturbations ==== */
+
+/* What a vector in one place of a context changes, against the same context with another vector
+ * there, the origin: with the context's own state, nothing is changed but the perturbation. All
+ * logarithms are natural, all divergences in nats. */
+
+/* A place, and what is compared after it. */
+struct nk_place {
+  size_t context;
+  size_t position;     /* where the context has NK_VECTOR: all positions with NK_VECTOR */
+  size_t layer;        /* as in forward.h */
+  size_t read;         /* the first position whose answer is compared, `position` or after it */
+  const float *origin; /* [dim] what the baseline has in the place (NK_ADD: has added there). NULL:
+                        * the context's own state (NK_ADD: nothing) */
+};
+
+/* Valid with one context and one place; everything but the contexts is copied by nk_perturb_new. */
+struct nk_perturb_options {
+  const struct nk_sequence *contexts; /* [n_contexts] token ids, or NK_VECTOR */
+  size_t n_contexts;
+  const struct nk_place *places; /* [n_places] */
+  size_t n_places;
+  size_t n_reads; /* positions that are compared: `read` and those after it; 0: 1 */
+  enum nk_override_mode mode;
+  const float *fill; /* [dim] input embedding of NK_VECTOR that no vector replaces; NULL: the mean
+                         * of the input embedding matrix */
+  const size_t *layers; /* [n_layers] of nk_effects.relative */
+  size_t n_layers;
+};
+
+/* The answers to n vectors; arrays [n, n_reads], except `relative`. NULL: not wanted. */
+struct nk_effects {
+  double *kl;           /* KL(baseline || perturbed) of the next token's distributions */
+  double *kl_reverse;   /* KL(perturbed || baseline) */
+  double *js;           /* their Jensen-Shannon divergence, 0 to log 2 */
+  int64_t *top_id;      /* the most probable token */
+  int64_t *base_top_id; /* the baseline's */
+  double *final_l2;     /* L2 distance of the streams before the final norm */
+  double *final_cosine; /* their cosine; NaN where one is 0 */
+  double *relative;     /* [n, n_reads, n_layers] L2 distance of the streams at a layer, over that
+                          * of the vector from the origin; NaN where the two are equal */
+};
+
+struct nk_perturb;
+
+/* The baselines of all places, computed once. Of each place and position that is read they hold
+ * 4 (vocabulary + (n_layers + 1) dim) bytes: of many places a caller makes blocks. The model and
+ * the contexts have to outlive it. NULL on failure, and for a model of NULL: a context, position or
+ * layer that does not exist, a position to read before the place or past the context's end, a
+ * context longer than the model's. */
+NK_API struct nk_perturb *nk_perturb_new(struct nk_model *model,
+                                         const struct nk_perturb_options *options);
+NK_API void nk_perturb_free(struct nk_perturb *perturb);
+
+/* Row i of vectors [n, dim] goes to the place with number place[i]. A vector that is the place's
+ * origin bit for bit gives divergences and distances of exactly 0 and a cosine of 1. Divergences
+ * are computed from the differences of the logits, in double, so that small ones lose no digits.
+ * What remains are the roundings of the logits, which are floats: with an error e of a logit (about
+ * 1e-6), a divergence is exact to about e sqrt(kl); below e^2 (1e-12) it is noise. Vectors in one
+ * context share the positions before them, or, where they are few, many contexts go through the
+ * model in one batch. Returns NK_OK or a negative code: NK_EUSAGE for a place that does not exist,
+ * NK_EDATA for a vector that is not finite, and those of nk_forward_run. */
+NK_API int nk_perturb_run(struct nk_perturb *perturb, const size_t *place, const float *vectors,
+                          size_t n, struct nk_effects *effects);
 
 /* ==== Ordinary tokens ==== */
 

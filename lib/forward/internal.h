@@ -327,6 +327,25 @@ int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct
 /* True when anything of the next token's distribution is asked. */
 bool nki_ask_distribution(const struct nk_ask *ask);
 
+/* ---- Divergences (divergence.c) ---- */
+
+/* q [n] = the probabilities of logits, log_sum_exp theirs to about 1e-6. */
+void nki_probabilities(const float *logits, double log_sum_exp, size_t n, double *q);
+
+/* Two distributions by their logits, and the probabilities of the first. */
+struct nki_distributions {
+  const float *base, *other; /* [n] */
+  const double *q;           /* [n] of base */
+  double shift;              /* log_sum_exp of other less that of base, to about 1e-6 */
+  size_t n;
+};
+struct nki_divergences {
+  double kl, kl_reverse, js; /* KL(base || other), KL(other || base), Jensen-Shannon; nats */
+};
+/* scratch [n]; one thread. */
+void nki_divergences(const struct nki_distributions *distributions, double *scratch,
+                     struct nki_divergences *out);
+
 /* ---- Values that are not finite (finite.c) ---- */
 
 /* Fail with NK_EDATA and the tensor and element that are the cause, where a weight is. */

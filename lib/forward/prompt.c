@@ -1,6 +1,7 @@
 /* Prompts with slots, as tokens. */
 #include <string.h>
 
+#include "base/error.h"
 #include "forward/probe.h"
 
 /* ---- Pieces of text ---- */
@@ -99,12 +100,13 @@ static int append_slot(struct nki_prompt *prompt) {
   return append(prompt, &slot, 1);
 }
 
-static int encode_prompt(const struct nk_tokenizer *tokenizer, const char *text,
-                         struct nki_prompt *prompt) {
+/* The text's tokens after those of the beginning. */
+static int encode_prompt(const struct nk_tokenizer *tokenizer, const char *text, size_t n_text,
+                         bool slots, struct nki_prompt *prompt) {
   int code = encode_begin(tokenizer, &prompt->ids, &prompt->n);
   for (bool first = true; code == NK_OK; first = false) {
-    const char *brace = strstr(text, "{}");
-    size_t length = brace == NULL ? strlen(text) : (size_t)(brace - text), n = 0;
+    const char *brace = slots ? memmem(text, n_text, "{}", 2) : NULL;
+    size_t length = brace == NULL ? n_text : (size_t)(brace - text), n = 0;
     int64_t *ids = NULL;
     code = first ? nk_tokenizer_encode(tokenizer, text, length, 0, &ids, &n)
                  : encode_middle(tokenizer, text, length, &ids, &n);
@@ -112,7 +114,8 @@ static int encode_prompt(const struct nk_tokenizer *tokenizer, const char *text,
     nk_free(ids);
     if (code != NK_OK || brace == NULL) break;
     code = append_slot(prompt);
-    text = brace + 2;
+    text += length + 2;
+    n_text -= length + 2;
   }
   return code;
 }
@@ -121,9 +124,21 @@ int nki_prompt_make(const struct nk_tokenizer *tokenizer, const char *name, cons
                     struct nki_prompt *prompt) {
   *prompt = (struct nki_prompt){.name = nk_strdup(name == NULL ? text : name)};
   if (prompt->name == NULL) return NK_EMEMORY;
-  int code = encode_prompt(tokenizer, text, prompt);
+  int code = encode_prompt(tokenizer, text, strlen(text), true, prompt);
   if (code != NK_OK) return nk_fail_in(code, "prompt '%s'", prompt->name);
   return prompt->n == 0 ? nk_fail(NK_EUSAGE, "an empty prompt") : NK_OK;
+}
+
+int nk_prompt_encode(const struct nk_tokenizer *tokenizer, const char *text, size_t n_text,
+                     bool slots, int64_t **ids, size_t *n) {
+  if (tokenizer == NULL) return nki_fail_null();
+  struct nki_prompt prompt = {0};
+  int code = encode_prompt(tokenizer, text, n_text, slots, &prompt);
+  *ids = code == NK_OK ? prompt.ids : NULL;
+  *n = code == NK_OK ? prompt.n : 0;
+  if (code == NK_OK) prompt.ids = NULL; /* the caller's */
+  nki_prompt_free(&prompt);
+  return code;
 }
 
 void nki_prompt_free(struct nki_prompt *prompt) {
