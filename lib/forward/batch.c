@@ -69,12 +69,12 @@ static int check_ask(const struct nki_plan *plan, size_t i) {
   return NK_OK;
 }
 
-/* True when an override replaces this place at layer 0. */
-static bool is_replaced(const struct nki_plan *plan, size_t slot, size_t position) {
+/* True when an override replaces this place at the layer. */
+static bool is_replaced(const struct nki_plan *plan, size_t slot, size_t position, size_t layer) {
   const struct nki_by_sequence *by = &plan->overrides;
   for (size_t k = by->start[slot]; k < by->start[slot + 1]; k++) {
     const struct nk_override *o = &plan->batch->overrides[by->index[k]];
-    if (o->layer == 0 && o->position == position && o->mode == NK_REPLACE) return true;
+    if (o->layer == layer && o->position == position && o->mode == NK_REPLACE) return true;
   }
   return false;
 }
@@ -85,7 +85,7 @@ static int check_ids(const struct nki_plan *plan, const struct nk_sequence *sequ
   for (size_t i = 0; i < sequence->n; i++) {
     int64_t id = sequence->ids[i];
     if (id == NK_VECTOR) {
-      if (is_replaced(plan, slot, first + i)) continue;
+      if (is_replaced(plan, slot, first + i, 0)) continue;
       return nk_fail(NK_EUSAGE, "position %zu holds neither a token nor a vector", first + i);
     }
     if (id < 0 || (size_t)id >= n_tokens)
@@ -150,6 +150,19 @@ static void measure(struct nki_plan *plan) {
       plan->longest = batch->prefix.n + plan->lengths[s] + more;
 }
 
+/* True when no block reaches an answer: each ask is of a row that is replaced at the last layer. */
+static bool all_replaced(const struct nki_plan *plan) {
+  const struct nk_batch *batch = plan->batch;
+  if (batch->generation != NULL || plan->depth == 0) return false;
+  for (size_t i = 0; i < batch->n_asks; i++) {
+    const struct nk_ask *a = &batch->asks[i];
+    if (!is_replaced(plan, slot_of(batch, a->sequence), a->position, plan->depth)) return false;
+    for (size_t l = 0; l < a->n_layers; l++)
+      if (a->layers[l] != plan->depth) return false;
+  }
+  return true;
+}
+
 /* Cuts the sequences into groups of at most as many rows as memory holds. */
 static int make_groups(struct nki_plan *plan) {
   const struct nk_batch *batch = plan->batch;
@@ -209,6 +222,7 @@ int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch
   plan->lengths = nk_calloc(batch->n_sequences, sizeof(size_t));
   if (plan->lengths == NULL) return NK_EMEMORY;
   measure(plan);
+  plan->replaced = all_replaced(plan);
   if (plan->longest > forward->config.shape.n_positions)
     return nk_fail(NK_EUSAGE, "%zu positions: the model has %zu", plan->longest,
                    forward->config.shape.n_positions);

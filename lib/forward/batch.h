@@ -20,6 +20,7 @@ struct nki_plan {
   size_t *lengths;     /* [n_sequences] positions to compute; 0: nothing is asked of it */
   size_t longest;      /* the greatest number of positions of a sequence, prefix and all */
   size_t depth;        /* blocks to run: the deepest layer that anything is asked of */
+  bool replaced;       /* or none: all that is asked is replaced at that layer */
   size_t *group_start; /* [n_groups + 1] sequences */
   size_t n_groups;
 };
@@ -70,6 +71,7 @@ struct nki_pass {
   struct nki_span *spans;
   size_t n_spans, n_rows;
   size_t depth;
+  bool replaced;
   float *x;            /* [n_rows, dim] the residual stream */
   uint32_t *positions; /* [n_rows] */
   uint32_t *numbers;   /* [n_rows] position less the prefix's length (in the prefix: position) */
@@ -90,7 +92,8 @@ void nki_work_free(struct nki_work *work);
 size_t nki_piece_rows(const struct nki_config *config);
 
 /* x = embeddings with overrides, positions, scale; then the blocks, with overrides and captures
- * before each; final = the rows wanted, with overrides and captures there. */
+ * before each; none of these where all is replaced; final = the rows wanted, with overrides and
+ * captures there. */
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
 
 /* Rows of the stream at one layer. */

@@ -563,8 +563,8 @@ static int run_block(struct nki_work *work, struct nki_pass *pass, size_t layer)
 }
 
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {
-  int code = embed(work->forward, batch, pass);
-  for (size_t layer = 0; layer < pass->depth && code == NK_OK; layer++) {
+  int code = pass->replaced ? NK_OK : embed(work->forward, batch, pass);
+  for (size_t layer = 0; layer < pass->depth && code == NK_OK && !pass->replaced; layer++) {
     if (layer > 0) code = touch(work->forward, batch, pass, layer);
     if (code == NK_OK) code = run_block(work, pass, layer);
   }

@@ -145,6 +145,7 @@ static int make_pass(const struct run *run, size_t group, struct nki_pass *pass)
   const struct nk_batch *batch = run->batch;
   size_t n_group = run->plan.group_start[group + 1] - run->plan.group_start[group];
   pass->depth = run->plan.depth;
+  pass->replaced = run->plan.replaced;
   pass->spans = nk_alloc(n_group + 1, sizeof *pass->spans);
   pass->overrides = nk_alloc(batch->n_overrides, sizeof *pass->overrides);
   pass->asks = nk_alloc(batch->n_asks, sizeof *pass->asks);
