@@ -4,14 +4,15 @@
 
 #include "cli/capture.h"
 #include "cli/engine.h"
+#include "cli/lens.h"
 #include "cli/tool.h"
 
 enum { LEAST_REFERENCE = 8 };
 
 struct options {
-  struct cli_strings texts, prompts, exclude;
-  const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture;
-  size_t reference, offsets, generate;
+  struct cli_strings texts, prompts, exclude, lens_with;
+  const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture, *lens;
+  size_t reference, offsets, generate, top;
   int mode;
   bool skip_bad, unverified;
   struct cli_engine engine;
@@ -32,6 +33,7 @@ struct job {
   size_t *layers, *norms;        /* of --at, of --norms */
   size_t n_layers, n_norms;
   struct cli_capture capture;
+  struct cli_lens lens;
   float *fill;
   int64_t *ordinary; /* [probe.n_reference_ids] */
   struct nk_flags *flags;
@@ -103,6 +105,21 @@ static int read_capture(struct job *job) {
   if (job->n_layers > 1) return nk_fail(NK_EUSAGE, "--capture: one layer of --at is expected");
   job->probe.offsets = job->capture.offsets;
   job->probe.n_offsets = job->capture.n_offsets;
+  return NK_OK;
+}
+
+static int read_lens(struct job *job) {
+  const struct options *o = &job->options;
+  if (o->lens == NULL && o->lens_with.n > 0)
+    return nk_fail(NK_EUSAGE, "--lens-with needs the layers: use --lens L");
+  if (o->lens == NULL) return NK_OK;
+  if (o->capture != NULL || o->generate > 0 || o->norms != NULL)
+    return nk_fail(NK_EUSAGE,
+                   "--lens prints its own table, without --capture, --generate and --norms");
+  int code = cli_lens_read(o->lens, &o->lens_with, o->top, job->shape, &job->lens);
+  if (code != NK_OK || o->offsets != SIZE_MAX) return code;
+  job->probe.offsets = job->lens.offsets;
+  job->probe.n_offsets = sizeof job->lens.offsets / sizeof *job->lens.offsets;
   return NK_OK;
 }
 
@@ -186,13 +203,14 @@ static int prepare(struct job *job) {
   if (code == NK_OK) code = read_position(job);
   if (code == NK_OK) code = read_fill(job);
   if (code == NK_OK) code = read_capture(job);
+  if (code == NK_OK) code = read_lens(job);
   if (code == NK_OK) code = make_probes(job);
   if (code == NK_OK && o->flag != NULL && o->generate == 0)
     code = nk_fail(NK_EUSAGE, "--flag needs generated tokens: use --generate N");
   if (code == NK_OK && o->flag != NULL && (job->flags = cli_read_flags(o->flag)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = read_items(job);
-  if (code != NK_OK || o->capture != NULL) return code;
+  if (code != NK_OK || o->capture != NULL || o->lens != NULL) return code;
   free_probes(job); /* they were a check: the reference's tokens are still to be given */
   code = draw_reference(job);
   return code == NK_OK ? make_probes(job) : code;
@@ -234,13 +252,25 @@ static int run_probe(const struct job *job, const struct cli_behaviour_table *wh
   return code;
 }
 
+static int run_lens(const struct job *job, const struct cli_behaviour_table *what, size_t index,
+                    struct cli_table *table) {
+  const struct cli_lens_probe probe = {.model = job->model,
+                                       .probe = job->probes[index],
+                                       .prompt = &job->prompts.item[index / job->n_layers],
+                                       .at = job->layers[index % job->n_layers]};
+  return cli_lens_rows(&job->lens, what, &probe, table);
+}
+
 static int print_table(struct job *job) {
   const struct cli_behaviour_table what = describe(job);
+  bool lens = job->options.lens != NULL;
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
   struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
-  int code = table != NULL ? cli_behaviour_table_head(&what, table) : nk_error_code();
+  int code = table == NULL ? nk_error_code()
+             : lens        ? cli_lens_head(&job->lens, &what, table)
+                           : cli_behaviour_table_head(&what, table);
   for (size_t i = 0; i < job->prompts.n * job->n_layers && code == NK_OK; i++) {
-    code = run_probe(job, &what, i, table);
+    code = lens ? run_lens(job, &what, i, table) : run_probe(job, &what, i, table);
     nk_probe_free(job->probes[i]); /* with its reference */
     job->probes[i] = NULL;
   }
@@ -275,13 +305,15 @@ static void free_job(struct job *job) {
   nk_free(job->fill);
   nk_free(job->ordinary);
   cli_capture_free(&job->capture);
+  cli_lens_free(&job->lens);
   cli_strings_free(&o->texts);
   cli_strings_free(&o->prompts);
   cli_strings_free(&o->exclude);
+  cli_strings_free(&o->lens_with);
 }
 
 int main(int argc, char **argv) {
-  struct job job = {.options = {.reference = 256, .offsets = SIZE_MAX}};
+  struct job job = {.options = {.reference = 256, .offsets = SIZE_MAX, .top = 1}};
   struct options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},
@@ -311,6 +343,11 @@ int main(int argc, char **argv) {
        "flag generations that match these regular expressions"},
       {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
        "output the residual stream at these layers as a vector set"},
+      {0, "lens", CLI_OPTION_STRING, &o->lens, "L[,L..]",
+       "print what the model would say of the stream at these layers"},
+      {0, "lens-with", CLI_OPTION_LIST, &o->lens_with, "FILE",
+       "multiply the stream by this matrix first; one FILE a layer"},
+      {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the N first tokens (1)"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
       CLI_ENGINE_OPTIONS(&o->engine),
   };

@@ -38,6 +38,28 @@ int cli_behaviour_table_head(const struct cli_behaviour_table *what, struct cli_
 int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
                              const struct cli_behaviour_result *result, struct cli_table *table);
 
+/* The parts that other tables of items in prompts share. */
+
+/* An item in its place. */
+struct cli_place {
+  size_t item;
+  const struct cli_prompt *prompt;
+  size_t offset;
+  size_t layer; /* that vectors were put in at */
+};
+
+/* The columns and cells id, text, prompt, offset and at. */
+int cli_behaviour_head_place(const struct cli_behaviour_table *what, struct cli_table *table);
+void cli_behaviour_place(const struct cli_behaviour_table *what, const struct cli_place *place,
+                         struct cli_table *table);
+/* Those of the items' vector set; a token has no values there. */
+int cli_behaviour_head_tail(const struct cli_behaviour_table *what, struct cli_table *table);
+void cli_behaviour_tail(const struct cli_behaviour_table *what, size_t item,
+                        struct cli_table *table);
+/* The cell of a token's text. */
+void cli_behaviour_token(const struct cli_behaviour_table *what, int64_t id,
+                         struct cli_table *table);
+
 #ifdef __cplusplus
 }
 #endif
