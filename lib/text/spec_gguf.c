@@ -1,9 +1,10 @@
-/* The vocabulary of a GGUF file, brought into the form of tokenizer.json. Two kinds are common:
+/* The vocabulary of a GGUF file, brought into the form of tokenizer.json. Of these kinds:
  *
  *   tokenizer.ggml.model = "gpt2": byte-level BPE with its merges; the pre-tokenizer is given by
- *     name only (tokenizer.ggml.pre); its patterns are in the tables below
+ *     name only (tokenizer.ggml.pre): see gguf_pre.h
  *   tokenizer.ggml.model = "llama": SentencePiece's BPE, without merges: of all neighbours whose
  *     join is a piece, those of the best score join first
+ *   tokenizer.ggml.model = "gemma4": the strings of the second kind with the merges of the first
  *
  * Each token has a type: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. */
 #include "text/spec_gguf.h"
@@ -15,134 +16,16 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "text/patterns.h"
+#include "text/gguf_pre.h"
+
+#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}"
+#define SPACE "\xE2\x96\x81"
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
 enum { MAX_PIECE = 4096 }; /* bytes; trying all cuts is quadratic */
 
-/* ---- Pre-tokenizers by name ---- */
-
-#define BYTE_LEVEL "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": false}"
-
-/* Each pattern cuts the pieces of those before it, into its matches and what is between them. */
-enum { MAX_PATTERNS = 5 };
-enum kind_id {
-  GPT2,
-  LLAMA3,
-  QWEN2,
-  QWEN35,
-  STARCODER,
-  FALCON,
-  BLOOM,
-  VIKING,
-  TEKKEN,
-  O200K,
-  DEEPSEEK3,
-  DEEPSEEK_CODER,
-  KIMI,
-  DEFAULT,
-  N_KINDS
-};
-static const char *const patterns_of[N_KINDS][MAX_PATTERNS] = {
-    [GPT2] = {NKI_PATTERN_GPT2},
-    [LLAMA3] = {NKI_PATTERN_LLAMA3},
-    [QWEN2] = {NKI_PATTERN_QWEN2},
-    [QWEN35] = {NKI_PATTERN_QWEN35},
-    [STARCODER] = {"\\p{N}", NKI_PATTERN_GPT2},
-    [FALCON] = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", NKI_PATTERN_GPT2, "[0-9][0-9][0-9]"},
-    [BLOOM] = {NKI_PATTERN_BLOOM},
-    [VIKING] = {NKI_PATTERN_BLOOM, "\\p{N}"},
-    [TEKKEN] = {NKI_PATTERN_TEKKEN},
-    [O200K] = {NKI_PATTERN_O200K},
-    [DEEPSEEK3] = {"\\p{N}{1,3}", NKI_PATTERN_CJK, NKI_PATTERN_DEEPSEEK3},
-    [DEEPSEEK_CODER] = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
-                        "[\\x{4E00}-\\x{9FA5}\\x{800}-\\x{4E00}\\x{AC00}-\\x{D7FF}]+", "\\p{N}"},
-    [KIMI] = {NKI_PATTERN_KIMI},
-    [DEFAULT] = {"[\\p{P}\\$\\+<=>\\^~\\|]+", NKI_PATTERN_GPT2, "\\p{N}+", "[0-9][0-9][0-9]"},
-};
-
-/* llama.cpp's names. */
-static const struct pre {
-  const char *name;
-  enum kind_id kind;
-  bool ignore_merges;
-  bool add_bos; /* when the file has no add_bos_token */
-  bool nfc;
-} pres[] = {
-    {"gpt-2", GPT2, false, false, false},
-    {"phi-2", GPT2, false, false, false},
-    {"mpt", GPT2, false, false, false},
-    {"olmo", GPT2, false, false, false},
-    {"jais", GPT2, false, false, false},
-    {"jina-es", GPT2, false, false, false},
-    {"jina-de", GPT2, false, false, false},
-    {"jina-v1-en", GPT2, false, false, false},
-    {"jina-v2-es", GPT2, false, false, false},
-    {"jina-v2-de", GPT2, false, false, false},
-    {"jina-v2-code", GPT2, false, false, false},
-    {"roberta-bpe", GPT2, false, false, false},
-    {"gigachat", GPT2, false, false, false},
-    {"a.x-4.0", GPT2, false, false, false},
-    {"mellum", GPT2, false, false, false},
-    {"modern-bert", GPT2, false, false, false},
-    {"exaone4", GPT2, false, false, false},
-    {"trillion", GPT2, false, false, false},
-    {"granite-docling", GPT2, false, false, false},
-    {"llama-bpe", LLAMA3, true, true, false},
-    {"llama3", LLAMA3, true, true, false},
-    {"llama-v3", LLAMA3, true, true, false},
-    {"falcon3", LLAMA3, true, true, false},
-    {"falcon-h1", LLAMA3, true, true, false},
-    {"pixtral", LLAMA3, true, true, false},
-    {"midm-2.0", LLAMA3, true, true, false},
-    {"lfm2", LLAMA3, true, true, false},
-    {"jina-v5-nano", LLAMA3, true, true, false},
-    {"dbrx", LLAMA3, false, false, false},
-    {"smaug-bpe", LLAMA3, false, false, false},
-    {"glm4", LLAMA3, false, false, false},
-    {"chatglm-bpe", LLAMA3, false, false, false},
-    {"qwen2", QWEN2, false, false, true},
-    {"deepseek-r1-qwen", QWEN2, false, false, false},
-    {"kormo", QWEN2, false, false, false},
-    {"f2llmv2", QWEN2, false, false, false},
-    {"megrez", QWEN2, false, false, false},
-    {"stablelm2", QWEN2, false, false, false},
-    {"hunyuan", QWEN2, false, false, false},
-    {"solar-open", QWEN2, false, false, false},
-    {"grok-2", QWEN2, false, false, false},
-    {"qwen35", QWEN35, false, false, false},
-    {"starcoder", STARCODER, false, false, false},
-    {"refact", STARCODER, false, false, false},
-    {"command-r", STARCODER, false, false, false},
-    {"smollm", STARCODER, false, false, false},
-    {"codeshell", STARCODER, false, false, false},
-    {"exaone", STARCODER, false, false, false},
-    {"minerva-7b", STARCODER, false, false, false},
-    {"mellum2", STARCODER, false, false, false},
-    {"falcon", FALCON, false, false, false},
-    {"bloom", BLOOM, false, false, false},
-    {"poro-chat", BLOOM, false, false, false},
-    {"gpt3-finnish", BLOOM, false, false, false},
-    {"viking", VIKING, false, false, false},
-    {"tekken", TEKKEN, true, true, false},
-    {"gpt-4o", O200K, false, false, false},
-    {"llama4", O200K, false, false, false},
-    {"kanana2", O200K, false, false, false},
-    {"talkie", O200K, false, false, false},
-    {"minimax-m2", O200K, false, false, false},
-    {"deepseek-v3", DEEPSEEK3, false, false, false},
-    {"hunyuan-dense", DEEPSEEK3, false, false, false},
-    {"joyai-llm", DEEPSEEK3, false, false, false},
-    {"hy_v4", DEEPSEEK3, false, false, false},
-    {"deepseek-coder", DEEPSEEK_CODER, false, false, false},
-    {"kimi-k2", KIMI, false, false, false},
-    {"default", DEFAULT, false, false, false},
-};
-
-static const struct pre *find_pre(const char *name, size_t n) {
-  for (size_t i = 0; i < sizeof pres / sizeof *pres; i++)
-    if (strlen(pres[i].name) == n && memcmp(pres[i].name, name, n) == 0) return &pres[i];
-  return NULL;
+static bool is(const char *text, size_t n, const char *name) {
+  return strlen(name) == n && memcmp(text, name, n) == 0;
 }
 
 /* ---- Tokens ---- */
@@ -324,48 +207,53 @@ static int put_template(struct nki_spec *spec, const struct nki_gguf *gguf, bool
   return code != NK_OK ? code : put_code;
 }
 
-/* ---- The two kinds ---- */
+/* ---- The kinds ---- */
 
 /* The file's pre-tokenizer. A file without one was made before llama.cpp knew that they differ:
  * like llama.cpp, noken then warns and takes the one that it calls default. */
-static const struct pre *read_pre(const struct nki_spec *spec, const struct nki_gguf *gguf) {
-  const char *name = "default";
-  size_t n = strlen(name);
+static const struct nki_gguf_pre *read_pre(const struct nki_spec *spec,
+                                           const struct nki_gguf *gguf) {
+  const char *name = "";
+  size_t n = 0, n_pres;
   bool has_name = nki_gguf_find(gguf, "tokenizer.ggml.pre") != NULL;
   if (has_name && nki_gguf_string(gguf, "tokenizer.ggml.pre", &name, &n) != NK_OK) return NULL;
-  const struct pre *pre = find_pre(name, n);
+  const struct nki_gguf_pre *pre =
+      n > 0 ? nki_gguf_pre_find(name, n) : nki_gguf_pre_find("default", strlen("default"));
   if (pre == NULL) {
-    nk_fail(NK_EUNSUPPORTED, "%s: the pre-tokenizer '%.*s' is not supported", spec->name,
-            n > 64 ? 64 : (int)n, name);
+    nki_gguf_pres(&n_pres);
+    nk_fail(NK_EUNSUPPORTED,
+            "%s: tokenizer.ggml.pre '%.*s' is unknown: expected one of the %zu names of "
+            "noken-models(7)",
+            spec->name, n > 64 ? 64 : (int)n, name, n_pres);
     return NULL;
   }
-  if (pre->kind == DEFAULT)
+  if (pre->is_default)
     nk_warn(
         "%s: %s pre-tokenizer: text is split as llama.cpp does by default, perhaps otherwise "
         "than the model was trained with",
-        spec->name, has_name ? "an unknown" : "no");
+        spec->name, n > 0 ? "an unknown" : "no");
   return pre;
 }
 
-/* {"type": "Sequence", "pretokenizers": [a Split for each pattern, ByteLevel]} */
-static json_t *splits_of(const struct pre *pre) {
+/* {"type": "Sequence", "pretokenizers": [a Split for each pattern, ByteLevel unless raw]} */
+static json_t *splits_of(const struct nki_gguf_pre *pre) {
   json_t *steps = json_array();
-  for (size_t i = 0; i < MAX_PATTERNS && patterns_of[pre->kind][i] != NULL; i++)
-    json_array_append_new(
-        steps, json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex",
-                         patterns_of[pre->kind][i], "behavior", "Isolated", "invert", 0));
-  json_array_append_new(steps, parse(BYTE_LEVEL));
+  for (size_t i = 0; i < NKI_PRE_MAX_PATTERNS && pre->patterns[i] != NULL; i++)
+    json_array_append_new(steps,
+                          json_pack("{s:s,s:{s:s},s:s,s:b}", "type", "Split", "pattern", "Regex",
+                                    pre->patterns[i], "behavior", "Isolated", "invert", 0));
+  if (!pre->raw) json_array_append_new(steps, parse(BYTE_LEVEL));
   return json_pack("{s:s,s:o}", "type", "Sequence", "pretokenizers", steps);
 }
 
-static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
-                     const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
-                     bool vocabulary_only) {
+static int read_byte_level(struct nki_spec *spec, const struct nki_gguf *gguf,
+                           const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
+                           bool vocabulary_only) {
   spec->byte_level = true;
   int code = put(spec, "decoder", parse(BYTE_LEVEL));
   if (code == NK_OK) code = read_tokens(spec, tokens, types);
   if (code != NK_OK || vocabulary_only) return code;
-  const struct pre *pre = read_pre(spec, gguf);
+  const struct nki_gguf_pre *pre = read_pre(spec, gguf);
   if (pre == NULL) return nk_error_code();
   code = put(spec, "pre_tokenizer", splits_of(pre));
   if (code == NK_OK)
@@ -377,39 +265,69 @@ static int read_gpt2(struct nki_spec *spec, const struct nki_gguf *gguf,
   return code != NK_OK ? code : read_merges(spec, gguf);
 }
 
-static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
-                      const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
-                      bool vocabulary_only) {
-  bool prefix = true;
+/* Decoder and tokens of a vocabulary in which U+2581 is a space and <0x00> a byte. */
+static int read_spaces(struct nki_spec *spec, bool prefix, const struct nki_gguf_value *tokens,
+                       const struct nki_gguf_value *types) {
+  int code = put(spec, "decoder",
+                 json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type",
+                           "Sequence", "decoders", "type", "Replace", "pattern", "String", SPACE,
+                           "content", " ", "type", "ByteFallback", "type", "Fuse", "type", "Strip",
+                           "content", " ", "start", prefix ? 1 : 0, "stop", 0));
+  return code == NK_OK ? read_tokens(spec, tokens, types) : code;
+}
+
+/* Its normalizer and model. */
+static int put_spaces(struct nki_spec *spec, const struct nki_gguf *gguf, bool prefix) {
   int64_t unknown = -1;
-  int code = take_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
-  if (code == NK_OK) code = take_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
+  int code = take_integer(gguf, "tokenizer.ggml.unknown_token_id", &unknown);
   if (code != NK_OK) return code;
-  code = put(spec, "decoder",
-             json_pack("{s:s,s:[{s:s,s:{s:s},s:s},{s:s},{s:s},{s:s,s:s,s:i,s:i}]}", "type",
-                       "Sequence", "decoders", "type", "Replace", "pattern", "String",
-                       "\xE2\x96\x81", "content", " ", "type", "ByteFallback", "type", "Fuse",
-                       "type", "Strip", "content", " ", "start", prefix ? 1 : 0, "stop", 0));
-  if (code == NK_OK) code = read_tokens(spec, tokens, types);
-  if (code != NK_OK || vocabulary_only) return code;
-  json_t *normalizer =
-      json_pack("{s:s,s:[{s:s,s:{s:s},s:s}]}", "type", "Sequence", "normalizers", "type", "Replace",
-                "pattern", "String", " ", "content", "\xE2\x96\x81");
+  json_t *normalizer = json_pack("{s:s,s:[{s:s,s:{s:s},s:s}]}", "type", "Sequence", "normalizers",
+                                 "type", "Replace", "pattern", "String", " ", "content", SPACE);
   if (prefix)
     json_array_insert_new(json_object_get(normalizer, "normalizers"), 0,
-                          json_pack("{s:s,s:s}", "type", "Prepend", "prepend", "\xE2\x96\x81"));
+                          json_pack("{s:s,s:s}", "type", "Prepend", "prepend", SPACE));
   code = put(spec, "normalizer", normalizer);
+  if (code != NK_OK) return code;
   json_t *model = json_pack("{s:s,s:b,s:b}", "type", "BPE", "byte_fallback", 1, "fuse_unk", 1);
   if (unknown >= 0 && (size_t)unknown < spec->pieces.n && spec->pieces.piece[unknown].present)
     json_object_set_new(model, "unk_token",
                         json_stringn(nki_pieces_bytes(&spec->pieces, (size_t)unknown),
                                      spec->pieces.piece[unknown].length));
-  if (code == NK_OK)
-    code = put(spec, "model", model);
-  else
-    json_decref(model);
+  return put(spec, "model", model);
+}
+
+static int read_llama(struct nki_spec *spec, const struct nki_gguf *gguf,
+                      const struct nki_gguf_value *tokens, const struct nki_gguf_value *types,
+                      bool vocabulary_only) {
+  bool prefix = true;
+  int code = take_bool(gguf, "tokenizer.ggml.add_space_prefix", &prefix);
+  if (code == NK_OK) code = read_spaces(spec, prefix, tokens, types);
+  if (code != NK_OK || vocabulary_only) return code;
+  code = put_spaces(spec, gguf, prefix);
   if (code == NK_OK) code = put_template(spec, gguf, true);
   return code != NK_OK ? code : merges_by_score(spec, gguf, types);
+}
+
+static int read_raw(struct nki_spec *spec, const struct nki_gguf *gguf,
+                    const struct nki_gguf_pre *pre, const struct nki_gguf_value *tokens,
+                    const struct nki_gguf_value *types, bool vocabulary_only) {
+  int code = read_spaces(spec, false, tokens, types);
+  if (code != NK_OK || vocabulary_only) return code;
+  code = put_spaces(spec, gguf, false);
+  if (code == NK_OK) code = put(spec, "pre_tokenizer", splits_of(pre));
+  if (code == NK_OK) code = put_template(spec, gguf, pre->add_bos);
+  return code != NK_OK ? code : read_merges(spec, gguf);
+}
+
+/* The pre-tokenizer of a vocabulary that has merges and is not byte-level, else NULL. */
+static const struct nki_gguf_pre *find_raw(const struct nki_gguf *gguf, const char *model,
+                                           size_t n) {
+  const struct nki_gguf_value *value = nki_gguf_find(gguf, "tokenizer.ggml.pre");
+  const struct nki_gguf_pre *pre = NULL;
+  if (is(model, n, "gemma4")) return nki_gguf_pre_find(model, n);
+  if (is(model, n, "gpt2") && value != NULL && !value->is_array && value->type == NKI_GGUF_STRING)
+    pre = nki_gguf_pre_find((const char *)value->data + 8, value->n_bytes - 8);
+  return pre != NULL && pre->raw ? pre : NULL;
 }
 
 int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool vocabulary_only) {
@@ -426,10 +344,10 @@ int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool 
   spec->model = nk_strdup("BPE");
   if (spec->config == NULL || spec->model == NULL)
     return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
-  if (n == 4 && memcmp(model, "gpt2", n) == 0)
-    return read_gpt2(spec, gguf, tokens, types, vocabulary_only);
-  if (n == 5 && memcmp(model, "llama", n) == 0)
-    return read_llama(spec, gguf, tokens, types, vocabulary_only);
+  const struct nki_gguf_pre *raw = find_raw(gguf, model, n);
+  if (raw != NULL) return read_raw(spec, gguf, raw, tokens, types, vocabulary_only);
+  if (is(model, n, "gpt2")) return read_byte_level(spec, gguf, tokens, types, vocabulary_only);
+  if (is(model, n, "llama")) return read_llama(spec, gguf, tokens, types, vocabulary_only);
   return nk_fail(NK_EUNSUPPORTED, "%s: the tokenizer model '%.*s' is not supported", spec->name,
                  n > 64 ? 64 : (int)n, model);
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds runners/llama, and runners/ggml beside it, which need llama.cpp's prebuilt libraries and
-# its headers, and prints the path of the first and the libraries' folder. They come from npm into a
-# folder of the build, without running any of the packages' scripts.
+# Builds runners/llama, with runners/ggml and runners/tokens beside it, which need llama.cpp's
+# prebuilt libraries and its headers, and prints the path of the first and the libraries' folder.
+# They come from npm into a folder of the build, without running any of the packages' scripts.
 #
 #   llama.sh BUILD     exit status 77, with the reason, where they cannot be had
 set -eu
@@ -33,7 +33,7 @@ source=$cache/llama.cpp
 # Linked by their own names, which npm's package has given them.
 llama=$(find "$libraries" -name 'libllama.*so' ! -name '*common*' | sort | head -n 1)
 ggml=$(find "$libraries" -name 'libggml.*so' | sort | head -n 1)
-for program in llama ggml; do
+for program in llama ggml tokens; do
   [ ! -x "$cache/$program" ] || [ -n "$(find "$here/$program.c" -newer "$cache/$program")" ] ||
     continue
   cc -O2 -o "$cache/$program" "$here/$program.c" -I "$here/../../include" -I "$source/include" \

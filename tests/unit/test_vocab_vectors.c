@@ -34,7 +34,8 @@ static char *compare_line(const struct nk_tokenizer *t, const char *text, size_t
   return end + 1;
 }
 
-/* .inp holds texts, each with a line __ggml_vocab_test__ behind it, .out a line of ids for each. */
+/* .inp holds texts, each (but in one file the last) with a line __ggml_vocab_test__ behind it, .out
+ * a line of ids for each. */
 static size_t compare_vectors(const char *name) {
   static const char separator[] = "\n__ggml_vocab_test__\n";
   char path[64];
@@ -47,11 +48,13 @@ static size_t compare_vectors(const char *name) {
   strcat(path, ".inp");
   char *texts = read_whole(shared_file(path), &n);
   snprintf(path, sizeof path, "vocab/ggml-vocab-%s.gguf.out", name);
-  char *lines = read_whole(shared_file(path), &n_out), *line = lines;
+  char *lines = read_whole(shared_file(path), &n_out), *line = lines, *rest = texts;
   for (char *text = texts, *end; (end = strstr(text, separator)) != NULL; count++) {
     line = compare_line(t, text, (size_t)(end - text), line, count);
     text = end + sizeof separator - 1;
+    rest = text;
   }
+  if (*rest != 0) line = compare_line(t, rest, strlen(rest), line, count++);
   assert_int_equal(line - lines, n_out);
   free(texts);
   free(lines);
@@ -114,6 +117,16 @@ static void deepseek_coder_gives_its_own_ids(void **state) {
   assert_int_equal(compare_vectors("deepseek-coder"), 46);
 }
 
+static void deepseek_llm_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("deepseek-llm"), 46);
+}
+
+static void gemma4_gives_its_own_ids(void **state) {
+  (void)state;
+  assert_int_equal(compare_vectors("gemma-4"), 46);
+}
+
 static void qwen35_gives_its_own_ids(void **state) {
   (void)state;
   assert_int_equal(compare_vectors("qwen35"), 50);
@@ -132,6 +145,8 @@ int main(void) {
       cmocka_unit_test(refact_gives_its_own_ids),
       cmocka_unit_test(falcon_gives_its_own_ids),
       cmocka_unit_test(deepseek_coder_gives_its_own_ids),
+      cmocka_unit_test(deepseek_llm_gives_its_own_ids),
+      cmocka_unit_test(gemma4_gives_its_own_ids),
       cmocka_unit_test(qwen35_gives_its_own_ids),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
