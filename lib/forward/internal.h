@@ -153,12 +153,6 @@ int nki_llama_open(struct nk_forward *forward, const char *path,
 int nki_config_read(const struct nk_model *model, struct nki_config *config,
                     const struct nki_architecture **out);
 void nki_config_free(struct nki_config *config);
-/* Settings within bounds. A missing optional one, and a missing number, leaves *out; numbers are
- * positive. NK_OK or NK_EDATA. */
-int nki_read_optional_size(const struct nk_model *model, enum nki_setting setting, size_t least,
-                           size_t most, size_t *out);
-int nki_need_size(const struct nk_model *model, enum nki_setting setting, size_t most, size_t *out);
-int nki_read_number(const struct nk_model *model, enum nki_setting setting, double *out);
 /* config->ropes and ->slopes; the shape and the scale of scores are set (positions.c). */
 int nki_positions_read(const struct nk_model *model, const struct nki_architecture *architecture,
                        struct nki_config *config);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "forward/internal.h"
+#include "model/family.h"
 #include "model/model.h"
 #include "model/model_config.h"
 
