@@ -153,7 +153,7 @@ static void bench_quantized(const char *folder, double seconds) {
 }
 
 /* A real model of 30 layers, Q4_1, and llama.cpp on the same file. */
-static void bench_real(const char *folder) {
+static void bench_real(void) {
   enum { N = 1000 };
   char command[32768], path[4096] = "";
   FILE *pipe = popen("tests/runners/real-model.sh", "r");
@@ -201,7 +201,7 @@ static int bench_gpt2(const char *folder) {
   bench_quantized(folder, seconds);
   fflush(stdout);
   bench_others(folder, N_NOKENS / seconds);
-  bench_real(folder);
+  bench_real();
   return bench_over;
 }
 
