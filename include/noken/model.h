@@ -131,9 +131,9 @@ NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 /* Writes the model as GGUF for llama.cpp, a tensor at a time: matrices as F32, F16, BF16 or Q8_0
  * (F16 where rows are not whole blocks of 32), vectors and positions as F32. A model that is a GGUF
  * keeps its metadata. Of checkpoints the architectures that the man page of nk-convert lists, with
- * a byte-level BPE tokenizer of GPT-2's pattern, or without one (a warning). Returns NK_OK;
- * NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot say, another kind of
- * tokenizer; or another negative code. Does not commit the output. */
+ * a tokenizer that llama.cpp has (BPE, byte-level or SentencePiece's), or without one (a warning).
+ * Returns NK_OK; NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot say, another
+ * kind of tokenizer; or another negative code. Does not commit the output. */
 NK_API int nk_model_write_gguf(const struct nk_model *model, enum nk_dtype dtype,
                                struct nk_output *output);
 

@@ -1,5 +1,5 @@
 /* The metadata of a checkpoint as llama.cpp's converter writes them: what config.json says, under
- * GGUF's keys, and the tokenizer. */
+ * GGUF's keys. lib/text puts the tokenizer's. */
 #include <jansson.h>
 #include <math.h>
 #include <noken/base.h>
@@ -27,25 +27,25 @@ void nki_gguf_put_string(struct nk_buffer *b, const char *text, size_t n) {
   nk_buffer_append(b, text, n);
 }
 
-static void put_key(struct nki_gguf_writing *w, const char *key, enum nki_gguf_type type) {
+void nki_gguf_put_key(struct nki_gguf_writing *w, const char *key, enum nki_gguf_type type) {
   nki_gguf_put_string(&w->values, key, strlen(key));
   nki_gguf_put_u32(&w->values, type);
   w->n_values++;
 }
 
 static void value_string(struct nki_gguf_writing *w, const char *key, const char *text) {
-  put_key(w, key, NKI_GGUF_STRING);
+  nki_gguf_put_key(w, key, NKI_GGUF_STRING);
   nki_gguf_put_string(&w->values, text, strlen(text));
 }
 
 static void value_u32(struct nki_gguf_writing *w, const char *key, int64_t value) {
-  put_key(w, key, NKI_GGUF_UINT32);
+  nki_gguf_put_key(w, key, NKI_GGUF_UINT32);
   nki_gguf_put_u32(&w->values, (uint32_t)value);
 }
 
 static void value_f32(struct nki_gguf_writing *w, const char *key, double value) {
   float single = (float)value;
-  put_key(w, key, NKI_GGUF_FLOAT32);
+  nki_gguf_put_key(w, key, NKI_GGUF_FLOAT32);
   nk_buffer_append(&w->values, &single, sizeof single);
 }
 
@@ -238,7 +238,7 @@ static int special_values(struct nki_gguf_writing *w) {
   int code = NK_OK;
   if (architecture->order == NKI_PARALLEL_NEOX) {
     nki_model_config_bool(w->model, "use_parallel_residual", &parallel);
-    put_key(w, own_key(w, "use_parallel_residual", key), NKI_GGUF_BOOL);
+    nki_gguf_put_key(w, own_key(w, "use_parallel_residual", key), NKI_GGUF_BOOL);
     nk_buffer_byte(&w->values, parallel);
   }
   int64_t head_dim = 0, dim = 0;
@@ -279,135 +279,6 @@ static int architecture_values(struct nki_gguf_writing *w) {
   return code == NK_OK ? special_values(w) : code;
 }
 
-/* ---- The tokenizer ---- */
-
-static int check_tokenizer(const char *path, const json_t *tokenizer) {
-  json_t *pre = json_object_get(tokenizer, "pre_tokenizer");
-  json_t *model = json_object_get(tokenizer, "model");
-  const char *kind = json_string_value(json_object_get(model, "type"));
-  const char *split = json_string_value(json_object_get(pre, "type"));
-  json_t *pattern = json_object_get(pre, "use_regex");
-  bool byte_level = split != NULL && strcmp(split, "ByteLevel") == 0;
-  if (kind == NULL || strcmp(kind, "BPE") != 0 || !byte_level || json_is_false(pattern) ||
-      !json_is_null(json_object_get(tokenizer, "normalizer")))
-    return nk_fail(NK_EUNSUPPORTED,
-                   "%s: only byte-level BPE with GPT-2's pattern is written as GGUF", path);
-  return NK_OK;
-}
-
-/* texts [n] by id, borrowed from the JSON; marks added tokens in types (ggml: 1 normal, 3 control,
- * 4 user-defined). */
-static int collect_tokens(const json_t *tokenizer, size_t n, const char **texts, int32_t *types) {
-  json_t *vocabulary = json_object_get(json_object_get(tokenizer, "model"), "vocab");
-  json_t *added = json_object_get(tokenizer, "added_tokens"), *value, *item;
-  const char *text;
-  size_t i;
-  json_object_foreach(vocabulary, text, value) {
-    json_int_t id = json_integer_value(value);
-    if (id < 0 || (size_t)id >= n)
-      return nk_fail(NK_EDATA, "tokenizer.json: id %lld", (long long)id);
-    texts[id] = text;
-    types[id] = 1;
-  }
-  json_array_foreach(added, i, item) {
-    json_int_t id = json_integer_value(json_object_get(item, "id"));
-    const char *content = json_string_value(json_object_get(item, "content"));
-    if (id < 0 || (size_t)id >= n || content == NULL)
-      return nk_fail(NK_EDATA, "tokenizer.json: added token %zu", i);
-    texts[id] = content;
-    types[id] = json_is_true(json_object_get(item, "special")) ? 3 : 4;
-  }
-  return NK_OK;
-}
-
-/* "a b", from a string or from a pair of strings. */
-static int put_merge(struct nk_buffer *out, const json_t *merge) {
-  const char *text = json_string_value(merge);
-  if (text != NULL) {
-    nki_gguf_put_string(out, text, strlen(text));
-    return NK_OK;
-  }
-  const char *left = json_string_value(json_array_get(merge, 0));
-  const char *right = json_string_value(json_array_get(merge, 1));
-  if (left == NULL || right == NULL)
-    return nk_fail(NK_EDATA, "tokenizer.json: a merge is not a pair");
-  nki_gguf_put_u64(out, strlen(left) + 1 + strlen(right));
-  nk_buffer_text(out, left);
-  nk_buffer_byte(out, ' ');
-  nk_buffer_text(out, right);
-  return NK_OK;
-}
-
-static void put_array(struct nki_gguf_writing *w, const char *key, enum nki_gguf_type type,
-                      size_t n) {
-  put_key(w, key, NKI_GGUF_ARRAY);
-  nki_gguf_put_u32(&w->values, type);
-  nki_gguf_put_u64(&w->values, n);
-}
-
-/* An id without a token becomes an unused one (type 5). */
-static void put_tokens(struct nki_gguf_writing *w, const char *const *texts, int32_t *types,
-                       size_t n) {
-  put_array(w, "tokenizer.ggml.tokens", NKI_GGUF_STRING, n);
-  for (size_t i = 0; i < n; i++) {
-    char unused[32];
-    snprintf(unused, sizeof unused, "[PAD%zu]", i);
-    const char *text = texts[i] != NULL ? texts[i] : unused;
-    nki_gguf_put_string(&w->values, text, strlen(text));
-    if (texts[i] == NULL) types[i] = 5;
-  }
-  put_array(w, "tokenizer.ggml.token_type", NKI_GGUF_INT32, n);
-  nk_buffer_append(&w->values, types, n * sizeof *types);
-}
-
-static int put_merges(struct nki_gguf_writing *w, const json_t *tokenizer) {
-  json_t *merges = json_object_get(json_object_get(tokenizer, "model"), "merges"), *merge;
-  size_t i;
-  put_array(w, "tokenizer.ggml.merges", NKI_GGUF_STRING, json_array_size(merges));
-  json_array_foreach(merges, i, merge) {
-    int code = put_merge(&w->values, merge);
-    if (code != NK_OK) return code;
-  }
-  return NK_OK;
-}
-
-static void put_special(struct nki_gguf_writing *w, const char *key, const char *from) {
-  int64_t id;
-  if (nki_model_config_integer(w->model, from, &id) == NK_OK && id >= 0) value_u32(w, key, id);
-}
-
-static int tokenizer_values(struct nki_gguf_writing *w, size_t n, const char *path) {
-  const char **texts = nk_calloc(n, sizeof *texts);
-  int32_t *types = nk_calloc(n, sizeof *types);
-  json_t *tokenizer = nki_json_load(path, 0);
-  int code = tokenizer == NULL ? nk_error_code() : NK_OK;
-  if (texts == NULL || types == NULL) code = NK_EMEMORY;
-  if (code == NK_OK) code = check_tokenizer(path, tokenizer);
-  if (code == NK_OK) code = collect_tokens(tokenizer, n, texts, types);
-  if (code != NK_OK) goto done;
-  value_string(w, "tokenizer.ggml.model", "gpt2");
-  value_string(w, "tokenizer.ggml.pre", "gpt-2");
-  put_tokens(w, texts, types, n);
-  code = put_merges(w, tokenizer);
-  if (code != NK_OK) goto done;
-  put_special(w, "tokenizer.ggml.bos_token_id", "bos_token_id");
-  put_special(w, "tokenizer.ggml.eos_token_id", "eos_token_id");
-done:
-  json_decref(tokenizer);
-  nk_free(texts);
-  nk_free(types);
-  return code;
-}
-
-/* llama.cpp loads a model whose tokenizer is "none", and runs ids and vectors through it. */
-static void no_tokenizer(struct nki_gguf_writing *w, size_t n_tokens) {
-  char key[NKI_MAX_NAME];
-  nk_warn("%s: no tokenizer.json beside the model: the GGUF has no vocabulary",
-          nk_model_name(w->model));
-  value_string(w, "tokenizer.ggml.model", "none");
-  value_u32(w, own_key(w, "vocab_size", key), (int64_t)n_tokens);
-}
-
 /* ---- The whole ---- */
 
 uint32_t nki_gguf_type_number(enum nk_dtype dtype) {
@@ -424,15 +295,11 @@ static void put_file_type(struct nki_gguf_writing *w) {
 }
 
 int nki_gguf_describe(struct nki_gguf_writing *w, size_t n_tokens) {
-  const char *path = nki_model_path(w->model, "tokenizer.json");
   value_string(w, "general.architecture", w->architecture->gguf);
   value_string(w, "general.name", nk_model_name(w->model));
   put_file_type(w);
   int code = architecture_values(w);
-  if (code != NK_OK) return code;
-  if (path != NULL) return tokenizer_values(w, n_tokens, path);
-  no_tokenizer(w, n_tokens);
-  return NK_OK;
+  return code == NK_OK ? w->put_tokenizer(w, n_tokens) : code;
 }
 
 void nki_gguf_copy_values(struct nki_gguf_writing *w) {
@@ -445,7 +312,7 @@ void nki_gguf_copy_values(struct nki_gguf_writing *w) {
     size_t k = 0;
     while (k < sizeof left_out / sizeof *left_out && strcmp(left_out[k], value->key) != 0) k++;
     if (k < sizeof left_out / sizeof *left_out) continue;
-    put_key(w, value->key, value->is_array ? NKI_GGUF_ARRAY : value->type);
+    nki_gguf_put_key(w, value->key, value->is_array ? NKI_GGUF_ARRAY : value->type);
     if (value->is_array) {
       nki_gguf_put_u32(&w->values, value->type);
       nki_gguf_put_u64(&w->values, value->count);

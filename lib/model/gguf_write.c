@@ -376,9 +376,10 @@ static int check_dtype(enum nk_dtype dtype) {
   return nk_fail(NK_EUSAGE, "a GGUF is written as F32, F16, BF16 or Q8_0");
 }
 
-int nk_model_write_gguf(const struct nk_model *model, enum nk_dtype dtype,
-                        struct nk_output *output) {
-  struct writing w = {.head = {.model = model, .dtype = dtype}};
+int nki_gguf_write(const struct nk_model *model, enum nk_dtype dtype,
+                   int (*put_tokenizer)(struct nki_gguf_writing *w, size_t n_tokens),
+                   struct nk_output *output) {
+  struct writing w = {.head = {.model = model, .dtype = dtype, .put_tokenizer = put_tokenizer}};
   struct nk_buffer head = {0};
   if (model == NULL || output == NULL) return nki_fail_null();
   int code = check_dtype(dtype);

@@ -13,14 +13,23 @@ struct nki_gguf_writing {
   const struct nk_model *model;
   const struct nki_architecture *architecture; /* NULL: the model is a GGUF */
   int64_t n_layers, n_heads, n_kv_heads;
-  enum nk_dtype dtype;     /* of matrices */
+  enum nk_dtype dtype; /* of matrices */
+  /* Puts the metadata of the checkpoint's tokenizer, for a matrix of n_tokens rows. */
+  int (*put_tokenizer)(struct nki_gguf_writing *w, size_t n_tokens);
   struct nk_buffer values; /* as the file has them */
   uint64_t n_values;
 };
 
+/* nk_model_write_gguf, with the tokenizer's part, which is in a later layer. */
+int nki_gguf_write(const struct nk_model *model, enum nk_dtype dtype,
+                   int (*put_tokenizer)(struct nki_gguf_writing *w, size_t n_tokens),
+                   struct nk_output *output);
+
 void nki_gguf_put_u32(struct nk_buffer *b, uint32_t v);
 void nki_gguf_put_u64(struct nk_buffer *b, uint64_t v);
 void nki_gguf_put_string(struct nk_buffer *b, const char *text, size_t n);
+/* A value's key and type, before its bytes. */
+void nki_gguf_put_key(struct nki_gguf_writing *w, const char *key, enum nki_gguf_type type);
 
 /* ggml's numbers of the types that are written, and of the files that have them. */
 uint32_t nki_gguf_type_number(enum nk_dtype dtype);

@@ -6,7 +6,7 @@ bats_require_minimum_version 1.5.0
 REFUSED="afmoe whitespace"
 
 setup_file() {
-  export ROOT=$PWD
+  export ROOT=$PWD FIXTURES=$PWD/tests/fixtures/tokenizers
 }
 
 setup() {
@@ -64,4 +64,67 @@ expected_differences() {
   awk '$2 < 30 { exit 1 }' counts
   diff <(expected_differences | sort) \
     <(sed -n "s|^\./\(.*\)\.[0-9]\.gguf: '|\1: '|p" differences | sort -u)
+}
+
+# The fixtures whose tokenizers are written, and why each other one is not.
+WRITTEN="added_nul.json gemma.json gpt2.json llama.model llama2.json llama3.json nfc.json o200k.json
+  qwen2.json starcoder.json unk_absent.json"
+
+# model_of FIXTURE NAME: the folder NAME, with the fixture's tokenizer.
+model_of() {
+  local tables=("$FIXTURES"/expected*.tsv)
+  "$ROOT/tests/runners/tokenizer_model.py" "$FIXTURES/$1" "$2" "${tables[@]}"
+}
+
+@test "a tokenizer that is written into a GGUF gives the same ids there" {
+  for fixture in $WRITTEN; do
+    model_of "$fixture" model
+    nk-convert -q --model gguf model -o model.gguf
+    [ "$(wc -l <model/lines)" -gt 60 ]
+    for special in '' --no-special; do
+      diff <(nk-tokens $special --encode - model <model/lines) \
+        <(nk-tokens $special --encode - model.gguf <model/lines)
+    done
+    diff <(nk-extract model | nk-convert -t tsv) <(nk-extract model.gguf | nk-convert -t tsv)
+    rm -r model model.gguf
+  done
+}
+
+@test "a tokenizer that a GGUF cannot say is refused in one line that says what it is" {
+  for path in "$FIXTURES"/*.json "$FIXTURES"/*.model; do
+    fixture=${path##*/}
+    case " $(echo $WRITTEN) " in *" $fixture "*) continue ;; esac
+    model_of "$fixture" model
+    run -1 nk-convert -q --model gguf model -o model.gguf
+    [[ $output == "nk-convert: model: "*"tokenizer."*": "*" is not written as GGUF" ]]
+    [ "${#lines[@]}" -eq 1 ]
+    [ ! -e model.gguf ]
+    rm -r model
+  done
+}
+
+@test "llama.cpp gives the same ids with it, of texts in NFC, which it does not normalize" {
+  need_llama
+  for fixture in $WRITTEN; do
+    model_of "$fixture" "${fixture%.*}"
+    nk-convert -q --model gguf "${fixture%.*}" -o "${fixture%.*}.gguf"
+  done
+  "$runners/tokens" "$libraries" gpt2/texts ./*.gguf >counts 2>differences
+  [ ! -s differences ]
+  awk '$2 > 60 && $3 == 0 { n++ } END { exit n != 11 }' counts
+}
+
+@test "tokenizers of well-known models: llama.cpp gives the ids of Hugging Face's library" {
+  data=${NOKEN_TEST_DATA:-$HOME/.cache/noken/test-data}/tokenizers
+  [ -d "$data" ] || skip "no test data: setup.sh --test-data"
+  need_llama
+  for name in gpt2 llama3 qwen3 deepseek_v3 gptoss llama2 gemma; do
+    "$ROOT/tests/runners/tokenizer_model.py" "$data/$name/tokenizer.json" model \
+      "$data/$name/expected.tsv"
+    nk-convert -q --model gguf --type q8_0 model -o model.gguf
+    "$runners/tokens" "$libraries" model/texts model.gguf >counts 2>differences
+    [ ! -s differences ]
+    awk '{ exit !(NR == 1 && $2 > 1000 && $3 == 0) }' counts
+    rm -r model model.gguf
+  done
 }
