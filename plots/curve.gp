@@ -30,6 +30,8 @@ if (Ordinary && !Text) {
   set arrow 500 from graph 0, first Ordinary_at to graph 1, first Ordinary_at \
     nohead back lw Line*1.6 lc rgb Neutral dt (2,3)
 }
+# Where the relative distance is that of a straight line.
+if (Diagonal && !Text) { set arrow 501 from 0,0 to 1,1 nohead back lw Line*1.4 lc rgb Neutral dt (5,5) }
 if (Bars) { unset grid; set grid ytics back lt 1 lw Line*0.8 lc rgb Faint }
 if (Text) {
   if (Bars) {

@@ -109,7 +109,7 @@ if (Label_n > 0 && !Text) {
 # ---- Colour scale ----
 if (Scale) {
   set cbrange [0:1]
-  set colorbox vertical user origin Scale_x, Bottom size Scale_width, Top - Bottom noborder
+  set colorbox vertical user origin Scale_x, Bottom size Scale_width, 0.98*(Top - Bottom) noborder
   set cbtics () scale 0 tc rgb Quiet font Font_tick
   do for [i=1:Scale_tick_at_n] { set cbtics add (Scale_tick_text[i] Scale_tick_at[i]) }
   set label 4 Scale_name at screen Scale_x, Name_y left tc rgb Quiet font Font_label

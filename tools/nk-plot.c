@@ -24,14 +24,15 @@ struct options {
 /* ---- Parsing ---- */
 
 static int parse_kind(const char *name, enum plot_kind *kind) {
-  static const char *const kinds[] = {"histogram", "scatter", "scree", "curve", "heatmap"};
+  static const char *const kinds[] = {"histogram", "scatter", "scree", "curve", "paths", "heatmap"};
   for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
     if (strcmp(name, kinds[k]) == 0) {
       *kind = (enum plot_kind)k;
       return NK_OK;
     }
   return nk_fail(NK_EUSAGE,
-                 "unknown kind '%s': not one of histogram, scatter, scree, curve, heatmap", name);
+                 "unknown kind '%s': not one of histogram, scatter, scree, curve, paths, heatmap",
+                 name);
 }
 
 /* "xy" */
@@ -221,7 +222,7 @@ int main(int argc, char **argv) {
   };
   const struct cli_tool tool = {
       .name = "nk-plot",
-      .summary = "a picture of a table: histogram, scatter, scree, curve, heatmap",
+      .summary = "a table as a histogram, scatter, scree, curve, paths or heatmap",
       .usage = "KIND [OPTION]... [TABLE]",
       .options = options,
       .n_options = sizeof options / sizeof *options,

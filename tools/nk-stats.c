@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/paths.h"
 #include "cli/tool.h"
 
 static const char *const MEASURES[] = {"norm", "centroid_l2", "centroid_cosine", "mahalanobis"};
@@ -11,6 +12,7 @@ struct options {
   const char *reference;
   bool no_mahalanobis;
   bool summary;
+  bool path;
   bool skip_bad;
 };
 
@@ -132,6 +134,19 @@ static int write_summary(size_t n, double *const values[N_MEASURES], struct cli_
   return code;
 }
 
+/* Distances along paths instead. */
+static int write_paths(const struct nk_vectors *set, const char *file,
+                       const struct options *options, struct cli_table *table) {
+  struct cli_paths paths;
+  int code = cli_paths_measure(&paths, set);
+  if (code != NK_OK) nk_fail_in(code, "%s", strcmp(file, "-") != 0 ? file : "standard input");
+  if (code == NK_OK)
+    code = options->summary ? cli_paths_write_widths(&paths, table)
+                            : cli_paths_write_rows(&paths, set, table);
+  cli_paths_free(&paths);
+  return code;
+}
+
 int main(int argc, char **argv) {
   struct options options = {0};
   const struct cli_option table_of_options[] = {
@@ -141,6 +156,8 @@ int main(int argc, char **argv) {
        "omit the column that needs the covariance"},
       {0, "summary", CLI_OPTION_FLAG, &options.summary, NULL,
        "print quantiles of each column instead of rows"},
+      {0, "path", CLI_OPTION_FLAG, &options.path, NULL,
+       "distances to both ends of each path (columns pair, t); --summary: widths"},
       {0, "skip-bad", CLI_OPTION_FLAG, &options.skip_bad, NULL,
        "omit rows that hold a NaN or an infinity"},
   };
@@ -160,11 +177,19 @@ int main(int argc, char **argv) {
   struct cli_table *table = NULL;
   struct nk_vectors *set = nk_vectors_read(cli_operand(&run, 0));
   int code = set != NULL ? NK_OK : nk_error_code();
-  if (code != NK_OK || (code = measure(&set, &options, values)) != NK_OK) goto done;
+  if (code == NK_OK && options.path && (options.reference != NULL || options.no_mahalanobis))
+    code = nk_fail(NK_EUSAGE, "--path: --reference and --no-mahalanobis have no effect on it");
+  if (code == NK_OK)
+    code =
+        options.path ? cli_check_finite(&set, options.skip_bad) : measure(&set, &options, values);
+  if (code != NK_OK) goto done;
   output = cli_output(&run, NK_OUTPUT_TEXT);
   table = output != NULL ? cli_new_table(&run, output) : NULL;
   if ((code = table != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
-  code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
+  if (options.path)
+    code = write_paths(set, cli_operand(&run, 0), &options, table);
+  else
+    code = options.summary ? write_summary(set->n, values, table) : write_rows(set, values, table);
 
 done:
   code = cli_close(table, output, code);

@@ -47,13 +47,17 @@ png_size() {
 @test "every kind draws in every format, and twice the same bytes" {
   awk 'BEGIN { OFS = "\t"; print "component", "eigenvalue", "ratio", "cumulative"
     for (i = 1; i <= 8; i++) { c += 2 ^ -i; print i, 2 ^ -i, 2 ^ -i, c } }' >spectrum.tsv
+  awk 'BEGIN { OFS = "\t"; print "pair", "layer", "t", "relative"
+    for (p = 0; p < 9; p++) for (l = 0; l < 5; l++) for (i = 0; i <= 10; i++)
+      print p, l, i / 10, (i / 10) ^ (1 + l / 4) }' >paths.tsv
   local format kind
   for format in png svg pdf text; do
     for kind in "histogram -x y --label 3" "scatter -x a_b -y y --by kind --label 3" \
       "scatter -x a_b -y y -z steps" "curve -x steps -y y --by kind" \
-      "heatmap -x steps -y kind -z y" "scree"; do
+      "heatmap -x steps -y kind -z y" "scree" "paths"; do
       local table=t.tsv
       [ "$kind" = scree ] && table=spectrum.tsv
+      [ "$kind" = paths ] && table=paths.tsv
       # shellcheck disable=SC2086
       nk-plot $kind --format $format $table >one
       # shellcheck disable=SC2086

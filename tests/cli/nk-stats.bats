@@ -92,3 +92,62 @@ setup() {
   run -2 nk-stats --no-such cross.npy
   run -1 bash -c 'nk-stats cross.npy >/dev/full'
 }
+
+# Two pairs at two layers, mixed. Layer 0 is straight; at layer 1 the middle rows are off the line.
+paths() {
+  printf 'id\tpair\tlayer\tt\tv1\tv2\n' >paths.tsv
+  printf '%s\n' '9 7 1 1 4 0' '1 7 0 0 0 0' '2 7 0 0.25 1 0' '3 7 0 0.75 3 0' '4 7 0 1 4 0' \
+    '5 7 1 0 0 0' '6 7 1 0.5 0 3' '7 7 1 0.25 0 0' '8 7 1 0.75 3.8 0' \
+    '10 8 0 1 0 0' '11 8 0 0 0 0' | tr ' ' '\t' >>paths.tsv
+}
+
+@test "--path measures each row from the ends of its own path" {
+  paths
+  run -0 nk-stats --path paths.tsv
+  [ "${lines[0]}" = "id	to_a	to_b	relative	pair	layer	t" ]
+  [ "${#lines[@]}" -eq 12 ]
+  [ "${lines[1]}" = "9	4	0	1	7	1	1" ]
+  [ "${lines[3]}" = "2	1	3	0.25	7	0	0.25" ]
+  [ "${lines[7]}" = "6	3	5	0.375	7	1	0.5" ]
+  # The ends of pair 8 are the same.
+  [ "${lines[10]}" = "10	0	0		8	0	1" ]
+  nk-stats --path --threads 1 <paths.tsv | cmp - <(printf '%s\n' "$output")
+}
+
+@test "--path --summary gives the width from 0.1 to 0.9" {
+  paths
+  run -0 nk-stats --path --summary paths.tsv
+  [ "${lines[0]}" = "pair	layer	rows	length	t10	t50	t90	width" ]
+  [ "${lines[1]}" = "7	0	4	4	0.1	0.5	0.9	0.8" ]
+  # Relative distances 0, 0, 0.375, 0.95, 1: 0.1 is reached at 0.25 + 0.25 * 0.1 / 0.375.
+  perl -e '@v = split /\t/, shift; @e = (7, 1, 5, 4, 0.25 + 0.025 / 0.375, 0.5 + 0.25 * 0.125 / 0.575,
+    0.5 + 0.25 * 0.525 / 0.575); push @e, $e[6] - $e[4];
+    for (0..7) { exit 1 if abs($v[$_] - $e[$_]) > 1e-6 }' "${lines[2]}"
+  [ "${lines[3]}" = "8	0	2	0				" ]
+  run -0 bash -c "head -n 1 paths.tsv | nk-stats --path --summary"
+  [ "$output" = "pair	layer	rows	length	t10	t50	t90	width" ]
+}
+
+@test "what is no path is refused" {
+  paths
+  run -1 nk-stats --path cross.npy
+  [ "$output" = "nk-stats: cross.npy: the set has no column 't'" ]
+  grep -v '^4' paths.tsv >open.tsv
+  run -1 nk-stats --path open.tsv
+  [ "$output" = "nk-stats: open.tsv: pair 7, layer 0: 0 rows with t = 1, expected 1" ]
+  cut -f 1,2,4- paths.tsv >layers.tsv
+  run -1 nk-stats --path layers.tsv
+  [ "$output" = "nk-stats: layers.tsv: pair 7: 2 rows with t = 0, expected 1" ]
+  sed 's/0.25/1.25/' paths.tsv >far.tsv
+  run -1 nk-stats --path far.tsv
+  [ "$output" = "nk-stats: far.tsv: column 't', row 2: 1.25, expected 0 to 1" ]
+  sed 's/^2\t7/2\t7.5/' paths.tsv >half.tsv
+  run -1 nk-stats --path half.tsv
+  [ "$output" = "nk-stats: half.tsv: column 'pair', row 2: 7.5 is not a whole number" ]
+  run -2 nk-stats --path --reference cross.npy paths.tsv
+  run -2 nk-stats --path --no-mahalanobis paths.tsv
+  sed 's/^2\t7\t0\t0.25\t1/2\t7\t0\t0.25\tnan/' paths.tsv >nan.tsv
+  run -1 nk-stats --path nan.tsv
+  run -0 --separate-stderr nk-stats --path --skip-bad nan.tsv
+  [ "${#lines[@]}" -eq 11 ]
+}

@@ -1,4 +1,5 @@
-# Curves that summarize lines, such as those of rays: nk-plot curve --by ray --summary.
+# Curves that summarize lines, such as those of rays (nk-plot curve --by ray --summary) or of paths
+# (nk-plot paths).
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -10,12 +11,13 @@ setup() {
 }
 
 # Templates that write the data of the lines instead of drawing them.
-data() {
+data() { picture curve "$@"; }
+picture() {
   mkdir -p templates
   echo >templates/style.gp
   printf '%s\n' 'set print "knots"' 'print $Knots' 'set print "strands"' 'print $Strands' \
     'set print "numbers"' 'print Band, Ramp, Strands_n' 'plot 1' >templates/curve.gp
-  NOKEN_PLOTS=$PWD/templates nk-plot curve "$@" --format svg >/dev/null
+  NOKEN_PLOTS=$PWD/templates nk-plot "$@" --format svg >/dev/null
   sed -i '/^$/d' knots
 }
 
@@ -122,4 +124,25 @@ any number where they are summarized" ]
   run -2 nk-plot curve -x x -y m --by x --summary median -o p.png s.tsv
   [ "$output" = "nk-plot: s.tsv: a table of statistics is not summarized again" ]
   [ ! -e p.png ]
+}
+
+@test "paths are the median over pairs by layer, along a scale, and one layer has a line per pair" {
+  awk 'BEGIN { OFS = "\t"; print "pair", "layer", "t", "relative"
+    for (p = 0; p < 9; p++) for (l = 1; l < 4; l++) for (i = 0; i <= 50; i++)
+      print p, l, i / 50, (i / 50) ^ (l + p / 9) }' >paths.tsv
+  picture paths paths.tsv
+  [ "$(cat numbers)" = "1 1 0" ]
+  [ "$(wc -l <knots)" -eq 153 ]
+  cp knots by_default
+  data -x t -y relative --by pair --colour layer --summary median --no-lines paths.tsv
+  cmp knots by_default
+  [ "$(cat numbers)" = "1 0 0" ] # another kind has a colour each
+  awk -F'\t' 'NR == 1 || $2 == 2' paths.tsv | cut -f 1,3- >one.tsv
+  picture paths one.tsv
+  [ "$(cat numbers)" = "1 0 9" ]
+  [ "$(wc -l <knots)" -eq 51 ]
+  picture paths --summary mean --by layer --colour pair -y t paths.tsv
+  [ "$(head -n 2 knots | tail -n 1 | cut -d ' ' -f 1-2)" = "0.02 0.02" ]
+  run -1 nk-plot paths -o p.png rays.tsv
+  [[ "$output" == *"'t'"* ]]
 }

@@ -17,7 +17,7 @@ static int by_value(const void *a, const void *b) {
   return (x->row > y->row) - (x->row < y->row);
 }
 
-static int value_of(const struct nk_column *column, size_t row, int64_t *value) {
+int cli_whole_number(const struct nk_column *column, size_t row, int64_t *value) {
   double number = column->dtype != NK_I64 ? column->data.number[row] : 0;
   *value = column->dtype == NK_I64 ? column->data.integer[row] : 0;
   if (column->dtype == NK_I64) return NK_OK;
@@ -48,7 +48,7 @@ int cli_groups_of(const struct nk_vectors *set, const char *name, const size_t *
     code = NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     places[i] = (struct place){0, rows != NULL ? rows[i] : i};
-    if (column != NULL) code = value_of(column, places[i].row, &places[i].value);
+    if (column != NULL) code = cli_whole_number(column, places[i].row, &places[i].value);
   }
   if (code == NK_OK && n > 0) qsort(places, n, sizeof *places, by_value);
   for (size_t i = 0; i < n && code == NK_OK; i++) {

@@ -19,6 +19,9 @@ int cli_groups_of(const struct nk_vectors *set, const char *name, const size_t *
                   struct cli_groups *out);
 void cli_groups_free(struct cli_groups *groups);
 
+/* The whole number that a column has in a row. NK_EDATA where it is another number. */
+int cli_whole_number(const struct nk_column *column, size_t row, int64_t *value);
+
 /* A path with every {} of pattern replaced by value; free with nk_free. NULL without memory, or
  * (NK_EUSAGE, naming what) where the pattern is NULL or has no {}. */
 char *cli_group_path(const char *what, const char *pattern, int64_t value);

@@ -264,7 +264,7 @@ int plot_canvas_legend_rows(struct plot_canvas *canvas, const struct plot_rows *
 
 static const char *const template_of[] = {
     [PLOT_HISTOGRAM] = "histogram.gp", [PLOT_SCATTER] = "scatter.gp", [PLOT_SCREE] = "scree.gp",
-    [PLOT_CURVE] = "curve.gp",         [PLOT_HEATMAP] = "heatmap.gp",
+    [PLOT_CURVE] = "curve.gp",         [PLOT_PATHS] = "curve.gp",     [PLOT_HEATMAP] = "heatmap.gp",
 };
 
 static int load_template(struct plot_canvas *canvas, const char *name) {

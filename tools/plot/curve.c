@@ -168,6 +168,7 @@ static void write_knots(struct plot_canvas *canvas, const struct plot_rows *rows
   bool summary = canvas->plot->summary != PLOT_ROWS, many = curve->knots.n > 32 * rows->n_groups;
   plot_script_number(script, "Band", curve->knots.band && (!curve->ramp || summary));
   plot_script_number(script, "Dots", !curve->ramp && !many);
+  plot_script_number(script, "Diagonal", canvas->plot->kind == PLOT_PATHS);
   plot_script_number(script, "Bars", curve->estimates.n_categories > 0);
   plot_script_number(script, "Ordinary", curve->ordinary.any);
   plot_script_number(script, "Ordinary_at", curve->ordinary.at.value);
@@ -222,7 +223,9 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct
   int code = curve->estimates.any
                  ? plot_knots_take(&curve->knots, rows, &curve->estimates, plot, canvas->frame)
                  : plot_knots_make(&curve->knots, rows, &curve->strands, plot);
-  if (code == NK_OK && plot->summary != PLOT_ROWS && !plot->no_strands && !canvas->text)
+  bool strands_too = plot->kind != PLOT_PATHS || rows->n_groups == 1;
+  if (code == NK_OK && plot->summary != PLOT_ROWS && !plot->no_strands && strands_too &&
+      !canvas->text)
     code = plot_strands_draw(&curve->strands, rows, plot);
   if (code == NK_OK) code = name_axis(canvas, curve, strands);
   if (code == NK_OK) code = name_lines(canvas, rows, curve);
@@ -237,11 +240,12 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows, struct
 
 /* ---- The rows ---- */
 
-/* Many groups are coloured along a scale, where they are numbers. */
+/* Many groups are coloured along a scale, where they are numbers, and those of paths always. */
 static int choose_ramp(struct curve *curve, const struct plot_rows *rows, const struct plot *plot) {
-  if (rows->n_groups <= PLOT_MAX_GROUPS) return NK_OK;
+  bool few = rows->n_groups <= PLOT_MAX_GROUPS;
+  if (few && (plot->kind != PLOT_PATHS || rows->n_groups == 1)) return NK_OK;
   curve->ramp = rows->numeric_groups && rows->n_groups <= MAX_LINES;
-  if (curve->ramp) return NK_OK;
+  if (curve->ramp || few) return NK_OK;
   return nk_fail(NK_EUSAGE,
                  "column '%s' makes %zu lines: the limit is %d, or %d for a column of numbers%s",
                  plot->by, rows->n_groups, PLOT_MAX_GROUPS, MAX_LINES,

@@ -25,24 +25,34 @@ static bool is_empty(const struct plot_range *range) {
   return range->has_lo && range->has_hi && range->lo >= range->hi;
 }
 
+/* The columns of nk-stats --path, summarized over pairs. */
+static void set_paths(struct plot *plot, const struct cli_frame *frame) {
+  bool layers = cli_frame_find(frame, "layer") >= 0;
+  if (plot->x == NULL) plot->x = "t";
+  if (plot->y == NULL) plot->y = "relative";
+  if (plot->by == NULL) plot->by = "pair";
+  if (plot->colour == NULL && layers) plot->colour = "layer";
+  if (plot->summary == PLOT_ROWS) plot->summary = PLOT_MEDIAN;
+}
+
 /* What a kind of picture cannot show is an error, not ignored. */
 static int check_kind(const struct plot *plot) {
   enum plot_kind kind = plot->kind;
   bool rows = kind == PLOT_HISTOGRAM || kind == PLOT_SCATTER;
+  bool curve = kind == PLOT_CURVE || kind == PLOT_PATHS;
   const char *wrong = NULL;
   if (!rows && plot->mark != NULL) wrong = "marked rows";
   if (!rows && (plot->n_labels > 0 || plot->n_label_ids > 0)) wrong = "labelled rows";
-  if (kind != PLOT_SCATTER && kind != PLOT_CURVE && plot->n_outlines > 0) wrong = "outlines";
+  if (kind != PLOT_SCATTER && !curve && plot->n_outlines > 0) wrong = "outlines";
   if (kind != PLOT_SCATTER && kind != PLOT_HEATMAP && plot->z != NULL) wrong = "a column z";
   if (kind == PLOT_HISTOGRAM && plot->y != NULL) wrong = "a column y";
   if ((kind == PLOT_SCREE || kind == PLOT_HEATMAP) && plot->by != NULL) wrong = "groups";
   if (kind == PLOT_SCATTER && plot->by != NULL && plot->z != NULL)
     wrong = "both groups and a column z";
   if (kind == PLOT_HEATMAP && plot->n_lines > 0) wrong = "cuts";
-  if (kind != PLOT_CURVE && (plot->ordinary != NULL || plot->ordinary_frame != NULL))
-    wrong = "ordinary rows";
-  if (kind != PLOT_CURVE && plot->interval) wrong = "intervals";
-  if (kind != PLOT_CURVE && plot->summary != PLOT_ROWS) wrong = "a summary of lines";
+  if (!curve && (plot->ordinary != NULL || plot->ordinary_frame != NULL)) wrong = "ordinary rows";
+  if (!curve && plot->interval) wrong = "intervals";
+  if (!curve && plot->summary != PLOT_ROWS) wrong = "a summary of lines";
   if (plot->summary == PLOT_ROWS && plot->colour != NULL) wrong = "colours without a summary";
   if (plot->summary == PLOT_ROWS && plot->no_strands) wrong = "fewer lines without a summary";
   if (plot->summary != PLOT_ROWS && plot->by == NULL)
@@ -59,10 +69,11 @@ int plot_draw(const struct plot *plot, const struct cli_frame *frame, struct nk_
   static plot_picture *const pictures[] = {
       [PLOT_HISTOGRAM] = plot_draw_histogram, [PLOT_SCATTER] = plot_draw_scatter,
       [PLOT_SCREE] = plot_draw_scree,         [PLOT_CURVE] = plot_draw_curve,
-      [PLOT_HEATMAP] = plot_draw_heatmap,
+      [PLOT_PATHS] = plot_draw_curve,         [PLOT_HEATMAP] = plot_draw_heatmap,
   };
   struct plot chosen = *plot;
-  int code = check_kind(plot);
+  if (plot->kind == PLOT_PATHS) set_paths(&chosen, frame);
+  int code = check_kind(&chosen);
   if (code != NK_OK) return code;
   if (chosen.dpi == 0) chosen.dpi = 96;
   if (chosen.band[0] == 0 && chosen.band[1] == 0) {

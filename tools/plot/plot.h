@@ -22,6 +22,7 @@ enum plot_kind {
   PLOT_SCREE,     /* share of variance by component, and its running sum */
   PLOT_CURVE,     /* median and quantile band of y at each x, or a statistic with its interval as
                    * nk-summary gives it; a line per group */
+  PLOT_PATHS,     /* a curve of what nk-stats --path prints: a line per layer */
   PLOT_HEATMAP,   /* median of z in each cell of x by y */
 };
 
