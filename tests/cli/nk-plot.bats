@@ -125,6 +125,26 @@ summary() {
   grep -qF '>ordinary<' s.svg
 }
 
+@test "the shares of nk-run --flag-summary are drawn with their intervals, tokens behind them" {
+  printf 'flag\tprompt\tdirection\tdistance\tn\tflagged\tshare\tlow\thigh\n%s' \
+    $'loop\tp\t\t\t9\t1\t0.1\t0.05\t0.2\nloop\tp\tpair\t1\t9\t2\t0.2\t0.1\t0.3\nloop\tp\tpair\t2\t9\t3\t0.3\t0.2\t0.4\nempty\tp\tpair\t1\t9\t0\t0\t0\t0.1\n' >f.tsv
+  knots -x distance -y loop --by direction --ordinary direction= f.tsv
+  [ "$(cat knots)" = "1 0.2 0.1 0.3
+2 0.3 0.2 0.4
+0 1 0.1 0.05 0.2" ]
+  nk-plot curve -x distance -y loop --by direction --ordinary direction= -o f.svg f.tsv
+  grep -qF '>share of loop (95% interval)<' f.svg
+  nk-plot curve -q -x distance -y share -o f.svg f.tsv
+  grep -qF '>share (95% interval)<' f.svg
+  grep -qF '>empty<' f.svg
+  knots -x direction -y loop --by distance f.tsv
+  [ "$(tail -n 1 knots | cut -d ' ' -f 1)" = 1 ]
+  run -2 nk-plot curve -x distance --by direction -o f.png f.tsv
+  [ "$output" = "nk-plot: f.tsv: several flags; choose one, such as -y 'loop'" ]
+  run -1 nk-plot curve -x distance -y sob -o f.png f.tsv
+  [ "$output" = "nk-plot: f.tsv: no flag 'sob'" ]
+}
+
 @test "a band is drawn where both of its ends are known, and nowhere else" {
   filled() { nk-plot curve -x x -y "$@" --format svg | grep -c fill-opacity; }
   printf 'x\ty\n1\t1\n2\t2\n3\t4\n' >line.tsv

@@ -197,7 +197,7 @@ static int name_axis(struct plot_canvas *canvas, const struct curve *curve, cons
     return NK_OK;
   bool named = canvas->y_name[0] != 0;
   nk_buffer_printf(&name, "%s%s", canvas->y_name, named ? " (" : "");
-  double level = plot_estimates_level(canvas->frame);
+  double level = plot_estimates_level(&curve->estimates, canvas->frame);
   if (curve->estimates.any && !isnan(level)) nk_buffer_printf(&name, "%g%% ", 100 * level);
   if (curve->estimates.any)
     nk_buffer_text(&name, "interval");
@@ -276,8 +276,9 @@ int plot_draw_curve(const struct plot *plot, const struct cli_frame *frame,
   struct curve curve = {0};
   int code = take_rows(&curve, &rows, &chosen, frame);
   const char *y_name = chosen.y != NULL && strchr(chosen.y, ',') == NULL ? chosen.y : "";
-  if (curve.estimates.any)
-    y_name = curve.estimates.statistic != NULL ? curve.estimates.statistic : "";
+  char name[256];
+  if (curve.estimates.any) plot_estimates_name(&curve.estimates, name, sizeof name);
+  if (curve.estimates.any) y_name = name;
   if (code == NK_OK) code = plot_canvas_begin(&canvas, &chosen, frame, chosen.x, y_name);
   if (code == NK_OK) code = draw(&canvas, &rows, &curve, plot->by, output);
   nk_free(curve.knots.knot);

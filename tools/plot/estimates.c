@@ -11,14 +11,26 @@
 
 /* ---- Tables of nk-summary ---- */
 
-static bool find_columns(const struct cli_frame *frame, size_t column[PLOT_ESTIMATE_COLUMNS]) {
-  static const char *const names[PLOT_ESTIMATE_COLUMNS] = {"statistic", "value", "low", "high"};
-  for (size_t c = 0; c < PLOT_ESTIMATE_COLUMNS; c++) {
-    int64_t found = cli_frame_find(frame, names[c]);
-    if (found < 0) return false;
-    column[c] = (size_t)found;
+/* The columns of nk-summary, and of nk-run --flag-summary. */
+static const char *const FORMS[][PLOT_ESTIMATE_COLUMNS] = {
+    {"statistic", "value", "low", "high"},
+    {"flag", "share", "low", "high"},
+};
+static const char *const *const FLAGS = FORMS[1]; /* their intervals are of 95% */
+
+/* The names of the columns, or NULL. */
+static const char *const *find_columns(const struct cli_frame *frame,
+                                       size_t column[PLOT_ESTIMATE_COLUMNS]) {
+  for (size_t f = 0; f < sizeof FORMS / sizeof FORMS[0]; f++) {
+    size_t c = 0;
+    for (; c < PLOT_ESTIMATE_COLUMNS; c++) {
+      int64_t found = cli_frame_find(frame, FORMS[f][c]);
+      if (found < 0) break;
+      column[c] = (size_t)found;
+    }
+    if (c == PLOT_ESTIMATE_COLUMNS) return FORMS[f];
   }
-  return true;
+  return NULL;
 }
 
 /* Whether the cells of a column that are not skipped differ. */
@@ -42,7 +54,8 @@ static int choose_statistic(struct plot_estimates *e, const struct plot *plot,
     left += !e->skip[row];
   }
   if (plot->y != NULL && left == 0)
-    return nk_fail(NK_ENOTFOUND, "%s: no statistic '%s'", cli_frame_name(frame), plot->y);
+    return nk_fail(NK_ENOTFOUND, "%s: no %s '%s'", cli_frame_name(frame), e->form[PLOT_STATISTIC],
+                   plot->y);
   return NK_OK;
 }
 
@@ -52,11 +65,11 @@ static int choose_groups(const struct plot_estimates *e, struct plot *plot,
   bool statistics = has_several(frame, e->column[PLOT_STATISTIC], e->skip);
   int64_t between = cli_frame_find(frame, "between");
   bool sides = between >= 0 && has_several(frame, (size_t)between, e->skip);
-  if (plot->by == NULL && statistics) plot->by = "statistic";
+  if (plot->by == NULL && statistics) plot->by = e->form[PLOT_STATISTIC];
   if (plot->by == NULL && sides) plot->by = "between";
-  if (statistics && strcmp(plot->by, "statistic") != 0)
-    return nk_fail(NK_EUSAGE, "%s: several statistics; choose one, such as -y '%s'",
-                   cli_frame_name(frame), cli_frame_cell(frame, 0, e->column[PLOT_STATISTIC]));
+  if (statistics && strcmp(plot->by, e->form[PLOT_STATISTIC]) != 0)
+    return nk_fail(NK_EUSAGE, "%s: several %ss; choose one, such as -y '%s'", cli_frame_name(frame),
+                   e->form[PLOT_STATISTIC], cli_frame_cell(frame, 0, e->column[PLOT_STATISTIC]));
   return NK_OK;
 }
 
@@ -66,21 +79,31 @@ int plot_estimates_find(struct plot_estimates *e, struct plot *plot,
   e->skip = nk_calloc(cli_frame_n_rows(frame), sizeof *e->skip);
   if (e->skip == NULL) return NK_EMEMORY;
   plot->skip = e->skip;
-  e->any = find_columns(frame, e->column) &&
-           (plot->y == NULL || cli_frame_find(frame, plot->y) < 0 || strcmp(plot->y, "value") == 0);
+  e->form = find_columns(frame, e->column);
+  const char *value = e->form != NULL ? e->form[PLOT_VALUE] : "";
+  e->any = e->form != NULL &&
+           (plot->y == NULL || cli_frame_find(frame, plot->y) < 0 || strcmp(plot->y, value) == 0);
   if (!e->any) return NK_OK;
-  if (plot->y != NULL && strcmp(plot->y, "value") == 0) plot->y = NULL;
+  if (plot->y != NULL && strcmp(plot->y, value) == 0) plot->y = NULL;
   int code = choose_statistic(e, plot, frame);
   if (code == NK_OK) code = choose_groups(e, plot, frame);
   for (size_t row = 0; row < cli_frame_n_rows(frame) && e->statistic == NULL; row++)
-    if (!e->skip[row] && strcmp(plot->by != NULL ? plot->by : "", "statistic") != 0)
+    if (!e->skip[row] && strcmp(plot->by != NULL ? plot->by : "", e->form[PLOT_STATISTIC]) != 0)
       e->statistic = cli_frame_cell(frame, row, e->column[PLOT_STATISTIC]);
-  plot->y = "value";
+  plot->y = value;
   return code;
 }
 
-double plot_estimates_level(const struct cli_frame *frame) {
-  double level = NAN;
+void plot_estimates_name(const struct plot_estimates *e, char *name, size_t size) {
+  const char *statistic = e->statistic != NULL ? e->statistic : "";
+  if (e->form == FLAGS)
+    snprintf(name, size, "share%s%s", statistic[0] != 0 ? " of " : "", statistic);
+  else
+    snprintf(name, size, "%s", statistic);
+}
+
+double plot_estimates_level(const struct plot_estimates *e, const struct cli_frame *frame) {
+  double level = e->form == FLAGS ? 0.95 : NAN;
   int64_t column = cli_frame_find(frame, "level");
   if (column >= 0 && cli_frame_n_rows(frame) > 0)
     cli_frame_number(frame, 0, (size_t)column, &level);
@@ -220,7 +243,7 @@ int plot_ordinary_find(struct plot_ordinary *out, const struct plot *plot,
   bool *in = nk_calloc(cli_frame_n_rows(from), sizeof *in);
   int code = in != NULL ? mark_ordinary(plot->ordinary, from, in) : NK_EMEMORY;
   const char *column = drawn->statistic != NULL ? column_of(drawn->statistic) : plot->y;
-  if (code == NK_OK && find_columns(from, e.column) && drawn->any)
+  if (code == NK_OK && drawn->any && find_columns(from, e.column) != NULL)
     code = from_summary(out, &e, from, drawn->statistic, in);
   else if (code == NK_OK)
     code = from_rows(out, plot, from, drawn->any && drawn->statistic == NULL ? NULL : column, in);

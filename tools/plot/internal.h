@@ -87,7 +87,7 @@ int plot_density(const struct plot_points *points, double *out);
 /* keep [n]: is the point one of the first `most` in its cell of a grid of `cell` units? */
 int plot_thin(const struct plot_points *points, double cell, unsigned most, bool *keep);
 
-/* ---- estimates.c: statistics with intervals, ordinary rows ---- */
+/* ---- estimates.c: statistics or shares with intervals, ordinary rows ---- */
 
 enum { PLOT_STATISTIC, PLOT_VALUE, PLOT_LOW, PLOT_HIGH, PLOT_ESTIMATE_COLUMNS };
 
@@ -96,9 +96,11 @@ struct plot_estimate {
   double value, low, high;
 };
 
-/* Whether and how the table is one of nk-summary. */
+/* Whether and how the table is one of nk-summary, or of nk-run --flag-summary, where a flag is the
+ * statistic. */
 struct plot_estimates {
   bool any;
+  const char *const *form; /* the names of its columns */
   size_t column[PLOT_ESTIMATE_COLUMNS];
   const char *statistic; /* the one that is drawn; NULL: each is a group */
   bool *skip;            /* [n_rows] rows that are not drawn; plot->skip */
@@ -113,14 +115,16 @@ struct plot_ordinary {
   char name[64];
 };
 
-/* Recognizes a table of nk-summary, in which plot->y names a statistic (NULL: all of them). Then
+/* Recognizes such a table, in which plot->y names a statistic (NULL: all of them). Then
  * plot->y becomes the column of the values and plot->by, where it is NULL, what differs. */
 int plot_estimates_find(struct plot_estimates *e, struct plot *plot, const struct cli_frame *frame);
 /* Takes the rows as plot_rows_collect does, with categories where x is a column of texts. */
 int plot_estimates_rows(struct plot_estimates *e, struct plot_rows *rows, const struct plot *plot,
                         const struct cli_frame *frame);
-/* The confidence of the intervals: that of the first row. */
-double plot_estimates_level(const struct cli_frame *frame);
+/* What is drawn: "median kl", "share of loop"; "" for several statistics. */
+void plot_estimates_name(const struct plot_estimates *e, char *name, size_t size);
+/* The confidence of the intervals: that of the first row; NaN where it is not known. */
+double plot_estimates_level(const struct plot_estimates *e, const struct cli_frame *frame);
 void plot_estimates_free(struct plot_estimates *e);
 void plot_estimate_of(const struct plot_estimates *e, const struct cli_frame *frame, size_t row,
                       struct plot_estimate *out);
