@@ -4,6 +4,7 @@
 
 #include "cli/capture.h"
 #include "cli/engine.h"
+#include "cli/flag_summary.h"
 #include "cli/lens.h"
 #include "cli/tool.h"
 
@@ -14,7 +15,7 @@ struct options {
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture, *lens;
   size_t reference, offsets, generate, top;
   int mode;
-  bool skip_bad, unverified;
+  bool skip_bad, unverified, flag_summary;
   struct cli_engine engine;
 };
 
@@ -37,6 +38,7 @@ struct job {
   float *fill;
   int64_t *ordinary; /* [probe.n_reference_ids] */
   struct nk_flags *flags;
+  struct cli_flag_summary flag_summary;
 };
 
 /* ---- Input ---- */
@@ -181,6 +183,20 @@ static void free_probes(struct job *job) {
   job->probes = NULL;
 }
 
+static int read_flags(struct job *job) {
+  const struct options *o = &job->options;
+  if (o->flag_summary && o->flag == NULL)
+    return nk_fail(NK_EUSAGE, "--flag-summary needs the flags: use --flag FILE");
+  if (o->flag_summary && o->capture != NULL)
+    return nk_fail(NK_EUSAGE, "--flag-summary prints its own table, without --capture");
+  if (o->flag == NULL) return NK_OK;
+  if (o->generate == 0)
+    return nk_fail(NK_EUSAGE, "--flag needs generated tokens: use --generate N");
+  if (o->flag_summary) return cli_flag_summary_read(o->flag, &job->flag_summary);
+  job->flags = cli_read_flags(o->flag);
+  return job->flags == NULL ? nk_error_code() : NK_OK;
+}
+
 /* Checks all options before any work. */
 static int prepare(struct job *job) {
   const struct options *o = &job->options;
@@ -205,12 +221,9 @@ static int prepare(struct job *job) {
   if (code == NK_OK) code = read_capture(job);
   if (code == NK_OK) code = read_lens(job);
   if (code == NK_OK) code = make_probes(job);
-  if (code == NK_OK && o->flag != NULL && o->generate == 0)
-    code = nk_fail(NK_EUSAGE, "--flag needs generated tokens: use --generate N");
-  if (code == NK_OK && o->flag != NULL && (job->flags = cli_read_flags(o->flag)) == NULL)
-    code = nk_error_code();
+  if (code == NK_OK) code = read_flags(job);
   if (code == NK_OK) code = read_items(job);
-  if (code != NK_OK || o->capture != NULL || o->lens != NULL) return code;
+  if (code != NK_OK || o->capture != NULL || o->lens != NULL || o->flag_summary) return code;
   free_probes(job); /* they were a check: the reference's tokens are still to be given */
   code = draw_reference(job);
   return code == NK_OK ? make_probes(job) : code;
@@ -231,21 +244,26 @@ static struct cli_behaviour_table describe(const struct job *job) {
   return table;
 }
 
+/* A row for each item and offset; or, with --flag-summary, one for each flag and group of items. */
 static int run_probe(const struct job *job, const struct cli_behaviour_table *what, size_t index,
                      struct cli_table *table) {
   struct nk_probe *probe = job->probes[index];
-  struct nk_behaviour *behaviour = nk_probe_run(probe, &job->items);
+  bool sums = job->options.flag_summary;
+  struct nk_behaviour *behaviour = sums ? NULL : nk_probe_run(probe, &job->items);
   size_t n = job->n_items, generate = job->options.generate;
   int64_t *ids = nk_alloc(n, (generate + 1) * sizeof *ids);
   size_t *lengths = nk_alloc(n, sizeof *lengths);
-  int code = behaviour == NULL || ids == NULL || lengths == NULL ? nk_error_code() : NK_OK;
+  bool failed = (behaviour == NULL && !sums) || ids == NULL || lengths == NULL;
+  int code = failed ? nk_error_code() : NK_OK;
   if (code == NK_OK && generate > 0) code = nk_probe_generate(probe, &job->items, ids, lengths);
   const struct cli_behaviour_result result = {.prompt = &job->prompts.item[index / job->n_layers],
                                               .layer = job->layers[index % job->n_layers],
                                               .behaviour = behaviour,
                                               .ids = ids,
                                               .lengths = lengths};
-  if (code == NK_OK) code = cli_behaviour_table_rows(what, &result, table);
+  if (code == NK_OK)
+    code = sums ? cli_flag_summary_rows(&job->flag_summary, what, &result, table)
+                : cli_behaviour_table_rows(what, &result, table);
   nk_behaviour_free(behaviour);
   nk_free(ids);
   nk_free(lengths);
@@ -266,9 +284,10 @@ static int print_table(struct job *job) {
   bool lens = job->options.lens != NULL;
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
   struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
-  int code = table == NULL ? nk_error_code()
-             : lens        ? cli_lens_head(&job->lens, &what, table)
-                           : cli_behaviour_table_head(&what, table);
+  int code = table == NULL               ? nk_error_code()
+             : lens                      ? cli_lens_head(&job->lens, &what, table)
+             : job->options.flag_summary ? cli_flag_summary_head(&what, table)
+                                         : cli_behaviour_table_head(&what, table);
   for (size_t i = 0; i < job->prompts.n * job->n_layers && code == NK_OK; i++) {
     code = lens ? run_lens(job, &what, i, table) : run_probe(job, &what, i, table);
     nk_probe_free(job->probes[i]); /* with its reference */
@@ -306,6 +325,7 @@ static void free_job(struct job *job) {
   nk_free(job->ordinary);
   cli_capture_free(&job->capture);
   cli_lens_free(&job->lens);
+  cli_flag_summary_free(&job->flag_summary);
   cli_strings_free(&o->texts);
   cli_strings_free(&o->prompts);
   cli_strings_free(&o->exclude);
@@ -341,13 +361,15 @@ int main(int argc, char **argv) {
       {0, "generate", CLI_OPTION_SIZE, &o->generate, "N", "generate N tokens greedily"},
       {0, "flag", CLI_OPTION_STRING, &o->flag, "FILE",
        "flag generations that match these regular expressions"},
+      {0, "flag-summary", CLI_OPTION_FLAG, &o->flag_summary, NULL,
+       "print the share of flagged generations instead"},
       {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
-       "output the residual stream at these layers as a vector set"},
+       "output streams at these layers as a vector set"},
       {0, "lens", CLI_OPTION_STRING, &o->lens, "L[,L..]",
-       "print what the model would say of the stream at these layers"},
+       "print the tokens read out of these layers (logit lens)"},
       {0, "lens-with", CLI_OPTION_LIST, &o->lens_with, "FILE",
-       "multiply the stream by this matrix first; one FILE a layer"},
-      {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the N first tokens (1)"},
+       "multiply the stream by this matrix first"},
+      {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the first N tokens (1)"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
       CLI_ENGINE_OPTIONS(&o->engine),
   };

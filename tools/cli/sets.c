@@ -87,20 +87,22 @@ static const char *find_word(const char *words, double value, size_t *length) {
   return *length > 0 ? words : NULL;
 }
 
+void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, size_t row,
+                  struct cli_table *table) {
+  bool whole = column->dtype == NK_I64;
+  double value = whole ? (double)column->data.integer[row] : column->data.number[row];
+  size_t length = 0;
+  const char *word = find_word(codes_of(set, column->name), value, &length);
+  if (word != NULL)
+    cli_table_text(table, word, length);
+  else if (whole)
+    cli_table_integer(table, column->data.integer[row]);
+  else
+    cli_table_number(table, value);
+}
+
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table) {
-  for (size_t c = 0; c < set->n_columns; c++) {
-    const struct nk_column *column = &set->columns[c];
-    bool whole = column->dtype == NK_I64;
-    double value = whole ? (double)column->data.integer[row] : column->data.number[row];
-    size_t length = 0;
-    const char *word = find_word(codes_of(set, column->name), value, &length);
-    if (word != NULL)
-      cli_table_text(table, word, length);
-    else if (whole)
-      cli_table_integer(table, column->data.integer[row]);
-    else
-      cli_table_number(table, value);
-  }
+  for (size_t c = 0; c < set->n_columns; c++) cli_set_cell(set, &set->columns[c], row, table);
 }
 
 /* ---- The whole set ---- */

@@ -31,6 +31,9 @@ int cli_set_head(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row(const struct nk_vectors *set, size_t row, struct cli_table *table);
 int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table);
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table);
+/* One of its cells. */
+void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, size_t row,
+                  struct cli_table *table);
 
 /* Puts "set_" before a name with its closing 0. */
 void cli_set_prefix(struct nk_buffer *name);
