@@ -1,6 +1,6 @@
-/* What a configuration says of a family beyond single settings: what is refused, heads, the order of
- * a block's parts, what differs from layer to layer. The forward pass and the GGUF writer read the
- * same. A value out of range is NK_EDATA with the key and the value, one that is not implemented
+/* What a configuration says of a family beyond single settings: what is refused, heads, the order
+ * of a block's parts, what differs from layer to layer. The forward pass and the GGUF writer read
+ * the same. A value out of range is NK_EDATA with the key and the value, one that is not implemented
  * NK_EUNSUPPORTED. */
 #ifndef NOKEN_MODEL_FAMILY_H
 #define NOKEN_MODEL_FAMILY_H
@@ -15,8 +15,8 @@ int nki_read_optional_size(const struct nk_model *model, enum nki_setting settin
 int nki_need_size(const struct nk_model *model, enum nki_setting setting, size_t most, size_t *out);
 int nki_read_number(const struct nk_model *model, enum nki_setting setting, double *out);
 
-/* NK_OK, or NK_EUNSUPPORTED with the key where the configuration asks for what is not implemented in
- * any family, or is of a quantized checkpoint. */
+/* NK_OK, or NK_EUNSUPPORTED with the key where the configuration asks for what is not implemented
+ * in any family, or is of a quantized checkpoint. */
 int nki_check_variants(const struct nk_model *model, const struct nki_architecture *architecture);
 
 /* *name = the activation's, "gelu". NK_OK or NK_EDATA. */

@@ -53,7 +53,7 @@ notices_a_full_device() {
 # matrices are tested.
 families() { # families SECTION
   awk -v section="$1" '/^\.Ss/ { inside = index($0, section) }
-    inside && /^\.It [^ ]+ Ta / && $2 != "Sy" { print $2, $NF }' tools/noken-models.7 | sort
+    inside && /^\.It [a-z][^ ]* Ta / { print $2, $NF }' tools/noken-models.7 | sort
 }
 runs_natively() {
   diff <(families "run natively") <(awk -F'"' '
