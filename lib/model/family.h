@@ -1,7 +1,7 @@
 /* What a configuration says of a family beyond single settings: what is refused, heads, the order
  * of a block's parts, what differs from layer to layer. The forward pass and the GGUF writer read
- * the same. A value out of range is NK_EDATA with the key and the value, one that is not implemented
- * NK_EUNSUPPORTED. */
+ * it alike. A value out of range is NK_EDATA with the key and the value, one that is not
+ * implemented NK_EUNSUPPORTED. */
 #ifndef NOKEN_MODEL_FAMILY_H
 #define NOKEN_MODEL_FAMILY_H
 
