@@ -3,19 +3,23 @@
 #include <string.h>
 
 #include "cli/capture.h"
+#include "cli/contexts.h"
 #include "cli/engine.h"
 #include "cli/flag_summary.h"
 #include "cli/lens.h"
+#include "cli/paired.h"
 #include "cli/tool.h"
 
-enum { LEAST_REFERENCE = 8 };
+enum { LEAST_REFERENCE = 8, REFERENCE = 256 };
+#define NOT_GIVEN SIZE_MAX /* a number of an option */
 
 struct options {
   struct cli_strings texts, prompts, exclude, lens_with;
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture, *lens;
-  size_t reference, offsets, generate, top;
-  int mode;
-  bool skip_bad, unverified, flag_summary;
+  const char *contexts;
+  size_t reference, offsets, generate, top, every;
+  int mode, read;
+  bool skip_bad, unverified, flag_summary, paired;
   struct cli_engine engine;
 };
 
@@ -41,23 +45,77 @@ struct job {
   struct cli_flag_summary flag_summary;
 };
 
+/* ---- What goes together ---- */
+
+/* A prompt's answers; the streams in contexts; vectors paired with an origin, in prompts or in
+ * contexts. */
+enum mode { ANSWERS = 1, STATES = 2, PAIRED = 4, PAIRED_IN_CONTEXTS = 8 };
+
+static enum mode mode_of(const struct options *o) {
+  if (o->paired) return o->contexts == NULL ? PAIRED : PAIRED_IN_CONTEXTS;
+  return o->contexts == NULL ? ANSWERS : STATES;
+}
+
+static int check_mode(const struct cli_run *run, const struct options *o) {
+  const struct {
+    const char *name;
+    bool given;
+    int modes; /* that it goes with */
+  } options[] = {
+      {"--prompt", o->texts.n > 0, ANSWERS | PAIRED},
+      {"--prompts", o->prompts.n > 0, ANSWERS | PAIRED},
+      {"--ids", o->ids != NULL, ANSWERS},
+      {"--ids-from", o->ids_from != NULL, ANSWERS},
+      {"SET", run->n_operands > 1, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--offsets", o->offsets != NOT_GIVEN, ANSWERS},
+      {"--at", o->at != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--mode", o->mode != 0, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--fill", o->fill != NULL, ANSWERS | PAIRED},
+      {"--norms", o->norms != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--reference", o->reference != NOT_GIVEN, ANSWERS},
+      {"--region", o->region != NULL, ANSWERS},
+      {"--exclude", o->exclude.n > 0, ANSWERS},
+      {"--unverified", o->unverified, ANSWERS},
+      {"--generate", o->generate > 0, ANSWERS},
+      {"--flag", o->flag != NULL, ANSWERS},
+      {"--flag-summary", o->flag_summary, ANSWERS},
+      {"--lens", o->lens != NULL, ANSWERS},
+      {"--lens-with", o->lens_with.n > 0, ANSWERS},
+      {"--capture", o->capture != NULL, ANSWERS | STATES},
+      {"--every", o->every > 0, STATES},
+      {"--read", o->read > 0, PAIRED | PAIRED_IN_CONTEXTS},
+  };
+  enum mode mode = mode_of(o);
+  const char *name = mode == ANSWERS  ? "without --contexts or --paired"
+                     : mode == STATES ? "with --contexts without --paired"
+                     : mode == PAIRED ? "with --paired in a prompt"
+                                      : "with --paired --contexts";
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+    if (options[i].given && (options[i].modes & (int)mode) == 0)
+      return nk_fail(NK_EUSAGE, "%s has no use %s", options[i].name, name);
+  return NK_OK;
+}
+
 /* ---- Input ---- */
+
+static const char *set_name(const struct job *job) {
+  const char *path = cli_operand(job->run, 1);
+  return strcmp(path, "-") == 0 ? "standard input" : path;
+}
 
 static int read_items(struct job *job) {
   const struct options *o = &job->options;
-  const char *path = cli_operand(job->run, 1);
   int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
                              &job->items.n_tokens);
   if (code != NK_OK) return code;
   job->items.tokens = job->tokens;
   job->n_items = job->items.n_tokens;
   if (job->run->n_operands < 2 && (o->ids != NULL || o->ids_from != NULL)) return NK_OK;
-  job->set = nk_vectors_read(path);
+  job->set = nk_vectors_read(cli_operand(job->run, 1));
   if (job->set == NULL) return nk_error_code();
   if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
-                   strcmp(path, "-") == 0 ? "standard input" : path, job->set->dim,
-                   job->shape->dim);
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", set_name(job),
+                   job->set->dim, job->shape->dim);
   code = cli_check_finite(&job->set, o->skip_bad);
   job->items.vectors = job->set;
   job->n_items += job->set->n;
@@ -134,7 +192,8 @@ static int draw_reference(struct job *job) {
   struct nk_region *region = NULL;
   int64_t *excluded = NULL;
   int code = NK_OK;
-  if (o->reference < LEAST_REFERENCE || !nk_size_mul(o->reference, 2, &how.n))
+  size_t n = o->reference == NOT_GIVEN ? REFERENCE : o->reference;
+  if (n < LEAST_REFERENCE || !nk_size_mul(n, 2, &how.n))
     return nk_fail(NK_EUSAGE, "--reference: %d tokens or more are needed", LEAST_REFERENCE);
   for (size_t i = 0; i < o->exclude.n && code == NK_OK; i++)
     code = cli_read_verified(o->exclude.item[i], &excluded, &how.n_excluded);
@@ -197,19 +256,21 @@ static int read_flags(struct job *job) {
   return job->flags == NULL ? nk_error_code() : NK_OK;
 }
 
-/* Checks all options before any work. */
-static int prepare(struct job *job) {
-  const struct options *o = &job->options;
+static int open_model(struct job *job) {
+  int code = check_mode(job->run, &job->options);
+  if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
-  int code = cli_use_engine(job->model, &o->engine);
+  code = cli_use_engine(job->model, &job->options.engine);
   if (code != NK_OK) return code;
   job->shape = nk_forward_shape(nk_model_forward(job->model));
-  if (job->shape == NULL) return nk_error_code();
-  job->probe = (struct nk_probe_options){.mode = o->mode == 0 ? NK_REPLACE : NK_ADD,
-                                         .n_offsets = o->offsets + 1, /* SIZE_MAX: 0, the end */
-                                         .n_generate = o->generate,
-                                         .seed = job->run->common.seed};
-  code = read_prompts(job);
+  return job->shape == NULL ? nk_error_code() : NK_OK;
+}
+
+/* What goes where, in all modes. */
+static int read_places(struct job *job) {
+  const struct options *o = &job->options;
+  int code = NK_OK;
+  if (o->contexts == NULL) code = read_prompts(job);
   if (code == NK_OK)
     code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,
                             &job->layers, &job->n_layers);
@@ -217,7 +278,17 @@ static int prepare(struct job *job) {
     code =
         cli_parse_layers("--norms", o->norms, 1, job->shape->n_layers, &job->norms, &job->n_norms);
   if (code == NK_OK) code = read_position(job);
-  if (code == NK_OK) code = read_fill(job);
+  return code == NK_OK ? read_fill(job) : code;
+}
+
+/* Checks all options before any work. */
+static int prepare(struct job *job) {
+  const struct options *o = &job->options;
+  job->probe = (struct nk_probe_options){.mode = o->mode == 0 ? NK_REPLACE : NK_ADD,
+                                         .n_offsets = o->offsets + 1, /* NOT_GIVEN: 0, the end */
+                                         .n_generate = o->generate,
+                                         .seed = job->run->common.seed};
+  int code = read_places(job);
   if (code == NK_OK) code = read_capture(job);
   if (code == NK_OK) code = read_lens(job);
   if (code == NK_OK) code = make_probes(job);
@@ -296,10 +367,9 @@ static int print_table(struct job *job) {
   return cli_close(table, output, code);
 }
 
-static int capture(const struct job *job) {
+/* Writes the set, which may be NULL after a failure, and frees it. */
+static int write_set(const struct job *job, struct nk_vectors *set) {
   struct nk_output *output = NULL;
-  struct nk_vectors *set =
-      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items);
   int code = set == NULL ? nk_error_code() : NK_OK;
   if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
   if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
@@ -309,6 +379,59 @@ static int capture(const struct job *job) {
   nk_output_free(output);
   nk_vectors_free(set);
   return code;
+}
+
+static int run_answers(struct job *job) {
+  int code = prepare(job);
+  if (code != NK_OK) return code;
+  if (job->options.capture == NULL) return print_table(job);
+  return write_set(
+      job, cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items));
+}
+
+/* The streams in contexts. */
+static int run_states(struct job *job) {
+  const struct options *o = &job->options;
+  struct cli_contexts contexts = {0};
+  struct cli_states states = {.contexts = &contexts, .every = o->every};
+  if (o->capture == NULL)
+    return nk_fail(NK_EUSAGE, "--contexts needs --capture L, or --paired and a SET");
+  if ((o->position != NULL) == (o->every > 0))
+    return nk_fail(NK_EUSAGE, "--contexts --capture needs --position P or --every N");
+  if (strchr(o->capture, ':') != NULL)
+    return nk_fail(NK_EUSAGE, "--capture: with --contexts, --position or --every says where");
+  int code = cli_capture_parse(o->capture, job->shape->n_layers, &job->capture);
+  if (code == NK_OK) code = read_position(job);
+  if (code == NK_OK) code = cli_contexts_read(job->model, o->contexts, &contexts);
+  states.layers = job->capture.layers;
+  states.n_layers = job->capture.n_layers;
+  states.position = job->probe.position;
+  if (code == NK_OK) code = write_set(job, cli_states_capture(&states, job->model));
+  cli_contexts_free(&contexts);
+  return code;
+}
+
+static int run_paired(struct job *job) {
+  const struct options *o = &job->options;
+  int code = read_places(job);
+  if (code == NK_OK) code = read_items(job);
+  if (code != NK_OK) return code;
+  const struct cli_paired paired = {.model = job->model,
+                                    .set = job->set,
+                                    .name = set_name(job),
+                                    .contexts = o->contexts,
+                                    .prompts = &job->prompts,
+                                    .at_position = job->probe.at_position,
+                                    .position = job->probe.position,
+                                    .at = o->at != NULL || o->contexts == NULL,
+                                    .layers = job->layers,
+                                    .n_layers = job->n_layers,
+                                    .mode = o->mode == 0 ? NK_REPLACE : NK_ADD,
+                                    .fill = job->fill,
+                                    .read_place = o->read != 0,
+                                    .norms = job->norms,
+                                    .n_norms = job->n_norms};
+  return cli_paired_print(&paired, job->run);
 }
 
 static void free_job(struct job *job) {
@@ -333,7 +456,7 @@ static void free_job(struct job *job) {
 }
 
 int main(int argc, char **argv) {
-  struct job job = {.options = {.reference = 256, .offsets = SIZE_MAX, .top = 1}};
+  struct job job = {.options = {.reference = NOT_GIVEN, .offsets = NOT_GIVEN, .top = 1}};
   struct options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},
@@ -348,7 +471,7 @@ int main(int argc, char **argv) {
       {0, "position", CLI_OPTION_STRING, &o->position, "P",
        "put vectors in at this position; -1 is the last"},
       {0, "fill", CLI_OPTION_STRING, &o->fill, "TOKEN",
-       "token in the slot below the layer (the mean embedding)"},
+       "token in the slot below the layer (mean embedding)"},
       {0, "norms", CLI_OPTION_STRING, &o->norms, "L[,L..]", "print residual norms at these layers"},
       {0, "reference", CLI_OPTION_SIZE, &o->reference, "N",
        "compare with the mean of N ordinary tokens (256)"},
@@ -357,7 +480,7 @@ int main(int argc, char **argv) {
       {0, "exclude", CLI_OPTION_LIST, &o->exclude, "TABLE",
        "exclude TABLE's verified tokens from the reference"},
       {0, "unverified", CLI_OPTION_FLAG, &o->unverified, NULL,
-       "allow tokens in the reference that the model fails to repeat"},
+       "allow tokens that the model fails to repeat there"},
       {0, "generate", CLI_OPTION_SIZE, &o->generate, "N", "generate N tokens greedily"},
       {0, "flag", CLI_OPTION_STRING, &o->flag, "FILE",
        "flag generations that match these regular expressions"},
@@ -366,10 +489,17 @@ int main(int argc, char **argv) {
       {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
        "output streams at these layers as a vector set"},
       {0, "lens", CLI_OPTION_STRING, &o->lens, "L[,L..]",
-       "print the tokens read out of these layers (logit lens)"},
+       "print tokens read out of these layers (logit lens)"},
       {0, "lens-with", CLI_OPTION_LIST, &o->lens_with, "FILE",
        "multiply the stream by this matrix first"},
       {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the first N tokens (1)"},
+      {0, "contexts", CLI_OPTION_STRING, &o->contexts, "FILE",
+       "run in the lines of a text file instead of prompts"},
+      {0, "every", CLI_OPTION_SIZE, &o->every, "N", "with --contexts: capture each N-th token"},
+      {0, "paired", CLI_OPTION_FLAG, &o->paired, NULL,
+       "compare with the same context without the vector"},
+      {0, "read", CLI_OPTION_CHOICE, &o->read, "end|place",
+       "with --paired: where answers are read (end)"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
       CLI_ENGINE_OPTIONS(&o->engine),
   };
@@ -384,8 +514,11 @@ int main(int argc, char **argv) {
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 1, 2);
   job.run = &run;
-  int code = prepare(&job);
-  if (code == NK_OK) code = o->capture != NULL ? capture(&job) : print_table(&job);
+  int code = open_model(&job);
+  if (code == NK_OK)
+    code = o->paired             ? run_paired(&job)
+           : o->contexts != NULL ? run_states(&job)
+                                 : run_answers(&job);
   free_job(&job);
   return cli_end(&run, code);
 }
