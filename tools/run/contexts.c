@@ -1,0 +1,65 @@
+/* nk-run in contexts: the streams there, and vectors against their origins. */
+#include <string.h>
+
+#include "cli/contexts.h"
+#include "cli/paired.h"
+#include "run/run.h"
+
+/* Writes the set, which may be NULL after a failure, and frees it. */
+int run_write_set(const struct run_job *job, struct nk_vectors *set) {
+  struct nk_output *output = NULL;
+  int code = set == NULL ? nk_error_code() : NK_OK;
+  if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
+  if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
+    code = nk_error_code();
+  if (code == NK_OK) code = nk_vectors_write(set, output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
+  nk_vectors_free(set);
+  return code;
+}
+
+/* The streams in contexts. */
+int run_states(struct run_job *job) {
+  const struct run_options *o = &job->options;
+  struct cli_contexts contexts = {0};
+  struct cli_states states = {.contexts = &contexts, .every = o->every};
+  if (o->capture == NULL)
+    return nk_fail(NK_EUSAGE, "--contexts needs --capture L, or --paired and a SET");
+  if ((o->position != NULL) == (o->every > 0))
+    return nk_fail(NK_EUSAGE, "--contexts --capture needs --position P or --every N");
+  if (strchr(o->capture, ':') != NULL)
+    return nk_fail(NK_EUSAGE, "--capture: with --contexts, --position or --every says where");
+  int code = cli_capture_parse(o->capture, job->shape->n_layers, &job->capture);
+  if (code == NK_OK) code = run_read_position(job);
+  if (code == NK_OK) code = cli_contexts_read(job->model, o->contexts, &contexts);
+  states.layers = job->capture.layers;
+  states.n_layers = job->capture.n_layers;
+  states.position = job->probe.position;
+  if (code == NK_OK) code = run_write_set(job, cli_states_capture(&states, job->model));
+  cli_contexts_free(&contexts);
+  return code;
+}
+
+int run_paired(struct run_job *job) {
+  const struct run_options *o = &job->options;
+  int code = run_read_places(job);
+  if (code == NK_OK) code = run_read_items(job);
+  if (code != NK_OK) return code;
+  const struct cli_paired paired = {.model = job->model,
+                                    .set = job->set,
+                                    .name = run_set_name(job),
+                                    .contexts = o->contexts,
+                                    .prompts = &job->prompts,
+                                    .at_position = job->probe.at_position,
+                                    .position = job->probe.position,
+                                    .at = o->at != NULL || o->contexts == NULL,
+                                    .layers = job->layers,
+                                    .n_layers = job->n_layers,
+                                    .mode = o->mode == 0 ? NK_REPLACE : NK_ADD,
+                                    .fill = job->fill,
+                                    .read_place = o->read != 0,
+                                    .norms = job->norms,
+                                    .n_norms = job->n_norms};
+  return cli_paired_print(&paired, job->run);
+}

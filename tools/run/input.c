@@ -1,0 +1,164 @@
+/* nk-run's input: which options go together, and what they name. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/run.h"
+
+/* ---- What goes together ---- */
+
+/* A prompt's answers; the streams in contexts; vectors paired with an origin, in prompts or in
+ * contexts. */
+enum mode { ANSWERS = 1, STATES = 2, PAIRED = 4, PAIRED_IN_CONTEXTS = 8 };
+
+static enum mode mode_of(const struct run_options *o) {
+  if (o->paired) return o->contexts == NULL ? PAIRED : PAIRED_IN_CONTEXTS;
+  return o->contexts == NULL ? ANSWERS : STATES;
+}
+
+static int check_mode(const struct cli_run *run, const struct run_options *o) {
+  const struct {
+    const char *name;
+    bool given;
+    int modes; /* that it goes with */
+  } options[] = {
+      {"--prompt", o->texts.n > 0, ANSWERS | PAIRED},
+      {"--prompts", o->prompts.n > 0, ANSWERS | PAIRED},
+      {"--ids", o->ids != NULL, ANSWERS},
+      {"--ids-from", o->ids_from != NULL, ANSWERS},
+      {"SET", run->n_operands > 1, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--offsets", o->offsets != RUN_NOT_GIVEN, ANSWERS},
+      {"--at", o->at != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--mode", o->mode != 0, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--fill", o->fill != NULL, ANSWERS | PAIRED},
+      {"--norms", o->norms != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--reference", o->reference != RUN_NOT_GIVEN, ANSWERS},
+      {"--region", o->region != NULL, ANSWERS},
+      {"--exclude", o->exclude.n > 0, ANSWERS},
+      {"--unverified", o->unverified, ANSWERS},
+      {"--generate", o->generate > 0, ANSWERS},
+      {"--flag", o->flag != NULL, ANSWERS},
+      {"--flag-summary", o->flag_summary, ANSWERS},
+      {"--lens", o->lens != NULL, ANSWERS},
+      {"--lens-with", o->lens_with.n > 0, ANSWERS},
+      {"--capture", o->capture != NULL, ANSWERS | STATES},
+      {"--every", o->every > 0, STATES},
+      {"--read", o->read > 0, PAIRED | PAIRED_IN_CONTEXTS},
+  };
+  enum mode mode = mode_of(o);
+  const char *name = mode == ANSWERS  ? "without --contexts or --paired"
+                     : mode == STATES ? "with --contexts without --paired"
+                     : mode == PAIRED ? "with --paired in a prompt"
+                                      : "with --paired --contexts";
+  for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+    if (options[i].given && (options[i].modes & (int)mode) == 0)
+      return nk_fail(NK_EUSAGE, "%s has no use %s", options[i].name, name);
+  return NK_OK;
+}
+
+/* ---- Input ---- */
+
+const char *run_set_name(const struct run_job *job) {
+  const char *path = cli_operand(job->run, 1);
+  return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
+int run_read_items(struct run_job *job) {
+  const struct run_options *o = &job->options;
+  int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
+                             &job->items.n_tokens);
+  if (code != NK_OK) return code;
+  job->items.tokens = job->tokens;
+  job->n_items = job->items.n_tokens;
+  if (job->run->n_operands < 2 && (o->ids != NULL || o->ids_from != NULL)) return NK_OK;
+  job->set = nk_vectors_read(cli_operand(job->run, 1));
+  if (job->set == NULL) return nk_error_code();
+  if (job->set->dim != job->shape->dim)
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", run_set_name(job),
+                   job->set->dim, job->shape->dim);
+  code = cli_check_finite(&job->set, o->skip_bad);
+  job->items.vectors = job->set;
+  job->n_items += job->set->n;
+  return code;
+}
+
+static int read_prompts(struct run_job *job) {
+  const struct run_options *o = &job->options;
+  int code = NK_OK;
+  if (o->texts.n == 0 && o->prompts.n == 0)
+    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
+  for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
+    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false, NULL);
+  for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
+    code = cli_read_prompts(&job->prompts, o->prompts.item[i]);
+  return code;
+}
+
+int run_read_position(struct run_job *job) {
+  const char *text = job->options.position;
+  char *end;
+  if (text == NULL) return NK_OK;
+  job->probe.at_position = true;
+  job->probe.position = strtoll(text, &end, 10);
+  if (*end != 0 || end == text)
+    return nk_fail(NK_EUSAGE, "--position: '%s' is not a whole number", text);
+  return NK_OK;
+}
+
+static int read_fill(struct run_job *job) {
+  const char *fill = job->options.fill;
+  if (fill == NULL) return NK_OK;
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(job->model);
+  if (tokenizer == NULL) return nk_error_code();
+  int64_t id = nk_tokenizer_id(tokenizer, fill, strlen(fill));
+  if (id < 0) return nk_fail(NK_EUSAGE, "--fill: no token '%s'", fill);
+  job->fill = nk_alloc(job->shape->dim, sizeof *job->fill);
+  if (job->fill == NULL) return NK_EMEMORY;
+  job->probe.fill = job->fill;
+  return nk_forward_embedding(nk_model_forward(job->model), id, job->fill);
+}
+
+int run_open(struct run_job *job) {
+  int code = check_mode(job->run, &job->options);
+  if (code != NK_OK) return code;
+  job->model = nk_model_open(job->run->operands[0]);
+  code = cli_use_engine(job->model, &job->options.engine);
+  if (code != NK_OK) return code;
+  job->shape = nk_forward_shape(nk_model_forward(job->model));
+  return job->shape == NULL ? nk_error_code() : NK_OK;
+}
+
+/* What goes where, in all modes. */
+int run_read_places(struct run_job *job) {
+  const struct run_options *o = &job->options;
+  int code = NK_OK;
+  if (o->contexts == NULL) code = read_prompts(job);
+  if (code == NK_OK)
+    code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,
+                            &job->layers, &job->n_layers);
+  if (code == NK_OK && o->norms != NULL)
+    code =
+        cli_parse_layers("--norms", o->norms, 1, job->shape->n_layers, &job->norms, &job->n_norms);
+  if (code == NK_OK) code = run_read_position(job);
+  return code == NK_OK ? read_fill(job) : code;
+}
+
+void run_free(struct run_job *job) {
+  struct run_options *o = &job->options;
+  run_free_probes(job);
+  nk_flags_free(job->flags);
+  nk_vectors_free(job->set);
+  cli_prompts_free(&job->prompts);
+  nk_model_free(job->model);
+  nk_free(job->tokens);
+  nk_free(job->layers);
+  nk_free(job->norms);
+  nk_free(job->fill);
+  nk_free(job->ordinary);
+  cli_capture_free(&job->capture);
+  cli_lens_free(&job->lens);
+  cli_flag_summary_free(&job->flag_summary);
+  cli_strings_free(&o->texts);
+  cli_strings_free(&o->prompts);
+  cli_strings_free(&o->exclude);
+  cli_strings_free(&o->lens_with);
+}
