@@ -3,13 +3,15 @@
 
 #include "cli/tool.h"
 
+enum { MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 }; /* places among the choices of --metric */
+
 struct options {
-  const char *distances, *quantiles, *times, *from, *match, *vectors;
+  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors;
   struct cli_strings directions;
   size_t n;
-  int metric; /* place among the choices: l2 is 0 */
-  int unreached;
-  bool resample;
+  int metric;
+  int unreached, angle_at;
+  bool resample, keep_norm, with_origin;
 };
 
 /* ---- Options as the library takes them ---- */
@@ -34,7 +36,8 @@ static int read_numbers(const char *option, const char *text, double **out, size
 static int read_distances(const struct options *o, struct lists *lists,
                           struct nk_sample_options *out) {
   if (o->distances == NULL && o->quantiles == NULL && o->times == NULL)
-    return nk_fail(NK_EUSAGE, "no distances: use --distance, --quantile or --times");
+    return nk_fail(NK_EUSAGE, "no distances: use --distance%s",
+                   o->metric < RADIUS ? ", --quantile or --times" : "");
   int code = read_numbers("--distance", o->distances, &lists->distances, &out->n_distances);
   if (code == NK_OK)
     code = read_numbers("--quantile", o->quantiles, &lists->quantiles, &out->n_quantiles);
@@ -71,7 +74,7 @@ static int read_origin(const char *from, struct nk_sample_options *out) {
   static const char token[] = "token:";
   int64_t *ids = NULL;
   size_t n = 0;
-  out->origin = NK_ORIGIN_CENTROID;
+  out->origin = out->set != NULL ? NK_ORIGIN_SET : NK_ORIGIN_CENTROID;
   if (from == NULL || strcmp(from, "centroid") == 0) return NK_OK;
   out->origin = NK_ORIGIN_TOKENS;
   if (strcmp(from, "tokens") == 0) return NK_OK;
@@ -86,29 +89,46 @@ static int read_origin(const char *from, struct nk_sample_options *out) {
   return code;
 }
 
-/* ---- The three ways to make nokens ---- */
+/* ---- The ways to make nokens ---- */
 
-/* Without nokens (-n 0) the set still has the columns of one. */
+/* The set, or for n = 0 none of its rows: without nokens it still has the columns of one. */
+static struct nk_vectors *or_none(struct nk_vectors *set, size_t n) {
+  if (set == NULL || n > 0) return set;
+  struct nk_vectors *empty = nk_vectors_select_ids(set, NULL, 0);
+  nk_vectors_free(set);
+  return empty;
+}
+
 static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct options *o,
                                        struct nk_region *region) {
-  static const enum nk_metric METRICS[] = {NK_METRIC_L2, NK_METRIC_COSINE, NK_METRIC_MAHALANOBIS,
-                                           NK_METRIC_KNN};
+  static const struct {
+    enum nk_measure measure;
+    enum nk_metric metric;
+  } METRICS[] = {{NK_MEASURE_METRIC, NK_METRIC_L2},          {NK_MEASURE_METRIC, NK_METRIC_COSINE},
+                 {NK_MEASURE_METRIC, NK_METRIC_MAHALANOBIS}, {NK_MEASURE_METRIC, NK_METRIC_KNN},
+                 {NK_MEASURE_RADIUS, NK_METRIC_DEFAULT},     {NK_MEASURE_ANGLE, NK_METRIC_DEFAULT}};
   struct nk_sample_options sample = {.n = o->n,
-                                     .metric = METRICS[o->metric],
+                                     .measure = METRICS[o->metric].measure,
+                                     .metric = METRICS[o->metric].metric,
+                                     .about_zero = o->angle_at == 1,
+                                     .keep_norm = o->keep_norm,
+                                     .with_origin = o->with_origin,
                                      .seed = run->common.seed,
                                      .unreached = (enum nk_unreached)o->unreached};
   struct lists lists = {NULL, NULL, NULL, NULL};
-  struct nk_vectors *set = NULL;
-  int code = read_origin(o->from, &sample);
+  struct nk_vectors *from = NULL, *set = NULL;
+  int code = NK_OK;
+  if (o->from_set != NULL) {
+    from = nk_vectors_read(o->from_set);
+    if (from == NULL) return NULL;
+    sample.set = from;
+  }
+  code = read_origin(o->from, &sample);
   if (code == NK_OK) code = read_directions(&o->directions, &lists, &sample);
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
-  if (code == NK_OK) set = nk_sample(region, &sample);
-  if (set != NULL && o->n == 0) {
-    struct nk_vectors *empty = nk_vectors_select_ids(set, NULL, 0);
-    nk_vectors_free(set);
-    set = empty;
-  }
+  if (code == NK_OK) set = or_none(nk_sample(region, &sample), o->n);
   free_lists(&lists);
+  nk_vectors_free(from);
   return set;
 }
 
@@ -128,29 +148,56 @@ static struct nk_vectors *make_matches(const struct cli_run *run, const struct o
   return set;
 }
 
-static int check_usage(const struct options *o) {
+static struct nk_vectors *make(const struct cli_run *run, const struct options *o,
+                               struct nk_region *region) {
+  if (o->match != NULL) return make_matches(run, o, region);
+  if (o->resample) return nk_sample_inside(region, o->n, run->common.seed);
+  return make_on_rays(run, o, region);
+}
+
+/* ---- Usage ---- */
+
+static bool is_stdin(const char *path) {
+  return path == NULL || strcmp(path, "-") == 0;
+}
+
+/* Options of nokens on rays alone. */
+static int check_rays(const struct options *o) {
+  if (o->from != NULL && o->from_set != NULL)
+    return nk_fail(NK_EUSAGE, "--from and --from-set exclude one another");
+  if ((o->metric == RADIUS || o->metric == ANGLE) && (o->quantiles != NULL || o->times != NULL))
+    return nk_fail(NK_EUSAGE,
+                   "--metric %s takes --distance: --quantile and --times are of the "
+                   "tokens' distances by the other metrics",
+                   o->metric == RADIUS ? "radius" : "angle");
+  if (o->angle_at != 0 && o->metric != ANGLE)
+    return nk_fail(NK_EUSAGE, "--angle-at is of --metric angle");
+  return NK_OK;
+}
+
+static int check_usage(const struct cli_run *run, const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
-              o->directions.n > 0 || o->from != NULL || o->unreached != NK_UNREACHED_ERROR;
+              o->directions.n > 0 || o->from != NULL || o->from_set != NULL || o->keep_norm ||
+              o->with_origin || o->angle_at != 0 || o->unreached != NK_UNREACHED_ERROR;
   if (o->match != NULL && o->vectors == NULL)
     return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
   if (o->vectors != NULL && o->match == NULL) return nk_fail(NK_EUSAGE, "--vectors needs --match");
-  if ((o->match != NULL && o->resample) || (rays && (o->match != NULL || o->resample)))
+  if (rays + (o->match != NULL) + o->resample > 1)
     return nk_fail(NK_EUSAGE,
                    "distances and directions, --match and --resample exclude one another");
-  return NK_OK;
+  if (o->from_set != NULL && is_stdin(o->from_set) && is_stdin(cli_operand(run, 0)))
+    return nk_fail(NK_EUSAGE, "--from-set and REGION are both standard input");
+  return check_rays(o);
 }
 
 static int sample(const struct cli_run *run, const struct options *o) {
   struct nk_region *region = NULL;
   struct nk_vectors *set = NULL;
   struct nk_output *output = NULL;
-  int code = check_usage(o);
+  int code = check_usage(run, o);
   if (code != NK_OK) goto done;
   region = nk_region_read(cli_operand(run, 0));
-  if (region != NULL)
-    set = o->match != NULL ? make_matches(run, o, region)
-          : o->resample    ? nk_sample_inside(region, o->n, run->common.seed)
-                           : make_on_rays(run, o, region);
+  if (region != NULL) set = make(run, o, region);
   code = set != NULL ? cli_add_history(set, run->argc, run->argv) : nk_error_code();
   if (code != NK_OK) goto done;
   output = cli_output(run, NK_OUTPUT_BINARY);
@@ -165,20 +212,28 @@ done:
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.n = 1, .metric = 2};
+  struct options o = {.n = 1, .metric = MAHALANOBIS};
   const struct cli_option options[] = {
       {'n', "number", CLI_OPTION_SIZE, &o.n, "N",
-       "nokens for each direction and distance (default: 1)"},
-      {'m', "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine|mahalanobis|knn",
-       "metric of the distances (default: mahalanobis)"},
+       "nokens for each direction, distance and origin (default: 1)"},
+      {'m', "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine|mahalanobis|knn|radius|angle",
+       "what the distances are (default: mahalanobis)"},
       {0, "distance", CLI_OPTION_STRING, &o.distances, "LIST", "distances: 3.5,4"},
       {0, "quantile", CLI_OPTION_STRING, &o.quantiles, "LIST",
        "quantiles of the tokens' own distances"},
       {0, "times", CLI_OPTION_STRING, &o.times, "LIST",
        "multiples of the tokens' largest distance"},
       {'d', "direction", CLI_OPTION_LIST, &o.directions, "LIST",
-       "isotropic (default), covariance, pc:A-B, token, pair, difference"},
+       "isotropic (default), covariance, pc:A-B, token, pair, difference, towards, "
+       "towards:ROW, mixture:A+B"},
       {0, "from", CLI_OPTION_STRING, &o.from, "ORIGIN", "centroid (default), token:ID or tokens"},
+      {0, "from-set", CLI_OPTION_STRING, &o.from_set, "SET", "each row of a set is an origin"},
+      {0, "angle-at", CLI_OPTION_CHOICE, &o.angle_at, "centroid|zero",
+       "vertex of the angles of --metric angle (default: centroid)"},
+      {0, "keep-norm", CLI_OPTION_FLAG, &o.keep_norm, NULL,
+       "scale nokens to the length of their origin"},
+      {0, "with-origin", CLI_OPTION_FLAG, &o.with_origin, NULL,
+       "begin each ray with its origin, at radius 0"},
       {0, "unreached", CLI_OPTION_CHOICE, &o.unreached, "error|skip|redraw",
        "what to do with a ray that never reaches a distance (default: error)"},
       {0, "match", CLI_OPTION_STRING, &o.match, "TABLE",

@@ -1,6 +1,7 @@
 /* Nokens: vectors x = origin + r u that are no token's embedding, at given distances from what a
- * region calls in distribution. The origin is the region's centroid or a token, u a random unit
- * direction, and r the smallest radius at which the chosen metric of x has the given value. */
+ * region calls in distribution or from their origin. The origin is the region's centroid, a token
+ * or a row of a vector set, u a random unit direction, and r the smallest radius at which the
+ * chosen measure of x has the given value. Also matches of tokens, and controls. */
 #ifndef NOKEN_SAMPLE_H
 #define NOKEN_SAMPLE_H
 
@@ -22,21 +23,40 @@ enum nk_direction_kind {
   NK_DIRECTION_TOKEN,      /* from the origin towards a random token */
   NK_DIRECTION_PAIR,       /* from one random token, which is the origin, towards another */
   NK_DIRECTION_DIFFERENCE, /* the difference of two random tokens, from the origin */
+  NK_DIRECTION_TOWARDS,    /* from the origin towards a random row of the options' set */
+  NK_DIRECTION_ROW,        /* from the origin towards row `first` of that set */
+  NK_DIRECTION_MIXTURE,    /* the sum of the unit vectors of two others */
+  NK_N_DIRECTION_KINDS
+};
+
+/* A direction other than a mixture. */
+struct nk_direction_part {
+  enum nk_direction_kind kind;
+  size_t first, last; /* components, counted from 1; or the row, counted from 0 */
 };
 
 struct nk_direction {
   enum nk_direction_kind kind;
-  size_t first, last; /* components, counted from 1 */
+  size_t first, last;                /* as of a part */
+  struct nk_direction_part parts[2]; /* NK_DIRECTION_MIXTURE: what is added */
 };
 
-/* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference". Returns
- * NK_OK or NK_EUSAGE. */
+/* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference", "towards",
+ * "towards:7" (row 7), or "mixture:A+B" of two of these. Returns NK_OK or NK_EUSAGE. */
 NK_API int nk_direction_parse(const char *text, struct nk_direction *direction);
 
 enum nk_origin {
   NK_ORIGIN_CENTROID,
-  NK_ORIGIN_TOKEN, /* the one with id origin_id */
-  NK_ORIGIN_TOKENS /* a random token for each noken */
+  NK_ORIGIN_TOKEN,  /* the one with id origin_id */
+  NK_ORIGIN_TOKENS, /* a random token for each noken */
+  NK_ORIGIN_SET     /* each row of the options' set */
+};
+
+/* What the distances of nokens measure. */
+enum nk_measure {
+  NK_MEASURE_METRIC, /* a metric of x: how far it is from what the region calls in distribution */
+  NK_MEASURE_RADIUS, /* |x - origin| */
+  NK_MEASURE_ANGLE   /* degrees between origin - c and x - c; c: centroid or 0 */
 };
 
 /* What becomes of a ray that never reaches a distance: a cosine distance beyond the direction's
@@ -50,7 +70,7 @@ enum nk_unreached {
 /* Valid when zeroed: one noken in an isotropic direction from the centroid, at the 0.99 quantile of
  * the tokens' Mahalanobis distances. */
 struct nk_sample_options {
-  size_t n;              /* nokens per direction and distance; 0: 1 */
+  size_t n;              /* rays per direction (and origin of a set); 0: 1 */
   enum nk_metric metric; /* of the distances; default: NK_METRIC_MAHALANOBIS */
   /* The distances: these values > 0 in the metric's units, then these quantiles in [0, 1] of the
    * distances of the region's tokens that it was not fitted on, then these multiples > 0 of their
@@ -63,21 +83,41 @@ struct nk_sample_options {
   int64_t origin_id;
   uint64_t seed;
   enum nk_unreached unreached; /* default: NK_UNREACHED_ERROR */
+
+  /* [any, dim of the region] for NK_ORIGIN_SET, directions towards its rows */
+  const struct nk_vectors *set;
+  enum nk_measure measure; /* of the distances; without NK_MEASURE_METRIC only `distances` */
+  bool about_zero;         /* NK_MEASURE_ANGLE: c is 0, not the centroid */
+  /* x is then scaled to the origin's length, with r such that the measure has its value after that:
+   * for NK_MEASURE_RADIUS, for NK_MEASURE_ANGLE about zero, and for the metrics l2 and cosine. */
+  bool keep_norm;
+  bool with_origin; /* each ray begins with its origin itself, at radius 0 */
 };
 
-/* n nokens for each direction and distance: direction by direction, distance by distance. The i-th
- * of a direction lies on the same ray at every distance, and the ray depends on the seed, the
+/* Nokens on rays, n rays for each direction: direction by direction, distance by distance. The i-th
+ * noken of a direction lies on the same ray at every distance, and the ray depends on the seed, the
  * direction's kind and i alone: distances are compared on the same rays, and the first k of n
  * nokens are those of any other n. NK_METRIC_KNN is by l2. options NULL: all defaults. Columns of
  * the set: distance, achieved, quantile (the part of the region's tokens, of those it was not
  * fitted on, that lie nearer), times (in units of their largest distance), l2, cosine, mahalanobis,
  * knn, nearest (a token's id), p_value, origin (a token's id, -1 for the centroid), toward (a
- * token's id, -1 where the direction has none) and direction (its place in the options; the
- * metadata noken.codes.direction names them). With NK_UNREACHED_SKIP also ray, the ray's number in
- * its direction from 0; it and NK_UNREACHED_REDRAW warn of how many rays never reach a distance,
- * and what is left is a selection of directions. The metadata noken.p_min is the least p_value that
- * the region can give. NULL on failure: a distance that a ray never reaches is one, and named; no
- * noken is left; and for a region of NULL, which leaves the message of the call that gave it. */
+ * token's id, -1 where the direction has none), direction (its place in the options; the metadata
+ * noken.codes.direction names them) and ray (a number of the ray, different for each ray of the set
+ * of nokens). quantile and times are of NK_MEASURE_METRIC alone. NK_UNREACHED_SKIP and
+ * NK_UNREACHED_REDRAW warn of how many rays never reach a distance, and what is left is a selection
+ * of directions. The metadata noken.p_min is the least p_value that the region can give.
+ *
+ * From the rows of a set (at most 2^24, and 2^24 rays each) nokens come origin by origin, direction
+ * by direction, ray by ray and distance by distance, and a ray depends on the seed, the direction's
+ * kind, the origin's row and its number there alone. A noken has the text, the columns (as set_NAME
+ * where it has one of that name itself) and the metadata of its origin; origin and the toward of
+ * directions towards rows are ids of the set, and origin_row is the row. The column radius, |x -
+ * origin| of the values stored, is there with it, with with_origin and with the other measures. The
+ * distance of an origin is 0, or NaN for a metric.
+ *
+ * NULL on failure: a distance that a ray never reaches is one, and named; no noken is left; an
+ * origin without an angle or a length; and for a region of NULL, which leaves the message of the
+ * call that gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
 

@@ -52,26 +52,37 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
 
 /* Appends what nk_direction_parse reads. */
 void nki_direction_name(const struct nk_direction *direction, struct nk_buffer *out);
+/* The parts of a direction: two of a mixture, or itself. Returns their number. */
+size_t nki_direction_parts(const struct nk_direction *direction, struct nk_direction_part parts[2]);
 
 /* A block of rays origin + r u. */
 struct nki_rays {
   size_t n;
-  double *origin;  /* [NKI_RAYS, dim] minus the centroid */
-  double *u;       /* [NKI_RAYS, dim] unit vectors */
-  int64_t *from;   /* [NKI_RAYS] row of the origin among the tokens, -1 for the centroid */
-  int64_t *toward; /* [NKI_RAYS] row of the token that the ray meets, -1 for none */
+  double *origin;      /* [NKI_RAYS, dim] minus the centroid */
+  double *u;           /* [NKI_RAYS, dim] unit vectors; zeros where there is no direction */
+  double *other;       /* [NKI_RAYS, dim] room for the second direction of a mixture, or NULL */
+  const float **start; /* [NKI_RAYS] the vector that is the origin, NULL for the centroid */
+  int64_t *from;       /* [NKI_RAYS] id of the origin, -1 for the centroid */
+  int64_t *toward;     /* [NKI_RAYS] id of the vector that the ray meets, -1 for none */
 };
 
 /* Where rays begin and in which direction they run. */
 struct nki_bundle {
   const struct nk_direction *direction;
-  int64_t fixed; /* row of the token that is the origin, or one of the next two */
+  int64_t fixed; /* row of the token that is the origin, or one of the next three */
   uint64_t seed;
+  const struct nk_vectors *set; /* as the options' */
+  size_t n_each;                /* NKI_FROM_SET: rays of each row */
+  bool from_stored;             /* the centroid as floats hold it is the origin */
 };
-enum { NKI_FROM_CENTROID = -1, NKI_FROM_RANDOM_TOKEN = -2 };
+enum { NKI_FROM_CENTROID = -1, NKI_FROM_RANDOM_TOKEN = -2, NKI_FROM_SET = -3 };
+
+/* The most rows of a set, and rays of a row, that have random numbers of their own. */
+enum { NKI_MOST_SET_RAYS = 1 << 24 };
 
 /* Fills rays with those numbered ray [n] (n at most NKI_RAYS), drawn for the attempt-th time, from
- * 0. Returns NK_OK, or NK_EDATA when there are no two different tokens to draw. */
+ * 0. Ray i begins at row i / n_each of the set. Returns NK_OK, or NK_EDATA when there are no two
+ * different vectors to draw. */
 int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle, const size_t *ray,
                   size_t n, size_t attempt, struct nki_rays *rays);
 
@@ -84,6 +95,30 @@ double nki_radius_of_quadratic(double a, double b, double c);
  * there is none. */
 double nki_radius_of_cosine(double origin_m, double u_m, double origin_square, double origin_u,
                             double distance);
+
+/* How a ray from `origin` in direction u turns about 0, for |u| = 1. */
+struct nki_turning {
+  double length; /* of the origin */
+  double turn;   /* the angle between origin and u, which that of origin + r u tends to; 0 where the
+                  * two are parallel: the ray does not turn */
+  double a, b;   /* products of a vector c with origin / |origin| and with the unit vector across it
+                  * in the plane of u */
+};
+/* Both [dim]; shift [dim] is added to the origin, c [dim] is the vector of a and b; either can be
+ * NULL. */
+struct nki_turning nki_turning_of(const double *origin, const double *shift, const double *u,
+                                  const double *c, size_t dim);
+
+/* The r >= 0 at which the angle between origin and origin + r u is `angle`, in radians > 0. NaN
+ * when there is none. */
+double nki_radius_of_angle(const struct nki_turning *turning, double angle);
+/* The same for the smallest angle t > 0 at which a cos(t) + b sin(t) = value. */
+double nki_radius_of_product(const struct nki_turning *turning, double value);
+
+/* The angle in radians between x - c and y - c, [dim] each; c NULL: between x and y. After Kahan,
+ * "How futile are mindless assessments of roundoff in floating-point computation?" (2006), section
+ * 12, which is exact for small angles too. NaN where one of them is 0. */
+double nki_angle(const float *x, const float *y, const double *c, size_t dim);
 
 /* The smallest r >= 0 at which the k-th nearest of n points is `distance` away from origin + r u.
  *   square  [n]  |origin - point|^2
@@ -109,5 +144,18 @@ void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *ra
  * block; NaN when there is none. */
 double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays *rays, size_t i,
                              double distance);
+
+/* ---- Nokens from a set ---- */
+
+/* Rows of `made` and the rows of a set that they were made from: text, columns (as set_NAME where
+ * made has one of that name) and metadata of those that rows [made->n] lists. */
+int nki_carry_rows(const struct nk_vectors *set, const size_t *rows, struct nk_vectors *made);
+/* The metadata alone: that which made does not have, noken.model and noken.space; noken.history
+ * after made's own. */
+int nki_carry_metadata(const struct nk_vectors *set, struct nk_vectors *made);
+
+/* NK_OK where the options have a set, of the space's dim where space is not NULL; else a code, with
+ * `what` needs it. */
+int nki_need_set(const struct nk_vectors *set, const struct nki_space *space, const char *what);
 
 #endif

@@ -1,6 +1,7 @@
 /* How far along a ray a distance is reached. l2 and Mahalanobis distances are the roots of a
- * quadratic, so is the cosine distance, and the distance to the k-th neighbour is reached where a
- * ray enters or leaves the k-th of the balls around the points: all in closed form. */
+ * quadratic, so is the cosine distance; an angle, and a distance of points of a sphere, are solved
+ * by sines; and the distance to the k-th neighbour is reached where a ray enters or leaves the k-th
+ * of the balls around the points: all in closed form. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -42,6 +43,75 @@ double nki_radius_of_cosine(double origin_m, double u_m, double origin_square, d
   for (int i = 0; i < 2; i++)
     if (r[i] >= 0 && (origin_m + r[i] * u_m) * cosine >= 0) return r[i];
   return NAN;
+}
+
+/* ---- Angles ---- */
+
+static const double PI = 3.14159265358979323846;
+static const double PARALLEL = 1e-12; /* a sine that rounding gives two parallel vectors */
+
+struct nki_turning nki_turning_of(const double *origin, const double *shift, const double *u,
+                                  const double *c, size_t dim) {
+  double square = 0, product = 0, across = 0, u_c = 0, origin_c = 0;
+  for (size_t j = 0; j < dim; j++) {
+    double x = origin[j] + (shift != NULL ? shift[j] : 0);
+    square += x * x;
+    product += x * u[j];
+    if (c == NULL) continue;
+    origin_c += x * c[j];
+    u_c += u[j] * c[j];
+  }
+  struct nki_turning turning = {.length = sqrt(square)};
+  double along = product / turning.length;
+  for (size_t j = 0; j < dim; j++) {
+    double x = origin[j] + (shift != NULL ? shift[j] : 0);
+    double rest = u[j] - along * x / turning.length;
+    across += rest * rest;
+  }
+  across = sqrt(across);
+  if (!(across > PARALLEL)) return turning;
+  turning.turn = atan2(across, along);
+  turning.a = origin_c / turning.length;
+  turning.b = (u_c - along * turning.a) / across;
+  return turning;
+}
+
+/* The law of sines in the triangle of 0, origin and origin + r u, whose angle there is turn -
+ * angle. */
+double nki_radius_of_angle(const struct nki_turning *turning, double angle) {
+  if (!(angle < turning->turn)) return NAN;
+  return turning->length * sin(angle) / sin(turning->turn - angle);
+}
+
+/* a cos(t) + b sin(t) = |(a, b)| cos(t - middle). */
+double nki_radius_of_product(const struct nki_turning *turning, double value) {
+  double size = hypot(turning->a, turning->b), angle = INFINITY;
+  if (!(size > 0 && fabs(value) <= size)) return NAN;
+  double middle = atan2(turning->b, turning->a), away = acos(value / size);
+  for (int side = -1; side <= 1; side += 2) {
+    double t = middle + side * away;
+    angle = fmin(angle, t < 0 ? t + 2 * PI : t);
+  }
+  return nki_radius_of_angle(turning, angle);
+}
+
+double nki_angle(const float *x, const float *y, const double *c, size_t dim) {
+  double xx = 0, yy = 0, apart = 0, together = 0;
+  for (size_t j = 0; j < dim; j++) {
+    double shift = c != NULL ? c[j] : 0, a = (double)x[j] - shift, b = (double)y[j] - shift;
+    xx += a * a;
+    yy += b * b;
+  }
+  xx = sqrt(xx);
+  yy = sqrt(yy);
+  if (!(xx > 0 && yy > 0)) return NAN;
+  for (size_t j = 0; j < dim; j++) {
+    double shift = c != NULL ? c[j] : 0;
+    double a = ((double)x[j] - shift) / xx, b = ((double)y[j] - shift) / yy;
+    apart += (a - b) * (a - b);
+    together += (a + b) * (a + b);
+  }
+  return 2 * atan2(sqrt(apart), sqrt(together));
 }
 
 /* ---- The k-th neighbour ---- */

@@ -94,11 +94,13 @@ int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, dou
 /* knn and nearest, where the region has its tokens. */
 static int add_neighbours(const struct nki_space *space, struct nk_vectors *set) {
   const struct nk_knn_options options = {.k = space->k, .metric = NK_METRIC_L2};
-  struct nk_knn *knn =
-      nk_knn_search(space->tokens, space->n_fit, space->dim, set->values, set->n, &options);
+  struct nk_knn *knn = set->n == 0 ? NULL
+                                   : nk_knn_search(space->tokens, space->n_fit, space->dim,
+                                                   set->values, set->n, &options);
   double *kth = nk_alloc(set->n, sizeof *kth);
   int64_t *nearest = nk_alloc(set->n, sizeof *nearest);
-  int code = knn != NULL && kth != NULL && nearest != NULL ? NK_OK : nk_error_code();
+  bool found = knn != NULL || set->n == 0;
+  int code = found && kth != NULL && nearest != NULL ? NK_OK : nk_error_code();
   for (size_t i = 0; i < set->n && code == NK_OK; i++) {
     kth[i] = knn->distances[(i + 1) * knn->k - 1];
     nearest[i] = space->ids[knn->rows[i * knn->k]];
@@ -134,7 +136,7 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "cosine", value);
   if (code == NK_OK) code = nki_mahalanobis(space, x, n, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "mahalanobis", value);
-  if (code == NK_OK && space->tokens != NULL && n > 0) code = add_neighbours(space, set);
+  if (code == NK_OK && space->tokens != NULL) code = add_neighbours(space, set);
   if (code == NK_OK) code = nk_region_score(region, x, n, NULL, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "p_value", value);
   if (code == NK_OK) code = add_metadata(region, set);

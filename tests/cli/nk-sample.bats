@@ -115,3 +115,83 @@ setup() {
   [[ "$stderr" == *"were drawn again"* ]]
   run -2 nk-sample "$region" --resample --unreached skip
 }
+
+# The columns NAME... of standard input, a vector set, without the header.
+columns() {
+  nk-convert --to tsv | awk -F'\t' -v names="$*" '
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; n = split(names, name, " "); next }
+    { for (i = 1; i <= n; i++) printf "%s%s", $at[name[i]], i < n ? "\t" : "\n" }'
+}
+
+@test "--from-set makes rays about each row of a set, which nokens carry" {
+  cd "$BATS_TEST_TMPDIR"
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300-302 -o three.safetensors
+  run -0 bash -c "nk-sample '$region' --from-set three.safetensors -n 2 -m radius -d isotropic,towards \
+    --distance 0.1,0.4 --with-origin | nk-convert --to tsv"
+  [ "${#lines[@]}" -eq 37 ] # 3 origins x 2 directions x 2 rays x 3, and the header
+  nk-sample "$region" --from-set three.safetensors -n 2 -m radius -d isotropic,towards \
+    --distance 0.1,0.4 --with-origin -o rays.safetensors
+  columns origin_row origin ray distance radius <rays.safetensors >rays.tsv
+  awk -F'\t' '{ if ($1 != int((NR - 1) / 12) || $2 != 300 + $1 || $3 != int((NR - 1) / 3)) bad++
+    d = NR % 3 == 1 ? 0 : NR % 3 == 2 ? 0.1 : 0.4; e = $5 - d; if (e < 0) e = -e
+    if ($4 != d || e > 1e-5 * d) bad++ } END { exit NR != 36 || bad }' rays.tsv
+  # a noken has the text of its origin, and nokens of nokens keep what they had
+  [ "$(columns text <rays.safetensors | sed -n 13p)" = \
+    "$(nk-convert --to tsv three.safetensors | awk -F'\t' 'NR == 3 { print $2 }')" ]
+  nk-sample "$region" --from-set rays.safetensors -m angle --distance 3 --unreached skip -d towards:0 \
+    -o again.safetensors
+  [ "$(columns set_ray set_direction <again.safetensors | tail -n 1)" = "$(printf '11\ttowards')" ]
+}
+
+@test "the radius and the angle are those of the values written, from each kind of origin" {
+  cd "$BATS_TEST_TMPDIR"
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300-302 -o three.safetensors
+  measure='
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { xx = oo = xo = dd = 0
+      for (j = 1; j <= 128; j++) {
+        x = $at["v" j]; o = first[$at["ray"], j]
+        if ($at["radius"] == 0) { first[$at["ray"], j] = x; continue }
+        xx += x * x; oo += o * o; xo += x * o; dd += (x - o) * (x - o)
+      }
+      if ($at["radius"] == 0) next
+      n++
+      cosine = xo / sqrt(xx * oo)
+      value = angle ? atan2(sqrt(1 - cosine * cosine), cosine) * 180 / 3.14159265358979 : sqrt(dd)
+      if (value / asked - 1 > 1e-5 || value / asked - 1 < -1e-5) bad++
+      if (!angle && (xx / oo - 1 > 1e-6 || xx / oo - 1 < -1e-6)) bad++ }
+    END { exit !(n == rays && !bad) }'
+  for origin in '--from-set three.safetensors' '--from tokens' '--from token:301'; do
+    [ "$origin" = '--from-set three.safetensors' ] && rays=45 || rays=15
+    nk-sample "$region" $origin -n 5 -m radius --distance 0.2 --with-origin --keep-norm \
+      -d isotropic,covariance,token | nk-convert --to tsv |
+      awk -F'\t' -v asked=0.2 -v rays=$rays "$measure"
+    nk-sample "$region" $origin -n 5 -m angle --angle-at zero --distance 20 --with-origin \
+      -d isotropic,covariance,token | nk-convert --to tsv |
+      awk -F'\t' -v asked=20 -v angle=1 -v rays=$rays "$measure"
+  done
+}
+
+@test "a set that cannot be origins is refused by name" {
+  cd "$BATS_TEST_TMPDIR"
+  printf 'v1\tv2\n1\t2\n3\tnan\n' >two.tsv
+  printf 'v1\tv2\n' | cat - <(printf '1\t2\n') >one.tsv
+  run -1 nk-sample "$region" --from-set one.tsv -m radius --distance 1 -o x.safetensors
+  [ "$output" = "nk-sample: the set has rows of 2 values, the region is for 128" ]
+  run -1 nk-sample "$region" --from-set /nowhere -m radius --distance 1 -o x.safetensors
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300 | nk-convert --to npy -o one.npy
+  run -1 nk-sample "$region" --from-set one.npy -m radius --distance 1 -d towards -o x.safetensors
+  [[ $output == *"all rows drawn are the same vector"* ]]
+  [ ! -e x.safetensors ]
+  for bad in '--from-set one.npy --from tokens' '--from-set one.npy -m angle --times 2' \
+    '--from-set one.npy -m radius' '--from-set one.npy -m radius --distance 1 --angle-at zero' \
+    '--from-set one.npy -m knn --distance 1 --keep-norm' '-m angle --distance 180 --from tokens' \
+    '-d towards --times 2' '-d towards:3 --times 2 --from-set one.npy' '-d mixture:token --times 2' \
+    '--with-origin --resample'; do
+    run -2 nk-sample "$region" $bad -o x.safetensors
+    [ "${#lines[@]}" -eq 1 ]
+  done
+  run -2 nk-sample --from-set - -m radius --distance 1
+  [ "$output" = "nk-sample: --from-set and REGION are both standard input" ]
+  [ ! -e x.safetensors ]
+}

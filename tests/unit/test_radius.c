@@ -120,11 +120,109 @@ static void the_kth_neighbour_is_reached_and_not_earlier(void **state) {
   assert_true(reached > 100 && never > 20);
 }
 
+/* In radians, as the definition says. */
+static double angle_between(const double *a, const double *b) {
+  return acos(dot(a, b) / sqrt(dot(a, a) * dot(b, b)));
+}
+
+/* The angle between origin and origin + r u grows with r to that between origin and u. */
+static void an_angle_is_reached_or_beyond_that_of_the_direction(void **state) {
+  (void)state;
+  struct nki_random random = nki_random_stream(31, NKI_RANDOM_TEST, 0);
+  int reached = 0;
+  for (int round = 0; round < 2000; round++) {
+    double origin[DIM], u[DIM], x[DIM];
+    random_vector(&random, 1, origin);
+    double length = random_vector(&random, 1, u);
+    for (int j = 0; j < DIM; j++) u[j] /= length;
+    double asked = 0.1 + 3 * nki_random_uniform(&random);
+    struct nki_turning turning = nki_turning_of(origin, NULL, u, NULL, DIM);
+    double r = nki_radius_of_angle(&turning, asked);
+    assert_true(fabs(turning.length - sqrt(dot(origin, origin))) < 1e-12);
+    assert_true(fabs(turning.turn - angle_between(origin, u)) < 1e-7);
+    assert_true(isnan(r) == !(asked < turning.turn));
+    if (isnan(r)) continue;
+    for (int j = 0; j < DIM; j++) x[j] = origin[j] + r * u[j];
+    assert_true(r > 0 && fabs(angle_between(origin, x) - asked) < 1e-7);
+    reached++;
+  }
+  assert_true(reached > 500 && reached < 1500);
+}
+
+/* |y - c| for y = origin + r u scaled to the origin's length, minus what is asked. */
+static double on_sphere(const double *origin, const double *u, const double *c, double r,
+                        double asked) {
+  double y[DIM], apart[DIM];
+  for (int j = 0; j < DIM; j++) y[j] = origin[j] + r * u[j];
+  double scale = sqrt(dot(origin, origin) / dot(y, y));
+  for (int j = 0; j < DIM; j++) apart[j] = scale * y[j] - c[j];
+  return sqrt(dot(apart, apart)) - asked;
+}
+
+/* Every answer has the distance, and on the way to it, or to the end of the arc where there is no
+ * answer, the distance does not pass what is asked. */
+static void a_distance_on_a_sphere_is_reached_and_not_earlier(void **state) {
+  (void)state;
+  enum { WALK = 4000 };
+  struct nki_random random = nki_random_stream(32, NKI_RANDOM_TEST, 0);
+  int reached = 0, rounds = 1000;
+  for (int round = 0; round < rounds; round++) {
+    double origin[DIM], u[DIM], c[DIM];
+    double length = random_vector(&random, 1, u);
+    for (int j = 0; j < DIM; j++) u[j] /= length;
+    length = random_vector(&random, 1, origin);
+    random_vector(&random, 0.7, c);
+    double asked = on_sphere(origin, u, c, 0, 0) * (0.3 + 1.2 * nki_random_uniform(&random));
+    struct nki_turning turning = nki_turning_of(origin, NULL, u, c, DIM);
+    double value = (length * length + dot(c, c) - asked * asked) / (2 * length);
+    double r = nki_radius_of_product(&turning, value);
+    double start = on_sphere(origin, u, c, 0, asked);
+    if (!isnan(r)) assert_true(fabs(on_sphere(origin, u, c, r, asked)) < 1e-6 * asked);
+    reached += !isnan(r);
+    for (int step = 1; step < WALK; step++) { /* by the angle, whose end is an infinite r */
+      double far = nki_radius_of_angle(&turning, turning.turn * step / WALK);
+      if (far > r * (1 - 1e-6)) break;
+      assert_true(on_sphere(origin, u, c, far, asked) * start > 0);
+    }
+  }
+  assert_true(reached > rounds / 10 && reached < rounds * 9 / 10);
+}
+
+static void parallel_rays_do_not_turn(void **state) {
+  (void)state;
+  static const double origin[DIM] = {0.1, 0.2, -0.3, 0.7, 1e-3}, zero[DIM] = {0};
+  double u[DIM], length = sqrt(dot(origin, origin));
+  for (int sign = -1; sign <= 1; sign += 2) {
+    for (int j = 0; j < DIM; j++) u[j] = sign * origin[j] / length;
+    struct nki_turning turning = nki_turning_of(origin, NULL, u, origin, DIM);
+    assert_true(turning.turn == 0);
+    assert_true(isnan(nki_radius_of_angle(&turning, 1e-9)));
+    assert_true(isnan(nki_radius_of_product(&turning, 0.5)));
+  }
+  assert_true(nki_turning_of(zero, NULL, u, NULL, DIM).length == 0);
+  /* from the origin that is left when a shift is added */
+  assert_true(fabs(nki_turning_of(zero, origin, u, NULL, DIM).length - length) < 1e-15);
+}
+
+/* A millionth of a degree, whose cosine is 1 in double. */
+static void small_angles_keep_their_digits(void **state) {
+  (void)state;
+  const float a[2] = {1, 0}, b[2] = {1, 1.7453292e-8f}, zero[2] = {0, 0};
+  const double c[2] = {0.5, 0};
+  assert_true(fabs(nki_angle(a, b, NULL, 2) / (double)b[1] - 1) < 1e-12);
+  assert_true(fabs(nki_angle(a, b, c, 2) / (2 * (double)b[1]) - 1) < 1e-12);
+  assert_true(isnan(nki_angle(a, zero, NULL, 2)));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_quadratic_gives_its_smallest_root_that_is_not_negative),
       cmocka_unit_test(a_cosine_distance_is_reached_and_not_earlier),
       cmocka_unit_test(the_kth_neighbour_is_reached_and_not_earlier),
+      cmocka_unit_test(an_angle_is_reached_or_beyond_that_of_the_direction),
+      cmocka_unit_test(a_distance_on_a_sphere_is_reached_and_not_earlier),
+      cmocka_unit_test(parallel_rays_do_not_turn),
+      cmocka_unit_test(small_angles_keep_their_digits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,121 +1,17 @@
 /* Nokens: every distance is measured again here, by plain loops and Gaussian elimination. */
-#include "unit.h"
+#include "nokens.h"
 
-#include <math.h>
-#include "base/random.h"
-#include "geometry/gaussian.h"
-#include "sample/internal.h"
-
-enum { N = 600, DIM = 12, K = 5, EACH = 9 };
-
-/* Tokens with a mean, spreads of 0.3 to 2 and correlated coordinates. */
-static struct nk_vectors *make_tokens(void) {
-  struct nk_vectors *set = nk_vectors_new(N, DIM, NULL, false);
-  float *x = nk_vectors_writable(set);
-  for (size_t i = 0; i < N; i++) {
-    struct nki_random random = nki_random_stream(77, NKI_RANDOM_TEST, i);
-    double last = 0;
-    set->ids[i] = 1000 + (int64_t)i;
-    for (size_t j = 0; j < DIM; j++) {
-      last = 0.5 * last + (0.3 + 0.15 * (double)j) * nki_random_normal(&random);
-      x[i * DIM + j] = (float)(last + (j % 3 == 0 ? 1.5 : -0.4));
-    }
-  }
-  return set;
-}
-
-static struct nk_region *make_region(void) {
-  struct nk_vectors *set = make_tokens();
-  const struct nk_region_options options = {.kind = NK_REGION_MAHALANOBIS, .k = K, .seed = 3};
-  struct nk_region *region = nk_region_fit(set, NULL, N, &options);
-  nk_vectors_free(set);
-  assert_non_null(region);
-  return region;
-}
-
-/* ---- Distances, measured again ---- */
-
-static double l2(const struct nk_region *region, const float *x) {
-  const double *mean = nki_gaussian_mean(region->gaussian);
-  double square = 0;
-  for (size_t j = 0; j < DIM; j++) square += pow((double)x[j] - mean[j], 2);
-  return sqrt(square);
-}
-
-static double cosine(const struct nk_region *region, const float *x) {
-  const double *mean = nki_gaussian_mean(region->gaussian);
-  double product = 0, xx = 0, mm = 0;
-  for (size_t j = 0; j < DIM; j++) {
-    product += (double)x[j] * mean[j];
-    xx += (double)x[j] * (double)x[j];
-    mm += mean[j] * mean[j];
-  }
-  return 1 - product / sqrt(xx * mm);
-}
-
-/* sqrt(d' C^-1 d), by elimination on [C | d]. */
-static double mahalanobis(const struct nk_region *region, const float *x) {
-  const double *mean = nki_gaussian_mean(region->gaussian);
-  double a[DIM][DIM + 1], y[DIM], square = 0;
-  for (size_t i = 0; i < DIM; i++) {
-    for (size_t j = 0; j < DIM; j++) a[i][j] = nki_gaussian_covariance(region->gaussian, i, j);
-    a[i][DIM] = (double)x[i] - mean[i];
-  }
-  for (size_t p = 0; p < DIM; p++)
-    for (size_t i = p + 1; i < DIM; i++) {
-      double factor = a[i][p] / a[p][p];
-      for (size_t j = p; j <= DIM; j++) a[i][j] -= factor * a[p][j];
-    }
-  for (size_t i = DIM; i-- > 0;) {
-    y[i] = a[i][DIM];
-    for (size_t j = i + 1; j < DIM; j++) y[i] -= a[i][j] * y[j];
-    y[i] /= a[i][i];
-    square += y[i] * ((double)x[i] - mean[i]);
-  }
-  return sqrt(square);
-}
-
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-static double knn(const struct nk_region *region, const float *x) {
-  double distances[N];
-  for (size_t i = 0; i < region->n_fit; i++) {
-    double square = 0;
-    for (size_t j = 0; j < DIM; j++)
-      square += pow((double)x[j] - (double)region->tokens->values[i * DIM + j], 2);
-    distances[i] = sqrt(square);
-  }
-  qsort(distances, region->n_fit, sizeof *distances, ascending);
-  return distances[K - 1];
-}
-
-static double measure(const struct nk_region *region, enum nk_metric metric, const float *x) {
-  switch (metric) {
-    case NK_METRIC_L2:
-      return l2(region, x);
-    case NK_METRIC_COSINE:
-      return cosine(region, x);
-    case NK_METRIC_MAHALANOBIS:
-      return mahalanobis(region, x);
-    default:
-      return knn(region, x);
-  }
-}
-
-static void assert_near(double value, double expected, double relative) {
-  if (!(fabs(value - expected) <= relative * fabs(expected)))
-    fail_msg("%.12g for %.12g", value, expected);
-}
+enum { EACH = 9 };
 
 /* ---- Tests ---- */
 
 static const struct nk_direction all_directions[] = {
-    {NK_DIRECTION_ISOTROPIC, 0, 0},  {NK_DIRECTION_COVARIANCE, 0, 0},
-    {NK_DIRECTION_COMPONENTS, 2, 5}, {NK_DIRECTION_TOKEN, 0, 0},
-    {NK_DIRECTION_PAIR, 0, 0},       {NK_DIRECTION_DIFFERENCE, 0, 0},
+    {.kind = NK_DIRECTION_ISOTROPIC},
+    {.kind = NK_DIRECTION_COVARIANCE},
+    {.kind = NK_DIRECTION_COMPONENTS, .first = 2, .last = 5},
+    {.kind = NK_DIRECTION_TOKEN},
+    {.kind = NK_DIRECTION_PAIR},
+    {.kind = NK_DIRECTION_DIFFERENCE},
 };
 
 static struct nk_sample_options options_of(enum nk_metric metric, enum nk_origin origin,
@@ -157,7 +53,7 @@ static void sample_reaches_the_asked_length_in_every_direction_and_origin(void *
       [NK_METRIC_L2] = {9, 30}, [NK_METRIC_MAHALANOBIS] = {7.5, 25}, [NK_METRIC_KNN] = {8, 40}};
   struct nk_region *region = make_region();
   for (int metric = NK_METRIC_L2; metric < NK_N_METRICS; metric++)
-    for (int origin = 0; origin < 3; origin++) {
+    for (int origin = NK_ORIGIN_CENTROID; origin <= NK_ORIGIN_TOKENS; origin++) {
       struct nk_sample_options options =
           options_of((enum nk_metric)metric, (enum nk_origin)origin, far[metric], 2);
       if (metric == NK_METRIC_COSINE) continue; /* the next test */
@@ -635,12 +531,38 @@ static void nokens_and_controls_of_one_seed_share_no_numbers(void **state) {
 
 static void directions_are_read_and_named(void **state) {
   (void)state;
-  static const char *const good[] = {"isotropic", "covariance", "pc:3-10",
-                                     "token",     "pair",       "difference"};
-  static const char *const bad[] = {"",       "pc",    "pc:",   "pc:0-2",
-                                    "pc:5-2", "pc:1-", "pc:-1", "tokens"};
+  static const char *const good[] = {"isotropic",
+                                     "covariance",
+                                     "pc:3-10",
+                                     "token",
+                                     "pair",
+                                     "difference",
+                                     "towards",
+                                     "towards:0",
+                                     "towards:1234567",
+                                     "mixture:isotropic+token",
+                                     "mixture:pc:1-1+pc:2-2",
+                                     "mixture:towards+towards:7"};
+  static const char *const bad[] = {"",
+                                    "pc",
+                                    "pc:",
+                                    "pc:0-2",
+                                    "pc:5-2",
+                                    "pc:1-",
+                                    "pc:-1",
+                                    "tokens",
+                                    "towards:",
+                                    "towards:-1",
+                                    "towards:1x",
+                                    "mixture:",
+                                    "mixture:token",
+                                    "mixture:token+",
+                                    "mixture:+token",
+                                    "mixture:token+pair+pair",
+                                    "mixture:mixture:token+pair+pair",
+                                    "isotropic+token"};
   struct nk_direction direction;
-  for (size_t i = 0; i < 6; i++) {
+  for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
     struct nk_buffer name = {0};
     assert_int_equal(nk_direction_parse(good[i], &direction), 0);
     nki_direction_name(&direction, &name);

@@ -1,0 +1,51 @@
+/* One call of nk_sample for nokens on rays, as its files share it: sample.c reads the options,
+ * place.c places nokens, columns.c describes them. */
+#ifndef SAMPLE_SAMPLING_H
+#define SAMPLE_SAMPLING_H
+
+#include <noken/sample.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sample/internal.h"
+
+struct sampling {
+  struct nk_region *region;
+  struct nk_sample_options options; /* without defaults: n, metric and directions are set */
+  struct nki_space space;
+  int64_t fixed;    /* as struct nki_bundle's */
+  double *held_out; /* [n_held_out] ascending, the tokens' own distances; NK_MEASURE_METRIC */
+  size_t n_held_out;
+  double *distances; /* [n_distances] asked; the first is the origin's for with_origin */
+  size_t n_distances;
+  size_t n_rays;         /* of a direction */
+  double *token_squares; /* [n_fit] for metric knn */
+  float *centroid;       /* [dim] as a set holds it */
+  struct nk_vectors *set;
+  double *distance;                     /* [rows] asked */
+  int64_t *origin, *toward, *direction; /* [rows]; direction -1 for a noken that is omitted */
+  int64_t *ray;                         /* [rows] */
+  double *radius;                       /* [rows] of the values stored, or NULL */
+  double *angle;                        /* [rows] in degrees, for NK_MEASURE_ANGLE */
+  size_t *origin_row;                   /* [rows] for NK_ORIGIN_SET */
+  size_t *n_unreached;                  /* [n_directions, n_distances] rays */
+  size_t n_redrawn;                     /* rays of the direction at work */
+  /* The first failure in the order of rays: threads have messages of their own. */
+  size_t failed_ray;
+  int code;
+  char message[512];
+};
+
+/* What the distances are called in messages: "radius", "knn distance". */
+const char *nki_measure_name(const struct nk_sample_options *options);
+
+/* Places the nokens of every ray of a direction at every distance. */
+int nki_place_direction(struct sampling *s, size_t direction);
+
+/* Removes the rows of nokens that are omitted. */
+int nki_omit_unreached(struct sampling *s);
+/* Adds all columns; a noken that has not the distance asked is a failure. */
+int nki_add_columns(const struct sampling *s);
+
+#endif
