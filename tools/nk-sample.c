@@ -1,16 +1,20 @@
 /* nk-sample: nokens at controlled distances from a region. */
+#include <stdint.h>
 #include <string.h>
 
 #include "cli/tool.h"
 
+static const size_t NOT_GIVEN = SIZE_MAX;
+
 enum { MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 }; /* places among the choices of --metric */
 
 struct options {
-  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors;
+  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs;
   struct cli_strings directions;
-  size_t n;
+  size_t n, gaussian, steps; /* NOT_GIVEN without the option */
   int metric;
   int unreached, angle_at;
+  int path; /* -1 without the option */
   bool resample, keep_norm, with_origin;
 };
 
@@ -91,6 +95,10 @@ static int read_origin(const char *from, struct nk_sample_options *out) {
 
 /* ---- The ways to make nokens ---- */
 
+static size_t number(const struct options *o) {
+  return o->n == NOT_GIVEN ? 1 : o->n;
+}
+
 /* The set, or for n = 0 none of its rows: without nokens it still has the columns of one. */
 static struct nk_vectors *or_none(struct nk_vectors *set, size_t n) {
   if (set == NULL || n > 0) return set;
@@ -107,7 +115,7 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
   } METRICS[] = {{NK_MEASURE_METRIC, NK_METRIC_L2},          {NK_MEASURE_METRIC, NK_METRIC_COSINE},
                  {NK_MEASURE_METRIC, NK_METRIC_MAHALANOBIS}, {NK_MEASURE_METRIC, NK_METRIC_KNN},
                  {NK_MEASURE_RADIUS, NK_METRIC_DEFAULT},     {NK_MEASURE_ANGLE, NK_METRIC_DEFAULT}};
-  struct nk_sample_options sample = {.n = o->n,
+  struct nk_sample_options sample = {.n = number(o),
                                      .measure = METRICS[o->metric].measure,
                                      .metric = METRICS[o->metric].metric,
                                      .about_zero = o->angle_at == 1,
@@ -126,9 +134,50 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
   code = read_origin(o->from, &sample);
   if (code == NK_OK) code = read_directions(&o->directions, &lists, &sample);
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
-  if (code == NK_OK) set = or_none(nk_sample(region, &sample), o->n);
+  if (code == NK_OK) set = or_none(nk_sample(region, &sample), number(o));
   free_lists(&lists);
   nk_vectors_free(from);
+  return set;
+}
+
+static struct nk_vectors *make_gaussian(const struct cli_run *run, const struct options *o,
+                                        struct nk_region *region) {
+  const struct nk_sample_options sample = {
+      .kind = NK_SAMPLE_GAUSSIAN, .n = o->gaussian, .seed = run->common.seed};
+  return or_none(nk_sample(region, &sample), o->gaussian);
+}
+
+/* *pairs [n, 2] of the table's columns row_a and row_b, or without them a and b. */
+static int read_pairs(const struct cli_frame *frame, struct nk_sample_options *out,
+                      int64_t **pairs) {
+  int64_t *a = NULL, *b = NULL;
+  size_t n = out->n_pairs = cli_frame_n_rows(frame);
+  out->pairs_are_rows = cli_frame_find(frame, "row_a") >= 0 && cli_frame_find(frame, "row_b") >= 0;
+  int code = cli_frame_integers(frame, out->pairs_are_rows ? "row_a" : "a", &a);
+  if (code == NK_OK) code = cli_frame_integers(frame, out->pairs_are_rows ? "row_b" : "b", &b);
+  if (code == NK_OK && (*pairs = nk_alloc(n, 2 * sizeof **pairs)) == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    (*pairs)[2 * i] = a[i];
+    (*pairs)[2 * i + 1] = b[i];
+  }
+  out->pairs = *pairs;
+  nk_free(a);
+  nk_free(b);
+  return code;
+}
+
+/* region: NULL for none. */
+static struct nk_vectors *make_paths(const struct options *o, struct nk_region *region) {
+  struct nk_sample_options sample = {.kind = o->path == 0 ? NK_SAMPLE_LERP : NK_SAMPLE_SLERP,
+                                     .steps = o->steps == NOT_GIVEN ? 0 : o->steps};
+  struct cli_frame *frame = cli_frame_read(o->pairs);
+  struct nk_vectors *all = frame != NULL ? nk_vectors_read(o->vectors) : NULL, *set = NULL;
+  int64_t *pairs = NULL;
+  sample.set = all;
+  if (all != NULL && read_pairs(frame, &sample, &pairs) == NK_OK) set = nk_sample(region, &sample);
+  nk_vectors_free(all);
+  cli_frame_free(frame);
+  nk_free(pairs);
   return set;
 }
 
@@ -140,7 +189,7 @@ static struct nk_vectors *make_matches(const struct cli_run *run, const struct o
   struct nk_vectors *all = frame != NULL ? nk_vectors_read(o->vectors) : NULL;
   if (all != NULL && cli_frame_integers(frame, "id", &ids) == NK_OK)
     wanted = nk_vectors_select_ids(all, ids, cli_frame_n_rows(frame));
-  if (wanted != NULL) set = nk_sample_match(region, wanted, o->n, run->common.seed);
+  if (wanted != NULL) set = nk_sample_match(region, wanted, number(o), run->common.seed);
   nk_vectors_free(wanted);
   nk_vectors_free(all);
   cli_frame_free(frame);
@@ -150,8 +199,10 @@ static struct nk_vectors *make_matches(const struct cli_run *run, const struct o
 
 static struct nk_vectors *make(const struct cli_run *run, const struct options *o,
                                struct nk_region *region) {
+  if (o->path >= 0) return make_paths(o, region);
+  if (o->gaussian != NOT_GIVEN) return make_gaussian(run, o, region);
   if (o->match != NULL) return make_matches(run, o, region);
-  if (o->resample) return nk_sample_inside(region, o->n, run->common.seed);
+  if (o->resample) return nk_sample_inside(region, number(o), run->common.seed);
   return make_on_rays(run, o, region);
 }
 
@@ -175,19 +226,37 @@ static int check_rays(const struct options *o) {
   return NK_OK;
 }
 
+static int check_paths(const struct cli_run *run, const struct options *o) {
+  if (o->path < 0 && (o->pairs != NULL || o->steps != NOT_GIVEN))
+    return nk_fail(NK_EUSAGE, "--pairs and --steps need --path");
+  if (o->path >= 0 && o->pairs == NULL)
+    return nk_fail(NK_EUSAGE, "--path needs --pairs TABLE, the ids of the rows to join");
+  if (o->path >= 0 && o->steps == 0) return nk_fail(NK_EUSAGE, "--steps: at least 1 step");
+  if (o->path >= 0 && is_stdin(o->vectors) &&
+      (strcmp(o->pairs, "-") == 0 || (run->n_operands > 0 && is_stdin(run->operands[0]))))
+    return nk_fail(NK_EUSAGE, "two inputs are standard input: use --vectors SET");
+  return NK_OK;
+}
+
 static int check_usage(const struct cli_run *run, const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
               o->directions.n > 0 || o->from != NULL || o->from_set != NULL || o->keep_norm ||
               o->with_origin || o->angle_at != 0 || o->unreached != NK_UNREACHED_ERROR;
+  bool gaussian = o->gaussian != NOT_GIVEN;
   if (o->match != NULL && o->vectors == NULL)
     return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
-  if (o->vectors != NULL && o->match == NULL) return nk_fail(NK_EUSAGE, "--vectors needs --match");
-  if (rays + (o->match != NULL) + o->resample > 1)
+  if (o->vectors != NULL && o->match == NULL && o->path < 0)
+    return nk_fail(NK_EUSAGE, "--vectors needs --match or --path");
+  if (rays + (o->match != NULL) + o->resample + gaussian + (o->path >= 0) > 1)
     return nk_fail(NK_EUSAGE,
-                   "distances and directions, --match and --resample exclude one another");
+                   "distances and directions, --match, --resample, --gaussian and "
+                   "--path exclude one another");
+  if (o->n != NOT_GIVEN && (gaussian || o->path >= 0))
+    return nk_fail(NK_EUSAGE, "-n is not used with --gaussian N and --path");
   if (o->from_set != NULL && is_stdin(o->from_set) && is_stdin(cli_operand(run, 0)))
     return nk_fail(NK_EUSAGE, "--from-set and REGION are both standard input");
-  return check_rays(o);
+  int code = check_rays(o);
+  return code == NK_OK ? check_paths(run, o) : code;
 }
 
 static int sample(const struct cli_run *run, const struct options *o) {
@@ -196,8 +265,9 @@ static int sample(const struct cli_run *run, const struct options *o) {
   struct nk_output *output = NULL;
   int code = check_usage(run, o);
   if (code != NK_OK) goto done;
-  region = nk_region_read(cli_operand(run, 0));
-  if (region != NULL) set = make(run, o, region);
+  bool none = o->path >= 0 && run->n_operands == 0; /* paths need no region */
+  if (!none) region = nk_region_read(cli_operand(run, 0));
+  if (region != NULL || none) set = make(run, o, region);
   code = set != NULL ? cli_add_history(set, run->argc, run->argv) : nk_error_code();
   if (code != NK_OK) goto done;
   output = cli_output(run, NK_OUTPUT_BINARY);
@@ -212,7 +282,8 @@ done:
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.n = 1, .metric = MAHALANOBIS};
+  struct options o = {
+      .n = NOT_GIVEN, .gaussian = NOT_GIVEN, .steps = NOT_GIVEN, .metric = MAHALANOBIS, .path = -1};
   const struct cli_option options[] = {
       {'n', "number", CLI_OPTION_SIZE, &o.n, "N",
        "nokens for each direction, distance and origin (default: 1)"},
@@ -236,9 +307,17 @@ int main(int argc, char **argv) {
        "begin each ray with its origin, at radius 0"},
       {0, "unreached", CLI_OPTION_CHOICE, &o.unreached, "error|skip|redraw",
        "what to do with a ray that never reaches a distance (default: error)"},
+      {0, "path", CLI_OPTION_CHOICE, &o.path, "lerp|slerp",
+       "paths between rows of a set, straight or around 0"},
+      {0, "pairs", CLI_OPTION_STRING, &o.pairs, "TABLE",
+       "the ids a and b of the rows to join, or row_a and row_b"},
+      {0, "steps", CLI_OPTION_SIZE, &o.steps, "N", "steps of a path (default: 10)"},
+      {0, "gaussian", CLI_OPTION_SIZE, &o.gaussian, "N",
+       "N draws from the region's normal distribution"},
       {0, "match", CLI_OPTION_STRING, &o.match, "TABLE",
        "N nokens with the norm, Mahalanobis and k-NN distance of each token of TABLE"},
-      {0, "vectors", CLI_OPTION_STRING, &o.vectors, "SET", "vectors of the tokens of --match"},
+      {0, "vectors", CLI_OPTION_STRING, &o.vectors, "SET",
+       "vectors of the tokens of --match, or of the rows of --path"},
       {0, "resample", CLI_OPTION_FLAG, &o.resample, NULL,
        "N nokens from inside the region, as controls"},
   };

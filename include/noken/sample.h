@@ -1,7 +1,8 @@
 /* Nokens: vectors x = origin + r u that are no token's embedding, at given distances from what a
  * region calls in distribution or from their origin. The origin is the region's centroid, a token
  * or a row of a vector set, u a random unit direction, and r the smallest radius at which the
- * chosen measure of x has the given value. Also matches of tokens, and controls. */
+ * chosen measure of x has the given value. Also paths between rows of a set, draws from the
+ * region's normal distribution, matches of tokens, and controls. */
 #ifndef NOKEN_SAMPLE_H
 #define NOKEN_SAMPLE_H
 
@@ -67,10 +68,20 @@ enum nk_unreached {
   NK_UNREACHED_REDRAW /* another ray takes its place at every distance, up to 1000 times */
 };
 
+enum nk_sample_kind {
+  NK_SAMPLE_RAYS,     /* nokens on rays */
+  NK_SAMPLE_GAUSSIAN, /* draws from the region's normal distribution, with its shrunk covariance */
+  NK_SAMPLE_LERP,     /* paths between rows of the options' set: (1 - t) a + t b */
+  /* Paths at a constant angular speed about 0 (Shoemake, SIGGRAPH 1985): the unit vector (sin((1 -
+   * t) w) a / |a| + sin(t w) b / |b|) / sin(w), w the angle between a and b, times the length (1 -
+   * t) |a| + t |b| */
+  NK_SAMPLE_SLERP
+};
+
 /* Valid when zeroed: one noken in an isotropic direction from the centroid, at the 0.99 quantile of
  * the tokens' Mahalanobis distances. */
 struct nk_sample_options {
-  size_t n;              /* rays per direction (and origin of a set); 0: 1 */
+  size_t n;              /* rays per direction (and origin of a set), or draws; 0: 1 */
   enum nk_metric metric; /* of the distances; default: NK_METRIC_MAHALANOBIS */
   /* The distances: these values > 0 in the metric's units, then these quantiles in [0, 1] of the
    * distances of the region's tokens that it was not fitted on, then these multiples > 0 of their
@@ -84,7 +95,8 @@ struct nk_sample_options {
   uint64_t seed;
   enum nk_unreached unreached; /* default: NK_UNREACHED_ERROR */
 
-  /* [any, dim of the region] for NK_ORIGIN_SET, directions towards its rows */
+  enum nk_sample_kind kind; /* default: NK_SAMPLE_RAYS */
+  /* [any, dim of the region] for NK_ORIGIN_SET, directions towards its rows, and paths */
   const struct nk_vectors *set;
   enum nk_measure measure; /* of the distances; without NK_MEASURE_METRIC only `distances` */
   bool about_zero;         /* NK_MEASURE_ANGLE: c is 0, not the centroid */
@@ -92,6 +104,11 @@ struct nk_sample_options {
    * for NK_MEASURE_RADIUS, for NK_MEASURE_ANGLE about zero, and for the metrics l2 and cosine. */
   bool keep_norm;
   bool with_origin; /* each ray begins with its origin itself, at radius 0 */
+  /* Paths: from and to these rows of set, pairs [n_pairs, 2], by id or with pairs_are_rows by their
+   * number from 0, in `steps` steps (0: 10). */
+  const int64_t *pairs;
+  size_t n_pairs, steps;
+  bool pairs_are_rows;
 };
 
 /* Nokens on rays, n rays for each direction: direction by direction, distance by distance. The i-th
@@ -115,9 +132,14 @@ struct nk_sample_options {
  * origin| of the values stored, is there with it, with with_origin and with the other measures. The
  * distance of an origin is 0, or NaN for a metric.
  *
+ * Draws have the columns of a noken's place, of which distance is the Mahalanobis distance. Paths
+ * have steps + 1 rows a pair, the first and the last of which are the rows themselves; region may
+ * be NULL, else their columns are those of a noken's place, and pair (from 0), t, a and b (ids).
+ *
  * NULL on failure: a distance that a ray never reaches is one, and named; no noken is left; an
- * origin without an angle or a length; and for a region of NULL, which leaves the message of the
- * call that gave it. */
+ * origin without an angle or a length; paths by slerp from a row of zeros, or to the opposite
+ * direction; and, but for paths, for a region of NULL, which leaves the message of the call that
+ * gave it. */
 NK_API struct nk_vectors *nk_sample(struct nk_region *region,
                                     const struct nk_sample_options *options);
 

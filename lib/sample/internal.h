@@ -158,4 +158,10 @@ int nki_carry_metadata(const struct nk_vectors *set, struct nk_vectors *made);
  * `what` needs it. */
 int nki_need_set(const struct nk_vectors *set, const struct nki_space *space, const char *what);
 
+/* The other kinds of nk_sample. NULL on failure. */
+struct nk_vectors *nki_sample_gaussian(struct nk_region *region,
+                                       const struct nk_sample_options *options);
+struct nk_vectors *nki_sample_paths(struct nk_region *region,
+                                    const struct nk_sample_options *options);
+
 #endif

@@ -219,9 +219,9 @@ static void free_memory(struct sampling *s) {
 
 /* ---- Nokens ---- */
 
-struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options) {
-  struct sampling s = {.region = region};
-  if (options != NULL) s.options = *options;
+static struct nk_vectors *sample_rays(struct nk_region *region,
+                                      const struct nk_sample_options *options) {
+  struct sampling s = {.region = region, .options = *options};
   set_defaults(&s);
   int code = nki_open_space(region, &s.space);
   if (code == NK_OK) code = check_options(&s);
@@ -234,5 +234,21 @@ struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_op
   free_memory(&s);
   if (code == NK_OK) return s.set;
   nk_vectors_free(s.set);
+  return NULL;
+}
+
+struct nk_vectors *nk_sample(struct nk_region *region, const struct nk_sample_options *options) {
+  static const struct nk_sample_options usual = {0};
+  if (options == NULL) options = &usual;
+  switch (options->kind) {
+    case NK_SAMPLE_RAYS:
+      return sample_rays(region, options);
+    case NK_SAMPLE_GAUSSIAN:
+      return nki_sample_gaussian(region, options);
+    case NK_SAMPLE_LERP:
+    case NK_SAMPLE_SLERP:
+      return nki_sample_paths(region, options);
+  }
+  nk_fail(NK_EUSAGE, "unknown kind of nokens");
   return NULL;
 }

@@ -172,6 +172,37 @@ columns() {
   done
 }
 
+@test "--path goes from row to row of a set, with or without a region" {
+  cd "$BATS_TEST_TMPDIR"
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300-302 -o three.safetensors
+  printf 'a\tb\n300\t301\n302\t300\n' >pairs.tsv
+  printf 'row_a\trow_b\n0\t1\n2\t0\n' >rows.tsv
+  nk-sample --path slerp --pairs pairs.tsv --steps 4 --vectors three.safetensors -o one.safetensors
+  nk-sample --path slerp --pairs rows.tsv --steps 4 <three.safetensors >two.safetensors
+  cmp <(nk-convert --to f32 one.safetensors) <(nk-convert --to f32 two.safetensors)
+  [ "$(columns pair t a b <one.safetensors | sed -n '2p;10p')" = \
+    "$(printf '0\t0.25\t300\t301\n1\t1\t302\t300')" ]
+  # the ends are the rows
+  cmp <(nk-convert --to f32 one.safetensors | head -c 512) \
+    <(nk-convert --to f32 three.safetensors | head -c 512)
+  nk-sample --path lerp --pairs pairs.tsv --vectors three.safetensors "$region" -o three.path
+  [ "$(columns t p_value mahalanobis <three.path | wc -l)" -eq 22 ] # 10 steps
+  printf 'a\tb\n300\t999\n' >pairs.tsv
+  run -1 nk-sample --path lerp --pairs pairs.tsv --vectors three.safetensors -o x.safetensors
+  [ "$output" = "nk-sample: the set has no row of id 999" ]
+  run -1 nk-sample --path lerp --pairs three.path --vectors three.safetensors -o x.safetensors
+  [ ! -e x.safetensors ]
+}
+
+@test "--gaussian draws a cloud from the region's normal distribution" {
+  nk-sample "$region" --gaussian 400 -o "$BATS_TEST_TMPDIR/cloud.safetensors"
+  # the squared Mahalanobis distance has mean 128 and standard deviation 16 in 128 dimensions
+  columns mahalanobis <"$BATS_TEST_TMPDIR/cloud.safetensors" | awk '{ sum += $1 * $1 / 128 }
+    END { mean = sum / NR; exit !(NR == 400 && mean > 0.96 && mean < 1.04) }'
+  run -0 bash -c "nk-sample '$region' --gaussian 0 | nk-convert --to tsv | wc -l"
+  [ "$output" -eq 1 ]
+}
+
 @test "a set that cannot be origins is refused by name" {
   cd "$BATS_TEST_TMPDIR"
   printf 'v1\tv2\n1\t2\n3\tnan\n' >two.tsv
@@ -187,7 +218,9 @@ columns() {
     '--from-set one.npy -m radius' '--from-set one.npy -m radius --distance 1 --angle-at zero' \
     '--from-set one.npy -m knn --distance 1 --keep-norm' '-m angle --distance 180 --from tokens' \
     '-d towards --times 2' '-d towards:3 --times 2 --from-set one.npy' '-d mixture:token --times 2' \
-    '--with-origin --resample'; do
+    '--gaussian 3 --resample' '--gaussian 3 -n 2' '--path lerp' '--steps 3 --times 2' \
+    '--pairs two.tsv --times 2' '--path lerp --pairs two.tsv --steps 0' \
+    '--path lerp --pairs -' '--path lerp --pairs two.tsv -n 3' '--with-origin --resample'; do
     run -2 nk-sample "$region" $bad -o x.safetensors
     [ "${#lines[@]}" -eq 1 ]
   done
