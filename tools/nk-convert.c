@@ -1,21 +1,25 @@
-/* nk-convert: a vector set in other programs' formats, and a model as GGUF. */
+/* nk-convert: a vector set in other programs' formats, a model as GGUF or as a folder. */
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/model_folder.h"
 #include "cli/tool.h"
 
 enum { NOT_CHOSEN = -1 };
 #define NOT_GIVEN SIZE_MAX /* of --dim */
+enum { MODEL_GGUF, MODEL_HF };
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 
 struct options {
-  int format;       /* TO_... */
-  size_t dim;       /* of raw floats; NOT_GIVEN: the input is a set */
-  int model_format; /* 0: GGUF */
-  int type;         /* of --type, in the order of its choices */
+  int format;                 /* TO_... */
+  size_t dim;                 /* of raw floats; NOT_GIVEN: the input is a set */
+  int model_format;           /* MODEL_... */
+  int type;                   /* of --type, in the order of its choices */
+  struct cli_strings shuffle; /* one seed, or none */
 };
 
 /* ---- One file ---- */
@@ -152,16 +156,53 @@ static int convert_set(const struct cli_run *run, int format, size_t dim) {
   return code;
 }
 
-static int convert_model(const struct cli_run *run, const struct options *o) {
-  static const enum nk_dtype types[] = {NK_F32, NK_F16, NK_BF16, NK_Q8_0};
-  if (run->n_operands == 0) return nk_fail(NK_EUSAGE, "--model: the operand MODEL is missing");
-  struct nk_model *model = nk_model_open(run->operands[0]);
-  struct nk_output *output = model != NULL ? cli_output(run, NK_OUTPUT_BINARY) : NULL;
-  int code = output != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK)
-    code = nk_model_write_gguf(model, types[o->type == NOT_CHOSEN ? 0 : o->type], output);
+static int write_gguf(const struct cli_run *run, const struct nk_model *model,
+                      const struct nk_model_write_options *options) {
+  struct nk_output *output = cli_output(run, NK_OUTPUT_BINARY);
+  int code = output != NULL ? nk_model_write(model, options, output) : nk_error_code();
   if (code == NK_OK) code = nk_output_commit(output);
   nk_output_free(output);
+  return code;
+}
+
+static int read_seed(const struct options *o, struct nk_model_write_options *options) {
+  if (o->shuffle.n == 0) return NK_OK;
+  const char *text = o->shuffle.item[o->shuffle.n - 1];
+  char *end;
+  errno = 0;
+  options->shuffle = true;
+  options->seed = strtoull(text, &end, 10);
+  if (text[0] >= '0' && text[0] <= '9' && *end == 0 && errno == 0) return NK_OK;
+  return nk_fail(NK_EUSAGE, "--shuffle-weights: '%s' is not a seed, a whole number", text);
+}
+
+static int check_model(const struct cli_run *run, const struct options *o) {
+  const char *output = run->common.output;
+  bool folder = o->model_format == MODEL_HF;
+  if (run->n_operands == 0) return nk_fail(NK_EUSAGE, "--model: the operand MODEL is missing");
+  if (folder && o->type != NOT_CHOSEN)
+    return nk_fail(NK_EUSAGE, "--type is of a GGUF: --model hf keeps the types");
+  if (!folder && o->shuffle.n > 0)
+    return nk_fail(NK_EUSAGE, "--shuffle-weights is of a folder: use --model hf");
+  if (folder && (output == NULL || strcmp(output, "-") == 0))
+    return nk_fail(NK_EUSAGE, "--model hf writes a folder: name it with -o FOLDER");
+  return NK_OK;
+}
+
+static int convert_model(const struct cli_run *run, const struct options *o) {
+  static const enum nk_dtype types[] = {NK_F32, NK_F16, NK_BF16, NK_Q8_0};
+  struct nk_model_write_options options = {.dtype = types[o->type == NOT_CHOSEN ? 0 : o->type]};
+  int code = check_model(run, o);
+  if (code == NK_OK) code = read_seed(o, &options);
+  if (code != NK_OK) return code;
+  struct nk_model *model = nk_model_open(run->operands[0]);
+  if (model == NULL) return nk_error_code();
+  if (o->model_format == MODEL_HF) {
+    options.format = NK_MODEL_SAFETENSORS;
+    code = cli_write_model_folder(model, &options, run->common.output);
+  } else {
+    code = write_gguf(run, model, &options);
+  }
   nk_model_free(model);
   return code;
 }
@@ -173,10 +214,12 @@ int main(int argc, char **argv) {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
       {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
-      {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf",
-       "write the whole MODEL as GGUF, for llama.cpp"},
+      {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf|hf",
+       "write the whole MODEL: GGUF, for llama.cpp, or a folder"},
       {0, "type", CLI_OPTION_CHOICE, &o.type, "f32|f16|bf16|q8_0",
-       "with --model: the type of its matrices (f32)"},
+       "with --model gguf: the type of its matrices (f32)"},
+      {0, "shuffle-weights", CLI_OPTION_LIST, &o.shuffle, "SEED",
+       "with --model hf: each tensor's entries in a random order"},
   };
   const struct cli_tool tool = {
       .name = "nk-convert",
@@ -196,6 +239,8 @@ int main(int argc, char **argv) {
     code = nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
   else if (o.model_format == NOT_CHOSEN && o.type != NOT_CHOSEN)
     code = nk_fail(NK_EUSAGE, "--type is of a model's matrices: give --model too");
+  else if (o.model_format == NOT_CHOSEN && o.shuffle.n > 0)
+    code = nk_fail(NK_EUSAGE, "--shuffle-weights is of a model: give --model hf too");
   else if (o.model_format != NOT_CHOSEN && o.dim != NOT_GIVEN)
     code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
   else if (o.model_format != NOT_CHOSEN)
@@ -204,5 +249,6 @@ int main(int argc, char **argv) {
     code = convert_set(&run, o.format, o.dim);
   else
     code = nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);
+  cli_strings_free(&o.shuffle);
   return cli_end(&run, code);
 }

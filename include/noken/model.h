@@ -128,14 +128,30 @@ NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enu
  * a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
 NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 
-/* Writes the model as GGUF for llama.cpp, a tensor at a time: matrices as F32, F16, BF16 or Q8_0
- * (F16 where rows are not whole blocks of 32), vectors and positions as F32. A model that is a GGUF
+enum nk_model_format { NK_MODEL_GGUF, NK_MODEL_SAFETENSORS };
+
+/* Valid when zeroed. */
+struct nk_model_write_options {
+  enum nk_model_format format;
+  enum nk_dtype dtype; /* of a GGUF's matrices: NK_F32, NK_F16, NK_BF16 or NK_Q8_0 */
+  /* The entries of each tensor in a random order, for a model of the same values that knows
+   * nothing. Tensors with the same bytes, as tied matrices have, get the same order. What is not a
+   * weight keeps its values: integers and truth values, causal masks, rotary frequencies. Of
+   * safetensors alone. */
+  bool shuffle;
+  uint64_t seed; /* of the order */
+};
+
+/* Writes the model, a tensor at a time. As GGUF for llama.cpp: matrices of the dtype (F16 for Q8_0
+ * where rows are not whole blocks of 32), vectors and positions as F32. A model that is a GGUF
  * keeps its metadata. Of checkpoints the architectures that the man page of nk-convert lists, with
  * a tokenizer that llama.cpp has (BPE, byte-level or SentencePiece's), or without one (a warning).
+ * As safetensors: all tensors of all shards in one file, bytes as they are. options NULL: all zero.
  * Returns NK_OK; NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot say, another
- * kind of tokenizer; or another negative code. Does not commit the output. */
-NK_API int nk_model_write_gguf(const struct nk_model *model, enum nk_dtype dtype,
-                               struct nk_output *output);
+ * kind of tokenizer, a GGUF as safetensors, a quantized checkpoint to be shuffled; NK_ENOTFOUND
+ * when a shard is missing; or another negative code. Does not commit the output. */
+NK_API int nk_model_write(const struct nk_model *model,
+                          const struct nk_model_write_options *options, struct nk_output *output);
 
 #ifdef __cplusplus
 }

@@ -168,7 +168,7 @@ struct nki_architecture {
 
   /* ---- GGUF ---- */
   bool gguf_pairs;   /* q and k are stored for rotation in pairs (nki_tensor_widen_pairs) */
-  bool gguf_written; /* nk_model_write_gguf is tested to give llama.cpp's logits */
+  bool gguf_written; /* nk_model_write is tested to give llama.cpp's logits */
 };
 
 /* The table, [nki_n_architectures]. */

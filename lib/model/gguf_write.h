@@ -20,7 +20,7 @@ struct nki_gguf_writing {
   uint64_t n_values;
 };
 
-/* nk_model_write_gguf, with the tokenizer's part, which is in a later layer. */
+/* nk_model_write of a GGUF, with the tokenizer's part, which is in a later layer. */
 int nki_gguf_write(const struct nk_model *model, enum nk_dtype dtype,
                    int (*put_tokenizer)(struct nki_gguf_writing *w, size_t n_tokens),
                    struct nk_output *output);

@@ -75,4 +75,9 @@ int nki_model_fail_absent(const struct nk_model *model, const char *name);
  * there or the model is a single file. */
 const char *nki_model_path(const struct nk_model *model, const char *file);
 
+/* nk_model_write, of safetensors (safetensors_write.c). */
+int nki_model_write_safetensors(const struct nk_model *model,
+                                const struct nk_model_write_options *options,
+                                struct nk_output *output);
+
 #endif

@@ -415,7 +415,13 @@ static int put_tokenizer(struct nki_gguf_writing *w, size_t n_tokens) {
   return code;
 }
 
-int nk_model_write_gguf(const struct nk_model *model, enum nk_dtype dtype,
-                        struct nk_output *output) {
-  return nki_gguf_write(model, dtype, put_tokenizer, output);
+int nk_model_write(const struct nk_model *model, const struct nk_model_write_options *options,
+                   struct nk_output *output) {
+  static const struct nk_model_write_options defaults;
+  if (model == NULL || output == NULL) return nki_fail_null();
+  if (options == NULL) options = &defaults;
+  if (options->format == NK_MODEL_SAFETENSORS)
+    return nki_model_write_safetensors(model, options, output);
+  if (options->shuffle) return nk_fail(NK_EUSAGE, "a GGUF is not shuffled: write safetensors");
+  return nki_gguf_write(model, options->dtype, put_tokenizer, output);
 }

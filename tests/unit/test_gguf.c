@@ -225,7 +225,7 @@ static void check_model(const char *name, const struct written *tensors, size_t 
   assert_int_equal(close(mkstemp(path)), 0);
   struct nk_model *model = nk_model_open(name);
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
-  if (nk_model_write_gguf(model, NK_F32, output) != NK_OK) fail_msg("%s", nk_error());
+  if (nk_model_write(model, NULL, output) != NK_OK) fail_msg("%s", nk_error());
   assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
   struct nki_gguf *gguf = nki_gguf_open(path);

@@ -671,7 +671,7 @@ static void the_message_of_a_failed_open_lasts_through_later_calls(void **state)
   assert_null(nk_model_folder(model));
   assert_int_equal(nk_model_n_tensors(model), 0);
   assert_null(nk_model_tensor(model, 0));
-  assert_int_equal(nk_model_write_gguf(model, false, NULL), NK_ENOTFOUND);
+  assert_int_equal(nk_model_write(model, NULL, NULL), NK_ENOTFOUND);
   assert_int_equal(integer, 7);
   nk_model_free(model);
   assert_string_equal(nk_error(), message);

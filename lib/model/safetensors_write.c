@@ -1,0 +1,163 @@
+/* All tensors of a model as one safetensors file, as they are or with the entries of each in a
+ * random order. A tensor is copied only to be changed. */
+#include <noken/base.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "model/dtype.h"
+#include "model/model.h"
+#include "model/model_config.h"
+
+struct writing {
+  const struct nk_model *model;
+  const struct nk_model_write_options *options;
+  const struct nk_tensor **tensors; /* [n] in the order of the file */
+  size_t n;
+};
+
+/* ---- The order of entries ---- */
+
+static bool ends_in(const char *name, const char *end) {
+  size_t n = strlen(name), m = strlen(end);
+  return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Whether the tensor is a weight: older checkpoints of GPT-2 and others hold causal masks
+ * [1, 1, n, n] with the value under them, and tables of rotary frequencies. */
+static bool is_weight(const struct nk_tensor *tensor) {
+  bool is_mask = tensor->n_dims == 4 && tensor->shape[0] == 1 && tensor->shape[1] == 1;
+  bool is_float =
+      tensor->dtype <= NK_F64 || (tensor->dtype >= NK_F8_E4M3 && tensor->dtype <= NK_F8_E8M0);
+  return is_float && !is_mask && !ends_in(tensor->name, ".masked_bias") &&
+         !ends_in(tensor->name, "inv_freq");
+}
+
+/* The first tensor with the same bytes, which may be this one: tied matrices that a checkpoint
+ * holds twice stay the same. */
+static const struct nk_tensor *first_alike(const struct writing *w, size_t index) {
+  const struct nk_tensor *tensor = w->tensors[index];
+  for (size_t i = 0; i < index; i++) {
+    const struct nk_tensor *other = w->tensors[i];
+    if (other->dtype == tensor->dtype && other->n_bytes == tensor->n_bytes &&
+        memcmp(other->data, tensor->data, tensor->n_bytes) == 0)
+      return other;
+  }
+  return tensor;
+}
+
+/* A stream's number below 2^56 (FNV-1a): by name, so that the order does not depend on the shards
+ * that a tensor and others are in. */
+static uint64_t number_of(const char *name) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (; *name != 0; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
+  return hash >> 8;
+}
+
+/* Puts n entries of `size` bytes in a random order (Fisher and Yates). The size is a constant where
+ * this is called, so that the copies are single instructions. */
+static inline void permute(unsigned char *bytes, size_t n, size_t size, struct nki_random *random) {
+  for (size_t i = n; i > 1; i--) {
+    unsigned char kept[8], *a = bytes + (i - 1) * size,
+                           *b = bytes + (size_t)nki_random_below(random, i) * size;
+    memcpy(kept, a, size);
+    memmove(a, b, size);
+    memcpy(b, kept, size);
+  }
+}
+
+static void shuffle(const struct writing *w, size_t index, unsigned char *bytes) {
+  const struct nk_tensor *tensor = w->tensors[index];
+  size_t n = tensor->n_elements;
+  struct nki_random random = nki_random_stream(w->options->seed, NKI_RANDOM_SHUFFLE,
+                                               number_of(first_alike(w, index)->name));
+  switch (nki_dtype_size(tensor->dtype)) {
+    case 1:
+      permute(bytes, n, 1, &random);
+      break;
+    case 2:
+      permute(bytes, n, 2, &random);
+      break;
+    case 4:
+      permute(bytes, n, 4, &random);
+      break;
+    case 8:
+      permute(bytes, n, 8, &random);
+      break;
+  }
+}
+
+/* ---- Tensors ---- */
+
+static bool is_changed(const struct writing *w, const struct nk_tensor *tensor) {
+  return w->options->shuffle && is_weight(tensor);
+}
+
+static int write_changed(const struct writing *w, size_t index,
+                         struct nki_safetensors_writer *writer) {
+  const struct nk_tensor *tensor = w->tensors[index];
+  unsigned char *bytes = nk_alloc(tensor->n_bytes, 1);
+  if (bytes == NULL) return NK_EMEMORY;
+  if (tensor->n_bytes > 0) memcpy(bytes, tensor->data, tensor->n_bytes);
+  shuffle(w, index, bytes);
+  int code = nki_safetensors_writer_bytes(writer, bytes, tensor->n_bytes);
+  nk_free(bytes);
+  return code;
+}
+
+/* Those of large elements first, so that each is aligned to its own. */
+static int order_tensors(struct writing *w) {
+  static const size_t sizes[] = {8, 4, 2, 1, 0};
+  w->tensors = nk_alloc(w->model->n_tensors, sizeof(struct nk_tensor *));
+  if (w->tensors == NULL) return NK_EMEMORY;
+  for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+    for (size_t i = 0; i < w->model->n_tensors; i++)
+      if (nki_dtype_size(w->model->tensors[i]->dtype) == sizes[s])
+        w->tensors[w->n++] = w->model->tensors[i];
+  return NK_OK;
+}
+
+static int check(const struct writing *w) {
+  const struct nk_model *model = w->model;
+  if (model->own != NULL || (model->files.n_shards > 0 && model->shards[0].gguf != NULL))
+    return nk_fail(NK_EUNSUPPORTED, "a GGUF is not written as safetensors");
+  if (nki_model_n_missing(model) > 0)
+    return nk_fail(NK_ENOTFOUND, "%zu of %zu shards are missing", nki_model_n_missing(model),
+                   model->files.index.n_shards);
+  if (w->options->shuffle && nki_model_config_value(model, "quantization_config") != NULL)
+    return nk_fail(NK_EUNSUPPORTED,
+                   "a quantized checkpoint is not shuffled: use one that is not quantized");
+  return NK_OK;
+}
+
+static int write_tensors(const struct writing *w, struct nki_safetensors_writer *writer) {
+  int code = nki_safetensors_writer_metadata(writer, "format", "pt"); /* Transformers asks for it */
+  for (size_t i = 0; i < w->n && code == NK_OK; i++) {
+    struct nk_tensor tensor = *w->tensors[i];
+    if (is_changed(w, &tensor)) tensor.data = NULL;
+    code = nki_safetensors_writer_add(writer, &tensor);
+  }
+  if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
+  for (size_t i = 0; i < w->n && code == NK_OK; i++) {
+    if (is_changed(w, w->tensors[i])) code = write_changed(w, i, writer);
+    if (code == NK_OK) code = nk_progress("tensors", i + 1, w->n);
+  }
+  return code;
+}
+
+int nki_model_write_safetensors(const struct nk_model *model,
+                                const struct nk_model_write_options *options,
+                                struct nk_output *output) {
+  struct writing w = {.model = model, .options = options};
+  struct nki_safetensors_writer *writer = NULL;
+  int code = check(&w);
+  if (code == NK_OK) code = order_tensors(&w);
+  if (code == NK_OK && (writer = nki_safetensors_writer_new(output)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK) code = write_tensors(&w, writer);
+  if (code == NK_OK)
+    code = nki_safetensors_writer_finish(writer);
+  else
+    nki_safetensors_writer_free(writer);
+  nk_free(w.tensors);
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", nk_model_name(model));
+}

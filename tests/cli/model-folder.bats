@@ -1,0 +1,169 @@
+# nk-convert --model hf: models written as folders, and their shuffled controls.
+bats_require_minimum_version 1.5.0
+
+PYTHON=${NOKEN_PYTHON:-python3}
+
+setup() {
+  cd "$BATS_TEST_DIRNAME/../.."
+  tmp=$BATS_TEST_TMPDIR
+}
+
+# values HOW MODEL COPY: see same_values.py
+values() {
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  "$PYTHON" tests/cli/same_values.py "$@"
+}
+
+# make_model FOLDER: two shards that hold tied matrices twice, buffers, and several types
+make_model() {
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  cp -r data/gpt2-tiny "$1"
+  rm "$1/model.safetensors" "$1/counts.tsv"
+  "$PYTHON" - data/gpt2-tiny/model.safetensors "$1" <<'END'
+import json, os, sys
+with open(sys.argv[1], "rb") as file:
+    data = file.read()
+start = 8 + int.from_bytes(data[:8], "little")
+head = json.loads(data[8:start])
+head.pop("__metadata__", None)
+all = {n: (e["dtype"], e["shape"], data[start + e["data_offsets"][0]:start + e["data_offsets"][1]])
+       for n, e in head.items()}
+wte = next(n for n in all if n.endswith("wte.weight"))
+all["lm_head.weight"] = all[wte]
+mask = b"".join(bytes([int(j <= i)]) for i in range(16) for j in range(16))
+all["transformer.h.0.attn.bias"] = ("U8", [1, 1, 16, 16], mask)
+all["transformer.h.1.attn.bias"] = ("F16", [1, 1, 16, 16], b"".join(bytes([0, 60 * b]) for b in mask))
+names, index = sorted(all), {}
+for i, shard in enumerate((names[::2], names[1::2])):
+    at, entries, body = 0, {}, b""
+    for n in shard:
+        dtype, shape, raw = all[n]
+        entries[n] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+        at += len(raw)
+        body += raw
+    text = json.dumps(entries).encode()
+    path = "model-%05d-of-00002.safetensors" % (i + 1)
+    index.update({n: path for n in shard})
+    with open(os.path.join(sys.argv[2], path), "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + body)
+with open(os.path.join(sys.argv[2], "model.safetensors.index.json"), "w") as file:
+    json.dump({"metadata": {}, "weight_map": index}, file)
+END
+}
+
+@test "a folder has the model's tensors, configuration and tokenizer, byte for byte" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-convert --model hf data/$model -o "$tmp/$model"
+    cmp data/$model/config.json "$tmp/$model/config.json"
+    cmp data/$model/tokenizer.json "$tmp/$model/tokenizer.json"
+    [ "$(ls "$tmp/$model" | tr '\n' ' ')" = "config.json model.safetensors tokenizer.json " ]
+    values same data/$model "$tmp/$model"
+    diff <(nk-glitch -n 20 data/$model) <(nk-glitch -n 20 "$tmp/$model")
+  done
+  [ -z "$(ls -A "$tmp" | grep part)" ]
+}
+
+@test "a sharded model becomes one file" {
+  make_model "$tmp/sharded"
+  nk-convert --model hf "$tmp/sharded" -o "$tmp/whole"
+  values same "$tmp/sharded" "$tmp/whole"
+  [ ! -e "$tmp/whole/model.safetensors.index.json" ]
+  nk-convert --model hf "$tmp/whole" -o "$tmp/again"
+  cmp "$tmp/whole/model.safetensors" "$tmp/again/model.safetensors"
+}
+
+@test "shuffled weights have the same entries; tied matrices stay tied, buffers keep theirs" {
+  make_model "$tmp/sharded"
+  for model in "$tmp/sharded" data/llama-tiny; do
+    name=shuffled-$(basename "$model")
+    nk-convert --model hf --shuffle-weights 3 "$model" -o "$tmp/$name"
+    values shuffled "$model" "$tmp/$name"
+  done
+}
+
+@test "the order is the seed's, whatever the threads and the shards" {
+  make_model "$tmp/sharded"
+  nk-convert --model hf "$tmp/sharded" -o "$tmp/whole"
+  for threads in 1 4; do
+    nk-convert --model hf --shuffle-weights 7 --threads $threads "$tmp/whole" -o "$tmp/t$threads"
+  done
+  cmp "$tmp/t1/model.safetensors" "$tmp/t4/model.safetensors"
+  nk-convert --model hf --shuffle-weights 7 "$tmp/sharded" -o "$tmp/s"
+  values same "$tmp/s" "$tmp/t1"
+  nk-convert --model hf --shuffle-weights 8 "$tmp/whole" -o "$tmp/other"
+  run ! cmp -s "$tmp/t1/model.safetensors" "$tmp/other/model.safetensors"
+}
+
+@test "a shuffled model runs, and nk-glitch reports nothing in it" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-convert --model hf --shuffle-weights 1 data/$model -o "$tmp/$model"
+    nk-run -q "$tmp/$model" -p 'The {} of' --ids 300,8100 --unverified --reference 8 > "$tmp/run.tsv"
+    [ "$(wc -l < "$tmp/run.tsv")" -eq 3 ]
+    nk-glitch -q --summary "$tmp/$model" > "$tmp/summary.tsv"
+    grep -q $'^reported\t0$' "$tmp/summary.tsv"
+    nk-glitch -q --summary data/$model | grep -q $'^reported\t[1-9]'
+  done
+}
+
+@test "Transformers opens the folders and gives the most probable token that nk-run gives" {
+  "$PYTHON" -c 'import torch, transformers' 2>/dev/null || skip "no PyTorch and Transformers"
+  nk-convert --model hf data/llama-tiny -o "$tmp/plain"
+  nk-convert --model hf --shuffle-weights 2 data/gpt2-tiny -o "$tmp/shuffled"
+  for folder in plain shuffled; do
+    "$PYTHON" - "$tmp/$folder" > "$tmp/top" 2> "$tmp/errors" <<'END'
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+ids = AutoTokenizer.from_pretrained(sys.argv[1])("The").input_ids + [300]
+print(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+END
+    nk-run "$tmp/$folder" -p 'The{}' --ids 300 --lens 4 --offsets 0 | cut -f 7 | tail -n 1 |
+      cmp - "$tmp/top"
+  done
+}
+
+@test "a folder that holds something is not touched, an empty one is taken" {
+  mkdir "$tmp/full" "$tmp/empty"
+  echo kept > "$tmp/full/config.json"
+  run -2 --separate-stderr nk-convert --model hf data/gpt2-tiny -o "$tmp/full"
+  [[ $stderr == *"full: the folder is not empty: name a new one" ]]
+  [ "$(cat "$tmp/full/config.json")" = kept ]
+  nk-convert --model hf data/gpt2-tiny -o "$tmp/empty/"
+  [ -e "$tmp/empty/model.safetensors" ]
+  run -1 --separate-stderr nk-convert --model hf data/gpt2-tiny -o "$tmp/full/config.json"
+  run -1 --separate-stderr nk-convert --model hf data/gpt2-tiny -o "$tmp/none/folder"
+  [ ! -e "$tmp/none" ]
+}
+
+@test "a write that fails leaves no folder behind" {
+  run -1 --separate-stderr bash -c "ulimit -f 1000; exec nk-convert --model hf data/gpt2-tiny -o '$tmp/big'"
+  [[ $stderr == *"model.safetensors"* ]]
+  [ -z "$(ls -A "$tmp" | grep big)" ]
+}
+
+@test "models that are no folders, and bad uses, are errors that say so" {
+  run -2 --separate-stderr nk-convert --model hf data/gpt2-tiny
+  [[ $stderr == *"name it with -o FOLDER"* ]]
+  run -2 --separate-stderr nk-convert --model hf --type f16 data/gpt2-tiny -o "$tmp/x"
+  [[ $stderr == *"--type is of a GGUF"* ]]
+  run -2 --separate-stderr nk-convert --model gguf --shuffle-weights 1 data/gpt2-tiny -o "$tmp/x"
+  [[ $stderr == *"use --model hf"* ]]
+  run -2 --separate-stderr nk-convert --model hf --shuffle-weights -1 data/gpt2-tiny -o "$tmp/x"
+  [[ $stderr == *"'-1' is not a seed"* ]]
+  run -2 --separate-stderr nk-convert --shuffle-weights 1 data/gpt2-tiny
+  [[ $stderr == *"--shuffle-weights is of a model"* ]]
+  run -1 --separate-stderr nk-convert --model hf data/gpt2-tiny/model.safetensors -o "$tmp/x"
+  [[ $stderr == *"a single file"* ]]
+  nk-convert --model gguf data/llama-tiny -o "$tmp/m.gguf"
+  run -1 --separate-stderr nk-convert --model hf "$tmp/m.gguf" -o "$tmp/x"
+  [[ $stderr == *"m.gguf: a single file"* ]]
+  cp -r data/llama-tiny "$tmp/quantized"
+  sed -i 's/^{/{"quantization_config": {"quant_method": "gptq"},/' "$tmp/quantized/config.json"
+  run -1 --separate-stderr nk-convert --model hf --shuffle-weights 1 "$tmp/quantized" -o "$tmp/x"
+  [[ $stderr == *"a quantized checkpoint is not shuffled"* ]]
+  make_model "$tmp/sharded"
+  rm "$tmp/sharded/model-00002-of-00002.safetensors"
+  run -1 --separate-stderr nk-convert -q --model hf "$tmp/sharded" -o "$tmp/x"
+  [[ $stderr == *"1 of 2 shards are missing"* ]]
+  [ ! -e "$tmp/x" ]
+}
