@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "forward/internal.h"
 #include "model/model.h"
+#include "model/model_config.h"
 
 static void free_part(void *part) {
   struct nk_forward *forward = part;
@@ -33,7 +34,7 @@ static struct nk_forward *open_native(const struct nk_model *model) {
   struct nk_forward *forward = new_forward(model);
   if (forward == NULL) return NULL;
   forward->engine = &nki_native_engine;
-  if (nki_native_open(forward) == NK_OK) return forward;
+  if (nki_name_metadata(model, nki_native_open(forward)) == NK_OK) return forward;
   free_part(forward);
   return NULL;
 }
@@ -53,6 +54,14 @@ static struct nk_forward *open_llama(const struct nk_model *model,
   return NULL;
 }
 
+/* The message without the model's name before it. */
+static const char *without_name(const char *message, const struct nk_model *model) {
+  const char *name = nk_model_name(model);
+  size_t n = strlen(name);
+  return strncmp(message, name, n) == 0 && strncmp(message + n, ": ", 2) == 0 ? message + n + 2
+                                                                              : message;
+}
+
 static struct nk_forward *open_part(const struct nk_model *model) {
   static const struct nk_engine_options defaults;
   const struct nk_engine_options *options = model->parts[NKI_MODEL_ENGINE].object;
@@ -65,7 +74,7 @@ static struct nk_forward *open_part(const struct nk_model *model) {
   char *reason = nk_strdup(nk_error());
   forward = open_llama(model, options);
   if (forward == NULL && reason != NULL)
-    nk_fail(nk_error_code(), "%s; by llama.cpp: %s", reason, nk_error());
+    nk_fail(nk_error_code(), "%s; by llama.cpp: %s", reason, without_name(nk_error(), model));
   nk_free(reason);
   return forward;
 }

@@ -33,7 +33,8 @@ const json_t *nki_model_config_value(const struct nk_model *model, const char *p
 }
 
 static int of_another_type(const struct nk_model *model, const char *path, const char *wanted) {
-  return nk_fail(NK_EDATA, "%s: config.json: '%s' is not %s", model->files.name, path, wanted);
+  return nki_name_metadata(
+      model, nk_fail(NK_EDATA, "%s: config.json: '%s' is not %s", model->files.name, path, wanted));
 }
 
 static int as_integer(const json_t *value, int64_t *out) {

@@ -37,6 +37,10 @@ int nki_model_config_number_at(const struct nk_model *model, const char *path, s
 int nki_model_config_string_at(const struct nk_model *model, const char *path, size_t index,
                                const char **out);
 
+/* After a failure with `code` that named a key of config.json: of a GGUF the message names the key
+ * of its metadata instead (metadata_names.c). Returns code. */
+int nki_name_metadata(const struct nk_model *model, int code);
+
 /* ---- Settings ---- */
 
 /* A quantity that configurations give under one of several keys, and GGUF under one. */

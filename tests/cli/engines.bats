@@ -168,10 +168,25 @@ family() {
   [ "$output" = "nk-run: xverse.gguf: architecture 'xverse' is not implemented" ]
   "$RUNNERS/gguf-rename.py" llama llada <llama-tiny.gguf >llada.gguf # a diffusion model
   run -1 nk-run llada.gguf -p 'The {}' --ids 300
-  [[ $output == *"'llada' is not implemented; by llama.cpp: "*"does not predict the next token" ]]
+  [ "$output" = "nk-run: llada.gguf: architecture 'llada' is not implemented; by llama.cpp: \
+architecture 'llada' does not predict the next token" ]
   "$RUNNERS/gguf-rename.py" llama nonesuch <llama-tiny.gguf >nonesuch.gguf
   run -1 nk-run nonesuch.gguf -p 'The {}' --ids 300 --engine llama
   [[ $output == "nk-run: nonesuch.gguf: llama.cpp cannot load the file: "*"'nonesuch'"* ]]
+  [ "${#lines[@]}" -eq 1 ]
+}
+
+@test "auto takes llama.cpp for a type of tensors that noken refuses" {
+  "$RUNNERS/gguf-zero.py" blk.2.ffn_down.weight 0 <llama-tiny.gguf >f32.gguf
+  "$RUNNERS/gguf-zero.py" blk.2.ffn_down.weight 16 <llama-tiny.gguf >iq2.gguf
+  nk-run f32.gguf -p 'The {}' --ids 300-310 --reference 16 --engine native >native.tsv
+  nk-run iq2.gguf -p 'The {}' --ids 300-310 --reference 16 >llama.tsv
+  [ "$(wc -l <llama.tsv)" -eq 12 ]
+  paste native.tsv llama.tsv | same_tables
+  run -1 nk-run iq2.gguf -p 'The {}' --ids 300 --engine native
+  [[ $output == "nk-run: iq2.gguf: tensor 'blk.2.ffn_down.weight'"*IQ2_XXS* ]]
+  NOKEN_ENGINES=$PWD run -1 nk-run iq2.gguf -p 'The {}' --ids 300
+  [[ $output == "nk-run: iq2.gguf: "*"IQ2_XXS"*"; by llama.cpp: the llama engine is not installed: "* ]]
   [ "${#lines[@]}" -eq 1 ]
 }
 

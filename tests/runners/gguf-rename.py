@@ -64,4 +64,5 @@ def main():
     sys.stdout.buffer.write(out + reader.data[reader.at :])
 
 
-main()
+if __name__ == "__main__":
+    main()

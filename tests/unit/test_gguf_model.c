@@ -220,6 +220,7 @@ static void refuse(void **state, void (*change)(struct gguf *), bool with_q, con
   struct nk_model *model = nk_model_open(in(state, "c.gguf"));
   if (nk_model_forward(model) != NULL) fail_msg("taken, though '%s'", message);
   if (strstr(nk_error(), message) == NULL) fail_msg("'%s' does not say '%s'", nk_error(), message);
+  if (strstr(nk_error(), ".json") != NULL) fail_msg("'%s' is about no GGUF", nk_error());
   nk_model_free(model);
 }
 
@@ -291,17 +292,19 @@ static void with_split(struct gguf *g) {
 
 static void what_cannot_run_says_why(void **state) {
   refuse(state, with_iq2, false, "IQ2_XXS");
-  refuse(state, with_many_blocks, true, "num_hidden_layers is 1000000, outside 1 to 65536");
+  refuse(state, with_many_blocks, true, "c.gguf: llama.block_count is 1000000, outside 1 to 65536");
   refuse(state, with_two_counts, true, "duplicate name");
   refuse(state, with_other_kv_heads, true, "cannot share 3 key heads");
   refuse(state, with_heads_by_layer, true, "not a whole number");
   refuse(state, with_text, true, "not a whole number");
   refuse(state, with_nan, true, "'llama.final_logit_softcapping' is not finite");
-  refuse(state, with_another_scaling, true, "rope type 'else'");
+  refuse(state, with_another_scaling, true,
+         "c.gguf: metadata: rope type 'else' is not implemented");
   refuse(state, with_a_scaling_of_bytes, true, "'llama.rope.scaling.type' is not a string");
   refuse(state, with_a_scaling_of_numbers, true, "'llama.rope.scaling.type' is not a string");
   refuse(state, with_nan_of_old_files, true, "'llama.rope.scale_linear' is not finite");
-  refuse(state, with_a_factor_in_words, true, "rope_scaling.factor' is not a number");
+  refuse(state, with_a_factor_in_words, true,
+         "c.gguf: 'llama.rope.scaling.factor' is not a number");
   refuse(state, with_all_positions, true, "use_bidirectional_attention = true");
   refuse(state, with_fused, false, "no tensor 'blk.0.attn_q.weight'");
   refuse(state, with_factors_and_a_factor, true, "'linear' by 4 beside tensor 'rope_freqs.weight'");
