@@ -51,7 +51,9 @@ enum nk_engine {
 struct nk_engine_options {
   enum nk_engine engine;
   size_t n_gpu_layers; /* so many of the last blocks on GPUs, or on the servers; 0: none, or all */
-  const char *rpc; /* HOST:PORT,.. of llama.cpp's RPC servers, which share the blocks; or NULL */
+  /* HOST:PORT,.. of llama.cpp's RPC servers, which share the blocks; or NULL. llama.cpp aborts the
+   * process when a server is lost in the middle, after a warning through the hook. */
+  const char *rpc;
 };
 
 /* Chooses the engine of a model whose forward pass is not open yet. Returns NK_OK; NK_EUSAGE when

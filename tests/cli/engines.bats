@@ -196,6 +196,28 @@ architecture 'llada' does not predict the next token" ]
     END { exit !seen }'
 }
 
+# llama.cpp's own client aborts, in a thread of its own: see ENGINES in nk-run(1).
+@test "a server that is lost in the middle ends the tool with one line, and no output" {
+  start_server lost.log
+  export GGML_BACKEND_PATH=$cache/libggml-rpc.so
+  nk-run llama-tiny.gguf -p 'The {} of the' --ids 300-8000 --generate 8 --unverified \
+    --rpc 127.0.0.1:$port -o lost.tsv 2>lost.err 3>&- &
+  tool=$!
+  for _ in $(seq 100); do
+    grep -qi accept lost.log && break
+    sleep 0.1
+  done
+  sleep 1
+  kill -9 "${servers[-1]}"
+  unset 'servers[-1]'
+  run wait "$tool"
+  [ "$status" -ne 0 ]
+  cat lost.err
+  [ "$(wc -l <lost.err)" -eq 1 ]
+  [[ $(<lost.err) == "nk-run: "*"llama.cpp failed and ends this process: "*"RPC server"* ]]
+  [ ! -e lost.tsv ]
+}
+
 @test "a set's history has no names of hosts" {
   start_server history.log
   export GGML_BACKEND_PATH=$cache/libggml-rpc.so
