@@ -179,6 +179,56 @@ static void bench_real(void) {
   }
 }
 
+/* ---- Perturbations ---- */
+
+/* The same nokens, each against the prompt with another vector. */
+struct paired {
+  struct nk_perturb *perturb;
+  float *vectors;         /* [N_NOKENS, dim] */
+  size_t place[N_NOKENS]; /* all 0 */
+  double kl[N_NOKENS], kl_reverse[N_NOKENS], js[N_NOKENS], l2[N_NOKENS], cosine[N_NOKENS];
+};
+
+static void run_paired(void *argument) {
+  struct paired *p = argument;
+  struct nk_effects effects = {.kl = p->kl,
+                               .kl_reverse = p->kl_reverse,
+                               .js = p->js,
+                               .final_l2 = p->l2,
+                               .final_cosine = p->cosine};
+  model_check(nk_perturb_run(p->perturb, p->place, p->vectors, N_NOKENS, &effects) == NK_OK);
+}
+
+/* Both in turn, so that other load disturbs both. */
+static void bench_paired(struct nk_model *model, struct work *work) {
+  static struct paired p;
+  size_t dim = nk_forward_shape(work->forward)->dim;
+  int64_t ids[LENGTH];
+  p.vectors = malloc(N_NOKENS * dim * sizeof *p.vectors);
+  if (p.vectors == NULL) exit(2);
+  for (size_t i = 0; i < N_NOKENS; i++)
+    memcpy(p.vectors + i * dim, work->batch.overrides[i].vector, dim * sizeof *p.vectors);
+  memcpy(ids, work->batch.prefix.ids, SLOT * sizeof *ids);
+  memcpy(ids + SLOT, work->batch.sequences[0].ids, (LENGTH - SLOT) * sizeof *ids);
+  float *origin = calloc(dim, sizeof *origin);
+  const struct nk_sequence context = {ids, LENGTH};
+  const struct nk_place place = {0, SLOT, 0, LENGTH - 1, origin};
+  const struct nk_perturb_options options = {
+      .contexts = &context, .n_contexts = 1, .places = &place, .n_places = 1};
+  p.perturb = nk_perturb_new(model, &options);
+  model_check(p.perturb != NULL);
+  double paired = 1e300, alone = 1e300;
+  for (int i = 0; i < 3; i++) {
+    paired = fmin(paired, bench_min(1, run_paired, &p));
+    alone = fmin(alone, bench_min(1, run, work));
+  }
+  printf("paired: %.3f s, the answers alone %.3f s\n", paired, alone);
+  bench_ratio("forward_paired_over_answers", paired / alone, 1.1);
+  nk_perturb_free(p.perturb);
+  free(p.vectors);
+  free(origin);
+}
+
 static int bench_gpt2(const char *folder) {
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
@@ -197,6 +247,7 @@ static int bench_gpt2(const char *folder) {
   printf("sum of the entropies: %.3f (forward_torch.py prints its own)\n", sum);
   bench_ratio("forward_gpt2_small_over_sgemm", seconds * rate / needed, 1.25);
   bench_ratio("forward_gpt2_small_memory_over_weights", peak / (124.44e6 * 4 / 1048576), 2);
+  bench_paired(model, &work);
   nk_model_free(model);
   bench_quantized(folder, seconds);
   fflush(stdout);
