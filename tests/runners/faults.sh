@@ -39,6 +39,7 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
   nk-extract -q model -o set.safetensors &&
     nk-region fit set.safetensors -o region.safetensors &&
     nk-sample region.safetensors -n 2 --quantile 0.5 -o nokens.safetensors &&
+    nk-sample region.safetensors -m radius --distance 1 --with-origin -o rays.safetensors &&
     nk-stats set.safetensors -o stats.tsv &&
     nk-stats set.safetensors --json -o stats.json &&
     nk-convert --to tsv set.safetensors -o set.tsv &&
@@ -68,6 +69,8 @@ commands=(
   "nk-run -q model -p h{}h nokens.safetensors -o out"
   "nk-run -q model -p h{}h --at 1 --region region.safetensors nokens.safetensors -o out"
   "nk-run -q model -p h{}h --generate 3 nokens.safetensors -o out"
+  "nk-boundary -q model -p h{}h --level 1e-6 rays.safetensors -o out"
+  "nk-boundary -q model -p h{}h --level 1e-6 --dose --window 3 rays.safetensors -o out"
   "nk-plot -q histogram -x norm stats.tsv --format svg -o out"
   "nk-convert -q --to tsv set.safetensors -o out"
   "nk-convert -q --to word2vec set.safetensors -o out"
