@@ -146,3 +146,15 @@ any number where they are summarized" ]
   run -1 nk-plot paths -o p.png rays.tsv
   [[ "$output" == *"'t'"* ]]
 }
+
+@test "distances that differ by rounding are one position" {
+  awk 'BEGIN { OFS = "\t"; print "ray", "radius", "y"
+    for (ray = 0; ray < 99; ray++) for (r = 1; r <= 3; r++) print ray, r, (ray % 7) * r }' >exact.tsv
+  awk 'BEGIN { OFS = "\t" } NR > 1 { $2 *= 1 + 1e-7 * ((NR % 13) - 6); } { print }' \
+    CONVFMT=%.9g OFMT=%.9g exact.tsv >rounded.tsv
+  [ "$(cut -f 2 rounded.tsv | sort -u | wc -l)" -gt 30 ]
+  for table in exact rounded; do
+    nk-plot curve -x radius -y y --by ray --summary median --no-lines --format text <$table.tsv >$table
+  done
+  diff exact rounded
+}

@@ -11,7 +11,7 @@
 #include "summary/resample.h"
 
 enum { MAX_POSITIONS = 64, DEFAULT_BINS = 40, N_RESAMPLES = 2000 };
-static const double LEVEL = 0.95;
+static const double LEVEL = 0.95, ROUNDING = 1e-5;
 
 /* A row, or a strand at one position. position: its x, or the number of its bin. */
 struct sample {
@@ -36,10 +36,28 @@ static int compare_strands(const void *a, const void *b) {
 
 /* ---- Positions ---- */
 
-static size_t count_distinct(const double *sorted, size_t n) {
-  size_t distinct = n > 0;
-  for (size_t i = 1; i < n; i++) distinct += sorted[i] != sorted[i - 1];
-  return distinct;
+/* Keeps of x [n], ascending, the first of those that differ by no more than rounding, such as that
+ * of the distances that nokens achieve. Returns how many. */
+static size_t keep_distinct(double *x, size_t n, const struct plot *plot) {
+  size_t kept = 0;
+  for (size_t i = 0; i < n; i++) {
+    double unit = kept == 0 || plot->log_x ? 1 : fabs(x[kept - 1]);
+    if (kept == 0 || x[i] - x[kept - 1] > ROUNDING * unit) x[kept++] = x[i];
+  }
+  return kept;
+}
+
+/* The last of levels [n], ascending, that is not above x. */
+static double level_of(double x, const double *levels, size_t n) {
+  size_t low = 0;
+  while (n - low > 1) {
+    size_t middle = low + (n - low) / 2;
+    if (levels[middle] <= x)
+      low = middle;
+    else
+      n = middle;
+  }
+  return levels[low];
 }
 
 /* Positions are the values of x where they are few, otherwise the numbers of bins. */
@@ -50,12 +68,18 @@ static int set_positions(struct sample *samples, size_t n, const struct plot *pl
   for (size_t i = 0; i < n; i++) x[i] = samples[i].position;
   int code = NK_OK;
   plot_sort(x, n);
-  if (plot->bins > 0 || count_distinct(x, n) > MAX_POSITIONS) {
+  double *levels = nk_alloc(n, sizeof *levels);
+  if (levels != NULL && n > 0) memcpy(levels, x, n * sizeof *levels);
+  size_t n_levels = levels != NULL ? keep_distinct(levels, n, plot) : 0;
+  if (levels == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && (plot->bins > 0 || n_levels > MAX_POSITIONS)) {
     size_t bins = plot->bins > 0 ? plot->bins : DEFAULT_BINS;
     code = plot_bin_edges(x, n, bins, bins, &edges, &n_bins);
   }
-  for (size_t i = 0; code == NK_OK && edges != NULL && i < n; i++)
-    samples[i].position = (double)plot_bin_of(samples[i].position, edges, n_bins);
+  for (size_t i = 0; code == NK_OK && i < n; i++)
+    samples[i].position = edges != NULL ? (double)plot_bin_of(samples[i].position, edges, n_bins)
+                                        : level_of(samples[i].position, levels, n_levels);
+  nk_free(levels);
   nk_free(edges);
   nk_free(x);
   return code;
