@@ -144,12 +144,12 @@ struct nk_model_write_options {
 
 /* Writes the model, a tensor at a time. As GGUF for llama.cpp: matrices of the dtype (F16 for Q8_0
  * where rows are not whole blocks of 32), vectors and positions as F32. A model that is a GGUF
- * keeps its metadata. Of checkpoints the architectures that the man page of nk-convert lists, with
- * a tokenizer that llama.cpp has (BPE, byte-level or SentencePiece's), or without one (a warning).
- * As safetensors: all tensors of all shards in one file, bytes as they are. options NULL: all zero.
- * Returns NK_OK; NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot say, another
- * kind of tokenizer, a GGUF as safetensors, a quantized checkpoint to be shuffled; NK_ENOTFOUND
- * when a shard is missing; or another negative code. Does not commit the output. */
+ * keeps its metadata. Of checkpoints the architectures that noken-models(7) lists as llama.cpp's,
+ * with a tokenizer that llama.cpp has (BPE, byte-level or SentencePiece's), or without one (a
+ * warning). As safetensors: all tensors of all shards in one file, bytes as they are. options NULL:
+ * all zero. Returns NK_OK; NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot
+ * say, another kind of tokenizer, a GGUF as safetensors, a quantized checkpoint to be shuffled;
+ * NK_ENOTFOUND when a shard is missing; or another negative code. Does not commit the output. */
 NK_API int nk_model_write(const struct nk_model *model,
                           const struct nk_model_write_options *options, struct nk_output *output);
 

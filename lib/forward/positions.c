@@ -8,6 +8,7 @@
 #include "model/family.h"
 #include "model/model.h"
 #include "model/model_config.h"
+#include "model/rotary.h"
 
 /* ---- Rotary positions ---- */
 
@@ -60,43 +61,21 @@ static int scale_longrope(const struct nk_model *model, struct nki_config *confi
   return NK_OK;
 }
 
-/* YaRN (Peng et al. 2023): pairs that turn more than beta_fast times within the original context
- * keep their frequency, those that turn less than beta_slow times are divided by factor, those
- * between are blended; the rotation is amplified. */
-static int scale_yarn(const struct nk_model *model, const struct nki_config *config, double base,
-                      struct nki_rope *rope) {
-  double fast = 32, slow = 1, factor = 0, original = (double)config->shape.n_positions;
-  double scale = 0, scale_all = 0, amplitude = 0, n = (double)rope->dim;
-  bool truncate = true;
-  char path[64];
-  const struct {
-    enum nki_setting setting;
-    double *value;
-  } numbers[] = {{NKI_SETTING_ROPE_FACTOR, &factor},      {NKI_SETTING_ROPE_ORIGINAL, &original},
-                 {NKI_SETTING_ROPE_FAST, &fast},          {NKI_SETTING_ROPE_SLOW, &slow},
-                 {NKI_SETTING_ROPE_SCALE, &scale},        {NKI_SETTING_ROPE_SCALE_ALL, &scale_all},
-                 {NKI_SETTING_ROPE_AMPLITUDE, &amplitude}};
-  int code = NK_OK;
-  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && code == NK_OK; i++)
-    code = nki_read_number(model, numbers[i].setting, numbers[i].value);
-  snprintf(path, sizeof path, "%s.truncate", nki_rope_object(model));
-  if (code == NK_OK) code = nki_model_config_bool(model, path, &truncate);
-  if (code != NK_OK && code != NK_ENOTFOUND) return code;
-  if (factor == 0) factor = (double)config->shape.n_positions / original;
-  double per_turn = n / (2 * log(base));
-  double low = per_turn * log(original / (fast * 2 * M_PI));
-  double high = per_turn * log(original / (slow * 2 * M_PI));
-  low = fmax(truncate ? floor(low) : low, 0);
-  high = fmin(truncate ? ceil(high) : high, n - 1);
+static int scale_yarn(const struct nk_model *model, double base, struct nki_rope *rope) {
+  struct nki_yarn yarn;
+  int code = nki_read_yarn(model, &yarn);
+  if (code != NK_OK) return code;
+  double n = (double)rope->dim, per_turn = n / (2 * log(base));
+  double low = per_turn * log(yarn.original / (yarn.fast * 2 * M_PI));
+  double high = per_turn * log(yarn.original / (yarn.slow * 2 * M_PI));
+  low = fmax(yarn.rounded ? floor(low) : low, 0);
+  high = fmin(yarn.rounded ? ceil(high) : high, n - 1);
   if (low == high) high += 0.001;
   for (size_t i = 0; i < rope->dim / 2; i++) {
     double share = fmin(fmax(((double)i - low) / (high - low), 0), 1); /* of the divided one */
-    rope->frequencies[i] *= (1 - share) + share / factor;
+    rope->frequencies[i] *= (1 - share) + share / yarn.factor;
   }
-  double growth = factor > 1 ? 0.1 * log(factor) : 0;
-  if (amplitude == 0 && scale > 0 && scale_all > 0)
-    amplitude = (scale * growth + 1) / (scale_all * growth + 1);
-  rope->amplitude = (float)(amplitude == 0 ? growth + 1 : amplitude);
+  rope->amplitude = (float)yarn.amplitude;
   return NK_OK;
 }
 
@@ -124,7 +103,7 @@ static int scale_frequencies(const struct nk_model *model, struct nki_config *co
   if (strcmp(type, "default") == 0 || strcmp(type, "dynamic") == 0) return NK_OK;
   if (strcmp(type, "linear") == 0) return scale_linear(model, rope);
   if (strcmp(type, "llama3") == 0) return scale_llama3(model, rope);
-  if (strcmp(type, "yarn") == 0) return scale_yarn(model, config, base, rope);
+  if (strcmp(type, "yarn") == 0) return scale_yarn(model, base, rope);
   if (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0)
     return scale_longrope(model, config, rope);
   return nk_fail(NK_EUNSUPPORTED, "config.json: rope type '%s' is not implemented", type);

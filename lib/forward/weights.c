@@ -127,7 +127,7 @@ static const char *spell(const struct nk_model *model, const struct place *place
   const char *other = a->other_names[place->part];
   char name[NKI_MAX_NAME];
   if (other == NULL) return a->names[place->part];
-  const char *suffix = nki_part_suffix(other, place->part, false);
+  const char *suffix = nki_part_suffix(a, other, place->part, false);
   if (nki_spell_part(a, place->naming->prefix, place->layer, other, 0, suffix, name) == NK_OK &&
       nki_model_look_up(model, name) != NULL)
     return other;
@@ -201,11 +201,17 @@ static int find_part(struct nk_forward *forward, const struct naming *naming, si
   if (each) return find_each(forward, &place, shape, n_dims);
   int code = stacked ? find_mxfp4(forward, &place, n_out, n_in) : NK_ENOTFOUND;
   if (code == NK_ENOTFOUND) {
-    code = name_of(&place, 0, nki_part_suffix(place.spelling, part, false), name);
-    if (code == NK_OK) code = find_tensor(forward->model, name, shape, n_dims, &weight->weight);
+    code = name_of(&place, 0, nki_part_suffix(naming->architecture, place.spelling, part, false),
+                   name);
+    if (code != NK_OK) return code;
+    const struct nk_tensor *found = nki_model_look_up(forward->model, name);
+    if (part == NKI_SHARED_SCALE && found != NULL && found->n_dims == 1) /* GGUF has either */
+      shape[--n_dims - 1] = n_in;
+    code = find_tensor(forward->model, name, shape, n_dims, &weight->weight);
   }
   if (code != NK_OK || !nki_part_has_bias(naming->architecture, forward->model, part)) return code;
-  code = name_of(&place, 0, nki_part_suffix(place.spelling, part, true), name);
+  code =
+      name_of(&place, 0, nki_part_suffix(naming->architecture, place.spelling, part, true), name);
   const size_t bias[2] = {stacked ? c->n_experts : n_out, n_out};
   return code != NK_OK ? code
                        : find_tensor(forward->model, name, bias, stacked ? 2 : 1, &weight->bias);

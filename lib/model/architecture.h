@@ -141,8 +141,9 @@ struct nki_architecture {
   const char *block;                    /* printf pattern of a block's prefix, "layers.%zu." */
   const char *names[NKI_N_PARTS];       /* NULL: no such part */
   const char *other_names[NKI_N_PARTS]; /* in other versions of the family, or NULL */
-  const char *final_norm;               /* NULL: a norm without weights (OLMo) */
-  const char *embedding_norm;           /* of the input embeddings, or NULL */
+  bool suffixed; /* sinks and experts in one tensor have .weight and .bias too, as GGUF has them */
+  const char *final_norm;     /* NULL: a norm without weights (OLMo) */
+  const char *embedding_norm; /* of the input embeddings, or NULL */
   enum nki_norm norm;
   double norm_eps;     /* when the configuration does not say */
   bool no_input_norms; /* attention and mlp read the stream itself (OLMo 2) */
@@ -166,9 +167,29 @@ struct nki_architecture {
   double defaults[NKI_N_SETTINGS]; /* of Transformers' class, for settings that config.json leaves
                                       out; 0: none */
 
-  /* ---- GGUF ---- */
-  bool gguf_pairs;   /* q and k are stored for rotation in pairs (nki_tensor_widen_pairs) */
-  bool gguf_written; /* nk_model_write is tested to give llama.cpp's logits */
+  const char *rope_type; /* where config.json has no object of rotary positions; NULL:
+                                      "default" (gpt-oss: "yarn", with `defaults`) */
+  bool yarn_exact;       /* the bounds of YaRN's blend are not rounded, if rope_type is
+                                      taken, and in GGUF, which does not say */
+
+  /* ---- GGUF, as llama.cpp has it; families that have a block and `gguf` are written ---- */
+  bool gguf_pairs; /* q and k are stored for rotation in pairs (nki_tensor_widen_pairs) */
+  const char *gguf_names[NKI_N_PARTS]; /* those that are not nki_part_gguf_name's */
+  /* What llama.cpp's implementation of the family has. */
+  bool gguf_biases;          /* of attention and mlp where the file has them; else as by default */
+  bool gguf_output;          /* an output matrix is required, a tied one too */
+  bool gguf_no_output;       /* the output matrix is always the input matrix */
+  bool gguf_clip;            /* q, k and v are clipped */
+  bool gguf_windows;         /* windows are kept to */
+  bool gguf_normed;          /* the shares of active experts add up to 1 */
+  bool gguf_rope_lists;      /* lists that scale rotary frequencies one by one */
+  bool gguf_wide_heads;      /* heads of any width; else together they are as wide as the stream */
+  bool gguf_all_keys;        /* as many heads of k and v as of q */
+  bool gguf_qk_norms;        /* norms of q and k that depend on the configuration */
+  size_t gguf_normed_blocks; /* with so many blocks or more such norms are expected, with fewer they
+                                are not; 0: as the file has them (Command R: 64) */
+  size_t gguf_wide_blocks;   /* of the one model whose attention is scaled by dim / heads, not by a
+                                head's width (Gemma 2: 46, Gemma 3: 62) */
 };
 
 /* The table, [nki_n_architectures]. */
@@ -205,10 +226,13 @@ int nki_part_name(const struct nki_architecture *architecture, const char *prefi
 int nki_spell_part(const struct nki_architecture *architecture, const char *prefix, size_t layer,
                    const char *part, size_t number, const char *suffix, char name[NKI_MAX_NAME]);
 /* What follows the part's name in safetensors: ".weight" and ".bias", or "" and "_bias". */
-const char *nki_part_suffix(const char *name, enum nki_part part, bool bias);
+const char *nki_part_suffix(const struct nki_architecture *architecture, const char *name,
+                            enum nki_part part, bool bias);
 
-/* The part's name in GGUF below "blk.N.", without ".weight": "ffn_up". */
-const char *nki_part_gguf_name(enum nki_part part);
+/* The part's name in GGUF below "blk.N.", without ".weight": "ffn_up"; `alone` where a family that
+ * may have a norm of its own for attention and mlp has one for both. */
+const char *nki_part_gguf_name(const struct nki_architecture *architecture, enum nki_part part,
+                               bool alone);
 
 /* The value of a flag in this model. */
 bool nki_flag_value(const struct nk_model *model, struct nki_flag flag);

@@ -68,7 +68,6 @@ const struct nki_architecture nki_architectures[] = {
         .biases = BIASES_ALL,
         .in_out = true,
         .activation = "gelu_new",
-        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 1024,
@@ -140,7 +139,6 @@ const struct nki_architecture nki_architectures[] = {
     },
     {
         .type = "gptj",
-        .gguf = "gptj",
         GPT2_MATRICES,
         .head_bias = true,
         .block = "h.%zu.",
@@ -219,6 +217,7 @@ const struct nki_architecture nki_architectures[] = {
         .norm_eps = 1e-5,
         .alibi = NKI_ALIBI_MPT,
         .activation = "gelu",
+        .gguf_clip = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -257,7 +256,7 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 0.25,
         .order = NKI_PARALLEL_NEOX,
         .activation = "gelu",
-        .gguf_written = true,
+        .gguf_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -361,6 +360,11 @@ const struct nki_architecture nki_architectures[] = {
         .rotary_part = 1.0,
         .order = NKI_PARALLEL_FALCON,
         .activation = "gelu",
+        .gguf_names =
+            {
+                [NKI_NORM1] = "attn_norm_2",
+                [NKI_NORM2] = "attn_norm",
+            },
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -379,7 +383,9 @@ const struct nki_architecture nki_architectures[] = {
         .biases = BIASES_BY_CONFIG,
         .activation = "silu",
         .gguf_pairs = true,
-        .gguf_written = true,
+        .gguf_wide_heads = true,
+        .gguf_rope_lists = true,
+        .gguf_biases = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -399,7 +405,8 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW,
         .activation = "silu",
         .gguf_pairs = true,
-        .gguf_written = true,
+        .gguf_wide_heads = true,
+        .gguf_rope_lists = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 131072,
@@ -430,6 +437,9 @@ const struct nki_architecture nki_architectures[] = {
         .activation = "silu",
         .active_normed = YES,
         .gguf_pairs = true,
+        .gguf_wide_heads = true,
+        .gguf_rope_lists = true,
+        .gguf_normed = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 131072,
@@ -454,7 +464,6 @@ const struct nki_architecture nki_architectures[] = {
         .biases = {[NKI_BIASED_QKV] = YES},
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
-        .gguf_written = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -490,6 +499,7 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_QWEN_MOE,
         .activation = "silu",
         .active_normed = {"norm_topk_prob", false},
+        .gguf_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -522,7 +532,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = BIASES_BY_CONFIG,
         .window = NKI_WINDOW_QWEN,
         .activation = "silu",
-        .gguf_written = true,
+        .gguf_wide_heads = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -557,6 +567,8 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_FLAG,
         .activation = "silu",
         .active_normed = {"norm_topk_prob", false},
+        .gguf_wide_heads = true,
+        .gguf_normed = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -582,6 +594,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = {[NKI_BIASED_QKV] = BY_ATTENTION_BIAS, [NKI_BIASED_O] = BY_ATTENTION_BIAS},
         .activation = "silu",
         .gguf_pairs = true,
+        .gguf_clip = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -609,6 +622,7 @@ const struct nki_architecture nki_architectures[] = {
         .biases = {[NKI_BIASED_QKV] = BY_ATTENTION_BIAS, [NKI_BIASED_O] = BY_ATTENTION_BIAS},
         .qk_norm = NKI_QK_NORM_WHOLE,
         .activation = "silu",
+        .gguf_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -636,6 +650,8 @@ const struct nki_architecture nki_architectures[] = {
         .qk_norm = NKI_QK_NORM_EACH,
         .order = NKI_PARALLEL_STABLELM,
         .activation = "silu",
+        .gguf_output = true,
+        .gguf_qk_norms = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 4096,
@@ -659,7 +675,8 @@ const struct nki_architecture nki_architectures[] = {
         .biases = BIASES_BY_CONFIG,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
-        .gguf_written = true,
+        .gguf_wide_heads = true,
+        .gguf_no_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -689,7 +706,10 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_ALTERNATING,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
-        .gguf_written = true,
+        .gguf_wide_heads = true,
+        .gguf_no_output = true,
+        .gguf_windows = true,
+        .gguf_wide_blocks = 46,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -726,6 +746,9 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_PATTERN,
         .activation = "gelu_pytorch_tanh",
         .scaled_embedding = true,
+        .gguf_wide_heads = true,
+        .gguf_windows = true,
+        .gguf_wide_blocks = 62,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 131072,
@@ -762,6 +785,9 @@ const struct nki_architecture nki_architectures[] = {
         .rotary = NKI_ROTARY_PAIRS,
         .order = NKI_PARALLEL,
         .activation = "silu",
+        .gguf_no_output = true,
+        .gguf_qk_norms = true,
+        .gguf_normed_blocks = 64,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -800,7 +826,7 @@ const struct nki_architecture nki_architectures[] = {
         .qk_norm_key = "qk_layernorm",
         .order = NKI_PARALLEL,
         .activation = "gelu_new",
-        .gguf_written = true,
+        .gguf_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -827,7 +853,7 @@ const struct nki_architecture nki_architectures[] = {
             },
         .window = NKI_WINDOW,
         .activation = "silu",
-        .gguf_written = true,
+        .gguf_rope_lists = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 4096,
@@ -886,6 +912,9 @@ const struct nki_architecture nki_architectures[] = {
         .biases = BIASES_BY_CONFIG,
         .activation = "silu",
         .gguf_pairs = true,
+        .gguf_wide_heads = true,
+        .gguf_rope_lists = true,
+        .gguf_biases = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 2048,
@@ -894,6 +923,7 @@ const struct nki_architecture nki_architectures[] = {
                 [NKI_SETTING_N_LAYERS] = 32,
                 [NKI_SETTING_N_HEADS] = 32,
                 [NKI_SETTING_ATTENTION_SCALE] = 1,
+                [NKI_SETTING_LOGIT_DIVISOR] = 1,
             },
     },
     {
@@ -912,6 +942,8 @@ const struct nki_architecture nki_architectures[] = {
         .order = NKI_PARALLEL,
         .window = NKI_WINDOW_PATTERN,
         .activation = "silu",
+        .gguf_no_output = true,
+        .gguf_windows = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 8192,
@@ -938,6 +970,7 @@ const struct nki_architecture nki_architectures[] = {
         .window = NKI_WINDOW_SMOLLM,
         .activation = "silu",
         .gguf_pairs = true,
+        .gguf_wide_heads = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 32768,
@@ -970,6 +1003,8 @@ const struct nki_architecture nki_architectures[] = {
         .qk_norm = NKI_QK_NORM_WHOLE,
         .activation = "silu",
         .active_normed = {"norm_topk_prob", false},
+        .gguf_all_keys = true,
+        .gguf_output = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 4096,
@@ -1008,6 +1043,16 @@ const struct nki_architecture nki_architectures[] = {
         .activation = "clamped_swiglu",
         .active_normed = YES,
         .experts_fused = true,
+        .rope_type = "yarn",
+        .yarn_exact = true,
+        .gguf_names =
+            {
+                [NKI_NORM2] = "post_attention_norm",
+            },
+        .gguf_wide_heads = true,
+        .gguf_output = true,
+        .gguf_windows = true,
+        .gguf_normed = true,
         .defaults =
             {
                 [NKI_SETTING_N_POSITIONS] = 131072,
@@ -1020,6 +1065,8 @@ const struct nki_architecture nki_architectures[] = {
                 [NKI_SETTING_RMS_NORM_EPS] = 1e-5,
                 [NKI_SETTING_WINDOW] = 128,
                 [NKI_SETTING_ROTARY_BASE] = 150000,
+                [NKI_SETTING_ROPE_FACTOR] = 32,
+                [NKI_SETTING_ROPE_ORIGINAL] = 4096,
                 [NKI_SETTING_N_EXPERTS] = 128,
                 [NKI_SETTING_N_ACTIVE] = 4,
             },
@@ -1152,13 +1199,17 @@ int nki_part_name(const struct nki_architecture *architecture, const char *prefi
   return nki_spell_part(architecture, prefix, layer, architecture->names[part], 0, dotted, name);
 }
 
-const char *nki_part_suffix(const char *name, enum nki_part part, bool bias) {
-  bool experts = part >= NKI_EXPERTS_GATE_UP && part <= NKI_EXPERTS_DOWN;
-  if (part == NKI_SINKS || (experts && strchr(name, '%') == NULL)) return bias ? "_bias" : "";
+const char *nki_part_suffix(const struct nki_architecture *architecture, const char *name,
+                            enum nki_part part, bool bias) {
+  bool stacked =
+      part >= NKI_EXPERTS_GATE_UP && part <= NKI_EXPERTS_DOWN && strchr(name, '%') == NULL;
+  bool plain = !architecture->suffixed && (part == NKI_SINKS || stacked);
+  if (plain) return bias ? "_bias" : "";
   return bias ? ".bias" : ".weight";
 }
 
-const char *nki_part_gguf_name(enum nki_part part) {
+const char *nki_part_gguf_name(const struct nki_architecture *architecture, enum nki_part part,
+                               bool alone) {
   static const char *const names[NKI_N_PARTS] = {
       [NKI_NORM1] = "attn_norm",
       [NKI_QKV] = "attn_qkv",
@@ -1186,7 +1237,8 @@ const char *nki_part_gguf_name(enum nki_part part) {
       [NKI_SHARED_DOWN] = "ffn_down_shexp",
       [NKI_SHARED_SCALE] = "ffn_gate_inp_shexp",
   };
-  return names[part];
+  const char *own = architecture->gguf_names[part];
+  return own != NULL && !(part == NKI_NORM1 && alone) ? own : names[part];
 }
 
 /* The biases that a part's is among, NKI_N_BIASED for parts that have none. */

@@ -3,10 +3,7 @@
  * rest of the library reads:
  *
  *   config.json    the same settings under Hugging Face's keys, as JSON
- *   the family     a copy of its row of the table of architectures, with GGUF's names, and without
- *                  what the converter has already done: matrices are [out, in], fused q, k and v
- *                  lie one after the other, Gemma's norms have their 1 added. Rows of q and k that
- *                  the converter has reordered are put back where they are widened
+ *   the family     a row of the table of architectures of its own (gguf_row.c)
  *
  * Rotary frequencies that a tensor scales (Llama 3's rope_freqs, Phi-3's rope_factors_short) become
  * the list that Phi-3's configuration has. */
@@ -104,16 +101,60 @@ static int copy(const struct reading *r, const char *from, json_t *object, const
                                 r->architecture, from);
 }
 
+/* The list that says which layers have windows becomes layer_types. */
+static int read_layer_types(struct reading *r) {
+  const struct nki_gguf_value *windowed = find(r, "attention.sliding_window_pattern");
+  int64_t n_layers = 0;
+  if (windowed == NULL || !windowed->is_array || windowed->type == NKI_GGUF_STRING) return NK_OK;
+  nki_setting_integer(r->model, NKI_SETTING_N_LAYERS, &n_layers);
+  if (n_layers < 1 || windowed->count != (size_t)n_layers)
+    return nk_fail(NK_EDATA, "%s: '%s' has %zu values for %lld blocks", r->gguf->file->name,
+                   windowed->key, windowed->count, (long long)n_layers);
+  json_t *types = json_array();
+  int code = set(r, r->config, "layer_types", types);
+  for (size_t i = 0; i < windowed->count && code == NK_OK; i++) {
+    bool is_windowed = nki_gguf_number_at(windowed, i) != 0;
+    json_t *type = json_string(is_windowed ? "sliding_attention" : "full_attention");
+    if (json_array_append_new(types, type) != 0) code = NK_EMEMORY;
+  }
+  return code;
+}
+
+/* MPT's linear biases; a file without them has none. */
+static int read_alibi(struct reading *r) {
+  if (r->row == NULL || r->row->alibi != NKI_ALIBI_MPT) return NK_OK;
+  json_t *attention = json_object();
+  int code = set(r, r->config, "attn_config", attention);
+  if (code == NK_OK) code = copy(r, "attention.max_alibi_bias", attention, "alibi_bias_max");
+  if (code != NK_OK) return code;
+  double most = json_number_value(json_object_get(attention, "alibi_bias_max"));
+  return set(r, attention, "alibi", json_boolean(most != 0));
+}
+
+/* llama.cpp has one key for Cohere's factor and Granite's divisor. */
+static int read_logit_scale(struct reading *r) {
+  bool divides = r->row != NULL && r->row->defaults[NKI_SETTING_LOGIT_DIVISOR] != 0;
+  return copy(
+      r, "logit_scale", r->config,
+      nki_setting_key(r->model, divides ? NKI_SETTING_LOGIT_DIVISOR : NKI_SETTING_LOGIT_SCALE));
+}
+
 static int copy_settings(struct reading *r) {
   int code = NK_OK;
   for (int s = 0; s < NKI_N_SETTINGS && code == NK_OK; s++) {
     const char *from = nki_setting_gguf_key((enum nki_setting)s);
     const char *to = nki_setting_key(r->model, (enum nki_setting)s);
-    if (from != NULL && strchr(to, '.') == NULL) /* not of rope_scaling */
+    const struct nki_gguf_value *value = from != NULL ? find(r, from) : NULL;
+    bool is_list = s == NKI_SETTING_WINDOW_PATTERN && value != NULL && value->is_array;
+    if (value != NULL && !is_list && strchr(to, '.') == NULL) /* not of rope_scaling */
       code = copy(r, from, r->config, to);
   }
   if (code == NK_OK) code = copy(r, "rope.freq_base", r->config, "rope_theta");
+  if (code == NK_OK) code = copy(r, "rope.freq_base_swa", r->config, "rope_local_base_freq");
   if (code == NK_OK) code = copy(r, "use_parallel_residual", r->config, "use_parallel_residual");
+  if (code == NK_OK) code = read_layer_types(r);
+  if (code == NK_OK) code = read_alibi(r);
+  if (code == NK_OK) code = read_logit_scale(r);
   const struct nki_gguf_value *causal = find(r, "attention.causal");
   if (code == NK_OK && causal != NULL && (causal->count == 0 || nki_gguf_number_at(causal, 0) == 0))
     code = set(r, r->config, "use_bidirectional_attention", json_true());
@@ -158,13 +199,18 @@ static int read_factors(struct reading *r, const struct nk_tensor *factors, cons
   return code == NK_OK ? put_factors(r, factors, scaling) : code;
 }
 
-/* llama.cpp's attn_factor multiplies YaRN's own amplitude, which Transformers' replaces. The betas
- * are the checkpoint's, though llama.cpp keeps to its defaults in most families. */
+/* llama.cpp's attn_factor multiplies YaRN's own amplitude, which Transformers' replaces. That one,
+ * yarn_attn_factor, and the betas are the checkpoint's, though llama.cpp does not read them in most
+ * families. */
 static int read_yarn(struct reading *r, double factor, json_t *scaling) {
   int code = factor == 0 ? set(r, scaling, "factor", json_integer(1)) : NK_OK;
   if (code == NK_OK) code = copy(r, "rope.scaling.yarn_beta_fast", scaling, "beta_fast");
   if (code == NK_OK) code = copy(r, "rope.scaling.yarn_beta_slow", scaling, "beta_slow");
-  if (code == NK_OK) code = copy(r, "rope.scaling.attn_factor", scaling, "attention_factor");
+  if (code == NK_OK) code = copy(r, "rope.scaling.yarn_attn_factor", scaling, "attention_factor");
+  if (code == NK_OK && r->row != NULL && r->row->yarn_exact)
+    code = set(r, scaling, "truncate", json_false());
+  if (code != NK_OK || find(r, "rope.scaling.attn_factor") == NULL) return code;
+  code = copy(r, "rope.scaling.attn_factor", scaling, "attention_factor");
   const json_t *amplitude = json_object_get(scaling, "attention_factor");
   if (code != NK_OK || !json_is_number(amplitude) || !(factor > 1)) return code;
   double growth = 1 + 0.1 * log(factor);
@@ -218,99 +264,45 @@ static int read_scaling(struct reading *r) {
 
 /* ---- The whole configuration ---- */
 
-static bool has(const struct nk_model *model, const char *name) {
-  return nki_model_look_up(model, name) != NULL;
-}
-
-/* What the checkpoint's configuration says and the file's tensors show. */
-static int read_tensors(struct reading *r) {
-  const struct nk_model *m = r->model;
-  bool attention = has(m, "blk.0.attn_q.bias") || has(m, "blk.0.attn_qkv.bias");
-  int code = set(r, r->config, "tie_word_embeddings", json_boolean(!has(m, "output.weight")));
-  if (code == NK_OK) code = set(r, r->config, "attention_bias", json_boolean(attention));
-  if (code == NK_OK)
-    code = set(r, r->config, "mlp_bias", json_boolean(has(m, "blk.0.ffn_up.bias")));
-  return code;
-}
-
-/* Gemma 2's scale of attention is not in the file: as llama.cpp has it, that of a head's width, but
- * for the largest model, which has 46 blocks. */
+/* Gemma's scale of attention is not in the file: as llama.cpp has it, that of a head's width, but
+ * for the largest model. */
 static int read_query_scalar(struct reading *r) {
   int64_t dim = 0, n_heads = 0, n_layers = 0;
   if (r->row == NULL || r->row->defaults[NKI_SETTING_QUERY_SCALAR] == 0) return NK_OK;
   nki_setting_integer(r->model, NKI_SETTING_N_LAYERS, &n_layers);
   nki_setting_integer(r->model, NKI_SETTING_DIM, &dim);
   nki_setting_integer(r->model, NKI_SETTING_N_HEADS, &n_heads);
-  if (n_layers != 46 || n_heads < 1) return NK_OK;
+  if ((size_t)n_layers != r->row->gguf_wide_blocks || n_heads < 1) return NK_OK;
   return set(r, r->config, "query_pre_attn_scalar", json_integer(dim / n_heads));
 }
 
-/* ---- The family's row ---- */
+/* Whether the value is there and is a number above 0. */
+static bool is_positive(const struct reading *r, const char *key) {
+  const struct nki_gguf_value *value = find(r, key);
+  return value != NULL && !value->is_array && nki_gguf_number_at(value, 0) > 0;
+}
 
-/* The row that runs of those with this name in GGUF, else the first of them, else NULL. */
-static const struct nki_architecture *find_row(const char *name) {
-  const struct nki_architecture *found = NULL;
+static bool has_experts(const struct reading *r) {
+  const struct nki_gguf_value *count = find(r, "expert_count");
+  return count != NULL && (count->is_array || nki_gguf_number_at(count, 0) != 0);
+}
+
+/* The family: several checkpoints' are one in GGUF, "llama". *is_whole is false where the row lacks
+ * the experts or windows that the file has. */
+static const struct nki_architecture *find_row(const struct reading *r, bool *is_whole) {
+  bool experts = has_experts(r), windows = is_positive(r, "attention.sliding_window");
+  const struct nki_architecture *first = NULL;
+  *is_whole = true;
   for (size_t i = 0; i < nki_n_architectures; i++) {
     const struct nki_architecture *row = &nki_architectures[i];
-    if (row->gguf == NULL || strcmp(row->gguf, name) != 0) continue;
-    if (found == NULL || (found->block == NULL && row->block != NULL)) found = row;
+    if (row->gguf == NULL || strcmp(row->gguf, r->architecture) != 0) continue;
+    if (first == NULL) first = row;
+    bool fits =
+        (!experts || row->names[NKI_ROUTER] != NULL) && (!windows || row->window != NKI_NO_WINDOW);
+    if (fits) return row;
   }
-  return found;
-}
-
-/* llama.cpp's defaults for keys that a file leaves out are not Transformers'. Both agree on these.
- */
-static void keep_defaults(const struct nki_architecture *row, struct nki_architecture *own) {
-  static const enum nki_setting kept[] = {NKI_SETTING_ATTENTION_CAP, NKI_SETTING_LOGIT_CAP};
-  memset(own->defaults, 0, sizeof own->defaults);
-  for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-    own->defaults[kept[i]] = row->defaults[kept[i]];
-  if (row->window == NKI_WINDOW_ALTERNATING)
-    own->defaults[NKI_SETTING_WINDOW] = row->defaults[NKI_SETTING_WINDOW];
-}
-
-/* q, k and v may be fused in a file where the checkpoint has them apart, or the other way round. */
-static void name_parts(const struct nk_model *model, const struct nki_architecture *row,
-                       struct nki_architecture *own) {
-  for (int p = 0; p < NKI_N_PARTS; p++)
-    own->names[p] = row->names[p] != NULL ? nki_part_gguf_name((enum nki_part)p) : NULL;
-  if (own->qk_norm_key != NULL) { /* llama.cpp has none in these families */
-    own->qk_norm_key = NULL;
-    own->names[NKI_Q_NORM] = own->names[NKI_K_NORM] = NULL;
-  }
-  if (own->names[NKI_QKV] == NULL && own->names[NKI_Q] == NULL) return;
-  /* Rows in the order of pairs are put back in a q and a k of their own alone. */
-  bool fused = !own->gguf_pairs && has(model, "blk.0.attn_qkv.weight");
-  own->names[NKI_QKV] = fused ? nki_part_gguf_name(NKI_QKV) : NULL;
-  own->names[NKI_Q] = fused ? NULL : nki_part_gguf_name(NKI_Q);
-  own->names[NKI_K] = fused ? NULL : nki_part_gguf_name(NKI_K);
-  own->names[NKI_V] = fused ? NULL : nki_part_gguf_name(NKI_V);
-}
-
-static int make_row(struct nk_model *model, const struct reading *r) {
-  struct nki_architecture *own = nk_calloc(1, sizeof *own);
-  if (own == NULL) return NK_EMEMORY;
-  model->own = own;
-  if (r->row != NULL) {
-    *own = *r->row;
-    keep_defaults(r->row, own);
-  }
-  own->type = json_string_value(json_object_get(r->config, "model_type"));
-  own->prefix = "";
-  own->embedding = "token_embd";
-  own->head = "output";
-  bool positions = own->positions != NULL || has(model, "position_embd.weight");
-  own->positions = positions ? "position_embd" : NULL;
-  own->final_norm = "output_norm";
-  own->in_out = own->gguf_written = false;
-  own->qkv = NKI_QKV_IN_TURN;
-  if (own->norm == NKI_RMS_NORM_PLUS_ONE) own->norm = NKI_RMS_NORM;
-  if (r->row == NULL || !r->row->gguf_written) own->block = NULL; /* not tested: not run */
-  if (own->block == NULL) return NK_OK;
-  own->block = "blk.%zu.";
-  own->rotary_part = 1; /* llama.cpp's default, as in keep_defaults */
-  name_parts(model, r->row, own);
-  return NK_OK;
+  *is_whole = first == NULL || first->block == NULL;
+  return first;
 }
 
 int nki_gguf_read_config(struct nk_model *model) {
@@ -323,16 +315,23 @@ int nki_gguf_read_config(struct nk_model *model) {
   if (n >= sizeof r.architecture)
     return nk_fail(NK_EDATA, "%s: general.architecture has %zu bytes", r.gguf->file->name, n);
   snprintf(r.architecture, sizeof r.architecture, "%.*s", (int)n, name);
-  r.row = find_row(r.architecture);
+  bool is_whole;
+  r.row = find_row(&r, &is_whole);
   r.config = model->config = json_object();
   if (r.config == NULL) return NK_EMEMORY;
-  json_t *type = json_string(r.row != NULL ? r.row->type : r.architecture);
+  json_t *type = is_whole ? json_string(r.row != NULL ? r.row->type : r.architecture)
+                          : json_sprintf("%s with %s", r.architecture,
+                                         has_experts(&r) ? "experts" : "a sliding window");
   if (type == NULL)
     return nk_fail(NK_EDATA, "%s: general.architecture is not valid UTF-8", r.gguf->file->name);
   code = set(&r, r.config, "model_type", type);
   if (code == NK_OK) code = copy_settings(&r);
   if (code == NK_OK) code = read_scaling(&r);
-  if (code == NK_OK) code = read_tensors(&r);
-  if (code == NK_OK) code = make_row(model, &r);
+  if (code == NK_OK)
+    code = set(&r, r.config, "tie_word_embeddings",
+               json_boolean(nki_model_look_up(model, "output.weight") == NULL));
+  if (code == NK_OK)
+    code = nki_gguf_make_row(model, r.row, is_whole,
+                             json_string_value(json_object_get(r.config, "model_type")));
   return code == NK_OK ? read_query_scalar(&r) : code;
 }

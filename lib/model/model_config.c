@@ -241,20 +241,11 @@ const char *nki_rope_object(const struct nk_model *model) {
   return json_object_size(scaling) > 0 ? "rope_scaling" : "rope_parameters";
 }
 
-int nki_rope_type(const struct nk_model *model, const char **type) {
-  static const char *const keys[] = {"rope_type", "type", "full_attention.rope_type"};
-  static const char local[] = "rope_parameters.sliding_attention.rope_type";
-  char path[64];
-  int code = nki_model_config_string(model, local, type);
-  if (code == NK_OK && strcmp(*type, "default") != 0)
-    return nk_fail(NK_EUNSUPPORTED, "config.json: %s '%s' is not implemented", local, *type);
-  code = NK_ENOTFOUND;
-  *type = "default";
-  for (size_t i = 0; i < sizeof keys / sizeof *keys && code == NK_ENOTFOUND; i++) {
-    snprintf(path, sizeof path, "%s.%s", nki_rope_object(model), keys[i]);
-    code = nki_model_config_string(model, path, type);
-  }
-  return code;
+bool nki_rope_is_default(const struct nk_model *model) {
+  const struct nki_architecture *architecture = nki_model_architecture(model);
+  return architecture != NULL && architecture->rope_type != NULL &&
+         json_object_size(nki_model_config_value(model, "rope_scaling")) == 0 &&
+         nki_model_config_value(model, "rope_parameters") == NULL;
 }
 
 /* Whether the key is of an object of rotary positions that another one replaces. */
@@ -295,6 +286,9 @@ static bool is_null(const struct nk_model *model, enum nki_setting setting) {
 static int default_of(const struct nk_model *model, enum nki_setting setting, double *out) {
   const struct nki_architecture *architecture = nki_model_architecture(model);
   if (architecture == NULL || architecture->defaults[setting] == 0 || is_null(model, setting))
+    return NK_ENOTFOUND;
+  bool of_scaling = setting >= NKI_SETTING_ROPE_FACTOR && setting <= NKI_SETTING_ROPE_SCALE_ALL;
+  if (of_scaling && architecture->rope_type != NULL && !nki_rope_is_default(model))
     return NK_ENOTFOUND;
   *out = architecture->defaults[setting];
   return NK_OK;

@@ -93,10 +93,8 @@ enum nki_setting {
  * precede those beside it, and the other object is not read. */
 const char *nki_rope_object(const struct nk_model *model);
 
-/* *type = the rope_type ("default", "llama3", ...) of that object. Returns NK_OK; NK_ENOTFOUND
- * where it has none, *type is then "default"; NK_EUNSUPPORTED where layers with a window have
- * scaling of their own; NK_EDATA. */
-int nki_rope_type(const struct nk_model *model, const char **type);
+/* True where neither object is there and the model's family has a scaling then (gpt-oss). */
+bool nki_rope_is_default(const struct nk_model *model);
 
 /* The value of the first of the setting's keys that config.json has, else the default of the
  * model's family. Return NK_OK, NK_ENOTFOUND (out untouched, no error set), or NK_EDATA (another

@@ -138,10 +138,10 @@ setup() {
 @test "rotary positions of a kind that GGUF is not given are an error under both of their names" {
   cp -r data/llama-tiny "$BATS_TEST_TMPDIR/m"
   for name in rope_scaling rope_parameters; do
-    sed "1s/{/{\"$name\": {\"rope_type\": \"dynamic\", \"factor\": 2.0},/; /\"rope_scaling\": null/d" \
+    sed "1s/{/{\"$name\": {\"rope_type\": \"ntk\", \"factor\": 2.0},/; /\"rope_scaling\": null/d" \
       data/llama-tiny/config.json >"$BATS_TEST_TMPDIR/m/config.json"
     run -1 nk-convert --model gguf "$BATS_TEST_TMPDIR/m" -o "$BATS_TEST_TMPDIR/x.gguf"
-    [[ $output == *"config.json: $name 'dynamic' is not written as GGUF" ]]
+    [[ $output == *"config.json: $name 'ntk' is not written as GGUF" ]]
   done
 }
 

@@ -7,7 +7,7 @@
 #include "model/safetensors.h"
 #include "unit.h"
 
-enum { MAX_LENGTH = 64, MAX_DIM = 64, MAX_VOCABULARY = 64, MAX_LAYERS = 8 };
+enum { MAX_LENGTH = 64, MAX_DIM = 64, MAX_VOCABULARY = 64, MAX_LAYERS = 64 };
 static const char FIXTURES[] = "tests/fixtures/forward";
 enum { MAX_FIXTURES = 128 };
 static char NAMES[MAX_FIXTURES][64]; /* the folders of FIXTURES */
@@ -106,25 +106,36 @@ static void logits_equal_the_references(void **state) {
   }
 }
 
+/* The logits of a copy of the fixture's folder that a command in it has changed. */
+static void check_changed(const char *name, const char *change, const char *folder) {
+  struct fixture f;
+  char command[1024], copy[256];
+  snprintf(copy, sizeof copy, "%.200s/m", folder);
+  snprintf(command, sizeof command, "rm -rf %s && cp -r %s/%s %s && cd %s && %s", copy, FIXTURES,
+           name, copy, copy, change);
+  assert_int_equal(system(command), 0);
+  open_fixture(&f, name);
+  nk_model_free(f.model);
+  f.model = nk_model_open(copy);
+  f.forward = nk_model_forward(f.model);
+  if (f.forward == NULL) fail_msg("%s: %s", f.name, nk_error());
+  f.shape = nk_forward_shape(f.forward);
+  check_logits(&f, 0);
+  close_fixture(&f);
+}
+
 /* config.json has the keys of published models, config-5.json what Transformers 5 saves. */
 static void the_configuration_of_transformers_5_gives_the_same_logits(void **state) {
-  const char *folder = *state;
-  for (size_t i = 0; i < N_NAMES; i++) {
-    struct fixture f;
-    char command[1024], copy[256];
-    snprintf(copy, sizeof copy, "%.200s/m", folder);
-    snprintf(command, sizeof command, "rm -rf %s && cp -r %s/%s %s && cd %s && mv config-5.json %s",
-             copy, FIXTURES, NAMES[i], copy, copy, "config.json");
-    assert_int_equal(system(command), 0);
-    open_fixture(&f, NAMES[i]);
-    nk_model_free(f.model);
-    f.model = nk_model_open(copy);
-    f.forward = nk_model_forward(f.model);
-    if (f.forward == NULL) fail_msg("%s: %s", f.name, nk_error());
-    f.shape = nk_forward_shape(f.forward);
-    check_logits(&f, 0);
-    close_fixture(&f);
-  }
+  for (size_t i = 0; i < N_NAMES; i++)
+    check_changed(NAMES[i], "mv config-5.json config.json", *state);
+}
+
+/* gpt-oss has YaRN by a factor of 32 where the configuration says nothing of scaling, which is that
+ * of the fixture. */
+static void a_family_has_its_own_scaling_by_default(void **state) {
+  check_changed("gpt_oss", "sed -i 's/\"rope_scaling\"/\"other\"/' config.json", *state);
+  check_changed("gpt_oss",
+                "sed -i 's/\"rope_scaling\"/\"rope_scaling\": {}, \"other\"/' config.json", *state);
 }
 
 static void a_shared_prefix_changes_nothing(void **state) {
@@ -687,6 +698,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(logits_equal_the_references),
       cmocka_unit_test(the_configuration_of_transformers_5_gives_the_same_logits),
+      cmocka_unit_test(a_family_has_its_own_scaling_by_default),
       cmocka_unit_test(a_shared_prefix_changes_nothing),
       cmocka_unit_test(residual_streams_equal_the_references),
       cmocka_unit_test(a_capture_runs_no_deeper_than_asked),
