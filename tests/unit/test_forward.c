@@ -579,15 +579,20 @@ static void an_unsupported_configuration_is_an_error_that_names_it(void **state)
 
 /* ---- Values that are not finite ---- */
 
-/* Writes a fixture's model to folder/m with element `index` of a tensor (found by its name) set to
- * a NaN whose payload is not zero. */
-static void write_with_nan(const char *folder, const char *name, const char *tensor_name,
-                           size_t index) {
-  char path[512], command[1024];
-  const unsigned char f32[] = {0x01, 0x00, 0xc0, 0x7f}, f16[] = {0x01, 0x7e}, bf16[] = {0xc1, 0x7f};
+/* Copies a fixture's model to folder/m. */
+static void copy_model(const char *folder, const char *name) {
+  char command[1024];
   snprintf(command, sizeof command, "rm -rf %s/m && cp -r %s/%s %s/m", folder, FIXTURES, name,
            folder);
   assert_int_equal(system(command), 0);
+}
+
+/* Exchanges element `index` of a tensor of folder/m, found by its name, with `value`. */
+static void exchange(const char *folder, const char *tensor_name, size_t index,
+                     unsigned char value[4]) {
+  char path[512];
+  unsigned char old[4];
+  uint64_t header;
   snprintf(path, sizeof path, "%s/m/model.safetensors", folder);
   struct nki_safetensors *st = nki_safetensors_open(path);
   assert_non_null(st);
@@ -595,24 +600,36 @@ static void write_with_nan(const char *folder, const char *name, const char *ten
   const char *first = nki_safetensors_tensor(st, 0)->data;
   assert_non_null(tensor);
   size_t width = tensor->n_bytes / tensor->n_elements;
-  const unsigned char *nan = tensor->dtype == NK_F32 ? f32 : tensor->dtype == NK_F16 ? f16 : bf16;
   FILE *file = fopen(path, "r+b");
-  uint64_t header;
   assert_non_null(file);
   assert_int_equal(fread(&header, sizeof header, 1, file), 1);
   long at = (long)(8 + header) + (long)((const char *)tensor->data - first);
-  assert_int_equal(fseek(file, at + (long)(index * width), SEEK_SET), 0);
-  assert_int_equal(fwrite(nan, width, 1, file), 1);
+  at += (long)(index * width);
+  assert_int_equal(fseek(file, at, SEEK_SET), 0);
+  assert_int_equal(fread(old, width, 1, file), 1);
+  assert_int_equal(fseek(file, at, SEEK_SET), 0);
+  assert_int_equal(fwrite(value, width, 1, file), 1);
   assert_int_equal(fclose(file), 0);
+  memcpy(value, old, width);
   nki_safetensors_free(st);
 }
 
+/* A NaN of the tensor's type whose payload is not zero. */
+static void make_nan(enum nk_dtype dtype, unsigned char nan[4]) {
+  static const unsigned char f32[4] = {0x01, 0x00, 0xc0, 0x7f}, f16[4] = {0x01, 0x7e},
+                             bf16[4] = {0xc1, 0x7f};
+  memcpy(nan, dtype == NK_F32 ? f32 : dtype == NK_F16 ? f16 : bf16, 4);
+}
+
 /* A run of the fixture's ids must fail and name the tensor and, in a block, the block. */
-static void assert_nan_is_named(const char *folder, const struct fixture *f, const char *tensor,
-                                size_t index) {
+static void assert_nan_is_named(const char *folder, const struct fixture *f,
+                                const struct nk_tensor *of, size_t index) {
   char path[256], block[32] = "";
   static float logits[MAX_VOCABULARY];
-  write_with_nan(folder, f->name, tensor, index);
+  const char *tensor = of->name;
+  unsigned char value[4];
+  make_nan(of->dtype, value);
+  exchange(folder, tensor, index, value);
   snprintf(path, sizeof path, "%s/m", folder);
   struct nk_model *model = nk_model_open(path);
   struct nk_forward *forward = nk_model_forward(model);
@@ -629,29 +646,39 @@ static void assert_nan_is_named(const char *folder, const struct fixture *f, con
   if (strstr(nk_error(), tensor) == NULL || strstr(nk_error(), block) == NULL)
     fail_msg("%s: %s: %s", f->name, tensor, nk_error());
   nk_model_free(model);
+  exchange(folder, tensor, index, value);
 }
 
+/* Whether a tensor belongs to a block other than `block`. */
+static bool is_of_another_block(const char *tensor, size_t block) {
+  const char *number = strpbrk(tensor, "0123456789");
+  bool is_of_block = number != NULL && number[strspn(number, "0123456789")] == '.';
+  return is_of_block && (size_t)strtoul(number, NULL, 10) != block;
+}
+
+/* Of each fixture the tensors of one block, and those outside of blocks. */
 static void a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor(void **state) {
   const char *folder = *state;
-  /* each kind of block once */
-  static const char *const names[] = {"bloom",   "falcon-new", "gemma2", "gpt2",
-                                      "gpt_oss", "olmo2",      "opt",    "phi",
-                                      "phi3",    "qwen2_moe",  "qwen3",  "stablelm-parallel"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+  for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
-    open_fixture(&f, names[i]);
+    if (strcmp(NAMES[i], "llama3") == 0) continue; /* in shards; else as llama */
+    open_fixture(&f, NAMES[i]);
+    copy_model(folder, NAMES[i]);
     for (size_t t = 0; t < nk_model_n_tensors(f.model); t++) {
       const struct nk_tensor *tensor = nk_model_tensor(f.model, t);
       size_t dim = f.shape->dim, last = tensor->n_elements - 1;
-      if (strstr(tensor->name, "layers.2.mlp.experts.") != NULL) continue; /* few rows reach them */
+      if (is_of_another_block(tensor->name, 1)) continue;
+      if (strstr(tensor->name, "experts.0.") != NULL || strstr(tensor->name, "experts.2.") != NULL)
+        continue; /* no row reaches them in some fixtures */
       if (strstr(tensor->name, "attn.bias") != NULL) continue; /* GPT-2's causal mask: not read */
+      if (tensor->dtype == NK_U8) continue; /* MXFP4's 4 bits and its scales hold no NaN */
       bool matrix = tensor->n_dims == 2;
       if (matrix && (strstr(tensor->name, "wte") != NULL || strstr(tensor->name, "embed") != NULL))
         last = (size_t)f.ids[0] * dim; /* a row that is used */
       if (strstr(tensor->name, "wpe") != NULL || strstr(tensor->name, "positions") != NULL)
         last = 4 * dim; /* position 4, or 2 in OPT */
-      assert_nan_is_named(folder, &f, tensor->name, last);
-      if (tensor->n_dims == 1) assert_nan_is_named(folder, &f, tensor->name, 0);
+      assert_nan_is_named(folder, &f, tensor, last);
+      if (tensor->n_dims == 1) assert_nan_is_named(folder, &f, tensor, 0);
     }
     close_fixture(&f);
   }
@@ -664,7 +691,10 @@ static void a_capture_that_is_not_finite_is_an_error(void **state) {
   static float residual[MAX_DIM];
   const size_t layers[] = {1, 2};
   const int64_t ids[] = {3, 5};
-  write_with_nan(folder, "llama", "model.layers.1.mlp.down_proj.weight", 7);
+  unsigned char nan[4];
+  make_nan(NK_F32, nan);
+  copy_model(folder, "llama");
+  exchange(folder, "model.layers.1.mlp.down_proj.weight", 7, nan);
   snprintf(path, sizeof path, "%s/m", folder);
   struct nk_model *model = nk_model_open(path);
   for (size_t l = 0; l < 2; l++) {
