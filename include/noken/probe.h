@@ -155,7 +155,7 @@ struct nk_perturb_options {
   size_t n_reads; /* positions that are compared: `read` and those after it; 0: 1 */
   enum nk_override_mode mode;
   const float *fill; /* [dim] input embedding of NK_VECTOR that no vector replaces; NULL: the mean
-                         * of the input embedding matrix */
+                      * of the input embedding matrix */
   const size_t *layers; /* [n_layers] of nk_effects.relative */
   size_t n_layers;
 };

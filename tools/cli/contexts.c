@@ -226,10 +226,8 @@ struct nk_vectors *cli_states_capture(const struct cli_states *s, struct nk_mode
     out = nk_vectors_new(rows.n, nk_forward_shape(forward)->dim, NULL, false);
     if (out == NULL) code = nk_error_code();
   }
-  for (size_t first = 0, end; first < rows.n_places && code == NK_OK; first = end) {
+  for (size_t first = 0, end; first < rows.n_places && code == NK_OK; first = end)
     code = run_batch(s, forward, &rows, first, &end, nk_vectors_writable(out));
-    if (code == NK_OK) code = nk_progress("states", end, rows.n_places);
-  }
   if (code == NK_OK) code = describe(s, &rows, model, out);
   nk_free(rows.context);
   nk_free(rows.position);
