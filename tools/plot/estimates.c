@@ -65,11 +65,14 @@ static int choose_groups(const struct plot_estimates *e, struct plot *plot,
   bool statistics = has_several(frame, e->column[PLOT_STATISTIC], e->skip);
   int64_t between = cli_frame_find(frame, "between");
   bool sides = between >= 0 && has_several(frame, (size_t)between, e->skip);
-  if (plot->by == NULL && statistics) plot->by = e->form[PLOT_STATISTIC];
-  if (plot->by == NULL && sides) plot->by = "between";
-  if (statistics && strcmp(plot->by, e->form[PLOT_STATISTIC]) != 0)
+  const char *statistic = e->form[PLOT_STATISTIC];
+  if (plot->by == NULL) {
+    plot->by = statistics ? statistic : sides ? "between" : NULL;
+    return NK_OK;
+  }
+  if (statistics && strcmp(plot->by, statistic) != 0)
     return nk_fail(NK_EUSAGE, "%s: several %ss; choose one, such as -y '%s'", cli_frame_name(frame),
-                   e->form[PLOT_STATISTIC], cli_frame_cell(frame, 0, e->column[PLOT_STATISTIC]));
+                   statistic, cli_frame_cell(frame, 0, e->column[PLOT_STATISTIC]));
   return NK_OK;
 }
 
@@ -88,7 +91,7 @@ int plot_estimates_find(struct plot_estimates *e, struct plot *plot,
   int code = choose_statistic(e, plot, frame);
   if (code == NK_OK) code = choose_groups(e, plot, frame);
   for (size_t row = 0; row < cli_frame_n_rows(frame) && e->statistic == NULL; row++)
-    if (!e->skip[row] && strcmp(plot->by != NULL ? plot->by : "", e->form[PLOT_STATISTIC]) != 0)
+    if (!e->skip[row] && (plot->by == NULL || strcmp(plot->by, e->form[PLOT_STATISTIC]) != 0))
       e->statistic = cli_frame_cell(frame, row, e->column[PLOT_STATISTIC]);
   plot->y = value;
   return code;

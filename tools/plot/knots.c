@@ -256,8 +256,8 @@ int plot_strands_draw(struct plot_strands *strands, const struct plot_rows *rows
   double *work = nk_alloc(rows->n, sizeof *work);
   strands->bead = nk_alloc(rows->n, sizeof *strands->bead);
   bool ok = samples != NULL && work != NULL && strands->bead != NULL;
-  if (ok) strands->n = merge_strands(samples, rows->n, plot, work);
-  for (size_t i = 0; i < strands->n; i++)
+  strands->n = ok ? merge_strands(samples, rows->n, plot, work) : 0;
+  for (size_t i = 0; ok && i < strands->n; i++)
     strands->bead[i] = (struct plot_bead){
         .x = samples[i].x,
         .y = samples[i].y,
