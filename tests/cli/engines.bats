@@ -98,6 +98,18 @@ same_tables() {
   paste native.states llama.states | same_tables
 }
 
+@test "what earlier layers would say is the same, and at the last layer the engine's own answer" {
+  for engine in native llama; do
+    nk-run --engine $engine llama-tiny.gguf -p 'The {} of' --ids 300-305 --lens 0-4 --offsets 1 \
+      > lens-$engine.tsv
+  done
+  paste lens-native.tsv lens-llama.tsv | same_tables
+  [ "$(wc -l < lens-native.tsv)" -eq 61 ]
+  nk-run -q --engine llama llama-tiny.gguf -p 'The {} of' --ids 300-305 --offsets 1 \
+    --reference 8 | cut -f 1,4-8 > own.tsv
+  awk -F'\t' 'NR == 1 || $5 == 4' lens-llama.tsv | cut -f 1,4,6-9 | cmp - own.tsv
+}
+
 # One line, of which the condition holds.
 one_line() {
   awk "{ ok = $1 } END { exit !(NR == 1 && ok) }"

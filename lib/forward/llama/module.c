@@ -170,8 +170,10 @@ static int prepare(struct nki_llama *l, const struct nki_llama_room *room) {
   l->stream = malloc(room->n_rows * l->facts.shape.dim * sizeof(float));
   if (l->stream == NULL) return l->fail(NK_EMEMORY, "llama.cpp: %zu rows", room->n_rows);
   struct llama_context_params how = llama_context_default_params();
-  how.n_ctx = (uint32_t)room->n_cells;
-  how.n_batch = how.n_ubatch = (uint32_t)room->n_rows;
+  /* With fewer rows than sequences llama.cpp ends the process: it counts an output for each. */
+  size_t least = room->n_sequences;
+  how.n_ctx = (uint32_t)(room->n_cells > least ? room->n_cells : least);
+  how.n_batch = how.n_ubatch = (uint32_t)(room->n_rows > least ? room->n_rows : least);
   how.n_seq_max = (uint32_t)room->n_sequences;
   how.n_threads = how.n_threads_batch = n_threads;
   how.pooling_type = LLAMA_POOLING_TYPE_NONE;
