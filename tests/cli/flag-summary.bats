@@ -53,7 +53,8 @@ shares() {
     --flag "$tmp/flags.tsv" --flag-summary > "$tmp/summary.tsv"
   [ "$(wc -l < "$tmp/summary.tsv")" -eq 25 ]
   [ "$(cut -f 3 "$tmp/summary.tsv" | sort -u | tr '\n' ' ')" = '0 2 at ' ]
-  nk-plot curve -q -x distance -y share --by flag "$tmp/summary.tsv" -o "$tmp/shares.png"
+  awk -F'\t' 'NR == 1 || ($1 == "space" && $3 == 2)' "$tmp/summary.tsv" |
+    nk-plot curve -q -x distance -y share --by direction -o "$tmp/shares.png"
 }
 
 @test "bad uses are errors that name the option" {
