@@ -15,7 +15,8 @@ install(TARGETS noken EXPORT noken LIBRARY)
 install(DIRECTORY include/noken DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 file(GLOB pages CONFIGURE_DEPENDS tools/*.1)
 install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-install(FILES tools/noken-models.7 DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
+file(GLOB topics CONFIGURE_DEPENDS tools/*.7)
+install(FILES ${topics} DESTINATION ${CMAKE_INSTALL_MANDIR}/man7)
 # nk-plot looks for its templates beside its own folder: the build folder is laid out as a prefix
 # is.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/noken)

@@ -70,7 +70,10 @@ matrices_are_tested() {
   done < <(families "matrices alone")
   return $bad
 }
-check "noken-models: mandoc finds no fault in the page" lints noken-models.7
+for page in tools/*.7; do
+  page=${page#tools/}
+  check "${page%.7}: mandoc finds no fault in the page" lints "$page"
+done
 check "noken-models lists the families that run natively" runs_natively
 check "noken-models: the matrices of the other families are tested" matrices_are_tested
 
