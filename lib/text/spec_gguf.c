@@ -125,16 +125,24 @@ static int add_cuts(struct nki_spec *spec, const struct nki_gguf_value *types, u
   return NK_OK;
 }
 
+/* An array beside the tokens has an element for each of them. */
+static int check_length(const struct nki_spec *spec, const struct nki_gguf_value *array, size_t n) {
+  return array->count >= n ? NK_OK
+                           : nk_fail(NK_EDATA, "%s: '%s' has %zu elements for %zu tokens",
+                                     spec->name, array->key, array->count, n);
+}
+
 /* Pieces of one score share a rank: of their merges the leftmost comes first. */
 static int merges_by_score(struct nki_spec *spec, const struct nki_gguf *gguf,
                            const struct nki_gguf_value *types) {
   const struct nki_gguf_value *scores = nki_gguf_numbers(gguf, "tokenizer.ggml.scores");
   if (scores == NULL) return NK_ENOTFOUND;
+  int code = check_length(spec, scores, spec->pieces.n);
+  if (code != NK_OK) return code;
   struct scored *order = nk_alloc(spec->pieces.n, sizeof *order);
   if (order == NULL) return NK_EMEMORY;
   size_t n = 0;
-  int code = NK_OK;
-  for (uint32_t id = 0; id < spec->pieces.n && id < scores->count; id++) {
+  for (uint32_t id = 0; id < spec->pieces.n; id++) {
     int type = type_of(types, id);
     double score = nki_gguf_number_at(scores, id);
     if (!spec->pieces.piece[id].present || (type != NORMAL && type != UNUSED)) continue;
@@ -185,6 +193,9 @@ static int put_special(struct nki_spec *spec, const struct nki_gguf *gguf, const
   int code = take_bool(gguf, add_key, &add);
   if (code != NK_OK || !add) return code;
   if ((code = nki_gguf_integer(gguf, id_key, &id)) != NK_OK) return code;
+  if (id < 0 || (size_t)id >= spec->pieces.n)
+    return nk_fail(NK_EDATA, "%s: '%s' is %lld, outside the %zu tokens", spec->name, id_key,
+                   (long long)id, spec->pieces.n);
   json_array_append_new(single,
                         json_pack("{s:{s:s,s:i}}", "SpecialToken", "id", id_key, "type_id", 0));
   return json_object_set_new(tokens, id_key,
@@ -344,6 +355,7 @@ int nki_spec_read_gguf(struct nki_spec *spec, const struct nki_gguf *gguf, bool 
   spec->model = nk_strdup("BPE");
   if (spec->config == NULL || spec->model == NULL)
     return nk_fail(NK_EMEMORY, "%s: out of memory", spec->name);
+  if (types != NULL && (code = check_length(spec, types, tokens->count)) != NK_OK) return code;
   const struct nki_gguf_pre *raw = find_raw(gguf, model, n);
   if (raw != NULL) return read_raw(spec, gguf, raw, tokens, types, vocabulary_only);
   if (is(model, n, "gpt2")) return read_byte_level(spec, gguf, tokens, types, vocabulary_only);

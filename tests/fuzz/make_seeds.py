@@ -174,6 +174,14 @@ save("gguf", "gpt2", gguf({
     "tokenizer.ggml.merges": array(8, [string("a b"), string("\u0120 a")]),
     "nested": array(9, [struct.pack("<IQ", 0, 2) + b"\1\2"]),
     "big": (10, struct.pack("<Q", 2**63))}, {"x": (1, [2, 2], b"\0" * 8)}, version=2))
+save("gguf", "spaces", gguf({
+    "tokenizer.ggml.model": (8, string("gemma4")),
+    "tokenizer.ggml.tokens": array(8, [string(t) for t in [*TOKENS, "\n"]]),
+    "tokenizer.ggml.token_type": array(5, [struct.pack("<i", t)
+                                           for t in (2, 3, 6, 1, 1, 1, 1, 1, 6, 6, 1)]),
+    "tokenizer.ggml.merges": array(8, [string("\u2581 a"), string("a b")]),
+    "tokenizer.ggml.bos_token_id": (4, struct.pack("<I", 1)),
+    "tokenizer.ggml.unknown_token_id": (4, struct.pack("<I", 0))}, {}))
 save("gguf", "nothing", gguf({}, {}))
 
 

@@ -178,6 +178,10 @@ static void hostile_files_are_refused(void **state) {
   refuse("general.alignment is 0");
   head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(48, 4);
   refuse("general.alignment is 48");
+  head(3, 0, 1), key("general.alignment", NKI_GGUF_UINT32), number(3, 4);
+  refuse("general.alignment is 3");
+  head(3, 0, 1), key("k", NKI_GGUF_ARRAY), number(NKI_GGUF_ARRAY, 4), number(1ull << 60, 8);
+  refuse("ends within");
   head(3, 2, 0), tensor("t", 1, 0, 0, 0, 0), tensor("t", 1, 0, 0, 0, 0), refuse("duplicate name");
   head(3, 1, 0), tensor("t", 5, 1, 1, 0, 0), refuse("5 dimensions");
   head(3, 1, 0), tensor("t", 2, UINT64_MAX, 2, 0, 0), refuse("shape too large");
