@@ -151,3 +151,24 @@ paths() {
   run -0 --separate-stderr nk-stats --path --skip-bad nan.tsv
   [ "${#lines[@]}" -eq 11 ]
 }
+
+# The widths of 60 paths between embeddings through a model, as rows of a table with the column model.
+widths() { # widths MODEL NAME
+  nk-extract "$1" | nk-sample --path lerp --pairs pairs.tsv --steps 50 |
+    nk-run "$1" -p 'He said: {}' --capture 0,4 | nk-stats --path --summary |
+    awk -F '\t' -v OFS='\t' -v name="$2" '{ print $0, NR == 1 ? "model" : name }'
+}
+
+@test "the transitions of llama-tiny are narrower than those of its copy with shuffled weights" {
+  model=$BATS_TEST_DIRNAME/../../data/llama-tiny
+  awk 'BEGIN { print "a\tb"; for (i = 300; i < 360; i++) print i "\t" i + 60 }' >pairs.tsv
+  nk-convert --model hf --shuffle-weights 1 "$model" -o shuffled
+  { widths "$model" trained; widths shuffled shuffled | sed 1d; } >widths.tsv
+  nk-summary --by layer --between model=trained,shuffled --median width --cluster pair \
+    widths.tsv >summary.tsv
+  # What goes in is a straight line in both.
+  awk -F '\t' '$1 == "0" && $4 != "" { n++; if ($3 !~ / - / && ($4 - 0.8) ^ 2 > 1e-12) exit 1 }
+    END { if (n != 3) exit 1 }' summary.tsv
+  awk -F '\t' '$1 == "4" && $3 == "trained - shuffled" { print "# difference in width: " $4 " (" $5 " to " $6 ")"
+    if (!($6 < -0.1)) exit 1; n = 1 } END { if (!n) exit 1 }' summary.tsv >&3
+}
