@@ -213,6 +213,31 @@ static void overrides_equal_overwriting_the_references_tensors(void **state) {
   }
 }
 
+/* The streams before the final norm, in the reverse order of positions: all of them, where no
+ * block has to run, and all but the first position's. */
+static void a_stream_put_in_after_the_blocks_is_read_as_the_references_is(void **state) {
+  (void)state;
+  static float logits[MAX_LENGTH * MAX_VOCABULARY];
+  for (size_t i = 0; i < N_NAMES; i++)
+    for (size_t kept = 0; kept < 2; kept++) {
+      struct fixture f;
+      open_fixture(&f, NAMES[i]);
+      size_t n = f.shape->n_vocabulary, last = f.shape->n_layers, n_prefix = f.length / 2;
+      struct nk_override overrides[MAX_LENGTH];
+      for (size_t p = kept; p < f.length; p++)
+        overrides[p] = (struct nk_override){
+            .sequence = p < n_prefix ? NK_PREFIX : 0,
+            .position = p,
+            .layer = last,
+            .vector = f.residuals + (last * f.length + f.length - 1 - p) * f.shape->dim};
+      run_logits(&f, n_prefix, overrides + kept, f.length - kept, logits);
+      for (size_t p = 0; p < f.length; p++)
+        assert_near(&f, "logits at position", p, logits + p * n,
+                    f.logits + (p < kept ? p : f.length - 1 - p) * n, n);
+      close_fixture(&f);
+    }
+}
+
 static void generated_tokens_equal_the_references(void **state) {
   (void)state;
   for (size_t i = 0; i < N_NAMES; i++) {
@@ -735,6 +760,7 @@ int main(void) {
       cmocka_unit_test(residual_streams_equal_the_references),
       cmocka_unit_test(a_capture_runs_no_deeper_than_asked),
       cmocka_unit_test(overrides_equal_overwriting_the_references_tensors),
+      cmocka_unit_test(a_stream_put_in_after_the_blocks_is_read_as_the_references_is),
       cmocka_unit_test(generated_tokens_equal_the_references),
       cmocka_unit_test(activations_equal_their_definitions),
       cmocka_unit_test(answers_do_not_depend_on_order_groups_or_threads),
