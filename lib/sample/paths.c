@@ -34,6 +34,8 @@ static int find_row(const struct nk_vectors *set, int64_t id, size_t *row) {
 /* rows [2 n_pairs] of the set. */
 static int find_rows(const struct nk_sample_options *o, size_t *rows) {
   int code = NK_OK;
+  if (o->n_pairs == 0) return NK_OK;
+  if (o->pairs == NULL) return nk_fail(NK_EUSAGE, "paths between rows: no pairs are given");
   for (size_t i = 0; i < 2 * o->n_pairs && code == NK_OK; i++) {
     rows[i] = (size_t)o->pairs[i];
     if (!o->pairs_are_rows)
@@ -137,8 +139,6 @@ struct nk_vectors *nki_sample_paths(struct nk_region *region,
   int code = region != NULL ? nki_open_space(region, &space) : NK_OK;
   if (code == NK_OK)
     code = nki_need_set(options->set, region != NULL ? &space : NULL, "paths between rows");
-  if (code == NK_OK && options->pairs == NULL && options->n_pairs > 0)
-    code = nk_fail(NK_EUSAGE, "paths between rows: no pairs are given");
   if (code != NK_OK) return NULL;
   if (steps == SIZE_MAX || !nk_size_mul(options->n_pairs, steps + 1, &n_rows) ||
       !nk_size_mul(options->n_pairs, 2, &n_ends)) {

@@ -43,6 +43,8 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
     nk-stats set.safetensors -o stats.tsv &&
     nk-stats set.safetensors --json -o stats.json &&
     nk-convert --to tsv set.safetensors -o set.tsv &&
+    nk-extract -q model --ids 3-5 -o few.safetensors &&
+    printf 'a\tb\n3\t5\n' >pairs.tsv &&
     head -n 2 stats.tsv >few.tsv
 } || { not_ok "the tools run without a fault" "they do not"; end; exit; }
 
@@ -66,6 +68,9 @@ commands=(
   "nk-region -q info region.safetensors -o out"
   "nk-sample -q region.safetensors -n 2 --quantile 0.5 -o out"
   "nk-sample -q region.safetensors --match few.tsv --vectors set.safetensors -o out"
+  "nk-sample -q region.safetensors --from-set few.safetensors -m radius --distance 1 -o out"
+  "nk-sample -q region.safetensors --gaussian 5 -o out"
+  "nk-sample -q --path slerp --pairs pairs.tsv --vectors set.safetensors region.safetensors -o out"
   "nk-run -q model -p h{}h nokens.safetensors -o out"
   "nk-run -q model -p h{}h --at 1 --region region.safetensors nokens.safetensors -o out"
   "nk-run -q model -p h{}h --generate 3 nokens.safetensors -o out"
