@@ -693,8 +693,10 @@ static void a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor(
       const struct nk_tensor *tensor = nk_model_tensor(f.model, t);
       size_t dim = f.shape->dim, last = tensor->n_elements - 1;
       if (is_of_another_block(tensor->name, 1)) continue;
-      if (strstr(tensor->name, "experts.0.") != NULL || strstr(tensor->name, "experts.2.") != NULL)
-        continue; /* no row reaches them in some fixtures */
+      const char *expert = strstr(tensor->name, "experts.");
+      bool single = expert != NULL && expert[8] >= '0' && expert[8] <= '9';
+      if (single && (expert[8] != '1' || strstr(NAMES[i], "-all") != NULL))
+        continue; /* no row of the fixture reaches some of them */
       if (strstr(tensor->name, "attn.bias") != NULL) continue; /* GPT-2's causal mask: not read */
       if (tensor->dtype == NK_U8) continue; /* MXFP4's 4 bits and its scales hold no NaN */
       if (strstr(tensor->name, "vision") != NULL || strstr(tensor->name, "multi_modal") != NULL)
