@@ -1,5 +1,5 @@
-/* A GGUF's metadata stand for config.json, under its keys, and are checked as it is. The messages of
- * these checks name a key of config.json; here it is given the name that it has in the file. */
+/* A GGUF's metadata stand for config.json, under its keys, and are checked as it is. The messages
+ * of these checks name a key of config.json; here it is given the name that it has in the file. */
 #include <noken/base.h>
 #include <stdio.h>
 #include <string.h>

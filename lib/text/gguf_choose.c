@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "text/byte_level.h"
+#include "text/chars.h"
 #include "text/gguf_tokenizer.h"
 #include "text/patterns.h"
 
@@ -55,6 +57,9 @@ static const char *pattern_of(const json_t *step) {
   if (strcmp(type, "Split") == 0 && regex != NULL && keeps_matches(step, regex)) return regex;
   if (strcmp(type, "ByteLevel") == 0 && json_is_false(json_object_get(step, "add_prefix_space")))
     return json_is_false(json_object_get(step, "use_regex")) ? "" : NKI_PATTERN_GPT2;
+  const char *behavior = json_string_value(json_object_get(step, "behavior"));
+  if (strcmp(type, "Punctuation") == 0 && behavior != NULL && strcmp(behavior, "Contiguous") == 0)
+    return NKI_PATTERN_PUNCTUATION;
   if (strcmp(type, "Digits") == 0)
     return json_is_true(json_object_get(step, "individual_digits")) ? "\\p{N}" : "\\p{N}+";
   return NULL;
@@ -126,6 +131,30 @@ static int choose_pre(const struct nk_tokenizer *t, const char *const *patterns,
   return suffice ? NK_OK : nki_gguf_refuse(t, "ignore_merges beside the patterns of ", first->name);
 }
 
+/* Whether a token's string in the byte-level alphabet has numbers beside other characters. Where
+ * none has, it makes no difference that Falcon's tokenizer also cuts numbers, in this alphabet, off
+ * what is beside them, and llama.cpp does not. */
+static bool joins_numbers(const struct nk_tokenizer *t) {
+  bool joins = false;
+  struct nk_buffer text = {0};
+  for (size_t id = 0; id < t->spec->pieces.n && !joins; id++) {
+    const struct nki_piece *piece = &t->spec->pieces.piece[id];
+    size_t n_numbers = 0, n = 0;
+    if (!piece->present || nki_vocabulary_is_added(t->vocabulary, id)) continue;
+    nk_buffer_clear(&text);
+    const char *bytes = nki_pieces_bytes(&t->spec->pieces, id);
+    if (t->spec->byte_level)
+      nki_byte_level_encode(bytes, piece->length, &text);
+    else
+      nk_buffer_append(&text, bytes, piece->length);
+    for (size_t at = 0, width; at < text.size && !text.failed; at += width, n++)
+      n_numbers += nki_is_number(nki_utf8_decode(text.data + at, &width));
+    joins = text.failed || (n_numbers > 0 && n_numbers < n);
+  }
+  nk_buffer_free(&text);
+  return joins;
+}
+
 int nki_gguf_pre_choose(const struct nk_tokenizer *t, const struct nki_gguf_pre **pre) {
   json_t *steps = json_object_get(t->spec->config, "pre_tokenizer");
   json_t *normalizer = json_object_get(t->spec->config, "normalizer");
@@ -142,7 +171,9 @@ int nki_gguf_pre_choose(const struct nk_tokenizer *t, const struct nki_gguf_pre 
     const char *pattern = pattern_of(step);
     if (pattern == NULL || n == NKI_PRE_MAX_PATTERNS)
       return nki_gguf_refuse(t, "pre-tokenizer ", nki_spec_type(step));
-    if (*pattern != 0) patterns[n++] = pattern;
+    bool is_idle = n > 0 && strcmp(patterns[n - 1], NKI_PATTERN_GPT2) == 0 &&
+                   strcmp(pattern, "\\p{N}+") == 0 && !joins_numbers(t);
+    if (*pattern != 0 && !is_idle) patterns[n++] = pattern;
   }
   return choose_pre(t, patterns, n, nfc, pre);
 }

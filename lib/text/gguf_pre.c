@@ -1,7 +1,8 @@
 /* llama.cpp's names of pre-tokenizers; tests/cli/gguf-tokens.bats compares ids. llama.cpp writes
- * some patterns in another way, because its engine of regular expressions lacks what they use; here
- * they are as the tokenizers' own files have them. Its clean_spaces changes how ids become text, of
- * which a tokenizer.json has nothing; it is left out. */
+ * some patterns in another way, because its engine of regular expressions lacks what they use;
+ * here they are as the tokenizers' own files have them. Its clean_spaces changes how ids become
+ * text, of which a tokenizer.json has nothing; it is left out. Those that normalize text do so in
+ * the classes of Transformers (GPT-NeoX, Qwen 2, Cohere) that their models have. */
 #include "text/gguf_pre.h"
 
 #include <string.h>
@@ -53,7 +54,7 @@ static const char *const patterns_of[N_KINDS][NKI_PRE_MAX_PATTERNS] = {
     [MINICPM5] = {"\\p{N}{1,3}", NKI_PATTERN_MINICPM5},
     [EXAONE_MOE] = {NKI_PATTERN_EXAONE_MOE},
     [STARCODER] = {"\\p{N}", NKI_PATTERN_GPT2},
-    [FALCON] = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", NKI_PATTERN_GPT2, "[0-9][0-9][0-9]"},
+    [FALCON] = {NKI_PATTERN_PUNCTUATION, NKI_PATTERN_GPT2, "[0-9][0-9][0-9]"},
     [CHAMELEON] = {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )",
                    "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", NKI_PATTERN_GPT2},
     [BLOOM] = {NKI_PATTERN_BLOOM},
@@ -129,7 +130,7 @@ static const struct nki_gguf_pre pres[] = {
     {"exaone-moe", patterns_of[EXAONE_MOE]},
     {"starcoder", patterns_of[STARCODER]},
     {"refact", patterns_of[STARCODER]},
-    {"command-r", patterns_of[STARCODER]},
+    {"command-r", patterns_of[STARCODER], .nfc = true},
     {"smollm", patterns_of[STARCODER]},
     {"codeshell", patterns_of[STARCODER]},
     {"exaone", patterns_of[STARCODER]},

@@ -6,6 +6,9 @@
 #define NKI_PATTERN_GPT2 \
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
+/* The pre-tokenizer Punctuation, in runs. */
+#define NKI_PATTERN_PUNCTUATION "[\\p{P}\\$\\+<=>\\^~\\|`]+"
+
 #define NKI_PATTERN_LLAMA3                                                   \
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| " \
   "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"

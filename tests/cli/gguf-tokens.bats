@@ -103,6 +103,32 @@ model_of() {
   done
 }
 
+# Falcon's own vocabulary, which its pre-tokenizer has made, has no such tokens.
+@test "Falcon's tokenizer is written where no token has numbers beside other characters" {
+  python3 - "$FIXTURES/falcon.json" falcon.json <<'END'
+import json
+import sys
+import unicodedata
+
+tokenizer = json.load(open(sys.argv[1], encoding="utf-8"))
+model = tokenizer["model"]
+def joins(text): # characters of the byte-level alphabet
+    return len({unicodedata.category(c)[0] == "N" for c in text}) > 1
+def whole(merge):
+    return "".join(merge if isinstance(merge, list) else merge.split(" "))
+assert any(map(joins, model["vocab"]))
+model["vocab"] = {text: id for text, id in model["vocab"].items() if not joins(text)}
+model["merges"] = [merge for merge in model["merges"] if not joins(whole(merge))]
+json.dump(tokenizer, open(sys.argv[2], "w", encoding="utf-8"))
+END
+  "$ROOT/tests/runners/tokenizer_model.py" falcon.json model "$FIXTURES"/expected.tsv
+  nk-convert -q --model gguf model -o model.gguf
+  diff <(nk-tokens --encode - model <model/lines) <(nk-tokens --encode - model.gguf <model/lines)
+  need_llama
+  "$runners/tokens" "$libraries" model/texts model.gguf >counts 2>differences
+  [ ! -s differences ]
+}
+
 @test "llama.cpp gives the same ids with it, of texts in NFC, which it does not normalize" {
   need_llama
   for fixture in $WRITTEN; do
