@@ -314,15 +314,17 @@ static void effects_are_those_of_the_definitions(void **state) {
 /* In both modes, whatever the batch: the context's own state put back, and the place's origin. */
 static void the_origin_gives_exactly_0(void **state) {
   const struct world *w = *state;
-  size_t dim = w->shape->dim, layers[] = {1, w->shape->n_layers};
+  size_t dim = w->shape->dim, last = w->shape->n_layers, layers[] = {last, last};
   float *vectors = calloc(3 * dim, sizeof *vectors);
   for (size_t layer = 0; layer <= w->shape->n_layers; layer++) {
     struct answer own = answer_of(w, &w->contexts[0], 3, NULL, 0);
     memcpy(vectors, own.streams + layer * dim, dim * sizeof *vectors);
-    memcpy(vectors + dim, vectors, 2 * dim * sizeof *vectors);
+    memcpy(vectors + dim, vectors, dim * sizeof *vectors);
+    memcpy(vectors + 2 * dim, vectors, dim * sizeof *vectors);
     vectors[dim] += 1;
-    const struct nk_place places[] = {{0, 3, layer, w->contexts[0].n - 1, vectors},
-                                      {0, 3, layer, w->contexts[0].n - 1, vectors + dim}};
+    size_t read = layer == last ? 3 : w->contexts[0].n - 1;
+    const struct nk_place places[] = {{0, 3, layer, read, vectors},
+                                      {0, 3, layer, read, vectors + dim}};
     const struct nk_perturb_options options = {.contexts = w->contexts,
                                                .n_contexts = N_CONTEXTS,
                                                .places = places,
@@ -521,6 +523,7 @@ static void a_prompt_begins_as_the_model_is_trained_to(void **state) {
   size_t found = 0;
   for (size_t i = 0; i < n_slots; i++) found += slots[i] == NK_VECTOR;
   assert_int_equal(found, 1);
+  nk_free(slots);
   assert_int_equal(nk_prompt_encode(tokenizer, "\xff", 1, true, &slots, &n_slots), NK_EDATA);
   assert_int_equal(nk_prompt_encode(NULL, "a", 1, true, &slots, &n_slots), NK_EDATA);
   nk_free(special);
