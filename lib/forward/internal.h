@@ -336,8 +336,8 @@ struct nki_distributions {
 struct nki_divergences {
   double kl, kl_reverse, js; /* KL(base || other), KL(other || base), Jensen-Shannon; nats */
 };
-/* scratch [n]; one thread. */
-void nki_divergences(const struct nki_distributions *distributions, double *scratch,
+/* Of the distributions o; scratch [n]; one thread. */
+void nki_divergences(const struct nki_distributions *o, double *scratch,
                      struct nki_divergences *out);
 
 /* ---- Values that are not finite (finite.c) ---- */
