@@ -149,6 +149,27 @@ boundary() {
   [ "$(nk-convert --to tsv "$t/none.safetensors" | wc -l)" -eq 1 ]
 }
 
+# At layer 0 the slots hold the vector, above it the mean embedding; several slots hold the same one.
+@test "--dose in a prompt, at the slot's layer and above it, replaced and added" {
+  for place in "--at 0" "--at 2" "--at 2 --mode add"; do
+    make gpt2-tiny "${place:5:1}" 25
+    for prompt in 'The {} of' '{} is {}'; do
+      # shellcheck disable=SC2086
+      nk-boundary -q data/gpt2-tiny "$t/rays.tsv" -p "$prompt" $place --level 0.005 --dose \
+        --window 1 --with-origin |
+        nk-run -q data/gpt2-tiny --paired -p "$prompt" $place >"$t/run"
+      paste <(column distance <"$t/run") <(column kl_base <"$t/run") |
+        awk '{ print } $1 == 0 ? $2 != 0 : !($2 / $1 < 1.01 && $2 / $1 > 0.99) { bad = 1 }
+          END { exit bad || NR != 6 }'
+      # shellcheck disable=SC2086
+      nk-boundary -q data/gpt2-tiny "$t/rays.tsv" -p "$prompt" $place --level 0.005 --dose \
+        --window 3 | nk-convert --to tsv >"$t/dosed.tsv"
+      column achieved <"$t/dosed.tsv" |
+        awk '!($1 / 0.005 < 1.01 && $1 / 0.005 > 0.99) { bad = 1 } END { exit bad || NR != 3 }'
+    done
+  done
+}
+
 @test "one ray, and none" {
   make gpt2-tiny 2 25
   head -n 4 "$t/rays.tsv" >"$t/one.tsv"
