@@ -160,12 +160,15 @@ static int reduce(const struct block *b, const size_t *ray, const double *radius
   return NK_OK;
 }
 
-/* The search's time is mostly that of the scan, and about 16 points of bisection follow. */
-static int report(const struct block *b) {
-  size_t expected = b->n * (b->run->search.n_grid + 16);
-  double part = fmin((double)b->n_points / (double)expected, 0.99);
-  size_t done = b->run->n_done + b->n_done + (size_t)(part * (double)b->n);
-  return nk_progress("rays", done, b->run->n_total);
+/* Progress is counted in vectors: the scan's, and about 16 of bisection for each ray. */
+static int report(const struct boundary_run *run, size_t n_rays, size_t n_points) {
+  size_t each = run->search.n_grid + 16;
+  return nk_progress("vectors", (run->n_done + n_rays) * each + n_points, run->n_total * each);
+}
+
+static int report_points(const struct block *b) {
+  size_t most = b->n * (b->run->search.n_grid + 16) - 1;
+  return report(b->run, b->n_done, b->n_points < most ? b->n_points : most);
 }
 
 static int measure_points(void *user, const size_t *ray, const double *radius, size_t n,
@@ -187,7 +190,7 @@ static int measure_points(void *user, const size_t *ray, const double *radius, s
     code = nk_perturb_run(b->perturb, b->at, b->vectors, rows, &effects);
     if (code == NK_OK) code = reduce(b, ray + first, radius + first, rows, value + first);
     b->n_points += rows;
-    if (code == NK_OK) code = report(b);
+    if (code == NK_OK) code = report_points(b);
   }
   return code;
 }
@@ -235,13 +238,13 @@ static size_t block_size(const struct boundary_run *run, size_t n_reads,
 int boundary_run(const struct boundary_run *run, struct boundary_onset *out) {
   size_t n = run->rays->n, n_reads = run->n_window > 0 ? run->n_window : 1;
   struct entry *entries = sort_rays(run);
-  int code = entries == NULL ? NK_EMEMORY : NK_OK;
+  int code = entries == NULL ? NK_EMEMORY : n > 0 ? report(run, 0, 0) : NK_OK;
   for (size_t first = 0, size; first < n && code == NK_OK; first += size) {
     size = block_size(run, n_reads, entries + first, n - first);
     struct block block = {
         .run = run, .entries = entries + first, .n = size, .n_reads = n_reads, .n_done = first};
     code = run_block(&block, out);
-    if (code == NK_OK) code = nk_progress("rays", run->n_done + first + size, run->n_total);
+    if (code == NK_OK) code = report(run, first + size, 0);
   }
   nk_free(entries);
   return code;

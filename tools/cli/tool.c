@@ -32,10 +32,13 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A line with the share done and the time left, from two seconds on, five times a second. */
+/* A line with the share done and the time left, from two seconds on, five times a second. A work
+ * within another one, such as the forward passes of a search, is not shown. */
 static int show_progress(const char *what, size_t done, size_t total, void *user) {
   struct cli_run *run = user;
   double t = now(), begun = run->progress.begun;
+  if (begun > 0 && strcmp(run->progress.what, what) != 0) return 0;
+  run->progress.what = what;
   if (done == 0 || begun == 0) run->progress.begun = begun = t;
   if (done >= total) {
     clear_progress(run);

@@ -34,9 +34,10 @@ struct cli_run {
   char **operands;
   size_t n_operands;
   struct {
-    double begun;   /* seconds: when the current work began; 0 between two works */
-    double written; /* seconds: when the line was last written */
-    bool shown;     /* the line is on the terminal */
+    const char *what; /* the current work */
+    double begun;     /* seconds: when the current work began; 0 between two works */
+    double written;   /* seconds: when the line was last written */
+    bool shown;       /* the line is on the terminal */
   } progress;
 };
 
