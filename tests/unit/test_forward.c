@@ -686,7 +686,8 @@ static void a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor(
   const char *folder = *state;
   for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
-    if (strcmp(NAMES[i], "llama3") == 0) continue; /* in shards; else as llama */
+    if (strcmp(NAMES[i], "llama3") == 0) continue;  /* in shards; else as llama */
+    if (strstr(NAMES[i], "-all") != NULL) continue; /* as those without; rows reach fewer experts */
     open_fixture(&f, NAMES[i]);
     copy_model(folder, NAMES[i]);
     for (size_t t = 0; t < nk_model_n_tensors(f.model); t++) {
