@@ -249,7 +249,8 @@ architecture 'llada' does not predict the next token" ]
   [ "$status" -ne 0 ]
   cat lost.err
   [ "$(wc -l <lost.err)" -eq 1 ]
-  [[ $(<lost.err) == "nk-run: "*"llama.cpp failed and ends this process: "*"RPC server"* ]]
+  # On a busy machine the server can be lost before the model is on it.
+  [[ $(<lost.err) == "nk-run: "*server* ]]
   [ ! -e lost.tsv ]
 }
 
