@@ -36,13 +36,19 @@ static int compare_strands(const void *a, const void *b) {
 
 /* ---- Positions ---- */
 
-/* Keeps of x [n], ascending, the first of those that differ by no more than rounding, such as that
- * of the distances that nokens achieve. Returns how many. */
-static size_t keep_distinct(double *x, size_t n, const struct plot *plot) {
+static bool are_whole(const struct sample *samples, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (samples[i].x != nearbyint(samples[i].x)) return false;
+  return true;
+}
+
+/* Keeps of positions [n], ascending, the first of those that differ by `rounding` of their size (of
+ * 1 on a logarithmic axis) or less. Returns how many. */
+static size_t keep_distinct(double *x, size_t n, double rounding, bool log_x) {
   size_t kept = 0;
   for (size_t i = 0; i < n; i++) {
-    double unit = kept == 0 || plot->log_x ? 1 : fabs(x[kept - 1]);
-    if (kept == 0 || x[i] - x[kept - 1] > ROUNDING * unit) x[kept++] = x[i];
+    double unit = kept == 0 || log_x ? 1 : fabs(x[kept - 1]);
+    if (kept == 0 || x[i] - x[kept - 1] > rounding * unit) x[kept++] = x[i];
   }
   return kept;
 }
@@ -60,7 +66,9 @@ static double level_of(double x, const double *levels, size_t n) {
   return levels[low];
 }
 
-/* Positions are the values of x where they are few, otherwise the numbers of bins. */
+/* Positions are the values of x where they are few, otherwise the numbers of bins. Values that
+ * differ by rounding, such as the distances that nokens achieve, are one; whole numbers are not
+ * rounded. */
 static int set_positions(struct sample *samples, size_t n, const struct plot *plot) {
   double *x = nk_alloc(n, sizeof *x), *edges = NULL;
   size_t n_bins = 0;
@@ -70,7 +78,8 @@ static int set_positions(struct sample *samples, size_t n, const struct plot *pl
   plot_sort(x, n);
   double *levels = nk_alloc(n, sizeof *levels);
   if (levels != NULL && n > 0) memcpy(levels, x, n * sizeof *levels);
-  size_t n_levels = levels != NULL ? keep_distinct(levels, n, plot) : 0;
+  double rounding = are_whole(samples, n) ? 0 : ROUNDING;
+  size_t n_levels = levels != NULL ? keep_distinct(levels, n, rounding, plot->log_x) : 0;
   if (levels == NULL) code = NK_EMEMORY;
   if (code == NK_OK && (plot->bins > 0 || n_levels > MAX_POSITIONS)) {
     size_t bins = plot->bins > 0 ? plot->bins : DEFAULT_BINS;
