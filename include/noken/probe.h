@@ -228,7 +228,8 @@ NK_API int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_o
 
 /* Named regular expressions (PCRE2) of what a user calls unwanted in a text. */
 struct nk_flags;
-/* names and patterns [n]. NULL on failure: the message names the pattern and the position. */
+/* names and patterns [n]. NULL on failure (an empty name; a pattern that does not compile: the
+ * message names it and the position). */
 NK_API struct nk_flags *nk_flags_new(const char *const *names, const char *const *patterns,
                                      size_t n);
 NK_API void nk_flags_free(struct nk_flags *flags);

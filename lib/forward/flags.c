@@ -23,6 +23,10 @@ static int add_flag(struct nk_flags *flags, const char *name, const char *patter
   int number;
   PCRE2_SIZE at;
   if (flag.name == NULL) return NK_EMEMORY;
+  if (*name == 0) {
+    nk_free(flag.name);
+    return nk_fail(NK_EDATA, "the flag with the pattern '%s' has an empty name", pattern);
+  }
   /* A generation may end within a character: the text before it is matched. */
   flag.code = pcre2_compile((PCRE2_SPTR)pattern, n, PCRE2_UTF | PCRE2_MATCH_INVALID_UTF, &number,
                             &at, NULL);

@@ -183,6 +183,11 @@ same() {
   printf 'name\tpattern\nbad\t(\n' >flags.tsv
   run -1 nk-run "$gpt2" --ids 300 -p 'The {}' --generate 1 --flag flags.tsv
   [[ "$output" == *"flag 'bad'"* ]]
+  printf 'name\tpattern\nany\t.\n\tof\n' >flags.tsv
+  for summary in '' --flag-summary; do
+    run -1 nk-run "$gpt2" --ids 300 -p 'The {}' --generate 1 --flag flags.tsv $summary
+    [ "$output" = "nk-run: flags.tsv: the flag with the pattern 'of' has an empty name" ]
+  done
 }
 
 @test "same seed, same bytes, whatever the threads; the seed draws the reference" {
