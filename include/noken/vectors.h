@@ -11,10 +11,10 @@
  *
  *   __metadata__  noken.kind=vectors, noken.version=1, noken.model, noken.space, noken.history
  *
- * Read as well: F16, BF16 and F64 vectors, any safetensors file with exactly one 2-D tensor, a 2-D
- * .npy, an .npz without compression, and text: a CSV or TSV of numbers, all of them values, or
- * under names that count up (v1, v2, ...) beside id, text and columns. Tensors and metadata that
- * noken does not know are carried through. */
+ * Read as well: F16, BF16 and F64 vectors, F16 and BF16 columns, any safetensors file with exactly
+ * one 2-D tensor, a 2-D .npy, an .npz without compression, and text: a CSV or TSV of numbers, all
+ * of them values, or under names that count up (v1, v2, ...) beside id, text and columns. Tensors
+ * and metadata that noken does not know are carried through. */
 #ifndef NOKEN_VECTORS_H
 #define NOKEN_VECTORS_H
 
@@ -29,10 +29,11 @@
 extern "C" {
 #endif
 
-/* One value per row. data is [n] of double, or of int64_t for NK_I64. An F32 column is widened. */
+/* One value per row. data is [n] of double, or of int64_t for NK_I64. An F32 column is widened, and
+ * is what F16 and BF16 are read as. */
 struct nk_column {
   char *name;
-  enum nk_dtype dtype; /* NK_F32, NK_F64 or NK_I64: what it is in the file */
+  enum nk_dtype dtype; /* NK_F32, NK_F64 or NK_I64: what it is written as */
   union {
     double *number;
     int64_t *integer;
@@ -49,7 +50,9 @@ struct nk_vectors {
   const int64_t *text_offsets; /* [n + 1]; NULL when the set has no text */
   struct nk_column *columns;   /* [n_columns] */
   size_t n_columns;
-  struct nk_vectors_private *hidden; /* metadata, carried tensors, what must be freed */
+  struct nk_tensor *carried; /* [n_carried] tensors of a safetensors file that are none of these */
+  size_t n_carried;
+  struct nk_vectors_private *hidden; /* metadata, what must be freed */
 };
 
 /* Reads a vector set from path ("-" or NULL: standard input), by its first bytes. NULL on

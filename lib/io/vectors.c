@@ -53,15 +53,19 @@ fail:
   return NULL;
 }
 
+/* Each tensor's name and, without a file, its data and dtype_name belong to the set. */
+static void free_carried(struct nk_vectors *set) {
+  for (size_t i = 0; i < set->n_carried; i++) {
+    nk_free((char *)(uintptr_t)set->carried[i].name);
+    if (set->hidden->st != NULL) continue;
+    nk_free((void *)(uintptr_t)set->carried[i].data);
+    nk_free((char *)(uintptr_t)set->carried[i].dtype_name);
+  }
+  nk_free(set->carried);
+}
+
 static void free_hidden(struct nk_vectors_private *hidden) {
   if (hidden == NULL) return;
-  for (size_t i = 0; i < hidden->n_carried; i++) {
-    nk_free((char *)(uintptr_t)hidden->carried[i].name);
-    if (hidden->st != NULL) continue;
-    nk_free((void *)(uintptr_t)hidden->carried[i].data);
-    nk_free((char *)(uintptr_t)hidden->carried[i].dtype_name);
-  }
-  nk_free(hidden->carried);
   nki_pairs_free(&hidden->metadata);
   nk_free(hidden->text);
   nk_free(hidden->name);
@@ -80,6 +84,7 @@ void nk_vectors_free(struct nk_vectors *set) {
   nk_free(set->ids);
   nk_free((int64_t *)(uintptr_t)set->text_offsets);
   nk_free(set->own_values);
+  free_carried(set);
   free_hidden(set->hidden);
   nk_free(set);
 }
@@ -282,17 +287,17 @@ struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, const int
 
 /* Copies of the tensors that `from` carries. */
 static int copy_carried(struct nk_vectors *to, const struct nk_vectors *from) {
-  size_t n = from->hidden->n_carried;
-  struct nk_tensor *carried = to->hidden->carried = nk_calloc(n, sizeof *carried);
+  size_t n = from->n_carried;
+  struct nk_tensor *carried = to->carried = nk_calloc(n, sizeof *carried);
   if (carried == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
-    const struct nk_tensor *source = &from->hidden->carried[i];
+    const struct nk_tensor *source = &from->carried[i];
     void *data = nk_alloc(source->n_bytes, 1);
     carried[i] = *source;
     carried[i].name = nk_strdup(source->name);
     carried[i].dtype_name = nk_strdup(nki_tensor_dtype_name(source));
     carried[i].data = data;
-    to->hidden->n_carried = i + 1;
+    to->n_carried = i + 1;
     if (carried[i].name == NULL || carried[i].dtype_name == NULL || data == NULL) return NK_EMEMORY;
     memcpy(data, source->data, source->n_bytes);
   }

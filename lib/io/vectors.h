@@ -15,9 +15,6 @@ struct nk_vectors_private {
   bool transposed;            /* source is [dim, n] */
   unsigned char *text;        /* the set's own text bytes, NULL when mapped */
   struct nki_pairs metadata;
-  struct nk_tensor *carried; /* [n_carried] tensors of the file that noken does not know; each
-                                name and, without st, its data and dtype_name belong to the set */
-  size_t n_carried;
   size_t columns_capacity; /* of nk_vectors.columns */
 };
 

@@ -152,8 +152,7 @@ static int take_text(struct nk_vectors *set, const struct nk_tensor *bytes,
 }
 
 bool nki_vectors_is_column(const struct nk_vectors *set, const struct nk_tensor *tensor) {
-  return tensor->n_dims == 1 && tensor->n_elements == set->n &&
-         (tensor->dtype == NK_F32 || tensor->dtype == NK_F64 || tensor->dtype == NK_I64);
+  return tensor->n_dims == 1 && tensor->n_elements == set->n && tensor->dtype <= NK_I64;
 }
 
 int nki_vectors_take_column(struct nk_vectors *set, const struct nk_tensor *tensor) {
@@ -192,8 +191,8 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
   int code = take_metadata(set);
   if (code == NK_OK && ((bytes != NULL) || offsets != NULL)) code = take_text(set, bytes, offsets);
   size_t n = nki_safetensors_n_tensors(hidden->st);
-  hidden->carried = nk_calloc(n, sizeof *hidden->carried);
-  if (hidden->carried == NULL) return NK_EMEMORY;
+  set->carried = nk_calloc(n, sizeof *set->carried);
+  if (set->carried == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     const struct nk_tensor *tensor = nki_safetensors_tensor(hidden->st, i);
     if (tensor == matrix || tensor == bytes || tensor == offsets) continue;
@@ -202,7 +201,7 @@ static int take_rest(struct nk_vectors *set, const struct nk_tensor *matrix) {
     } else if (nki_vectors_is_column(set, tensor)) {
       code = nki_vectors_take_column(set, tensor);
     } else {
-      struct nk_tensor *carried = &hidden->carried[hidden->n_carried++];
+      struct nk_tensor *carried = &set->carried[set->n_carried++];
       *carried = *tensor;
       carried->name = nk_strdup(tensor->name);
       if (carried->name == NULL) code = NK_EMEMORY;
@@ -273,8 +272,8 @@ static int add_others(const struct nk_vectors *set, size_t size,
     if (column->dtype == NK_F32) tensor.data = narrowed[c] = narrow(column, set->n);
     code = tensor.data != NULL ? nki_safetensors_writer_add(writer, &tensor) : NK_EMEMORY;
   }
-  for (size_t i = 0; i < set->hidden->n_carried && code == NK_OK; i++) {
-    const struct nk_tensor *carried = &set->hidden->carried[i];
+  for (size_t i = 0; i < set->n_carried && code == NK_OK; i++) {
+    const struct nk_tensor *carried = &set->carried[i];
     if (nki_dtype_size(carried->dtype) == size) code = nki_safetensors_writer_add(writer, carried);
   }
   return code;

@@ -51,6 +51,41 @@ weights() {
   done
 }
 
+# lens_of NAME DTYPE N: weights 128 as safetensors: weight, F32, and N values of b under a name
+lens_of() {
+  weights 128 | perl -e '
+    my ($name, $dtype, $n) = @ARGV; my (@w, @b); <STDIN>;
+    while (<STDIN>) { my @v = split; push @b, pop @v; push @w, @v }
+    my $w = pack "f<*", @w;
+    my $b = join "", map {
+      my $bits = unpack "L", pack "f", $_; # the values are multiples of 1/64: exact in all types
+      my $half = $_ == 0 ? 0 : $bits >> 16 & 0x8000 | ($bits >> 13 & 0x3FFFF) - (112 << 10);
+      $dtype eq "F64" ? pack "d<", $_ : $dtype eq "F16" ? pack "v", $half :
+      $dtype eq "BF16" ? pack "v", $bits >> 16 : $dtype eq "I64" ? pack "q<", $_ : pack "f<", $_
+    } @b[0 .. $n - 1];
+    my $head = sprintf q({"weight":{"dtype":"F32","shape":[128,128],"data_offsets":[0,%d]},) .
+      q("%s":{"dtype":"%s","shape":[%d],"data_offsets":[%d,%d]}}), length $w, $name, $dtype, $n,
+      length $w, length($w) + length $b;
+    print pack("Q<", length $head), $head, $w, $b' "$@"
+}
+
+@test "a bias is read of all floats, and a lens with another tensor is refused" {
+  lens() {
+    nk-run data/gpt2-tiny -p 'The{} of the' --ids 300,8100 --lens 3 --lens-with "$tmp/$1"
+  }
+  weights 128 > "$tmp/w.tsv"
+  lens w.tsv > "$tmp/expected"
+  for dtype in F32 F64 F16 BF16; do
+    lens_of bias $dtype 128 > "$tmp/$dtype"
+    lens $dtype | cmp "$tmp/expected" -
+  done
+  while read -r name dtype n; do
+    lens_of $name $dtype $n > "$tmp/bad"
+    run -1 --separate-stderr lens bad
+    [[ $stderr == *"/bad: '$name' ($dtype, $n values): a lens has a matrix and 'bias', "* ]]
+  done <<< $'0.bias F32 128\nbias F32 64\nbias I64 128\nb BF16 64\n0.bias I64 3'
+}
+
 @test "the last layer's reading is the model's distribution to the last digit" {
   for model in gpt2-tiny llama-tiny; do
     for ids in 300 300-302 300-316 300-420; do
@@ -114,7 +149,7 @@ weights() {
   weights 128 | sed '5s/[^\t]*$/inf/' > "$tmp/inf.tsv"
   run -1 --separate-stderr nk-run data/gpt2-tiny -p 'The {}' --ids 300 --lens 1 \
     --lens-with "$tmp/inf.tsv"
-  [[ $stderr == *inf.tsv*"the bias is not of finite floats"* ]]
+  [[ $stderr == *inf.tsv*"row 3: the bias is not finite"* ]]
   run -2 --separate-stderr nk-run data/gpt2-tiny -p 'The {}' --ids 300 --lens 1 --generate 2
   [[ $stderr == *"--lens prints its own table"* ]]
 }

@@ -13,6 +13,29 @@
 
 /* ---- Options ---- */
 
+static int refuse(const char *path, const char *name, const char *dtype, size_t n, size_t dim) {
+  return nk_fail(NK_EDATA, "%s: '%s' (%s, %zu values): a lens has a matrix and 'bias', %zu floats",
+                 path, name, dtype, n, dim);
+}
+
+/* The bias may be missing, but not unread: what else the file has may be one under another name. */
+static int check_bias(const struct nk_vectors *map, const char *path) {
+  const struct nk_tensor *tensor = map->carried;
+  if (map->n_carried > 0)
+    return refuse(path, tensor->name,
+                  tensor->dtype_name != NULL ? tensor->dtype_name : nk_dtype_names[tensor->dtype],
+                  tensor->n_elements, map->n);
+  for (size_t c = 0; c < map->n_columns; c++) {
+    const struct nk_column *column = &map->columns[c];
+    if (strcmp(column->name, "bias") != 0 || column->dtype == NK_I64)
+      return refuse(path, column->name, nk_dtype_names[column->dtype], map->n, map->n);
+    for (size_t i = 0; i < map->n; i++)
+      if (!isfinite(column->data.number[i]))
+        return nk_fail(NK_EDATA, "%s: row %zu: the bias is not finite", path, i);
+  }
+  return NK_OK;
+}
+
 static struct nk_vectors *read_map(const char *path, size_t dim) {
   struct nk_vectors *map = nk_vectors_read(path);
   if (map == NULL) return NULL;
@@ -26,10 +49,7 @@ static struct nk_vectors *read_map(const char *path, size_t dim) {
     code = nk_vectors_check_finite(&map, false);
     if (code != NK_OK) nk_fail_in(code, "%s", path);
   }
-  const struct nk_column *bias = nk_vectors_column(map, "bias");
-  for (size_t i = 0; bias != NULL && i < dim && code == NK_OK; i++)
-    if (bias->dtype == NK_I64 || !isfinite(bias->data.number[i]))
-      code = nk_fail(NK_EDATA, "%s: the bias is not of finite floats", path);
+  if (code == NK_OK) code = check_bias(map, path);
   if (code == NK_OK) return map;
   nk_vectors_free(map);
   return NULL;
