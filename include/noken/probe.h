@@ -139,11 +139,12 @@ NK_API int nk_probe_capture(struct nk_probe *probe, const struct nk_items *items
 /* A place, and what is compared after it. */
 struct nk_place {
   size_t context;
-  size_t position;     /* where the context has NK_VECTOR: all positions with NK_VECTOR */
+  size_t position;     /* where the context has NK_VECTOR: all positions with it; see `alone` */
   size_t layer;        /* as in forward.h */
   size_t read;         /* the first position whose answer is compared, `position` or after it */
   const float *origin; /* [dim] what the baseline has in the place (NK_ADD: has added there). NULL:
                         * the context's own state (NK_ADD: nothing) */
+  bool alone;          /* `position` alone, also where the context has NK_VECTOR there */
 };
 
 /* Valid with one context and one place; everything but the contexts is copied by nk_perturb_new. */

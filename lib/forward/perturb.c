@@ -34,8 +34,8 @@ static int check_place(const struct nk_perturb_options *o, size_t n_reads, size_
                    "the end at %zu",
                    number, n_reads, place->read, place->position, context->n);
   for (size_t i = 0; i < context->n; i++) n_slots += context->ids[i] == NK_VECTOR;
-  if (n_slots > 1 && context->ids[place->position] == NK_VECTOR && place->origin == NULL &&
-      o->mode == NK_REPLACE)
+  if (n_slots > 1 && !place->alone && context->ids[place->position] == NK_VECTOR &&
+      place->origin == NULL && o->mode == NK_REPLACE)
     return nk_fail(NK_EUSAGE, "place %zu: several positions for the vector: an origin is needed",
                    number);
   return NK_OK;

@@ -24,8 +24,8 @@ static size_t first_of(const struct nk_perturb *p, size_t place) {
 }
 
 static bool is_place(const struct nk_place *place, const struct nk_sequence *context, size_t i) {
-  return i == place->position ||
-         (context->ids[i] == NK_VECTOR && context->ids[place->position] == NK_VECTOR);
+  return i == place->position || (!place->alone && context->ids[i] == NK_VECTOR &&
+                                  context->ids[place->position] == NK_VECTOR);
 }
 
 /* ---- A batch ---- */

@@ -151,7 +151,8 @@ boundary() {
 
 # At layer 0 the slots hold the vector, above it the mean embedding; several slots hold the same one.
 @test "--dose in a prompt, at the slot's layer and above it, replaced and added" {
-  for place in "--at 0" "--at 2" "--at 2 --mode add"; do
+  for place in "--at 0" "--at 2" "--at 2 --mode add" "--at 0 --position 1" \
+    "--at 2 --position -1"; do
     make gpt2-tiny "${place:5:1}" 25
     for prompt in 'The {} of' '{} is {}'; do
       # shellcheck disable=SC2086

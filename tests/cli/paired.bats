@@ -104,6 +104,22 @@ top_text base_top_id base_top_text" ]
   [[ "$output" == *"no-origins.tsv: row 0: no row of radius 0 with its origin_row"* ]]
 }
 
+@test "--position in a slot puts the vector there alone, and the fill in the other slots" {
+  rays "$gpt2" >rays.tsv
+  for place in '--at 0' '--at 2' '--at 2 --mode add'; do
+    how=(rays.tsv --paired --fill ' the')
+    # shellcheck disable=SC2206
+    how+=($place)
+    nk-run "$gpt2" "${how[@]}" -p 'a {} is{} of' --position 2 >out
+    nk-run "$gpt2" "${how[@]}" -p 'a {} is the of' >one
+    [ "$(wc -l <out)" -eq 7 ]
+    cmp out one
+    nk-run "$gpt2" "${how[@]}" -p 'a {} is{} of' >both
+    run cmp -s both one
+    [ "$status" -eq 1 ]
+  done
+}
+
 # A model whose tokenizer begins each text with token 8191.
 beginning() {
   mkdir -p begins

@@ -413,9 +413,9 @@ static void effects_do_not_depend_on_the_batch(void **state) {
   free(vectors);
 }
 
-/* A place at NK_VECTOR is all of them; below the layer they hold the fill. */
-static void a_vector_goes_to_all_slots_of_its_context(void **state) {
-  const struct world *w = *state;
+/* A place at NK_VECTOR is all of them, or itself alone; below the layer, and where no vector is,
+ * they hold the fill. */
+static void check_slots(const struct world *w, bool alone) {
   size_t dim = w->shape->dim, length = 6;
   const int64_t ids[] = {300, NK_VECTOR, 400, NK_VECTOR, 500, 600};
   const struct nk_sequence context = {ids, length};
@@ -424,7 +424,7 @@ static void a_vector_goes_to_all_slots_of_its_context(void **state) {
   for (size_t layer = 0; layer < 3; layer++)
     for (int mode = 0; mode < 2; mode++)
       for (size_t slot = 1; slot < 4; slot++) { /* position 2 is none */
-        const struct nk_place place = {0, slot, layer, length - 1, v};
+        const struct nk_place place = {0, slot, layer, length - 1, v, alone};
         const struct nk_perturb_options options = {.contexts = &context,
                                                    .n_contexts = 1,
                                                    .places = &place,
@@ -436,7 +436,7 @@ static void a_vector_goes_to_all_slots_of_its_context(void **state) {
         for (size_t i = 1; i < 4; i += 2)
           base[n++] = (struct nk_override){.position = i, .vector = fill};
         for (size_t i = 1; i < 4; i++)
-          if ((slot == 2) == (i == 2))
+          if (alone ? i == slot : (slot == 2) == (i == 2))
             base[n++] = (struct nk_override){0, i, layer, (enum nk_override_mode)mode, v};
         for (size_t i = 0; i < n; i++) moved[i] = base[i];
         for (size_t i = 2; i < n; i++) moved[i].vector = v + dim;
@@ -456,6 +456,14 @@ static void a_vector_goes_to_all_slots_of_its_context(void **state) {
         free_answer(b);
       }
   free(v);
+}
+
+static void a_vector_goes_to_all_slots_of_its_context(void **state) {
+  check_slots(*state, false);
+}
+
+static void a_vector_alone_goes_to_its_own_slot(void **state) {
+  check_slots(*state, true);
 }
 
 static void what_does_not_exist_is_an_error(void **state) {
@@ -543,6 +551,7 @@ int main(void) {
       OF_BOTH(small_divergences_are_quadratic_in_the_radius),
       OF_BOTH(effects_do_not_depend_on_the_batch),
       OF_BOTH(a_vector_goes_to_all_slots_of_its_context),
+      OF_BOTH(a_vector_alone_goes_to_its_own_slot),
       OF_BOTH(what_does_not_exist_is_an_error),
       OF_BOTH(a_prompt_begins_as_the_model_is_trained_to),
   };

@@ -79,13 +79,14 @@ static void free_block(struct block *b) {
 static size_t add_overrides(const struct boundary_run *run, const struct nk_place *place,
                             size_t sequence, struct nk_override *out) {
   const struct nk_sequence *context = &run->contexts->item[place->context];
-  bool in_slots = context->ids[place->position] == NK_VECTOR;
-  bool is_filled = place->layer > 0 || run->mode == NK_ADD || !in_slots;
+  bool in_slots = !place->alone && context->ids[place->position] == NK_VECTOR;
+  bool is_above = place->layer > 0 || run->mode == NK_ADD;
   size_t n = 0;
   for (size_t i = 0; i < context->n; i++) {
-    bool slot = context->ids[i] == NK_VECTOR;
-    if (slot && is_filled) out[n++] = (struct nk_override){sequence, i, 0, NK_REPLACE, run->fill};
-    if (in_slots ? slot : i == place->position)
+    bool slot = context->ids[i] == NK_VECTOR, is_place = in_slots ? slot : i == place->position;
+    if (slot && (is_above || !is_place))
+      out[n++] = (struct nk_override){sequence, i, 0, NK_REPLACE, run->fill};
+    if (is_place)
       out[n++] = (struct nk_override){sequence, i, place->layer, run->mode, place->origin};
   }
   return n;

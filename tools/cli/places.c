@@ -121,7 +121,7 @@ static int find_slot(const struct cli_place_rules *rules, size_t *position) {
 static int find_place(const struct cli_place_rules *rules, size_t row, struct nk_place *place) {
   const struct cli_contexts *c = rules->contexts;
   int code = NK_OK;
-  *place = (struct nk_place){.layer = rules->layer};
+  *place = (struct nk_place){.layer = rules->layer, .alone = rules->at_position};
   if (!rules->of_prompt)
     code = read_column(rules, "context", row, c->n, "the file's lines", &place->context);
   const struct nk_sequence *context = &c->item[code == NK_OK ? place->context : 0];
