@@ -210,7 +210,7 @@ boundary() {
   refused "row 5 holds a NaN"
   cut -f 2- "$t/rays.tsv" | sed '1s/ray/way/' >"$t/bad.tsv"
   refused "the set has no column 'ray'"
-  awk -F'\t' -v OFS='\t' 'NR == 7 { $4 = 0 } 1' "$t/rays.tsv" >"$t/bad.tsv"
+  awk -F'\t' -v OFS='\t' 'NR == 7 { $4 = -1 } 1' "$t/rays.tsv" >"$t/bad.tsv"
   refused "rows 3 and 5 are of one ray, but not of one origin_row"
 }
 

@@ -224,8 +224,37 @@ beginning() {
   sed '$d' rays.tsv | awk -F '\t' -v OFS='\t' 'NR == 3 { $9 = "nan" } 1' >bad.tsv
   run -1 nk-run "$gpt2" bad.tsv --paired --contexts "$fixtures/contexts.txt"
   [[ "$output" == *"row 1 "*"--skip-bad"* ]]
-  [ "$(nk-run "$gpt2" bad.tsv --paired --contexts "$fixtures/contexts.txt" --skip-bad 2>/dev/null |
-    wc -l)" -eq 5 ]
+  nk-run "$gpt2" bad.tsv --paired --contexts "$fixtures/contexts.txt" --skip-bad 2>/dev/null >out
+  nk-run "$gpt2" rays.tsv --paired --contexts "$fixtures/contexts.txt" | sed '3d;7d' >whole
+  paste <(column whole origin_row) <(column out origin_row) <(column whole radius) \
+    <(column out radius) <(column whole kl_base) <(column out kl_base) |
+    awk '{ d = $5 - $6; if ($1 != $2 || $3 != $4 || d * d > 1e-10 * $5 * $5) bad++ }
+      END { exit bad || NR != 4 }'
+}
+
+@test "a row without an origin in a set that has some, or with that of another place, is refused" {
+  refused() { # refused MESSAGE OPTION...
+    local message=$1
+    shift
+    run -1 nk-run -q "$gpt2" bad.tsv --paired "$@"
+    [ "$output" = "nk-run: bad.tsv: $message" ]
+  }
+  contexts=(--contexts "$fixtures/contexts.txt")
+  none="no row of radius 0 with its origin_row"
+  more="as other rows have; leave out this row, or give it -1 there"
+  rays "$gpt2" >rays.tsv
+  awk -F '\t' -v OFS='\t' 'NR == 2 { $9 = "nan" } 1' rays.tsv >bad.tsv
+  refused "row 0: $none, $more" "${contexts[@]}" --skip-bad
+  awk -F '\t' -v OFS='\t' 'NR == 4 { $(NF - 1) = "" } 1' rays.tsv >bad.tsv
+  refused "row 2: $none, $more" "${contexts[@]}"
+  refused "row 2: $none, and a slot has no state of its own; use nk-sample --with-origin" -p 'The {}'
+  for place in context:3:1:0 position:4:5:4 layer:5:3:2; do
+    IFS=: read -r name at mine other <<<"$place"
+    cut -f 5 --complement rays.tsv | # the token
+      awk -F '\t' -v OFS='\t' -v at="$at" -v mine="$mine" 'NR == 3 { $at = mine } 1' >bad.tsv
+    refused "row 1: $name $mine: row 0, of radius 0 with its origin_row, has $other; number the \
+origins of a set apart" "${contexts[@]}"
+  done
 }
 
 @test "options that have no use in a mode are refused by name" {

@@ -166,19 +166,38 @@ static int compare_keys(const void *a, const void *b) {
   return order == 0 ? compare(x->row, y->row) : order;
 }
 
+/* A row and its origin are of one place, wherever the rules put them. */
+static int check_origin(const struct cli_place_rules *rules, const struct origins *origins,
+                        const struct key *key) {
+  static const char *const columns[] = {"context", "position", "layer"};
+  bool slot = rules->contexts->item[key->place.context].ids[key->place.position] == NK_VECTOR;
+  bool is_of_none = origins->n == 0 || number(origins->key, key->row) < 0;
+  if (key->origin == SIZE_MAX && (slot || !is_of_none))
+    return nk_fail(NK_EDATA, "%s: row %zu: no row of radius 0 with its %s, %s", rules->name,
+                   key->row, origins->key == NULL ? "origin_row" : origins->key->name,
+                   slot ? "and a slot has no state of its own; use nk-sample --with-origin"
+                        : "as other rows have; leave out this row, or give it -1 there");
+  for (size_t c = 0; c < sizeof columns / sizeof *columns && key->origin != SIZE_MAX; c++) {
+    const struct nk_column *column = nk_vectors_column(rules->set, columns[c]);
+    if (column == NULL) continue;
+    double mine = number(column, key->row), its = number(column, key->origin);
+    if (mine != its && !(isnan(mine) && isnan(its)))
+      return nk_fail(NK_EDATA,
+                     "%s: row %zu: %s %.9g: row %zu, of radius 0 with its %s, has %.9g; number "
+                     "the origins of a set apart",
+                     rules->name, key->row, columns[c], mine, key->origin, origins->key->name, its);
+  }
+  return NK_OK;
+}
+
 static int find_key(const struct cli_place_rules *rules, const struct origins *origins, size_t row,
                     struct key *key) {
   int code = find_place(rules, row, &key->place);
   key->row = row;
   key->origin = origin_of(origins, row);
-  if (code != NK_OK) return code;
-  if (key->origin != SIZE_MAX)
+  if (code == NK_OK) code = check_origin(rules, origins, key);
+  if (code == NK_OK && key->origin != SIZE_MAX)
     key->place.origin = rules->set->values + key->origin * rules->set->dim;
-  else if (rules->contexts->item[key->place.context].ids[key->place.position] == NK_VECTOR)
-    code = nk_fail(NK_EDATA,
-                   "%s: row %zu: no row of radius 0 with its origin_row, and a slot has no state "
-                   "of its own; use nk-sample --with-origin",
-                   rules->name, row);
   return code;
 }
 

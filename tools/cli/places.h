@@ -30,8 +30,9 @@ struct cli_place_rules {
 /* The places. The origin of a row is the vector of the row with radius 0 and the same origin_row
  * (or, in a set without such a column, the same ray); where there is none, the context's own state.
  * NK_EUSAGE where a column is missing; NK_EDATA for a place that does not exist, for another token
- * there than the set's column `token` says, for a slot without an origin, and for two different
- * vectors of radius 0. */
+ * there than the set's column `token` says, for a slot without an origin, for a row without one
+ * where others have one (unless its origin_row or ray is below 0), for an origin whose context,
+ * position or layer is another, and for two different vectors of radius 0. */
 int cli_places_make(const struct cli_place_rules *rules, struct cli_places *places);
 void cli_places_free(struct cli_places *places);
 
