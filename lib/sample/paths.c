@@ -23,12 +23,25 @@ struct path {
 
 /* ---- The rows of a pair ---- */
 
+/* The only row of an id: two rows with one id can be different vectors. */
 static int find_row(const struct nk_vectors *set, int64_t id, size_t *row) {
-  *row = (size_t)id; /* most sets hold id i in row i */
-  if (*row < set->n && set->ids[*row] == id) return NK_OK;
-  for (*row = 0; *row < set->n; ++*row)
-    if (set->ids[*row] == id) return NK_OK;
-  return nk_fail(NK_ENOTFOUND, "the set has no row of id %lld", (long long)id);
+  size_t found = 0;
+  for (size_t i = 0; i < set->n; i++) {
+    if (set->ids[i] != id) continue;
+    *row = i;
+    found++;
+  }
+  if (found == 1) return NK_OK;
+  if (found == 0) return nk_fail(NK_ENOTFOUND, "the set has no row of id %lld", (long long)id);
+  return nk_fail(NK_EDATA, "id %lld: %zu rows of the set; use row_a and row_b", (long long)id,
+                 found);
+}
+
+/* Whether every row's id is its number, as in most sets. */
+static bool ids_are_rows(const struct nk_vectors *set) {
+  for (size_t i = 0; i < set->n; i++)
+    if (set->ids[i] != (int64_t)i) return false;
+  return true;
 }
 
 /* rows [2 n_pairs] of the set. */
@@ -36,11 +49,13 @@ static int find_rows(const struct nk_sample_options *o, size_t *rows) {
   int code = NK_OK;
   if (o->n_pairs == 0) return NK_OK;
   if (o->pairs == NULL) return nk_fail(NK_EUSAGE, "paths between rows: no pairs are given");
+  bool in_place = o->pairs_are_rows || ids_are_rows(o->set);
   for (size_t i = 0; i < 2 * o->n_pairs && code == NK_OK; i++) {
     rows[i] = (size_t)o->pairs[i];
+    if (in_place && o->pairs[i] >= 0 && rows[i] < o->set->n) continue;
     if (!o->pairs_are_rows)
       code = find_row(o->set, o->pairs[i], &rows[i]);
-    else if (o->pairs[i] < 0 || rows[i] >= o->set->n)
+    else
       code = nk_fail(NK_ENOTFOUND, "row %lld: the set has %zu rows, from 0", (long long)o->pairs[i],
                      o->set->n);
   }

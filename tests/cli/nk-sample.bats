@@ -190,6 +190,13 @@ columns() {
   printf 'a\tb\n300\t999\n' >pairs.tsv
   run -1 nk-sample --path lerp --pairs pairs.tsv --vectors three.safetensors -o x.safetensors
   [ "$output" = "nk-sample: the set has no row of id 999" ]
+  # of two rows with one id either could be meant, also where the id is the number of a row
+  printf 'id\tv1\n5\t1\n5\t2\n2\t3\n2\t4\n' >twice.tsv
+  for id in 5 2; do
+    printf 'a\tb\n%s\t%s\n' $id $id >pairs.tsv
+    run -1 nk-sample --path lerp --pairs pairs.tsv --vectors twice.tsv -o x.safetensors
+    [[ $output == *"id $id: 2 rows of the set; use row_a and row_b" ]]
+  done
   run -1 nk-sample --path lerp --pairs three.path --vectors three.safetensors -o x.safetensors
   [ ! -e x.safetensors ]
 }
