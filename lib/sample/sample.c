@@ -39,6 +39,8 @@ static int check_part(struct sampling *s, const struct nk_direction_part *part, 
     int code = nki_need_set(set, &s->space, "a direction towards rows of a set");
     if (code == NK_OK && part->kind == NK_DIRECTION_ROW && part->first >= set->n)
       code = nk_fail(NK_EUSAGE, "towards:%zu: the set has %zu rows, from 0", part->first, set->n);
+    if (code == NK_OK && set->n == 0 && s->options.origin != NK_ORIGIN_SET)
+      code = nk_fail(NK_EDATA, "a direction towards rows of a set: the set has no rows");
     return code;
   }
   if (part->kind != NK_DIRECTION_COMPONENTS) return NK_OK;

@@ -500,6 +500,14 @@ static void sets_that_are_empty_single_or_all_the_same(void **state) {
   assert_null(nk_sample(region, &options)); /* the row towards itself */
   assert_string_equal(nk_error(),
                       "all rows drawn are the same vector: there is no direction between them");
+  set->n = 0;
+  options.origin = NK_ORIGIN_CENTROID;
+  assert_null(nk_sample(region, &options)); /* the centroid towards none */
+  assert_string_equal(nk_error(), "a direction towards rows of a set: the set has no rows");
+  options.origin = NK_ORIGIN_SET;
+  made = nk_sample(region, &options);
+  assert_int_equal(made->n, 0);
+  nk_vectors_free(made);
   set->n = ROWS;
   for (size_t i = 1; i < ROWS; i++)
     memcpy(nk_vectors_writable(set) + i * DIM, set->values, DIM * sizeof(float));
