@@ -127,10 +127,10 @@ struct nk_sample_options {
  * From the rows of a set (at most 2^24, and 2^24 rays each) nokens come origin by origin, direction
  * by direction, ray by ray and distance by distance, and a ray depends on the seed, the direction's
  * kind, the origin's row and its number there alone. A noken has the text, the columns (as set_NAME
- * where it has one of that name itself) and the metadata of its origin; origin and the toward of
- * directions towards rows are ids of the set, and origin_row is the row. The column radius, |x -
- * origin| of the values stored, is there with it, with with_origin and with the other measures. The
- * distance of an origin is 0, or NaN for a metric.
+ * where nokens of any kind have one of that name) and the metadata of its origin; origin and the
+ * toward of directions towards rows are ids of the set, and origin_row is the row. The column
+ * radius, |x - origin| of the values stored, is there with it, with with_origin and with the other
+ * measures. The distance of an origin is 0, or NaN for a metric.
  *
  * Draws have the columns of a noken's place, of which distance is the Mahalanobis distance. Paths
  * have steps + 1 rows a pair, the first and the last of which are the rows themselves; region may

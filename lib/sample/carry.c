@@ -76,11 +76,24 @@ static int carry_codes(const struct nk_vectors *set, const char *from, struct nk
   return code;
 }
 
+/* Whether nokens of some kind have a column of that name: the parent's would pass as the noken's
+ * own. */
+static bool is_noken_s(const char *name) {
+  static const char *const NAMES[] = {
+      "distance",    "achieved", "quantile", "times",      "l2",     "cosine",
+      "mahalanobis", "knn",      "nearest",  "p_value",    "origin", "toward",
+      "direction",   "ray",      "radius",   "origin_row", "pair",   "t",
+      "a",           "b",        "match",    "norm",       "blend"};
+  for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
+    if (strcmp(name, NAMES[i]) == 0) return true;
+  return false;
+}
+
 static int carry_column(const struct nk_vectors *set, const struct nk_column *source,
                         const size_t *rows, struct nk_vectors *made) {
   struct nk_buffer name = {0};
   nk_buffer_text(&name, source->name);
-  while (!name.failed && nk_vectors_column(made, name.data) != NULL) {
+  while (!name.failed && (is_noken_s(name.data) || nk_vectors_column(made, name.data) != NULL)) {
     char *shorter = nk_strndup(name.data, name.size);
     nk_buffer_clear(&name);
     nk_buffer_printf(&name, "set_%s", shorter != NULL ? shorter : "");

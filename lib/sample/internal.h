@@ -148,7 +148,8 @@ double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays 
 /* ---- Nokens from a set ---- */
 
 /* Rows of `made` and the rows of a set that they were made from: text, columns (as set_NAME where
- * made has one of that name) and metadata of those that rows [made->n] lists. */
+ * made, or nokens of another kind, have one of that name) and metadata of those that rows [made->n]
+ * lists. */
 int nki_carry_rows(const struct nk_vectors *set, const size_t *rows, struct nk_vectors *made);
 /* The metadata alone: that which made does not have, noken.model and noken.space; noken.history
  * after made's own. */

@@ -436,7 +436,10 @@ static void nokens_have_the_texts_columns_and_metadata_of_their_rows(void **stat
   nk_vectors_set_metadata(region->tokens, "noken.history", "[\"a\",\"b\"]");
   nk_vectors_set_metadata(region->tokens, "noken.model", "m");
   nk_vectors_set_metadata(region->tokens, "noken.space", "input");
+  /* of a radius there is no quantile: the row's own is not the noken's */
+  nk_vectors_set_numbers(set, "quantile", numbers(set, "third"));
   struct nk_vectors *made = sample_from_set(region, set, directions, 2);
+  assert_null(nk_vectors_column(made, "quantile"));
   for (size_t row = 0; row < made->n; row++) {
     size_t from = (size_t)integers(made, "origin_row")[row], n, expected;
     const char *text = nk_vectors_text(made, row, &n);
@@ -448,6 +451,7 @@ static void nokens_have_the_texts_columns_and_metadata_of_their_rows(void **stat
     assert_int_equal(integers(made, "context")[row], 5 - (int64_t)from);
     assert_int_equal(integers(made, "set_distance")[row], (int64_t)from % 2);
     assert_true(numbers(made, "third")[row] == (double)from / 3);
+    assert_true(numbers(made, "set_quantile")[row] == (double)from / 3);
     assert_true(numbers(made, "distance")[row] == (row % 2 == 0 ? 0.5 : 2));
   }
   assert_string_equal(nk_vectors_metadata(made, "noken.codes.set_distance"), "near far");
