@@ -6,7 +6,8 @@
 
 static const size_t NOT_GIVEN = SIZE_MAX;
 
-enum { MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 }; /* places among the choices of --metric */
+/* Places among the choices of --metric, and none of them. */
+enum { NOT_CHOSEN = -1, MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 };
 
 struct options {
   const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs;
@@ -115,9 +116,10 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
   } METRICS[] = {{NK_MEASURE_METRIC, NK_METRIC_L2},          {NK_MEASURE_METRIC, NK_METRIC_COSINE},
                  {NK_MEASURE_METRIC, NK_METRIC_MAHALANOBIS}, {NK_MEASURE_METRIC, NK_METRIC_KNN},
                  {NK_MEASURE_RADIUS, NK_METRIC_DEFAULT},     {NK_MEASURE_ANGLE, NK_METRIC_DEFAULT}};
+  int metric = o->metric != NOT_CHOSEN ? o->metric : MAHALANOBIS;
   struct nk_sample_options sample = {.n = number(o),
-                                     .measure = METRICS[o->metric].measure,
-                                     .metric = METRICS[o->metric].metric,
+                                     .measure = METRICS[metric].measure,
+                                     .metric = METRICS[metric].metric,
                                      .about_zero = o->angle_at == 1,
                                      .keep_norm = o->keep_norm,
                                      .with_origin = o->with_origin,
@@ -241,7 +243,8 @@ static int check_paths(const struct cli_run *run, const struct options *o) {
 static int check_usage(const struct cli_run *run, const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
               o->directions.n > 0 || o->from != NULL || o->from_set != NULL || o->keep_norm ||
-              o->with_origin || o->angle_at != 0 || o->unreached != NK_UNREACHED_ERROR;
+              o->with_origin || o->angle_at != 0 || o->metric != NOT_CHOSEN ||
+              o->unreached != NK_UNREACHED_ERROR;
   bool gaussian = o->gaussian != NOT_GIVEN;
   if (o->match != NULL && o->vectors == NULL)
     return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
@@ -249,7 +252,7 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
     return nk_fail(NK_EUSAGE, "--vectors needs --match or --path");
   if (rays + (o->match != NULL) + o->resample + gaussian + (o->path >= 0) > 1)
     return nk_fail(NK_EUSAGE,
-                   "distances and directions, --match, --resample, --gaussian and "
+                   "metrics, distances and directions, --match, --resample, --gaussian and "
                    "--path exclude one another");
   if (o->n != NOT_GIVEN && (gaussian || o->path >= 0))
     return nk_fail(NK_EUSAGE, "-n is not used with --gaussian N and --path");
@@ -283,7 +286,7 @@ done:
 
 int main(int argc, char **argv) {
   struct options o = {
-      .n = NOT_GIVEN, .gaussian = NOT_GIVEN, .steps = NOT_GIVEN, .metric = MAHALANOBIS, .path = -1};
+      .n = NOT_GIVEN, .gaussian = NOT_GIVEN, .steps = NOT_GIVEN, .metric = NOT_CHOSEN, .path = -1};
   const struct cli_option options[] = {
       {'n', "number", CLI_OPTION_SIZE, &o.n, "N",
        "nokens for each direction, distance and origin (default: 1)"},

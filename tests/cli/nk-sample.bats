@@ -227,7 +227,8 @@ columns() {
     '-d towards --times 2' '-d towards:3 --times 2 --from-set one.npy' '-d mixture:token --times 2' \
     '--gaussian 3 --resample' '--gaussian 3 -n 2' '--path lerp' '--steps 3 --times 2' \
     '--pairs two.tsv --times 2' '--path lerp --pairs two.tsv --steps 0' \
-    '--path lerp --pairs -' '--path lerp --pairs two.tsv -n 3' '--with-origin --resample'; do
+    '--path lerp --pairs -' '--path lerp --pairs two.tsv -n 3' '--gaussian 3 -m l2' '--resample -m mahalanobis' \
+    '--path lerp --pairs two.tsv --vectors one.npy -m l2' '--with-origin --resample'; do
     run -2 nk-sample "$region" $bad -o x.safetensors
     [ "${#lines[@]}" -eq 1 ]
   done
