@@ -144,20 +144,30 @@ static int64_t random_token(const struct nki_space *space, struct nki_random *ra
   return (int64_t)nki_random_below(random, space->n_tokens);
 }
 
-/* u = from base (NULL: the centroid) to a random token, or row of the set, of another place; its id
- * into *toward. NK_EDATA where none is found. */
+/* u = from base (NULL: the centroid) to a random token, or row of the set, of another place than base
+ * and *met (NULL: none); its id into *toward and itself into *met. After TRIES draws the next in the
+ * order of ids or rows. NK_EDATA where there is none. */
 static int draw_toward(const struct nki_space *space, const struct nk_vectors *set,
-                       const float *base, struct nki_random *random, double *u, int64_t *toward) {
-  for (int i = 0; i < TRIES; i++) {
-    int64_t drawn =
-        set != NULL ? (int64_t)nki_random_below(random, set->n) : random_token(space, random);
-    const float *x = set != NULL ? row_of(set, (size_t)drawn) : token_of(space, drawn);
+                       const float *base, struct nki_random *random, double *u, int64_t *toward,
+                       const float **met) {
+  size_t n = set != NULL ? set->n : space->n_tokens, drawn = 0;
+  for (size_t i = 0; i < TRIES + n; i++) {
+    drawn = i < TRIES ? (size_t)nki_random_below(random, n) : (drawn + 1) % n;
+    const float *x = set != NULL ? row_of(set, drawn) : token_of(space, (int64_t)drawn);
+    if (*met != NULL && !(difference(space, x, *met, u) > 0)) continue;
     if (!(difference(space, x, base, u) > 0)) continue;
     *toward = set != NULL ? set->ids[drawn] : space->ids[drawn];
+    *met = x;
     return NK_OK;
   }
-  return nk_fail(NK_EDATA, "all %s drawn are the same vector: there is no direction between them",
-                 set != NULL ? "rows" : "tokens");
+  const char *what = set != NULL ? "rows" : "tokens";
+  if (*met != NULL)
+    return nk_fail(
+        NK_EDATA,
+        "a mixture of two directions: all %s are the origin's vector or the one that the "
+        "first direction leads to",
+        what);
+  return nk_fail(NK_EDATA, "all %s are the same vector: there is no direction between them", what);
 }
 
 /* u = normal numbers that the direction's kind then shapes. */
@@ -208,17 +218,19 @@ static int draw_direction(const struct nki_space *space, const struct nk_vectors
   switch (part->kind) {
     case NK_DIRECTION_TOKEN:
     case NK_DIRECTION_PAIR:
-      return draw_toward(space, NULL, base, random, u, &rays->toward[i]);
+      return draw_toward(space, NULL, base, random, u, &rays->toward[i], &rays->met[i]);
     case NK_DIRECTION_DIFFERENCE: {
-      int64_t met; /* the ray runs beside it */
-      return draw_toward(space, NULL, token_of(space, random_token(space, random)), random, u,
-                         &met);
+      int64_t id; /* the ray runs beside it */
+      const float *other = NULL;
+      return draw_toward(space, NULL, token_of(space, random_token(space, random)), random, u, &id,
+                         &other);
     }
     case NK_DIRECTION_TOWARDS:
-      return draw_toward(space, set, base, random, u, &rays->toward[i]);
+      return draw_toward(space, set, base, random, u, &rays->toward[i], &rays->met[i]);
     case NK_DIRECTION_ROW:
       rays->toward[i] = set->ids[part->first];
-      difference(space, row_of(set, part->first), base, u);
+      rays->met[i] = row_of(set, part->first);
+      difference(space, rays->met[i], base, u);
       return NK_OK;
     default:
       draw_normals(space, part, random, u);
@@ -261,8 +273,14 @@ int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle
   size_t n_parts = nki_direction_parts(bundle->direction, parts), dim = space->dim;
   bool pair =
       parts[0].kind == NK_DIRECTION_PAIR || (n_parts == 2 && parts[1].kind == NK_DIRECTION_PAIR);
+  if (n_parts == 2 && parts[1].kind == NK_DIRECTION_ROW) { /* what is drawn differs from it */
+    struct nk_direction_part row = parts[1];
+    parts[1] = parts[0];
+    parts[0] = row;
+  }
   rays->n = n;
   for (size_t i = 0; i < n; i++) {
+    rays->met[i] = NULL;
     random[i] = stream_of(bundle, ray[i]);
     random[i].position = (uint64_t)attempt << 40; /* far beyond the numbers that one ray uses */
     place_origin(space, bundle, pair, ray[i], &random[i], rays, i);

@@ -64,6 +64,7 @@ struct nki_rays {
   const float **start; /* [NKI_RAYS] the vector that is the origin, NULL for the centroid */
   int64_t *from;       /* [NKI_RAYS] id of the origin, -1 for the centroid */
   int64_t *toward;     /* [NKI_RAYS] id of the vector that the ray meets, -1 for none */
+  const float *met[NKI_RAYS]; /* that vector, or of a mixture the first part's; NULL for none */
 };
 
 /* Where rays begin and in which direction they run. */

@@ -219,7 +219,7 @@ columns() {
   run -1 nk-sample "$region" --from-set /nowhere -m radius --distance 1 -o x.safetensors
   nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300 | nk-convert --to npy -o one.npy
   run -1 nk-sample "$region" --from-set one.npy -m radius --distance 1 -d towards -o x.safetensors
-  [[ $output == *"all rows drawn are the same vector"* ]]
+  [[ $output == *"all rows are the same vector"* ]]
   [ ! -e x.safetensors ]
   for bad in '--from-set one.npy --from tokens' '--from-set one.npy -m angle --times 2' \
     '--from-set one.npy -m radius' '--from-set one.npy -m radius --distance 1 --angle-at zero' \

@@ -321,6 +321,67 @@ static void a_mixture_is_the_sum_of_two_unit_vectors(void **state) {
   nk_region_free(region);
 }
 
+/* Of three rows there is one mixture from each: of the other two. */
+static void a_mixture_of_rows_has_two_different_ones(void **state) {
+  (void)state;
+  static const struct nk_direction mixtures[] = {
+      {.kind = NK_DIRECTION_MIXTURE,
+       .parts = {{NK_DIRECTION_TOWARDS, 0, 0}, {NK_DIRECTION_TOWARDS, 0, 0}}},
+      {.kind = NK_DIRECTION_MIXTURE,
+       .parts = {{NK_DIRECTION_TOWARDS, 0, 0}, {NK_DIRECTION_ROW, 1, 0}}},
+      {.kind = NK_DIRECTION_MIXTURE,
+       .parts = {{NK_DIRECTION_ROW, 1, 0}, {NK_DIRECTION_TOWARDS, 0, 0}}}};
+  struct nk_region *region = make_region();
+  struct nk_vectors *set = make_set();
+  set->n = 3;
+  for (size_t m = 0; m < 3; m++) {
+    struct nk_vectors *made = sample_from_set(region, set, &mixtures[m], 20);
+    assert_int_equal(made->n, (m == 0 ? 3 : 2) * 20 * 2); /* none from row 1 towards itself */
+    for (size_t row = 0; row < made->n; row++) {
+      double u[DIM], a[DIM], b[DIM], square = 0;
+      size_t from = (size_t)integers(made, "origin_row")[row];
+      between(set, from, (from + 1) % 3, a);
+      between(set, from, (from + 2) % 3, b);
+      for (size_t j = 0; j < DIM; j++) square += (a[j] + b[j]) * (a[j] + b[j]);
+      for (size_t j = 0; j < DIM; j++) a[j] = (a[j] + b[j]) / sqrt(square);
+      direction_of(set, made, row, u);
+      assert_direction(u, a);
+    }
+    nk_vectors_free(made);
+  }
+  const double one = 1;
+  struct nk_sample_options options = {.directions = mixtures,
+                                      .n_directions = 1,
+                                      .origin = NK_ORIGIN_SET,
+                                      .set = set,
+                                      .measure = NK_MEASURE_RADIUS,
+                                      .distances = &one,
+                                      .n_distances = 1};
+  set->n = 2;
+  assert_null(nk_sample(region, &options));
+  assert_non_null(strstr(nk_error(), "all rows are the origin's vector or the one that"));
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
+/* 199 equal rows and one other: it is what each of them leads to, however rarely it is drawn. */
+static void the_only_other_row_is_found(void **state) {
+  (void)state;
+  enum { EQUAL = 199 };
+  static const struct nk_direction towards = {.kind = NK_DIRECTION_TOWARDS};
+  struct nk_region *region = make_region();
+  struct nk_vectors *set = nk_vectors_new(EQUAL + 1, DIM, NULL, false);
+  for (size_t i = 0; i < (EQUAL + 1) * DIM; i++)
+    nk_vectors_writable(set)[i] = i < EQUAL * DIM ? 1 : 2;
+  struct nk_vectors *made = sample_from_set(region, set, &towards, 2);
+  assert_int_equal(made->n, (EQUAL + 1) * 2 * 2);
+  for (size_t row = 0; row < EQUAL * 4; row++)
+    assert_int_equal(integers(made, "toward")[row], EQUAL);
+  nk_vectors_free(made);
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
 /* ---- Rays ---- */
 
 /* A coordinate of a uniform unit vector has variance 1 / d; so has the product of two of them that
@@ -503,7 +564,7 @@ static void sets_that_are_empty_single_or_all_the_same(void **state) {
                                       .n_distances = 1};
   assert_null(nk_sample(region, &options)); /* the row towards itself */
   assert_string_equal(nk_error(),
-                      "all rows drawn are the same vector: there is no direction between them");
+                      "all rows are the same vector: there is no direction between them");
   set->n = 0;
   options.origin = NK_ORIGIN_CENTROID;
   assert_null(nk_sample(region, &options)); /* the centroid towards none */
@@ -722,6 +783,8 @@ int main(void) {
       cmocka_unit_test(every_measure_direction_and_origin_has_what_was_asked),
       cmocka_unit_test(rays_towards_rows_meet_them),
       cmocka_unit_test(a_mixture_is_the_sum_of_two_unit_vectors),
+      cmocka_unit_test(a_mixture_of_rows_has_two_different_ones),
+      cmocka_unit_test(the_only_other_row_is_found),
       cmocka_unit_test(rays_of_every_origin_are_uniform_and_independent),
       cmocka_unit_test(a_ray_depends_on_its_origin_and_number_alone),
       cmocka_unit_test(rays_have_numbers_and_begin_with_their_origins),
