@@ -3,7 +3,7 @@
 
 int main(int argc, char **argv) {
   struct run_job job = {
-      .options = {.reference = RUN_NOT_GIVEN, .offsets = RUN_NOT_GIVEN, .top = 1}};
+      .options = {.reference = RUN_NOT_GIVEN, .offsets = RUN_NOT_GIVEN, .top = RUN_NOT_GIVEN}};
   struct run_options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},

@@ -65,7 +65,7 @@ shares() {
   [[ $stderr == *"use --generate N"* ]]
   run -2 --separate-stderr nk-run data/gpt2-tiny -p '{}' --ids 300 --flag "$tmp/flags.tsv" \
     --generate 2 --flag-summary --capture 2
-  [[ $stderr == *"without --capture"* ]]
+  [[ $stderr == *"--capture has no use with --flag-summary"* ]]
   printf 'name\tpattern\nbad\t(\n' > "$tmp/bad.tsv"
   run -1 --separate-stderr nk-run data/gpt2-tiny -p '{}' --ids 300 --flag "$tmp/bad.tsv" \
     --generate 2 --flag-summary

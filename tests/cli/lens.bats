@@ -151,5 +151,5 @@ lens_of() {
     --lens-with "$tmp/inf.tsv"
   [[ $stderr == *inf.tsv*"row 3: the bias is not finite"* ]]
   run -2 --separate-stderr nk-run data/gpt2-tiny -p 'The {}' --ids 300 --lens 1 --generate 2
-  [[ $stderr == *"--lens prints its own table"* ]]
+  [[ $stderr == *"--generate has no use with --lens"* ]]
 }

@@ -249,6 +249,20 @@ same() {
   [ "$(column out id)" = 300 ]
 }
 
+@test "options that the output has no use for are refused by name" {
+  for mode in '--lens 2' '--flag-summary' '--capture 2'; do
+    options=('--reference 9' '--region x' '--exclude x' --unverified '--norms 2' '--every 2')
+    [ "$mode" = --flag-summary ] || options+=('--generate 3' '--flag x')
+    [ "$mode" = '--lens 2' ] || options+=('--offsets 1' '--top 2' '--lens-with x')
+    for option in "${options[@]}"; do
+      run -2 nk-run "$gpt2" --ids 300 -p 'The {}' $mode $option
+      [ "$output" = "nk-run: ${option%% *} has no use with ${mode%% *}" ]
+    done
+  done
+  run -2 nk-run "$gpt2" --ids 300 -p 'The {}' --top 5
+  [ "$output" = 'nk-run: --top needs the layers: use --lens L' ]
+}
+
 @test "usage errors are found before any work" {
   run -2 nk-run "$gpt2" --ids 300 -p 'no slot'
   [[ "$output" == *"has no slot {}"* ]]

@@ -267,6 +267,10 @@ origins of a set apart" "${contexts[@]}"
     run -2 nk-run "$gpt2" rays.tsv --paired -p 'The {}' $option
     [ "$output" = "nk-run: ${option%% *} has no use with --paired in a prompt" ]
   done
+  for option in '--skip-bad' '--top 7' '--flag-summary' '--lens 2'; do
+    run -2 nk-run "$gpt2" "${contexts[@]}" --position 1 --capture 1 $option
+    [ "$output" = "nk-run: ${option%% *} has no use with --contexts without --paired" ]
+  done
   run -2 nk-run "$gpt2" rays.tsv --paired "${contexts[@]}" -p 'The {}'
   run -2 nk-run "$gpt2" rays.tsv --paired "${contexts[@]}" --fill x
   run -2 nk-run "$gpt2" "${contexts[@]}" --position 1 --capture 1 --norms 2

@@ -20,13 +20,12 @@ static int read_capture(struct run_job *job) {
 
 static int read_lens(struct run_job *job) {
   const struct run_options *o = &job->options;
-  if (o->lens == NULL && o->lens_with.n > 0)
-    return nk_fail(NK_EUSAGE, "--lens-with needs the layers: use --lens L");
+  size_t n_top = o->top == RUN_NOT_GIVEN ? 1 : o->top;
+  if (o->lens == NULL && (o->lens_with.n > 0 || o->top != RUN_NOT_GIVEN))
+    return nk_fail(NK_EUSAGE, "%s needs the layers: use --lens L",
+                   o->lens_with.n > 0 ? "--lens-with" : "--top");
   if (o->lens == NULL) return NK_OK;
-  if (o->capture != NULL || o->generate > 0 || o->norms != NULL)
-    return nk_fail(NK_EUSAGE,
-                   "--lens prints its own table, without --capture, --generate and --norms");
-  int code = cli_lens_read(o->lens, &o->lens_with, o->top, job->shape, &job->lens);
+  int code = cli_lens_read(o->lens, &o->lens_with, n_top, job->shape, &job->lens);
   if (code != NK_OK || o->offsets != RUN_NOT_GIVEN) return code;
   job->probe.offsets = job->lens.offsets;
   job->probe.n_offsets = sizeof job->lens.offsets / sizeof *job->lens.offsets;
@@ -37,8 +36,6 @@ static int read_flags(struct run_job *job) {
   const struct run_options *o = &job->options;
   if (o->flag_summary && o->flag == NULL)
     return nk_fail(NK_EUSAGE, "--flag-summary needs the flags: use --flag FILE");
-  if (o->flag_summary && o->capture != NULL)
-    return nk_fail(NK_EUSAGE, "--flag-summary prints its own table, without --capture");
   if (o->flag == NULL) return NK_OK;
   if (o->generate == 0)
     return nk_fail(NK_EUSAGE, "--flag needs generated tokens: use --generate N");

@@ -6,49 +6,73 @@
 
 /* ---- What goes together ---- */
 
-/* A prompt's answers; the streams in contexts; vectors paired with an origin, in prompts or in
- * contexts. */
-enum mode { ANSWERS = 1, STATES = 2, PAIRED = 4, PAIRED_IN_CONTEXTS = 8 };
+/* What is printed or written. In prompts: the table of answers, its shares, what layers say, the
+ * streams. In contexts: the streams. Vectors paired with an origin, in prompts or in contexts. */
+enum mode {
+  ANSWERS = 1,
+  SHARES = 2,
+  LENS = 4,
+  CAPTURE = 8,
+  STATES = 16,
+  PAIRED = 32,
+  PAIRED_IN_CONTEXTS = 64
+};
 
-static enum mode mode_of(const struct run_options *o) {
-  if (o->paired) return o->contexts == NULL ? PAIRED : PAIRED_IN_CONTEXTS;
-  return o->contexts == NULL ? ANSWERS : STATES;
+static enum mode mode_of(const struct run_options *o, const char **name) {
+  const struct {
+    bool given;
+    enum mode mode;
+    const char *name;
+  } modes[] = {{o->paired && o->contexts != NULL, PAIRED_IN_CONTEXTS, "with --paired --contexts"},
+               {o->paired, PAIRED, "with --paired in a prompt"},
+               {o->contexts != NULL, STATES, "with --contexts without --paired"},
+               {o->lens != NULL, LENS, "with --lens"},
+               {o->flag_summary, SHARES, "with --flag-summary"},
+               {o->capture != NULL, CAPTURE, "with --capture"},
+               {true, ANSWERS, "without --contexts or --paired"}};
+  size_t i = 0;
+  while (!modes[i].given) i++;
+  *name = modes[i].name;
+  return modes[i].mode;
 }
 
 static int check_mode(const struct cli_run *run, const struct run_options *o) {
+  enum {
+    IN_PROMPTS = ANSWERS | SHARES | LENS | CAPTURE,
+    PAIRS = PAIRED | PAIRED_IN_CONTEXTS,
+  };
   const struct {
     const char *name;
     bool given;
     int modes; /* that it goes with */
   } options[] = {
-      {"--prompt", o->texts.n > 0, ANSWERS | PAIRED},
-      {"--prompts", o->prompts.n > 0, ANSWERS | PAIRED},
-      {"--ids", o->ids != NULL, ANSWERS},
-      {"--ids-from", o->ids_from != NULL, ANSWERS},
-      {"SET", run->n_operands > 1, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
-      {"--offsets", o->offsets != RUN_NOT_GIVEN, ANSWERS},
-      {"--at", o->at != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
-      {"--mode", o->mode != 0, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
-      {"--fill", o->fill != NULL, ANSWERS | PAIRED},
-      {"--norms", o->norms != NULL, ANSWERS | PAIRED | PAIRED_IN_CONTEXTS},
+      {"--prompt", o->texts.n > 0, IN_PROMPTS | PAIRED},
+      {"--prompts", o->prompts.n > 0, IN_PROMPTS | PAIRED},
+      {"--ids", o->ids != NULL, IN_PROMPTS},
+      {"--ids-from", o->ids_from != NULL, IN_PROMPTS},
+      {"SET", run->n_operands > 1, IN_PROMPTS | PAIRS},
+      {"--skip-bad", o->skip_bad, IN_PROMPTS | PAIRS},
+      {"--offsets", o->offsets != RUN_NOT_GIVEN, ANSWERS | LENS},
+      {"--at", o->at != NULL, IN_PROMPTS | PAIRS},
+      {"--mode", o->mode != 0, IN_PROMPTS | PAIRS},
+      {"--fill", o->fill != NULL, IN_PROMPTS | PAIRED},
+      {"--norms", o->norms != NULL, ANSWERS | PAIRS},
       {"--reference", o->reference != RUN_NOT_GIVEN, ANSWERS},
       {"--region", o->region != NULL, ANSWERS},
       {"--exclude", o->exclude.n > 0, ANSWERS},
       {"--unverified", o->unverified, ANSWERS},
-      {"--generate", o->generate > 0, ANSWERS},
-      {"--flag", o->flag != NULL, ANSWERS},
-      {"--flag-summary", o->flag_summary, ANSWERS},
-      {"--lens", o->lens != NULL, ANSWERS},
-      {"--lens-with", o->lens_with.n > 0, ANSWERS},
-      {"--capture", o->capture != NULL, ANSWERS | STATES},
+      {"--generate", o->generate > 0, ANSWERS | SHARES},
+      {"--flag", o->flag != NULL, ANSWERS | SHARES},
+      {"--flag-summary", o->flag_summary, SHARES},
+      {"--lens", o->lens != NULL, LENS},
+      {"--lens-with", o->lens_with.n > 0, ANSWERS | LENS}, /* read_lens asks for --lens */
+      {"--top", o->top != RUN_NOT_GIVEN, ANSWERS | LENS},
+      {"--capture", o->capture != NULL, CAPTURE | STATES},
       {"--every", o->every > 0, STATES},
-      {"--read", o->read > 0, PAIRED | PAIRED_IN_CONTEXTS},
+      {"--read", o->read > 0, PAIRS},
   };
-  enum mode mode = mode_of(o);
-  const char *name = mode == ANSWERS  ? "without --contexts or --paired"
-                     : mode == STATES ? "with --contexts without --paired"
-                     : mode == PAIRED ? "with --paired in a prompt"
-                                      : "with --paired --contexts";
+  const char *name;
+  enum mode mode = mode_of(o, &name);
   for (size_t i = 0; i < sizeof options / sizeof *options; i++)
     if (options[i].given && (options[i].modes & (int)mode) == 0)
       return nk_fail(NK_EUSAGE, "%s has no use %s", options[i].name, name);
