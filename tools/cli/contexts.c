@@ -75,6 +75,7 @@ int cli_contexts_of_prompt(struct nk_model *model, const char *name, const char 
   struct nk_buffer own = {0};
   nk_buffer_printf(&own, "prompt '%s'", name);
   c->name = own.data;
+  c->of_prompt = true;
   int code = own.failed ? nk_fail(NK_EMEMORY, "no memory for a prompt") : count_beginning(model, c);
   if (code == NK_OK) code = add_text(model, text, strlen(text), true, c);
   if (code != NK_OK) return nk_fail_in(code, "prompt '%s'", name);
@@ -94,6 +95,9 @@ int cli_contexts_position(const struct cli_contexts *c, size_t context, int64_t 
   int64_t from_start = at < 0 ? at + (int64_t)n : at;
   *position = (size_t)from_start;
   if (from_start >= 0 && (size_t)from_start < n) return NK_OK;
+  if (c->of_prompt)
+    return nk_fail(NK_EUSAGE, "%s has %zu tokens, none at position %lld", c->name, n,
+                   (long long)at);
   return nk_fail(NK_EDATA, "%s: line %zu has %zu tokens, none at position %lld", c->name,
                  context + 1, n, (long long)at);
 }

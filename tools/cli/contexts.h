@@ -7,9 +7,10 @@
 
 /* Start from `struct cli_contexts c = {0};`, end with cli_contexts_free. */
 struct cli_contexts {
-  char *name;               /* of the file, for messages */
+  char *name;               /* of the file or the prompt, for messages */
   struct nk_sequence *item; /* [n] a line each; an empty line has no tokens */
   size_t n;
+  bool of_prompt; /* the only one is a prompt, not a line of a file */
   size_t n_begin; /* tokens that the model begins with, in each */
 };
 
@@ -23,7 +24,7 @@ int cli_contexts_of_prompt(struct nk_model *model, const char *name, const char 
 void cli_contexts_free(struct cli_contexts *contexts);
 
 /* *position = `at`, counted from the context's end where it is negative. NK_EDATA, naming the line,
- * where there is no such position. */
+ * or NK_EUSAGE, naming the prompt, where there is no such position. */
 int cli_contexts_position(const struct cli_contexts *contexts, size_t context, int64_t at,
                           size_t *position);
 

@@ -109,11 +109,24 @@ static int read_prompts(struct run_job *job) {
   const struct run_options *o = &job->options;
   int code = NK_OK;
   if (o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
+    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE%s",
+                   o->paired || o->capture != NULL ? ", or --contexts FILE" : "");
   for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
     code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false, NULL);
   for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
     code = cli_read_prompts(&job->prompts, o->prompts.item[i]);
+  return code;
+}
+
+/* Each has a column: once. */
+static int read_norms(struct run_job *job) {
+  const char *text = job->options.norms;
+  if (text == NULL) return NK_OK;
+  int code = cli_parse_layers("--norms", text, 1, job->shape->n_layers, &job->norms, &job->n_norms);
+  for (size_t i = 0; i < job->n_norms && code == NK_OK; i++)
+    for (size_t k = 0; k < i; k++)
+      if (job->norms[k] == job->norms[i])
+        return nk_fail(NK_EUSAGE, "--norms: layer %zu is there twice", job->norms[i]);
   return code;
 }
 
@@ -141,8 +154,18 @@ static int read_fill(struct run_job *job) {
   return nk_forward_embedding(nk_model_forward(job->model), id, job->fill);
 }
 
+/* Each of two readers of standard input would have a part of it. */
+static int check_input(const struct run_job *job) {
+  const struct run_options *o = &job->options;
+  if (o->paired && o->contexts != NULL && strcmp(o->contexts, "-") == 0 &&
+      strcmp(cli_operand(job->run, 1), "-") == 0)
+    return nk_fail(NK_EUSAGE, "SET and --contexts are both standard input: name a file for one");
+  return NK_OK;
+}
+
 int run_open(struct run_job *job) {
   int code = check_mode(job->run, &job->options);
+  if (code == NK_OK) code = check_input(job);
   if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
   code = cli_use_engine(job->model, &job->options.engine);
@@ -159,9 +182,7 @@ int run_read_places(struct run_job *job) {
   if (code == NK_OK)
     code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,
                             &job->layers, &job->n_layers);
-  if (code == NK_OK && o->norms != NULL)
-    code =
-        cli_parse_layers("--norms", o->norms, 1, job->shape->n_layers, &job->norms, &job->n_norms);
+  if (code == NK_OK) code = read_norms(job);
   if (code == NK_OK) code = run_read_position(job);
   return code == NK_OK ? read_fill(job) : code;
 }
