@@ -171,7 +171,8 @@ struct nk_effects {
   double *final_l2;     /* L2 distance of the streams before the final norm */
   double *final_cosine; /* their cosine; NaN where one is 0 */
   double *relative;     /* [n, n_reads, n_layers] L2 distance of the streams at a layer, over that
-                          * of the vector from the origin; NaN where the two are equal */
+                          * of the vector from the origin; NaN where that is 1e-6 of the origin's
+                          * length or less: the rounding of a state of the model */
 };
 
 struct nk_perturb;

@@ -169,6 +169,12 @@ static double distance(const float *x, const float *y, size_t n) {
   return sqrt(sum);
 }
 
+static double length(const float *x, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+  return sqrt(sum);
+}
+
 static double cosine(const float *x, const float *y, size_t n) {
   double xx = 0, yy = 0, xy = 0;
   for (size_t i = 0; i < n; i++) {
@@ -187,7 +193,9 @@ static void compare_streams(const struct comparison *c, size_t row, size_t at, s
   size_t dim = p->forward->config.shape.dim, n = p->n_layers;
   const float *ours = p->streams + base * (n + 1) * dim;
   struct nk_effects *e = c->effects;
-  double moved = distance(c->vectors + row * dim, p->origins + c->place[row] * dim, dim);
+  const float *origin = p->origins + c->place[row] * dim;
+  double moved = distance(c->vectors + row * dim, origin, dim);
+  if (moved <= NKI_ROUNDING_OF_STATES * length(origin, dim)) moved = (double)NAN;
   if (e->final_l2 != NULL) e->final_l2[at] = distance(streams + n * dim, ours + n * dim, dim);
   if (e->final_cosine != NULL) e->final_cosine[at] = cosine(streams + n * dim, ours + n * dim, dim);
   for (size_t l = 0; l < n && e->relative != NULL; l++)

@@ -6,6 +6,10 @@
 
 #include "forward/internal.h"
 
+/* Copies of one state differ by roundings, which depend on the batch: by some 1e-7 of its length.
+ * A vector at this part of its origin's length or less from it is such a copy. */
+#define NKI_ROUNDING_OF_STATES 1e-6
+
 struct nk_perturb {
   struct nk_forward *forward;
   const struct nk_sequence *contexts; /* the caller's */

@@ -88,9 +88,26 @@ top_text base_top_id base_top_text" ]
 }
 
 @test "without an origin in the set the baseline is the context as it is" {
-  states "$llama" >states
-  nk-run "$llama" states --paired --contexts "$fixtures/contexts.txt" >out
-  awk -F '\t' 'NR > 1 && !($6 < 1e-11 && $9 == 1) { bad++ } END { exit bad || NR != 3 }' out
+  for model in "$gpt2" "$llama"; do
+    states "$model" >states
+    nk-run "$model" states --paired --contexts "$fixtures/contexts.txt" --norms 4 >out
+    awk -F '\t' 'NR > 1 && !($6 < 1e-11 && $9 == 1) { bad++ } END { exit bad || NR != 3 }' out
+    [ "$(column out relative_4 | paste -sd '|')" = "|" ]
+  done
+}
+
+@test "a vector that differs from its origin by roundings has no relative distance" {
+  for model in "$gpt2" "$llama"; do
+    for part in 5e-7 5e-5; do
+      states "$model" | nk-convert --to tsv | awk -F '\t' -v OFS='\t' -v part=$part '
+        NR > 1 { for (i = 7; i <= NF; i++) $i = sprintf("%.9g", $i * (1 + (i % 2 ? part : -part))) }
+        1' >moved.tsv
+      nk-run "$model" moved.tsv --paired --contexts "$fixtures/contexts.txt" --norms 2,4 >$part
+      [ "$(column $part final_l2 | awk '$1 > 0' | wc -l)" -eq 2 ]
+    done
+    [ "$(cat <(column 5e-7 relative_2) <(column 5e-7 relative_4) | paste -sd '|')" = "|||" ]
+    [ "$(cat <(column 5e-5 relative_2) <(column 5e-5 relative_4) | grep -c .)" -eq 4 ]
+  done
 }
 
 @test "in a prompt the slots have the origin" {
