@@ -170,6 +170,7 @@ struct nk_effects {
   int64_t *base_top_id; /* the baseline's */
   double *final_l2;     /* L2 distance of the streams before the final norm */
   double *final_cosine; /* their cosine; NaN where one is 0 */
+  double *base_norm;    /* L2 norm of the baseline's; distances below 1e-6 of it are roundings */
   double *relative;     /* [n, n_reads, n_layers] L2 distance of the streams at a layer, over that
                           * of the vector from the origin; NaN where that is 1e-6 of the origin's
                           * length or less: the rounding of a state of the model */

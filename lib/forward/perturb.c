@@ -253,14 +253,17 @@ static int take_answers(void *user, const size_t *order, size_t n,
   return NK_OK;
 }
 
-/* The effects of a vector that is the origin; the baseline's token in any case. */
+/* The effects of a vector that is the origin; the baseline's own in any case. */
 static void take_origin(const struct comparison *c, size_t row, bool is_origin) {
   const struct nk_perturb *p = c->perturb;
   struct nk_effects *e = c->effects;
   for (size_t k = 0; k < p->n_reads; k++) {
     size_t at = row * p->n_reads + k;
-    int64_t top = p->top_id[c->place[row] * p->n_reads + k];
+    size_t base = c->place[row] * p->n_reads + k, dim = p->forward->config.shape.dim;
+    int64_t top = p->top_id[base];
     if (e->base_top_id != NULL) e->base_top_id[at] = top;
+    if (e->base_norm != NULL)
+      e->base_norm[at] = length(p->streams + (base * (p->n_layers + 1) + p->n_layers) * dim, dim);
     if (!is_origin) continue;
     if (e->kl != NULL) e->kl[at] = 0;
     if (e->kl_reverse != NULL) e->kl_reverse[at] = 0;

@@ -86,6 +86,22 @@ boundary() {
   [ "$(column fisher <"$t/l2" | paste -sd '|')" = "||" ]
 }
 
+@test "a level of l2 within the rounding of the streams is refused, and one above it is exact" {
+  make gpt2-tiny 2 60
+  run -2 boundary --level 1e-6 --measure l2
+  [[ "$output" =~ ^"nk-boundary: --level: 1e-06 is within the rounding of the streams of row 2, whose norm is "([0-9.]+)": "([0-9.e-]+)" or more is needed"$ ]]
+  # The norm is that of the stream at the context's end, with the origin in its own place.
+  nk-run -q data/gpt2-tiny --contexts "$t/contexts.txt" --position -1 --capture 4 | nk-stats |
+    column norm >"$t/norms"
+  awk -v norm="${BASH_REMATCH[1]}" -v least="${BASH_REMATCH[2]}" 'NR == 1 { d = $1 / norm - 1
+      r = least / norm / 1e-5 - 1; exit !(d * d < 1e-8 && r * r < 1e-8) }' "$t/norms"
+  least=$(sort -g "$t/norms" | awk 'END { print 1.01e-5 * $1 }')
+  boundary --level "$least" --measure l2 >"$t/out"
+  boundary --level "$(awk -v x="$least" 'BEGIN { print 100 * x }')" --measure l2 >"$t/far"
+  paste <(column onset <"$t/out") <(column onset <"$t/far") |
+    awk '!($2 / $1 > 97 && $2 / $1 < 103) { bad = 1 } { print } END { exit bad || NR != 3 }'
+}
+
 @test "the last layer acts where it is put in only" {
   make gpt2-tiny 4 60
   boundary --level 0.001 >"$t/out"

@@ -46,6 +46,7 @@ struct block {
   /* Of one call of nk_perturb_run: */
   float *vectors; /* [MOST_VECTORS, dim] */
   double *values; /* [MOST_VECTORS, n_reads] */
+  double *norms;  /* [MOST_VECTORS, n_reads] of the origins, at the last layer */
   size_t *at;     /* [MOST_VECTORS] places */
 };
 
@@ -55,8 +56,10 @@ static int begin_block(struct block *b) {
   b->places = nk_alloc(b->n_places, sizeof *b->places);
   b->vectors = nk_alloc(MOST_VECTORS, dim * sizeof *b->vectors);
   b->values = nk_alloc(MOST_VECTORS, b->n_reads * sizeof *b->values);
+  b->norms = nk_alloc(MOST_VECTORS, b->n_reads * sizeof *b->norms);
   b->at = nk_alloc(MOST_VECTORS, sizeof *b->at);
-  if (b->places == NULL || b->vectors == NULL || b->values == NULL || b->at == NULL)
+  if (b->places == NULL || b->vectors == NULL || b->values == NULL || b->norms == NULL ||
+      b->at == NULL)
     return NK_EMEMORY;
   memcpy(b->places, b->run->places->item + first, b->n_places * sizeof *b->places);
   return NK_OK;
@@ -67,6 +70,7 @@ static void free_block(struct block *b) {
   nk_free(b->places);
   nk_free(b->vectors);
   nk_free(b->values);
+  nk_free(b->norms);
   nk_free(b->at);
   nk_free(b->contexts);
   nk_free(b->ids);
@@ -145,6 +149,19 @@ static int append_windows(struct block *b) {
 
 /* ---- The measure ---- */
 
+/* Distances are measured without a window: a norm each. */
+static int check_level(const struct block *b, const size_t *ray, size_t n) {
+  double level = b->run->search.level;
+  for (size_t i = 0; i < n && b->run->quantity == BOUNDARY_L2; i++)
+    if (level < BOUNDARY_LEAST_L2 * b->norms[i])
+      return nk_fail(NK_EUSAGE,
+                     "--level: %g is within the rounding of the streams of row %zu, whose norm is "
+                     "%g: %g or more is needed",
+                     level, b->run->rays->far[b->entries[ray[i]].ray], b->norms[i],
+                     BOUNDARY_LEAST_L2 * b->norms[i]);
+  return NK_OK;
+}
+
 /* values [n, n_reads] to value [n]. */
 static int reduce(const struct block *b, const size_t *ray, const double *radius, size_t n,
                   double *value) {
@@ -176,7 +193,7 @@ static int measure_points(void *user, const size_t *ray, const double *radius, s
                           double *value) {
   struct block *b = user;
   size_t dim = b->run->rays->set->dim;
-  struct nk_effects effects = {0};
+  struct nk_effects effects = {.base_norm = b->norms};
   *(b->run->quantity == BOUNDARY_KL   ? &effects.kl
     : b->run->quantity == BOUNDARY_JS ? &effects.js
                                       : &effects.final_l2) = b->values;
@@ -189,6 +206,7 @@ static int measure_points(void *user, const size_t *ray, const double *radius, s
       b->at[i] = entry->place - b->entries[0].place;
     }
     code = nk_perturb_run(b->perturb, b->at, b->vectors, rows, &effects);
+    if (code == NK_OK) code = check_level(b, ray + first, rows);
     if (code == NK_OK) code = reduce(b, ray + first, radius + first, rows, value + first);
     b->n_points += rows;
     if (code == NK_OK) code = report_points(b);

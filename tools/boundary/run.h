@@ -13,6 +13,9 @@
 /* Divergences below this are taken as 0: the rounding of float logits gives up to 1e-12 or, where
  * logits are large, 1e-11. */
 #define BOUNDARY_ROUNDING 1e-10
+/* The least level of distances, as a part of the origin's norm at the last layer: the roundings of
+ * the streams give up to 1e-6 of it. */
+#define BOUNDARY_LEAST_L2 1e-5
 
 enum boundary_quantity { BOUNDARY_KL, BOUNDARY_JS, BOUNDARY_L2 };
 
@@ -35,8 +38,8 @@ struct boundary_run {
 };
 
 /* out [rays->n] = the onsets of all rays in their places, which have the rays' origins. Rays of one
- * place share its baseline; memory is bounded by blocks of rays. Returns NK_OK or a negative code.
- */
+ * place share its baseline; memory is bounded by blocks of rays. Returns NK_OK or a negative code:
+ * NK_EUSAGE for a level of distances that is within the rounding of the streams. */
 int boundary_run(const struct boundary_run *run, struct boundary_onset *out);
 
 #endif
