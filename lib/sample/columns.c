@@ -82,15 +82,23 @@ static int add_place_among_tokens(const struct sampling *s) {
   return code;
 }
 
+static int refuse_row(const struct sampling *s, size_t row, double achieved) {
+  struct nk_buffer from = {0};
+  nki_name_origin(s, s->origin[row], s->origin_row != NULL ? s->origin_row[row] : 0, &from);
+  int code = nk_fail(NK_EDATA, "ray %lld from %s: %s %.9g instead of %.9g: floats are too coarse",
+                     (long long)s->ray[row], from.failed ? "?" : from.data,
+                     nki_measure_name(&s->options), achieved, s->distance[row]);
+  nk_buffer_free(&from);
+  return code;
+}
+
 /* distance and achieved; an achieved distance that is not the asked one is a failure. */
 static int add_achieved(const struct sampling *s) {
-  const char *measure = nki_measure_name(&s->options);
   const double *achieved = achieved_of(s), *asked = s->distance;
   struct nk_vectors *set = s->set;
   for (size_t i = 0; i < set->n; i++)
     if (!isnan(asked[i]) && !(fabs(achieved[i] - asked[i]) <= TOLERANCE * asked[i]))
-      return nk_fail(NK_EDATA, "row %zu: %s %.9g instead of %.9g: floats are too coarse", i,
-                     measure, achieved[i], asked[i]);
+      return refuse_row(s, i, achieved[i]);
   int code = nk_vectors_set_numbers(set, "distance", asked);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "achieved", achieved);
   if (code == NK_OK && s->options.measure == NK_MEASURE_METRIC) code = add_place_among_tokens(s);

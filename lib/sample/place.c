@@ -156,14 +156,11 @@ static void note_failure(struct sampling *s, size_t ray, int code, const char *m
   }
 }
 
-/* "row 3 of the set, id 17" */
-static void name_origin(const struct sampling *s, const struct nki_rays *rays, size_t i, size_t ray,
-                        struct nk_buffer *out) {
+void nki_name_origin(const struct sampling *s, int64_t id, size_t row, struct nk_buffer *out) {
   if (s->fixed == NKI_FROM_SET)
-    nk_buffer_printf(out, "row %zu of the set, id %lld", ray / s->options.n,
-                     (long long)rays->from[i]);
-  else if (rays->start[i] != NULL)
-    nk_buffer_printf(out, "token %lld", (long long)rays->from[i]);
+    nk_buffer_printf(out, "row %zu of the set, id %lld", row, (long long)id);
+  else if (id >= 0)
+    nk_buffer_printf(out, "token %lld", (long long)id);
   else
     nk_buffer_text(out, "the centroid");
 }
@@ -183,7 +180,7 @@ static void note_unreached(struct sampling *s, const struct work *work, size_t i
   nk_buffer_printf(&text, " has %s %.9g%s", nki_measure_name(o), distance, why);
   if (s->fixed == NKI_FROM_SET) {
     nk_buffer_text(&text, "; it begins at ");
-    name_origin(s, &work->rays, i, ray, &text);
+    nki_name_origin(s, work->rays.from[i], ray / o->n, &text);
   }
   note_failure(s, direction * s->n_rays + ray, NK_EDATA, text.failed ? "out of memory" : text.data);
   nk_buffer_free(&text);
@@ -197,7 +194,7 @@ static bool check_origins(struct sampling *s, const struct work *work, size_t di
   for (size_t i = 0; i < work->rays.n; i++) {
     if (work->turning[i].length > 0) continue;
     struct nk_buffer text = {0};
-    name_origin(s, &work->rays, i, ray[i], &text);
+    nki_name_origin(s, work->rays.from[i], ray[i] / o->n, &text);
     nk_buffer_text(&text, o->keep_norm
                               ? " is 0: it has no length to keep"
                               : " lies at the vertex of the angles: there is none from it");

@@ -772,8 +772,9 @@ static void a_radius_below_the_steps_of_floats_is_refused(void **state) {
                                       .distances = &third,
                                       .n_distances = 1};
   assert_null(nk_sample(region, &options));
-  assert_non_null(
-      strstr(nk_error(), "row 0: radius 0 instead of 0.333333333: floats are too coarse"));
+  assert_string_equal(nk_error(),
+                      "ray 0 from row 0 of the set, id 40: radius 0 instead of 0.333333333: floats "
+                      "are too coarse");
   nk_vectors_free(set);
   nk_region_free(region);
 }
