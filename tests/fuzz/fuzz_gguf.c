@@ -86,7 +86,7 @@ static void run_forward(struct nk_forward *forward) {
       shape->head_dim > MOST || shape->n_layers > MOST || shape->n_vocabulary > MOST)
     return;
   const struct nk_sequence sequence = {&id, 1};
-  const struct nk_ask ask = {.logits = logits};
+  struct nk_ask ask = {.logits = logits};
   const struct nk_batch batch = {
       .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
   if (nk_forward_run(forward, &batch) == NK_OK)
