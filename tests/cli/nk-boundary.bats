@@ -141,6 +141,21 @@ boundary() {
   [[ "$output" == "nk-boundary: --by: the rays have no column 'colour', but: ray "* ]]
 }
 
+@test "--summary counts the rays of each prompt by themselves" {
+  make gpt2-tiny 2 5 10
+  prompts=(-p 'The {} of' -p '{} is {}' --at 2 --level 0.002)
+  nk-boundary -q data/gpt2-tiny "$t/rays.tsv" "${prompts[@]}" --summary >"$t/summary"
+  [ "$(head -n 1 "$t/summary" | cut -f 1-3)" = "$(printf 'prompt\tdirection\trays')" ]
+  [ "$(cut -f 1-3 "$t/summary" | sed 1d | tr '\t' ' ' | paste -sd '|')" = "1 0 3|1 1 3|2 0 3|2 1 3" ]
+  nk-boundary -q data/gpt2-tiny "$t/rays.tsv" "${prompts[@]}" --summary --by prompt,direction |
+    cmp - "$t/summary"
+  cut -f 5 --complement "$t/rays.tsv" >"$t/plain.tsv" # the direction
+  nk-boundary -q data/gpt2-tiny "$t/plain.tsv" "${prompts[@]}" --summary >"$t/summary"
+  [ "$(cut -f 1,2 "$t/summary" | tr '\t' ' ' | paste -sd '|')" = "prompt rays|1 6|2 6" ]
+  nk-boundary -q data/gpt2-tiny "$t/rays.tsv" "${prompts[@]:2}" --summary >"$t/summary"
+  [ "$(head -n 1 "$t/summary" | cut -f 1,2)" = "$(printf 'direction\trays')" ]
+}
+
 @test "--dose outputs nokens whose generated tokens reach the level" {
   make gpt2-tiny 2 25
   boundary --level 0.005 --dose --window 1 --with-origin -o "$t/dosed.safetensors"
@@ -202,9 +217,11 @@ boundary() {
 
 @test "any number of threads gives the same onsets" {
   make gpt2-tiny 2 5 25
-  boundary --level 0.005 --threads 1 | column onset >"$t/one"
-  boundary --level 0.005 --threads 2 | column onset >"$t/two"
-  paste "$t/one" "$t/two" | awk '$1 != $2 && !($1 / $2 < 1.001 && $1 / $2 > 0.999) { exit 1 }'
+  for n in 1 2; do boundary --level 0.005 --threads $n >"$t/of-$n"; done
+  paste <(column reached <"$t/of-1") <(column reached <"$t/of-2") \
+    <(column onset <"$t/of-1") <(column onset <"$t/of-2") |
+    awk -F'\t' '$1 != $2 || ($1 == 1 && !($3 / $4 < 1.001 && $3 / $4 > 0.999)) { bad = 1 }
+      { reached += $1 } END { exit bad || NR != 6 || reached == 0 }'
 }
 
 @test "rays without an origin, with two, without length, or not finite are refused by name" {

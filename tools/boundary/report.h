@@ -27,10 +27,11 @@ struct nk_vectors *boundary_rows(const struct boundary_report *report);
  * `rows` follow what was found. Returns NK_OK or a negative code. */
 int boundary_write_rows(const struct boundary_report *report, struct cli_table *table);
 
-/* A row for each group of rays, by the columns `by`, "A,B" (NULL: direction where the rays have
- * it): how many there are, how many reach the level, the median onset and its interval of order
- * statistics, 0.95. A ray that never reaches the level counts as one with a larger onset than all
- * others. Returns NK_OK, NK_ENOTFOUND: no such column, or another negative code. */
+/* A row for each group of rays, by the columns `by`, "A,B" (NULL: prompt where there are several,
+ * and direction where the rays have it): how many there are, how many reach the level, the median
+ * onset and its interval of order statistics, 0.95. A ray that never reaches the level counts as
+ * one with a larger onset than all others. Returns NK_OK, NK_ENOTFOUND: no such column, or another
+ * negative code. */
 int boundary_write_summary(const struct boundary_report *report, const char *by,
                            struct cli_table *table);
 

@@ -30,7 +30,11 @@ static int find_column(const struct boundary_report *report, const char *name,
 }
 
 static int find_factors(const struct boundary_report *report, const char *by, struct factors *out) {
-  if (by == NULL && nk_vectors_column(report->rows, "direction") != NULL) by = "direction";
+  if (by == NULL) {
+    bool prompt = report->prompts != NULL && report->prompts->n > 1;
+    bool direction = nk_vectors_column(report->rows, "direction") != NULL;
+    by = prompt ? (direction ? "prompt,direction" : "prompt") : direction ? "direction" : NULL;
+  }
   if (by == NULL) return NK_OK;
   size_t most = strlen(by) + 1;
   out->names = nk_strdup(by);
