@@ -259,6 +259,7 @@ static int write_report(const struct job *job) {
       .onsets = job->onsets,
       .n = job->n,
       .prompts = job->options.contexts == NULL ? &job->prompts : NULL,
+      .contexts = job->contexts,
   };
   return job->options.dose && !job->options.summary ? write_doses(job, &report)
                                                     : print_table(job, &report);

@@ -180,6 +180,29 @@ boundary() {
   [ "$(nk-convert --to tsv "$t/none.safetensors" | wc -l)" -eq 1 ]
 }
 
+@test "--dose with --position and --at names the place that it has measured" {
+  nk-run -q data/gpt2-tiny --contexts "$t/contexts.txt" --position -2 --capture 2 -o "$t/states"
+  nk-run -q data/gpt2-tiny --contexts data/prompts/contexts.txt --every 1 --capture 2 |
+    nk-region fit -o "$t/region"
+  nk-sample -q "$t/region" --from-set "$t/states" -d isotropic -m radius --distance 25 --with-origin \
+    -o "$t/rays"
+  where=(--contexts "$t/contexts.txt" --position 1 --at 3)
+  nk-boundary -q data/gpt2-tiny "$t/rays" "${where[@]}" --level 0.0005 --dose --window 1 \
+    --with-origin -o "$t/dosed"
+  grep -aq '"noken.space":"residual:3"' "$t/dosed"
+  # nk-run checks the tokens.
+  nk-run -q data/gpt2-tiny "$t/dosed" --paired --contexts "$t/contexts.txt" >"$t/run"
+  [ "$(column position <"$t/run" | sort -u) $(column layer <"$t/run" | sort -u)" = "1 3" ]
+  paste <(column distance <"$t/run") <(column kl_base <"$t/run") |
+    awk '{ print } $1 == 0 ? $2 != 0 : !($2 / $1 < 1.01 && $2 / $1 > 0.99) { bad = 1 }
+      END { exit bad || NR != 6 }'
+  nk-boundary -q data/gpt2-tiny "$t/rays" -p 'The {} of' --level 0.0005 --dose --window 1 \
+    -o "$t/dosed"
+  grep -aq '"noken.space":"residual:0"' "$t/dosed"
+  run -2 nk-run data/gpt2-tiny "$t/dosed" --paired --contexts "$t/contexts.txt"
+  [[ "$output" == *": no column 'context': "* ]]
+}
+
 # At layer 0 the slots hold the vector, above it the mean embedding; several slots hold the same one.
 @test "--dose in a prompt, at the slot's layer and above it, replaced and added" {
   for place in "--at 0" "--at 2" "--at 2 --mode add" "--at 0 --position 1" \

@@ -97,10 +97,11 @@ void boundary_point(const struct boundary_rays *rays, size_t ray, double radius,
 
 /* ---- A row per ray ---- */
 
-/* What nk-sample says about the place of a noken on its ray. */
-static const char *const placed[] = {"radius",      "distance", "achieved", "quantile",
-                                     "times",       "l2",       "cosine",   "angle",
-                                     "mahalanobis", "knn",      "nearest",  "p_value"};
+/* What nk-sample says about the place of a noken on its ray, and nk-run about the place of a
+ * state. */
+static const char *const placed[] = {
+    "radius",      "distance", "achieved", "quantile", "times",   "l2",       "cosine", "angle",
+    "mahalanobis", "knn",      "nearest",  "p_value",  "context", "position", "token",  "layer"};
 
 static bool is_placed(const char *name) {
   for (size_t i = 0; i < sizeof placed / sizeof *placed; i++)

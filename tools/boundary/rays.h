@@ -23,8 +23,9 @@ void boundary_rays_free(struct boundary_rays *rays);
 void boundary_point(const struct boundary_rays *rays, size_t ray, double radius, float *out);
 
 /* A set of rows [n], each with the id and text of the farthest row of rays[ray[i]], the columns of
- * the set that have one value on each ray (not those that place a noken on it, such as `radius`),
- * and the metadata; values [n, dim] are allocated for the caller to fill, or left out. NULL on
+ * the set that have one value on each ray (not those that place a noken on it, such as `radius`,
+ * nor those of the place that it was captured in: context, position, token, layer), and the
+ * metadata; values [n, dim] are allocated for the caller to fill, or left out. NULL on
  * failure. */
 struct nk_vectors *boundary_rays_set(const struct boundary_rays *rays, const size_t *ray, size_t n,
                                      bool with_values);

@@ -2,27 +2,52 @@
 #include "boundary/report.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/sets.h"
 
 /* ---- Rows ---- */
 
-enum field { CONTEXT, POSITION, LAYER };
+enum field { CONTEXT, POSITION, TOKEN, LAYER };
+
+static size_t field_of(const struct boundary_report *report, const struct nk_place *place,
+                       enum field field) {
+  switch (field) {
+    case CONTEXT:
+      return place->context;
+    case POSITION:
+      return place->position;
+    case TOKEN:
+      return (size_t)report->contexts->item[place->context].ids[place->position];
+    default:
+      return place->layer;
+  }
+}
 
 static int set_field(const struct boundary_report *report, const size_t *row, enum field field,
                      const char *name, struct nk_vectors *out) {
   int64_t *values = nk_alloc(out->n, sizeof *values);
   if (values == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < out->n; i++) {
-    const struct nk_place *place = &report->places[row[i]];
-    values[i] = (int64_t)(field == CONTEXT    ? place->context
-                          : field == POSITION ? place->position
-                                              : place->layer);
-  }
+  for (size_t i = 0; i < out->n; i++)
+    values[i] = (int64_t)field_of(report, &report->places[row[i]], field);
   int code = nk_vectors_set_integers(out, name, values);
   nk_free(values);
   return code;
+}
+
+/* noken.space: the layer that the rows go to, where it is one. */
+static int set_space(const struct boundary_report *report, const size_t *row,
+                     struct nk_vectors *out) {
+  const char *space = nk_vectors_metadata(out, "noken.space");
+  char name[48];
+  if (out->n == 0 || space == NULL) return NK_OK;
+  size_t layer = report->places[row[0]].layer;
+  for (size_t i = 1; i < out->n; i++)
+    if (report->places[row[i]].layer != layer) return NK_OK;
+  if (layer == 0 && strncmp(space, "residual", 8) != 0) return NK_OK; /* the input matrix */
+  snprintf(name, sizeof name, "residual:%zu", layer);
+  return nk_vectors_set_metadata(out, "noken.space", name);
 }
 
 /* A set of these rows [n], with the columns of their rays and places. */
@@ -37,7 +62,11 @@ static struct nk_vectors *make_set(const struct boundary_report *report, const s
   if (code == NK_OK && report->prompts == NULL)
     code = set_field(report, row, CONTEXT, "context", out);
   if (code == NK_OK) code = set_field(report, row, POSITION, "position", out);
+  if (code == NK_OK && report->prompts == NULL &&
+      nk_vectors_column(report->rays->set, "token") != NULL)
+    code = set_field(report, row, TOKEN, "token", out);
   if (code == NK_OK) code = set_field(report, row, LAYER, "layer", out);
+  if (code == NK_OK) code = set_space(report, row, out);
   nk_free(ray);
   if (code == NK_OK) return out;
   nk_vectors_free(out);

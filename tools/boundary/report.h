@@ -16,11 +16,13 @@ struct boundary_report {
   const struct boundary_onset *onsets; /* [n] */
   size_t n;                            /* the rays, once for each prompt */
   const struct cli_prompts *prompts;   /* or NULL: contexts */
+  const struct cli_contexts *contexts; /* the file; not with prompts */
   const struct nk_vectors *rows;       /* [n] of boundary_rows; not for boundary_doses */
 };
 
 /* A set of the rows without values: ids, texts and columns of the rays (see boundary_rays_set), and
- * the places' columns position, layer and, of contexts, context. NULL on failure. */
+ * the places' columns position, layer and, of contexts, context and token. The metadata noken.space
+ * of residual streams is that of the layer, where all rows have the same. NULL on failure. */
 struct nk_vectors *boundary_rows(const struct boundary_report *report);
 
 /* The columns, and a row for each onset: the columns of
