@@ -7,6 +7,8 @@
 #include "cli/tool.h"
 
 enum { READ_END, READ_PLACE };
+enum { WINDOW = 16 };      /* tokens, by default */
+#define NOT_GIVEN SIZE_MAX /* a size */
 
 struct options {
   struct cli_strings texts, prompts;
@@ -49,12 +51,15 @@ static int check_options(const struct options *o) {
   if (!(o->tolerance > 0 && o->tolerance < 1))
     return nk_fail(NK_EUSAGE, "--tolerance: %g is not between 0 and 1", o->tolerance);
   if (o->grid < 2) return nk_fail(NK_EUSAGE, "--grid: 2 radii or more are needed");
+  if (o->window != NOT_GIVEN && !o->dose)
+    return nk_fail(NK_EUSAGE, "--window is for the measure of --dose");
   if (o->window == 0) return nk_fail(NK_EUSAGE, "--window: 1 token or more is needed");
   if (o->dose && (o->measure != BOUNDARY_KL || o->read != READ_END))
     return nk_fail(NK_EUSAGE, "--dose measures kl from the context's end on: no --%s goes with it",
                    o->measure != BOUNDARY_KL ? "measure" : "read");
-  if (o->with_origin && !o->dose)
-    return nk_fail(NK_EUSAGE, "--with-origin is for the vectors of --dose");
+  if (o->with_origin && (!o->dose || o->summary))
+    return nk_fail(NK_EUSAGE, "--with-origin is for the vectors of --dose%s",
+                   o->dose ? ", which --summary leaves out" : "");
   if (o->by != NULL && !o->summary)
     return nk_fail(NK_EUSAGE, "--by is for the groups of --summary");
   return NK_OK;
@@ -89,9 +94,25 @@ static int read_prompts(struct job *job) {
   return code;
 }
 
+/* Standard input can be read once. */
+static int check_inputs(const struct job *job) {
+  const struct options *o = &job->options;
+  bool is_read = strcmp(cli_operand(job->run, 1), "-") == 0;
+  for (size_t i = 0; i <= o->prompts.n; i++) {
+    const char *path = i < o->prompts.n ? o->prompts.item[i] : o->contexts;
+    bool reads = path != NULL && strcmp(path, "-") == 0;
+    if (is_read && reads)
+      return nk_fail(NK_EUSAGE, "%s: standard input has been given already; name a file",
+                     i < o->prompts.n ? "--prompts" : "--contexts");
+    is_read = is_read || reads;
+  }
+  return NK_OK;
+}
+
 static int read_contexts(struct job *job) {
   const struct options *o = &job->options;
-  int code = read_prompts(job);
+  int code = check_inputs(job);
+  if (code == NK_OK) code = read_prompts(job);
   if (code != NK_OK) return code;
   if ((job->prompts.n > 0) == (o->contexts != NULL))
     return nk_fail(NK_EUSAGE, job->prompts.n > 0 ? "--contexts and prompts: one of them"
@@ -210,7 +231,9 @@ static int find_boundaries(struct job *job) {
                  .tolerance = o->tolerance,
                  .n_grid = o->grid,
                  .predict = !o->dose && o->measure != BOUNDARY_L2},
-      .n_window = o->dose ? o->window : 0,
+      .n_window = !o->dose                 ? 0
+                  : o->window == NOT_GIVEN ? WINDOW
+                                           : o->window,
       .n_total = job->n,
   };
   int code = NK_OK;
@@ -284,7 +307,7 @@ static void free_job(struct job *job) {
 }
 
 int main(int argc, char **argv) {
-  struct job job = {.options = {.tolerance = 0.01, .grid = 32, .window = 16}};
+  struct job job = {.options = {.tolerance = 0.01, .grid = 32, .window = NOT_GIVEN}};
   struct options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},

@@ -289,10 +289,29 @@ boundary() {
   refused "--dose measures kl from the context's end on: no --read goes with it" "${c[@]}" \
     --level 1 --dose --read place
   refused "--with-origin is for the vectors of --dose" "${c[@]}" --level 1 --with-origin
+  refused "--with-origin is for the vectors of --dose, which --summary leaves out" "${c[@]}" \
+    --level 1 --dose --summary --with-origin
+  refused "--window is for the measure of --dose" "${c[@]}" --level 1 --window 16
   refused "--by is for the groups of --summary" "${c[@]}" --level 1 --by ray
   refused "no context: use --contexts FILE or -p TEXT" --level 1
   refused "--contexts and prompts: one of them" "${c[@]}" -p 'The {} of' --level 1
   refused "--dose: one prompt is expected, not 2" -p 'The {}' -p 'A {}' --level 1 --dose
   refused "--at: layer 5, the model has 0 to 4" "${c[@]}" --level 1 --at 5
   refused "--at: 'x' is not a whole number" "${c[@]}" --level 1 --at x
+  run -2 nk-boundary data/gpt2-tiny "$t/rays.tsv" -p 'The {} of' --level 1 --position -99
+  [ "$output" = "nk-boundary: prompt '1' has 4 tokens, none at position -99" ]
+}
+
+@test "standard input is read once" {
+  make gpt2-tiny 2 25
+  printf 'prompt\ttext\na\tThe {} of\n' >"$t/prompts.tsv"
+  for option in contexts prompts; do
+    run -2 nk-boundary data/gpt2-tiny --level 1 --$option - <"$t/contexts.txt"
+    [ "$output" = "nk-boundary: --$option: standard input has been given already; name a file" ]
+  done
+  run -2 nk-boundary data/gpt2-tiny "$t/rays.tsv" --level 1 --prompts - --prompts - <"$t/prompts.tsv"
+  [ "$output" = "nk-boundary: --prompts: standard input has been given already; name a file" ]
+  boundary --level 0.005 >"$t/out"
+  nk-boundary data/gpt2-tiny "$t/rays.tsv" --level 0.005 --contexts - <"$t/contexts.txt" |
+    cmp - "$t/out"
 }
