@@ -139,6 +139,8 @@ END
   run -1 --separate-stderr bash -c "ulimit -f 1000; exec nk-convert --model hf data/gpt2-tiny -o '$tmp/big'"
   [[ $stderr == *"model.safetensors"* ]]
   [ -z "$(ls -A "$tmp" | grep big)" ]
+  run -1 nk-convert --model hf data/gpt2-tiny -o "$tmp/none/model"
+  [ "$output" = "nk-convert: $tmp/none/model: No such file or directory" ]
 }
 
 @test "models that are no folders, and bad uses, are errors that say so" {

@@ -133,7 +133,7 @@ int cli_write_model_folder(const struct nk_model *model,
   if (temporary.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", target);
   if (code != NK_OK) goto done;
   made = mkdir(temporary.data, 0777) == 0;
-  if (!made) code = nk_fail_errno("%s", temporary.data);
+  if (!made) code = nk_fail_errno("%s", target);
   if (code == NK_OK) code = copy_files(nk_model_folder(model), temporary.data);
   if (code == NK_OK) code = write_weights(model, options, temporary.data);
   if (code == NK_OK && rename(temporary.data, target) != 0) code = nk_fail_errno("%s", target);
