@@ -8,11 +8,18 @@
 #include "io/vectors.h"
 #include "sample/internal.h"
 
+int nki_fail_in_set(int code, const struct nk_vectors *set) {
+  const char *name = set->hidden->name;
+  return code != NK_OK && name != NULL ? nk_fail_in(code, "%s", name) : code;
+}
+
 int nki_need_set(const struct nk_vectors *set, const struct nki_space *space, const char *what) {
   if (set == NULL) return nk_fail(NK_EUSAGE, "%s: no set is given", what);
   if (space != NULL && set->dim != space->dim)
-    return nk_fail(NK_EDATA, "the set has rows of %zu values, the region is for %zu", set->dim,
-                   space->dim);
+    return nki_fail_in_set(
+        nk_fail(NK_EDATA, "the set has rows of %zu values, the region is for %zu", set->dim,
+                space->dim),
+        set);
   return NK_OK;
 }
 

@@ -156,6 +156,8 @@ int nki_carry_rows(const struct nk_vectors *set, const size_t *rows, struct nk_v
  * after made's own. */
 int nki_carry_metadata(const struct nk_vectors *set, struct nk_vectors *made);
 
+/* The code; a failure is then one of the set's file, where it has one. */
+int nki_fail_in_set(int code, const struct nk_vectors *set);
 /* NK_OK where the options have a set, of the space's dim where space is not NULL; else a code, with
  * `what` needs it. */
 int nki_need_set(const struct nk_vectors *set, const struct nki_space *space, const char *what);

@@ -58,9 +58,10 @@ static int find_rows(const struct nk_sample_options *o, size_t *rows) {
     else
       code = nk_fail(NK_ENOTFOUND, "row %lld: the set has %zu rows, from 0", (long long)o->pairs[i],
                      o->set->n);
+    if (code != NK_OK) nk_fail_in(code, "pair %zu", i / 2);
   }
-  return code == NK_OK ? nki_check_rows(o->set->values, rows, 0, 2 * o->n_pairs, o->set->dim)
-                       : code;
+  if (code == NK_OK) code = nki_check_rows(o->set->values, rows, 0, 2 * o->n_pairs, o->set->dim);
+  return nki_fail_in_set(code, o->set);
 }
 
 /* ---- One path ---- */
@@ -114,7 +115,7 @@ static int follow_all(const struct nk_sample_options *o, const size_t *rows, siz
   for (size_t p = 0; p < o->n_pairs; p++) {
     struct path path;
     int code = open_path(o->set, rows[2 * p], rows[2 * p + 1], slerp, &path);
-    if (code != NK_OK) return code;
+    if (code != NK_OK) return nki_fail_in_set(code, o->set);
     memcpy(x, path.a, dim * sizeof *x);
     for (size_t k = 1; k < steps; k++) follow(&path, slerp, (double)k / (double)steps, x + k * dim);
     memcpy(x + steps * dim, path.b, dim * sizeof *x);

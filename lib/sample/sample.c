@@ -39,6 +39,12 @@ static int check_part(struct sampling *s, const struct nk_direction_part *part, 
     int code = nki_need_set(set, &s->space, "a direction towards rows of a set");
     if (code == NK_OK && part->kind == NK_DIRECTION_ROW && part->first >= set->n)
       code = nk_fail(NK_EUSAGE, "towards:%zu: the set has %zu rows, from 0", part->first, set->n);
+    if (code == NK_OK && part->kind == NK_DIRECTION_ROW && s->options.origin == NK_ORIGIN_SET &&
+        s->options.unreached == NK_UNREACHED_REDRAW)
+      code = nk_fail(NK_EUSAGE,
+                     "towards:%zu begins where it leads to at row %zu of the set: no other ray can "
+                     "be drawn in its place",
+                     part->first, part->first);
     if (code == NK_OK && set->n == 0 && s->options.origin != NK_ORIGIN_SET)
       code = nk_fail(NK_EDATA, "a direction towards rows of a set: the set has no rows");
     return code;
@@ -72,7 +78,7 @@ static int check_set(const struct sampling *s) {
   if (o->origin == NK_ORIGIN_SET && (o->set->n > NKI_MOST_SET_RAYS || o->n > NKI_MOST_SET_RAYS))
     return nk_fail(NK_EUSAGE, "%zu rays from each of %zu rows: at most %d of each", o->n, o->set->n,
                    (int)NKI_MOST_SET_RAYS);
-  return nki_check_rows(o->set->values, NULL, 0, o->set->n, o->set->dim);
+  return nki_fail_in_set(nki_check_rows(o->set->values, NULL, 0, o->set->n, o->set->dim), o->set);
 }
 
 /* A value of an option that is outside its enumeration, and options that do not go together. */

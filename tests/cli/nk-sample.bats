@@ -189,7 +189,10 @@ columns() {
   [ "$(columns t p_value mahalanobis <three.path | wc -l)" -eq 22 ] # 10 steps
   printf 'a\tb\n300\t999\n' >pairs.tsv
   run -1 nk-sample --path lerp --pairs pairs.tsv --vectors three.safetensors -o x.safetensors
-  [ "$output" = "nk-sample: the set has no row of id 999" ]
+  [ "$output" = "nk-sample: three.safetensors: pair 0: the set has no row of id 999" ]
+  printf 'row_a\trow_b\n0\t1\n2\t3\n' >rows.tsv
+  run -1 nk-sample --path lerp --pairs rows.tsv --vectors three.safetensors -o x.safetensors
+  [ "$output" = "nk-sample: three.safetensors: pair 1: row 3: the set has 3 rows, from 0" ]
   # of two rows with one id either could be meant, also where the id is the number of a row
   printf 'id\tv1\n5\t1\n5\t2\n2\t3\n2\t4\n' >twice.tsv
   for id in 5 2; do
@@ -215,7 +218,11 @@ columns() {
   printf 'v1\tv2\n1\t2\n3\tnan\n' >two.tsv
   printf 'v1\tv2\n' | cat - <(printf '1\t2\n') >one.tsv
   run -1 nk-sample "$region" --from-set one.tsv -m radius --distance 1 -o x.safetensors
-  [ "$output" = "nk-sample: the set has rows of 2 values, the region is for 128" ]
+  [ "$output" = "nk-sample: one.tsv: the set has rows of 2 values, the region is for 128" ]
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300-301 | nk-convert --to tsv |
+    awk -F'\t' -v OFS='\t' 'NR == 3 { $NF = "nan" } 1' >nan.tsv
+  run -1 nk-sample "$region" --from-set nan.tsv -m radius --distance 1 -o x.safetensors
+  [ "$output" = "nk-sample: nan.tsv: row 1 holds a NaN or an infinity" ]
   run -1 nk-sample "$region" --from-set /nowhere -m radius --distance 1 -o x.safetensors
   nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300 | nk-convert --to npy -o one.npy
   run -1 nk-sample "$region" --from-set one.npy -m radius --distance 1 -d towards -o x.safetensors
@@ -228,7 +235,8 @@ columns() {
     '--gaussian 3 --resample' '--gaussian 3 -n 2' '--path lerp' '--steps 3 --times 2' \
     '--pairs two.tsv --times 2' '--path lerp --pairs two.tsv --steps 0' \
     '--path lerp --pairs -' '--path lerp --pairs two.tsv -n 3' '--gaussian 3 -m l2' '--resample -m mahalanobis' \
-    '--path lerp --pairs two.tsv --vectors one.npy -m l2' '--with-origin --resample'; do
+    '--path lerp --pairs two.tsv --vectors one.npy -m l2' \
+    '--from-set one.npy -m radius --distance 1 -d towards:0 --unreached redraw' '--with-origin --resample'; do
     run -2 nk-sample "$region" $bad -o x.safetensors
     [ "${#lines[@]}" -eq 1 ]
   done

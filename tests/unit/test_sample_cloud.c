@@ -273,11 +273,11 @@ static void paths_that_cannot_be_are_refused_by_name(void **state) {
   expect_failure(paths_of(set, NK_SAMPLE_SLERP, zero, 1, true), NK_EDATA,
                  "row 3, id 1003, is 0: slerp needs its direction");
   expect_failure(paths_of(set, NK_SAMPLE_LERP, none, 1, true), NK_ENOTFOUND,
-                 "row 600: the set has 600 rows, from 0");
+                 "pair 0: row 600: the set has 600 rows, from 0");
   expect_failure(paths_of(set, NK_SAMPLE_LERP, negative, 1, true), NK_ENOTFOUND,
-                 "row -1: the set has 600 rows, from 0");
+                 "pair 0: row -1: the set has 600 rows, from 0");
   expect_failure(paths_of(set, NK_SAMPLE_LERP, unknown, 1, false), NK_ENOTFOUND,
-                 "the set has no row of id 7");
+                 "pair 0: the set has no row of id 7");
   expect_failure(paths_of(set, NK_SAMPLE_LERP, bad, 1, true), NK_EDATA,
                  "row 6 holds a NaN or an infinity");
   expect_failure(paths_of(NULL, NK_SAMPLE_LERP, none, 1, true), NK_EUSAGE,
