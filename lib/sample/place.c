@@ -156,6 +156,14 @@ static void note_failure(struct sampling *s, size_t ray, int code, const char *m
   }
 }
 
+/* While other threads may fail. */
+static bool has_failed(const struct sampling *s) {
+  int code;
+#pragma omp critical(sample_failure)
+  code = s->code;
+  return code != NK_OK;
+}
+
 void nki_name_origin(const struct sampling *s, int64_t id, size_t row, struct nk_buffer *out) {
   if (s->fixed == NKI_FROM_SET)
     nk_buffer_printf(out, "row %zu of the set, id %lld", row, (long long)id);
@@ -377,7 +385,7 @@ int nki_place_direction(struct sampling *s, size_t direction) {
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
       size_t first = b * NKI_RAYS, left = s->n_rays - first;
-      if (code != NK_OK || s->code != NK_OK) continue;
+      if (code != NK_OK || has_failed(s)) continue;
       draw_block(s, &work, &bundle, first, left < NKI_RAYS ? left : NKI_RAYS);
 #pragma omp critical(sample_progress)
       if (nk_progress("placing nokens", ++done, n_blocks) != NK_OK)
