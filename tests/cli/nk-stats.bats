@@ -138,6 +138,9 @@ paths() {
   cut -f 1,2,4- paths.tsv >layers.tsv
   run -1 nk-stats --path layers.tsv
   [ "$output" = "nk-stats: layers.tsv: pair 7: 2 rows with t = 0, expected 1" ]
+  sed 's/\t0.25\t/\t0.75\t/' paths.tsv >same.tsv
+  run -1 nk-stats --path same.tsv
+  [ "$output" = "nk-stats: same.tsv: pair 7, layer 0: 2 rows with t = 0.75, expected 1" ]
   sed 's/0.25/1.25/' paths.tsv >far.tsv
   run -1 nk-stats --path far.tsv
   [ "$output" = "nk-stats: far.tsv: column 't', row 2: 1.25, expected 0 to 1" ]

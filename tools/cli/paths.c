@@ -85,14 +85,14 @@ static const char *name_of(const struct cli_paths *paths, size_t row, char name[
   return name[0] != 0 ? name : "the path";
 }
 
-/* The row of rows [n] at which t has this value. */
-static int find_end(const struct cli_paths *paths, const size_t *rows, size_t n, double t,
-                    size_t *end) {
+/* The only row of rows [n] at which t has this value. */
+static int find_row(const struct cli_paths *paths, const size_t *rows, size_t n, double t,
+                    size_t *row) {
   size_t found = 0;
   char name[160];
   for (size_t i = 0; i < n; i++) {
     if (number_of(paths->t, rows[i]) != t) continue;
-    *end = rows[i];
+    *row = rows[i];
     found++;
   }
   if (found == 1) return NK_OK;
@@ -112,8 +112,13 @@ static int measure_path(struct cli_paths *paths, const struct nk_vectors *set, s
                         float *x, double *work, double *centre) {
   const size_t *rows = paths->rows + paths->begin[path];
   size_t n = paths->begin[path + 1] - paths->begin[path], dim = set->dim, a = 0, b = 0;
-  int code = find_end(paths, rows, n, 0, &a);
-  if (code == NK_OK) code = find_end(paths, rows, n, 1, &b);
+  int code = find_row(paths, rows, n, 0, &a);
+  if (code == NK_OK) code = find_row(paths, rows, n, 1, &b);
+  for (size_t i = 1; i < n && code == NK_OK; i++) {
+    size_t same;
+    double t = number_of(paths->t, rows[i]);
+    if (!(t > number_of(paths->t, rows[i - 1]))) code = find_row(paths, rows, n, t, &same);
+  }
   if (code != NK_OK) return code;
   for (size_t i = 0; i < n; i++) memcpy(x + i * dim, set->values + rows[i] * dim, dim * sizeof *x);
   measure_from(set, a, x, n, centre, work);

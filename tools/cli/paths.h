@@ -24,7 +24,7 @@ struct cli_paths {
 };
 
 /* Divides a set into paths and measures them. NK_ENOTFOUND: no column t; NK_EDATA: a path has not
- * one row at each end. Free with cli_paths_free in any case. */
+ * one row at each end, or two at one t. Free with cli_paths_free in any case. */
 int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set);
 void cli_paths_free(struct cli_paths *paths);
 
