@@ -144,9 +144,9 @@ static int64_t random_token(const struct nki_space *space, struct nki_random *ra
   return (int64_t)nki_random_below(random, space->n_tokens);
 }
 
-/* u = from base (NULL: the centroid) to a random token, or row of the set, of another place than base
- * and *met (NULL: none); its id into *toward and itself into *met. After TRIES draws the next in the
- * order of ids or rows. NK_EDATA where there is none. */
+/* u = from base (NULL: the centroid) to a random token, or row of the set, of another place than
+ * base and *met (NULL: none); its id into *toward and itself into *met. After TRIES draws the next
+ * in the order of ids or rows. NK_EDATA where there is none. */
 static int draw_toward(const struct nki_space *space, const struct nk_vectors *set,
                        const float *base, struct nki_random *random, double *u, int64_t *toward,
                        const float **met) {

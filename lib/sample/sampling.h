@@ -40,8 +40,8 @@ struct sampling {
 /* What the distances are called in messages: "radius", "knn distance". */
 const char *nki_measure_name(const struct nk_sample_options *options);
 
-/* Appends "row 3 of the set, id 17", "token 17" or "the centroid": the origin with that id, or row of
- * the set. */
+/* Appends "row 3 of the set, id 17", "token 17" or "the centroid": the origin with that id, or row
+ * of the set. */
 void nki_name_origin(const struct sampling *s, int64_t id, size_t row, struct nk_buffer *out);
 
 /* Places the nokens of every ray of a direction at every distance. */
