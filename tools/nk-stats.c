@@ -138,7 +138,7 @@ static int write_summary(size_t n, double *const values[N_MEASURES], struct cli_
 static int write_paths(const struct nk_vectors *set, const char *file,
                        const struct options *options, struct cli_table *table) {
   struct cli_paths paths;
-  int code = cli_paths_measure(&paths, set);
+  int code = cli_paths_measure(&paths, set, options->skip_bad);
   if (code != NK_OK) nk_fail_in(code, "%s", strcmp(file, "-") != 0 ? file : "standard input");
   if (code == NK_OK)
     code = options->summary ? cli_paths_write_widths(&paths, table)

@@ -153,6 +153,13 @@ paths() {
   run -1 nk-stats --path nan.tsv
   run -0 --separate-stderr nk-stats --path --skip-bad nan.tsv
   [ "${#lines[@]}" -eq 11 ]
+  # of a path without an end nothing can be told, of the others all
+  sed 's/^4\t7\t0\t1\t4/4\t7\t0\t1\tnan/' paths.tsv >end.tsv
+  run -0 --separate-stderr nk-stats --path --skip-bad end.tsv
+  [ "$output" = "$(nk-stats --path paths.tsv | awk -F'\t' '$1 == "id" || $1 > 4')" ]
+  [[ $stderr == *"pair 7, layer 0: an end is missing, and the path is left out"* ]]
+  run -0 --separate-stderr nk-stats --path --summary --skip-bad end.tsv
+  [ "${#lines[@]}" -eq 3 ]
 }
 
 # The widths of 60 paths between embeddings through a model, as rows of a table with the column model.

@@ -107,6 +107,18 @@ static void measure_from(const struct nk_vectors *set, size_t row, const float *
   nk_row_distances(x, n, set->dim, centre, NULL, out, NULL);
 }
 
+/* Whether a path has a row at each end. */
+static bool has_ends(const struct cli_paths *paths, const size_t *rows, size_t n) {
+  return !(number_of(paths->t, rows[0]) > 0 || number_of(paths->t, rows[n - 1]) < 1);
+}
+
+/* Leaves a path out of the tables. */
+static void omit_path(struct cli_paths *paths, const size_t *rows, size_t n) {
+  char name[160];
+  for (size_t i = 0; i < n; i++) paths->to_a[rows[i]] = NAN;
+  nk_warn("%s: an end is missing, and the path is left out", name_of(paths, rows[0], name));
+}
+
 /* work [2 * n] and x [n * dim] for the longest path, centre [dim]: all overwritten. */
 static int measure_path(struct cli_paths *paths, const struct nk_vectors *set, size_t path,
                         float *x, double *work, double *centre) {
@@ -131,7 +143,7 @@ static int measure_path(struct cli_paths *paths, const struct nk_vectors *set, s
   return NK_OK;
 }
 
-int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set) {
+int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set, bool skip) {
   *paths = (struct cli_paths){0};
   int code = find_columns(paths, set);
   if (code == NK_OK) code = divide(paths, set);
@@ -149,8 +161,14 @@ int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set) {
   if (x == NULL || work == NULL || centre == NULL || paths->to_a == NULL || paths->to_b == NULL ||
       paths->relative == NULL)
     code = NK_EMEMORY;
-  for (size_t p = 0; p < paths->n && code == NK_OK; p++)
-    code = measure_path(paths, set, p, x, work, centre);
+  for (size_t p = 0; p < paths->n && code == NK_OK; p++) {
+    const size_t *rows = paths->rows + paths->begin[p];
+    size_t n_rows = paths->begin[p + 1] - paths->begin[p];
+    if (skip && !has_ends(paths, rows, n_rows))
+      omit_path(paths, rows, n_rows);
+    else
+      code = measure_path(paths, set, p, x, work, centre);
+  }
   nk_free(x);
   nk_free(work);
   nk_free(centre);
@@ -180,6 +198,7 @@ int cli_paths_write_rows(const struct cli_paths *paths, const struct nk_vectors 
   if (code == NK_OK) code = write_columns(table, COLUMNS, 3);
   if (code == NK_OK) code = cli_set_head_tail(set, table);
   for (size_t row = 0; row < set->n && code == NK_OK; row++) {
+    if (isnan(paths->to_a[row])) continue;
     cli_set_row(set, row, table);
     cli_table_number(table, paths->to_a[row]);
     cli_table_number(table, paths->to_b[row]);
@@ -210,6 +229,7 @@ int cli_paths_write_widths(const struct cli_paths *paths, struct cli_table *tabl
   if (code == NK_OK) code = write_columns(table, COLUMNS, 6);
   for (size_t p = 0; p < paths->n && code == NK_OK; p++) {
     size_t begin = paths->begin[p], end = paths->begin[p + 1], last = paths->rows[end - 1];
+    if (isnan(paths->to_a[last])) continue;
     double t10 = reaches(paths, p, 0.1), t90 = reaches(paths, p, 0.9);
     for (size_t k = 0; k < paths->n_keys; k++)
       cli_table_integer(table, (int64_t)number_of(paths->key[k], last));

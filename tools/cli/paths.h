@@ -24,8 +24,9 @@ struct cli_paths {
 };
 
 /* Divides a set into paths and measures them. NK_ENOTFOUND: no column t; NK_EDATA: a path has not
- * one row at each end, or two at one t. Free with cli_paths_free in any case. */
-int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set);
+ * one row at each end, or two at one t. skip: a path without a row at an end is left
+ * out with a warning, its to_a NaN. Free with cli_paths_free in any case. */
+int cli_paths_measure(struct cli_paths *paths, const struct nk_vectors *set, bool skip);
 void cli_paths_free(struct cli_paths *paths);
 
 /* A row per row of the set: to_a, to_b, relative. */
