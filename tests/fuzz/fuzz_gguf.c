@@ -98,7 +98,7 @@ static void read_model(const char *path) {
   const struct nk_tensor *tensor = nk_model_matrix(model, NK_MATRIX_OUTPUT, NULL);
   float row[4096];
   int64_t heads;
-  (void)nki_model_config_integer(model, "num_attention_heads", &heads);
+  if (model != NULL) (void)nki_model_config_integer(model, "num_attention_heads", &heads);
   if (tensor != NULL && tensor->shape[0] > 0 && tensor->shape[1] <= 4096 &&
       nk_model_rows(tensor, tensor->shape[0] - 1, 1, row) == NK_OK)
     fuzz_use(row, tensor->shape[1] * sizeof *row);
