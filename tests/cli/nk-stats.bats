@@ -39,7 +39,7 @@ setup() {
   normal_npy 500 20 7 >set.npy
   nk-stats --threads 1 set.npy >one
   nk-stats --threads 2 <set.npy >two
-  cat set.npy | nk-stats - >pipe
+  cat set.npy | nk-stats --threads 2 - >pipe
   cut -f 1-4 one | cmp - <(cut -f 1-4 two)
   cmp two pipe
 }
