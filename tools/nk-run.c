@@ -1,6 +1,25 @@
 /* nk-run: what nokens and tokens do in a prompt. */
 #include "run/run.h"
 
+/* What goes with --contexts and --paired. */
+/* clang-format off */
+#define CONTEXT_OPTIONS(o)                                                                     \
+  {0, "contexts", CLI_OPTION_STRING, &(o)->contexts, "FILE",                                   \
+   "run in the lines of a text file instead of prompts"},                                      \
+  {0, "every", CLI_OPTION_SIZE, &(o)->every, "N", "with --contexts: capture each N-th token"}, \
+  {0, "paired", CLI_OPTION_FLAG, &(o)->paired, NULL,                                           \
+   "compare with the same context without the vector"},                                        \
+  {0, "read", CLI_OPTION_CHOICE, &(o)->read, "end|place",                                      \
+   "with --paired: where answers are read (end)"}
+/* clang-format on */
+
+static int answer(struct run_job *job) {
+  int code = run_open(job);
+  if (code != NK_OK) return code;
+  if (job->options.paired) return run_paired(job);
+  return job->options.contexts != NULL ? run_states(job) : run_answers(job);
+}
+
 int main(int argc, char **argv) {
   struct run_job job = {
       .options = {.reference = RUN_NOT_GIVEN, .offsets = RUN_NOT_GIVEN, .top = RUN_NOT_GIVEN}};
@@ -40,13 +59,7 @@ int main(int argc, char **argv) {
       {0, "lens-with", CLI_OPTION_LIST, &o->lens_with, "FILE",
        "multiply the stream by this matrix first"},
       {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the first N tokens (1)"},
-      {0, "contexts", CLI_OPTION_STRING, &o->contexts, "FILE",
-       "run in the lines of a text file instead of prompts"},
-      {0, "every", CLI_OPTION_SIZE, &o->every, "N", "with --contexts: capture each N-th token"},
-      {0, "paired", CLI_OPTION_FLAG, &o->paired, NULL,
-       "compare with the same context without the vector"},
-      {0, "read", CLI_OPTION_CHOICE, &o->read, "end|place",
-       "with --paired: where answers are read (end)"},
+      CONTEXT_OPTIONS(o),
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
       CLI_ENGINE_OPTIONS(&o->engine),
   };
@@ -61,11 +74,7 @@ int main(int argc, char **argv) {
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 1, 2);
   job.run = &run;
-  int code = run_open(&job);
-  if (code == NK_OK)
-    code = o->paired             ? run_paired(&job)
-           : o->contexts != NULL ? run_states(&job)
-                                 : run_answers(&job);
+  int code = answer(&job);
   run_free(&job);
   return cli_end(&run, code);
 }

@@ -1,6 +1,6 @@
 /* Which of llama.cpp's names of pre-tokenizers is a tokenizer's: the one with its patterns. */
 #include <noken/base.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/utf8.h"
@@ -18,15 +18,15 @@ int nki_gguf_refuse(const struct nk_tokenizer *tokenizer, const char *what, cons
 static void spell_out(const char *pattern, struct nk_buffer *out) {
   nk_buffer_clear(out);
   for (const char *at = pattern; *at != 0;) {
-    unsigned code = 0;
-    int n = 0;
+    char *end = NULL;
+    unsigned long code = strncmp(at, "\\x{", 3) == 0 ? strtoul(at + 3, &end, 16) : 0;
     if (at[0] == '\\' && (at[1] == 'r' || at[1] == 'n' || at[1] == 't')) {
       nk_buffer_byte(out, at[1] == 'r' ? '\r' : at[1] == 'n' ? '\n' : '\t');
       at += 2;
-    } else if (sscanf(at, "\\x{%5X}%n", &code, &n) == 1 && n > 0) {
+    } else if (end != NULL && *end == '}' && code <= 0x10FFFF) {
       char utf8[4];
-      nk_buffer_append(out, utf8, nki_utf8_encode(code, utf8));
-      at += n;
+      nk_buffer_append(out, utf8, nki_utf8_encode((uint32_t)code, utf8));
+      at = end + 1;
     } else {
       if (at[0] == '\\' && at[1] != 0) nk_buffer_byte(out, *at++);
       nk_buffer_byte(out, *at++);

@@ -65,9 +65,11 @@ int boundary_rays_of(const struct nk_vectors *set, struct boundary_rays *out) {
   const struct nk_column *radius = nk_vectors_column(set, "radius");
   *out = (struct boundary_rays){.set = set};
   int code = cli_groups_of(set, "ray", NULL, 0, &groups);
-  if (code == NK_OK && radius == NULL)
-    code = nk_fail(NK_ENOTFOUND, "the set has no column 'radius'");
   if (code != NK_OK) goto done;
+  if (radius == NULL) {
+    code = nk_fail(NK_ENOTFOUND, "the set has no column 'radius'");
+    goto done;
+  }
   out->origin = nk_alloc(groups.n, sizeof *out->origin);
   out->far = nk_alloc(groups.n, sizeof *out->far);
   out->length = nk_alloc(groups.n, sizeof *out->length);

@@ -189,8 +189,10 @@ static int predict(struct work *w) {
 
 static int allocate(struct work *w, size_t n) {
   size_t n_grid = w->search->n_grid, n_curve, most;
-  if (!nk_size_mul(n, n_grid, &n_curve) || !nk_size_mul(n, N_KINDS, &most))
-    return nk_fail(NK_EMEMORY, "%zu rays at %zu radii: too many", n, n_grid);
+  if (!nk_size_mul(n, n_grid, &n_curve) || !nk_size_mul(n, N_KINDS, &most)) {
+    nk_fail(NK_EMEMORY, "%zu rays at %zu radii: too many", n, n_grid);
+    return NK_EMEMORY;
+  }
   most = most > n_curve ? most : n_curve;
   w->curve = nk_alloc(n_curve, sizeof *w->curve);
   w->crossing = nk_alloc(n, N_KINDS * sizeof *w->crossing);
