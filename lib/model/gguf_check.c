@@ -90,9 +90,22 @@ static int check_qk_norms(const struct nki_gguf_writing *w) {
                  key, normed ? "true" : "false", w->n_layers, architecture->gguf_normed_blocks);
 }
 
+/* Without the key of a soft cap, llama.cpp takes the family's default; with 0 it divides by it. */
+static int check_caps(const struct nki_gguf_writing *w) {
+  static const enum nki_setting caps[] = {NKI_SETTING_ATTENTION_CAP, NKI_SETTING_LOGIT_CAP};
+  int code = NK_OK;
+  for (size_t i = 0; i < sizeof caps / sizeof *caps && code == NK_OK; i++) {
+    double theirs = w->architecture->defaults[caps[i]], value = 0;
+    code = nki_read_number(w->model, caps[i], &value);
+    if (code == NK_OK && theirs != 0 && value == 0) code = refuse_number(w, caps[i], value, theirs);
+  }
+  return code;
+}
+
 static int check_attention(const struct nki_gguf_writing *w) {
   double clip = 0;
   int code = check_scale(w);
+  if (code == NK_OK) code = check_caps(w);
   if (code == NK_OK) code = check_qk_norms(w);
   if (code == NK_OK) code = nki_read_number(w->model, NKI_SETTING_QKV_CLIP, &clip);
   if (code == NK_OK && clip > 0 && !w->architecture->gguf_clip)
@@ -118,8 +131,17 @@ static int check_attention(const struct nki_gguf_writing *w) {
 static int check_rotary(const struct nki_gguf_writing *w) {
   const char *type;
   struct nki_yarn yarn;
+  size_t rotary;
   if (w->architecture->rotary == NKI_NO_ROTARY) return NK_OK;
-  int code = nki_rope_type(w->model, &type);
+  int code = nki_gguf_rotary_dim(w, &rotary);
+  if (code != NK_OK) return code;
+  if (rotary != w->head_dim && strcmp(w->architecture->gguf, "llama") == 0)
+    return nk_fail(
+        NK_EUNSUPPORTED,
+        "config.json: %zu of %zu components rotated are not written as GGUF: llama.cpp's "
+        "'llama' rotates all",
+        rotary, w->head_dim);
+  code = nki_rope_type(w->model, &type);
   if (code == NK_ENOTFOUND) return NK_OK;
   if (code != NK_OK) return code;
   bool is_listed =

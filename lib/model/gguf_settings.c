@@ -42,8 +42,7 @@ static int copy_number(struct nki_gguf_writing *w, enum nki_setting setting, dou
 
 /* ---- Rotary positions ---- */
 
-/* *out = components of a head that are rotated. */
-static int rotary_dim(const struct nki_gguf_writing *w, size_t *out) {
+int nki_gguf_rotary_dim(const struct nki_gguf_writing *w, size_t *out) {
   double part = w->architecture->rotary_part;
   int code = nki_read_number(w->model, NKI_SETTING_ROTARY_PART, &part);
   *out = (size_t)((double)w->head_dim * fmin(part, 1));
@@ -96,7 +95,7 @@ int nki_gguf_rope_factors(const struct nki_gguf_writing *w, int which, const cha
   bool is_longrope = strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0;
   if ((is_llama3 && which == 1) || (!is_llama3 && !is_longrope)) return NK_OK;
   size_t rotary;
-  code = rotary_dim(w, &rotary);
+  code = nki_gguf_rotary_dim(w, &rotary);
   if (code != NK_OK) return code;
   if (rotary < 2 || rotary > MOST)
     return nk_fail(NK_EDATA, "config.json: %zu components of a head cannot be rotated", rotary);
@@ -133,6 +132,7 @@ static int longrope_values(struct nki_gguf_writing *w) {
     return nk_fail(NK_EDATA, "config.json: original_max_position_embeddings is missing");
   amplitude = positions > original ? sqrt(1 + log(positions / original) / log(original)) : 1;
   nki_setting_number(w->model, NKI_SETTING_ROPE_AMPLITUDE, &amplitude);
+  nki_gguf_value_string(w, ".rope.scaling.type", "longrope");
   nki_gguf_value_u32(w, ".rope.scaling.original_context_length", (int64_t)original);
   nki_gguf_value_f32(w, ".rope.scaling.attn_factor", amplitude);
   return NK_OK;
@@ -161,7 +161,7 @@ static int scaling_values(struct nki_gguf_writing *w) {
 
 static int rotary_values(struct nki_gguf_writing *w) {
   size_t rotary;
-  int code = rotary_dim(w, &rotary);
+  int code = nki_gguf_rotary_dim(w, &rotary);
   if (code != NK_OK) return code;
   nki_gguf_value_u32(w, ".rope.dimension_count", (int64_t)rotary);
   code = copy_number(w, NKI_SETTING_ROTARY_BASE, 10000);
@@ -192,6 +192,11 @@ static int window_values(struct nki_gguf_writing *w) {
     code = nki_read_layer_kind(w->model, w->architecture, i, &kind);
     if (kind.window > 0) window = kind.window;
     nk_buffer_byte(&windowed, kind.window > 0);
+  }
+  /* Without the key llama.cpp, and the reader, take the family's usual window. */
+  if (code == NK_OK && window == 0 && w->architecture->gguf_windows) {
+    window = INT32_MAX;
+    code = nki_read_optional_size(w->model, NKI_SETTING_N_POSITIONS, 1, INT32_MAX, &window);
   }
   if (window > INT32_MAX) window = INT32_MAX;
   if (code == NK_OK && window > 0) {

@@ -127,7 +127,7 @@ static int add_each(struct nki_gguf_writing *w, const struct place *place) {
     each[i] = find(w, place, i, ".weight");
     code = each[i] == NULL ? nk_error_code() : nki_tensor_check_widens(each[i]);
     if (code == NK_OK &&
-        (each[i]->n_dims > 2 || each[i]->n_dims != each[0]->n_dims ||
+        (each[i]->n_dims < 1 || each[i]->n_dims > 2 || each[i]->n_dims != each[0]->n_dims ||
          memcmp(each[i]->shape, each[0]->shape, each[0]->n_dims * sizeof *each[0]->shape) != 0))
       code = nk_fail(NK_EDATA, "tensor '%s' has another shape than '%s'", each[i]->name,
                      each[0]->name);

@@ -304,7 +304,7 @@ static int scores_of_merges(struct writing *s) {
     if (n_made[merge->result]++ > 0 && !goes_on) code = NK_EUNSUPPORTED;
     s->scores[merge->result] = score;
   }
-  for (size_t id = 0; id < spec->pieces.n && code == NK_OK; id++) {
+  for (size_t id = 0; id < s->n && id < spec->pieces.n && code == NK_OK; id++) {
     if (s->types[id] != NORMAL) continue;
     if (count_cuts(s, id) != n_made[id]) code = NK_EUNSUPPORTED;
     if (n_made[id] == 0) s->scores[id] = score - 1;
