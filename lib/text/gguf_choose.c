@@ -65,20 +65,23 @@ static const char *pattern_of(const json_t *step) {
   return NULL;
 }
 
-/* Whether these patterns, spelled out, are those of a name. */
-static bool same_patterns(const char *const *patterns, size_t n, const struct nki_gguf_pre *pre) {
+/* *same = whether these patterns, spelled out, are those of a name. NK_OK or NK_EMEMORY. */
+static int compare_patterns(const char *const *patterns, size_t n, const struct nki_gguf_pre *pre,
+                            bool *same) {
   struct nk_buffer ours = {0}, theirs = {0};
-  bool is_same = n == NKI_PRE_MAX_PATTERNS || pre->patterns[n] == NULL;
-  for (size_t i = 0; i < n && is_same; i++) {
-    is_same = pre->patterns[i] != NULL;
-    if (!is_same) break;
+  bool failed = false;
+  *same = n == NKI_PRE_MAX_PATTERNS || pre->patterns[n] == NULL;
+  for (size_t i = 0; i < n && *same && !failed; i++) {
+    *same = pre->patterns[i] != NULL;
+    if (!*same) break;
     spell_out(patterns[i], &ours);
     spell_out(pre->patterns[i], &theirs);
-    is_same = !ours.failed && !theirs.failed && strcmp(ours.data, theirs.data) == 0;
+    failed = ours.failed || theirs.failed;
+    *same = !failed && strcmp(ours.data, theirs.data) == 0;
   }
   nk_buffer_free(&ours);
   nk_buffer_free(&theirs);
-  return is_same;
+  return failed ? nk_fail(NK_EMEMORY, "no memory for a pattern") : NK_OK;
 }
 
 /* Whether the merges give each token out of its own text: then it makes no difference whether a
@@ -115,10 +118,12 @@ static int choose_pre(const struct nk_tokenizer *t, const char *const *patterns,
   size_t n_pres;
   const struct nki_gguf_pre *pres = nki_gguf_pres(&n_pres), *first = NULL;
   for (size_t i = 0; i < n_pres; i++) {
+    bool same;
     *chosen = &pres[i];
-    if (pres[i].raw || pres[i].is_default || pres[i].nfc != nfc ||
-        !same_patterns(patterns, n, &pres[i]))
-      continue;
+    if (pres[i].raw || pres[i].is_default || pres[i].nfc != nfc) continue;
+    int code = compare_patterns(patterns, n, &pres[i], &same);
+    if (code != NK_OK) return code;
+    if (!same) continue;
     if (pres[i].ignore_merges == ignores) return NK_OK;
     if (first == NULL) first = &pres[i];
   }

@@ -202,9 +202,12 @@ static int read_final(struct reading *r) {
   if (code != NK_OK) return code;
   for (size_t i = 0; i < r->n; i++) r->final_sum[i] = r->asks[i].log_sum_exp;
 #pragma omp parallel for
-  for (size_t i = 0; i < r->n; i++)
-    for (size_t k = i * r->n_vocabulary; k < (i + 1) * r->n_vocabulary; k++)
-      r->final_probs[k] = (float)exp((double)r->final_logits[k] - r->final_sum[i]);
+  for (size_t i = 0; i < r->n; i++) {
+    const float *logits = r->final_logits + i * r->n_vocabulary;
+    float *probs = r->final_probs + i * r->n_vocabulary;
+    for (size_t k = 0; k < r->n_vocabulary; k++)
+      probs[k] = (float)exp((double)logits[k] - r->final_sum[i]);
+  }
   return NK_OK;
 }
 
@@ -220,7 +223,7 @@ static void compare(const struct reading *r, size_t i, struct answer *out) {
            log_ratio = own_log - ((double) final[k] - final_sum);
     out->kl += exp(own_log) * log_ratio;
     out->kl_reverse -= (double)final_probs[k] * log_ratio;
-    if (logits[k] > logits[id] || (logits[k] == logits[id] && k < id)) out->final_rank++;
+    if (logits[k] > logits[id] || (k < id && logits[k] == logits[id])) out->final_rank++;
   }
   out->final_prob = exp((double)(float)((double)logits[id] - own_sum)); /* as top_prob */
 }

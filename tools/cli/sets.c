@@ -57,11 +57,9 @@ int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table) {
 
 /* The metadata with the words of a column's values, noken.codes.NAME, or NULL. */
 static const char *codes_of(const struct nk_vectors *set, const char *column) {
-  struct nk_buffer key = {0};
-  nk_buffer_printf(&key, "noken.codes.%s", column);
-  const char *words = key.failed ? NULL : nk_vectors_metadata(set, key.data);
-  nk_buffer_free(&key);
-  return words;
+  char key[256]; /* nk-sample's columns with words have short names */
+  int length = snprintf(key, sizeof key, "noken.codes.%s", column);
+  return length > 0 && (size_t)length < sizeof key ? nk_vectors_metadata(set, key) : NULL;
 }
 
 int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struct nk_vectors *to,
