@@ -351,12 +351,12 @@ static int take_columns(const struct text *t, const struct cells *cells, struct 
   int code = NK_OK;
   for (size_t c = 0; c < t->n_columns && code == NK_OK; c++) {
     const struct column *column = &t->columns[c];
-    const double *numbers = cells->numbers + place_of(t, c) * t->n_rows;
     if (column->role == ROLE_VALUE) continue;
     if (column->role == ROLE_TEXT) {
       code = nk_vectors_set_text(set, cells->text.data, cells->ends);
       continue;
     }
+    const double *numbers = cells->numbers + place_of(t, c) * t->n_rows;
     for (size_t i = 0; column->role == ROLE_ID && i < t->n_rows; i++)
       set->ids[i] = (int64_t)numbers[i];
     if (column->role == ROLE_ID) continue;
