@@ -262,15 +262,8 @@ static int print_table(const struct job *job, struct boundary_report *report) {
 }
 
 static int write_doses(const struct job *job, const struct boundary_report *report) {
-  struct nk_output *output = NULL;
   struct nk_vectors *set = boundary_doses(report, job->options.level, job->options.with_origin);
-  int code = set == NULL ? nk_error_code() : NK_OK;
-  if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
-  if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
-    code = nk_error_code();
-  if (code == NK_OK) code = nk_vectors_write(set, output);
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_free(output);
+  int code = cli_write_set(job->run, set);
   nk_vectors_free(set);
   return code;
 }

@@ -146,7 +146,6 @@ static int write_set(const struct cli_run *run, const struct options *o,
   bool project = o->project != UNSET;
   size_t dim = project ? o->project : set->dim, size = 0;
   struct nk_vectors *out = NULL;
-  struct nk_output *output = NULL;
   float *values = nk_size_mul(set->n, dim, &size) ? nk_alloc(size, sizeof *values) : NULL;
   int code = NK_EMEMORY;
   if (values == NULL) goto done;
@@ -156,13 +155,9 @@ static int write_set(const struct cli_run *run, const struct options *o,
   code = NK_EMEMORY;
   if ((out = nk_vectors_like(set, dim, values)) == NULL) goto done;
   values = NULL;
-  if ((code = cli_add_history(out, run->argc, run->argv)) != NK_OK) goto done;
-  output = cli_output(run, NK_OUTPUT_BINARY);
-  code = output != NULL ? nk_vectors_write(out, output) : nk_error_code();
-  if (code == NK_OK) code = nk_output_commit(output);
+  code = cli_write_set(run, out);
 
 done:
-  nk_output_free(output);
   nk_vectors_free(out);
   nk_free(values);
   return code;

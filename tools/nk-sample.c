@@ -265,20 +265,12 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
 static int sample(const struct cli_run *run, const struct options *o) {
   struct nk_region *region = NULL;
   struct nk_vectors *set = NULL;
-  struct nk_output *output = NULL;
   int code = check_usage(run, o);
-  if (code != NK_OK) goto done;
+  if (code != NK_OK) return code;
   bool none = o->path >= 0 && run->n_operands == 0; /* paths need no region */
   if (!none) region = nk_region_read(cli_operand(run, 0));
   if (region != NULL || none) set = make(run, o, region);
-  code = set != NULL ? cli_add_history(set, run->argc, run->argv) : nk_error_code();
-  if (code != NK_OK) goto done;
-  output = cli_output(run, NK_OUTPUT_BINARY);
-  code = output != NULL ? nk_vectors_write(set, output) : nk_error_code();
-  if (code == NK_OK) code = nk_output_commit(output);
-
-done:
-  nk_output_free(output);
+  code = cli_write_set(run, set);
   nk_vectors_free(set);
   nk_region_free(region);
   return code;

@@ -117,6 +117,16 @@ struct nk_output *cli_output(const struct cli_run *run, int kind) {
   return check_output(run) == NK_OK ? nk_output_open(run->common.output, kind) : NULL;
 }
 
+int cli_write_set(const struct cli_run *run, struct nk_vectors *set) {
+  struct nk_output *output = NULL;
+  int code = set == NULL ? nk_error_code() : cli_add_history(set, run->argc, run->argv);
+  if (code == NK_OK && (output = cli_output(run, NK_OUTPUT_BINARY)) == NULL) code = nk_error_code();
+  if (code == NK_OK) code = nk_vectors_write(set, output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
+  return code;
+}
+
 struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output) {
   return cli_table_new(output, run->common.json ? CLI_TABLE_JSON : CLI_TABLE_TSV);
 }

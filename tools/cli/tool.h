@@ -57,6 +57,9 @@ struct nk_output *cli_output(const struct cli_run *run, int kind);
  * of a file do not reach it. */
 int cli_write_text(const struct cli_run *run, const struct nk_buffer *text,
                    struct nk_output *output);
+/* Writes a set, this command added to its history, to the file of -o or standard output. Returns
+ * NK_OK or a negative code; for a set of NULL that of the failed call that gave it. */
+int cli_write_set(const struct cli_run *run, struct nk_vectors *set);
 /* A table over output, in the format of --json. NULL on failure, or where output is NULL. */
 struct cli_table *cli_new_table(const struct cli_run *run, struct nk_output *output);
 

@@ -194,6 +194,9 @@ int run_answers(struct run_job *job) {
   int code = prepare(job);
   if (code != NK_OK) return code;
   if (job->options.capture == NULL) return print_table(job);
-  return run_write_set(
-      job, cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items));
+  struct nk_vectors *set =
+      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items);
+  code = cli_write_set(job->run, set);
+  nk_vectors_free(set);
+  return code;
 }

@@ -5,20 +5,6 @@
 #include "cli/paired.h"
 #include "run/run.h"
 
-/* Writes the set, which may be NULL after a failure, and frees it. */
-int run_write_set(const struct run_job *job, struct nk_vectors *set) {
-  struct nk_output *output = NULL;
-  int code = set == NULL ? nk_error_code() : NK_OK;
-  if (code == NK_OK) code = cli_add_history(set, job->run->argc, job->run->argv);
-  if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_BINARY)) == NULL)
-    code = nk_error_code();
-  if (code == NK_OK) code = nk_vectors_write(set, output);
-  if (code == NK_OK) code = nk_output_commit(output);
-  nk_output_free(output);
-  nk_vectors_free(set);
-  return code;
-}
-
 /* The streams in contexts. */
 int run_states(struct run_job *job) {
   const struct run_options *o = &job->options;
@@ -36,7 +22,9 @@ int run_states(struct run_job *job) {
   states.layers = job->capture.layers;
   states.n_layers = job->capture.n_layers;
   states.position = job->probe.position;
-  if (code == NK_OK) code = run_write_set(job, cli_states_capture(&states, job->model));
+  struct nk_vectors *set = code == NK_OK ? cli_states_capture(&states, job->model) : NULL;
+  if (code == NK_OK) code = cli_write_set(job->run, set);
+  nk_vectors_free(set);
   cli_contexts_free(&contexts);
   return code;
 }

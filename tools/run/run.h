@@ -66,7 +66,5 @@ int run_paired(struct run_job *job);
 
 /* Frees the probes, which are made again with other options (answers.c). */
 void run_free_probes(struct run_job *job);
-/* Writes the set, NULL after a failure, and frees it (contexts.c). */
-int run_write_set(const struct run_job *job, struct nk_vectors *set);
 
 #endif
