@@ -9,10 +9,6 @@
 
 /* ---- Reading ---- */
 
-static double number_at(const struct nk_column *column, size_t row) {
-  return column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
-}
-
 static double distance(const struct nk_vectors *set, size_t a, size_t b) {
   const float *x = set->values + a * set->dim, *y = set->values + b * set->dim;
   double sum = 0;
@@ -33,14 +29,14 @@ static int read_ray(const struct nk_vectors *set, const struct nk_column *radius
                     const size_t *rows, size_t n, struct boundary_rays *out) {
   size_t origin = SIZE_MAX, far = SIZE_MAX;
   for (size_t i = 0; i < n; i++) {
-    double r = number_at(radius, rows[i]);
+    double r = cli_column_number(radius, rows[i]);
     if (r == 0 && origin != SIZE_MAX)
       return nk_fail(NK_EDATA, "ray %lld: rows %zu and %zu have radius 0, one origin is expected",
                      (long long)number, origin, rows[i]);
     if (r == 0) origin = rows[i];
     if (!(r >= 0) || isinf(r))
       return nk_fail(NK_EDATA, "ray %lld: row %zu has radius %.9g", (long long)number, rows[i], r);
-    if (r > 0 && (far == SIZE_MAX || r > number_at(radius, far))) far = rows[i];
+    if (r > 0 && (far == SIZE_MAX || r > cli_column_number(radius, far))) far = rows[i];
   }
   if (origin == SIZE_MAX)
     return nk_fail(NK_EDATA,
@@ -50,7 +46,7 @@ static int read_ray(const struct nk_vectors *set, const struct nk_column *radius
     return nk_fail(NK_EDATA,
                    "ray %lld: no row beside its origin: one at a radius above 0 is needed",
                    (long long)number);
-  double length = distance(set, origin, far), r = number_at(radius, far);
+  double length = distance(set, origin, far), r = cli_column_number(radius, far);
   if (!is_distance(length, r) || !(length > 0))
     return nk_fail(NK_EDATA, "ray %lld: row %zu has radius %.9g, its distance to row %zu is %.9g",
                    (long long)number, far, r, origin, length);
@@ -111,15 +107,9 @@ static bool is_placed(const char *name) {
   return false;
 }
 
-static bool same_cell(const struct nk_column *column, size_t a, size_t b) {
-  if (column->dtype == NK_I64) return column->data.integer[a] == column->data.integer[b];
-  double x = column->data.number[a], y = column->data.number[b];
-  return x == y || (isnan(x) && isnan(y));
-}
-
 static bool is_of_rays(const struct boundary_rays *rays, const struct nk_column *column) {
   for (size_t i = 0; i < rays->n; i++)
-    if (!same_cell(column, rays->origin[i], rays->far[i])) return false;
+    if (!cli_column_same(column, rays->origin[i], rays->far[i])) return false;
   return !is_placed(column->name);
 }
 

@@ -52,17 +52,11 @@ static int find_factors(const struct boundary_report *report, const char *by, st
   return NK_OK;
 }
 
-static bool same_cell(const struct nk_column *column, size_t a, size_t b) {
-  if (column->dtype == NK_I64) return column->data.integer[a] == column->data.integer[b];
-  double x = column->data.number[a], y = column->data.number[b];
-  return x == y || (isnan(x) && isnan(y));
-}
-
 static bool same_group(const struct boundary_report *report, const struct factors *by, size_t a,
                        size_t b) {
   for (size_t f = 0; f < by->n; f++)
     if (by->column[f] == NULL ? report->places[a].context != report->places[b].context
-                              : !same_cell(by->column[f], a, b))
+                              : !cli_column_same(by->column[f], a, b))
       return false;
   return true;
 }

@@ -2,6 +2,7 @@
 #include "cli/flag_summary.h"
 
 #include <math.h>
+
 #include <string.h>
 
 #include "cli/sets.h"
@@ -59,18 +60,12 @@ struct groups {
   size_t *flagged; /* [n, flags] generations that match */
 };
 
-static double value_of(const struct nk_column *column, size_t row) {
-  return column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
-}
-
 static bool is_alike(const struct nk_items *items, size_t a, size_t b) {
   size_t n_tokens = items->n_tokens;
   if (a < n_tokens || b < n_tokens) return a < n_tokens && b < n_tokens;
   for (int f = 0; f < N_FACTORS; f++) {
     const struct nk_column *column = nk_vectors_column(items->vectors, factors[f]);
-    if (column == NULL) continue;
-    double x = value_of(column, a - n_tokens), y = value_of(column, b - n_tokens);
-    if (!(x == y || (isnan(x) && isnan(y)))) return false;
+    if (column != NULL && !cli_column_same(column, a - n_tokens, b - n_tokens)) return false;
   }
   return true;
 }

@@ -35,10 +35,6 @@ static int compare_places(const void *a, const void *b) {
   return (x->row > y->row) - (x->row < y->row);
 }
 
-static double number_of(const struct nk_column *column, size_t row) {
-  return column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
-}
-
 static int find_columns(struct cli_paths *paths, const struct nk_vectors *set) {
   paths->t = nk_vectors_column(set, "t");
   if (paths->t == NULL) return nk_fail(NK_ENOTFOUND, "the set has no column 't'");
@@ -56,7 +52,7 @@ static int divide(struct cli_paths *paths, const struct nk_vectors *set) {
   bool ok = places != NULL && paths->begin != NULL && paths->rows != NULL;
   int code = ok ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < set->n && code == NK_OK; i++) {
-    places[i].t = number_of(paths->t, i);
+    places[i].t = cli_column_number(paths->t, i);
     places[i].row = i;
     for (size_t k = 0; k < paths->n_keys && code == NK_OK; k++)
       code = cli_whole_number(paths->key[k], i, &places[i].key[k]);
@@ -81,7 +77,7 @@ static const char *name_of(const struct cli_paths *paths, size_t row, char name[
   name[0] = 0;
   for (size_t k = 0; k < paths->n_keys; k++)
     length += (size_t)snprintf(name + length, 160 - length, "%s%s %.0f", k > 0 ? ", " : "",
-                               paths->key[k]->name, number_of(paths->key[k], row));
+                               paths->key[k]->name, cli_column_number(paths->key[k], row));
   return name[0] != 0 ? name : "the path";
 }
 
@@ -91,7 +87,7 @@ static int find_row(const struct cli_paths *paths, const size_t *rows, size_t n,
   size_t found = 0;
   char name[160];
   for (size_t i = 0; i < n; i++) {
-    if (number_of(paths->t, rows[i]) != t) continue;
+    if (cli_column_number(paths->t, rows[i]) != t) continue;
     *row = rows[i];
     found++;
   }
@@ -109,7 +105,8 @@ static void measure_from(const struct nk_vectors *set, size_t row, const float *
 
 /* Whether a path has a row at each end. */
 static bool has_ends(const struct cli_paths *paths, const size_t *rows, size_t n) {
-  return !(number_of(paths->t, rows[0]) > 0 || number_of(paths->t, rows[n - 1]) < 1);
+  return !(cli_column_number(paths->t, rows[0]) > 0 ||
+           cli_column_number(paths->t, rows[n - 1]) < 1);
 }
 
 /* Leaves a path out of the tables. */
@@ -128,8 +125,8 @@ static int measure_path(struct cli_paths *paths, const struct nk_vectors *set, s
   if (code == NK_OK) code = find_row(paths, rows, n, 1, &b);
   for (size_t i = 1; i < n && code == NK_OK; i++) {
     size_t same;
-    double t = number_of(paths->t, rows[i]);
-    if (!(t > number_of(paths->t, rows[i - 1]))) code = find_row(paths, rows, n, t, &same);
+    double t = cli_column_number(paths->t, rows[i]);
+    if (!(t > cli_column_number(paths->t, rows[i - 1]))) code = find_row(paths, rows, n, t, &same);
   }
   if (code != NK_OK) return code;
   for (size_t i = 0; i < n; i++) memcpy(x + i * dim, set->values + rows[i] * dim, dim * sizeof *x);
@@ -215,7 +212,7 @@ static double reaches(const struct cli_paths *paths, size_t path, double level) 
     size_t row = paths->rows[i], before = i > paths->begin[path] ? paths->rows[i - 1] : row;
     double high = paths->relative[row], low = paths->relative[before];
     if (!(high >= level)) continue;
-    double t = number_of(paths->t, before), step = number_of(paths->t, row) - t;
+    double t = cli_column_number(paths->t, before), step = cli_column_number(paths->t, row) - t;
     return high > low ? t + step * (level - low) / (high - low) : t;
   }
   return NAN;
@@ -232,7 +229,7 @@ int cli_paths_write_widths(const struct cli_paths *paths, struct cli_table *tabl
     if (isnan(paths->to_a[last])) continue;
     double t10 = reaches(paths, p, 0.1), t90 = reaches(paths, p, 0.9);
     for (size_t k = 0; k < paths->n_keys; k++)
-      cli_table_integer(table, (int64_t)number_of(paths->key[k], last));
+      cli_table_integer(table, (int64_t)cli_column_number(paths->key[k], last));
     cli_table_integer(table, (int64_t)(end - begin));
     cli_table_number(table, paths->to_a[last]);
     cli_table_number(table, t10);

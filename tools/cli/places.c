@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/sets.h"
+
 /* ---- Columns ---- */
 
 /* The column's value in a row as a whole number; -1 where it is not one, or negative. */
@@ -15,10 +17,6 @@ static int64_t whole(const struct nk_column *column, size_t row) {
   return value >= 0 && value < 0x1p53 && value == floor(value) ? (int64_t)value : -1;
 }
 
-static double number(const struct nk_column *column, size_t row) {
-  return column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
-}
-
 /* *value = that of the set's column, below `bound`. */
 static int read_column(const struct cli_place_rules *rules, const char *name, size_t row,
                        size_t bound, const char *of, size_t *value) {
@@ -27,7 +25,7 @@ static int read_column(const struct cli_place_rules *rules, const char *name, si
   *value = (size_t)found;
   if (found >= 0 && (size_t)found < bound) return NK_OK;
   return nk_fail(NK_EDATA, "%s: row %zu: %s %.9g: expected 0 to %zu, %s", rules->name, row, name,
-                 number(column, row), bound - 1, of);
+                 cli_column_number(column, row), bound - 1, of);
 }
 
 /* ---- Origins ---- */
@@ -60,8 +58,8 @@ static int find_origins(const struct cli_place_rules *rules, struct origins *ori
   struct origin *item = origins->item = nk_alloc(set->n, sizeof *item);
   if (item == NULL) return NK_EMEMORY;
   for (size_t row = 0; row < set->n; row++)
-    if (number(radius, row) == 0 && !isnan(number(origins->key, row)))
-      item[n++] = (struct origin){number(origins->key, row), row};
+    if (cli_column_number(radius, row) == 0 && !isnan(cli_column_number(origins->key, row)))
+      item[n++] = (struct origin){cli_column_number(origins->key, row), row};
   qsort(item, n, sizeof *item, compare_origins);
   for (size_t i = 0; i < n; i++) {
     if (kept == 0 || item[i].key != item[kept - 1].key) {
@@ -80,7 +78,7 @@ static int find_origins(const struct cli_place_rules *rules, struct origins *ori
 /* The row's origin, or SIZE_MAX. */
 static size_t origin_of(const struct origins *origins, size_t row) {
   if (origins->n == 0) return SIZE_MAX;
-  struct origin wanted = {number(origins->key, row), 0};
+  struct origin wanted = {cli_column_number(origins->key, row), 0};
   size_t low = 0, high = origins->n;
   while (low < high) {
     size_t middle = (low + high) / 2;
@@ -99,13 +97,14 @@ static int check_token(const struct cli_place_rules *rules, const struct nk_plac
                        size_t row) {
   const struct nk_column *token = nk_vectors_column(rules->set, "token");
   int64_t id = rules->contexts->item[place->context].ids[place->position];
-  if (token == NULL || rules->of_prompt || rules->at_position || number(token, row) == (double)id)
+  if (token == NULL || rules->of_prompt || rules->at_position ||
+      cli_column_number(token, row) == (double)id)
     return NK_OK;
   return nk_fail(NK_EDATA,
                  "%s: row %zu: token %.9g: %s has %lld in line %zu at position %zu; give the file "
                  "that the states are from",
-                 rules->name, row, number(token, row), rules->contexts->name, (long long)id,
-                 place->context + 1, place->position);
+                 rules->name, row, cli_column_number(token, row), rules->contexts->name,
+                 (long long)id, place->context + 1, place->position);
 }
 
 static int find_slot(const struct cli_place_rules *rules, size_t *position) {
@@ -171,7 +170,7 @@ static int check_origin(const struct cli_place_rules *rules, const struct origin
                         const struct key *key) {
   static const char *const columns[] = {"context", "position", "layer"};
   bool slot = rules->contexts->item[key->place.context].ids[key->place.position] == NK_VECTOR;
-  bool is_of_none = origins->n == 0 || number(origins->key, key->row) < 0;
+  bool is_of_none = origins->n == 0 || cli_column_number(origins->key, key->row) < 0;
   if (key->origin == SIZE_MAX && (slot || !is_of_none))
     return nk_fail(NK_EDATA, "%s: row %zu: no row of radius 0 with its %s, %s", rules->name,
                    key->row, origins->key == NULL ? "origin_row" : origins->key->name,
@@ -179,13 +178,12 @@ static int check_origin(const struct cli_place_rules *rules, const struct origin
                         : "as other rows have; leave out this row, or give it -1 there");
   for (size_t c = 0; c < sizeof columns / sizeof *columns && key->origin != SIZE_MAX; c++) {
     const struct nk_column *column = nk_vectors_column(rules->set, columns[c]);
-    if (column == NULL) continue;
-    double mine = number(column, key->row), its = number(column, key->origin);
-    if (mine != its && !(isnan(mine) && isnan(its)))
+    if (column != NULL && !cli_column_same(column, key->row, key->origin))
       return nk_fail(NK_EDATA,
                      "%s: row %zu: %s %.9g: row %zu, of radius 0 with its %s, has %.9g; number "
                      "the origins of a set apart",
-                     rules->name, key->row, columns[c], mine, key->origin, origins->key->name, its);
+                     rules->name, key->row, columns[c], cli_column_number(column, key->row),
+                     key->origin, origins->key->name, cli_column_number(column, key->origin));
   }
   return NK_OK;
 }

@@ -55,6 +55,16 @@ int cli_set_head_tail(const struct nk_vectors *set, struct cli_table *table) {
   return code;
 }
 
+double cli_column_number(const struct nk_column *column, size_t row) {
+  return column->dtype == NK_I64 ? (double)column->data.integer[row] : column->data.number[row];
+}
+
+bool cli_column_same(const struct nk_column *column, size_t a, size_t b) {
+  if (column->dtype == NK_I64) return column->data.integer[a] == column->data.integer[b];
+  double x = column->data.number[a], y = column->data.number[b];
+  return x == y || (isnan(x) && isnan(y));
+}
+
 /* The metadata with the words of a column's values, noken.codes.NAME, or NULL. */
 static const char *codes_of(const struct nk_vectors *set, const char *column) {
   char key[256]; /* nk-sample's columns with words have short names */
@@ -88,7 +98,7 @@ static const char *find_word(const char *words, double value, size_t *length) {
 void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, size_t row,
                   struct cli_table *table) {
   bool whole = column->dtype == NK_I64;
-  double value = whole ? (double)column->data.integer[row] : column->data.number[row];
+  double value = cli_column_number(column, row);
   size_t length = 0;
   const char *word = find_word(codes_of(set, column->name), value, &length);
   if (word != NULL)

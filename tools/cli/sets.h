@@ -18,6 +18,13 @@ int cli_check_finite(struct nk_vectors **set, bool skip_bad);
  * command on the same data gives the same bytes wherever it runs. */
 int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
 
+/* ---- Columns (sets.c) ---- */
+
+/* The column's value in a row; that of integers as a double. */
+double cli_column_number(const struct nk_column *column, size_t row);
+/* Whether two rows have the same value, or none. */
+bool cli_column_same(const struct nk_column *column, size_t a, size_t b);
+
 /* ---- Tables made from a set (sets.c) ---- */
 
 /* A table has the columns
