@@ -1,5 +1,4 @@
 /* nk-boundary: how far along a ray a vector has to go to change what the model does. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "boundary/report.h"
@@ -84,16 +83,6 @@ static int read_set(struct job *job) {
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", set_name(job));
 }
 
-static int read_prompts(struct job *job) {
-  const struct options *o = &job->options;
-  int code = NK_OK;
-  for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
-    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false, NULL);
-  for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
-    code = cli_read_prompts(&job->prompts, o->prompts.item[i]);
-  return code;
-}
-
 /* Standard input can be read once. */
 static int check_inputs(const struct job *job) {
   const struct options *o = &job->options;
@@ -112,7 +101,7 @@ static int check_inputs(const struct job *job) {
 static int read_contexts(struct job *job) {
   const struct options *o = &job->options;
   int code = check_inputs(job);
-  if (code == NK_OK) code = read_prompts(job);
+  if (code == NK_OK) code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
   if (code != NK_OK) return code;
   if ((job->prompts.n > 0) == (o->contexts != NULL))
     return nk_fail(NK_EUSAGE, job->prompts.n > 0 ? "--contexts and prompts: one of them"
@@ -129,14 +118,6 @@ static int read_contexts(struct job *job) {
     code = cli_contexts_of_prompt(job->model, job->prompts.item[p].name, job->prompts.item[p].text,
                                   &job->contexts[p]);
   return code;
-}
-
-/* *value = the whole number of an option. */
-static int read_number(const char *option, const char *text, int64_t *value) {
-  char *end;
-  *value = strtoll(text, &end, 10);
-  if (*end == 0 && end != text) return NK_OK;
-  return nk_fail(NK_EUSAGE, "%s: '%s' is not a whole number", option, text);
 }
 
 /* The places of all rays in one of the contexts. */
@@ -167,8 +148,9 @@ static int find_places(struct job *job) {
                                   .at_layer = o->contexts == NULL || o->at != NULL,
                                   .read_place = o->read == READ_PLACE};
   int64_t layer = 0;
-  int code = o->position == NULL ? NK_OK : read_number("--position", o->position, &rules.position);
-  if (code == NK_OK && o->at != NULL) code = read_number("--at", o->at, &layer);
+  int code =
+      o->position == NULL ? NK_OK : cli_parse_integer("--position", o->position, &rules.position);
+  if (code == NK_OK && o->at != NULL) code = cli_parse_integer("--at", o->at, &layer);
   if (code == NK_OK && (layer < 0 || (size_t)layer > job->shape->n_layers))
     code = nk_fail(NK_EUSAGE, "--at: layer %lld, the model has 0 to %zu", (long long)layer,
                    job->shape->n_layers);

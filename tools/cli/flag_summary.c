@@ -2,7 +2,6 @@
 #include "cli/flag_summary.h"
 
 #include <math.h>
-
 #include <string.h>
 
 #include "cli/sets.h"

@@ -180,6 +180,16 @@ int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *t
   return code;
 }
 
+int cli_read_all_prompts(struct cli_prompts *prompts, const struct cli_strings *texts,
+                         const struct cli_strings *tables) {
+  int code = NK_OK;
+  for (size_t i = 0; i < texts->n && code == NK_OK; i++)
+    code = cli_prompts_add(prompts, NULL, texts->item[i], false, NULL);
+  for (size_t i = 0; i < tables->n && code == NK_OK; i++)
+    code = cli_read_prompts(prompts, tables->item[i]);
+  return code;
+}
+
 void cli_prompts_free(struct cli_prompts *prompts) {
   for (size_t i = 0; i < prompts->n; i++) free_prompt(&prompts->item[i]);
   nk_free(prompts->item);

@@ -6,6 +6,7 @@
 
 #include "cli/frame.h"
 #include "cli/names.h"
+#include "cli/options.h"
 
 /* Token ids from a list ("3,10-20", or NULL) and from the column `id` of a table (or NULL), each
  * checked against n_vocabulary: *ids [*n], free with nk_free. */
@@ -46,6 +47,9 @@ int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *t
 /* Adds the prompts of a table with the columns `prompt` (name), `text` and optionally `repetition`
  * (1 or 0; missing: 0). The text is escaped as in all tables. */
 int cli_read_prompts(struct cli_prompts *prompts, const char *path);
+/* Adds texts, then the prompts of tables: what -p and --prompts gave. */
+int cli_read_all_prompts(struct cli_prompts *prompts, const struct cli_strings *texts,
+                         const struct cli_strings *tables);
 void cli_prompts_free(struct cli_prompts *prompts);
 
 /* Flags from a table with the columns `name` and `pattern`. NULL on failure. */

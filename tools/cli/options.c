@@ -309,6 +309,13 @@ static int add_number(void *pointer, const char *option, const char *item) {
   return NK_OK;
 }
 
+int cli_parse_integer(const char *option, const char *text, int64_t *value) {
+  char *end;
+  *value = strtoll(text, &end, 10);
+  if (*end == 0 && end != text) return NK_OK;
+  return nk_fail(NK_EUSAGE, "%s: '%s' is not a whole number", option, text);
+}
+
 int cli_parse_numbers(const char *option, const char *text, double **out, size_t *n) {
   struct number_list list = {0};
   int code = each_item(option, text, add_number, &list);

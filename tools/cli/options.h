@@ -83,5 +83,7 @@ void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out);
  * nk_free. Return NK_OK, or NK_EUSAGE naming the bad item; `option` ("--ids") is named in it. */
 int cli_parse_numbers(const char *option, const char *text, double **out, size_t *n);
 int cli_parse_ids(const char *option, const char *text, int64_t **out, size_t *n);
+/* *value = the whole number that text is, with a sign or without. */
+int cli_parse_integer(const char *option, const char *text, int64_t *value);
 
 #endif

@@ -1,5 +1,4 @@
 /* nk-run's input: which options go together, and what they name. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "run/run.h"
@@ -107,15 +106,10 @@ int run_read_items(struct run_job *job) {
 
 static int read_prompts(struct run_job *job) {
   const struct run_options *o = &job->options;
-  int code = NK_OK;
   if (o->texts.n == 0 && o->prompts.n == 0)
     return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE%s",
                    o->paired || o->capture != NULL ? ", or --contexts FILE" : "");
-  for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
-    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], false, NULL);
-  for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++)
-    code = cli_read_prompts(&job->prompts, o->prompts.item[i]);
-  return code;
+  return cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
 }
 
 /* Each has a column: once. */
@@ -132,13 +126,9 @@ static int read_norms(struct run_job *job) {
 
 int run_read_position(struct run_job *job) {
   const char *text = job->options.position;
-  char *end;
   if (text == NULL) return NK_OK;
   job->probe.at_position = true;
-  job->probe.position = strtoll(text, &end, 10);
-  if (*end != 0 || end == text)
-    return nk_fail(NK_EUSAGE, "--position: '%s' is not a whole number", text);
-  return NK_OK;
+  return cli_parse_integer("--position", text, &job->probe.position);
 }
 
 static int read_fill(struct run_job *job) {
