@@ -65,21 +65,26 @@ bool cli_column_same(const struct nk_column *column, size_t a, size_t b) {
   return x == y || (isnan(x) && isnan(y));
 }
 
-/* The metadata with the words of a column's values, noken.codes.NAME, or NULL. */
-static const char *codes_of(const struct nk_vectors *set, const char *column) {
-  char key[256]; /* nk-sample's columns with words have short names */
-  int length = snprintf(key, sizeof key, "noken.codes.%s", column);
-  return length > 0 && (size_t)length < sizeof key ? nk_vectors_metadata(set, key) : NULL;
+/* *words = the metadata with the words of a column's values, noken.codes.NAME, or NULL. NK_OK or
+ * NK_EMEMORY. */
+static int find_codes(const struct nk_vectors *set, const char *column, const char **words) {
+  struct nk_buffer key = {0};
+  nk_buffer_printf(&key, "noken.codes.%s", column);
+  int code = key.failed ? nk_fail(NK_EMEMORY, "no memory for metadata") : NK_OK;
+  *words = code == NK_OK ? nk_vectors_metadata(set, key.data) : NULL;
+  nk_buffer_free(&key);
+  return code;
 }
 
 int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struct nk_vectors *to,
                    const char *to_column) {
-  const char *words = codes_of(from, from_column);
-  if (words == NULL) return NK_OK;
+  const char *words;
+  int code = find_codes(from, from_column, &words);
+  if (words == NULL) return code;
   struct nk_buffer key = {0};
   nk_buffer_printf(&key, "noken.codes.%s", to_column);
-  int code = key.failed ? nk_fail(NK_EMEMORY, "no memory for metadata")
-                        : nk_vectors_set_metadata(to, key.data, words);
+  code = key.failed ? nk_fail(NK_EMEMORY, "no memory for metadata")
+                    : nk_vectors_set_metadata(to, key.data, words);
   nk_buffer_free(&key);
   return code;
 }
@@ -100,7 +105,9 @@ void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, 
   bool whole = column->dtype == NK_I64;
   double value = cli_column_number(column, row);
   size_t length = 0;
-  const char *word = find_word(codes_of(set, column->name), value, &length);
+  const char *words;
+  if (find_codes(set, column->name, &words) != NK_OK) cli_table_fail(table);
+  const char *word = find_word(words, value, &length);
   if (word != NULL)
     cli_table_text(table, word, length);
   else if (whole)

@@ -168,6 +168,10 @@ void cli_table_missing(struct cli_table *table) {
   begin_cell(table, true);
 }
 
+void cli_table_fail(struct cli_table *table) {
+  table->row.failed = true;
+}
+
 static int write_header(struct cli_table *table) {
   struct nk_buffer line = {0};
   for (size_t i = 0; i < table->columns.n; i++) {

@@ -43,6 +43,8 @@ void cli_table_integer(struct cli_table *table, int64_t value);
 /* A NaN is a missing value: a measure that is not defined for this row. */
 void cli_table_number(struct cli_table *table, double value);
 void cli_table_missing(struct cli_table *table);
+/* In place of a cell for which memory was short: the row's end fails. */
+void cli_table_fail(struct cli_table *table);
 
 /* Ends the row and writes it; the header line of a TSV is written before the first row. Returns
  * NK_OK or a negative code; NK_EUSAGE where the row has more or fewer cells than there are columns.
