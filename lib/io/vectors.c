@@ -219,24 +219,30 @@ static int copy_metadata(struct nk_vectors *to, const struct nk_vectors *from) {
   return code;
 }
 
-/* Row i of `to` is row rows[i] of `from`, or row i where rows is NULL: ids, texts, columns. */
-static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const size_t *rows) {
+int nki_vectors_copy_texts(struct nk_vectors *to, const struct nk_vectors *from,
+                           const size_t *rows) {
   struct nk_buffer text = {0};
-  int64_t *offsets = from->text_offsets != NULL ? nk_alloc(to->n + 1, sizeof *offsets) : NULL;
-  if (from->text_offsets != NULL && offsets == NULL) return NK_EMEMORY;
-  if (offsets != NULL) offsets[0] = 0;
+  if (from->text_offsets == NULL) return NK_OK;
+  int64_t *offsets = nk_alloc(to->n + 1, sizeof *offsets);
+  if (offsets == NULL) return NK_EMEMORY;
+  offsets[0] = 0;
   for (size_t i = 0; i < to->n; i++) {
-    size_t row = rows != NULL ? rows[i] : i, n_bytes;
-    to->ids[i] = from->ids[row];
-    if (offsets == NULL) continue;
-    const char *bytes = nk_vectors_text(from, row, &n_bytes);
+    size_t n_bytes;
+    const char *bytes = nk_vectors_text(from, rows != NULL ? rows[i] : i, &n_bytes);
     nk_buffer_append(&text, bytes, n_bytes);
     offsets[i + 1] = (int64_t)text.size;
   }
-  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts") : NK_OK;
-  if (code == NK_OK && offsets != NULL) code = nk_vectors_set_text(to, text.data, offsets);
+  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the rows' texts")
+                         : nk_vectors_set_text(to, text.data, offsets);
   nk_buffer_free(&text);
   nk_free(offsets);
+  return code;
+}
+
+/* Row i of `to` is row rows[i] of `from`, or row i where rows is NULL: ids, texts, columns. */
+static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const size_t *rows) {
+  for (size_t i = 0; i < to->n; i++) to->ids[i] = from->ids[rows != NULL ? rows[i] : i];
+  int code = nki_vectors_copy_texts(to, from, rows);
   for (size_t c = 0; c < from->n_columns && code == NK_OK; c++) {
     const struct nk_column *source = &from->columns[c];
     struct nk_column *column = nki_vectors_append_column(to, source->name, source->dtype);

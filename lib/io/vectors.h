@@ -49,6 +49,10 @@ struct nk_vectors *nki_vectors_read_text(struct nk_file *file);
 
 /* ---- Selecting and writing ---- */
 
+/* Row i of `to` gets the text of row rows[i] of `from`, or of row i where rows is NULL; none where
+ * `from` has none. NK_OK or a negative code. */
+int nki_vectors_copy_texts(struct nk_vectors *to, const struct nk_vectors *from,
+                           const size_t *rows);
 /* A new set of the rows listed, in that order, with texts, columns and metadata. NULL on failure.
  */
 struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n);

@@ -118,27 +118,9 @@ static int carry_column(const struct nk_vectors *set, const struct nk_column *so
   return code;
 }
 
-static int carry_texts(const struct nk_vectors *set, const size_t *rows, struct nk_vectors *made) {
-  struct nk_buffer text = {0};
-  int64_t *offsets = nk_alloc(made->n + 1, sizeof *offsets);
-  if (offsets == NULL) return NK_EMEMORY;
-  offsets[0] = 0;
-  for (size_t i = 0; i < made->n; i++) {
-    size_t n_bytes;
-    const char *bytes = nk_vectors_text(set, rows[i], &n_bytes);
-    nk_buffer_append(&text, bytes, n_bytes);
-    offsets[i + 1] = (int64_t)text.size;
-  }
-  int code = text.failed ? nk_fail(NK_EMEMORY, "out of memory for the nokens' texts")
-                         : nk_vectors_set_text(made, text.data, offsets);
-  nk_buffer_free(&text);
-  nk_free(offsets);
-  return code;
-}
-
 int nki_carry_rows(const struct nk_vectors *set, const size_t *rows, struct nk_vectors *made) {
   int code = nki_carry_metadata(set, made);
-  if (code == NK_OK && set->text_offsets != NULL) code = carry_texts(set, rows, made);
+  if (code == NK_OK) code = nki_vectors_copy_texts(made, set, rows);
   for (size_t c = 0; c < set->n_columns && code == NK_OK; c++)
     code = carry_column(set, &set->columns[c], rows, made);
   return code;
