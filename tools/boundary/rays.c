@@ -113,37 +113,16 @@ static bool is_of_rays(const struct boundary_rays *rays, const struct nk_column 
   return !is_placed(column->name);
 }
 
-static int copy_column(const struct boundary_rays *rays, const size_t *ray,
-                       const struct nk_column *column, struct nk_vectors *out) {
-  bool whole = column->dtype == NK_I64;
-  int64_t *integers = nk_alloc(out->n, sizeof *integers);
-  double *numbers = nk_alloc(out->n, sizeof *numbers);
-  int code = integers == NULL || numbers == NULL ? NK_EMEMORY : NK_OK;
-  for (size_t i = 0; i < out->n && code == NK_OK; i++) {
-    size_t row = rays->far[ray[i]];
-    if (whole)
-      integers[i] = column->data.integer[row];
-    else
-      numbers[i] = column->data.number[row];
-  }
-  if (code == NK_OK)
-    code = whole ? nk_vectors_set_integers(out, column->name, integers)
-                 : nk_vectors_set_numbers(out, column->name, numbers);
-  if (code == NK_OK) code = cli_copy_codes(rays->set, column->name, out, column->name);
-  nk_free(integers);
-  nk_free(numbers);
-  return code;
-}
-
-static int copy_texts(const struct boundary_rays *rays, const size_t *ray, struct nk_vectors *out) {
+/* Row i of `out` is row row[i] of the set. */
+static int copy_texts(const struct nk_vectors *set, const size_t *row, struct nk_vectors *out) {
   struct nk_buffer bytes = {0};
-  if (rays->set->text_offsets == NULL) return NK_OK;
+  if (set->text_offsets == NULL) return NK_OK;
   int64_t *offsets = nk_alloc(out->n + 1, sizeof *offsets);
   if (offsets == NULL) return NK_EMEMORY;
   offsets[0] = 0;
   for (size_t i = 0; i < out->n; i++) {
     size_t length;
-    const char *text = nk_vectors_text(rays->set, rays->far[ray[i]], &length);
+    const char *text = nk_vectors_text(set, row[i], &length);
     nk_buffer_append(&bytes, text, length);
     offsets[i + 1] = (int64_t)bytes.size;
   }
@@ -167,14 +146,20 @@ static int copy_metadata(const struct nk_vectors *from, struct nk_vectors *to) {
 
 struct nk_vectors *boundary_rays_set(const struct boundary_rays *rays, const size_t *ray, size_t n,
                                      bool with_values) {
-  struct nk_vectors *out = nk_vectors_new(n, rays->set->dim, NULL, !with_values);
-  int code = out == NULL ? nk_error_code() : NK_OK;
-  for (size_t i = 0; i < n && code == NK_OK; i++) out->ids[i] = rays->set->ids[rays->far[ray[i]]];
-  if (code == NK_OK) code = copy_texts(rays, ray, out);
-  if (code == NK_OK) code = copy_metadata(rays->set, out);
-  for (size_t c = 0; c < rays->set->n_columns && code == NK_OK; c++)
-    if (is_of_rays(rays, &rays->set->columns[c]))
-      code = copy_column(rays, ray, &rays->set->columns[c], out);
+  const struct nk_vectors *set = rays->set;
+  struct nk_vectors *out = nk_vectors_new(n, set->dim, NULL, !with_values);
+  size_t *row = out == NULL ? NULL : nk_alloc(n, sizeof *row);
+  int code = row == NULL ? nk_error_code() : NK_OK;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    row[i] = rays->far[ray[i]];
+    out->ids[i] = set->ids[row[i]];
+  }
+  if (code == NK_OK) code = copy_texts(set, row, out);
+  if (code == NK_OK) code = copy_metadata(set, out);
+  for (size_t c = 0; c < set->n_columns && code == NK_OK; c++)
+    if (is_of_rays(rays, &set->columns[c]))
+      code = cli_copy_column(set, &set->columns[c], row, set->columns[c].name, out);
+  nk_free(row);
   if (code == NK_OK) return out;
   nk_vectors_free(out);
   return NULL;

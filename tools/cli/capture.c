@@ -3,7 +3,6 @@
 #include "cli/capture.h"
 
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,56 +175,34 @@ static int set_texts(const struct rows *rows, const struct nk_tokenizer *tokeniz
   return code;
 }
 
-/* A column of the items' set as `name`. Integers stay so where no token is among the items: a token
- * has no value. */
-static int set_column(const struct rows *rows, const struct nk_column *column, const char *name,
-                      struct nk_vectors *out) {
-  size_t n_tokens = rows->items->n_tokens;
-  bool whole = column->dtype == NK_I64;
-  if (whole && n_tokens == 0) {
-    int64_t *integers = nk_alloc(rows->n, sizeof *integers);
-    if (integers == NULL) return NK_EMEMORY;
-    for (size_t i = 0; i < rows->n; i++) integers[i] = column->data.integer[rows->item[i]];
-    int code = nk_vectors_set_integers(out, name, integers);
-    nk_free(integers);
-    return code;
-  }
-  double *numbers = nk_alloc(rows->n, sizeof *numbers);
-  if (numbers == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < rows->n; i++) {
-    size_t row = rows->item[i] - n_tokens;
-    if (rows->item[i] < n_tokens)
-      numbers[i] = (double)NAN;
-    else
-      numbers[i] = whole ? (double)column->data.integer[row] : column->data.number[row];
-  }
-  int code = nk_vectors_set_numbers(out, name, numbers);
-  nk_free(numbers);
-  return code;
-}
-
-/* The column, and the words that its values stand for. */
-static int carry_column(const struct rows *rows, const struct nk_column *column,
-                        struct nk_vectors *out) {
+/* row [n]: of the items' set; a token has none. */
+static int carry_column(const struct nk_vectors *set, const struct nk_column *column,
+                        const size_t *row, struct nk_vectors *out) {
   struct nk_buffer name = {0};
   int code = NK_OK;
   nk_buffer_text(&name, column->name);
   nk_buffer_byte(&name, 0);
   while (!name.failed && nk_vectors_column(out, name.data) != NULL) cli_set_prefix(&name);
   if (name.failed) code = nk_fail(NK_EMEMORY, "no memory for a column's name");
-  if (code == NK_OK) code = set_column(rows, column, name.data, out);
-  if (code == NK_OK) code = cli_copy_codes(rows->items->vectors, column->name, out, name.data);
+  if (code == NK_OK) code = cli_copy_column(set, column, row, name.data, out);
   nk_buffer_free(&name);
   return code;
 }
 
 static int set_columns(const struct rows *rows, struct nk_vectors *out) {
-  size_t n_columns = rows->items->vectors == NULL ? 0 : rows->items->vectors->n_columns;
+  const struct nk_vectors *set = rows->items->vectors;
+  size_t n_tokens = rows->items->n_tokens;
   int code = nk_vectors_set_integers(out, "prompt", rows->prompt);
   if (code == NK_OK) code = nk_vectors_set_integers(out, "layer", rows->layer);
   if (code == NK_OK) code = nk_vectors_set_integers(out, "offset", rows->offset);
-  for (size_t c = 0; c < n_columns && code == NK_OK; c++)
-    code = carry_column(rows, &rows->items->vectors->columns[c], out);
+  if (code != NK_OK || set == NULL) return code;
+  size_t *row = nk_alloc(rows->n, sizeof *row);
+  if (row == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < rows->n; i++)
+    row[i] = rows->item[i] < n_tokens ? CLI_NO_ROW : rows->item[i] - n_tokens;
+  for (size_t c = 0; c < set->n_columns && code == NK_OK; c++)
+    code = carry_column(set, &set->columns[c], row, out);
+  nk_free(row);
   return code;
 }
 

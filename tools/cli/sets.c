@@ -89,6 +89,35 @@ int cli_copy_codes(const struct nk_vectors *from, const char *from_column, struc
   return code;
 }
 
+static int copy_integers(const struct nk_column *column, const size_t *rows, const char *name,
+                         struct nk_vectors *to) {
+  int64_t *integers = nk_alloc(to->n, sizeof *integers);
+  if (integers == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < to->n; i++) integers[i] = column->data.integer[rows[i]];
+  int code = nk_vectors_set_integers(to, name, integers);
+  nk_free(integers);
+  return code;
+}
+
+static int copy_numbers(const struct nk_column *column, const size_t *rows, const char *name,
+                        struct nk_vectors *to) {
+  double *numbers = nk_alloc(to->n, sizeof *numbers);
+  if (numbers == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < to->n; i++)
+    numbers[i] = rows[i] == CLI_NO_ROW ? (double)NAN : cli_column_number(column, rows[i]);
+  int code = nk_vectors_set_numbers(to, name, numbers);
+  nk_free(numbers);
+  return code;
+}
+
+int cli_copy_column(const struct nk_vectors *from, const struct nk_column *column,
+                    const size_t *rows, const char *name, struct nk_vectors *to) {
+  bool whole = column->dtype == NK_I64;
+  for (size_t i = 0; i < to->n && whole; i++) whole = rows[i] != CLI_NO_ROW;
+  int code = whole ? copy_integers(column, rows, name, to) : copy_numbers(column, rows, name, to);
+  return code == NK_OK ? cli_copy_codes(from, column->name, to, name) : code;
+}
+
 /* The word with index `value`, and its length; NULL where there is none. */
 static const char *find_word(const char *words, double value, size_t *length) {
   if (!(value >= 0 && value < 1e9) || value != trunc(value)) return NULL;

@@ -25,6 +25,13 @@ double cli_column_number(const struct nk_column *column, size_t row);
 /* Whether two rows have the same value, or none. */
 bool cli_column_same(const struct nk_column *column, size_t a, size_t b);
 
+#define CLI_NO_ROW SIZE_MAX
+/* Adds the column `name` to a set: row i has the column's value in row rows[i] of `from`, and none
+ * for CLI_NO_ROW; with the words that the values stand for. Integers stay so where each row has
+ * one. Returns NK_OK or a negative code. */
+int cli_copy_column(const struct nk_vectors *from, const struct nk_column *column,
+                    const size_t *rows, const char *name, struct nk_vectors *to);
+
 /* ---- Tables made from a set (sets.c) ---- */
 
 /* A table has the columns
