@@ -66,21 +66,16 @@ static int check_options(const struct options *o) {
 
 /* ---- Input ---- */
 
-static const char *set_name(const struct job *job) {
-  const char *path = cli_operand(job->run, 1);
-  return strcmp(path, "-") == 0 ? "standard input" : path;
-}
-
 static int read_set(struct job *job) {
   job->set = nk_vectors_read(cli_operand(job->run, 1));
   if (job->set == NULL) return nk_error_code();
   if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", set_name(job),
-                   job->set->dim, job->shape->dim);
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
+                   cli_operand_name(job->run, 1), job->set->dim, job->shape->dim);
   int code = nk_vectors_check_finite(&job->set, false);
   if (code != NK_OK) return code;
   code = boundary_rays_of(job->set, &job->rays);
-  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", set_name(job));
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", cli_operand_name(job->run, 1));
 }
 
 /* Standard input can be read once. */
@@ -141,7 +136,7 @@ static int places_of_rays(struct job *job, const struct cli_place_rules *rules, 
 static int find_places(struct job *job) {
   const struct options *o = &job->options;
   struct cli_place_rules rules = {.set = job->set,
-                                  .name = set_name(job),
+                                  .name = cli_operand_name(job->run, 1),
                                   .of_prompt = o->contexts == NULL,
                                   .at_position = o->position != NULL,
                                   .n_layers = job->shape->n_layers,

@@ -204,6 +204,11 @@ const char *cli_operand(const struct cli_run *run, size_t i) {
   return i < run->n_operands ? run->operands[i] : "-";
 }
 
+const char *cli_operand_name(const struct cli_run *run, size_t i) {
+  const char *path = cli_operand(run, i);
+  return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 int cli_end(struct cli_run *run, int code) {
   clear_progress(run);
   nk_on_warning(NULL, NULL);

@@ -49,6 +49,8 @@ void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char 
 
 /* The i-th operand, or "-" (standard input) where there are fewer. */
 const char *cli_operand(const struct cli_run *run, size_t i);
+/* The same for messages: "standard input" in place of "-". */
+const char *cli_operand_name(const struct cli_run *run, size_t i);
 
 /* Opens the file of -o, or standard output. `kind` is NK_OUTPUT_TEXT or NK_OUTPUT_BINARY. NULL on
  * failure. */

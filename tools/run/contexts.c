@@ -36,7 +36,7 @@ int run_paired(struct run_job *job) {
   if (code != NK_OK) return code;
   const struct cli_paired paired = {.model = job->model,
                                     .set = job->set,
-                                    .name = run_set_name(job),
+                                    .name = cli_operand_name(job->run, 1),
                                     .contexts = o->contexts,
                                     .prompts = &job->prompts,
                                     .at_position = job->probe.at_position,

@@ -80,11 +80,6 @@ static int check_mode(const struct cli_run *run, const struct run_options *o) {
 
 /* ---- Input ---- */
 
-const char *run_set_name(const struct run_job *job) {
-  const char *path = cli_operand(job->run, 1);
-  return strcmp(path, "-") == 0 ? "standard input" : path;
-}
-
 int run_read_items(struct run_job *job) {
   const struct run_options *o = &job->options;
   int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
@@ -96,8 +91,8 @@ int run_read_items(struct run_job *job) {
   job->set = nk_vectors_read(cli_operand(job->run, 1));
   if (job->set == NULL) return nk_error_code();
   if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", run_set_name(job),
-                   job->set->dim, job->shape->dim);
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
+                   cli_operand_name(job->run, 1), job->set->dim, job->shape->dim);
   code = cli_check_finite(&job->set, o->skip_bad);
   job->items.vectors = job->set;
   job->n_items += job->set->n;

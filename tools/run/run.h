@@ -52,8 +52,6 @@ int run_read_places(struct run_job *job);
 int run_read_position(struct run_job *job);
 /* Reads the tokens and the set. */
 int run_read_items(struct run_job *job);
-/* The set's name, for messages. */
-const char *run_set_name(const struct run_job *job);
 void run_free(struct run_job *job);
 
 /* ---- Modes: NK_OK or a negative code ---- */
