@@ -20,6 +20,10 @@ struct options {
   int model_format;           /* MODEL_... */
   int type;                   /* of --type, in the order of its choices */
   struct cli_strings shuffle; /* one seed, or none */
+  const char *patch;          /* a table of tokens whose rows are replaced, or NULL */
+  int with;                   /* enum nk_patch_source */
+  size_t k;                   /* of NK_PATCH_NEIGHBOURS */
+  bool keep_output;           /* the output matrix keeps its rows */
 };
 
 /* ---- One file ---- */
@@ -176,6 +180,54 @@ static int read_seed(const struct options *o, struct nk_model_write_options *opt
   return nk_fail(NK_EUSAGE, "--shuffle-weights: '%s' is not a seed, a whole number", text);
 }
 
+/* ---- Other rows ---- */
+
+/* Writes the folder with other rows of the tokens of --patch-rows, in the input matrix and in an
+ * output matrix of its own. */
+static int write_patched(struct nk_model *model, const struct options *o,
+                         struct nk_model_write_options *options, const char *folder) {
+  const struct nk_patch_options how = {.source = (enum nk_patch_source)o->with, .k = o->k};
+  struct nk_patch patches[2] = {{0}};
+  int64_t *ids = NULL;
+  size_t n = 0;
+  bool tied = false;
+  int code = cli_read_verified(o->patch, &ids, &n);
+  if (code == NK_OK && n == 0) nk_warn("%s: no tokens are listed: no row is replaced", o->patch);
+  if (code == NK_OK && nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied) == NULL)
+    code = nk_error_code();
+  if (code == NK_OK && tied && o->keep_output)
+    code = nk_fail(NK_EUSAGE, "%s: --keep-output: the input matrix is the output matrix",
+                   nk_model_name(model));
+  options->n_patches = tied || o->keep_output ? 1 : 2;
+  options->patches = patches;
+  for (size_t i = 0; i < options->n_patches && code == NK_OK; i++)
+    code = nk_patch_rows(model, i == 0 ? NK_MATRIX_INPUT : NK_MATRIX_OUTPUT, &how, ids, n,
+                         &patches[i]);
+  if (code == NK_OK) code = cli_write_model_folder(model, options, folder);
+  for (size_t i = 0; i < 2; i++) {
+    nk_free(patches[i].rows);
+    nk_free(patches[i].values);
+  }
+  nk_free(ids);
+  return code;
+}
+
+/* ---- A model ---- */
+
+static int check_patch(const struct options *o) {
+  if (o->patch != NULL && o->shuffle.n > 0)
+    return nk_fail(NK_EUSAGE, "--patch-rows and --shuffle-weights exclude each other");
+  if (o->patch != NULL && o->with == NOT_CHOSEN)
+    return nk_fail(NK_EUSAGE,
+                   "--patch-rows: say what the rows become: --with mean, neighbours or text");
+  if (o->patch == NULL && (o->with != NOT_CHOSEN || o->keep_output))
+    return nk_fail(NK_EUSAGE, "%s is of rows that are replaced: give --patch-rows TABLE",
+                   o->keep_output ? "--keep-output" : "--with");
+  if (o->k != 0 && o->with != NK_PATCH_NEIGHBOURS)
+    return nk_fail(NK_EUSAGE, "--neighbours is of --with neighbours");
+  return NK_OK;
+}
+
 static int check_model(const struct cli_run *run, const struct options *o) {
   const char *output = run->common.output;
   bool folder = o->model_format == MODEL_HF;
@@ -184,9 +236,11 @@ static int check_model(const struct cli_run *run, const struct options *o) {
     return nk_fail(NK_EUSAGE, "--type is of a GGUF: --model hf keeps the types");
   if (!folder && o->shuffle.n > 0)
     return nk_fail(NK_EUSAGE, "--shuffle-weights is of a folder: use --model hf");
+  if (!folder && o->patch != NULL)
+    return nk_fail(NK_EUSAGE, "--patch-rows is of a folder: use --model hf");
   if (folder && (output == NULL || strcmp(output, "-") == 0))
     return nk_fail(NK_EUSAGE, "--model hf writes a folder: name it with -o FOLDER");
-  return NK_OK;
+  return check_patch(o);
 }
 
 static int convert_model(const struct cli_run *run, const struct options *o) {
@@ -199,7 +253,8 @@ static int convert_model(const struct cli_run *run, const struct options *o) {
   if (model == NULL) return nk_error_code();
   if (o->model_format == MODEL_HF) {
     options.format = NK_MODEL_SAFETENSORS;
-    code = cli_write_model_folder(model, &options, run->common.output);
+    code = o->patch != NULL ? write_patched(model, o, &options, run->common.output)
+                            : cli_write_model_folder(model, &options, run->common.output);
   } else {
     code = write_gguf(run, model, &options);
   }
@@ -208,8 +263,11 @@ static int convert_model(const struct cli_run *run, const struct options *o) {
 }
 
 int main(int argc, char **argv) {
-  struct options o = {
-      .format = NOT_CHOSEN, .dim = NOT_GIVEN, .model_format = NOT_CHOSEN, .type = NOT_CHOSEN};
+  struct options o = {.format = NOT_CHOSEN,
+                      .dim = NOT_GIVEN,
+                      .model_format = NOT_CHOSEN,
+                      .type = NOT_CHOSEN,
+                      .with = NOT_CHOSEN};
   const struct cli_option options[] = {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
@@ -220,6 +278,13 @@ int main(int argc, char **argv) {
        "with --model gguf: the type of its matrices (f32)"},
       {0, "shuffle-weights", CLI_OPTION_LIST, &o.shuffle, "SEED",
        "with --model hf: each tensor's entries in a random order"},
+      {0, "patch-rows", CLI_OPTION_STRING, &o.patch, "TABLE",
+       "with --model hf: other rows for the tokens of TABLE (id)"},
+      {0, "with", CLI_OPTION_CHOICE, &o.with, "mean|neighbours|text",
+       "what they become: the mean of which other rows"},
+      {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K", "with --with neighbours: how many (10)"},
+      {0, "keep-output", CLI_OPTION_FLAG, &o.keep_output, NULL,
+       "leave the rows of an output matrix of its own as they are"},
   };
   const struct cli_tool tool = {
       .name = "nk-convert",
@@ -241,6 +306,8 @@ int main(int argc, char **argv) {
     code = nk_fail(NK_EUSAGE, "--type is of a model's matrices: give --model too");
   else if (o.model_format == NOT_CHOSEN && o.shuffle.n > 0)
     code = nk_fail(NK_EUSAGE, "--shuffle-weights is of a model: give --model hf too");
+  else if (o.model_format == NOT_CHOSEN && o.patch != NULL)
+    code = nk_fail(NK_EUSAGE, "--patch-rows is of a model: give --model hf too");
   else if (o.model_format != NOT_CHOSEN && o.dim != NOT_GIVEN)
     code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
   else if (o.model_format != NOT_CHOSEN)

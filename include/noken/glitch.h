@@ -169,6 +169,34 @@ NK_API int nk_glitch_evaluate(const struct nk_glitch *glitch, const struct nk_gl
                               double at_most, double level, struct nk_glitch_measure *measures,
                               struct nk_glitch_report *report);
 
+/* ==== Repair ==== */
+
+/* What the rows of listed tokens are replaced by. An ordinary row is that of a token that is not
+ * listed and that text can give (NK_TOKEN_OK, NK_TOKEN_BYTE or NK_TOKEN_PARTIAL_UTF8). */
+enum nk_patch_source {
+  NK_PATCH_MEAN,       /* the mean of the ordinary rows */
+  NK_PATCH_NEIGHBOURS, /* the mean of the k ordinary rows nearest by cosine to the token's row in
+                        * the input matrix: the same tokens for either matrix */
+  NK_PATCH_TEXT,       /* the mean of the rows that the token's string is encoded to without the
+                        * listed tokens; a token that the others cannot spell has none */
+};
+
+struct nk_patch_options {
+  enum nk_patch_source source;
+  size_t k; /* of NK_PATCH_NEIGHBOURS; 0: 10 */
+};
+
+/* New rows for ids [n], of any order, in the model's input or output matrix. Fills *out, whose rows
+ * (ascending, each once) and values are for nk_free, also on failure; out->n is smaller than the
+ * number of ids where a token has no such row (a warning, for the input matrix, counts these), or
+ * the matrix no row for it. Means are computed in
+ * double. options NULL: all zero. Returns NK_OK; NK_EDATA (no row for an id in the input matrix; no
+ * ordinary row; one that is not finite); NK_EUNSUPPORTED (a matrix of another type; a tokenizer
+ * whose pieces are not known); or another negative code (no tokenizer). */
+NK_API int nk_patch_rows(struct nk_model *model, enum nk_matrix which,
+                         const struct nk_patch_options *options, const int64_t *ids, size_t n,
+                         struct nk_patch *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -128,6 +128,14 @@ NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enu
  * a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
 NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 
+/* Rows of one of the model's tensors with other values (nk_patch_rows makes them). */
+struct nk_patch {
+  const struct nk_tensor *tensor; /* 2-D, of F32, F16, BF16 or F64 */
+  int64_t *rows;                  /* [n] */
+  size_t n;
+  float *values; /* [n, dim], rounded to the tensor's type when they are written */
+};
+
 enum nk_model_format { NK_MODEL_GGUF, NK_MODEL_SAFETENSORS };
 
 /* Valid when zeroed. */
@@ -140,6 +148,10 @@ struct nk_model_write_options {
    * safetensors alone. */
   bool shuffle;
   uint64_t seed; /* of the order */
+  /* [n_patches] rows to replace, in copies of the tensor that the model holds too. Of safetensors
+   * alone, and not with `shuffle`. */
+  const struct nk_patch *patches;
+  size_t n_patches;
 };
 
 /* Writes the model, a tensor at a time. As GGUF for llama.cpp: matrices of the dtype (F16 for Q8_0
@@ -148,8 +160,9 @@ struct nk_model_write_options {
  * with a tokenizer that llama.cpp has (BPE, byte-level or SentencePiece's), or without one (a
  * warning). As safetensors: all tensors of all shards in one file, bytes as they are. options NULL:
  * all zero. Returns NK_OK; NK_EUNSUPPORTED for another architecture, a setting that GGUF cannot
- * say, another kind of tokenizer, a GGUF as safetensors, a quantized checkpoint to be shuffled;
- * NK_ENOTFOUND when a shard is missing; or another negative code. Does not commit the output. */
+ * say, another kind of tokenizer, a GGUF as safetensors, a quantized checkpoint to be shuffled or
+ * patched, a patch of a tensor of another type; NK_ENOTFOUND when a shard is missing; or another
+ * negative code. Does not commit the output. */
 NK_API int nk_model_write(const struct nk_model *model,
                           const struct nk_model_write_options *options, struct nk_output *output);
 

@@ -1,5 +1,5 @@
-/* All tensors of a model as one safetensors file, as they are or with the entries of each in a
- * random order. A tensor is copied only to be changed. */
+/* All tensors of a model as one safetensors file, as they are, with the entries of each in a random
+ * order, or with other values in some rows. A tensor is copied only to be changed. */
 #include <noken/base.h>
 #include <string.h>
 
@@ -33,16 +33,17 @@ static bool is_weight(const struct nk_tensor *tensor) {
          !ends_in(tensor->name, "inv_freq");
 }
 
+static bool are_alike(const struct nk_tensor *a, const struct nk_tensor *b) {
+  return a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
+         memcmp(a->data, b->data, a->n_bytes) == 0;
+}
+
 /* The first tensor with the same bytes, which may be this one: tied matrices that a checkpoint
  * holds twice stay the same. */
 static const struct nk_tensor *first_alike(const struct writing *w, size_t index) {
   const struct nk_tensor *tensor = w->tensors[index];
-  for (size_t i = 0; i < index; i++) {
-    const struct nk_tensor *other = w->tensors[i];
-    if (other->dtype == tensor->dtype && other->n_bytes == tensor->n_bytes &&
-        memcmp(other->data, tensor->data, tensor->n_bytes) == 0)
-      return other;
-  }
+  for (size_t i = 0; i < index; i++)
+    if (are_alike(w->tensors[i], tensor)) return w->tensors[i];
   return tensor;
 }
 
@@ -87,19 +88,70 @@ static void shuffle(const struct writing *w, size_t index, unsigned char *bytes)
   }
 }
 
+/* ---- Other rows ---- */
+
+/* The patch of a tensor, or of one that it is a copy of; NULL where there is none. */
+static const struct nk_patch *patch_of(const struct writing *w, const struct nk_tensor *tensor) {
+  const struct nk_model_write_options *o = w->options;
+  for (size_t i = 0; i < o->n_patches; i++)
+    if (o->patches[i].tensor == tensor) return &o->patches[i];
+  for (size_t i = 0; i < o->n_patches; i++) {
+    const struct nk_tensor *other = o->patches[i].tensor;
+    if (tensor->n_dims == 2 && tensor->shape[1] == other->shape[1] && are_alike(tensor, other))
+      return &o->patches[i];
+  }
+  return NULL;
+}
+
+/* Writes the value as the index-th element of bytes, rounded to nearest even. */
+static void put_number(unsigned char *bytes, enum nk_dtype dtype, size_t index, float value) {
+  uint16_t half = dtype == NK_F16 ? nki_f16_of_float(value) : nki_bf16_of_float(value);
+  double number = (double)value;
+  if (dtype == NK_F32)
+    memcpy(bytes + index * 4, &value, 4);
+  else if (dtype == NK_F64)
+    memcpy(bytes + index * 8, &number, 8);
+  else
+    memcpy(bytes + index * 2, &half, 2);
+}
+
+static void put_rows(const struct nk_patch *patch, unsigned char *bytes) {
+  size_t dim = patch->tensor->shape[1];
+  for (size_t i = 0; i < patch->n; i++)
+    for (size_t j = 0; j < dim; j++)
+      put_number(bytes, patch->tensor->dtype, (size_t)patch->rows[i] * dim + j,
+                 patch->values[i * dim + j]);
+}
+
+static int check_patch(const struct nk_patch *patch) {
+  const struct nk_tensor *tensor = patch->tensor;
+  if (tensor == NULL || tensor->n_dims != 2 || tensor->dtype > NK_F64)
+    return nk_fail(NK_EUNSUPPORTED, "%s: rows are replaced in matrices of F32, F16, BF16 and F64",
+                   tensor != NULL ? tensor->name : "no tensor");
+  for (size_t i = 0; i < patch->n; i++)
+    if (patch->rows[i] < 0 || (size_t)patch->rows[i] >= tensor->shape[0])
+      return nk_fail(NK_EUSAGE, "%s: no row %lld among %zu", tensor->name,
+                     (long long)patch->rows[i], tensor->shape[0]);
+  return NK_OK;
+}
+
 /* ---- Tensors ---- */
 
 static bool is_changed(const struct writing *w, const struct nk_tensor *tensor) {
-  return w->options->shuffle && is_weight(tensor);
+  return (w->options->shuffle && is_weight(tensor)) || patch_of(w, tensor) != NULL;
 }
 
 static int write_changed(const struct writing *w, size_t index,
                          struct nki_safetensors_writer *writer) {
   const struct nk_tensor *tensor = w->tensors[index];
+  const struct nk_patch *patch = patch_of(w, tensor);
   unsigned char *bytes = nk_alloc(tensor->n_bytes, 1);
   if (bytes == NULL) return NK_EMEMORY;
   if (tensor->n_bytes > 0) memcpy(bytes, tensor->data, tensor->n_bytes);
-  shuffle(w, index, bytes);
+  if (patch != NULL)
+    put_rows(patch, bytes);
+  else
+    shuffle(w, index, bytes);
   int code = nki_safetensors_writer_bytes(writer, bytes, tensor->n_bytes);
   nk_free(bytes);
   return code;
@@ -124,17 +176,24 @@ static int check(const struct writing *w) {
   if (nki_model_n_missing(model) > 0)
     return nk_fail(NK_ENOTFOUND, "%zu of %zu shards are missing", nki_model_n_missing(model),
                    model->files.index.n_shards);
-  if (w->options->shuffle && nki_model_config_value(model, "quantization_config") != NULL)
+  const struct nk_model_write_options *o = w->options;
+  bool changes = o->shuffle || o->n_patches > 0;
+  if (changes && nki_model_config_value(model, "quantization_config") != NULL)
     return nk_fail(NK_EUNSUPPORTED,
-                   "a quantized checkpoint is not shuffled: use one that is not quantized");
-  return NK_OK;
+                   "a quantized checkpoint is not %s: use one that is not quantized",
+                   o->shuffle ? "shuffled" : "patched");
+  if (o->shuffle && o->n_patches > 0)
+    return nk_fail(NK_EUSAGE, "a model is shuffled or patched, not both");
+  int code = NK_OK;
+  for (size_t i = 0; i < o->n_patches && code == NK_OK; i++) code = check_patch(&o->patches[i]);
+  return code;
 }
 
 static int write_tensors(const struct writing *w, struct nki_safetensors_writer *writer) {
   int code = nki_safetensors_writer_metadata(writer, "format", "pt"); /* Transformers asks for it */
   for (size_t i = 0; i < w->n && code == NK_OK; i++) {
     struct nk_tensor tensor = *w->tensors[i];
-    if (is_changed(w, &tensor)) tensor.data = NULL;
+    if (is_changed(w, w->tensors[i])) tensor.data = NULL;
     code = nki_safetensors_writer_add(writer, &tensor);
   }
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);

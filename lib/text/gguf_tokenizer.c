@@ -422,6 +422,7 @@ int nk_model_write(const struct nk_model *model, const struct nk_model_write_opt
   if (options == NULL) options = &defaults;
   if (options->format == NK_MODEL_SAFETENSORS)
     return nki_model_write_safetensors(model, options, output);
-  if (options->shuffle) return nk_fail(NK_EUSAGE, "a GGUF is not shuffled: write safetensors");
+  if (options->shuffle || options->n_patches > 0)
+    return nk_fail(NK_EUSAGE, "a GGUF is not shuffled or patched: write safetensors");
   return nki_gguf_write(model, options->dtype, put_tokenizer, output);
 }

@@ -169,3 +169,110 @@ END
   [[ $stderr == *"1 of 2 shards are missing"* ]]
   [ ! -e "$tmp/x" ]
 }
+
+# patched SOURCE MODEL COPY IDS [K]: see patched_rows.py
+patched() {
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  tr ',' '\n' <<<"$4" > "$tmp/listed"
+  "$PYTHON" tests/cli/patched_rows.py check "$1" "$2" "$3" "$tmp/listed" "${5:-10}"
+}
+
+# table_of IDS: a table of them, as --patch-rows reads one
+table_of() {
+  tr ',' '\n' <<<"id,$1"
+}
+
+# 300 and 301 are whole words; of 8000 to 8009 some hold others; 5 and 200 are single bytes.
+LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
+
+@test "patched rows are the mean of ordinary rows, of neighbours and of the text's pieces" {
+  for model in gpt2-tiny llama-tiny; do
+    table_of $LISTED > "$tmp/table.tsv"
+    nk-convert --model hf --patch-rows "$tmp/table.tsv" --with mean data/$model -o "$tmp/$model-mean"
+    patched mean data/$model "$tmp/$model-mean" $LISTED
+    table_of 300,8000,8001 | nk-convert --model hf --patch-rows - --with neighbours -k 3 \
+      data/$model -o "$tmp/$model-near"
+    patched neighbours data/$model "$tmp/$model-near" 300,8000,8001 3
+    run -0 --separate-stderr nk-convert --model hf --patch-rows "$tmp/table.tsv" --with text \
+      data/$model -o "$tmp/$model-text"
+    [ "$stderr" = "nk-convert: warning: 2 of 16 listed tokens keep their rows: the other tokens do not spell them" ]
+    [ "$(patched text data/$model "$tmp/$model-text" $LISTED)" = "2 of 16 without pieces" ]
+    for other in config.json tokenizer.json; do cmp data/$model/$other "$tmp/$model-text/$other"; done
+  done
+}
+
+@test "patched rows are rounded to F32 and BF16 as they are to F16; an output matrix can keep its rows" {
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  table_of $LISTED > "$tmp/table.tsv"
+  for dtype in F32 BF16; do
+    "$PYTHON" tests/cli/patched_rows.py retype data/llama-tiny "$tmp/$dtype" $dtype
+    nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text "$tmp/$dtype" -o "$tmp/$dtype-text"
+    patched text "$tmp/$dtype" "$tmp/$dtype-text" $LISTED
+  done
+  nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text --keep-output data/llama-tiny \
+    -o "$tmp/input"
+  patched text-input data/llama-tiny "$tmp/input" $LISTED
+}
+
+@test "the rows of a sharded model are patched in both copies of a tied matrix" {
+  make_model "$tmp/sharded"
+  table_of $LISTED | nk-convert -q --model hf --patch-rows - --with mean "$tmp/sharded" -o "$tmp/copy"
+  patched mean "$tmp/sharded" "$tmp/copy" $LISTED
+}
+
+@test "of a table with verdicts the verified tokens are patched, each once" {
+  printf 'id\tverdict\n300\tstrongly_verified\n301\tstrongly_rejected\n300\tweakly_verified\n' |
+    nk-convert --model hf --patch-rows - --with mean data/llama-tiny -o "$tmp/copy"
+  patched mean data/llama-tiny "$tmp/copy" 300
+  run -0 nk-convert --model hf --patch-rows <(echo id) --with text data/llama-tiny -o "$tmp/none"
+  [[ $output == *": no tokens are listed: no row is replaced" ]]
+  values same data/llama-tiny "$tmp/none"
+}
+
+@test "rows that cannot be patched are errors that say why" {
+  patch() {
+    run --separate-stderr "$1" nk-convert --model hf --patch-rows "$tmp/table.tsv" "${@:2}" -o "$tmp/x"
+    [ ! -e "$tmp/x" ]
+  }
+  table_of 3,8192 > "$tmp/table.tsv"
+  patch -1 --with mean data/gpt2-tiny
+  [ "$stderr" = "nk-convert: gpt2-tiny: no row for id 8192: 'wte.weight' has 8192" ]
+  table_of "$(seq -s, 0 8191)" > "$tmp/table.tsv"
+  patch -1 --with mean data/gpt2-tiny
+  [[ $stderr == *"wte.weight: every token that text can give is listed" ]]
+  table_of 300 > "$tmp/table.tsv"
+  patch -2 data/gpt2-tiny
+  [[ $stderr == *"say what the rows become: --with mean, neighbours or text" ]]
+  patch -2 --with text -k 3 data/gpt2-tiny
+  patch -2 --with text --keep-output data/gpt2-tiny
+  [[ $stderr == *"--keep-output: the input matrix is the output matrix" ]]
+  patch -2 --with text --shuffle-weights 1 data/gpt2-tiny
+  run -2 --separate-stderr nk-convert --patch-rows "$tmp/table.tsv" data/gpt2-tiny
+  [[ $stderr == *"--patch-rows is of a model: give --model hf too" ]]
+  run -2 --separate-stderr nk-convert --model gguf --patch-rows "$tmp/table.tsv" data/gpt2-tiny -o "$tmp/x"
+  [[ $stderr == *"--patch-rows is of a folder: use --model hf" ]]
+  run -2 nk-convert --model hf --with mean data/gpt2-tiny -o "$tmp/x"
+  nk-convert --model gguf data/llama-tiny -o "$tmp/m.gguf"
+  patch -1 --with mean "$tmp/m.gguf"
+  [[ $stderr == *"m.gguf: a single file"* ]]
+  cp -r data/llama-tiny "$tmp/quantized"
+  sed -i 's/^{/{"quantization_config": {"quant_method": "gptq"},/' "$tmp/quantized/config.json"
+  patch -1 --with mean "$tmp/quantized"
+  [[ $stderr == *"a quantized checkpoint is not patched"* ]]
+  mkdir "$tmp/bare"
+  cp data/llama-tiny/{config.json,model.safetensors} "$tmp/bare"
+  patch -1 --with mean "$tmp/bare"
+  [[ $stderr == *"no tokenizer.json"* ]]
+}
+
+@test "Transformers reads the rows of a patched model" {
+  "$PYTHON" -c 'import torch, transformers' 2>/dev/null || skip "no PyTorch and Transformers"
+  table_of 300,8001 | nk-convert --model hf --patch-rows - --with mean data/llama-tiny -o "$tmp/copy"
+  "$PYTHON" - "$tmp/copy" 2> "$tmp/errors" <<'END'
+import sys, torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+for rows in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+    assert torch.equal(rows[300], rows[8001]) and not torch.equal(rows[300], rows[301])
+END
+}

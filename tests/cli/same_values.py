@@ -36,17 +36,22 @@ def is_weight(name, tensor):
             and tensor[1][:2] != [1, 1])
 
 
-how, model, copy = sys.argv[1], tensors(sys.argv[2]), tensors(sys.argv[3])
-assert len(model) > 0 and model.keys() == copy.keys()
-first = {}
-for name, tensor in model.items():
-    other = copy[name]
-    assert tensor[:2] == other[:2], name
-    if how == "same" or not is_weight(name, tensor):
-        assert tensor[2] == other[2], name
-        continue
-    values = entries(tensor)
-    assert values == entries(other), name
-    assert tensor[2] != other[2] or values[0] == values[-1] or len(values) < 5, name
-    twin = first.setdefault(tensor[2], name)
-    assert copy[twin][2] == other[2], (twin, name)
+def compare(how, model, copy):
+    model, copy = tensors(model), tensors(copy)
+    assert len(model) > 0 and model.keys() == copy.keys()
+    first = {}
+    for name, tensor in model.items():
+        other = copy[name]
+        assert tensor[:2] == other[:2], name
+        if how == "same" or not is_weight(name, tensor):
+            assert tensor[2] == other[2], name
+            continue
+        values = entries(tensor)
+        assert values == entries(other), name
+        assert tensor[2] != other[2] or values[0] == values[-1] or len(values) < 5, name
+        twin = first.setdefault(tensor[2], name)
+        assert copy[twin][2] == other[2], (twin, name)
+
+
+if __name__ == "__main__":
+    compare(*sys.argv[1:])
