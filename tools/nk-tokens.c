@@ -2,54 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/tool.h"
-
-struct options {
-  const char *encode; /* a text, or "-": lines of standard input */
-  const char *decode; /* a list of ids, or "-": a table on standard input */
-  bool no_special;
-  bool plain;
-  bool summary;
-};
-
-struct job {
-  const struct cli_run *run;
-  const struct options *options;
-  const struct nk_tokenizer *tokenizer;
-};
-
-/* ---- The vocabulary ---- */
-
-static int print_token(const struct job *job, size_t id, enum nk_category category,
-                       struct cli_table *table) {
-  size_t n;
-  const char *bytes = nk_tokenizer_bytes(job->tokenizer, id, &n);
-  cli_table_integer(table, (int64_t)id);
-  if (bytes != NULL)
-    cli_table_text(table, bytes, n);
-  else
-    cli_table_missing(table);
-  cli_table_string(table, nk_category_names[category]);
-  return cli_table_end_row(table);
-}
-
-static int print_vocabulary(const struct job *job, struct cli_table *table) {
-  static const char *const columns[] = {"id", "text", "category"};
-  enum nk_category *category = NULL;
-  size_t n_rows = 0, n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
-  int code = nk_model_count_rows(job->run->operands[0], &n_rows);
-  if (code != NK_OK) return code;
-  if (n_rows < n_tokens) n_rows = n_tokens;
-  if ((category = nk_alloc(n_rows, sizeof *category)) == NULL) return NK_EMEMORY;
-  code = nk_tokenizer_categories(job->tokenizer, n_rows, category);
-  for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
-  for (size_t id = 0; id < n_rows && code == NK_OK; id++) {
-    if (job->options->no_special && category[id] == NK_TOKEN_SPECIAL) continue;
-    code = print_token(job, id, category[id], table);
-  }
-  nk_free(category);
-  return code;
-}
+#include "tokens/tokens.h"
 
 /* ---- The summary ---- */
 
@@ -68,7 +21,7 @@ static int print_words(struct cli_table *table, const char *name, const char *wo
 
 /* Rows for the tokens that encoding puts around a text, those of "" being before and after nothing:
  * the tokens of a letter tell where they stand. */
-static int print_around(const struct job *job, struct cli_table *table) {
+static int print_around(const struct tokens_job *job, struct cli_table *table) {
   int64_t *with = NULL, *alone = NULL;
   size_t n_with = 0, n_alone = 0, first = 0;
   int code = nk_tokenizer_encode(job->tokenizer, "a", 1, NK_ENCODE_SPECIAL, &with, &n_with);
@@ -90,7 +43,7 @@ static int print_around(const struct job *job, struct cli_table *table) {
   return code;
 }
 
-static int print_summary(const struct job *job, struct cli_table *table) {
+static int print_summary(const struct tokens_job *job, struct cli_table *table) {
   size_t counts[NK_N_CATEGORIES] = {0}, n_rows = 0, n = nk_tokenizer_n_tokens(job->tokenizer);
   int code = nk_model_count_rows(job->run->operands[0], &n_rows);
   if (code != NK_OK) return code;
@@ -111,7 +64,7 @@ static int print_summary(const struct job *job, struct cli_table *table) {
 /* ---- Encoding ---- */
 
 /* Prints a row for each token of a text; `line` > 0 is its number. */
-static int print_tokens(const struct job *job, const char *text, size_t n, int64_t line,
+static int print_tokens(const struct tokens_job *job, const char *text, size_t n, int64_t line,
                         struct cli_table *table) {
   int flags = (job->options->no_special ? 0 : NK_ENCODE_SPECIAL) |
               (job->options->plain ? NK_ENCODE_PLAIN : 0);
@@ -130,7 +83,7 @@ static int print_tokens(const struct job *job, const char *text, size_t n, int64
   return code;
 }
 
-static int encode_lines(const struct job *job, struct cli_table *table) {
+static int encode_lines(const struct tokens_job *job, struct cli_table *table) {
   struct nk_file *file = nk_file_open("-");
   if (file == NULL) return nk_error_code();
   const char *at = (const char *)file->data, *end = at + file->size;
@@ -145,7 +98,7 @@ static int encode_lines(const struct job *job, struct cli_table *table) {
   return code;
 }
 
-static int encode(const struct job *job, struct cli_table *table) {
+static int encode(const struct tokens_job *job, struct cli_table *table) {
   const char *text = job->options->encode;
   bool has_lines = strcmp(text, "-") == 0;
   int code = cli_table_column(table, "id");
@@ -158,7 +111,8 @@ static int encode(const struct job *job, struct cli_table *table) {
 /* ---- Decoding ---- */
 
 /* Appends the text of ids [n] and a line break to out. */
-static int decode_ids(const struct job *job, const int64_t *ids, size_t n, struct nk_buffer *out) {
+static int decode_ids(const struct tokens_job *job, const int64_t *ids, size_t n,
+                      struct nk_buffer *out) {
   int flags = job->options->no_special ? NK_DECODE_SKIP_SPECIAL : 0;
   int code = nk_tokenizer_decode(job->tokenizer, ids, n, flags, out);
   nk_buffer_byte(out, '\n');
@@ -168,7 +122,7 @@ static int decode_ids(const struct job *job, const int64_t *ids, size_t n, struc
 enum { MAX_EMPTY_LINES = 1000000 };
 
 /* The ids of a table. Where it has a column `line`, the ids of each line make a line of text. */
-static int decode_table(const struct job *job, struct nk_buffer *out) {
+static int decode_table(const struct tokens_job *job, struct nk_buffer *out) {
   struct cli_frame *frame = cli_frame_read("-");
   if (frame == NULL) return nk_error_code();
   size_t n_rows = cli_frame_n_rows(frame), first = 0;
@@ -192,7 +146,7 @@ static int decode_table(const struct job *job, struct nk_buffer *out) {
   return code;
 }
 
-static int decode_list(const struct job *job, struct nk_buffer *out) {
+static int decode_list(const struct tokens_job *job, struct nk_buffer *out) {
   int64_t *ids;
   size_t n;
   int code = cli_parse_ids("--decode", job->options->decode, &ids, &n);
@@ -202,7 +156,7 @@ static int decode_list(const struct job *job, struct nk_buffer *out) {
   return code;
 }
 
-static int decode(const struct job *job, struct nk_output *output) {
+static int decode(const struct tokens_job *job, struct nk_output *output) {
   struct nk_buffer text = {0};
   bool is_table = strcmp(job->options->decode, "-") == 0;
   int code = is_table ? decode_table(job, &text) : decode_list(job, &text);
@@ -213,7 +167,7 @@ static int decode(const struct job *job, struct nk_output *output) {
 
 /* ---- The tool ---- */
 
-static int check_usage(const struct options *o, bool json) {
+static int check_usage(const struct tokens_options *o, bool json) {
   if (o->encode != NULL && o->decode != NULL)
     return nk_fail(NK_EUSAGE, "--encode and --decode exclude each other");
   if (o->summary && (o->encode != NULL || o->decode != NULL))
@@ -223,20 +177,20 @@ static int check_usage(const struct options *o, bool json) {
   return NK_OK;
 }
 
-static int print(const struct job *job, struct nk_output *output) {
+static int print(const struct tokens_job *job, struct nk_output *output) {
   if (job->options->decode != NULL) return decode(job, output);
   struct cli_table *table = cli_new_table(job->run, output);
   if (table == NULL) return nk_error_code();
   int code = job->options->encode != NULL ? encode(job, table)
              : job->options->summary      ? print_summary(job, table)
-                                          : print_vocabulary(job, table);
+                                          : tokens_vocabulary(job, table);
   if (code == NK_OK) return cli_table_finish(table);
   cli_table_free(table);
   return code;
 }
 
 int main(int argc, char **argv) {
-  struct options o = {0};
+  struct tokens_options o = {0};
   const struct cli_option options[] = {
       {'e', "encode", CLI_OPTION_STRING, &o.encode, "TEXT",
        "print the tokens of TEXT ('-': of each line of stdin)"},
@@ -265,7 +219,7 @@ int main(int argc, char **argv) {
   tokenizer = nk_tokenizer_open(run.operands[0]);
   if (tokenizer != NULL) output = cli_output(&run, NK_OUTPUT_TEXT);
   if ((code = output != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
-  const struct job job = {.run = &run, .options = &o, .tokenizer = tokenizer};
+  const struct tokens_job job = {.run = &run, .options = &o, .tokenizer = tokenizer};
   code = print(&job, output);
   if (code == NK_OK) code = nk_output_commit(output);
 done:
