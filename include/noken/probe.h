@@ -200,6 +200,12 @@ NK_API int nk_perturb_run(struct nk_perturb *perturb, const size_t *place, const
 
 /* ==== Ordinary tokens ==== */
 
+/* A text of n bytes. */
+struct nk_text {
+  const char *bytes;
+  size_t n;
+};
+
 /* Valid when zeroed. */
 struct nk_ordinary_options {
   const int64_t *from; /* [n_from] draw from these as they are; NULL: from what text can give */
@@ -212,6 +218,7 @@ struct nk_ordinary_options {
    * NULL. */
   const int64_t *like;
   size_t n_like;
+  const struct nk_text *like_texts; /* [n_like] the same for nk_ordinary_texts */
   /* Also tokens that the model fails to repeat (nk_verify: strongly verified). Without them, unless
    * this is set or `from` is given, as a reference of tokens that training never showed would make
    * any behaviour ordinary. NK_EDATA when the model repeats one in 20 or less. */
@@ -226,6 +233,14 @@ struct nk_ordinary_options {
  * Returns NK_OK or a negative code. */
 NK_API int nk_ordinary_tokens(struct nk_model *model, const struct nk_ordinary_options *options,
                               int64_t **ids, size_t *n);
+
+/* Texts like options->like_texts, `n` of them: for each in turn, in a random order, one of as many
+ * tokens, each drawn as options.like draws it and a whole character or more. None has a text of
+ * like_texts as a token; no text is drawn twice. Appends them to out; text i ends before
+ * (*ends)[i], [*n] (free with nk_free). Of like_texts, n and seed alone. Returns NK_OK or a
+ * negative code. */
+NK_API int nk_ordinary_texts(struct nk_model *model, const struct nk_ordinary_options *options,
+                             struct nk_buffer *out, size_t **ends, size_t *n);
 
 /* ==== Flags ==== */
 
@@ -265,21 +280,38 @@ static inline enum nk_verdict nk_verdict_of(double max_prob) {
 /* "strongly verified", ... */
 NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];
 
+enum { NK_VERIFY_PROMPTS = 3 }; /* the prompts of nk_verify where it is given none */
+
 /* Valid when zeroed. */
 struct nk_verify_options {
-  const char *const *prompts; /* [n_prompts] texts with slots {}; NULL: three that ask for a
-                               * repetition */
+  const char *const *prompts; /* [n_prompts] texts with slots {}; NULL: NK_VERIFY_PROMPTS that ask
+                               * for a repetition */
   size_t n_prompts;
   size_t n_steps; /* positions from the prompt's end on; 0: 3 */
+  /* [n] texts instead of ids (NULL). Each is put into the slots and encoded with the prompt; what
+   * the model is to repeat are its tokens as they are in the middle of a text. */
+  const struct nk_text *texts;
 };
 
-/* max_prob [n] = the highest probability of token ids[i], put into the slots of each prompt, at any
- * of the steps, while the model generates its most probable token. encoded [n], or NULL = the
- * number of prompts in which the token's text gives the token in every slot: with none, text never
- * shows the token there. options NULL: all zero. All tokens go through in one batch per prompt; the
- * positions before the first slot are computed once. Returns NK_OK or a negative code. */
+/* What nk_verify finds of n tokens or texts; NULL: not wanted. */
+struct nk_verification {
+  /* The highest probability of the token at any of the steps, of any prompt, while the model
+   * generates its most probable token. Of a text with several tokens: the least probable of them,
+   * when they are given to the model one after the other from that step on. NaN for a text without
+   * tokens: it is empty, or not valid UTF-8. Not NULL. */
+  double *max_prob;
+  /* The number of prompts in which the text gives these tokens in every slot: with none, text never
+   * shows the token there. */
+  size_t *encoded;
+  size_t *n_pieces; /* tokens of each text; 1 for a token */
+};
+
+/* Asks the model to repeat tokens ids [n], or texts. options NULL: all zero. All go through in one
+ * batch per prompt; the positions before the first slot are computed once. Returns NK_OK or a
+ * negative code: NK_EDATA for a distribution that is not finite (the message names the first block
+ * or weight), and for a text that the prompt and the repetition make longer than the context. */
 NK_API int nk_verify(struct nk_model *model, const struct nk_verify_options *options,
-                     const int64_t *ids, size_t n, double *max_prob, size_t *encoded);
+                     const int64_t *ids, size_t n, const struct nk_verification *out);
 
 /* Verdicts by how often training showed the tokens: never, then by powers of ten. */
 struct nk_verdict_range {

@@ -1,5 +1,5 @@
-/* Tokens like others: what any token of their category and length does is the base rate that a
- * finding about a list of tokens is compared with. */
+/* Tokens and texts like others: what any token of their category and length does, or any text of as
+ * many tokens, is the base rate that a finding about a list of them is compared with. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +24,7 @@ struct pool {
   const struct nk_tokenizer *tokenizer;
   const enum nk_category *of_token; /* [n_tokens] */
   size_t n_tokens;
+  bool whole; /* of tokens that are whole characters alone */
   struct candidate *candidates;
   size_t n;
   struct stratum *strata; /* by category, then length */
@@ -47,6 +48,13 @@ static size_t length_of(const struct nk_tokenizer *tokenizer, int64_t id) {
   return bytes == NULL ? 0 : length;
 }
 
+static bool is_whole(const struct nk_tokenizer *tokenizer, int64_t id) {
+  size_t n = 0, length = 1;
+  const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)id, &n);
+  for (; n > 0 && length > 0; bytes += length, n -= length) length = nk_utf8_length(bytes, n);
+  return n == 0;
+}
+
 /* Tokens [0, n_tokens) that text gives, but not those `taken`, in strata. */
 static int make_pool(struct pool *pool, const bool *taken, struct nki_random *random) {
   size_t n_tokens = pool->n_tokens;
@@ -62,6 +70,7 @@ static int make_pool(struct pool *pool, const bool *taken, struct nki_random *ra
     int64_t id = (int64_t)order[i];
     enum nk_category category = pool->of_token[id];
     if (taken[id] || !is_given_by_text(category)) continue;
+    if (pool->whole && !is_whole(pool->tokenizer, id)) continue;
     pool->candidates[pool->n++] =
         (struct candidate){category, length_of(pool->tokenizer, id), i, id};
   }
@@ -115,6 +124,11 @@ static int draw(struct pool *pool, const struct nk_ordinary_options *o, struct n
   return NK_OK;
 }
 
+static void pool_free(struct pool *pool) {
+  nk_free(pool->candidates);
+  nk_free(pool->strata);
+}
+
 int nki_matched_tokens(const struct nk_tokenizer *tokenizer, const struct nk_ordinary_options *o,
                        size_t n_tokens, int64_t *out, size_t *n) {
   struct nki_random random = nki_random_stream(o->seed, NKI_RANDOM_MATCHED, 0);
@@ -133,9 +147,129 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer, const struct nk_ord
   if (code == NK_OK && *n > 0) code = draw(&pool, o, &random, out, n);
   if (code == NK_OK && o->n_like > 0 && *n < n_wanted)
     nk_warn("%zu of %zu tokens to compare with: the vocabulary has no more", *n, n_wanted);
-  nk_free(pool.candidates);
-  nk_free(pool.strata);
+  pool_free(&pool);
   nk_free(category);
   nk_free(taken);
+  return code;
+}
+
+/* ---- Texts ---- */
+
+enum { TRIES = 100 }; /* of each text: that many draws of tokens which join to others */
+
+/* Appends a text of n tokens drawn like pieces [n], each of the nearest length, that text gives as
+ * these tokens. false when no try gave one. */
+static bool draw_text(const struct pool *pool, const int64_t *pieces, size_t n, int64_t *drawn,
+                      struct nki_random *random, struct nk_buffer *out) {
+  size_t start = out->size;
+  bool given = false;
+  for (int try = 0; try < TRIES && !given; try++) {
+    out->size = start;
+    for (size_t i = 0; i < n; i++) {
+      size_t length = length_of(pool->tokenizer, pieces[i]);
+      struct stratum *s = nearest(pool, pool->of_token[pieces[i]], length);
+      if (s == NULL) s = nearest(pool, NK_TOKEN_OK, length);
+      if (s == NULL) return false;
+      size_t at = s->next + (size_t)nki_random_below(random, s->end - s->next);
+      drawn[i] = pool->candidates[at].id;
+      const char *bytes = nk_tokenizer_bytes(pool->tokenizer, (size_t)drawn[i], &length);
+      nk_buffer_append(out, bytes, length);
+    }
+    int64_t *ids = NULL;
+    size_t n_ids = 0;
+    if (!out->failed && nki_encode_middle(pool->tokenizer, out->data + start, out->size - start,
+                                          &ids, &n_ids) == NK_OK)
+      given = n_ids == n && memcmp(ids, drawn, n * sizeof *ids) == 0;
+    nk_free(ids);
+  }
+  if (!given) out->size = start;
+  return given;
+}
+
+/* Whether the last of n texts is one of those before it. */
+static bool is_repeated(const struct nk_buffer *texts, const size_t *ends, size_t n) {
+  size_t last = n > 1 ? ends[n - 2] : 0, length = ends[n - 1] - last;
+  for (size_t i = 0; i + 1 < n; i++) {
+    size_t start = i == 0 ? 0 : ends[i - 1];
+    if (ends[i] - start == length && memcmp(texts->data + start, texts->data + last, length) == 0)
+      return true;
+  }
+  return false;
+}
+
+/* Draws a text like one. NK_OK; *n stays where there is none. */
+static int draw_like(const struct pool *pool, const struct nk_text *like, struct nki_random *random,
+                     struct nk_buffer *out, size_t *ends, size_t *n) {
+  int64_t *pieces = NULL, *drawn = NULL;
+  size_t n_pieces = 0, start = out->size;
+  int code = nki_encode_middle(pool->tokenizer, like->bytes, like->n, &pieces, &n_pieces);
+  if (code == NK_EDATA) return NK_OK;
+  if (code != NK_OK) return code;
+  for (size_t i = 0; i < n_pieces; i++)
+    if (pieces[i] < 0 || (size_t)pieces[i] >= pool->n_tokens) n_pieces = 0;
+  drawn = nk_alloc(n_pieces, sizeof *drawn);
+  if (drawn == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && n_pieces > 0 && draw_text(pool, pieces, n_pieces, drawn, random, out)) {
+    ends[*n] = out->size;
+    if (is_repeated(out, ends, *n + 1))
+      out->size = start;
+    else
+      (*n)++;
+  }
+  if (out->failed) code = nk_fail(NK_EMEMORY, "no memory for texts");
+  nk_free(pieces);
+  nk_free(drawn);
+  return code;
+}
+
+/* The texts of o->like_texts, in turn, in a random order, until a whole turn gives none. */
+static int draw_texts(struct pool *pool, const struct nk_ordinary_options *o,
+                      struct nki_random *random, struct nk_buffer *out, size_t *ends, size_t *n) {
+  size_t *order = nk_alloc(o->n_like, sizeof *order), wanted = *n;
+  int code = order == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) nki_random_permutation(random, o->n_like, order);
+  *n = 0;
+  for (size_t i = 0, passed = 0; code == NK_OK && *n < wanted && passed < o->n_like; i++) {
+    size_t before = *n;
+    code = draw_like(pool, &o->like_texts[order[i % o->n_like]], random, out, ends, n);
+    passed = *n > before ? 0 : passed + 1;
+  }
+  nk_free(order);
+  return code;
+}
+
+int nk_ordinary_texts(struct nk_model *model, const struct nk_ordinary_options *o,
+                      struct nk_buffer *out, size_t **ends, size_t *n) {
+  enum { DEFAULT_N = 512 };
+  const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(model));
+  const struct nk_tokenizer *tokenizer = shape == NULL ? NULL : nk_model_tokenizer(model);
+  *ends = NULL;
+  *n = 0;
+  if (tokenizer == NULL) return nki_fail_null();
+  size_t n_tokens = shape->n_vocabulary, n_wanted = o->n == 0 ? DEFAULT_N : o->n;
+  struct nki_random random = nki_random_stream(o->seed, NKI_RANDOM_MATCHED, 1);
+  enum nk_category *category = nk_alloc(n_tokens, sizeof *category);
+  bool *taken = nk_calloc(n_tokens, sizeof *taken);
+  struct pool pool = {
+      .tokenizer = tokenizer, .of_token = category, .n_tokens = n_tokens, .whole = true};
+  *ends = nk_alloc(n_wanted, sizeof **ends);
+  int code = category == NULL || taken == NULL || *ends == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = nk_tokenizer_categories(tokenizer, n_tokens, category);
+  for (size_t i = 0; i < o->n_like && code == NK_OK; i++) {
+    int64_t id = nk_tokenizer_id(tokenizer, o->like_texts[i].bytes, o->like_texts[i].n);
+    if (id >= 0 && (size_t)id < n_tokens) taken[id] = true;
+  }
+  if (code == NK_OK) code = make_pool(&pool, taken, &random);
+  *n = code == NK_OK ? n_wanted : 0;
+  if (code == NK_OK) code = draw_texts(&pool, o, &random, out, *ends, n);
+  if (code == NK_OK && o->n_like > 0 && *n < n_wanted)
+    nk_warn("%zu of %zu texts to compare with: no more were found", *n, n_wanted);
+  pool_free(&pool);
+  nk_free(category);
+  nk_free(taken);
+  if (code == NK_OK) return NK_OK;
+  nk_free(*ends);
+  *ends = NULL;
+  *n = 0;
   return code;
 }

@@ -38,7 +38,7 @@ static int find_known(struct nk_forward *forward, const struct nki_prompt *promp
   while (code == NK_OK && at < most && *n_known < n_wanted) {
     size_t some = (n_wanted - *n_known) + (n_wanted - *n_known) / 4 + 8;
     if (some > most - at) some = most - at;
-    code = nki_verify(forward, prompts, NKI_N_VERIFY_PROMPTS, ids + at, some, 1, max_prob);
+    code = nki_verify(forward, prompts, NK_VERIFY_PROMPTS, ids + at, some, 1, max_prob);
     for (size_t i = 0; i < some && code == NK_OK && *n_known < n_wanted; i++)
       if (nk_verdict_of(max_prob[i]) != NK_STRONGLY_VERIFIED) known[(*n_known)++] = ids[at + i];
     at += some;
@@ -60,7 +60,7 @@ static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tok
   int64_t *known = nk_alloc(n_wanted, sizeof *known);
   int code = known == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK)
-    code = nki_verify_prompts(tokenizer, nki_verify_texts, NKI_N_VERIFY_PROMPTS, &prompts);
+    code = nki_verify_prompts(tokenizer, nki_verify_texts, NK_VERIFY_PROMPTS, &prompts);
   if (code == NK_OK) code = find_known(forward, prompts, ids, n_tried, n_wanted, known, &n_known);
   if (code == NK_OK && n_known <= *n_tried / LEAST_SHARE)
     code = nk_fail(NK_EDATA,
@@ -71,7 +71,7 @@ static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tok
     memcpy(ids, known, n_known * sizeof *ids);
     *n = n_known;
   }
-  nki_verify_prompts_free(prompts, NKI_N_VERIFY_PROMPTS);
+  nki_verify_prompts_free(prompts, NK_VERIFY_PROMPTS);
   nk_free(known);
   return code;
 }

@@ -23,6 +23,9 @@ struct nki_prompt {
 int nki_prompt_make(const struct nk_tokenizer *tokenizer, const char *name, const char *text,
                     struct nki_prompt *prompt);
 void nki_prompt_free(struct nki_prompt *prompt);
+/* *ids [*n_ids] = text as it is encoded in the middle of a text. */
+int nki_encode_middle(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
+                      int64_t **ids, size_t *n_ids);
 
 /* ---- The probe (probe.c) ---- */
 
@@ -110,15 +113,14 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer,
 
 /* ---- Verification (verify.c) ---- */
 
-enum { NKI_N_VERIFY_PROMPTS = 3 };
 /* The prompts of nk_verify where the caller has none. */
-extern const char *const nki_verify_texts[NKI_N_VERIFY_PROMPTS];
+extern const char *const nki_verify_texts[NK_VERIFY_PROMPTS];
 
 /* *prompts [n] = texts, each with a slot. Free with nki_verify_prompts_free in either case. */
 int nki_verify_prompts(const struct nk_tokenizer *tokenizer, const char *const *texts, size_t n,
                        struct nki_prompt **prompts);
 void nki_verify_prompts_free(struct nki_prompt *prompts, size_t n);
-/* As nk_verify. */
+/* As nk_verify, of tokens. */
 int nki_verify(struct nk_forward *forward, const struct nki_prompt *prompts, size_t n_prompts,
                const int64_t *ids, size_t n, size_t n_steps, double *max_prob);
 

@@ -49,8 +49,8 @@ static bool encode_after(const struct nk_tokenizer *tokenizer, const char *befor
 
 /* A piece after a slot, in the middle of a text: without the space that some tokenizers
  * (SentencePiece's) put before every text. */
-static int encode_middle(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
-                         int64_t **ids, size_t *n_ids) {
+int nki_encode_middle(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
+                      int64_t **ids, size_t *n_ids) {
   static const char *const befores[] = {"\n", "a", "0", ")"};
   int code = nk_tokenizer_encode(tokenizer, text, n, 0, ids, n_ids);
   if (code != NK_OK || n == 0 || spells(tokenizer, *ids, *n_ids, text, n)) return code;
@@ -109,7 +109,7 @@ static int encode_prompt(const struct nk_tokenizer *tokenizer, const char *text,
     size_t length = brace == NULL ? n_text : (size_t)(brace - text), n = 0;
     int64_t *ids = NULL;
     code = first ? nk_tokenizer_encode(tokenizer, text, length, 0, &ids, &n)
-                 : encode_middle(tokenizer, text, length, &ids, &n);
+                 : nki_encode_middle(tokenizer, text, length, &ids, &n);
     if (code == NK_OK) code = append(prompt, ids, n);
     nk_free(ids);
     if (code != NK_OK || brace == NULL) break;

@@ -1,16 +1,14 @@
 /* Whether a model can repeat a token. */
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "base/error.h"
-#include "forward/probe.h"
+#include "forward/fill.h"
 
 const char *const nk_verdict_names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
                                                      "weakly rejected", "strongly rejected"};
 
 /* A request in words, and two patterns that a model without instructions continues. */
-const char *const nki_verify_texts[NKI_N_VERIFY_PROMPTS] = {
+const char *const nki_verify_texts[NK_VERIFY_PROMPTS] = {
     "Please repeat the string \"{}\" back to me: \"",
     "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
     "{}{}{}{}{}{}{}{}",
@@ -34,139 +32,129 @@ void nki_verify_prompts_free(struct nki_prompt *prompts, size_t n) {
   nk_free(prompts);
 }
 
-static void take(double *max_prob, const float *watched, size_t n, size_t n_steps) {
-  for (size_t i = 0; i < n; i++)
-    for (size_t t = 0; t < n_steps; t++) {
-      float log_prob = watched[i * n_steps + t];
-      if (!isnan(log_prob)) max_prob[i] = fmax(max_prob[i], exp((double)log_prob));
-    }
+/* ---- Verification ---- */
+
+/* Tokens or texts, and what stands for them in all prompts. */
+struct verify {
+  struct nk_forward *forward;
+  const struct nk_tokenizer *tokenizer; /* NULL: `encoded` is not wanted */
+  const char *const *templates;         /* [n_prompts] */
+  const struct nki_prompt *prompts;     /* [n_prompts] */
+  size_t n_prompts, n_steps;
+  struct nki_item *items; /* [n] */
+  size_t n;
+  bool texts;
+};
+
+/* One prompt for all items. */
+static int verify_prompt(const struct verify *v, size_t p, const struct nk_verification *out) {
+  const struct nki_filling filling = {.tokenizer = v->tokenizer,
+                                      .template = v->templates == NULL ? NULL : v->templates[p],
+                                      .prompt = &v->prompts[p],
+                                      .items = v->items,
+                                      .n = v->n,
+                                      .texts = v->texts,
+                                      .n_positions = v->forward->config.shape.n_positions,
+                                      .n_steps = v->n_steps};
+  struct nki_filled filled;
+  int code = nki_fill(&filling, out->encoded, &filled);
+  const struct nki_repetition *repetition = &filled.repetition;
+  double *best = code == NK_OK ? nk_alloc(repetition->n, sizeof *best) : NULL;
+  if (code == NK_OK && best == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && repetition->n > 0) code = nki_repetition_best(v->forward, repetition, best);
+  for (size_t k = 0; k < repetition->n && code == NK_OK; k++) {
+    double *max_prob = &out->max_prob[filled.rows[k]];
+    if (!(*max_prob >= best[k])) *max_prob = best[k];
+  }
+  nk_free(best);
+  nki_filled_free(&filled);
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "prompt '%s'", v->prompts[p].name);
 }
 
-/* One prompt for all tokens. */
-static int verify_prompt(struct nk_forward *forward, const struct nki_prompt *prompt,
-                         const int64_t *ids, size_t n, size_t n_steps, double *max_prob) {
-  size_t first = prompt->slots[0], length = prompt->n - first;
-  int64_t *tokens = nk_alloc(n, length * sizeof *tokens);
-  int64_t *generated = nk_alloc(n, n_steps * sizeof *generated);
-  size_t *lengths = nk_alloc(n, sizeof *lengths);
-  float *watched = nk_alloc(n, n_steps * sizeof *watched);
-  struct nk_sequence *sequences = nk_alloc(n, sizeof *sequences);
-  int code = NK_EMEMORY;
-  if (tokens == NULL || generated == NULL || lengths == NULL || watched == NULL ||
-      sequences == NULL)
-    goto done;
-  for (size_t i = 0; i < n; i++) {
-    int64_t *mine = tokens + i * length;
-    memcpy(mine, prompt->ids + first, length * sizeof *mine);
-    for (size_t s = 0; s < prompt->n_slots; s++) mine[prompt->slots[s] - first] = ids[i];
-    sequences[i] = (struct nk_sequence){mine, length};
-  }
-  struct nk_generation generation = {
-      .n_tokens = n_steps, .watch = ids, .watched = watched, .ids = generated, .lengths = lengths};
-  struct nk_batch batch = {.prefix = {prompt->ids, first},
-                           .sequences = sequences,
-                           .n_sequences = n,
-                           .generation = &generation};
-  code = nk_forward_run(forward, &batch);
-  if (code == NK_OK) take(max_prob, watched, n, n_steps);
-done:
-  nk_free(tokens);
-  nk_free(generated);
-  nk_free(lengths);
-  nk_free(watched);
-  nk_free(sequences);
+static int verify_prompts(const struct verify *v, const struct nk_verification *out) {
+  int code = NK_OK;
+  for (size_t i = 0; i < v->n; i++) out->max_prob[i] = NAN; /* of an item in no prompt */
+  for (size_t i = 0; i < v->n && out->encoded != NULL; i++) out->encoded[i] = 0;
+  for (size_t p = 0; p < v->n_prompts && code == NK_OK; p++) code = verify_prompt(v, p, out);
   return code;
 }
 
 int nki_verify(struct nk_forward *forward, const struct nki_prompt *prompts, size_t n_prompts,
                const int64_t *ids, size_t n, size_t n_steps, double *max_prob) {
+  struct nki_item *items = nk_calloc(n, sizeof *items);
+  if (items == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < n; i++) items[i].answer = (struct nk_sequence){&ids[i], 1};
+  const struct verify v = {.forward = forward,
+                           .prompts = prompts,
+                           .n_prompts = n_prompts,
+                           .n_steps = n_steps,
+                           .items = items,
+                           .n = n};
+  int code = verify_prompts(&v, &(struct nk_verification){.max_prob = max_prob});
+  nk_free(items);
+  return code;
+}
+
+/* items [n] = the tokens with their texts. */
+static void take_ids(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
+                     struct nki_item *items) {
+  for (size_t i = 0; i < n; i++) {
+    items[i].bytes =
+        ids[i] < 0 ? NULL : nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &items[i].n_bytes);
+    items[i].answer = (struct nk_sequence){&ids[i], 1};
+  }
+}
+
+/* items [n] = the texts with their tokens, which the caller frees. */
+static int take_texts(const struct nk_tokenizer *tokenizer, const struct nk_text *texts, size_t n,
+                      struct nki_item *items) {
   int code = NK_OK;
-  if (n_steps == 0) return nk_fail(NK_EUSAGE, "0 steps: at least 1 is needed");
-  for (size_t i = 0; i < n; i++) max_prob[i] = 0;
-  for (size_t p = 0; p < n_prompts && code == NK_OK; p++) {
-    code = verify_prompt(forward, &prompts[p], ids, n, n_steps, max_prob);
-    if (code != NK_OK) nk_fail_in(code, "prompt '%s'", prompts[p].name);
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    int64_t *pieces = NULL;
+    size_t n_pieces = 0;
+    items[i] = (struct nki_item){.bytes = texts[i].bytes, .n_bytes = texts[i].n};
+    code = nki_encode_middle(tokenizer, texts[i].bytes, texts[i].n, &pieces, &n_pieces);
+    if (code == NK_OK)
+      items[i].answer = (struct nk_sequence){pieces, n_pieces};
+    else if (code == NK_EDATA) /* not valid UTF-8: no tokens */
+      code = NK_OK;
+    else
+      nk_fail_in(code, "text %zu", i + 1);
   }
   return code;
 }
 
-/* ---- Whether text gives a token in its place ---- */
-
-/* Appends the template with the token's bytes in its slots. */
-static void fill_slots(const char *template, const char *bytes, size_t n, struct nk_buffer *out) {
-  const char *brace;
-  for (; (brace = strstr(template, "{}")) != NULL; template = brace + 2) {
-    nk_buffer_append(out, template, (size_t)(brace - template));
-    nk_buffer_append(out, bytes, n);
-  }
-  nk_buffer_text(out, template);
-}
-
-/* *given: the text with the token's bytes in its slots gives the prompt's tokens up to the last
- * slot, with `id` in the slots. Bytes that are not valid UTF-8 give nothing. */
-static int is_given(const struct nk_tokenizer *tokenizer, const char *template,
-                    const struct nki_prompt *prompt, int64_t id, bool *given) {
-  struct nk_buffer text = {0};
-  int64_t *ids = NULL;
-  size_t length = 0, n = 0, last = prompt->slots[prompt->n_slots - 1];
-  const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)id, &length);
-  *given = false;
-  if (bytes == NULL) return NK_OK;
-  fill_slots(template, bytes, length, &text);
-  int code = text.failed ? nk_fail(NK_EMEMORY, "no memory for a prompt")
-                         : nk_tokenizer_encode(tokenizer, text.data, text.size, NK_ENCODE_SPECIAL,
-                                               &ids, &n);
-  nk_buffer_free(&text);
-  if (code == NK_EDATA) return NK_OK;
-  if (code != NK_OK) return code;
-  *given = n > last;
-  for (size_t i = 0; *given && i <= last; i++)
-    *given = ids[i] == (prompt->ids[i] == NK_VECTOR ? id : prompt->ids[i]);
-  nk_free(ids);
-  return NK_OK;
-}
-
-static int count_encoded(const struct nk_tokenizer *tokenizer, const char *const *texts,
-                         const struct nki_prompt *prompts, size_t n_prompts, const int64_t *ids,
-                         size_t n, size_t *encoded) {
-  int code = NK_OK;
-  char message[256] = ""; /* nk_error() belongs to the thread that failed */
-#pragma omp parallel for schedule(dynamic, 64)
-  for (size_t i = 0; i < n; i++) {
-    encoded[i] = 0;
-    for (size_t p = 0; p < n_prompts; p++) {
-      bool given = false;
-      int failed = is_given(tokenizer, texts[p], &prompts[p], ids[i], &given);
-      encoded[i] += given;
-      if (failed == NK_OK) continue;
-#pragma omp critical(nki_verify_failure)
-      {
-        code = failed;
-        snprintf(message, sizeof message, "prompt '%s', id %lld: %s", prompts[p].name,
-                 (long long)ids[i], nk_error());
-      }
-    }
-  }
-  return code == NK_OK ? NK_OK : nk_fail(code, "%s", message);
-}
-
 int nk_verify(struct nk_model *model, const struct nk_verify_options *options, const int64_t *ids,
-              size_t n, double *max_prob, size_t *encoded) {
+              size_t n, const struct nk_verification *out) {
   enum { DEFAULT_STEPS = 3 };
   static const struct nk_verify_options defaults;
   const struct nk_verify_options *o = options == NULL ? &defaults : options;
   struct nk_forward *forward = nk_model_forward(model);
   const struct nk_tokenizer *tokenizer = forward == NULL ? NULL : nk_model_tokenizer(model);
-  const char *const *texts = o->prompts == NULL ? nki_verify_texts : o->prompts;
-  size_t n_prompts = o->prompts == NULL ? NKI_N_VERIFY_PROMPTS : o->n_prompts;
-  size_t n_steps = o->n_steps == 0 ? DEFAULT_STEPS : o->n_steps;
-  struct nki_prompt *prompts;
   if (tokenizer == NULL) return nki_fail_null();
-  int code = nki_verify_prompts(tokenizer, texts, n_prompts, &prompts);
-  if (code == NK_OK) code = nki_verify(forward, prompts, n_prompts, ids, n, n_steps, max_prob);
-  if (code == NK_OK && encoded != NULL)
-    code = count_encoded(tokenizer, texts, prompts, n_prompts, ids, n, encoded);
-  nki_verify_prompts_free(prompts, n_prompts);
+  struct verify v = {.forward = forward,
+                     .tokenizer = tokenizer,
+                     .templates = o->prompts == NULL ? nki_verify_texts : o->prompts,
+                     .n_prompts = o->prompts == NULL ? NK_VERIFY_PROMPTS : o->n_prompts,
+                     .n_steps = o->n_steps == 0 ? DEFAULT_STEPS : o->n_steps,
+                     .items = nk_calloc(n, sizeof *v.items),
+                     .n = n,
+                     .texts = o->texts != NULL};
+  struct nki_prompt *prompts = NULL;
+  int code = v.items == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = nki_verify_prompts(tokenizer, v.templates, v.n_prompts, &prompts);
+  v.prompts = prompts;
+  if (code == NK_OK && v.texts)
+    code = take_texts(tokenizer, o->texts, n, v.items);
+  else if (code == NK_OK)
+    take_ids(tokenizer, ids, n, v.items);
+  if (code == NK_OK) code = verify_prompts(&v, out);
+  for (size_t i = 0; i < n && code == NK_OK && out->n_pieces != NULL; i++)
+    out->n_pieces[i] = v.items[i].answer.n;
+  for (size_t i = 0; v.texts && v.items != NULL && i < n; i++)
+    nk_free((int64_t *)v.items[i].answer.ids);
+  nk_free(v.items);
+  nki_verify_prompts_free(prompts, v.n_prompts);
   return code;
 }
 

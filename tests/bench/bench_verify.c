@@ -111,7 +111,7 @@ static void measure(const char *name, struct verification *v, size_t first, size
 static void measure_tiny(void) {
   struct nk_model *model = nk_model_open("data/gpt2-tiny");
   model_check(model != NULL);
-  struct verification v = {.forward = nk_model_forward(model), .n_prompts = NKI_N_VERIFY_PROMPTS};
+  struct verification v = {.forward = nk_model_forward(model), .n_prompts = NK_VERIFY_PROMPTS};
   model_check(v.forward != NULL);
   model_check(nki_verify_prompts(nk_model_tokenizer(model), nki_verify_texts, v.n_prompts,
                                  &v.prompts) == NK_OK);

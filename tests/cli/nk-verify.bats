@@ -126,7 +126,7 @@ candidates() {
     s/"normalizer":null/"normalizer":{"type":"Replace","pattern":{"String":"qu"},"content":"$t"}/' \
     m/tokenizer.json
   run -1 nk-verify m -p 'a {}' <<<"$(printf 'id\n%s' "$token")"
-  [[ "$output" == *": prompt 'a {}', id $token: the normalizer makes more than"* ]]
+  [[ "$output" == *": prompt 'a {}': id $token: the normalizer makes more than"* ]]
 }
 
 @test "encoded: the prompts in which the token's text gives the token in its place" {
@@ -142,6 +142,33 @@ candidates() {
   done
   awk -F '\t' '$3 == "partial_utf8" || $3 == "unused_byte" { n++; if ($4) exit 1 }
     END { exit !n }' rows
+}
+
+@test "--text: texts of one token as their ids, texts of several, and no verdict on none" {
+  nk-verify --all "$gpt2" | awk -F '\t' 'NR == 1 || ($1 > 300 && $4 == 3)' | head -n 400 >ids
+  nk-verify --text "$gpt2" ids >texts
+  [ "$(head -n 1 texts)" = "id	text	category	pieces	encoded	max_prob	verdict" ]
+  paste ids texts | awk -F '\t' 'NR > 1 && ($1 != $7 || $2 != $8 || $10 != 1 || $11 != 3 ||
+    ($12 / $5 - 1) ^ 2 > 1e-8 || $13 != $6) { exit 1 } END { exit NR != 400 }'
+  printf 'text\n apple tree\n\\xFF\n\n' | nk-verify --text "$gpt2" >few
+  [ "$(sed -n 2p few | cut -f 2,3)" = "$(nk-tokens --encode ' apple tree' "$gpt2" | sed 1d | wc -l)	3" ]
+  [ "$(sed -n 3p few)" = '\xFF	0	0		' ]
+  [ "$(sed -n 4p few)" = '	0	0		' ]
+}
+
+@test "--text: controls are texts of as many ordinary tokens" {
+  printf 'id\ttext\n9999\t apple tree\n\t the\n' >listed.tsv
+  nk-verify --text --controls 40 "$gpt2" listed.tsv >rows
+  awk -F '\t' 'NR > 3 && ($1 != "" || $2 == " the" || $3 != 1) { exit 1 }
+    NR > 3 { n[$4]++ } NR == 2 { k = $4 } END { exit !(NR == 43 && n[k] >= 18 && n[1] >= 18) }' rows
+  nk-verify --text --controls 40 "$gpt2" listed.tsv | cmp rows -
+  nk-verify --text --summary "$gpt2" rows >summary
+  awk -F '\t' '$1 == "listed" { a = $2 } $1 == "control" { b = $2 }
+    END { exit !(a == 2 && b == 40) }' summary
+  run -2 nk-verify --text --all "$gpt2"
+  run -2 nk-verify --text --truth "$gpt2/counts.tsv" "$gpt2" listed.tsv
+  run -1 nk-verify --text "$gpt2" <<<"$(printf 'id\n3')"
+  [[ "$output" == *"text"* ]]
 }
 
 # Copies model $1 to m with a NaN at byte $3 of tensor $2.

@@ -540,7 +540,7 @@ static void a_failed_chain_keeps_its_first_error(void **state) {
   assert_null(nk_forward_shape(nk_model_forward(model)));
   assert_int_equal(nk_forward_embedding(nk_model_forward(model), 0, out), nk_error_code());
   assert_int_equal(nk_forward_run(nk_model_forward(model), NULL), nk_error_code());
-  assert_int_equal(nk_verify(model, NULL, NULL, 0, NULL, NULL), nk_error_code());
+  assert_int_equal(nk_verify(model, NULL, NULL, 0, NULL), nk_error_code());
   assert_int_equal(nk_probe_generate(probe, &items, ids, lengths), nk_error_code());
   assert_int_equal(nk_probe_capture(probe, &items, &layer, 1, out), nk_error_code());
   assert_int_equal(nk_ordinary_tokens(model, NULL, &drawn, &n), nk_error_code());

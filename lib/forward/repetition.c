@@ -1,0 +1,152 @@
+/* How well a model repeats what a prompt holds. The first token of every answer is watched while
+ * the model generates, which is all for answers of one token. The other tokens are then given to
+ * the model after what it generated, at those steps alone whose first token is probable enough to
+ * raise the best value so far: the least of several probabilities is not above the first. */
+#include "forward/repetition.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* What the model generated greedily, and the log-probability of each answer's first token. */
+struct greedy {
+  int64_t *ids;   /* [n, n_steps] */
+  float *watched; /* [n, n_steps] */
+};
+
+static void greedy_free(struct greedy *greedy) {
+  nk_free(greedy->ids);
+  nk_free(greedy->watched);
+}
+
+static int generate(struct nk_forward *forward, const struct nki_repetition *r,
+                    struct greedy *greedy) {
+  int64_t *watch = nk_alloc(r->n, sizeof *watch);
+  size_t *lengths = nk_alloc(r->n, sizeof *lengths);
+  greedy->ids = nk_alloc(r->n, r->n_steps * sizeof *greedy->ids);
+  greedy->watched = nk_alloc(r->n, r->n_steps * sizeof *greedy->watched);
+  int code = NK_EMEMORY;
+  if (watch == NULL || lengths == NULL || greedy->ids == NULL || greedy->watched == NULL) goto done;
+  for (size_t i = 0; i < r->n; i++) watch[i] = r->answers[i].ids[0];
+  struct nk_generation generation = {.n_tokens = r->n_steps,
+                                     .watch = watch,
+                                     .watched = greedy->watched,
+                                     .ids = greedy->ids,
+                                     .lengths = lengths};
+  struct nk_batch batch = {.prefix = r->prefix,
+                           .sequences = r->sequences,
+                           .n_sequences = r->n,
+                           .generation = &generation};
+  code = nk_forward_run(forward, &batch);
+  for (size_t i = 0; i < r->n * r->n_steps && code == NK_OK; i++) /* no sequence ends early */
+    if (isnan(greedy->watched[i])) code = nk_fail(NK_EDATA, "a probability is not a number");
+done:
+  nk_free(watch);
+  nk_free(lengths);
+  return code;
+}
+
+/* ---- Answers of several tokens ---- */
+
+/* The answers that are given to the model after `step` generated tokens. */
+struct forced {
+  size_t step;
+  size_t n, n_asks;
+  size_t *items;                 /* [n] */
+  struct nk_sequence *sequences; /* [n] */
+  int64_t *tokens;               /* of the sequences, one after the other */
+  struct nk_ask *asks;           /* [n_asks] an answer's second token, its third, .. */
+  float *log_probs;              /* [n_asks] */
+};
+
+static void forced_free(struct forced *forced) {
+  nk_free(forced->items);
+  nk_free(forced->sequences);
+  nk_free(forced->tokens);
+  nk_free(forced->asks);
+  nk_free(forced->log_probs);
+}
+
+static int forced_choose(const struct nki_repetition *r, const struct greedy *greedy,
+                         const double *best, struct forced *forced) {
+  size_t n_tokens = 0;
+  forced->items = nk_alloc(r->n, sizeof *forced->items);
+  if (forced->items == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < r->n; i++) {
+    double first = exp((double)greedy->watched[i * r->n_steps + forced->step]);
+    if (r->answers[i].n < 2 || first <= best[i]) continue;
+    forced->items[forced->n++] = i;
+    n_tokens += r->sequences[i].n + forced->step + r->answers[i].n - 1;
+    forced->n_asks += r->answers[i].n - 1;
+  }
+  forced->sequences = nk_alloc(forced->n, sizeof *forced->sequences);
+  forced->tokens = nk_alloc(n_tokens, sizeof *forced->tokens);
+  forced->asks = nk_calloc(forced->n_asks, sizeof *forced->asks);
+  forced->log_probs = nk_alloc(forced->n_asks, sizeof *forced->log_probs);
+  return forced->sequences == NULL || forced->tokens == NULL || forced->asks == NULL ||
+                 forced->log_probs == NULL
+             ? NK_EMEMORY
+             : NK_OK;
+}
+
+static void forced_fill(const struct nki_repetition *r, const struct greedy *greedy,
+                        struct forced *forced) {
+  int64_t *end = forced->tokens;
+  size_t ask = 0;
+  for (size_t k = 0; k < forced->n; k++) {
+    size_t i = forced->items[k], before = r->sequences[i].n + forced->step;
+    const struct nk_sequence *answer = &r->answers[i];
+    forced->sequences[k] = (struct nk_sequence){end, before + answer->n - 1};
+    memcpy(end, r->sequences[i].ids, r->sequences[i].n * sizeof *end);
+    memcpy(end + r->sequences[i].n, greedy->ids + i * r->n_steps, forced->step * sizeof *end);
+    memcpy(end + before, answer->ids, (answer->n - 1) * sizeof *end);
+    end += before + answer->n - 1;
+    for (size_t token = 1; token < answer->n; token++, ask++)
+      forced->asks[ask] = (struct nk_ask){.sequence = k,
+                                          .position = r->prefix.n + before + token - 1,
+                                          .ids = answer->ids + token,
+                                          .n_ids = 1,
+                                          .log_probs = forced->log_probs + ask};
+  }
+}
+
+/* Raises best [n] by the answers of several tokens that begin at `step`. */
+static int force(struct nk_forward *forward, const struct nki_repetition *r,
+                 const struct greedy *greedy, size_t step, double *best) {
+  struct forced forced = {.step = step};
+  int code = forced_choose(r, greedy, best, &forced);
+  if (code != NK_OK || forced.n == 0) goto done;
+  forced_fill(r, greedy, &forced);
+  struct nk_batch batch = {.prefix = r->prefix,
+                           .sequences = forced.sequences,
+                           .n_sequences = forced.n,
+                           .asks = forced.asks,
+                           .n_asks = forced.n_asks};
+  code = nk_forward_run(forward, &batch);
+  if (code != NK_OK) goto done;
+  for (size_t k = 0, ask = 0; k < forced.n; k++) {
+    size_t i = forced.items[k];
+    float least = greedy->watched[i * r->n_steps + step];
+    for (size_t token = 1; token < r->answers[i].n; token++, ask++)
+      least = fminf(least, forced.log_probs[ask]);
+    best[i] = fmax(best[i], exp((double)least));
+  }
+done:
+  forced_free(&forced);
+  return code;
+}
+
+int nki_repetition_best(struct nk_forward *forward, const struct nki_repetition *r, double *best) {
+  struct greedy greedy = {0};
+  int code = generate(forward, r, &greedy);
+  for (size_t i = 0; i < r->n && code == NK_OK; i++) {
+    best[i] = 0;
+    for (size_t t = 0; t < r->n_steps && r->answers[i].n == 1; t++)
+      best[i] = fmax(best[i], exp((double)greedy.watched[i * r->n_steps + t]));
+  }
+  for (size_t t = 0; t < r->n_steps && code == NK_OK; t++)
+    code = force(forward, r, &greedy, t, best);
+  greedy_free(&greedy);
+  return code;
+}

@@ -1,0 +1,152 @@
+/* Verification: texts of one token and of several, and ordinary texts to compare with. */
+#include "unit.h"
+
+#include <math.h>
+
+static struct nk_model *open_model(const char *name) {
+  char path[64];
+  snprintf(path, sizeof path, "data/%s", name);
+  struct nk_model *model = nk_model_open(path);
+  if (nk_model_forward(model) == NULL) fail_msg("%s", nk_error());
+  return model;
+}
+
+static struct nk_text text_of(const char *string) {
+  return (struct nk_text){string, strlen(string)};
+}
+
+/* tests/fixtures/verify.tsv: Transformers computes each text's value by itself. */
+static void a_text_has_the_value_that_transformers_gives(void **state) {
+  (void)state;
+  char line[256], name[32], text[64];
+  size_t pieces, n_rows = 0, n_pieces;
+  double expected, max_prob;
+  FILE *file = fopen("tests/fixtures/verify.tsv", "r");
+  assert_non_null(file);
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (sscanf(line, "%31[^\t]%*1[\t]%63[^\t]%zu%lf", name, text, &pieces, &expected) != 4)
+      continue;
+    struct nk_model *model = open_model(name);
+    const struct nk_text texts[] = {text_of(text)};
+    const struct nk_verify_options options = {.texts = texts};
+    const struct nk_verification out = {.max_prob = &max_prob, .n_pieces = &n_pieces};
+    assert_int_equal(nk_verify(model, &options, NULL, 1, &out), NK_OK);
+    assert_int_equal(n_pieces, pieces);
+    if (fabs(max_prob / expected - 1) > 1e-4)
+      fail_msg("%s '%s': %g, expected %g", name, text, max_prob, expected);
+    nk_model_free(model);
+    n_rows++;
+  }
+  fclose(file);
+  assert_int_equal(n_rows, 14);
+}
+
+/* Where the text gives the token in all prompts, both are the same input. */
+static void a_text_of_one_token_has_the_value_of_its_id(void **state) {
+  (void)state;
+  enum { N = 400, FIRST = 300 };
+  struct nk_model *model = open_model("gpt2-tiny");
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(model);
+  int64_t ids[N];
+  struct nk_text texts[N];
+  double by_id[N], by_text[N];
+  size_t encoded[N], encoded_text[N], pieces[N], n_same = 0;
+  for (size_t i = 0; i < N; i++) {
+    ids[i] = (int64_t)(FIRST + 19 * i);
+    texts[i].bytes = nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &texts[i].n);
+  }
+  const struct nk_verify_options options = {.texts = texts};
+  const struct nk_verification of_ids = {.max_prob = by_id, .encoded = encoded};
+  const struct nk_verification of_texts = {
+      .max_prob = by_text, .encoded = encoded_text, .n_pieces = pieces};
+  assert_int_equal(nk_verify(model, NULL, ids, N, &of_ids), NK_OK);
+  assert_int_equal(nk_verify(model, &options, NULL, N, &of_texts), NK_OK);
+  for (size_t i = 0; i < N; i++) {
+    if (pieces[i] == 1) assert_int_equal(encoded_text[i], encoded[i]);
+    if (encoded[i] != NK_VERIFY_PROMPTS) continue;
+    assert_int_equal(pieces[i], 1);
+    assert_true(fabs(by_text[i] / by_id[i] - 1) < 1e-4);
+    n_same++;
+  }
+  assert_true(n_same > N / 2);
+  nk_model_free(model);
+}
+
+static void a_text_without_tokens_has_no_verdict(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("llama-tiny");
+  const struct nk_text texts[] = {text_of(""), text_of(" a\xff"), text_of(" glory")};
+  const struct nk_verify_options options = {.texts = texts};
+  double max_prob[3];
+  size_t encoded[3], pieces[3];
+  const struct nk_verification out = {max_prob, encoded, pieces};
+  assert_int_equal(nk_verify(model, &options, NULL, 3, &out), NK_OK);
+  for (int i = 0; i < 2; i++) {
+    assert_true(isnan(max_prob[i]));
+    assert_int_equal(encoded[i], 0);
+    assert_int_equal(pieces[i], 0);
+  }
+  assert_true(max_prob[2] > 0.5);
+  nk_model_free(model);
+}
+
+static void a_text_longer_than_the_context_is_named(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("gpt2-tiny");
+  char many[100];
+  memset(many, 0, sizeof many);
+  for (size_t i = 0; i + 2 < sizeof many; i += 2) memcpy(many + i, i % 4 == 0 ? "q;" : "#Z", 2);
+  const struct nk_text texts[] = {text_of(" a"), text_of(many)};
+  const struct nk_verify_options options = {.texts = texts};
+  double max_prob[2];
+  const struct nk_verification out = {.max_prob = max_prob};
+  assert_int_equal(nk_verify(model, &options, NULL, 2, &out), NK_EDATA);
+  assert_non_null(strstr(nk_error(), "text 2: "));
+  assert_non_null(strstr(nk_error(), "the model has 256 positions"));
+  nk_model_free(model);
+}
+
+static void ordinary_texts_have_as_many_tokens_as_those_they_are_like(void **state) {
+  (void)state;
+  enum { N = 60 };
+  struct nk_model *model = open_model("gpt2-tiny");
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(model);
+  const struct nk_text like[] = {text_of(" glory"), text_of("RAN larg"), text_of("SoftTimbre qu")};
+  const size_t expected[] = {1, 3, 6};
+  const struct nk_ordinary_options options = {.like_texts = like, .n_like = 3, .n = N, .seed = 7};
+  struct nk_buffer out = {0}, again = {0};
+  size_t *ends, *ends_again, n, n_again, found[7] = {0};
+  assert_int_equal(nk_ordinary_texts(model, &options, &out, &ends, &n), NK_OK);
+  assert_int_equal(n, N);
+  for (size_t i = 0, start = 0; i < n; start = ends[i++]) {
+    int64_t *ids;
+    size_t n_ids;
+    assert_int_equal(
+        nk_tokenizer_encode(tokenizer, out.data + start, ends[i] - start, 0, &ids, &n_ids), NK_OK);
+    assert_true(n_ids <= 6);
+    found[n_ids]++;
+    nk_free(ids);
+    assert_false(ends[i] - start == 6 && memcmp(out.data + start, " glory", 6) == 0);
+  }
+  for (int k = 0; k < 3; k++) assert_true(found[expected[k]] >= N / 3 - 2);
+  assert_int_equal(found[1] + found[3] + found[6], N);
+  assert_int_equal(nk_ordinary_texts(model, &options, &again, &ends_again, &n_again), NK_OK);
+  assert_int_equal(again.size, out.size);
+  assert_memory_equal(again.data, out.data, out.size);
+  nk_buffer_free(&out);
+  nk_buffer_free(&again);
+  nk_free(ends);
+  nk_free(ends_again);
+  nk_model_free(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(a_text_has_the_value_that_transformers_gives),
+      cmocka_unit_test(a_text_of_one_token_has_the_value_of_its_id),
+      cmocka_unit_test(a_text_without_tokens_has_no_verdict),
+      cmocka_unit_test(a_text_longer_than_the_context_is_named),
+      cmocka_unit_test(ordinary_texts_have_as_many_tokens_as_those_they_are_like),
+  };
+  return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
+}
