@@ -89,11 +89,10 @@ static int build_merges(struct nki_bpe *bpe, const struct nki_spec *spec) {
 /* ---- The rest of the model ---- */
 
 static void find_bytes(struct nki_bpe *bpe) {
-  static const char hex[] = "0123456789ABCDEF";
   for (int byte = 0; byte < 256; byte++) {
-    char raw = (char)byte, named[6] = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
+    char raw = (char)byte;
     bpe->byte_id[byte] = nki_pieces_find(bpe->pieces, &raw, 1);
-    bpe->fallback_id[byte] = nki_pieces_find(bpe->pieces, named, sizeof named);
+    bpe->fallback_id[byte] = nki_pieces_find_byte(bpe->pieces, byte);
   }
 }
 
@@ -262,14 +261,22 @@ static uint32_t rank_of(const struct nki_bpe *bpe, const struct nki_symbol *symb
   return merge != NULL ? merge->rank : NO_RANK;
 }
 
+/* Notes the two tokens that a merge joins: those of the last merge remain. */
+static void note_parts(struct nki_bpe_work *work, uint32_t left, uint32_t right) {
+  work->parts[0] = left;
+  work->parts[1] = right;
+}
+
 /* Merges symbol[0..n), searching the best pair each time; returns the number of symbols left. */
-static size_t merge_short(const struct nki_bpe *bpe, struct nki_symbol *symbol, size_t n) {
+static size_t merge_short(const struct nki_bpe *bpe, struct nki_bpe_work *work, size_t n) {
+  struct nki_symbol *symbol = work->symbol;
   for (size_t i = 0; i + 1 < n; i++) symbol[i].rank = rank_of(bpe, symbol + i);
   while (n > 1) {
     size_t best = 0;
     for (size_t i = 1; i + 1 < n; i++)
       if (symbol[i].rank < symbol[best].rank) best = i;
     if (symbol[best].rank == NO_RANK) break;
+    note_parts(work, symbol[best].id, symbol[best + 1].id);
     symbol[best].id = merge_of(bpe, symbol[best].id, symbol[best + 1].id)->result;
     memmove(symbol + best + 1, symbol + best + 2, (n - best - 2) * sizeof *symbol);
     n--;
@@ -337,6 +344,7 @@ static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size
     if (left->gone || right == UINT32_MAX || left->id != best.left ||
         symbol[right].id != best.right)
       continue;
+    note_parts(work, best.left, best.right);
     left->id = best.result;
     left->next = symbol[right].next;
     symbol[right].gone = true;
@@ -350,23 +358,41 @@ static int merge_long(const struct nki_bpe *bpe, struct nki_bpe_work *work, size
   return NK_OK;
 }
 
+/* Merges the units of s[0..n) into work->symbol[0..*count). */
+static int merge(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
+                 size_t *count) {
+  if (n >= UINT32_MAX / 4 / (1 + bpe->n_prefix))
+    return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
+  int code = reserve_symbols(work, n * (1 + bpe->n_prefix) + bpe->n_suffix);
+  if (code == NK_OK) code = split_units(bpe, s, n, &work->key, work->symbol, count);
+  if (code != NK_OK) return code;
+  if (*count > SHORT) return merge_long(bpe, work, *count, count);
+  *count = merge_short(bpe, work, *count);
+  return NK_OK;
+}
+
 int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
                    struct nki_ids *ids) {
+  size_t count = 0;
   if (bpe->ignore_merges) {
     int64_t whole = nki_pieces_find(bpe->pieces, s, n);
     if (whole >= 0) return nki_ids_add(ids, whole) ? NK_OK : NK_EMEMORY;
   }
-  if (n >= UINT32_MAX / 4 / (1 + bpe->n_prefix))
-    return nk_fail(NK_EUNSUPPORTED, "a piece of %zu bytes is too long to encode", n);
-  size_t count = n * (1 + bpe->n_prefix) + bpe->n_suffix;
-  int code = reserve_symbols(work, count);
-  if (code == NK_OK) code = split_units(bpe, s, n, &work->key, work->symbol, &count);
+  int code = merge(bpe, work, s, n, &count);
   if (code != NK_OK) return code;
-  if (count <= SHORT)
-    count = merge_short(bpe, work->symbol, count);
-  else if ((code = merge_long(bpe, work, count, &count)) != NK_OK)
-    return code;
   if (!nki_ids_reserve(ids, count)) return NK_EMEMORY;
   for (size_t i = 0; i < count; i++) ids->id[ids->n++] = work->symbol[i].id;
+  return NK_OK;
+}
+
+int nki_bpe_parts(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
+                  uint32_t parts[2], int64_t *id) {
+  size_t count = 0;
+  *id = NKI_NO_ID;
+  work->parts[0] = work->parts[1] = UINT32_MAX;
+  int code = merge(bpe, work, s, n, &count);
+  if (code != NK_OK || count != 1 || work->parts[0] == UINT32_MAX) return code;
+  *id = work->symbol[0].id;
+  memcpy(parts, work->parts, sizeof work->parts);
   return NK_OK;
 }

@@ -21,12 +21,18 @@ struct nki_bpe_work {
   struct nki_candidate *heap; /* [n_heap] pairs that may be merged */
   size_t n_heap;
   struct nk_buffer key; /* the string of a unit with prefix and suffix */
+  uint32_t parts[2];    /* the two tokens that the last merge joined */
 };
 void nki_bpe_work_free(struct nki_bpe_work *work);
 
 /* Appends the tokens of one piece. */
 int nki_bpe_encode(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
                    struct nki_ids *ids);
+
+/* *id = the token that the merges alone make of s[0..n), and parts [2] the tokens that the last of
+ * them joins; NKI_NO_ID where they leave several tokens, or where s is one unit. */
+int nki_bpe_parts(const struct nki_bpe *bpe, struct nki_bpe_work *work, const char *s, size_t n,
+                  uint32_t parts[2], int64_t *id);
 
 /* The first place after `at` where s[0..n) can be cut without changing its tokens; n when there is
  * none. */

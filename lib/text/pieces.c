@@ -119,6 +119,12 @@ int64_t nki_pieces_find_hidden(const struct nki_pieces *pieces, const char *byte
   return find(pieces, bytes, n, true);
 }
 
+int64_t nki_pieces_find_byte(const struct nki_pieces *pieces, int byte) {
+  static const char hex[] = "0123456789ABCDEF";
+  const char named[6] = {'<', '0', 'x', hex[byte >> 4 & 15], hex[byte & 15], '>'};
+  return nki_pieces_find(pieces, named, sizeof named);
+}
+
 void nki_pieces_free(struct nki_pieces *pieces) {
   nk_buffer_free(&pieces->bytes);
   nk_free(pieces->piece);

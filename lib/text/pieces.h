@@ -37,6 +37,9 @@ int nki_pieces_index(struct nki_pieces *pieces, bool drop);
 /* The id of a string that is not hidden, of a hidden one; NKI_NO_ID when there is none. */
 int64_t nki_pieces_find(const struct nki_pieces *pieces, const char *bytes, size_t n);
 int64_t nki_pieces_find_hidden(const struct nki_pieces *pieces, const char *bytes, size_t n);
+/* The id of the token that stands for a byte where characters without a token are encoded by their
+ * bytes, "<0x0A>" for 10; NKI_NO_ID when there is none. */
+int64_t nki_pieces_find_byte(const struct nki_pieces *pieces, int byte);
 static inline const char *nki_pieces_bytes(const struct nki_pieces *pieces, size_t id) {
   return pieces->bytes.data + pieces->piece[id].offset;
 }

@@ -33,14 +33,29 @@ static int read_file(struct nki_spec *spec, const char *path, const struct nk_fi
   return nki_spec_read_json(spec, file, vocabulary_only);
 }
 
+static struct nki_spec *new_spec(const char *name, size_t size) {
+  struct nki_spec *spec = nk_calloc(1, sizeof *spec);
+  if (spec == NULL) return NULL;
+  spec->max_id = size;
+  if ((spec->name = nk_strdup(name)) != NULL) return spec;
+  nki_spec_free(spec);
+  return NULL;
+}
+
+struct nki_spec *nki_spec_parse(const struct nk_file *file) {
+  struct nki_spec *spec = new_spec(file->name, file->size);
+  if (spec == NULL || nki_spec_read_json(spec, file, false) == NK_OK) return spec;
+  nki_spec_free(spec);
+  return NULL;
+}
+
 struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only) {
   struct nki_gguf *gguf = NULL;
   int code = NK_EMEMORY;
   struct nk_file *file = nk_file_open(path);
   if (file == NULL) return NULL;
-  struct nki_spec *spec = nk_calloc(1, sizeof *spec);
-  if (spec == NULL || (spec->name = nk_strdup(file->name)) == NULL) goto done;
-  spec->max_id = file->size;
+  struct nki_spec *spec = new_spec(file->name, file->size);
+  if (spec == NULL) goto done;
   if (!nki_gguf_is(file)) {
     code = read_file(spec, path, file, vocabulary_only);
     goto done;

@@ -17,5 +17,7 @@ int nki_spec_apply_config(struct nki_spec *spec, const struct nki_spec_beside *b
 
 /* Reads tokenizer.json or a GGUF file. NULL on failure. Free with nki_spec_free. */
 struct nki_spec *nki_spec_open(const char *path, bool vocabulary_only);
+/* The same for a tokenizer.json in memory, which the spec does not keep. */
+struct nki_spec *nki_spec_parse(const struct nk_file *file);
 
 #endif

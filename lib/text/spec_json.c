@@ -16,12 +16,7 @@
 #include "base/json_scan.h"
 #include "text/byte_level.h"
 
-/* A value's place in the file. */
-struct span {
-  const char *begin, *end; /* NULL when there is none */
-};
-
-static int span_of_value(struct nki_scan *scan, struct span *span) {
+int nki_place_value(struct nki_scan *scan, struct nki_place *span) {
   nki_scan_peek(scan);
   span->begin = scan->at;
   int code = nki_scan_skip(scan);
@@ -29,9 +24,8 @@ static int span_of_value(struct nki_scan *scan, struct span *span) {
   return code;
 }
 
-/* Walks the object at scan and notes the places of the members called name[0..n_names). */
-static int find_members(struct nki_scan *scan, const char *const *name, struct span *span,
-                        size_t n_names) {
+int nki_place_members(struct nki_scan *scan, const char *const *name, struct nki_place *span,
+                      size_t n_names) {
   struct nk_buffer key = {0};
   bool first = true;
   int code = nki_scan_expect(scan, '{');
@@ -39,8 +33,8 @@ static int find_members(struct nki_scan *scan, const char *const *name, struct s
     nk_buffer_clear(&key);
     code = nki_scan_string(scan, &key);
     if (code == NK_OK) code = nki_scan_expect(scan, ':');
-    struct span value;
-    if (code == NK_OK) code = span_of_value(scan, &value);
+    struct nki_place value;
+    if (code == NK_OK) code = nki_place_value(scan, &value);
     if (code == NK_OK && key.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", scan->name);
     for (size_t i = 0; code == NK_OK && i < n_names; i++)
       if (key.size == strlen(name[i]) && memcmp(key.data, name[i], key.size) == 0) span[i] = value;
@@ -56,9 +50,9 @@ static void copy(struct nk_buffer *out, const char *from, const char *to) {
 
 /* Parses the file with null in place of the two spans, followed by their newlines, so that
  * jansson's line numbers are those of the file. */
-static json_t *parse_rest(const struct nki_scan *scan, const struct span *vocab,
-                          const struct span *merges) {
-  const struct span *cut[2] = {vocab, merges};
+static json_t *parse_rest(const struct nki_scan *scan, const struct nki_place *vocab,
+                          const struct nki_place *merges) {
+  const struct nki_place *cut[2] = {vocab, merges};
   if (vocab->begin != NULL && merges->begin != NULL && merges->begin < vocab->begin) {
     cut[0] = merges;
     cut[1] = vocab;
@@ -126,7 +120,7 @@ static int read_vocab_array(struct nki_spec *spec, struct nki_scan *scan) {
   return code;
 }
 
-static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
+static int read_vocab(struct nki_spec *spec, struct nki_scan scan, const struct nki_place *span) {
   if (span->begin == NULL) return nk_fail(NK_EDATA, "%s: the model has no 'vocab'", spec->name);
   scan.at = span->begin;
   int code =
@@ -163,14 +157,13 @@ static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *spl
   return code;
 }
 
-/* Files of the first version have a comment line among the merges. */
-static bool is_comment(const struct nki_scan *scan) {
+bool nki_place_is_comment(const struct nki_scan *scan) {
   static const char comment[] = "\"#version";
   return (size_t)(scan->end - scan->at) >= sizeof comment - 1 &&
          memcmp(scan->at, comment, sizeof comment - 1) == 0;
 }
 
-static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct span *span) {
+static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct nki_place *span) {
   if (span->begin == NULL)
     return nk_fail(NK_EDATA, "%s: the BPE model has no 'merges'", spec->name);
   struct nk_buffer both = {0};
@@ -180,7 +173,7 @@ static int read_merges(struct nki_spec *spec, struct nki_scan scan, const struct
   int code = nki_scan_expect(&scan, '[');
   while (code == NK_OK && (code = nki_scan_next(&scan, ']', &first)) == 1) {
     size_t split = 0;
-    if (nki_scan_peek(&scan) == '"' && is_comment(&scan)) {
+    if (nki_scan_peek(&scan) == '"' && nki_place_is_comment(&scan)) {
       code = nki_scan_skip(&scan);
       continue;
     }
@@ -227,8 +220,8 @@ static int read_added(struct nki_spec *spec) {
 /* ---- The file ---- */
 
 /* The model's type; files of old versions have none. */
-static const char *model_of(const struct nki_spec *spec, const struct span *vocab,
-                            const struct span *merges) {
+static const char *model_of(const struct nki_spec *spec, const struct nki_place *vocab,
+                            const struct nki_place *merges) {
   const json_t *model = json_object_get(spec->config, "model");
   const char *type = nki_spec_type(model);
   if (*type != 0) return type;
@@ -246,8 +239,16 @@ static int flatten(struct nki_spec *spec) {
   return code;
 }
 
+/* Whether the decoder has ByteLevel after a step that sees strings in its alphabet. */
+static bool decodes_late(struct nki_spec *spec) {
+  json_t *decoder = json_object_get(spec->config, "decoder");
+  for (size_t i = 1; i < nki_spec_steps(decoder); i++)
+    if (strcmp(nki_spec_type(nki_spec_step(decoder, i)), "ByteLevel") == 0) return true;
+  return false;
+}
+
 /* Whether the model's strings are read as raw bytes, for which ByteLevel has to be the last step
- * before the model, and every other step to see text. */
+ * before the model and the first after it, and every other step to see text. */
 static void set_alphabet(struct nki_spec *spec) {
   json_t *steps = json_object_get(spec->config, "pre_tokenizer");
   const json_t *model = json_object_get(spec->config, "model");
@@ -256,7 +257,8 @@ static void set_alphabet(struct nki_spec *spec) {
   spec->merge_prefix = json_string_length(json_object_get(model, "continuing_subword_prefix"));
   spec->byte_level = n > 0 &&
                      strcmp(nki_spec_type(nki_spec_step(steps, n - 1)), "ByteLevel") == 0 &&
-                     !nki_spec_has(spec, "normalizer", "ByteLevel") && spec->merge_prefix == 0;
+                     !nki_spec_has(spec, "normalizer", "ByteLevel") && !decodes_late(spec) &&
+                     spec->merge_prefix == 0;
   for (size_t i = 0; i + 1 < n; i++)
     if (strcmp(nki_spec_type(nki_spec_step(steps, i)), "ByteLevel") == 0) spec->byte_level = false;
   for (; suffix != NULL && *suffix != 0; suffix++)
@@ -266,13 +268,13 @@ static void set_alphabet(struct nki_spec *spec) {
 int nki_spec_read_json(struct nki_spec *spec, const struct nk_file *file, bool vocabulary_only) {
   static const char *const top[] = {"model"}, *const inner[] = {"vocab", "merges"};
   struct nki_scan scan = nki_scan_begin(spec->name, file->data, file->size);
-  struct span model = {0}, parts[2] = {{0}, {0}};
-  int code = find_members(&scan, top, &model, 1);
+  struct nki_place model = {0}, parts[2] = {{0}, {0}};
+  int code = nki_place_members(&scan, top, &model, 1);
   if (code != NK_OK) return code;
   if (model.begin == NULL || *model.begin != '{')
     return nk_fail(NK_EDATA, "%s: no 'model': not a tokenizer.json", spec->name);
   scan.at = model.begin;
-  if ((code = find_members(&scan, inner, parts, 2)) != NK_OK) return code;
+  if ((code = nki_place_members(&scan, inner, parts, 2)) != NK_OK) return code;
   spec->config = parse_rest(&scan, &parts[0], &parts[1]);
   if (spec->config == NULL) return NK_EDATA;
   spec->model = nk_strdup(model_of(spec, &parts[0], &parts[1]));

@@ -105,6 +105,15 @@ static int build(struct nk_tokenizer *t) {
   return code;
 }
 
+struct nk_tokenizer *nki_tokenizer_parse(const struct nk_file *file) {
+  struct nk_tokenizer *t = nk_calloc(1, sizeof *t);
+  if (t != NULL && (t->spec = nki_spec_parse(file)) != NULL &&
+      (t->vocabulary = nki_vocabulary_new(t->spec)) != NULL && build(t) == NK_OK)
+    return t;
+  nk_tokenizer_free(t);
+  return NULL;
+}
+
 /* The file of a model that holds the tokenizer. Of a folder also the files beside it. NULL on
  * failure. */
 static const char *find_file(const char *model, struct nki_model_files *files,

@@ -51,6 +51,10 @@ struct nk_tokenizer {
  */
 int nki_tokenizer_check_encodes(const struct nk_tokenizer *tokenizer);
 
+/* A tokenizer from a tokenizer.json in memory, which it does not keep, without the files beside it.
+ * NULL on failure. */
+struct nk_tokenizer *nki_tokenizer_parse(const struct nk_file *file);
+
 /* How early the tokenizer's own training made the token: the smallest rank of a merge that gives it
  * (BPE), or the rank of its score (SentencePiece's BPE, Unigram), 0 for the most frequent. -1 for
  * tokens that no merge makes (single units, added tokens). */

@@ -66,7 +66,6 @@ static int build_prefixes(struct nki_unigram *u) {
 }
 
 struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
-  static const char hex[] = "0123456789ABCDEF";
   if (spec->pieces.score == NULL && spec->pieces.n > 0) {
     nk_fail(NK_EDATA, "%s: a Unigram vocabulary without scores", spec->name);
     return NULL;
@@ -78,10 +77,8 @@ struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
     nki_unigram_free(u);
     return NULL;
   }
-  for (int byte = 0; byte < 256; byte++) {
-    char named[6] = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
-    u->fallback_id[byte] = nki_pieces_find(u->pieces, named, sizeof named);
-  }
+  for (int byte = 0; byte < 256; byte++)
+    u->fallback_id[byte] = nki_pieces_find_byte(u->pieces, byte);
   return u;
 }
 
