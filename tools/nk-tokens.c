@@ -201,6 +201,10 @@ int main(int argc, char **argv) {
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "count tokens by category; say which tokens are put around a text, and why"},
       {0, "plain", CLI_OPTION_FLAG, &o.plain, NULL, "encode names of special tokens as text"},
+      {0, "prune", CLI_OPTION_STRING, &o.prune, "TABLE",
+       "write a tokenizer.json that never gives TABLE's tokens to -o FILE"},
+      {0, "check", CLI_OPTION_LIST, &o.checks, "FILE",
+       "prove that --prune changes no text of FILE without pruned tokens"},
   };
   const struct cli_tool tool = {
       .name = "nk-tokens",
@@ -215,15 +219,21 @@ int main(int argc, char **argv) {
   struct nk_tokenizer *tokenizer = NULL;
   struct nk_output *output = NULL;
   int code = check_usage(&o, run.common.json);
+  if (code == NK_OK) code = tokens_prune_check(&run, &o);
   if (code != NK_OK) goto done;
   tokenizer = nk_tokenizer_open(run.operands[0]);
+  const struct tokens_job job = {.run = &run, .options = &o, .tokenizer = tokenizer};
+  if (o.prune != NULL) {
+    code = tokenizer != NULL ? tokens_prune(&job) : nk_error_code();
+    goto done;
+  }
   if (tokenizer != NULL) output = cli_output(&run, NK_OUTPUT_TEXT);
   if ((code = output != NULL ? NK_OK : nk_error_code()) != NK_OK) goto done;
-  const struct tokens_job job = {.run = &run, .options = &o, .tokenizer = tokenizer};
   code = print(&job, output);
   if (code == NK_OK) code = nk_output_commit(output);
 done:
   nk_output_free(output);
   nk_tokenizer_free(tokenizer);
+  cli_strings_free(&o.checks);
   return cli_end(&run, code);
 }

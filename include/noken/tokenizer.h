@@ -105,6 +105,46 @@ NK_API extern const char *const nk_category_names[NK_N_CATEGORIES];
 NK_API int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
                                    enum nk_category *category);
 
+/* ==== Pruning ==== */
+
+/* What becomes of a listed token. */
+enum nk_prune_result {
+  NK_PRUNE_DONE,        /* no text gives it any more */
+  NK_PRUNE_UNREACHABLE, /* no merge gave it before: there is nothing to prune */
+  NK_PRUNE_ADDED,       /* kept: an added token, which its written name gives */
+  NK_PRUNE_UNKNOWN,     /* kept: the token for text without tokens */
+  NK_PRUNE_NO_PIECES,   /* kept: no other tokens stand for its text (a byte, most characters) */
+  NK_PRUNE_PART,        /* kept: token `other`, which is not pruned, is built from it */
+  NK_PRUNE_NO_NAME,     /* kept: it can only be given a name that some text may hold */
+};
+
+struct nk_pruned {
+  enum nk_prune_result result;
+  int64_t other; /* NK_PRUNE_PART: the token built from it, else -1 */
+};
+
+struct nk_prune_options {
+  const char
+      *check; /* valid UTF-8 [n_check]: texts that have to be encoded as before; NULL: none */
+  size_t n_check;
+};
+
+/* A tokenizer.json whose encodings never hold the listed tokens: the tokenizer's own file without
+ * the merges that give them, every id and every other byte as it is. Where text gives a token
+ * without a merge (Unigram, ignore_merges, a character that byte tokens can replace), the string of
+ * the vocabulary is given a beginning that no text holds, which a first step of the decoder
+ * removes. pruned [n] is what becomes of each of ids [n]; json is appended to. Ids past the
+ * vocabulary are unreachable.
+ *
+ * Before it returns it reads what it made and proves: no listed token that was pruned can be
+ * given; each token's text, texts of eight tokens in a row and `check` have the same ids as before
+ * or, where these held a pruned token, decode to the same text; every id decodes as before.
+ * Returns NK_OK, NK_EUNSUPPORTED (not a tokenizer.json; WordPiece; dropout), NK_EDATA (the proof
+ * found a difference, which the message states) or another negative code. options may be NULL. */
+NK_API int nk_tokenizer_prune(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
+                              const struct nk_prune_options *options, struct nk_pruned *pruned,
+                              struct nk_buffer *json);
+
 #ifdef __cplusplus
 }
 #endif

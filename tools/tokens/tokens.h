@@ -1,4 +1,4 @@
-/* What the files of nk-tokens share: its options, and the parts that stand in files of their own. */
+/* What the files of nk-tokens share: its options, and the parts that have files of their own. */
 #ifndef TOKENS_TOKENS_H
 #define TOKENS_TOKENS_H
 
@@ -10,6 +10,8 @@ struct tokens_options {
   bool no_special;
   bool plain;
   bool summary;
+  const char *prune;         /* a table of tokens */
+  struct cli_strings checks; /* files of texts that --prune has to encode as before */
 };
 
 struct tokens_job {
@@ -20,5 +22,11 @@ struct tokens_job {
 
 /* Prints the table of the vocabulary (vocabulary.c). NK_OK or a negative code. */
 int tokens_vocabulary(const struct tokens_job *job, struct cli_table *table);
+
+/* Which other options --prune goes with (prune.c). */
+int tokens_prune_check(const struct cli_run *run, const struct tokens_options *o);
+/* Writes the pruned tokenizer.json to the file of -o, and what became of each token as a table to
+ * standard output. */
+int tokens_prune(const struct tokens_job *job);
 
 #endif
