@@ -1,4 +1,5 @@
 /* nk-pca: principal components of a vector set, as scores, a spectrum or a set without them. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,17 +83,33 @@ static int write_spectrum(const struct nk_pca *pca, struct cli_table *table) {
   return code;
 }
 
-static int write_summary(const struct nk_pca *pca, struct cli_table *table) {
-  static const char *const COLUMNS[] = {"rows", "dims", "total_variance", "participation_ratio",
-                                        "effective_rank"};
+/* What is told of a spectrum, and of rows (NULL: of a basis without its rows). */
+static int write_summary(const struct nk_pca *pca, const struct nk_dimension *rows,
+                         struct cli_table *table) {
+  static const char *const COLUMNS[] = {
+      "rows",           "dims",      "total_variance", "participation_ratio",
+      "effective_rank", "iso_score", "pc1_ratio",      "noise_edge",
+      "above_noise",    "twonn",     "twonn_low",      "twonn_high",
+      "twonn_rows",     "copies"};
+  double total = pca->total_variance;
   int code = NK_OK;
-  for (int i = 0; i < 5 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
+  for (size_t i = 0; i < sizeof COLUMNS / sizeof COLUMNS[0] && code == NK_OK; i++)
+    code = cli_table_column(table, COLUMNS[i]);
   if (code != NK_OK) return code;
   cli_table_integer(table, (int64_t)pca->n);
   cli_table_integer(table, (int64_t)pca->dim);
-  cli_table_number(table, pca->total_variance);
+  cli_table_number(table, total);
   cli_table_number(table, pca->participation_ratio);
   cli_table_number(table, pca->effective_rank);
+  cli_table_number(table, pca->iso_score);
+  cli_table_number(table, total > 0 ? pca->eigenvalues[0] / total : (double)NAN);
+  cli_table_number(table, pca->noise_edge);
+  cli_table_number(table, isnan(pca->noise_edge) ? (double)NAN : (double)pca->n_above_noise);
+  cli_table_number(table, rows != NULL ? rows->estimate : (double)NAN);
+  cli_table_number(table, rows != NULL ? rows->low : (double)NAN);
+  cli_table_number(table, rows != NULL ? rows->high : (double)NAN);
+  cli_table_number(table, rows != NULL ? (double)rows->n_rows : (double)NAN);
+  cli_table_number(table, rows != NULL ? (double)rows->n_copies : (double)NAN);
   return cli_table_end_row(table);
 }
 
@@ -121,19 +138,22 @@ static int write_table(const struct cli_run *run, const struct options *o,
   bool scores_wanted = !o->spectrum && !o->summary;
   float *scores = NULL;
   struct cli_table *table = NULL;
+  struct nk_dimension dimension;
   int code = NK_OK;
   if (scores_wanted) {
     if (nk_size_mul(set->n, count, &size)) scores = nk_alloc(size, sizeof *scores);
     code = scores == NULL ? NK_EMEMORY
                           : nk_pca_project(pca, set->values, set->n, count, o->whiten, scores);
   }
+  if (o->summary && o->with == NULL)
+    code = nk_intrinsic_dimension(set->values, set->n, set->dim, 0, &dimension);
   struct nk_output *output = code == NK_OK ? cli_output(run, NK_OUTPUT_TEXT) : NULL;
   if (code == NK_OK && output == NULL) code = nk_error_code();
   if (code == NK_OK) table = cli_new_table(run, output);
   if (code == NK_OK && table == NULL) code = NK_EMEMORY;
   if (code == NK_OK)
     code = o->spectrum  ? write_spectrum(pca, table)
-           : o->summary ? write_summary(pca, table)
+           : o->summary ? write_summary(pca, o->with == NULL ? &dimension : NULL, table)
                         : write_scores(set, scores, count, table);
   code = cli_close(table, output, code);
   nk_free(scores);
@@ -171,7 +191,7 @@ int main(int argc, char **argv) {
       {0, "spectrum", CLI_OPTION_FLAG, &o.spectrum, NULL,
        "print all eigenvalues instead of scores"},
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
-       "print total variance and effective dimensions"},
+       "print variance, effective and intrinsic dimensions, noise"},
       {0, "project", CLI_OPTION_SIZE, &o.project, "K",
        "output the scores on the top K components as a vector set"},
       {0, "remove", CLI_OPTION_SIZE, &o.remove, "K",

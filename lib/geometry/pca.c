@@ -2,7 +2,6 @@
 #include <noken/geometry.h>
 
 #include <cblas.h>
-#include <float.h>
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
@@ -28,22 +27,6 @@ static struct nk_pca *allocate(size_t n, size_t dim, size_t n_components) {
   if (pca->mean != NULL && pca->eigenvalues != NULL && pca->components != NULL) return pca;
   nk_pca_free(pca);
   return NULL;
-}
-
-/* The spectrum in one number, and another. */
-void nki_pca_summarize(struct nk_pca *pca) {
-  double sum = 0, squares = 0, entropy = 0;
-  for (size_t i = 0; i < pca->dim; i++) {
-    sum += pca->eigenvalues[i];
-    squares += pca->eigenvalues[i] * pca->eigenvalues[i];
-  }
-  for (size_t i = 0; i < pca->dim && sum > 0; i++) {
-    double part = pca->eigenvalues[i] / sum;
-    if (part > 0) entropy -= part * log(part);
-  }
-  pca->total_variance = sum;
-  pca->participation_ratio = squares > 0 ? sum * sum / squares : 0;
-  pca->effective_rank = sum > 0 ? exp(entropy) : 0;
 }
 
 /* Whether one of the first `count` components, count > 0, varies so little beside the first. */
@@ -118,18 +101,10 @@ void nk_pca_free(struct nk_pca *pca) {
 
 /* ---- Projections ---- */
 
-/* How many of the first `count` components have a variance that double can tell from 0. */
-static size_t rank_of(const struct nk_pca *pca, size_t count) {
-  double least = 4 * (double)(pca->dim > 16 ? pca->dim : 16) * DBL_EPSILON * pca->eigenvalues[0];
-  size_t rank = 0;
-  while (rank < count && pca->eigenvalues[rank] > least) rank++;
-  return rank;
-}
-
 static int check_count(const struct nk_pca *pca, size_t count, bool whiten) {
   if (count > pca->n_components)
     return nk_fail(NK_EUSAGE, "%zu components asked for, there are %zu", count, pca->n_components);
-  size_t rank = whiten ? rank_of(pca, count) : count;
+  size_t rank = whiten ? nki_pca_rank(pca, count) : count;
   if (rank < count)
     return nk_fail(NK_EUSAGE, "component %zu has no variance: at most %zu can be whitened",
                    rank + 1, rank);

@@ -20,5 +20,7 @@ struct nk_pca *nki_read_basis(const struct nki_safetensors *file);
 void nki_pca_drop_precise(struct nk_pca *pca, size_t first);
 /* Sets the summary of the spectrum after its eigenvalues. */
 void nki_pca_summarize(struct nk_pca *pca);
+/* How many of the first `limit` components have a variance that double can tell from 0. */
+size_t nki_pca_rank(const struct nk_pca *pca, size_t limit);
 
 #endif

@@ -29,11 +29,60 @@ close() {
   close "${lines[2]}" "2 0.666666667 0.00990099 1"
 }
 
+# The cells of a table's first row in these columns; "-" where one is empty.
+cells() { # cells TABLE COLUMN...
+  awk -F '\t' -v names="${*:2}" 'NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+    { n = split(names, name, " ")
+      for (i = 1; i <= n; i++) {
+        value = $column[name[i]]
+        printf "%s%s", (i > 1 ? " " : ""), (value == "" ? "-" : value)
+      }
+      print ""
+      exit }' "$1"
+}
+
 @test "--summary is one row" {
-  run -0 nk-pca --summary tilted.npy
-  [ "${lines[0]}" = "rows	dims	total_variance	participation_ratio	effective_rank" ]
-  # (100 + 1)^2 / (100^2 + 1), and exp of the entropy of {100/101, 1/101}
-  close "${lines[1]}" "4 2 67.3333333 1.019998 1.05711772"
+  nk-pca --summary tilted.npy >summary.tsv
+  [ "$(wc -l <summary.tsv)" -eq 2 ]
+  # (100 + 1)^2 / (100^2 + 1), exp of the entropy of {100/101, 1/101}, (1.019998 - 1) / (2 - 1)
+  close "$(cells summary.tsv rows dims total_variance participation_ratio effective_rank iso_score \
+    pc1_ratio)" "4 2 67.3333333 1.019998 1.05711772 0.019998 0.99009901"
+  # Ratios of distances to the second and first neighbour, of rows 1 and 3 (-0, 1), (0, -1): to each
+  # other 2, to rows 0 and 2 sqrt(101); of rows 0 and 2 both are sqrt(101): 1. Of the four
+  # logarithms 0, 0, l, l the first three are used, the last one counts as l: 2 / (2 l).
+  close "$(cells summary.tsv twonn twonn_rows copies)" \
+    "$(perl -e 'print 1 / log(sqrt(101) / 2), " 4 0"')"
+}
+
+@test "--summary gives the edge of noise" {
+  normal_npy 300 20 1 >noise.npy
+  nk-pca --summary noise.npy >noise.tsv
+  nk-pca --spectrum noise.npy >spectrum.tsv
+  # The median of the law for 20 / 299 is 0.9776585 (numpy, by quadrature of its density).
+  close "$(cells noise.tsv noise_edge above_noise)" \
+    "$(awk 'NR == 11 || NR == 12 { sum += $2 }
+      END { print sum / 2 / 0.9776584509511301 * (1 + sqrt(20 / 299)) ^ 2, 0 }' spectrum.tsv)"
+}
+
+@test "--summary has empty cells where there is nothing to tell" {
+  npy 2 1 2 >one.npy
+  nk-pca --summary one.npy >one.tsv
+  [ "$(cells one.tsv rows iso_score pc1_ratio noise_edge above_noise twonn twonn_low twonn_rows copies)" \
+    = "1 - - - - - - 0 0" ]
+  npy 2 1 2 1 2 1 2 3 4 >copies.npy
+  nk-pca --summary copies.npy >copies.tsv
+  [ "$(cells copies.tsv twonn twonn_high copies)" = "- - 2" ]
+  normal_npy 50 1 1 >line.npy
+  nk-pca --summary line.npy >line.tsv
+  [ "$(cells line.tsv iso_score pc1_ratio above_noise)" = "- 1 0" ]
+  # Of a saved basis the rows are not known.
+  normal_npy 60 3 1 >set.npy
+  nk-pca --basis basis.safetensors set.npy >/dev/null
+  nk-pca --summary set.npy >own.tsv
+  npy 3 1 2 3 >other.npy
+  nk-pca --summary --with basis.safetensors other.npy >saved.tsv
+  [ "$(cells saved.tsv rows noise_edge above_noise)" = "$(cells own.tsv rows noise_edge above_noise)" ]
+  [ "$(cells saved.tsv twonn twonn_rows copies)" = "- - -" ]
 }
 
 @test "--remove leaves what the top components do not explain" {
