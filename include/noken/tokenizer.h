@@ -83,6 +83,35 @@ NK_API int nk_tokenizer_decode(const struct nk_tokenizer *tokenizer, const int64
 /* Which file decides which tokens NK_ENCODE_SPECIAL puts around a text, in words. NULL for NULL. */
 NK_API const char *nk_tokenizer_around(const struct nk_tokenizer *tokenizer);
 
+/* ==== Chats ==== */
+
+/* How a chat model's training wrote a user's turn, and the beginning of the model's own. */
+enum nk_chat {
+  NK_CHAT_LLAMA3,         /* Llama 3 */
+  NK_CHAT_CHATML,         /* ChatML: Qwen, SmolLM, ... */
+  NK_CHAT_GEMMA,          /* Gemma 1 to 3 */
+  NK_CHAT_MISTRAL,        /* Mistral, with its tokenizers V2 and V3, and V7 of SentencePiece */
+  NK_CHAT_MISTRAL_TEKKEN, /* Mistral, with its tokenizers of the kind Tekken */
+  NK_CHAT_PHI,            /* Phi-3 and Phi-3.5 */
+  NK_N_CHATS
+};
+
+struct nk_chat_format {
+  const char *name;           /* "llama3" */
+  const char *before, *after; /* what goes around a user's text; the model's turn follows. The
+                               * begin token that special encoding adds is not in it. */
+  const char *special;        /* the special tokens in both, separated by spaces */
+};
+/* "llama3", "chatml", "gemma", "mistral", "mistral-tekken", "phi". */
+NK_API extern const struct nk_chat_format nk_chat_formats[NK_N_CHATS];
+
+/* The format of the chat template that the model has: chat_template.jinja or the member
+ * chat_template of tokenizer_config.json in its folder, tokenizer.chat_template in a GGUF file. The
+ * template is not run: the control tokens in its text decide. NULL on failure, and for a model of
+ * NULL: no template (NK_ENOTFOUND), one of another format (NK_EUNSUPPORTED: the message names
+ * control tokens in it) or larger than 4 MiB. */
+NK_API const struct nk_chat_format *nk_model_chat_format(const struct nk_model *model);
+
 /* ==== What is known of each token ==== */
 
 enum nk_category {

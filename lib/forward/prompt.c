@@ -6,35 +6,40 @@
 
 /* ---- Pieces of text ---- */
 
+struct piece {
+  const char *bytes;
+  size_t n;
+};
+
 /* True when the tokens' bytes, one after the other, are the text. */
 static bool spells(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
-                   const char *text, size_t n_text) {
+                   struct piece text) {
   size_t at = 0;
   for (size_t i = 0; i < n; i++) {
     size_t length;
     const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)ids[i], &length);
-    if (bytes == NULL || length > n_text - at || memcmp(bytes, text + at, length) != 0)
+    if (bytes == NULL || length > text.n - at || memcmp(bytes, text.bytes + at, length) != 0)
       return false;
     at += length;
   }
-  return at == n_text;
+  return at == text.n;
 }
 
 /* Encodes text as it is encoded after `before`: true, with the tokens in *ids, when the tokens of
- * `before` stay the same and the others spell the text. */
-static bool encode_after(const struct nk_tokenizer *tokenizer, const char *before, const char *text,
-                         size_t n, int64_t **ids, size_t *n_ids) {
+ * `before` stay the same and, where `exact`, the others spell the text. */
+static bool encode_after(const struct nk_tokenizer *tokenizer, const char *before, bool exact,
+                         struct piece text, int64_t **ids, size_t *n_ids) {
   struct nk_buffer both = {0};
   int64_t *alone = NULL, *joined = NULL;
   size_t n_alone = 0, n_joined = 0;
   bool done = false;
   nk_buffer_text(&both, before);
-  nk_buffer_append(&both, text, n);
+  nk_buffer_append(&both, text.bytes, text.n);
   if (!both.failed &&
       nk_tokenizer_encode(tokenizer, before, strlen(before), 0, &alone, &n_alone) == NK_OK &&
       nk_tokenizer_encode(tokenizer, both.data, both.size, 0, &joined, &n_joined) == NK_OK &&
       n_joined >= n_alone && memcmp(joined, alone, n_alone * sizeof *alone) == 0 &&
-      spells(tokenizer, joined + n_alone, n_joined - n_alone, text, n)) {
+      (!exact || spells(tokenizer, joined + n_alone, n_joined - n_alone, text))) {
     memmove(joined, joined + n_alone, (n_joined - n_alone) * sizeof *joined);
     *ids = joined;
     *n_ids = n_joined - n_alone;
@@ -48,20 +53,24 @@ static bool encode_after(const struct nk_tokenizer *tokenizer, const char *befor
 }
 
 /* A piece after a slot, in the middle of a text: without the space that some tokenizers
- * (SentencePiece's) put before every text. */
-int nki_encode_middle(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
+ * (SentencePiece's) put before every text. Where no tokens spell it, a normalizer changed it, or a
+ * special token took the white space after it: the tokens are those of the changed text. */
+int nki_encode_middle(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n,
                       int64_t **ids, size_t *n_ids) {
   static const char *const befores[] = {"\n", "a", "0", ")"};
-  int code = nk_tokenizer_encode(tokenizer, text, n, 0, ids, n_ids);
-  if (code != NK_OK || n == 0 || spells(tokenizer, *ids, *n_ids, text, n)) return code;
+  enum { N_BEFORES = sizeof befores / sizeof befores[0] };
+  const struct piece text = {bytes, n};
+  int code = nk_tokenizer_encode(tokenizer, bytes, n, 0, ids, n_ids);
+  if (code != NK_OK || n == 0 || spells(tokenizer, *ids, *n_ids, text)) return code;
   int64_t *better;
-  for (size_t i = 0; i < sizeof befores / sizeof befores[0]; i++) {
-    if (!encode_after(tokenizer, befores[i], text, n, &better, n_ids)) continue;
+  for (size_t i = 0; i < 2 * N_BEFORES; i++) { /* exactly, then as it is changed */
+    const char *before = befores[i % N_BEFORES];
+    if (!encode_after(tokenizer, before, i < N_BEFORES, text, &better, n_ids)) continue;
     nk_free(*ids);
     *ids = better;
     return NK_OK;
   }
-  return NK_OK; /* a normalizer changed the text: the tokens are those of the changed text */
+  return NK_OK;
 }
 
 /* The tokens that the model is trained to begin with: those that special encoding puts before the
