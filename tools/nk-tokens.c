@@ -182,6 +182,7 @@ static int print(const struct tokens_job *job, struct nk_output *output) {
   struct cli_table *table = cli_new_table(job->run, output);
   if (table == NULL) return nk_error_code();
   int code = job->options->encode != NULL ? encode(job, table)
+             : job->options->scan != NULL ? tokens_scan(job, table)
              : job->options->summary      ? print_summary(job, table)
                                           : tokens_vocabulary(job, table);
   if (code == NK_OK) return cli_table_finish(table);
@@ -200,6 +201,11 @@ int main(int argc, char **argv) {
        "leave out special tokens (rows, begin and end, text)"},
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "count tokens by category; say which tokens are put around a text, and why"},
+      {0, "scan", CLI_OPTION_STRING, &o.scan, "FILE",
+       "print which lines of FILE ('-': stdin) give tokens of --with"},
+      {0, "with", CLI_OPTION_STRING, &o.with, "TABLE", "tokens to find: a table with a column id"},
+      {0, "field", CLI_OPTION_STRING, &o.field, "NAME",
+       "with --scan: FILE is JSON Lines; scan this text of each"},
       {0, "plain", CLI_OPTION_FLAG, &o.plain, NULL, "encode names of special tokens as text"},
       {0, "prune", CLI_OPTION_STRING, &o.prune, "TABLE",
        "write a tokenizer.json that never gives TABLE's tokens to -o FILE"},
@@ -220,6 +226,7 @@ int main(int argc, char **argv) {
   struct nk_output *output = NULL;
   int code = check_usage(&o, run.common.json);
   if (code == NK_OK) code = tokens_prune_check(&run, &o);
+  if (code == NK_OK) code = tokens_scan_check(&o);
   if (code != NK_OK) goto done;
   tokenizer = nk_tokenizer_open(run.operands[0]);
   const struct tokens_job job = {.run = &run, .options = &o, .tokenizer = tokenizer};

@@ -12,6 +12,9 @@ struct tokens_options {
   bool summary;
   const char *prune;         /* a table of tokens */
   struct cli_strings checks; /* files of texts that --prune has to encode as before */
+  const char *scan;          /* a file, or "-": its lines are searched for ... */
+  const char *with;          /* ... the tokens of this table */
+  const char *field;         /* of JSON Lines, or NULL */
 };
 
 struct tokens_job {
@@ -28,5 +31,9 @@ int tokens_prune_check(const struct cli_run *run, const struct tokens_options *o
 /* Writes the pruned tokenizer.json to the file of -o, and what became of each token as a table to
  * standard output. */
 int tokens_prune(const struct tokens_job *job);
+/* Which other options --scan goes with (scan.c). */
+int tokens_scan_check(const struct tokens_options *o);
+/* Prints which lines of a file give listed tokens, or counts them. NK_OK or a negative code. */
+int tokens_scan(const struct tokens_job *job, struct cli_table *table);
 
 #endif
