@@ -1,5 +1,5 @@
 /* tokenizer.json: the bytes of every id, then, where the tokenizer is one that noken implements,
- * texts to ids and back. */
+ * texts to ids and back, and the same tokenizer without some of its tokens. */
 #include <noken/noken.h>
 #include <string.h>
 
@@ -53,6 +53,19 @@ static void encode_and_decode(const struct nk_tokenizer *tokenizer) {
   }
 }
 
+/* Prunes every third token; the proof reads the result. */
+static void prune_some(const struct nk_tokenizer *tokenizer, size_t n) {
+  enum { MOST = 86 };
+  int64_t ids[MOST];
+  struct nk_pruned pruned[MOST];
+  struct nk_buffer json = {0};
+  size_t n_ids = 0;
+  for (size_t id = n % 3; id < n && n_ids < MOST; id += 3) ids[n_ids++] = (int64_t)id;
+  if (nk_tokenizer_prune(tokenizer, ids, n_ids, NULL, pruned, &json) == NK_OK)
+    fuzz_use(json.data, json.size);
+  nk_buffer_free(&json);
+}
+
 static void read_tokenizer(const char *path) {
   struct nk_tokenizer *tokenizer = nk_tokenizer_open(path);
   if (tokenizer == NULL) return;
@@ -62,6 +75,7 @@ static void read_tokenizer(const char *path) {
   if (n <= sizeof few / sizeof few[0]) (void)nk_tokenizer_categories(tokenizer, n, few);
   for (size_t id = 0; id < n; id++) (void)nki_tokenizer_merge_rank(tokenizer, id);
   (void)nk_tokenizer_id(tokenizer, "a", 1);
+  if (n <= sizeof few / sizeof few[0]) prune_some(tokenizer, n);
   nk_tokenizer_free(tokenizer);
 }
 
