@@ -23,7 +23,7 @@ struct options {
   const char *patch;          /* a table of tokens whose rows are replaced, or NULL */
   int with;                   /* enum nk_patch_source */
   size_t k;                   /* of NK_PATCH_NEIGHBOURS */
-  bool keep_output;           /* the output matrix keeps its rows */
+  bool patch_output;          /* in an output matrix of its own too */
 };
 
 /* ---- One file ---- */
@@ -182,8 +182,9 @@ static int read_seed(const struct options *o, struct nk_model_write_options *opt
 
 /* ---- Other rows ---- */
 
-/* Writes the folder with other rows of the tokens of --patch-rows, in the input matrix and in an
- * output matrix of its own. */
+/* Writes the folder with other rows of the tokens of --patch-rows in the input matrix. An output
+ * matrix of its own has them on request only: rows that are a mean of others make the tokens more
+ * probable than training left them, in every text. */
 static int write_patched(struct nk_model *model, const struct options *o,
                          struct nk_model_write_options *options, const char *folder) {
   const struct nk_patch_options how = {.source = (enum nk_patch_source)o->with, .k = o->k};
@@ -195,10 +196,7 @@ static int write_patched(struct nk_model *model, const struct options *o,
   if (code == NK_OK && n == 0) nk_warn("%s: no tokens are listed: no row is replaced", o->patch);
   if (code == NK_OK && nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied) == NULL)
     code = nk_error_code();
-  if (code == NK_OK && tied && o->keep_output)
-    code = nk_fail(NK_EUSAGE, "%s: --keep-output: the input matrix is the output matrix",
-                   nk_model_name(model));
-  options->n_patches = tied || o->keep_output ? 1 : 2;
+  options->n_patches = o->patch_output && !tied ? 2 : 1;
   options->patches = patches;
   for (size_t i = 0; i < options->n_patches && code == NK_OK; i++)
     code = nk_patch_rows(model, i == 0 ? NK_MATRIX_INPUT : NK_MATRIX_OUTPUT, &how, ids, n,
@@ -220,9 +218,9 @@ static int check_patch(const struct options *o) {
   if (o->patch != NULL && o->with == NOT_CHOSEN)
     return nk_fail(NK_EUSAGE,
                    "--patch-rows: say what the rows become: --with mean, neighbours or text");
-  if (o->patch == NULL && (o->with != NOT_CHOSEN || o->keep_output))
+  if (o->patch == NULL && (o->with != NOT_CHOSEN || o->patch_output))
     return nk_fail(NK_EUSAGE, "%s is of rows that are replaced: give --patch-rows TABLE",
-                   o->keep_output ? "--keep-output" : "--with");
+                   o->patch_output ? "--patch-output" : "--with");
   if (o->k != 0 && o->with != NK_PATCH_NEIGHBOURS)
     return nk_fail(NK_EUSAGE, "--neighbours is of --with neighbours");
   return NK_OK;
@@ -283,8 +281,8 @@ int main(int argc, char **argv) {
       {0, "with", CLI_OPTION_CHOICE, &o.with, "mean|neighbours|text",
        "what they become: the mean of which other rows"},
       {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K", "with --with neighbours: how many (10)"},
-      {0, "keep-output", CLI_OPTION_FLAG, &o.keep_output, NULL,
-       "leave the rows of an output matrix of its own as they are"},
+      {0, "patch-output", CLI_OPTION_FLAG, &o.patch_output, NULL,
+       "with --patch-rows: in the output matrix of an untied model too"},
   };
   const struct cli_tool tool = {
       .name = "nk-convert",

@@ -188,28 +188,29 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
 @test "patched rows are the mean of ordinary rows, of neighbours and of the text's pieces" {
   for model in gpt2-tiny llama-tiny; do
     table_of $LISTED > "$tmp/table.tsv"
-    nk-convert --model hf --patch-rows "$tmp/table.tsv" --with mean data/$model -o "$tmp/$model-mean"
+    nk-convert --model hf --patch-rows "$tmp/table.tsv" --with mean --patch-output data/$model -o "$tmp/$model-mean"
     patched mean data/$model "$tmp/$model-mean" $LISTED
     table_of 300,8000,8001 | nk-convert --model hf --patch-rows - --with neighbours -k 3 \
-      data/$model -o "$tmp/$model-near"
+      --patch-output data/$model -o "$tmp/$model-near"
     patched neighbours data/$model "$tmp/$model-near" 300,8000,8001 3
     run -0 --separate-stderr nk-convert --model hf --patch-rows "$tmp/table.tsv" --with text \
-      data/$model -o "$tmp/$model-text"
+      --patch-output data/$model -o "$tmp/$model-text"
     [ "$stderr" = "nk-convert: warning: 2 of 16 listed tokens keep their rows: the other tokens do not spell them" ]
     [ "$(patched text data/$model "$tmp/$model-text" $LISTED)" = "2 of 16 without pieces" ]
     for other in config.json tokenizer.json; do cmp data/$model/$other "$tmp/$model-text/$other"; done
   done
 }
 
-@test "patched rows are rounded to F32 and BF16 as they are to F16; an output matrix can keep its rows" {
+@test "patched rows are rounded to F32 and BF16 as they are to F16; an output matrix keeps its rows by default" {
   command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
   table_of $LISTED > "$tmp/table.tsv"
   for dtype in F32 BF16; do
     "$PYTHON" tests/cli/patched_rows.py retype data/llama-tiny "$tmp/$dtype" $dtype
-    nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text "$tmp/$dtype" -o "$tmp/$dtype-text"
+    nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text --patch-output \
+      "$tmp/$dtype" -o "$tmp/$dtype-text"
     patched text "$tmp/$dtype" "$tmp/$dtype-text" $LISTED
   done
-  nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text --keep-output data/llama-tiny \
+  nk-convert -q --model hf --patch-rows "$tmp/table.tsv" --with text data/llama-tiny \
     -o "$tmp/input"
   patched text-input data/llama-tiny "$tmp/input" $LISTED
 }
@@ -222,7 +223,7 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
 
 @test "of a table with verdicts the verified tokens are patched, each once" {
   printf 'id\tverdict\n300\tstrongly_verified\n301\tstrongly_rejected\n300\tweakly_verified\n' |
-    nk-convert --model hf --patch-rows - --with mean data/llama-tiny -o "$tmp/copy"
+    nk-convert --model hf --patch-rows - --with mean --patch-output data/llama-tiny -o "$tmp/copy"
   patched mean data/llama-tiny "$tmp/copy" 300
   run -0 nk-convert --model hf --patch-rows <(echo id) --with text data/llama-tiny -o "$tmp/none"
   [[ $output == *": no tokens are listed: no row is replaced" ]]
@@ -244,14 +245,13 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
   patch -2 data/gpt2-tiny
   [[ $stderr == *"say what the rows become: --with mean, neighbours or text" ]]
   patch -2 --with text -k 3 data/gpt2-tiny
-  patch -2 --with text --keep-output data/gpt2-tiny
-  [[ $stderr == *"--keep-output: the input matrix is the output matrix" ]]
   patch -2 --with text --shuffle-weights 1 data/gpt2-tiny
   run -2 --separate-stderr nk-convert --patch-rows "$tmp/table.tsv" data/gpt2-tiny
   [[ $stderr == *"--patch-rows is of a model: give --model hf too" ]]
   run -2 --separate-stderr nk-convert --model gguf --patch-rows "$tmp/table.tsv" data/gpt2-tiny -o "$tmp/x"
   [[ $stderr == *"--patch-rows is of a folder: use --model hf" ]]
   run -2 nk-convert --model hf --with mean data/gpt2-tiny -o "$tmp/x"
+  run -2 nk-convert --model hf --patch-output data/llama-tiny -o "$tmp/x"
   nk-convert --model gguf data/llama-tiny -o "$tmp/m.gguf"
   patch -1 --with mean "$tmp/m.gguf"
   [[ $stderr == *"m.gguf: a single file"* ]]
@@ -267,7 +267,8 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
 
 @test "Transformers reads the rows of a patched model" {
   "$PYTHON" -c 'import torch, transformers' 2>/dev/null || skip "no PyTorch and Transformers"
-  table_of 300,8001 | nk-convert --model hf --patch-rows - --with mean data/llama-tiny -o "$tmp/copy"
+  table_of 300,8001 | nk-convert --model hf --patch-rows - --with mean --patch-output data/llama-tiny \
+    -o "$tmp/copy"
   "$PYTHON" - "$tmp/copy" 2> "$tmp/errors" <<'END'
 import sys, torch
 from transformers import AutoModelForCausalLM
