@@ -5,8 +5,9 @@
 #include "cli/paths.h"
 #include "cli/tool.h"
 
-static const char *const MEASURES[] = {"norm", "centroid_l2", "centroid_cosine", "mahalanobis"};
-enum { NORM, L2, COSINE, MAHALANOBIS, N_MEASURES };
+static const char *const MEASURES[] = {"norm", "centroid_l2", "centroid_cosine", "mahalanobis",
+                                       "p_length"};
+enum { NORM, L2, COSINE, MAHALANOBIS, P_LENGTH, N_MEASURES };
 
 struct options {
   const char *reference;
@@ -41,12 +42,28 @@ static int centre_of(struct nk_vectors **set, bool skip_bad, double *mean) {
   return nk_mean((*set)->values, NULL, (*set)->n, (*set)->dim, mean);
 }
 
+/* A set's p-values within itself are its ranks: the same numbers for any set, which no summary
+ * needs. */
 static int make_columns(size_t n, const struct options *options, double *values[N_MEASURES]) {
   for (int m = 0; m < N_MEASURES; m++) {
     if (m == MAHALANOBIS && options->no_mahalanobis) continue;
+    if (m == P_LENGTH && options->summary && options->reference == NULL) continue;
     if ((values[m] = nk_alloc(n, sizeof(double))) == NULL) return NK_EMEMORY;
   }
   return NK_OK;
+}
+
+/* p-values of the rows' lengths among those of the reference (NULL: among themselves). */
+static int compare_lengths(const struct nk_vectors *reference, const double *centre, size_t n,
+                           double *const values[N_MEASURES]) {
+  if (values[P_LENGTH] == NULL) return NK_OK;
+  if (reference == NULL) return nk_two_sided_p(values[NORM], n, NULL, 0, values[P_LENGTH]);
+  double *lengths = nk_alloc(reference->n, sizeof *lengths);
+  if (lengths == NULL) return NK_EMEMORY;
+  nk_row_distances(reference->values, reference->n, reference->dim, centre, lengths, NULL, NULL);
+  int code = nk_two_sided_p(values[NORM], n, lengths, reference->n, values[P_LENGTH]);
+  nk_free(lengths);
+  return code;
 }
 
 static int measure(struct nk_vectors **set, const struct options *options,
@@ -77,6 +94,7 @@ static int measure(struct nk_vectors **set, const struct options *options,
   if (code == NK_OK)
     nk_row_distances((*set)->values, n, (*set)->dim, centre, values[NORM], values[L2],
                      values[COSINE]);
+  if (code == NK_OK) code = compare_lengths(reference, centre, n, values);
   nk_free(centre);
   if (code != NK_OK || n == 0 || options->no_mahalanobis) goto done;
 

@@ -68,6 +68,16 @@ NK_API void nk_row_distances(const float *x, size_t n, size_t dim, const double 
 NK_API size_t nk_quantiles(double *values, size_t n, const double *levels, size_t n_levels,
                            double *out);
 
+/* p [n] = two-sided p-values of values [n] (finite, or NaN, which has none and is not counted):
+ * twice the share of the reference [n_reference] that is as small or as large, whichever is fewer;
+ * at most 1. The value itself counts as one more, so that of values drawn like the reference at
+ * most a share a has a p-value of at most a (conformal), and the smallest is 2 / (n_reference + 1).
+ * With reference NULL the values are the reference: each counts once, and the smallest is 2 / n. A
+ * value that the reference holds is counted twice, which adds at most 2 / (n_reference + 1).
+ * Returns NK_OK or NK_EMEMORY. */
+NK_API int nk_two_sided_p(const double *values, size_t n, const double *reference,
+                          size_t n_reference, double *p);
+
 /* ==== Normal distributions ==== */
 
 /* A normal distribution: mean and covariance with its Cholesky factor, for Mahalanobis distances

@@ -1,5 +1,5 @@
-/* Without a covariance: column means, lengths, distances from a centre; and quantiles. Each reads
- * the matrix once, so the loops are bound by memory. */
+/* Without a covariance: column means, lengths, distances from a centre; quantiles and ranks. Each
+ * reads the matrix once, so the loops are bound by memory. */
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
@@ -121,6 +121,26 @@ size_t nk_quantiles(double *values, size_t n, const double *levels, size_t n_lev
   while (n > 0 && isnan(values[n - 1])) n--;
   for (size_t i = 0; i < n_levels; i++) out[i] = nki_quantile_sorted(values, n, levels[i]);
   return n;
+}
+
+int nk_two_sided_p(const double *values, size_t n, const double *reference, size_t n_reference,
+                   double *p) {
+  bool own = reference == NULL;
+  size_t m = own ? n : n_reference;
+  double *sorted = nk_alloc(m, sizeof *sorted);
+  if (sorted == NULL) return NK_EMEMORY;
+  if (m > 0) memcpy(sorted, own ? values : reference, m * sizeof *sorted);
+  nki_sort_numbers(sorted, m);
+  while (m > 0 && isnan(sorted[m - 1])) m--;
+  size_t itself = own ? 0 : 1;
+  for (size_t i = 0; i < n; i++) {
+    size_t above = m - nki_count_below(sorted, m, values[i]);
+    size_t below = nki_count_below(sorted, m, nextafter(values[i], (double)INFINITY));
+    size_t fewer = (above < below ? above : below) + itself;
+    p[i] = isnan(values[i]) ? (double)NAN : fmin(2 * (double)fewer / (double)(m + itself), 1);
+  }
+  nk_free(sorted);
+  return NK_OK;
 }
 
 /* ---- Rows that are padding ---- */

@@ -8,9 +8,9 @@ setup() {
   npy 2 0 0  6 0  3 2  3 -2 >cross.npy
 }
 
-@test "columns are id, norm, distances from the centroid, Mahalanobis" {
+@test "columns are id, norm, distances from the centroid, Mahalanobis, the p-value of the length" {
   run -0 nk-stats cross.npy
-  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine	mahalanobis	p_length" ]
   [ "${#lines[@]}" -eq 5 ]
   # Row 0 is the origin: it has no direction.
   [[ "${lines[1]}" == "0	0	3		"* ]]
@@ -30,9 +30,24 @@ setup() {
 @test "--reference measures from another set, --no-mahalanobis leaves its column out" {
   npy 2 3 4  0 0 >points.npy
   run -0 nk-stats --reference cross.npy --no-mahalanobis points.npy
-  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine" ]
-  [ "${lines[1]}" = "0	5	4	0.4" ]
-  [ "${lines[2]}" = "1	0	3	" ]
+  [ "${lines[0]}" = "id	norm	centroid_l2	centroid_cosine	p_length" ]
+  # Lengths 0, sqrt(13) twice and 6: 5 has one at least as long, itself another; 0 one, itself another.
+  [ "${lines[1]}" = "0	5	4	0.4	0.8" ]
+  [ "${lines[2]}" = "1	0	3		0.8" ]
+}
+
+@test "p_length is the share of rows as short or as long, twice" {
+  run -0 bash -c "nk-stats cross.npy | cut -f 6"
+  # Lengths 0, 6, sqrt(13), sqrt(13).
+  [ "${lines[*]}" = "p_length 0.5 0.5 1 1" ]
+  # A row by itself; a row beyond 99 others.
+  npy 2 1 2 >one.npy
+  run -0 bash -c "nk-stats --no-mahalanobis one.npy | cut -f 5"
+  [ "${lines[1]}" = 1 ]
+  normal_npy 99 3 1 >others.npy
+  npy 3 90 0 0 0.001 0 0 >ends.npy
+  run -0 bash -c "nk-stats --no-mahalanobis --reference others.npy ends.npy | cut -f 5"
+  [ "${lines[*]}" = "p_length 0.02 0.02" ]
 }
 
 @test "a pipe and a file give the same, and so does any number of threads" {
@@ -50,6 +65,11 @@ setup() {
   [[ "${lines[2]}" == "centroid_l2	4	2.5	2	2	2	2	2.5	3	3	3	3" ]]
   # One of four rows has no cosine.
   [[ "${lines[3]}" == "centroid_cosine	3	"* ]]
+  # p-values of the set within itself are its ranks, which need no summary.
+  [ "${#lines[@]}" -eq 5 ]
+  npy 2 3 4  0 0 >points.npy
+  run -0 nk-stats --summary --reference cross.npy points.npy
+  [[ "${lines[5]}" == "p_length	2	0.8	0.8	"* ]]
 }
 
 @test "a row with a NaN is refused by its number, or left out" {
@@ -62,7 +82,7 @@ setup() {
   [[ "$stderr" == *"1 of 5 rows"* ]]
   npy 2 nan 0  0 nan >all.npy
   run -0 --separate-stderr nk-stats --skip-bad all.npy
-  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis	p_length" ]
   run -1 --separate-stderr nk-stats --skip-bad --no-mahalanobis --reference all.npy cross.npy
   [[ "$stderr" == *"nk-stats: all.npy: no rows to measure from" ]]
   run -1 nk-stats --reference cross.npy nan.npy
@@ -71,14 +91,14 @@ setup() {
 @test "rows that do not differ have distances but no Mahalanobis distance" {
   npy 2 1 1 >one.npy
   run -0 --separate-stderr nk-stats one.npy
-  [ "${lines[1]}" = "0	1.41421356	0	0	" ]
+  [ "${lines[1]}" = "0	1.41421356	0	0		1" ]
   [[ "$stderr" == *"the rows do not differ"* ]]
 }
 
 @test "an empty set gives a header alone" {
   npy 3 >empty.npy
   run -0 nk-stats empty.npy
-  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis" ]
+  [ "$output" = "id	norm	centroid_l2	centroid_cosine	mahalanobis	p_length" ]
 }
 
 @test "bad input is refused in one line" {

@@ -154,7 +154,7 @@ beginning() {
     [ $model != begins ] || first=1
     nk-run $model --contexts "$fixtures/contexts.txt" --every 4 --capture 3,1 >states
     nk-stats states >out
-    [ "$(head -n 1 out | cut -f 7-)" = "context	position	token	layer" ]
+    [ "$(head -n 1 out | cut -f 8-)" = "context	position	token	layer" ]
     cmp <(column out id) <(column out token)
     for line in 0 1; do
       for n in 3 7 11 15; do printf '%s %s 1\n%s %s 3\n' $line $((n + first)) $line $((n + first)); done

@@ -1,5 +1,5 @@
-/* Measures of spectra and of rows: against the papers' formulas in numpy and scipy
- * (tests/fixtures/spectrum.py), and on simulated sets whose answer is known. */
+/* Measures of spectra, of rows and of their lengths: against the papers' formulas in numpy and
+ * scipy (tests/fixtures/spectrum.py), and on simulated sets whose answer is known. */
 #include "unit.h"
 
 #include <math.h>
@@ -98,6 +98,44 @@ static void spikes_above_the_threshold_are_counted(void **state) {
   }
   assert_in_range(with_noise, RUNS / 20, RUNS / 3);
   assert_in_range(extra, 0, RUNS / 3);
+}
+
+/* ---- Two-sided p-values ---- */
+
+static void p_values_are_the_shares_as_small_or_as_large(void **state) {
+  (void)state;
+  static const double values[5] = {1, 2, (double)NAN, 2, 3}, reference[4] = {4, 1, 3, 2};
+  static const double own[5] = {2.0 / 4, 1, (double)NAN, 1, 2.0 / 4};
+  static const double tested[4] = {0, 2.5, 4, 1.5};
+  static const double within[4] = {2.0 / 5, 1, 4.0 / 5, 4.0 / 5};
+  double p[5];
+  assert_int_equal(nk_two_sided_p(values, 5, NULL, 0, p), NK_OK);
+  for (size_t i = 0; i < 5; i++) assert_true(isnan(own[i]) ? isnan(p[i]) : p[i] == own[i]);
+  assert_int_equal(nk_two_sided_p(tested, 4, reference, 4, p), NK_OK);
+  for (size_t i = 0; i < 4; i++) assert_true(p[i] == within[i]);
+  assert_int_equal(nk_two_sided_p(tested, 1, reference, 0, p), NK_OK);
+  assert_true(p[0] == 1);
+}
+
+/* With 199 of the reference 0.05 is 5 of 200 on each side, exactly; with ties it is less. */
+static void p_values_are_valid_for_draws_like_the_reference(void **state) {
+  (void)state;
+  enum { M = 199, RUNS = 4000 };
+  size_t small = 0, small_with_ties = 0;
+  for (uint64_t run = 0; run < RUNS; run++) {
+    struct nki_random random = stream(5000 + run);
+    double drawn[M + 1], rounded[M + 1], p;
+    for (size_t i = 0; i <= M; i++) {
+      drawn[i] = nki_random_normal(&random);
+      rounded[i] = round(4 * drawn[i]);
+    }
+    assert_int_equal(nk_two_sided_p(drawn + M, 1, drawn, M, &p), NK_OK);
+    small += p <= 0.05;
+    assert_int_equal(nk_two_sided_p(rounded + M, 1, rounded, M, &p), NK_OK);
+    small_with_ties += p <= 0.05;
+  }
+  assert_in_range(small, RUNS * 4 / 100, RUNS * 6 / 100); /* three standard deviations are 1% */
+  assert_in_range(small_with_ties, 1, small);
 }
 
 /* ---- Dimension ---- */
@@ -212,6 +250,8 @@ int main(void) {
       cmocka_unit_test(sets_without_a_spectrum_have_no_edge),
       cmocka_unit_test(a_single_direction_has_iso_score_zero),
       cmocka_unit_test(spikes_above_the_threshold_are_counted),
+      cmocka_unit_test(p_values_are_the_shares_as_small_or_as_large),
+      cmocka_unit_test(p_values_are_valid_for_draws_like_the_reference),
       cmocka_unit_test(dimensions_equal_numpys),
       cmocka_unit_test(too_few_rows_or_a_grid_have_no_dimension),
       cmocka_unit_test(planes_have_their_dimension),
