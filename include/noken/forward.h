@@ -169,6 +169,55 @@ struct nk_batch {
  * sums. */
 NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
 
+/* ---- Gradients ---- */
+
+/* What a sequence's scalar is a weighted sum of. p is the distribution of the next token at the
+ * term's position, x the residual stream there at the term's layer. Logarithms are natural. */
+enum nk_term_kind {
+  NK_TERM_LOG_PROB,           /* sum over ids of weight times log p(id) */
+  NK_TERM_ENTROPY,            /* -sum p log p */
+  NK_TERM_KL,                 /* sum p (log p - log q); vector is log q */
+  NK_TERM_KL_REVERSE,         /* sum q (log q - log p); vector is log q */
+  NK_TERM_LOGITS,             /* sum of vector times the logits */
+  NK_TERM_STREAM,             /* sum of vector times x */
+  NK_TERM_SQUARED_DIFFERENCE, /* squared length of x less vector */
+};
+
+struct nk_term {
+  size_t sequence, position; /* not of the prefix */
+  enum nk_term_kind kind;
+  double weight;           /* by which the term is multiplied in the sequence's scalar */
+  size_t layer;            /* of x */
+  const float *vector;     /* [n_vocabulary], or [dim] for x; finite */
+  const int64_t *ids;      /* [n_ids] */
+  const float *id_weights; /* [n_ids], or NULL: 1 each */
+  size_t n_ids;
+  double value; /* out: the term, not multiplied by its weight */
+};
+
+/* What is differentiated, and the answers (pointers that are not NULL). */
+struct nk_gradient {
+  struct nk_term *terms;
+  size_t n_terms;
+  double *values;   /* [n_sequences] each sequence's scalar */
+  float *overrides; /* [n_overrides, dim] of each override's vector, of the sum of all scalars */
+};
+
+/* Runs the batch, which has neither asks nor a generation, and differentiates its scalars with
+ * respect to the vectors of its overrides: replaced or added vectors at any layer and position, of
+ * the prefix too. An override that no term depends on has a gradient of 0. In a mixture of experts
+ * the choice of experts is held and their shares are differentiated. The derivative of ReLU at 0 is
+ * 0, as is that of values that are clipped.
+ *
+ * The inside of all blocks is kept from the forward pass; where batch->memory does not hold 1024
+ * positions of that, the streams between blocks alone are, and each block is run a second time.
+ * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
+ * or that has no vector or ids, NK_EDATA for numbers that are not finite, NK_EUNSUPPORTED with
+ * llama.cpp. Gradients do not depend on the other sequences, their order or the number of threads
+ * beyond the rounding of float sums. */
+NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
+                           struct nk_gradient *gradient);
+
 #ifdef __cplusplus
 }
 #endif

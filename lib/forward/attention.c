@@ -8,27 +8,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "forward/internal.h"
-
-enum {
-  CHUNK = 128,   /* queries */
-  FEW_KEYS = 64, /* own keys up to here: the small loops */
-};
-
-/* Queries [row, row + n_rows), of views [view, view + n_views), whose rows of q are consecutive. A
- * view that is longer than a chunk is cut into chunks of its own. */
-struct chunk {
-  size_t row, n_rows;
-  size_t view, n_views;
-  size_t n_prefix;
-  size_t own; /* the most own keys that a query of it sees */
-};
-
-struct scratch {
-  float *scores; /* [n_rows, width] */
-  float *packed;
-  size_t width; /* of a row of scores: prefix, then own keys, a multiple of 16 */
-};
+#include "forward/attention.h"
 
 static size_t round16(size_t n) {
   return (n + 15) / 16 * 16;
@@ -44,21 +24,21 @@ static size_t n_own(const struct nki_attention *a, size_t row) {
 }
 
 /* Cuts a long view into chunks [*n, ..); chunks NULL: only counts them. */
-static void cut_view(const struct nki_attention *a, size_t v, struct chunk *chunks, size_t *n) {
+static void cut_view(const struct nki_attention *a, size_t v, struct nki_chunk *chunks, size_t *n) {
   const struct nki_view *view = &a->views[v];
-  for (size_t at = 0; at < view->n; at += CHUNK, ++*n) {
-    size_t row = view->first + at, rows = min_size(CHUNK, view->n - at);
+  for (size_t at = 0; at < view->n; at += NKI_CHUNK, ++*n) {
+    size_t row = view->first + at, rows = min_size(NKI_CHUNK, view->n - at);
     if (chunks != NULL)
-      chunks[*n] = (struct chunk){row, rows, v, 1, view->n_prefix, n_own(a, row + rows - 1)};
+      chunks[*n] = (struct nki_chunk){row, rows, v, 1, view->n_prefix, n_own(a, row + rows - 1)};
   }
 }
 
 /* Gathers the views from *v on into one chunk, and moves *v past them. */
-static struct chunk gather_views(const struct nki_attention *a, size_t *v) {
+static struct nki_chunk gather_views(const struct nki_attention *a, size_t *v) {
   const struct nki_view *view = &a->views[*v];
-  struct chunk chunk = {.row = view->first, .view = *v, .n_prefix = view->n_prefix};
+  struct nki_chunk chunk = {.row = view->first, .view = *v, .n_prefix = view->n_prefix};
   while (*v < a->n_views && a->views[*v].n_prefix == chunk.n_prefix &&
-         chunk.n_rows + a->views[*v].n <= CHUNK) {
+         chunk.n_rows + a->views[*v].n <= NKI_CHUNK) {
     view = &a->views[(*v)++];
     chunk.n_rows += view->n;
     chunk.n_views++;
@@ -68,15 +48,14 @@ static struct chunk gather_views(const struct nki_attention *a, size_t *v) {
   return chunk;
 }
 
-/* Cuts all views into chunks and returns their number; chunks NULL: only counts them. */
-static size_t cut(const struct nki_attention *a, struct chunk *chunks) {
+size_t nki_attention_cut(const struct nki_attention *a, struct nki_chunk *chunks) {
   size_t n = 0;
   for (size_t v = 0; v < a->n_views;) {
-    if (a->views[v].n > CHUNK) {
+    if (a->views[v].n > NKI_CHUNK) {
       cut_view(a, v++, chunks, &n);
       continue;
     }
-    struct chunk chunk = gather_views(a, &v);
+    struct nki_chunk chunk = gather_views(a, &v);
     if (chunk.n_rows == 0) continue;
     if (chunks != NULL) chunks[n] = chunk;
     n++;
@@ -84,9 +63,8 @@ static size_t cut(const struct nki_attention *a, struct chunk *chunks) {
   return n;
 }
 
-/* The own keys of one view for one head, and the chunk's queries that see them. */
-static struct nki_own_keys own_keys(const struct nki_attention *a, const struct chunk *chunk,
-                                    size_t view, size_t head, const struct scratch *s) {
+struct nki_own_keys nki_attention_own(const struct nki_attention *a, const struct nki_chunk *chunk,
+                                      size_t view, size_t head, const struct nki_scratch *s) {
   const struct nki_view *v = &a->views[view];
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_out = a->n_heads * a->head_dim;
   size_t first = chunk->n_views == 1 ? chunk->row : v->first;
@@ -108,8 +86,8 @@ static struct nki_own_keys own_keys(const struct nki_attention *a, const struct 
   };
 }
 
-static void compute_scores(const struct nki_attention *a, const struct chunk *chunk, size_t head,
-                           const struct scratch *s) {
+void nki_attention_scores(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
+                          const struct nki_scratch *s) {
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
   if (chunk->n_prefix > 0)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
@@ -117,8 +95,8 @@ static void compute_scores(const struct nki_attention *a, const struct chunk *ch
                 (int)a->ld_q, a->prefix_k + kv_head * a->head_dim, (int)ld_prefix, 0.0f, s->scores,
                 (int)s->width);
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    const struct nki_own_keys own = own_keys(a, chunk, view, head, s);
-    if (own.n_keys <= FEW_KEYS)
+    const struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
+    if (own.n_keys <= NKI_FEW_KEYS)
       nki_small_scores(&own);
     else
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)own.n_q, (int)own.n_keys,
@@ -127,10 +105,8 @@ static void compute_scores(const struct nki_attention *a, const struct chunk *ch
   }
 }
 
-/* Each query sees the keys up to its own position and within the window; the rest of its row
- * becomes 0. */
-static void normalize(const struct nki_attention *a, const struct chunk *chunk, size_t head,
-                      const struct scratch *s) {
+void nki_attention_normalize(const struct nki_attention *a, const struct nki_chunk *chunk,
+                             size_t head, const struct nki_scratch *s) {
   const struct nki_softmax step = {.scale = a->scale,
                                    .cap = a->cap,
                                    .bias = a->alibi == NULL ? NULL : a->alibi + head * a->ld_alibi,
@@ -145,8 +121,8 @@ static void normalize(const struct nki_attention *a, const struct chunk *chunk, 
   }
 }
 
-static void sum_values(const struct nki_attention *a, const struct chunk *chunk, size_t head,
-                       const struct scratch *s) {
+static void sum_values(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
+                       const struct nki_scratch *s) {
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
   size_t ld_out = a->n_heads * a->head_dim;
   float *out = a->out + head * a->head_dim;
@@ -160,8 +136,8 @@ static void sum_values(const struct nki_attention *a, const struct chunk *chunk,
       memset(out + r * ld_out, 0, a->head_dim * sizeof *out);
   }
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    const struct nki_own_keys own = own_keys(a, chunk, view, head, s);
-    if (own.n_keys <= FEW_KEYS)
+    const struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
+    if (own.n_keys <= NKI_FEW_KEYS)
       nki_small_sums(&own);
     else
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own.n_q, (int)own.head_dim,
@@ -170,31 +146,30 @@ static void sum_values(const struct nki_attention *a, const struct chunk *chunk,
   }
 }
 
-/* Floats of a row of the chunk's scores. */
-static size_t width_of(const struct chunk *chunk) {
+size_t nki_chunk_width(const struct nki_chunk *chunk) {
   return round16(chunk->n_prefix + round16(chunk->own));
 }
 
 int nki_attend(const struct nki_attention *a) {
-  size_t n_chunks = cut(a, NULL), width = 0;
-  size_t n_threads = (size_t)omp_get_max_threads(), n_packed = round16(FEW_KEYS) * a->head_dim;
+  size_t n_chunks = nki_attention_cut(a, NULL), width = 0;
+  size_t n_threads = (size_t)omp_get_max_threads(), n_packed = round16(NKI_FEW_KEYS) * a->head_dim;
   float *scratch = NULL;
   int code = NK_EMEMORY;
-  struct chunk *chunks = nk_alloc(n_chunks, sizeof *chunks);
+  struct nki_chunk *chunks = nk_alloc(n_chunks, sizeof *chunks);
   if (chunks == NULL) goto done;
-  cut(a, chunks);
+  nki_attention_cut(a, chunks);
   for (size_t i = 0; i < n_chunks; i++)
-    if (width_of(&chunks[i]) > width) width = width_of(&chunks[i]);
-  size_t each = CHUNK * width + n_packed;
+    if (nki_chunk_width(&chunks[i]) > width) width = nki_chunk_width(&chunks[i]);
+  size_t each = NKI_CHUNK * width + n_packed;
   scratch = nk_alloc(n_threads * each, sizeof *scratch);
   if (scratch == NULL) goto done;
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (size_t head = 0; head < a->n_heads; head++)
     for (size_t i = 0; i < n_chunks; i++) {
       float *mine = scratch + (size_t)omp_get_thread_num() * each;
-      const struct scratch s = {mine, mine + CHUNK * width, width_of(&chunks[i])};
-      compute_scores(a, &chunks[i], head, &s);
-      normalize(a, &chunks[i], head, &s);
+      const struct nki_scratch s = {mine, mine + NKI_CHUNK * width, nki_chunk_width(&chunks[i])};
+      nki_attention_scores(a, &chunks[i], head, &s);
+      nki_attention_normalize(a, &chunks[i], head, &s);
       sum_values(a, &chunks[i], head, &s);
     }
   code = NK_OK;

@@ -19,9 +19,8 @@ static size_t own_length(const struct nk_batch *batch, size_t sequence) {
   return sequence == NK_PREFIX ? batch->prefix.n : batch->sequences[sequence].n;
 }
 
-/* An override or an ask must name a position that its sequence itself has. */
-static int check_place(const struct nk_batch *batch, const char *what, size_t index,
-                       size_t sequence, size_t position) {
+int nki_check_place(const struct nk_batch *batch, const char *what, size_t index, size_t sequence,
+                    size_t position) {
   size_t first = sequence == NK_PREFIX ? 0 : batch->prefix.n;
   if (sequence != NK_PREFIX && sequence >= batch->n_sequences)
     return nk_fail(NK_EUSAGE, "%s %zu: no sequence %zu: the batch has %zu", what, index, sequence,
@@ -38,7 +37,7 @@ static int check_place(const struct nk_batch *batch, const char *what, size_t in
 static int check_override(const struct nki_plan *plan, size_t i) {
   const struct nk_override *o = &plan->batch->overrides[i];
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
-  int code = check_place(plan->batch, "override", i, o->sequence, o->position);
+  int code = nki_check_place(plan->batch, "override", i, o->sequence, o->position);
   if (code != NK_OK) return code;
   if (o->layer > shape->n_layers)
     return nk_fail(NK_EUSAGE, "override %zu: layer %zu: the model has layers 0 to %zu", i, o->layer,
@@ -53,7 +52,7 @@ static int check_override(const struct nki_plan *plan, size_t i) {
 static int check_ask(const struct nki_plan *plan, size_t i) {
   const struct nk_ask *a = &plan->batch->asks[i];
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
-  int code = check_place(plan->batch, "ask", i, a->sequence, a->position);
+  int code = nki_check_place(plan->batch, "ask", i, a->sequence, a->position);
   if (code != NK_OK) return code;
   for (size_t l = 0; l < a->n_layers; l++)
     if (a->layers[l] > shape->n_layers)
@@ -163,23 +162,23 @@ static bool all_replaced(const struct nki_plan *plan) {
   return true;
 }
 
-/* Cuts the sequences into groups of at most as many rows as memory holds. */
-static int make_groups(struct nki_plan *plan) {
+size_t nki_plan_memory(const struct nki_plan *plan) {
+  return plan->batch->memory == 0 ? DEFAULT_MEMORY : plan->batch->memory;
+}
+
+int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone) {
   const struct nk_batch *batch = plan->batch;
-  const struct nk_forward_shape *shape = &plan->forward->config.shape;
   size_t more = batch->generation == NULL ? 0 : batch->generation->n_tokens;
-  size_t row_bytes = (shape->dim + nki_final_width(plan->forward)) * sizeof(float);
-  if (more > 0 || plan->forward->engine->keeps_keys)
-    row_bytes += 2 * shape->n_layers * shape->n_kv_heads * shape->head_dim * sizeof(float);
-  size_t memory = batch->memory == 0 ? DEFAULT_MEMORY : batch->memory;
-  size_t room = memory / row_bytes, rows = batch->prefix.n, n = 0;
+  size_t room = nki_plan_memory(plan) / row_bytes, rows = batch->prefix.n, n = 0;
   size_t most = plan->forward->most_rows;
   if (more > 0 && most < SIZE_MAX / 4) most *= 4; /* its steps have one row for each sequence */
   if (most < room) room = most;
-  plan->group_start = nk_alloc(batch->n_sequences + 2, sizeof(size_t));
+  nk_free(plan->group_start);
+  plan->group_start = nk_alloc(batch->n_sequences + 3, sizeof(size_t));
   if (plan->group_start == NULL) return NK_EMEMORY;
   plan->group_start[0] = 0;
   bool any = false;
+  if (prefix_alone) plan->group_start[++n] = rows = 0;
   for (size_t s = 0; s < batch->n_sequences; s++) {
     size_t need = plan->lengths[s] == 0 ? 0 : plan->lengths[s] + more;
     bool full = rows + need > room || s - plan->group_start[n] >= plan->forward->most_sequences;
@@ -194,6 +193,15 @@ static int make_groups(struct nki_plan *plan) {
   plan->group_start[++n] = batch->n_sequences;
   plan->n_groups = n;
   return NK_OK;
+}
+
+/* Bytes of a row: its stream before and after the blocks, keys and values where they are kept. */
+static size_t row_bytes(const struct nki_plan *plan) {
+  const struct nk_forward_shape *shape = &plan->forward->config.shape;
+  size_t floats = shape->dim + nki_final_width(plan->forward);
+  if (plan->batch->generation != NULL || plan->forward->engine->keeps_keys)
+    floats += 2 * shape->n_layers * shape->n_kv_heads * shape->head_dim;
+  return floats * sizeof(float);
 }
 
 static int check_batch(struct nki_plan *plan) {
@@ -226,7 +234,7 @@ int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch
   if (plan->longest > forward->config.shape.n_positions)
     return nk_fail(NK_EUSAGE, "%zu positions: the model has %zu", plan->longest,
                    forward->config.shape.n_positions);
-  return make_groups(plan);
+  return nki_plan_group(plan, row_bytes(plan), false);
 }
 
 void nki_plan_free(struct nki_plan *plan) {

@@ -1,6 +1,6 @@
 /* A batch made ready: checked, its overrides and asks sorted by sequence, and cut into groups that
- * fit in memory (batch.c); the pass of one group through the blocks (blocks.c); and the overrides
- * and asks at a layer (streams.c). */
+ * fit in memory (batch.c); a group's rows (pass.c) and their way through the blocks (blocks.c); and
+ * the overrides and asks at a layer (streams.c). */
 #ifndef NOKEN_FORWARD_BATCH_H
 #define NOKEN_FORWARD_BATCH_H
 
@@ -29,6 +29,17 @@ struct nki_plan {
 int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch,
                   struct nki_plan *plan);
 void nki_plan_free(struct nki_plan *plan);
+/* A place must be one that its sequence itself has; `what` and index name its owner in the message.
+ * NK_OK or NK_EUSAGE. */
+int nki_check_place(const struct nk_batch *batch, const char *what, size_t index, size_t sequence,
+                    size_t position);
+/* Cuts the sequences into groups anew: of at most memory / row_bytes rows, and with prefix_alone
+ * the prefix as a first group without sequences. NK_OK or NK_EMEMORY. */
+int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone);
+/* Bytes that batch->memory says. */
+size_t nki_plan_memory(const struct nki_plan *plan);
+/* Positions of the prefix to compute: all when sequences follow it, else up to the last ask. */
+size_t nki_prefix_length(const struct nki_plan *plan);
 
 /* Positions of one sequence that a pass computes, one row each. */
 struct nki_span {
@@ -82,7 +93,16 @@ struct nki_pass {
   size_t n_overrides, n_asks;
   float *cache_k, *cache_v; /* [n_layers, cache_rows, kv], or NULL */
   size_t cache_rows;
+  struct nki_tape *tapes; /* [n_layers] where each block keeps what its gradient needs, or NULL */
+  float *embedded;        /* [n_rows, dim] what the norm of the embeddings reads, kept; or NULL */
 };
+
+/* The pass of a group of the plan, without spans when nothing is asked of its sequences. NK_OK or
+ * NK_EMEMORY; free with nki_pass_free in either case. */
+int nki_pass_make(const struct nki_plan *plan, size_t group, struct nki_pass *pass);
+void nki_pass_free(struct nki_pass *pass);
+/* positions and numbers of all rows; n_rows is set. */
+void nki_pass_number(struct nki_pass *pass);
 
 /* The native engine's. */
 int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
@@ -96,12 +116,93 @@ size_t nki_piece_rows(const struct nki_config *config);
  * captures there. */
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass);
 
+/* ---- A block ---- */
+
+static inline size_t nki_q_width(const struct nki_config *c) {
+  return c->shape.n_heads * c->shape.head_dim;
+}
+static inline size_t nki_kv_width(const struct nki_config *c) {
+  return c->shape.n_kv_heads * c->shape.head_dim;
+}
+static inline size_t nki_qkv_width(const struct nki_config *c) {
+  return nki_q_width(c) + 2 * nki_kv_width(c);
+}
+
+/* Spans on their way through one block: as many as the buffers hold. */
+struct nki_piece {
+  struct nki_work *work;
+  struct nki_pass *pass;
+  size_t layer;
+  const struct nki_span *spans;
+  size_t n_spans;
+  size_t row, n_rows; /* of pass->x */
+  bool last;          /* only the final rows continue after their keys and values */
+  size_t final, n_q;  /* last: final rows [final, final + n_q); else n_q = n_rows */
+  float *x;           /* [n_q, dim] what the block adds to */
+  float *q;           /* queries, [n_q, ..] with ld_q from row to row */
+  size_t ld_q;
+};
+/* The piece that follows *piece (zeroed but for work, pass and layer: the first one). False when
+ * there is none. */
+bool nki_piece_next(struct nki_piece *piece);
+/* The first row of tapes and gradients of rows that continue that is the piece's. */
+static inline size_t nki_piece_first(const struct nki_piece *piece) {
+  return piece->last ? piece->final : piece->row;
+}
+
+/* work->floats = the layer's weights. */
+void nki_block_load(struct nki_work *work, size_t layer);
+/* pass->x through the block, which is loaded; in the last one pass->final = the rows wanted. */
+int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer);
+/* Norms, clipping and rotations of the piece's queries (or with `keys` of its keys); ld is set. */
+struct nki_rotation nki_piece_rotation(const struct nki_piece *piece, bool keys);
+/* work->q_positions and ->q_numbers of the piece's queries. */
+void nki_piece_number(const struct nki_piece *piece);
+/* The piece's attention: of its queries, which are set and numbered, and its own keys and values;
+ * by work->views, into work->heads. */
+struct nki_attention nki_piece_attention(const struct nki_piece *piece, float *k, float *v,
+                                         size_t ld_kv);
+/* The row of the pass that query i belongs to. */
+static inline size_t nki_row_of_query(const struct nki_piece *piece, size_t i) {
+  return piece->last ? piece->pass->final_rows[piece->final + i] : piece->row + i;
+}
+
+/* ---- What a block keeps for its gradient (tape.c) ---- */
+
+/* Of one block, by the rows of the pass (of those that continue where it says n_q). */
+struct nki_tape {
+  float *x;              /* [n_rows, dim] the stream that enters the block */
+  float *raw_q, *raw_kv; /* q and kv before norms and clipping, NULL where there are none */
+  float *q;              /* [n_q, q] after rotation */
+  float *kv;             /* [n_rows, 2 kv] keys, then values */
+  float *heads;          /* [n_q, q] attention's output */
+  float *attended;       /* [n_q, dim] heads W_o + bias where a norm follows, else NULL */
+  float *middle;         /* [n_q, dim] the stream that the mlp reads, NULL in parallel blocks */
+  float *inner; /* [n_q, nki_mlp_width] before the activation, without biases; NULL: sparse */
+  float *added; /* [n_q, dim] the mlp's output where a norm follows, else NULL */
+};
+
+/* Each keeps what the name says of a piece, where its block has a tape. kv: keys, values beside
+ * them; ld from row to row. */
+void nki_tape_input(const struct nki_piece *piece, const float *x);
+void nki_tape_raw(const struct nki_piece *piece, const float *kv, size_t ld);
+void nki_tape_heads(const struct nki_piece *piece, const float *kv, size_t ld);
+void nki_tape_output(const struct nki_piece *piece);
+/* Where the tape has the piece's rows, from `row` of those that continue on; NULL: nowhere. */
+float *nki_tape_attended(const struct nki_piece *piece);
+float *nki_tape_middle(const struct nki_piece *piece);
+float *nki_tape_inner(const struct nki_piece *piece, size_t row);
+float *nki_tape_added(const struct nki_piece *piece, size_t row);
+
 /* Rows of the stream at one layer. */
 struct nki_stream {
   float *x;           /* [n, dim] */
   size_t first, n;    /* rows [first, first + n) of the pass, or where `rows` is given: */
   const size_t *rows; /* [n] these rows, ascending */
 };
+
+/* The row of the pass in x, NULL where the stream has none. */
+float *nki_stream_row(const struct nki_stream *stream, size_t row, size_t dim);
 
 /* Applies the overrides at `layer` to those of the rows that the stream has, then reads what is
  * asked there. *changed (may be NULL) = whether there was an override. NK_OK, or NK_EDATA when a
@@ -114,13 +215,16 @@ int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
 
 /* The most floats of a row inside an mlp. */
 size_t nki_mlp_width(const struct nki_config *config);
+/* Floats of a row of a layer's inner values; 0 in a sparse layer. */
+size_t nki_inner_width(const struct nk_forward *forward, size_t layer);
 /* Buffers of the mlps; work->forward and ->block_rows are set. NK_OK or NK_EMEMORY. */
 int nki_mlp_make(struct nki_work *work);
 void nki_mlp_free(struct nki_work *work);
 /* out [n, dim] = mlp(y), or with `add` out += that, without the bias of NKI_DOWN; n <= block_rows.
- * out may be y without `add`. NK_OK, or NK_EDATA when the choice of experts is not finite. */
-int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add,
-                float *out);
+ * out may be y without `add`. inner (NULL, or [n, nki_inner_width]) = the values before the
+ * activation, without biases. NK_OK, or NK_EDATA when the choice of experts is not finite. */
+int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add, float *out,
+                float *inner);
 
 /* Fails with NK_EDATA and the first position whose input of block 0 is not finite (finite.c). */
 int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass);

@@ -12,22 +12,10 @@
 
 /* ---- Sizes ---- */
 
-static size_t q_width(const struct nki_config *c) {
-  return c->shape.n_heads * c->shape.head_dim;
-}
-
-static size_t kv_width(const struct nki_config *c) {
-  return c->shape.n_kv_heads * c->shape.head_dim;
-}
-
-static size_t qkv_width(const struct nki_config *c) {
-  return q_width(c) + 2 * kv_width(c);
-}
-
 size_t nki_piece_rows(const struct nki_config *c) {
   const size_t bytes = (size_t)64 << 20, least = 1024, most = 8192;
   const size_t cache = (size_t)4 << 20, enough = 256;
-  size_t row = 2 * q_width(c) + qkv_width(c) + c->shape.dim + nki_mlp_width(c);
+  size_t row = 2 * nki_q_width(c) + nki_qkv_width(c) + c->shape.dim + nki_mlp_width(c);
   size_t rows = cache / (row * sizeof(float));
   if (rows >= enough) return rows > most ? most : rows; /* a narrow model's stay in the cache */
   rows = bytes / (row * sizeof(float));
@@ -98,14 +86,14 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   if (longest_span > rows) rows = longest_span;
   *work = (struct nki_work){
       .forward = forward, .block_rows = nki_piece_rows(c), .n_prefix = plan->batch->prefix.n};
-  if (!nk_size_mul(c->shape.n_layers * kv_width(c), work->n_prefix, &prefix))
+  if (!nk_size_mul(c->shape.n_layers * nki_kv_width(c), work->n_prefix, &prefix))
     return nk_fail(NK_EMEMORY, "a prefix of %zu positions", work->n_prefix);
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
   work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
-  work->qkv = nk_alloc(rows * qkv_width(c), sizeof(float));
-  work->q = nk_alloc(rows * q_width(c), sizeof(float));
-  work->heads = nk_alloc(rows * q_width(c), sizeof(float));
+  work->qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
+  work->q = nk_alloc(rows * nki_q_width(c), sizeof(float));
+  work->heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
   work->q_positions = nk_alloc(rows, sizeof(uint32_t));
   work->q_numbers = nk_alloc(rows, sizeof(uint32_t));
   work->views = nk_alloc(max_spans, sizeof *work->views);
@@ -160,6 +148,7 @@ static int normalize_embeddings(const struct nk_forward *forward, struct nki_pas
   norm.scale.weight = nki_tensor_floats(forward->embedding_norm.weight, 0, dim, scratch);
   if (forward->embedding_norm.bias != NULL)
     norm.scale.bias = nki_tensor_floats(forward->embedding_norm.bias, 0, dim, scratch + dim);
+  if (pass->embedded != NULL) memcpy(pass->embedded, pass->x, pass->n_rows * dim * sizeof(float));
   bool finite = nki_norm_rows(&norm, pass->x, pass->n_rows, pass->x);
   nk_free(scratch);
   return finite ? NK_OK : nki_fail_embedding(forward, pass);
@@ -195,24 +184,10 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
   return NK_OK;
 }
 
-/* ---- A piece: the spans [first, first + n) through one block ---- */
-
-struct piece {
-  struct nki_work *work;
-  struct nki_pass *pass;
-  size_t layer;
-  const struct nki_span *spans;
-  size_t n_spans;
-  size_t row, n_rows; /* of pass->x */
-  bool last;          /* only the final rows continue after their keys and values */
-  size_t final, n_q;  /* last: final rows [final, final + n_q); else n_q = n_rows */
-  float *x;           /* [n_q, dim] what the block adds to */
-  float *q;           /* queries, [n_q, ..] with ld_q from row to row */
-  size_t ld_q;
-};
+/* ---- A piece through one block ---- */
 
 /* A product with a whole part; `product` has everything but the weight. */
-static void multiply(const struct piece *piece, enum nki_part part, size_t n,
+static void multiply(const struct nki_piece *piece, enum nki_part part, size_t n,
                      struct nki_product product) {
   product.weight = piece->work->floats[part].weight;
   product.total = product.n_out;
@@ -221,8 +196,8 @@ static void multiply(const struct piece *piece, enum nki_part part, size_t n,
 }
 
 /* Columns [first, first + n_out) of q, k, v side by side, from y [n, dim]. */
-static void project(const struct piece *piece, size_t first, size_t n_out, const float *y, size_t n,
-                    float *out, size_t ld) {
+static void project(const struct nki_piece *piece, size_t first, size_t n_out, const float *y,
+                    size_t n, float *out, size_t ld) {
   const struct nki_config *c = &piece->work->forward->config;
   const struct nki_floats *floats = piece->work->floats;
   struct nki_product product = {
@@ -232,13 +207,13 @@ static void project(const struct piece *piece, size_t first, size_t n_out, const
     product.in_out = c->in_out;
     product.first = first;
     product.n_out = n_out;
-    product.total = qkv_width(c);
+    product.total = nki_qkv_width(c);
     nki_multiply(&product, n);
     if (floats[NKI_QKV].bias != NULL) nki_add_bias(out, n, n_out, ld, floats[NKI_QKV].bias + first);
     return;
   }
   const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
-  const size_t widths[3] = {q_width(c), kv_width(c), kv_width(c)};
+  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
   size_t at = 0;
   for (int i = 0; i < 3; at += widths[i++]) {
     if (at < first || at + widths[i] > first + n_out) continue;
@@ -251,7 +226,7 @@ static void project(const struct piece *piece, size_t first, size_t n_out, const
 }
 
 /* out = the rows of y that continue, in their order; out may be y. */
-static void pack_rows(const struct piece *piece, float *y, size_t dim, float *out) {
+static void pack_rows(const struct nki_piece *piece, float *y, size_t dim, float *out) {
   for (size_t i = 0; i < piece->n_q; i++) {
     size_t from = piece->pass->final_rows[piece->final + i] - piece->row;
     if (out + i * dim != y + from * dim) memmove(out + i * dim, y + from * dim, dim * sizeof *y);
@@ -260,23 +235,23 @@ static void pack_rows(const struct piece *piece, float *y, size_t dim, float *ou
 
 /* Queries, keys and values of the piece into work->qkv. In the last block the queries that continue
  * go into work->q, and x and y are packed to the rows that continue. */
-static void project_heads(struct piece *piece) {
+static void project_heads(struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
-  size_t width = qkv_width(c), dim = c->shape.dim;
+  size_t width = nki_qkv_width(c), dim = c->shape.dim;
   piece->q = work->qkv;
   piece->ld_q = width;
   if (!piece->last)
     project(piece, 0, width, work->y, piece->n_rows, work->qkv, width);
   else
-    project(piece, q_width(c), 2 * kv_width(c), work->y, piece->n_rows, work->qkv + q_width(c),
-            width);
+    project(piece, nki_q_width(c), 2 * nki_kv_width(c), work->y, piece->n_rows,
+            work->qkv + nki_q_width(c), width);
   if (!piece->last) return;
   pack_rows(piece, work->y, dim, work->y);
   pack_rows(piece, piece->pass->x + piece->row * dim, dim, piece->x);
   piece->q = work->q;
-  piece->ld_q = q_width(c);
-  project(piece, 0, q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
+  piece->ld_q = nki_q_width(c);
+  project(piece, 0, nki_q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
 }
 
 /* ---- Attention of a piece ---- */
@@ -287,48 +262,47 @@ struct heads {
   size_t ld;
 };
 
-static struct heads own_heads(const struct piece *piece) {
+static struct heads own_heads(const struct nki_piece *piece) {
   const struct nki_config *c = &piece->work->forward->config;
-  float *k = piece->work->qkv + q_width(c);
-  return (struct heads){k, k + kv_width(c), qkv_width(c)};
+  float *k = piece->work->qkv + nki_q_width(c);
+  return (struct heads){k, k + nki_kv_width(c), nki_qkv_width(c)};
 }
 
-/* The row of the pass that query i belongs to. */
-static size_t row_of_query(const struct piece *piece, size_t i) {
-  return piece->last ? piece->pass->final_rows[piece->final + i] : piece->row + i;
-}
-
-static void number_queries(const struct piece *piece) {
+void nki_piece_number(const struct nki_piece *piece) {
   for (size_t i = 0; i < piece->n_q; i++) {
-    size_t row = row_of_query(piece, i);
+    size_t row = nki_row_of_query(piece, i);
     piece->work->q_positions[i] = piece->pass->positions[row];
     piece->work->q_numbers[i] = piece->pass->numbers[row];
   }
 }
 
-/* Norms, clipping and rotations of queries and keys. */
-static void rotate_heads(const struct piece *piece, const struct heads *own) {
-  struct nki_work *work = piece->work;
+struct nki_rotation nki_piece_rotation(const struct nki_piece *piece, bool keys) {
+  const struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   unsigned rope = c->layers[piece->layer].rope;
-  struct nki_rotation rotation = {.n_heads = c->shape.n_heads,
-                                  .head_dim = c->shape.head_dim,
-                                  .ld = piece->ld_q,
-                                  .norm = {.kind = c->qk_norm,
-                                           .rms = c->rms,
-                                           .plus_one = c->norm_plus_one,
-                                           .eps = c->norm_eps,
-                                           .scale = work->floats[NKI_Q_NORM]},
-                                  .clip = c->qkv_clip,
-                                  .rotary_dim = rope == NKI_NO_ROPE ? 0 : c->ropes[rope].dim,
-                                  .pairs = c->rotary_pairs,
-                                  .cos = rope == NKI_NO_ROPE ? NULL : work->cos[rope],
-                                  .sin = rope == NKI_NO_ROPE ? NULL : work->sin[rope]};
-  if (c->qkv_clip > 0) nki_clip(own->v, piece->n_rows, kv_width(c), own->ld, c->qkv_clip);
+  return (struct nki_rotation){.n_heads = keys ? c->shape.n_kv_heads : c->shape.n_heads,
+                               .head_dim = c->shape.head_dim,
+                               .norm = {.kind = c->qk_norm,
+                                        .rms = c->rms,
+                                        .plus_one = c->norm_plus_one,
+                                        .eps = c->norm_eps,
+                                        .scale = work->floats[keys ? NKI_K_NORM : NKI_Q_NORM]},
+                               .clip = c->qkv_clip,
+                               .rotary_dim = rope == NKI_NO_ROPE ? 0 : c->ropes[rope].dim,
+                               .pairs = c->rotary_pairs,
+                               .cos = rope == NKI_NO_ROPE ? NULL : work->cos[rope],
+                               .sin = rope == NKI_NO_ROPE ? NULL : work->sin[rope]};
+}
+
+/* Norms, clipping and rotations of queries and keys. */
+static void rotate_heads(const struct nki_piece *piece, const struct heads *own) {
+  const struct nki_config *c = &piece->work->forward->config;
+  struct nki_rotation rotation = nki_piece_rotation(piece, false);
+  if (c->qkv_clip > 0) nki_clip(own->v, piece->n_rows, nki_kv_width(c), own->ld, c->qkv_clip);
   if (rotation.rotary_dim == 0 && rotation.norm.scale.weight == NULL && rotation.clip == 0) return;
-  nki_rotate(&rotation, piece->q, work->q_positions, piece->n_q);
-  rotation.n_heads = c->shape.n_kv_heads;
-  rotation.norm.scale = work->floats[NKI_K_NORM];
+  rotation.ld = piece->ld_q;
+  nki_rotate(&rotation, piece->q, piece->work->q_positions, piece->n_q);
+  rotation = nki_piece_rotation(piece, true);
   rotation.ld = own->ld;
   nki_rotate(&rotation, own->k, piece->pass->positions + piece->row, piece->n_rows);
 }
@@ -336,7 +310,7 @@ static void rotate_heads(const struct piece *piece, const struct heads *own) {
 /* Copies the keys and values of a span's rows, [n, kv] with the heads side by side. */
 static void copy_heads(const struct nki_config *c, const struct heads *from, size_t row, size_t n,
                        float *k, float *v) {
-  size_t width = kv_width(c);
+  size_t width = nki_kv_width(c);
   for (size_t r = 0; r < n; r++) {
     memcpy(k + r * width, from->k + (row + r) * from->ld, width * sizeof *k);
     memcpy(v + r * width, from->v + (row + r) * from->ld, width * sizeof *v);
@@ -344,17 +318,17 @@ static void copy_heads(const struct nki_config *c, const struct heads *from, siz
 }
 
 /* Where the cache has the keys and values of a span's first own position in this layer. */
-static struct heads cached_heads(const struct piece *piece, const struct nki_span *span) {
+static struct heads cached_heads(const struct nki_piece *piece, const struct nki_span *span) {
   const struct nki_config *c = &piece->work->forward->config;
-  size_t kv = kv_width(c), start = (piece->layer * piece->pass->cache_rows + span->cache) * kv;
+  size_t kv = nki_kv_width(c), start = (piece->layer * piece->pass->cache_rows + span->cache) * kv;
   return (struct heads){piece->pass->cache_k + start, piece->pass->cache_v + start, kv};
 }
 
 /* Keeps the piece's keys and values: the prefix's for all groups, the others' for generation. */
-static void keep_keys(const struct piece *piece, const struct heads *own) {
+static void keep_keys(const struct nki_piece *piece, const struct heads *own) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
-  size_t kv = kv_width(c), prefix = piece->layer * work->n_prefix * kv;
+  size_t kv = nki_kv_width(c), prefix = piece->layer * work->n_prefix * kv;
   for (size_t i = 0; i < piece->n_spans; i++) {
     const struct nki_span *span = &piece->spans[i];
     size_t row = span->row - piece->row;
@@ -369,12 +343,12 @@ static void keep_keys(const struct piece *piece, const struct heads *own) {
 
 /* True when the spans' earlier positions are in the cache: in a pass, those of all spans or of
  * none. */
-static bool has_past(const struct piece *piece) {
+static bool has_past(const struct nki_piece *piece) {
   return piece->spans[0].past > 0;
 }
 
 /* Each span's queries, and the keys and values they see. */
-static void make_views(const struct piece *piece, const struct heads *own) {
+static void make_views(const struct nki_piece *piece, const struct heads *own) {
   size_t q = 0;
   for (size_t i = 0; i < piece->n_spans; i++) {
     const struct nki_span *span = &piece->spans[i];
@@ -382,60 +356,75 @@ static void make_views(const struct piece *piece, const struct heads *own) {
     size_t offset = has_past(piece) ? 0 : (span->row - piece->row) * own->ld;
     struct nki_view *view = &piece->work->views[i];
     *view = (struct nki_view){.first = q,
+                              .own = span->row - piece->row,
                               .k = heads.k + offset,
                               .v = heads.v + offset,
                               .n_prefix = span->sequence == NK_PREFIX ? 0 : piece->work->n_prefix};
-    while (q < piece->n_q && row_of_query(piece, q) < span->row + span->n) q++;
+    while (q < piece->n_q && nki_row_of_query(piece, q) < span->row + span->n) q++;
     view->n = q - view->first;
   }
 }
 
-/* work->heads = attention of the piece's queries. */
-static int attend(const struct piece *piece) {
-  struct nki_work *work = piece->work;
+struct nki_attention nki_piece_attention(const struct nki_piece *piece, float *k, float *v,
+                                         size_t ld_kv) {
+  const struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
+  const struct heads own = {k, v, ld_kv};
+  size_t prefix = piece->layer * work->n_prefix * nki_kv_width(c);
+  make_views(piece, &own);
+  return (struct nki_attention){.n_heads = c->shape.n_heads,
+                                .n_kv_heads = c->shape.n_kv_heads,
+                                .head_dim = c->shape.head_dim,
+                                .scale = c->attention_scale,
+                                .cap = c->attention_cap,
+                                .window = c->layers[piece->layer].window,
+                                .q = piece->q,
+                                .ld_q = piece->ld_q,
+                                .ld_kv = has_past(piece) ? nki_kv_width(c) : ld_kv,
+                                .alibi = work->alibi,
+                                .ld_alibi = work->ld_alibi,
+                                .sinks = work->floats[NKI_SINKS].weight,
+                                .prefix_k = work->prefix_k + prefix,
+                                .prefix_v = work->prefix_v + prefix,
+                                .number = work->q_numbers,
+                                .views = work->views,
+                                .n_views = piece->n_spans,
+                                .out = work->heads};
+}
+
+/* work->heads = attention of the piece's queries. */
+static int attend(const struct nki_piece *piece) {
   const struct heads own = own_heads(piece);
-  size_t prefix = piece->layer * work->n_prefix * kv_width(c);
-  number_queries(piece);
+  nki_piece_number(piece);
+  nki_tape_raw(piece, own.k, own.ld);
   rotate_heads(piece, &own);
   keep_keys(piece, &own);
-  make_views(piece, &own);
-  const struct nki_attention attention = {.n_heads = c->shape.n_heads,
-                                          .n_kv_heads = c->shape.n_kv_heads,
-                                          .head_dim = c->shape.head_dim,
-                                          .scale = c->attention_scale,
-                                          .cap = c->attention_cap,
-                                          .window = c->layers[piece->layer].window,
-                                          .q = piece->q,
-                                          .ld_q = piece->ld_q,
-                                          .ld_kv = has_past(piece) ? kv_width(c) : own.ld,
-                                          .alibi = work->alibi,
-                                          .ld_alibi = work->ld_alibi,
-                                          .sinks = work->floats[NKI_SINKS].weight,
-                                          .prefix_k = work->prefix_k + prefix,
-                                          .prefix_v = work->prefix_v + prefix,
-                                          .number = work->q_numbers,
-                                          .views = work->views,
-                                          .n_views = piece->n_spans,
-                                          .out = work->heads};
-  return nki_attend(&attention);
+  nki_tape_heads(piece, own.k, own.ld);
+  const struct nki_attention attention = nki_piece_attention(piece, own.k, own.v, own.ld);
+  int code = nki_attend(&attention);
+  nki_tape_output(piece);
+  return code;
 }
 
 /* ---- After attention ---- */
 
 /* Whether a product is normed or scaled before it is added to the stream, or is added at once. */
-static bool is_aside(const struct piece *piece, enum nki_part norm) {
+static bool is_aside(const struct nki_piece *piece, enum nki_part norm) {
   return piece->work->floats[norm].weight != NULL ||
          piece->work->forward->config.residual_scale != 1.0f;
 }
 
-/* x += scale * norm(y + bias), y [n, dim]. NK_OK, or NK_EDATA when y is not finite. */
-static int add_aside(const struct piece *piece, enum nki_part norm, const float *bias, size_t n,
+/* x += scale * norm(y + bias), y [n, dim]; keep (may be NULL) = y + bias. NK_OK, or NK_EDATA when y
+ * is not finite. */
+static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *keep, size_t n,
                      float *y, float *x) {
   const struct nki_config *c = &piece->work->forward->config;
-  const struct nki_norm_step step = {.config = c, .scale = piece->work->floats[norm]};
+  const struct nki_floats *f = piece->work->floats;
+  const struct nki_norm_step step = {.config = c, .scale = f[norm]};
+  const float *bias = f[norm == NKI_NORM1_POST ? NKI_O : NKI_DOWN].bias;
   size_t dim = c->shape.dim;
   if (bias != NULL) nki_add_bias(y, n, dim, dim, bias);
+  if (keep != NULL) memcpy(keep, y, n * dim * sizeof *keep);
   if (step.scale.weight != NULL && !nki_norm_rows(&step, y, n, y))
     return nki_fail_block(piece->work->forward, piece->layer);
   if (c->residual_scale != 1.0f) nki_scale(y, n * dim, c->residual_scale);
@@ -445,7 +434,7 @@ static int add_aside(const struct piece *piece, enum nki_part norm, const float 
 
 /* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. Its input x was checked
  * by the block's first norm, its output is by the next one. */
-static void finish_parallel(const struct piece *piece, const struct nki_product *product) {
+static void finish_parallel(const struct nki_piece *piece, const struct nki_product *product) {
   struct nki_work *work = piece->work;
   const struct nki_norm_step norm = {.config = &work->forward->config,
                                      .after = work->both_biases,
@@ -459,11 +448,11 @@ static void finish_parallel(const struct piece *piece, const struct nki_product 
 }
 
 /* x += heads W_o + bias; y = what the mlp reads. NK_OK, or NK_EDATA when x is not finite. */
-static int finish_attention(const struct piece *piece) {
+static int finish_attention(const struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_floats *f = work->floats;
-  size_t dim = c->shape.dim, n = piece->n_q, width = q_width(c);
+  size_t dim = c->shape.dim, n = piece->n_q, width = nki_q_width(c);
   struct nki_product product = {.add = true,
                                 .n_out = dim,
                                 .n_in = width,
@@ -481,34 +470,41 @@ static int finish_attention(const struct piece *piece) {
     product.add = false;
     product.y = work->y;
     multiply(piece, NKI_O, n, product);
-    int code = add_aside(piece, NKI_NORM1_POST, f[NKI_O].bias, n, work->y, piece->x);
+    int code = add_aside(piece, NKI_NORM1_POST, nki_tape_attended(piece), n, work->y, piece->x);
     if (code != NK_OK) return code;
     norm.before = NULL;
   } else {
     multiply(piece, NKI_O, n, product);
   }
-  norm.after = is_aside(piece, NKI_NORM2_POST) ? NULL : f[NKI_DOWN].bias;
-  return nki_norm_rows(&norm, piece->x, n, work->y) ? NK_OK
-                                                    : nki_fail_block(work->forward, piece->layer);
+  float *middle = nki_tape_middle(piece);
+  const float *after = is_aside(piece, NKI_NORM2_POST) ? NULL : f[NKI_DOWN].bias;
+  if (middle == NULL) norm.after = after;
+  if (!nki_norm_rows(&norm, piece->x, n, work->y))
+    return nki_fail_block(work->forward, piece->layer);
+  if (middle == NULL) return NK_OK;
+  memcpy(middle, piece->x, n * dim * sizeof *middle);
+  if (after != NULL) nki_add_bias(piece->x, n, dim, dim, after);
+  return NK_OK;
 }
 
 /* x += mlp(y), in steps of as many rows as the mlp's buffers hold. */
-static int add_mlp(const struct piece *piece) {
+static int add_mlp(const struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   size_t dim = work->forward->config.shape.dim;
   bool aside = is_aside(piece, NKI_NORM2_POST);
   for (size_t at = 0; at < piece->n_q; at += work->block_rows) {
     size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows;
     float *x = piece->x + at * dim, *y = work->y + at * dim;
-    int code = nki_mlp_run(work, piece->layer, y, n, !aside, aside ? y : x);
+    int code =
+        nki_mlp_run(work, piece->layer, y, n, !aside, aside ? y : x, nki_tape_inner(piece, at));
     if (code == NK_OK && aside)
-      code = add_aside(piece, NKI_NORM2_POST, work->floats[NKI_DOWN].bias, n, y, x);
+      code = add_aside(piece, NKI_NORM2_POST, nki_tape_added(piece, at), n, y, x);
     if (code != NK_OK) return code;
   }
   return NK_OK;
 }
 
-static int run_piece(struct piece *piece) {
+static int run_piece(struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   const struct nki_norm_step norm = {
@@ -517,6 +513,7 @@ static int run_piece(struct piece *piece) {
   if (!nki_norm_rows(&norm, x, piece->n_rows, work->y))
     return piece->layer == 0 ? nki_fail_embedding(work->forward, piece->pass)
                              : nki_fail_block(work->forward, piece->layer - 1);
+  nki_tape_input(piece, x);
   project_heads(piece);
   int code = attend(piece);
   if (code != NK_OK || piece->n_q == 0) return code;
@@ -526,7 +523,7 @@ static int run_piece(struct piece *piece) {
 
 /* ---- A block, and all of them ---- */
 
-static void load_block(struct nki_work *work, size_t layer) {
+void nki_block_load(struct nki_work *work, size_t layer) {
   const struct nki_config *c = &work->forward->config;
   nki_block_widen(work->forward, layer, work->weights, work->floats);
   if (!c->parallel) return;
@@ -537,25 +534,31 @@ static void load_block(struct nki_work *work, size_t layer) {
     nki_add(work->both_biases, work->floats[NKI_DOWN].bias, c->shape.dim);
 }
 
-static int run_block(struct nki_work *work, struct nki_pass *pass, size_t layer) {
-  size_t dim = work->forward->config.shape.dim, final = 0;
-  bool last = layer + 1 == pass->depth;
-  load_block(work, layer);
-  for (size_t s = 0; s < pass->n_spans;) {
-    struct piece piece = {.work = work,
-                          .pass = pass,
-                          .layer = layer,
-                          .spans = pass->spans + s,
-                          .row = pass->spans[s].row,
-                          .last = last,
-                          .final = final};
-    do {
-      piece.n_rows += pass->spans[s++].n;
-      piece.n_spans++;
-    } while (s < pass->n_spans && piece.n_rows + pass->spans[s].n <= work->block_rows);
-    while (final < pass->n_final && pass->final_rows[final] < piece.row + piece.n_rows) final++;
-    piece.n_q = last ? final - piece.final : piece.n_rows;
-    piece.x = last ? pass->final + piece.final * dim : pass->x + piece.row * dim;
+bool nki_piece_next(struct nki_piece *piece) {
+  const struct nki_pass *pass = piece->pass;
+  const struct nki_span *end = pass->spans + pass->n_spans;
+  size_t dim = piece->work->forward->config.shape.dim, n = 0;
+  piece->spans = piece->spans == NULL ? pass->spans : piece->spans + piece->n_spans;
+  piece->final += piece->last ? piece->n_q : 0;
+  if (piece->spans == end) return false;
+  piece->last = piece->layer + 1 == pass->depth;
+  piece->row = piece->spans->row;
+  piece->n_rows = piece->n_spans = 0;
+  do {
+    piece->n_rows += piece->spans[piece->n_spans++].n;
+  } while (piece->spans + piece->n_spans < end &&
+           piece->n_rows + piece->spans[piece->n_spans].n <= piece->work->block_rows);
+  while (piece->final + n < pass->n_final &&
+         pass->final_rows[piece->final + n] < piece->row + piece->n_rows)
+    n++;
+  piece->n_q = piece->last ? n : piece->n_rows;
+  piece->x = piece->last ? pass->final + piece->final * dim : pass->x + piece->row * dim;
+  return true;
+}
+
+int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer) {
+  struct nki_piece piece = {.work = work, .pass = pass, .layer = layer};
+  while (nki_piece_next(&piece)) {
     int code = run_piece(&piece);
     if (code != NK_OK) return code;
   }
@@ -566,7 +569,9 @@ int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki
   int code = pass->replaced ? NK_OK : embed(work->forward, batch, pass);
   for (size_t layer = 0; layer < pass->depth && code == NK_OK && !pass->replaced; layer++) {
     if (layer > 0) code = touch(work->forward, batch, pass, layer);
-    if (code == NK_OK) code = run_block(work, pass, layer);
+    if (code != NK_OK) break;
+    nki_block_load(work, layer);
+    code = nki_block_run(work, pass, layer);
   }
   if (code == NK_OK && pass->depth > 0) code = touch(work->forward, batch, pass, pass->depth);
   return code;

@@ -290,6 +290,7 @@ void nki_multiply(const struct nki_product *product, size_t n);
  * number[r] and sees the prefix and own keys 0 to number[r], within the window. */
 struct nki_view {
   size_t first, n;    /* rows of q and out */
+  size_t own;         /* the first of its rows among the piece's keys and values */
   const float *k, *v; /* [own keys, ld] head 0 */
   size_t n_prefix;    /* keys of the prefix it sees: all or 0 */
 };
@@ -318,6 +319,22 @@ int nki_attend(const struct nki_attention *attention);
 /* final [n, nki_final_width]: streams before the final norm, or logits (overwritten); asks[i] for
  * row i (only those that need a distribution). */
 int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct nk_ask **asks);
+
+enum { NKI_VOCABULARY_BLOCK = 4096, NKI_ROW_TILE = 1024 }; /* of tokens and rows at once */
+
+/* Logits of tokens [first, first + n), rows [row, row + n_rows): row i at logits + i * ld. */
+struct nki_logits {
+  size_t first, n, row, n_rows;
+  const float *logits;
+  size_t ld;
+  const float *weight; /* [n, dim] of the unembedding, NULL where the engine gives logits */
+  const float *normed; /* [n_rows, dim] the rows after the final norm and logit_scale */
+};
+typedef void nki_visit_logits(void *argument, const struct nki_logits *logits);
+/* All logits of final [n, nki_final_width], a block of tokens and rows at a time. NK_OK or a
+ * negative code. */
+int nki_readout_visit(const struct nk_forward *forward, float *final, size_t n,
+                      nki_visit_logits *visit, void *argument);
 /* True when anything of the next token's distribution is asked. */
 bool nki_ask_distribution(const struct nk_ask *ask);
 

@@ -1,7 +1,7 @@
 /* The loops that are not matrix products. Each is a function of one row, compiled for several
  * instruction sets and selected at run time, in a loop over the rows in all threads. exp, tanh and
  * the normal distribution are polynomials in float that the compiler can vectorize: no branches, no
- * calls; their relative error is below 3e-7 wherever a result is not denormal. */
+ * calls (functions.h). */
 #include "forward/internal.h"
 
 #include <cblas.h>
@@ -9,98 +9,9 @@
 #include <string.h>
 
 #include "base/clones.h"
-
-/* Inlined into every clone: a call would be of the plain version and prevent vectorization. */
-#define INLINE static inline __attribute__((always_inline))
+#include "forward/functions.h"
 
 enum { LANES = 16, FEW_ROWS = 4 };
-
-/* ---- Functions of one number ---- */
-
-INLINE float float_of_bits(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-INLINE uint32_t bits_of_float(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-/* e^x = 2^n e^r, n the nearest integer to x / ln 2, e^r = 1 + r + r^2 q(r) with q fitted for the
- * least relative error on |r| <= ln 2 / 2. Outside -87.3 to 88.3 the ends' values. */
-INLINE float exp_of(float x) {
-  x = x < -87.3f ? -87.3f : x;
-  x = x > 88.3f ? 88.3f : x;
-  const float round = 12582912.0f; /* 1.5 x 2^23: what is added to it is rounded to an integer */
-  float shifted = x * 1.44269504f + round;
-  float n = shifted - round;
-  float r = (x - n * 0.693359375f) + n * 2.12194440e-4f; /* ln 2 in two parts */
-  float q = 1.390128098e-3f;
-  q = q * r + 8.363140374e-3f;
-  q = q * r + 4.166685339e-2f;
-  q = q * r + 1.666657731e-1f;
-  q = q * r + 4.999999955e-1f;
-  float y = q * (r * r) + r + 1.0f;
-  return float_of_bits(bits_of_float(y) + (bits_of_float(shifted) << 23));
-}
-
-/* tanh x: x + x^3 p(x^2) near 0, 1 - 2 / (e^2x + 1) from 0.6 on. */
-INLINE float tanh_of(float x) {
-  float a = fabsf(x), s = x * x;
-  float p = -6.269312604e-3f;
-  p = p * s + 2.111109830e-2f;
-  p = p * s - 5.387398027e-2f;
-  p = p * s + 1.333291559e-1f;
-  p = p * s - 3.333333034e-1f;
-  float near = x + x * s * p;
-  float far = copysignf(1.0f - 2.0f / (exp_of(2.0f * a) + 1.0f), x);
-  return a < 0.6f ? near : far;
-}
-
-/* P(Z < x) of the standard normal: the tail beyond |x| is e^(-z^2) g(t), z = |x| / sqrt 2,
- * t = 1 / (1 + z / 2), with g fitted for the least relative error. */
-INLINE float normal_cdf(float x) {
-  float z = fabsf(x) * 0.70710678f;
-  float t = 1.0f / (1.0f + 0.5f * z);
-  float g = -2.706368261e-2f;
-  g = g * t + 1.295342421e-1f;
-  g = g * t - 2.152877372e-1f;
-  g = g * t + 1.036616140e-1f;
-  g = g * t + 1.400599230e-2f;
-  g = g * t + 8.786194810e-2f;
-  g = g * t + 1.257892066e-1f;
-  g = g * t + 1.403719900e-1f;
-  g = g * t + 1.411302832e-1f;
-  g = g * t - 3.923634883e-6f;
-  float tail = exp_of(-z * z) * g;
-  return x < 0 ? tail : 1.0f - tail;
-}
-
-/* x / (1 + e), 0 <= e: Newton's iteration for the reciprocal from a guess by its bits (relative
- * error below 0.06, then its square three times), as a division takes as long as all the rest of an
- * activation. The power of two keeps the reciprocal of 2.2e38 from being denormal. */
-INLINE float over_one_plus(float x, float e) {
-  const float scale = 0x1p-32f;
-  float d = scale + e * scale;
-  float y = float_of_bits(0x7EF311C7u - bits_of_float(d));
-  y = y + y * (1.0f - d * y);
-  y = y + y * (1.0f - d * y);
-  y = y + y * (1.0f - d * y);
-  return x * y * scale;
-}
-
-INLINE float sigmoid_times(float x, float slope) {
-  return over_one_plus(x, exp_of(-slope * x));
-}
-
-/* 0.5 x (1 + tanh u) = x sigmoid(2 u) (Hendrycks and Gimpel 2016). */
-INLINE float gelu_tanh(float x) {
-  float u = 0.79788456f * (x + 0.044715f * x * x * x);
-  return over_one_plus(x, exp_of(-2.0f * u));
-}
 
 /* ---- Norms ---- */
 
@@ -187,11 +98,11 @@ bool nki_norm_rows(const struct nki_norm_step *step, float *x, size_t n, float *
     }                                                                                      \
   }
 
-ACTIVATE_ROW(gelu_row, x *normal_cdf(x))
-ACTIVATE_ROW(gelu_tanh_row, gelu_tanh(x))
-ACTIVATE_ROW(quick_gelu_row, sigmoid_times(x, 1.702f))
+ACTIVATE_ROW(gelu_row, x *nki_normal_cdf(x))
+ACTIVATE_ROW(gelu_tanh_row, nki_gelu_tanh(x))
+ACTIVATE_ROW(quick_gelu_row, nki_sigmoid_times(x, 1.702f))
 ACTIVATE_ROW(relu_row, x < 0 ? 0.0f : x) /* NaN stays */
-ACTIVATE_ROW(silu_row, sigmoid_times(x, 1.0f))
+ACTIVATE_ROW(silu_row, nki_sigmoid_times(x, 1.0f))
 
 /* gate = gate sigmoid(1.702 gate) (up + 1), both clamped; their values are `step` apart. */
 NKI_CLONES static void clamped_row(const struct nki_activating *a, const float *up, float *gate) {
@@ -202,7 +113,7 @@ NKI_CLONES static void clamped_row(const struct nki_activating *a, const float *
     float u = up[i * step] + (a->bias == NULL ? 0.0f : a->bias[i * step]);
     x = x > limit ? limit : x;
     u = u > limit ? limit : u < -limit ? -limit : u;
-    gate[i] = sigmoid_times(x, 1.702f) * (u + 1.0f);
+    gate[i] = nki_sigmoid_times(x, 1.702f) * (u + 1.0f);
   }
 }
 
@@ -251,7 +162,7 @@ NKI_CLONES double nki_length(const float *x, size_t n) {
 NKI_CLONES void nki_soft_cap(float *x, size_t n, float cap) {
   float inverse = 1.0f / cap;
 #pragma omp simd
-  for (size_t i = 0; i < n; i++) x[i] = cap * tanh_of(x[i] * inverse) + (x[i] - x[i]);
+  for (size_t i = 0; i < n; i++) x[i] = cap * nki_tanh_of(x[i] * inverse) + (x[i] - x[i]);
 }
 
 /* ---- Rotation ---- */
@@ -336,12 +247,12 @@ NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale, con
   }
   if (sink != NULL) { /* scale is positive */
     max = *sink > max * scale ? *sink / scale : max;
-    sum = exp_of(*sink - max * scale);
+    sum = nki_exp_of(*sink - max * scale);
     zero += *sink - *sink;
   }
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) {
-    float e = exp_of((s[i] - max) * scale);
+    float e = nki_exp_of((s[i] - max) * scale);
     s[i] = e;
     sum += e;
   }
@@ -443,14 +354,14 @@ NKI_CLONES static void exp_sums(const float *restrict x, const float *restrict r
   if (reference == NULL) {
 #pragma omp simd reduction(+ : sum, sum_logit)
     for (size_t i = 0; i < n; i++) {
-      float l = x[i] - max, e = exp_of(l);
+      float l = x[i] - max, e = nki_exp_of(l);
       sum += e;
       sum_logit += e * l;
     }
   } else {
 #pragma omp simd reduction(+ : sum, sum_logit, sum_reference)
     for (size_t i = 0; i < n; i++) {
-      float l = x[i] - max, e = exp_of(l);
+      float l = x[i] - max, e = nki_exp_of(l);
       sum += e;
       sum_logit += e * l;
       sum_reference += e * reference[i];
@@ -482,7 +393,7 @@ NKI_CLONES void nki_add_probabilities(double *restrict sum, const float *restric
                                       double log_sum_exp, size_t n) {
   float shift = (float)log_sum_exp;
 #pragma omp simd
-  for (size_t i = 0; i < n; i++) sum[i] += (double)exp_of(logits[i] - shift);
+  for (size_t i = 0; i < n; i++) sum[i] += (double)nki_exp_of(logits[i] - shift);
 }
 
 /* ---- Products ---- */

@@ -5,23 +5,7 @@
 #include <noken/base.h>
 #include <string.h>
 
-#include "forward/batch.h"
-
-/* An expert that a row has, and its share. */
-struct choice {
-  size_t row;
-  float share;
-};
-
-struct nki_mixture {
-  float *weights;          /* [expert_floats] one expert, widened */
-  float *scores;           /* [block_rows, n_experts] */
-  size_t *active;          /* [block_rows, n_active] experts of each row */
-  float *shares;           /* [block_rows, n_active] */
-  size_t *start;           /* [n_experts + 1] where an expert's choices begin */
-  struct choice *choices;  /* [block_rows * n_active], by expert */
-  float *rows, *out, *sum; /* [block_rows, dim] */
-};
+#include "forward/mlp.h"
 
 /* ---- Buffers ---- */
 
@@ -31,6 +15,13 @@ static size_t max_size(size_t a, size_t b) {
 
 size_t nki_mlp_width(const struct nki_config *c) {
   return 2 * max_size(c->shape.mlp_dim, max_size(c->expert_dim, c->shared_dim));
+}
+
+size_t nki_inner_width(const struct nk_forward *forward, size_t layer) {
+  const struct nki_weight *part = forward->blocks[layer].part;
+  bool gated = part[NKI_GATE_UP].weight != NULL || part[NKI_GATE].weight != NULL;
+  if (forward->config.layers[layer].sparse) return 0;
+  return (gated ? 2 : 1) * forward->config.shape.mlp_dim;
 }
 
 int nki_mlp_make(struct nki_work *work) {
@@ -75,15 +66,7 @@ void nki_mlp_free(struct nki_work *work) {
 
 /* ---- One mlp ---- */
 
-/* Its weights: gate_up, or gate and up, or up alone. */
-struct mlp {
-  struct nki_floats gate_up, gate, up, down;
-  size_t width;
-  bool in_out;
-  bool in_turn; /* values of gate and up alternate in gate_up */
-};
-
-static void multiply(const struct mlp *mlp, const float *weight, size_t n,
+static void multiply(const struct nki_mlp *mlp, const float *weight, size_t n,
                      struct nki_product product) {
   product.weight = weight;
   product.total = product.n_out;
@@ -91,50 +74,63 @@ static void multiply(const struct mlp *mlp, const float *weight, size_t n,
   nki_multiply(&product, n);
 }
 
-/* buffer = the activated inner layer, from y [n, dim]; returns where a row of mlp->width values
- * begins (*ld from row to row). */
-static const float *activate(const struct nki_config *c, const struct mlp *mlp, const float *y,
-                             size_t n, float *buffer, size_t *ld) {
-  size_t dim = c->shape.dim, width = mlp->width;
-  bool fused = mlp->gate_up.weight != NULL, gated = fused || mlp->gate.weight != NULL;
-  size_t to_up = !gated ? 0 : mlp->in_turn ? 1 : width;
-  float *h = buffer + to_up;
+/* Values of gate and up in a row of the inner layer. */
+static bool is_gated(const struct nki_mlp *mlp) {
+  return mlp->gate_up.weight != NULL || mlp->gate.weight != NULL;
+}
+
+size_t nki_mlp_row(const struct nki_mlp *mlp) {
+  return is_gated(mlp) ? 2 * mlp->width : mlp->width;
+}
+
+struct nki_activating nki_mlp_activating(const struct nki_config *c, const struct nki_mlp *mlp,
+                                         float *buffer, float **h) {
+  bool fused = mlp->gate_up.weight != NULL;
+  size_t to_up = !is_gated(mlp) ? 0 : mlp->in_turn ? 1 : mlp->width;
   const float *bias = fused ? mlp->gate_up.bias : mlp->gate.bias;
-  *ld = gated ? 2 * width : width;
+  *h = buffer + to_up;
+  return (struct nki_activating){.f = c->activation,
+                                 .width = mlp->width,
+                                 .ld = nki_mlp_row(mlp),
+                                 .bias = !fused         ? mlp->up.bias
+                                         : bias == NULL ? NULL
+                                                        : bias + to_up,
+                                 .gate = is_gated(mlp) ? buffer : NULL,
+                                 .gate_bias = bias,
+                                 .limit = c->activation_limit,
+                                 .step = mlp->in_turn ? 2 : 1};
+}
+
+void nki_mlp_inner(const struct nki_config *c, const struct nki_mlp *mlp, const float *y, size_t n,
+                   float *buffer) {
+  size_t dim = c->shape.dim, ld = nki_mlp_row(mlp);
   struct nki_product product = {
-      .n_out = width, .n_in = dim, .x = y, .ld_x = dim, .y = buffer, .ld_y = *ld};
-  if (fused) {
-    product.n_out = 2 * width;
+      .n_out = mlp->width, .n_in = dim, .x = y, .ld_x = dim, .y = buffer, .ld_y = ld};
+  if (mlp->gate_up.weight != NULL) {
+    product.n_out = ld;
     multiply(mlp, mlp->gate_up.weight, n, product);
-  } else {
-    if (gated) multiply(mlp, mlp->gate.weight, n, product);
-    product.y = h;
-    multiply(mlp, mlp->up.weight, n, product);
+    return;
   }
-  const struct nki_activating activating = {.f = c->activation,
-                                            .width = width,
-                                            .ld = *ld,
-                                            .bias = !fused         ? mlp->up.bias
-                                                    : bias == NULL ? NULL
-                                                                   : bias + to_up,
-                                            .gate = gated ? buffer : NULL,
-                                            .gate_bias = bias,
-                                            .limit = c->activation_limit,
-                                            .step = mlp->in_turn ? 2 : 1};
-  nki_activate(&activating, h, n);
-  return c->activation == NKI_CLAMPED_SWIGLU ? buffer : h;
+  if (is_gated(mlp)) {
+    multiply(mlp, mlp->gate.weight, n, product);
+    product.y += mlp->width;
+  }
+  multiply(mlp, mlp->up.weight, n, product);
 }
 
 /* out [n, dim] = mlp(y) without the last bias, or with `add` out += that. */
-static void run_mlp(const struct nki_config *c, const struct mlp *mlp, const float *y, size_t n,
+static void run_mlp(const struct nki_config *c, const struct nki_mlp *mlp, const float *y, size_t n,
                     float *buffer, bool add, float *out) {
-  size_t ld;
-  const float *h = activate(c, mlp, y, n, buffer, &ld);
+  float *h;
+  nki_mlp_inner(c, mlp, y, n, buffer);
+  if (mlp->keep != NULL) memcpy(mlp->keep, buffer, n * nki_mlp_row(mlp) * sizeof *buffer);
+  const struct nki_activating activating = nki_mlp_activating(c, mlp, buffer, &h);
+  nki_activate(&activating, h, n);
   const struct nki_product product = {.add = add,
                                       .n_out = c->shape.dim,
                                       .n_in = mlp->width,
-                                      .x = h,
-                                      .ld_x = ld,
+                                      .x = c->activation == NKI_CLAMPED_SWIGLU ? buffer : h,
+                                      .ld_x = activating.ld,
                                       .y = out,
                                       .ld_y = c->shape.dim};
   multiply(mlp, mlp->down.weight, n, product);
@@ -165,8 +161,7 @@ static bool choose(const struct nki_config *c, const float *scores, size_t *acti
   return true;
 }
 
-/* The experts of each row of y, and the choices by expert. NK_OK or NK_EDATA. */
-static int route(struct nki_work *work, size_t layer, const float *y, size_t n) {
+int nki_mixture_route(struct nki_work *work, size_t layer, const float *y, size_t n) {
   const struct nki_config *c = &work->forward->config;
   struct nki_mixture *m = work->mixture;
   const struct nki_floats *router = &work->floats[NKI_ROUTER];
@@ -192,23 +187,60 @@ static int route(struct nki_work *work, size_t layer, const float *y, size_t n) 
   for (size_t i = 0; i < n * c->n_active; i++) m->start[m->active[i] + 1]++;
   for (size_t e = 0; e < c->n_experts; e++) m->start[e + 1] += m->start[e];
   for (size_t i = 0; i < n * c->n_active; i++)
-    m->choices[m->start[m->active[i]]++] = (struct choice){i / c->n_active, m->shares[i]};
+    m->choices[m->start[m->active[i]]++] = (struct nki_choice){i / c->n_active, m->shares[i]};
   memmove(m->start + 1, m->start, c->n_experts * sizeof *m->start); /* ends become starts */
   m->start[0] = 0;
   return NK_OK;
+}
+
+struct nki_mlp nki_mlp_of_expert(struct nki_work *work, size_t layer, size_t expert) {
+  const struct nki_config *c = &work->forward->config;
+  struct nki_expert weights;
+  nki_expert_widen(work->forward, layer, expert, work->mixture->weights, &weights);
+  return (struct nki_mlp){.gate_up = weights.gate_up,
+                          .gate = weights.gate,
+                          .up = weights.up,
+                          .down = weights.down,
+                          .width = c->expert_dim,
+                          .in_out = weights.in_out,
+                          .in_turn = c->experts_fused};
+}
+
+struct nki_mlp nki_mlp_of_shared(const struct nki_work *work) {
+  const struct nki_floats *f = work->floats;
+  return (struct nki_mlp){.gate = f[NKI_SHARED_GATE],
+                          .up = f[NKI_SHARED_UP],
+                          .down = f[NKI_SHARED_DOWN],
+                          .width = work->forward->config.shared_dim};
+}
+
+struct nki_mlp nki_mlp_of_layer(const struct nki_work *work) {
+  const struct nki_config *c = &work->forward->config;
+  const struct nki_floats *f = work->floats;
+  return (struct nki_mlp){.gate_up = f[NKI_GATE_UP],
+                          .gate = f[NKI_GATE],
+                          .up = f[NKI_UP],
+                          .down = f[NKI_DOWN],
+                          .width = c->shape.mlp_dim,
+                          .in_out = c->in_out};
+}
+
+double nki_shared_share(const struct nki_work *work, const float *y) {
+  const float *weight = work->floats[NKI_SHARED_SCALE].weight;
+  double dot = 0;
+  for (size_t k = 0; k < work->forward->config.shape.dim; k++)
+    dot += (double)weight[k] * (double)y[k];
+  return 1 / (1 + exp(-dot));
 }
 
 /* m->sum += the share of each chosen row times the expert's output. */
 static void run_expert(struct nki_work *work, size_t layer, size_t expert, const float *y) {
   const struct nki_config *c = &work->forward->config;
   struct nki_mixture *m = work->mixture;
-  const struct choice *choices = m->choices + m->start[expert];
+  const struct nki_choice *choices = m->choices + m->start[expert];
   size_t n = m->start[expert + 1] - m->start[expert], dim = c->shape.dim;
-  struct nki_expert weights;
   if (n == 0) return;
-  nki_expert_widen(work->forward, layer, expert, m->weights, &weights);
-  const struct mlp mlp = {weights.gate_up, weights.gate,   weights.up,      weights.down,
-                          c->expert_dim,   weights.in_out, c->experts_fused};
+  const struct nki_mlp mlp = nki_mlp_of_expert(work, layer, expert);
   for (size_t i = 0; i < n; i++)
     memcpy(m->rows + i * dim, y + choices[i].row * dim, dim * sizeof *y);
   run_mlp(c, &mlp, m->rows, n, work->mlp, false, m->out);
@@ -224,26 +256,19 @@ static void run_expert(struct nki_work *work, size_t layer, size_t expert, const
 static void run_shared(struct nki_work *work, const float *y, size_t n) {
   const struct nki_config *c = &work->forward->config;
   struct nki_mixture *m = work->mixture;
-  const struct nki_floats *f = work->floats;
   size_t dim = c->shape.dim;
-  const struct mlp mlp = {.gate = f[NKI_SHARED_GATE],
-                          .up = f[NKI_SHARED_UP],
-                          .down = f[NKI_SHARED_DOWN],
-                          .width = c->shared_dim};
+  const struct nki_mlp mlp = nki_mlp_of_shared(work);
   run_mlp(c, &mlp, y, n, work->mlp, false, m->out);
 #pragma omp parallel for
   for (size_t r = 0; r < n; r++) {
-    double dot = 0;
-    for (size_t k = 0; k < dim; k++)
-      dot += (double)f[NKI_SHARED_SCALE].weight[k] * (double)y[r * dim + k];
-    float share = (float)(1 / (1 + exp(-dot)));
+    float share = (float)nki_shared_share(work, y + r * dim);
     for (size_t k = 0; k < dim; k++) m->sum[r * dim + k] += share * m->out[r * dim + k];
   }
 }
 
 static int run_mixture(struct nki_work *work, size_t layer, const float *y, size_t n) {
   const struct nki_config *c = &work->forward->config;
-  int code = route(work, layer, y, n);
+  int code = nki_mixture_route(work, layer, y, n);
   if (code != NK_OK) return code;
   memset(work->mixture->sum, 0, n * c->shape.dim * sizeof(float));
   for (size_t e = 0; e < c->n_experts; e++) run_expert(work, layer, e, y);
@@ -251,18 +276,13 @@ static int run_mixture(struct nki_work *work, size_t layer, const float *y, size
   return NK_OK;
 }
 
-int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add,
-                float *out) {
+int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add, float *out,
+                float *inner) {
   const struct nki_config *c = &work->forward->config;
-  const struct nki_floats *f = work->floats;
   size_t size = n * c->shape.dim;
   if (!c->layers[layer].sparse) {
-    const struct mlp mlp = {.gate_up = f[NKI_GATE_UP],
-                            .gate = f[NKI_GATE],
-                            .up = f[NKI_UP],
-                            .down = f[NKI_DOWN],
-                            .width = c->shape.mlp_dim,
-                            .in_out = c->in_out};
+    struct nki_mlp mlp = nki_mlp_of_layer(work);
+    mlp.keep = inner;
     run_mlp(c, &mlp, y, n, work->mlp, add, out);
     return NK_OK;
   }

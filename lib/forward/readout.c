@@ -9,7 +9,7 @@
 
 #include "forward/internal.h"
 
-enum { VOCABULARY_BLOCK = 4096, ROW_TILE = 1024, RUN = 512 };
+enum { RUN = 512 };
 
 struct row {
   struct nk_ask *ask;
@@ -19,10 +19,11 @@ struct row {
 
 struct readout {
   const struct nk_forward *forward;
-  const float *final; /* [n, dim] after the final norm, or [n, vocabulary] logits */
-  float *scratch;     /* [VOCABULARY_BLOCK, dim] */
-  float *bias;        /* [VOCABULARY_BLOCK] */
-  float *products;    /* [ROW_TILE, VOCABULARY_BLOCK] */
+  float *normed;      /* [n, dim] after the final norm, or NULL */
+  const float *final; /* normed, or [n, vocabulary] logits */
+  float *scratch;     /* [NKI_VOCABULARY_BLOCK, dim] */
+  float *bias;        /* [NKI_VOCABULARY_BLOCK] */
+  float *products;    /* [NKI_ROW_TILE, NKI_VOCABULARY_BLOCK] */
 };
 
 /* Tokens [first, first + n) of the vocabulary. */
@@ -93,7 +94,8 @@ static bool finish(struct row *row) {
 static struct block load_block(const struct readout *r, size_t first) {
   const struct nk_forward *f = r->forward;
   size_t dim = f->config.shape.dim, rest = f->config.shape.n_vocabulary - first;
-  struct block block = {.first = first, .n = rest < VOCABULARY_BLOCK ? rest : VOCABULARY_BLOCK};
+  struct block block = {.first = first,
+                        .n = rest < NKI_VOCABULARY_BLOCK ? rest : NKI_VOCABULARY_BLOCK};
   if (f->engine->gives_logits) return block;
   block.weight = nki_tensor_floats(f->unembedding, first * dim, block.n * dim, r->scratch);
   if (f->unembedding_bias != NULL)
@@ -125,39 +127,49 @@ static struct logits block_logits(const struct readout *r, const struct block *b
   return logits;
 }
 
-/* Reduces all blocks of all rows. */
-static void reduce(const struct readout *r, struct row *rows, size_t n_rows) {
+/* Calls visit for each block of the vocabulary and tile of rows. */
+static void visit_blocks(const struct readout *r, size_t n_rows, nki_visit_logits *visit,
+                         void *argument) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
-  for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
+  for (size_t first = 0; first < vocabulary; first += NKI_VOCABULARY_BLOCK) {
     const struct block block = load_block(r, first);
-    for (size_t row = 0; row < n_rows; row += ROW_TILE) {
-      size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
+    for (size_t row = 0; row < n_rows; row += NKI_ROW_TILE) {
+      size_t tile = n_rows - row < NKI_ROW_TILE ? n_rows - row : NKI_ROW_TILE;
       const struct logits logits = block_logits(r, &block, row, tile);
-#pragma omp parallel for schedule(dynamic, 8)
-      for (size_t i = 0; i < tile; i++)
-        take_block(&rows[row + i], logits.data + i * logits.ld, first, block.n);
+      const struct nki_logits seen = {.first = first,
+                                      .n = block.n,
+                                      .row = row,
+                                      .n_rows = tile,
+                                      .logits = logits.data,
+                                      .ld = logits.ld,
+                                      .weight = block.weight,
+                                      .normed = r->final + row * r->forward->config.shape.dim};
+      visit(argument, &seen);
     }
   }
 }
 
+/* Reduces the blocks of all rows. */
+static void reduce(void *argument, const struct nki_logits *l) {
+  struct row *rows = argument;
+#pragma omp parallel for schedule(dynamic, 8)
+  for (size_t i = 0; i < l->n_rows; i++)
+    take_block(&rows[l->row + i], l->logits + i * l->ld, l->first, l->n);
+}
+
 /* The second pass of rows whose probabilities are summed: in the order of the asks for every token,
  * so the sums do not depend on the threads. */
-static void sum_probabilities(const struct readout *r, struct nk_ask *const *asks, size_t n_rows) {
-  size_t vocabulary = r->forward->config.shape.n_vocabulary;
+static void sum_probabilities(void *argument, const struct nki_logits *l) {
+  struct row *rows = argument;
   const size_t slice = 256;
-  for (size_t first = 0; first < vocabulary; first += VOCABULARY_BLOCK) {
-    const struct block block = load_block(r, first);
-    for (size_t row = 0; row < n_rows; row += ROW_TILE) {
-      size_t tile = n_rows - row < ROW_TILE ? n_rows - row : ROW_TILE;
-      const struct logits logits = block_logits(r, &block, row, tile);
 #pragma omp parallel for
-      for (size_t at = 0; at < block.n; at += slice) {
-        size_t length = block.n - at < slice ? block.n - at : slice;
-        for (size_t i = 0; i < tile; i++)
-          if (asks[row + i]->sum != NULL)
-            nki_add_probabilities(asks[row + i]->sum + first + at, logits.data + i * logits.ld + at,
-                                  asks[row + i]->log_sum_exp, length);
-      }
+  for (size_t at = 0; at < l->n; at += slice) {
+    size_t length = l->n - at < slice ? l->n - at : slice;
+    for (size_t i = 0; i < l->n_rows; i++) {
+      const struct nk_ask *ask = rows[l->row + i].ask;
+      if (ask->sum != NULL)
+        nki_add_probabilities(ask->sum + l->first + at, l->logits + i * l->ld + at,
+                              ask->log_sum_exp, length);
     }
   }
 }
@@ -179,22 +191,34 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   return finite ? NK_OK : nki_fail_block(f, f->config.shape.n_layers - 1);
 }
 
+static void close_readout(struct readout *r) {
+  nk_free(r->normed);
+  nk_free(r->scratch);
+  nk_free(r->bias);
+  nk_free(r->products);
+}
+
+/* NK_OK or a negative code; close_readout in either case. */
+static int open_readout(const struct nk_forward *forward, float *final, size_t n,
+                        struct readout *r) {
+  size_t dim = forward->config.shape.dim, tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
+  *r = (struct readout){.forward = forward, .final = final};
+  if (forward->engine->gives_logits) return NK_OK;
+  r->final = r->normed = nk_alloc(n * dim, sizeof(float));
+  r->scratch = nk_alloc(NKI_VOCABULARY_BLOCK * dim, sizeof(float));
+  r->bias = nk_alloc(NKI_VOCABULARY_BLOCK, sizeof(float));
+  r->products = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof(float));
+  if (r->normed == NULL || r->scratch == NULL || r->bias == NULL || r->products == NULL)
+    return NK_EMEMORY;
+  return normalize(forward, final, n, r->normed);
+}
+
 int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct nk_ask **asks) {
-  size_t dim = forward->config.shape.dim, tile = n < ROW_TILE ? n : ROW_TILE;
-  bool given = forward->engine->gives_logits;
-  int code = NK_EMEMORY;
+  struct readout r;
   if (n == 0) return NK_OK;
-  float *normed = given ? NULL : nk_alloc(n * dim, sizeof *normed);
-  struct readout r = {.forward = forward, .final = given ? final : normed};
-  if (!given) {
-    r.scratch = nk_alloc(VOCABULARY_BLOCK * dim, sizeof(float));
-    r.bias = nk_alloc(VOCABULARY_BLOCK, sizeof(float));
-    r.products = nk_alloc(tile * VOCABULARY_BLOCK, sizeof(float));
-  }
   struct row *rows = nk_calloc(n, sizeof *rows);
-  bool failed = normed == NULL || r.scratch == NULL || r.bias == NULL || r.products == NULL;
-  if (rows == NULL || (failed && !given)) goto done;
-  code = given ? NK_OK : normalize(forward, final, n, normed);
+  int code = open_readout(forward, final, n, &r);
+  if (code == NK_OK && rows == NULL) code = NK_EMEMORY;
   if (code != NK_OK) goto done;
   bool sums = false, finite = true;
   for (size_t i = 0; i < n; i++) {
@@ -202,17 +226,24 @@ int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct
     rows[i].moments.max = -INFINITY;
     sums = sums || asks[i]->sum != NULL;
   }
-  reduce(&r, rows, n);
+  visit_blocks(&r, n, reduce, rows);
   for (size_t i = 0; i < n; i++) finite = finish(&rows[i]) && finite;
   if (!finite)
     code = nki_fail_logits(forward, r.final, n);
   else if (sums)
-    sum_probabilities(&r, asks, n);
+    visit_blocks(&r, n, sum_probabilities, rows);
 done:
-  nk_free(normed);
-  nk_free(r.scratch);
-  nk_free(r.bias);
-  nk_free(r.products);
+  close_readout(&r);
   nk_free(rows);
+  return code;
+}
+
+int nki_readout_visit(const struct nk_forward *forward, float *final, size_t n,
+                      nki_visit_logits *visit, void *argument) {
+  struct readout r;
+  if (n == 0) return NK_OK;
+  int code = open_readout(forward, final, n, &r);
+  if (code == NK_OK) visit_blocks(&r, n, visit, argument);
+  close_readout(&r);
   return code;
 }

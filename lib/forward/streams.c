@@ -6,8 +6,7 @@
 
 #include "forward/batch.h"
 
-/* The stream's row, NULL where it has none. */
-static float *find_row(const struct nki_stream *stream, size_t row, size_t dim) {
+float *nki_stream_row(const struct nki_stream *stream, size_t row, size_t dim) {
   if (stream->rows == NULL)
     return row >= stream->first && row - stream->first < stream->n
                ? stream->x + (row - stream->first) * dim
@@ -29,7 +28,7 @@ static bool apply_overrides(const struct nk_batch *batch, const struct nki_pass 
   for (size_t i = 0; i < pass->n_overrides; i++) {
     const struct nk_override *o = &batch->overrides[pass->overrides[i].index];
     if (o->layer != layer) continue;
-    float *x = find_row(stream, pass->overrides[i].row, dim);
+    float *x = nki_stream_row(stream, pass->overrides[i].row, dim);
     if (x == NULL) continue;
     any = true;
     if (o->mode == NK_REPLACE)
@@ -50,7 +49,7 @@ int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
     const struct nk_ask *a = &batch->asks[pass->asks[i].index];
     for (size_t l = 0; l < a->n_layers; l++) {
       if (a->layers[l] != layer) continue;
-      const float *x = find_row(stream, pass->asks[i].row, dim);
+      const float *x = nki_stream_row(stream, pass->asks[i].row, dim);
       if (x == NULL) continue;
       double length = nki_length(x, dim);
       if (!isfinite(length))

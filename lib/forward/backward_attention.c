@@ -1,0 +1,201 @@
+/* The gradient of attention. Probabilities are computed again, chunk by chunk as in attention.c;
+ * with P the probabilities, O the output and dO its gradient (all of one head)
+ *
+ *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum(dO O)) scale,  dQ = dS K,  dK = dS^T Q
+ *
+ * A thread has all chunks of a sequence and all heads that share its keys, so that no two threads
+ * add to one gradient; where the prefix's keys have one too, all chunks of a head of keys. */
+#include <cblas.h>
+#include <noken/base.h>
+#include <omp.h>
+#include <string.h>
+
+#include "forward/attention.h"
+#include "forward/backward.h"
+
+/* Of one thread: P, dP that becomes dS, and capped scores, [NKI_CHUNK, width] each. */
+struct scratch {
+  struct nki_scratch p, d;
+  float *capped; /* or NULL */
+};
+
+/* Scores of the cap that the softmax applies. */
+static void keep_capped(const struct nki_attention *a, const struct nki_chunk *chunk,
+                        const struct scratch *s) {
+  size_t n = chunk->n_rows * s->p.width;
+  if (s->capped == NULL) return;
+  memcpy(s->capped, s->p.scores, n * sizeof *s->capped);
+  nki_scale(s->capped, n, a->scale);
+  nki_soft_cap(s->capped, n, a->cap);
+}
+
+/* d = dO V^T. */
+static void probabilities_back(const struct nki_attention_gradient *g,
+                               const struct nki_chunk *chunk, size_t head,
+                               const struct scratch *s) {
+  const struct nki_attention *a = g->attention;
+  struct nki_attention as_values = *a; /* dO in place of queries, values in place of keys */
+  size_t kv_head = head / (a->n_heads / a->n_kv_heads);
+  as_values.q = g->out;
+  as_values.ld_q = a->n_heads * a->head_dim;
+  as_values.prefix_k = a->prefix_v;
+  if (chunk->n_prefix > 0)
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
+                (int)a->head_dim, 1.0f,
+                as_values.q + head * a->head_dim + chunk->row * as_values.ld_q, (int)as_values.ld_q,
+                a->prefix_v + kv_head * a->head_dim, (int)(a->n_kv_heads * a->head_dim), 0.0f,
+                s->d.scores, (int)s->d.width);
+  for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
+    struct nki_own_keys own = nki_attention_own(&as_values, chunk, view, head, &s->d);
+    own.k = own.v;
+    if (own.n_keys <= NKI_FEW_KEYS)
+      nki_small_scores(&own);
+    else
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)own.n_q, (int)own.n_keys,
+                  (int)own.head_dim, 1.0f, own.q, (int)own.ld_q, own.k, (int)own.ld_kv, 0.0f,
+                  own.scores, (int)own.ld_scores);
+  }
+}
+
+/* d = dS; 0 where a query sees no key. */
+static void scores_back(const struct nki_attention_gradient *g, const struct nki_chunk *chunk,
+                        size_t head, const struct scratch *s) {
+  const struct nki_attention *a = g->attention;
+  size_t ld = a->n_heads * a->head_dim, at = head * a->head_dim;
+  for (size_t r = 0; r < chunk->n_rows; r++) {
+    size_t row = chunk->row + r, hi = chunk->n_prefix + a->number[row] + 1;
+    size_t lo = a->window > 0 && hi > a->window ? hi - a->window : 0;
+    float *d = s->d.scores + r * s->d.width, *p = s->p.scores + r * s->p.width;
+    float dot = nki_dot(g->out + row * ld + at, a->out + row * ld + at, a->head_dim);
+    nki_softmax_back(p + lo, d + lo, hi - lo, dot, a->scale);
+    if (s->capped != NULL)
+      nki_soft_cap_back(s->capped + r * s->p.width + lo, d + lo, hi - lo, a->cap);
+    memset(d, 0, lo * sizeof *d);
+    memset(d + hi, 0, (s->d.width - hi) * sizeof *d);
+  }
+}
+
+/* out += scores^T x for the chunk's own keys, x [n_q, head_dim] as own->q. */
+static void add_outer(const struct nki_own_keys *own) {
+  if (own->n_keys <= NKI_FEW_KEYS)
+    nki_small_outer(own);
+  else
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)own->n_keys, (int)own->head_dim,
+                (int)own->n_q, 1.0f, own->scores, (int)own->ld_scores, own->q, (int)own->ld_q, 1.0f,
+                own->out, (int)own->ld_out);
+}
+
+/* The gradients of the own keys and values that the chunk's queries see, and of these queries. */
+static void own_back(const struct nki_attention_gradient *g, const struct nki_chunk *chunk,
+                     size_t head, const struct scratch *s) {
+  const struct nki_attention *a = g->attention;
+  size_t ld_out = a->n_heads * a->head_dim, at = head / (a->n_heads / a->n_kv_heads) * a->head_dim;
+  for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
+    struct nki_own_keys own = nki_attention_own(a, chunk, view, head, &s->d);
+    if (own.n_q == 0) continue;
+    size_t first = (size_t)(own.q - a->q) / a->ld_q, keys = a->views[view].own * g->ld_kv + at;
+    struct nki_own_keys to = own;
+    to.out = g->q + first * g->ld_q + head * a->head_dim;
+    to.ld_out = g->ld_q;
+    to.v = own.k;
+    if (own.n_keys <= NKI_FEW_KEYS)
+      nki_small_sums(&to);
+    else
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own.n_q, (int)own.head_dim,
+                  (int)own.n_keys, 1.0f, own.scores, (int)own.ld_scores, own.k, (int)own.ld_kv,
+                  1.0f, to.out, (int)to.ld_out);
+    to.out = g->k + keys;
+    to.ld_out = g->ld_kv;
+    add_outer(&to);
+    to = nki_attention_own(a, chunk, view, head, &s->p);
+    to.q = g->out + first * ld_out + head * a->head_dim;
+    to.ld_q = ld_out;
+    to.out = g->v + keys;
+    to.ld_out = g->ld_kv;
+    add_outer(&to);
+  }
+}
+
+/* The same of the prefix's keys and values. */
+static void prefix_back(const struct nki_attention_gradient *g, const struct nki_chunk *chunk,
+                        size_t head, const struct scratch *s) {
+  const struct nki_attention *a = g->attention;
+  size_t ld = a->n_kv_heads * a->head_dim, at = head / (a->n_heads / a->n_kv_heads) * a->head_dim;
+  size_t ld_out = a->n_heads * a->head_dim;
+  const int n = (int)chunk->n_rows, keys = (int)chunk->n_prefix, dim = (int)a->head_dim;
+  const float *q = a->q + chunk->row * a->ld_q + head * a->head_dim;
+  if (keys == 0) return;
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, dim, keys, 1.0f, s->d.scores,
+              (int)s->d.width, a->prefix_k + at, (int)ld, 1.0f,
+              g->q + chunk->row * g->ld_q + head * a->head_dim, (int)g->ld_q);
+  if (g->prefix_k == NULL) return;
+  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, dim, n, 1.0f, s->d.scores,
+              (int)s->d.width, q, (int)a->ld_q, 1.0f, g->prefix_k + at, (int)ld);
+  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, dim, n, 1.0f, s->p.scores,
+              (int)s->p.width, g->out + chunk->row * ld_out + head * a->head_dim, (int)ld_out, 1.0f,
+              g->prefix_v + at, (int)ld);
+}
+
+/* One chunk, for all heads that share the keys of kv_head. */
+static void chunk_back(const struct nki_attention_gradient *g, const struct nki_chunk *chunk,
+                       size_t kv_head, const struct scratch *s) {
+  const struct nki_attention *a = g->attention;
+  size_t n_group = a->n_heads / a->n_kv_heads;
+  for (size_t head = kv_head * n_group; head < (kv_head + 1) * n_group; head++) {
+    nki_attention_scores(a, chunk, head, &s->p);
+    keep_capped(a, chunk, s);
+    nki_attention_normalize(a, chunk, head, &s->p);
+    probabilities_back(g, chunk, head, s);
+    scores_back(g, chunk, head, s);
+    prefix_back(g, chunk, head, s);
+    own_back(g, chunk, head, s);
+  }
+}
+
+/* True when the chunk continues the view of the one before it. */
+static bool continues(const struct nki_chunk *chunk) {
+  return chunk[-1].n_views == 1 && chunk[0].n_views == 1 && chunk[-1].view == chunk[0].view;
+}
+
+/* start [n + 1] = where the chunks that one thread has begin; returns n. */
+static size_t share_out(const struct nki_chunk *chunks, size_t n_chunks, bool together,
+                        size_t *start) {
+  size_t n = 0;
+  for (size_t i = 0; i < n_chunks; i++)
+    if (i == 0 || !(together || continues(&chunks[i]))) start[n++] = i;
+  start[n] = n_chunks;
+  return n;
+}
+
+int nki_attend_back(const struct nki_attention_gradient *g) {
+  const struct nki_attention *a = g->attention;
+  size_t n_chunks = nki_attention_cut(a, NULL), width = 0, n_packed = NKI_FEW_KEYS * a->head_dim;
+  int code = NK_EMEMORY;
+  float *scratch = NULL;
+  struct nki_chunk *chunks = nk_alloc(n_chunks, sizeof *chunks);
+  size_t *start = nk_alloc(n_chunks + 1, sizeof *start);
+  if (chunks == NULL || start == NULL) goto done;
+  nki_attention_cut(a, chunks);
+  for (size_t i = 0; i < n_chunks; i++)
+    if (nki_chunk_width(&chunks[i]) > width) width = nki_chunk_width(&chunks[i]);
+  size_t part = NKI_CHUNK * width, each = 3 * part + n_packed;
+  scratch = nk_alloc((size_t)omp_get_max_threads() * each, sizeof *scratch);
+  if (scratch == NULL) goto done;
+  size_t n = share_out(chunks, n_chunks, g->prefix_k != NULL, start);
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (size_t kv_head = 0; kv_head < a->n_kv_heads; kv_head++)
+    for (size_t i = 0; i < n; i++)
+      for (size_t k = start[i]; k < start[i + 1]; k++) {
+        float *mine = scratch + (size_t)omp_get_thread_num() * each, *packed = mine + 3 * part;
+        size_t own = nki_chunk_width(&chunks[k]);
+        const struct scratch s = {
+            {mine, packed, own}, {mine + part, packed, own}, a->cap > 0 ? mine + 2 * part : NULL};
+        chunk_back(g, &chunks[k], kv_head, &s);
+      }
+  code = NK_OK;
+done:
+  nk_free(scratch);
+  nk_free(chunks);
+  nk_free(start);
+  return code;
+}

@@ -1,0 +1,320 @@
+/* The backward pass of a group through one block, a piece at a time as blocks.c runs it. The
+ * residual stream's gradient g is updated in place: it is that of the block's output, of the stream
+ * between attention and mlp, then of the block's input. */
+#include <noken/base.h>
+#include <string.h>
+
+#include "forward/backward.h"
+
+/* ---- Buffers ---- */
+
+int nki_back_make(struct nki_work *work, size_t rows, bool prefix, struct nki_back *back) {
+  const struct nki_config *c = &work->forward->config;
+  size_t width = c->expert_dim > c->shared_dim ? c->expert_dim : c->shared_dim;
+  size_t n_prefix = c->shape.n_layers * work->n_prefix * nki_kv_width(c);
+  *back = (struct nki_back){.work = work};
+  back->dy = nk_alloc(rows, c->shape.dim * sizeof(float));
+  if (back->dy == NULL) return NK_EMEMORY;
+  if (prefix) {
+    back->prefix_dk = nk_calloc(n_prefix, sizeof(float));
+    back->prefix_dv = nk_calloc(n_prefix, sizeof(float));
+    if (back->prefix_dk == NULL || back->prefix_dv == NULL) return NK_EMEMORY;
+  }
+  if (c->n_experts == 0) return NK_OK;
+  back->dact = nk_alloc(work->block_rows, 2 * width * sizeof(float));
+  back->dscores = nk_alloc(work->block_rows, c->n_experts * sizeof(float));
+  return back->dact == NULL || back->dscores == NULL ? NK_EMEMORY : NK_OK;
+}
+
+void nki_back_free(struct nki_back *back) {
+  nk_free(back->dy);
+  nk_free(back->dact);
+  nk_free(back->dscores);
+  nk_free(back->prefix_dk);
+  nk_free(back->prefix_dv);
+}
+
+/* ---- A piece ---- */
+
+struct piece_back {
+  struct nki_back *back;
+  struct nki_piece piece;
+  const struct nki_tape *tape; /* of the layer */
+  float *g;                    /* [n_rows, dim] of the piece's rows */
+  float *out;                  /* [n_q, dim] of those that continue; g where all do */
+};
+
+static const struct nki_config *config_of(const struct piece_back *p) {
+  return &p->back->work->forward->config;
+}
+
+/* x [n_q, ..] of the tape from the piece's first row on. */
+static float *continuing(const struct piece_back *p, float *x, size_t width) {
+  return x == NULL ? NULL : x + nki_piece_first(&p->piece) * width;
+}
+
+/* The row of the piece that row i of those that continue is. */
+static size_t own_row(const struct piece_back *p, size_t i) {
+  return nki_row_of_query(&p->piece, i) - p->piece.row;
+}
+
+/* to [n_rows, dim] += from [n_q, dim]. */
+static void scatter(const struct piece_back *p, const float *from, float *to) {
+  size_t dim = config_of(p)->shape.dim;
+  for (size_t i = 0; i < p->piece.n_q; i++) nki_add(to + own_row(p, i) * dim, from + i * dim, dim);
+}
+
+/* dx [n, dim] += the gradient through a norm of the block's input (of the mlp's or attention's),
+ * from dy. */
+static void add_norm_back(const struct piece_back *p, enum nki_part norm, const float *x, size_t n,
+                          const float *dy, float *dx) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_norm_step step = {.config = c, .scale = p->back->work->floats[norm]};
+  if (c->input_norms)
+    nki_norm_back(&step, x, n, dy, dx, true);
+  else
+    nki_add(dx, dy, n * c->shape.dim);
+}
+
+/* The gradient of a product that is normed (x, before the norm) or scaled before it is added to the
+ * stream: in work->y, or that of the stream itself. */
+static const float *aside_back(const struct piece_back *p, enum nki_part norm, const float *x,
+                               size_t n, const float *out) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_norm_step step = {.config = c, .scale = p->back->work->floats[norm]};
+  float *d = p->back->work->y;
+  size_t size = n * c->shape.dim;
+  if (step.scale.weight == NULL && c->residual_scale == 1.0f) return out;
+  memcpy(d, out, size * sizeof *d);
+  if (c->residual_scale != 1.0f) nki_scale(d, size, c->residual_scale);
+  if (step.scale.weight != NULL) nki_norm_back(&step, x, n, d, d, false);
+  return d;
+}
+
+/* ---- The mlp ---- */
+
+/* back->dy [n_q, dim] = the gradient of what the mlp reads. x: the stream that its norm reads. */
+static int mlp_back(const struct piece_back *p, enum nki_part norm, float *x) {
+  struct nki_work *work = p->back->work;
+  const struct nki_config *c = config_of(p);
+  size_t dim = c->shape.dim, layer = p->piece.layer;
+  const struct nki_norm_step step = {
+      .config = c, .scale = work->floats[norm], .copy = !c->input_norms};
+  float *y = NULL;
+  int code = NK_OK;
+  if (c->layers[layer].sparse) {
+    y = nk_alloc(work->block_rows, dim * sizeof *y);
+    if (y == NULL) return NK_EMEMORY;
+  }
+  for (size_t at = 0; at < p->piece.n_q && code == NK_OK; at += work->block_rows) {
+    size_t rest = p->piece.n_q - at, n = rest < work->block_rows ? rest : work->block_rows;
+    const float *added = nki_tape_added(&p->piece, at);
+    const float *d = aside_back(p, NKI_NORM2_POST, added, n, p->out + at * dim);
+    if (y != NULL) nki_norm_rows(&step, x + at * dim, n, y);
+    code = nki_mlp_back(p->back, layer, nki_tape_inner(&p->piece, at), y, n, d,
+                        p->back->dy + at * dim);
+  }
+  nk_free(y);
+  return code;
+}
+
+/* ---- Attention ---- */
+
+/* y [n, dim] = (with `add`: +=) the gradient through columns [first, first + n_out) of q, k, v side
+ * by side, from d. */
+static void project_back(const struct piece_back *p, size_t first, size_t n_out, const float *d,
+                         size_t ld, size_t n, float *y) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_floats *floats = p->back->work->floats;
+  struct nki_product product = {
+      .in_out = c->in_out, .n_in = c->shape.dim, .x = d, .ld_x = ld, .y = y, .ld_y = c->shape.dim};
+  if (floats[NKI_QKV].weight != NULL) {
+    product.weight = floats[NKI_QKV].weight;
+    product.first = first;
+    product.n_out = n_out;
+    product.total = nki_qkv_width(c);
+    nki_multiply_back(&product, n);
+    return;
+  }
+  const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
+  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
+  for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
+    if (at < first || at + widths[i] > first + n_out) continue;
+    product.weight = floats[parts[i]].weight;
+    product.x = d + at - first;
+    product.n_out = product.total = widths[i];
+    nki_multiply_back(&product, n);
+    product.add = true;
+  }
+}
+
+/* Gradients of q, k and v after the projections. */
+struct heads_back {
+  float *q, *k; /* v after k */
+  size_t ld_q, ld_kv;
+};
+
+/* The prefix's own keys and values have the gradients of all sequences that saw them. */
+static void add_prefix(const struct piece_back *p, const struct heads_back *d) {
+  struct nki_back *back = p->back;
+  size_t kv = nki_kv_width(config_of(p)), first = p->piece.layer * back->work->n_prefix * kv;
+  if (p->piece.spans[0].sequence != NK_PREFIX || back->prefix_dk == NULL) return;
+  for (size_t r = 0; r < p->piece.spans[0].n; r++) {
+    nki_add(d->k + r * d->ld_kv, back->prefix_dk + first + r * kv, kv);
+    nki_add(d->k + kv + r * d->ld_kv, back->prefix_dv + first + r * kv, kv);
+  }
+}
+
+/* Gradients of heads after norms, clipping and rotation become those before. */
+static void rotate_back(const struct piece_back *p, const struct heads_back *d) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_piece *piece = &p->piece;
+  size_t kv = nki_kv_width(c), width = 2 * kv;
+  const float *raw_q = continuing(p, p->tape->raw_q, nki_q_width(c));
+  const float *raw_kv = p->tape->raw_kv == NULL ? NULL : p->tape->raw_kv + piece->row * width;
+  struct nki_rotation rotation = nki_piece_rotation(piece, false);
+  if (c->qkv_clip > 0)
+    nki_clip_back(raw_kv + kv, width, piece->n_rows, kv, c->qkv_clip, d->k + kv, d->ld_kv);
+  if (rotation.rotary_dim == 0 && raw_q == NULL) return;
+  rotation.ld = d->ld_q;
+  nki_rotate_back(&rotation, raw_q, nki_q_width(c), d->q, piece->work->q_positions, piece->n_q);
+  rotation = nki_piece_rotation(piece, true);
+  rotation.ld = d->ld_kv;
+  nki_rotate_back(&rotation, raw_kv, width, d->k, piece->pass->positions + piece->row,
+                  piece->n_rows);
+}
+
+/* d = the gradients of the projections, from those of attention's output in work->heads. */
+static int heads_back(struct piece_back *p, const struct heads_back *d) {
+  const struct nki_config *c = config_of(p);
+  struct nki_back *back = p->back;
+  struct nki_piece *piece = &p->piece;
+  size_t kv = nki_kv_width(c), prefix = piece->layer * back->work->n_prefix * kv;
+  float *keys = p->tape->kv + piece->row * 2 * kv;
+  piece->q = continuing(p, p->tape->q, nki_q_width(c));
+  piece->ld_q = nki_q_width(c);
+  nki_piece_number(piece);
+  struct nki_attention attention = nki_piece_attention(piece, keys, keys + kv, 2 * kv);
+  attention.out = continuing(p, p->tape->heads, nki_q_width(c));
+  const struct nki_attention_gradient gradient = {
+      .attention = &attention,
+      .out = back->work->heads,
+      .q = d->q,
+      .ld_q = d->ld_q,
+      .k = d->k,
+      .v = d->k + kv,
+      .ld_kv = d->ld_kv,
+      .prefix_k = back->prefix_dk == NULL ? NULL : back->prefix_dk + prefix,
+      .prefix_v = back->prefix_dv == NULL ? NULL : back->prefix_dv + prefix};
+  int code = nki_attend_back(&gradient);
+  add_prefix(p, d);
+  rotate_back(p, d);
+  return code;
+}
+
+/* work->heads = the gradient of attention's output, from out. */
+static void output_back(const struct piece_back *p) {
+  struct nki_work *work = p->back->work;
+  const struct nki_config *c = config_of(p);
+  size_t n = p->piece.n_q, dim = c->shape.dim, width = nki_q_width(c);
+  const float *d = p->out;
+  if (!c->parallel) d = aside_back(p, NKI_NORM1_POST, continuing(p, p->tape->attended, dim), n, d);
+  const struct nki_product product = {.weight = work->floats[NKI_O].weight,
+                                      .in_out = c->in_out,
+                                      .n_out = dim,
+                                      .total = dim,
+                                      .n_in = width,
+                                      .x = d,
+                                      .ld_x = dim,
+                                      .y = work->heads,
+                                      .ld_y = width};
+  nki_multiply_back(&product, n);
+}
+
+/* work->y [n_rows, dim] = the gradient of what the projections read. With `more` also back->dy, the
+ * mlp's of a block whose mlp reads the same. */
+static int attention_back(struct piece_back *p, bool more) {
+  struct nki_work *work = p->back->work;
+  const struct nki_config *c = config_of(p);
+  const struct nki_piece *piece = &p->piece;
+  size_t q = nki_q_width(c), kv = nki_kv_width(c), width = q + 2 * kv, dim = c->shape.dim;
+  const struct heads_back d = {piece->last ? work->q : work->qkv, work->qkv + q,
+                               piece->last ? q : width, width};
+  memset(work->qkv, 0, piece->n_rows * width * sizeof *work->qkv);
+  if (piece->last) memset(work->q, 0, piece->n_q * q * sizeof *work->q);
+  int code = heads_back(p, &d);
+  if (code != NK_OK) return code;
+  if (!piece->last) {
+    project_back(p, 0, width, work->qkv, width, piece->n_rows, work->y);
+    if (more) nki_add(work->y, p->back->dy, piece->n_rows * dim);
+    return NK_OK;
+  }
+  project_back(p, q, 2 * kv, work->qkv + q, width, piece->n_rows, work->y);
+  if (more) scatter(p, p->back->dy, work->y);
+  project_back(p, 0, q, work->q, q, piece->n_q, p->back->dy);
+  scatter(p, p->back->dy, work->y);
+  return NK_OK;
+}
+
+/* ---- A block ---- */
+
+/* What its first norm reads, of the rows that continue: in work->y where not all do. */
+static float *continuing_input(const struct piece_back *p) {
+  size_t dim = config_of(p)->shape.dim;
+  float *x = p->tape->x + p->piece.row * dim, *y = p->back->work->y;
+  if (!p->piece.last) return x;
+  for (size_t i = 0; i < p->piece.n_q; i++)
+    memcpy(y + i * dim, x + own_row(p, i) * dim, dim * sizeof *y);
+  return y;
+}
+
+static int parallel_back(struct piece_back *p, bool *more) {
+  bool two_norms = p->back->work->floats[NKI_NORM2].weight != NULL;
+  float *x = continuing_input(p);
+  int code = mlp_back(p, two_norms ? NKI_NORM2 : NKI_NORM1, x);
+  if (code != NK_OK) return code;
+  output_back(p);
+  *more = !two_norms;
+  if (two_norms) add_norm_back(p, NKI_NORM2, x, p->piece.n_q, p->back->dy, p->out);
+  return NK_OK;
+}
+
+static int serial_back(const struct piece_back *p) {
+  float *middle = nki_tape_middle(&p->piece);
+  int code = mlp_back(p, NKI_NORM2, middle);
+  if (code != NK_OK) return code;
+  add_norm_back(p, NKI_NORM2, middle, p->piece.n_q, p->back->dy, p->out);
+  output_back(p);
+  return NK_OK;
+}
+
+static int piece_back(struct piece_back *p) {
+  const struct nki_config *c = config_of(p);
+  size_t n = p->piece.n_rows, dim = c->shape.dim;
+  bool more = false;
+  int code = NK_OK;
+  if (p->piece.n_q > 0) code = c->parallel ? parallel_back(p, &more) : serial_back(p);
+  if (code == NK_OK) code = attention_back(p, more);
+  if (code != NK_OK) return code;
+  if (p->piece.last) {
+    memset(p->g, 0, n * dim * sizeof *p->g);
+    scatter(p, p->out, p->g);
+  }
+  add_norm_back(p, NKI_NORM1, p->tape->x + p->piece.row * dim, n, p->back->work->y, p->g);
+  return NK_OK;
+}
+
+int nki_block_back(struct nki_back *back, struct nki_pass *pass, size_t layer, float *g,
+                   float *g_final) {
+  size_t dim = back->work->forward->config.shape.dim;
+  struct piece_back p = {.back = back,
+                         .piece = {.work = back->work, .pass = pass, .layer = layer},
+                         .tape = &pass->tapes[layer]};
+  while (nki_piece_next(&p.piece)) {
+    p.g = g + p.piece.row * dim;
+    p.out = p.piece.last ? g_final + p.piece.final * dim : p.g;
+    int code = piece_back(&p);
+    if (code != NK_OK) return code;
+  }
+  return NK_OK;
+}

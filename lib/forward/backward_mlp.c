@@ -1,0 +1,190 @@
+/* The gradient of an mlp's input. A mixture's choice of experts is held; the shares have gradients.
+ * The output of an expert is linear in what multiplies it, so its own gradient is computed without
+ * the share, and its product with the output is that with the activated values. */
+#include <math.h>
+#include <noken/base.h>
+#include <string.h>
+
+#include "forward/backward.h"
+#include "forward/mlp.h"
+
+static void multiply_back(const struct nki_mlp *mlp, const float *weight, size_t n,
+                          struct nki_product product) {
+  product.weight = weight;
+  product.total = product.n_out;
+  product.in_out = mlp->in_out;
+  nki_multiply_back(&product, n);
+}
+
+/* dact [n, width] = the gradient of the activated values. */
+static void down_back(const struct nki_config *c, const struct nki_mlp *mlp, const float *d,
+                      size_t n, float *dact) {
+  const struct nki_product product = {.n_out = c->shape.dim,
+                                      .n_in = mlp->width,
+                                      .x = d,
+                                      .ld_x = c->shape.dim,
+                                      .y = dact,
+                                      .ld_y = mlp->width};
+  multiply_back(mlp, mlp->down.weight, n, product);
+}
+
+/* dy [n, dim], and inner becomes its gradient, dact the activated values. */
+static void inner_back(const struct nki_config *c, const struct nki_mlp *mlp, float *inner,
+                       size_t n, float *dact, float *dy) {
+  size_t dim = c->shape.dim, ld = nki_mlp_row(mlp);
+  float *h;
+  const struct nki_activating activating = nki_mlp_activating(c, mlp, inner, &h);
+  nki_activate_back(&activating, h, dact, n);
+  struct nki_product product = {
+      .n_out = mlp->width, .n_in = dim, .x = inner, .ld_x = ld, .y = dy, .ld_y = dim};
+  if (mlp->gate_up.weight != NULL) {
+    product.n_out = ld;
+    multiply_back(mlp, mlp->gate_up.weight, n, product);
+    return;
+  }
+  if (mlp->gate.weight != NULL) {
+    multiply_back(mlp, mlp->gate.weight, n, product);
+    product.add = true;
+    product.x = h;
+  }
+  multiply_back(mlp, mlp->up.weight, n, product);
+}
+
+/* ---- A mixture ---- */
+
+/* Products of the gradient d of the rows' output with the output itself. */
+static void share_back(const struct nki_mlp *mlp, const float *dact, const float *h, const float *d,
+                       size_t n, size_t dim, float *products) {
+#pragma omp parallel for
+  for (size_t i = 0; i < n; i++) {
+    products[i] = nki_dot(dact + i * mlp->width, h + i * mlp->width, mlp->width);
+    if (mlp->down.bias != NULL) products[i] += nki_dot(d + i * dim, mlp->down.bias, dim);
+  }
+}
+
+/* The gradients of m->rows [n, dim] into m->rows, and the products into m->shares [n], from those
+ * of the output in m->out. Uses the mixture's buffers. */
+static void rows_back(struct nki_back *back, const struct nki_mlp *mlp, size_t n, float *products) {
+  const struct nki_config *c = &back->work->forward->config;
+  struct nki_mixture *m = back->work->mixture;
+  float *inner = back->work->mlp, *dact = back->dact, *h = dact + n * mlp->width;
+  nki_mlp_inner(c, mlp, m->rows, n, inner);
+  down_back(c, mlp, m->out, n, dact);
+  memcpy(h, dact, n * mlp->width * sizeof *h);
+  inner_back(c, mlp, inner, n, h, m->rows);
+  share_back(mlp, dact, h, m->out, n, c->shape.dim, products);
+}
+
+/* The choice of `expert` among the row's. */
+static size_t find_choice(const struct nki_config *c, const struct nki_mixture *m, size_t row,
+                          size_t expert) {
+  size_t at = row * c->n_active;
+  while (m->active[at] != expert) at++;
+  return at;
+}
+
+/* dy += the gradients through one expert; dshares [n * n_active]. */
+static void expert_back(struct nki_back *back, size_t layer, size_t expert, const float *y,
+                        const float *d, float *dshares, float *dy) {
+  struct nki_work *work = back->work;
+  const struct nki_config *c = &work->forward->config;
+  struct nki_mixture *m = work->mixture;
+  const struct nki_choice *choices = m->choices + m->start[expert];
+  size_t n = m->start[expert + 1] - m->start[expert], dim = c->shape.dim;
+  float *products = m->sum; /* [n], not used in a backward pass */
+  if (n == 0) return;
+  const struct nki_mlp mlp = nki_mlp_of_expert(work, layer, expert);
+  for (size_t i = 0; i < n; i++) {
+    memcpy(m->rows + i * dim, y + choices[i].row * dim, dim * sizeof *y);
+    memcpy(m->out + i * dim, d + choices[i].row * dim, dim * sizeof *d);
+  }
+  rows_back(back, &mlp, n, products);
+#pragma omp parallel for
+  for (size_t i = 0; i < n; i++) {
+    float *to = dy + choices[i].row * dim;
+    for (size_t k = 0; k < dim; k++) to[k] += choices[i].share * m->rows[i * dim + k];
+    dshares[find_choice(c, m, choices[i].row, expert)] = products[i];
+  }
+}
+
+/* The same of the expert that all rows have. */
+static void shared_back(struct nki_back *back, const float *y, size_t n, const float *d,
+                        float *dy) {
+  struct nki_work *work = back->work;
+  size_t dim = work->forward->config.shape.dim;
+  struct nki_mixture *m = work->mixture;
+  const float *weight = work->floats[NKI_SHARED_SCALE].weight;
+  const struct nki_mlp mlp = nki_mlp_of_shared(work);
+  memcpy(m->rows, y, n * dim * sizeof *y);
+  memcpy(m->out, d, n * dim * sizeof *d);
+  rows_back(back, &mlp, n, m->sum);
+#pragma omp parallel for
+  for (size_t r = 0; r < n; r++) {
+    float share = (float)nki_shared_share(work, y + r * dim);
+    float slope = share * (1 - share) * m->sum[r];
+    for (size_t k = 0; k < dim; k++)
+      dy[r * dim + k] += share * m->rows[r * dim + k] + slope * weight[k];
+  }
+}
+
+/* dscores [n_experts] of a row, from the shares' gradients: that of a softmax over the active
+ * experts or over all. */
+static void scores_back(const struct nki_config *c, const struct nki_mixture *m, size_t row,
+                        const float *dshares, float *dscores) {
+  const size_t *active = m->active + row * c->n_active;
+  const float *shares = m->shares + row * c->n_active, *scores = m->scores + row * c->n_experts;
+  double dot = 0;
+  for (size_t k = 0; k < c->n_active; k++) dot += (double)dshares[k] * (double)shares[k];
+  for (size_t e = 0; e < c->n_experts; e++) {
+    double p = (double)shares[0] * exp((double)scores[e] - (double)scores[active[0]]);
+    dscores[e] = c->active_normed ? 0 : (float)(-p * dot);
+  }
+  for (size_t k = 0; k < c->n_active; k++) {
+    double slope = (double)dshares[k] - (c->active_normed ? dot : 0);
+    dscores[active[k]] += (float)((double)shares[k] * slope);
+  }
+}
+
+static void router_back(struct nki_back *back, size_t n, const float *dshares, float *dy) {
+  const struct nki_config *c = &back->work->forward->config;
+#pragma omp parallel for
+  for (size_t r = 0; r < n; r++)
+    scores_back(c, back->work->mixture, r, dshares + r * c->n_active,
+                back->dscores + r * c->n_experts);
+  const struct nki_product product = {.weight = back->work->floats[NKI_ROUTER].weight,
+                                      .add = true,
+                                      .n_out = c->n_experts,
+                                      .total = c->n_experts,
+                                      .n_in = c->shape.dim,
+                                      .x = back->dscores,
+                                      .ld_x = c->n_experts,
+                                      .y = dy,
+                                      .ld_y = c->shape.dim};
+  nki_multiply_back(&product, n);
+}
+
+static int mixture_back(struct nki_back *back, size_t layer, const float *y, size_t n,
+                        const float *d, float *dy) {
+  struct nki_work *work = back->work;
+  const struct nki_config *c = &work->forward->config;
+  int code = nki_mixture_route(work, layer, y, n);
+  if (code != NK_OK) return code;
+  float *dshares = nk_alloc(n, c->n_active * sizeof *dshares);
+  if (dshares == NULL) return NK_EMEMORY;
+  memset(dy, 0, n * c->shape.dim * sizeof *dy);
+  for (size_t e = 0; e < c->n_experts; e++) expert_back(back, layer, e, y, d, dshares, dy);
+  if (work->floats[NKI_SHARED_UP].weight != NULL) shared_back(back, y, n, d, dy);
+  router_back(back, n, dshares, dy);
+  nk_free(dshares);
+  return NK_OK;
+}
+
+int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float *y, size_t n,
+                 const float *d, float *dy) {
+  const struct nki_config *c = &back->work->forward->config;
+  if (c->layers[layer].sparse) return mixture_back(back, layer, y, n, d, dy);
+  const struct nki_mlp mlp = nki_mlp_of_layer(back->work);
+  down_back(c, &mlp, d, n, back->work->mlp);
+  inner_back(c, &mlp, inner, n, back->work->mlp, dy);
+  return NK_OK;
+}

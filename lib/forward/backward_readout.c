@@ -1,0 +1,135 @@
+/* The gradient of the next token's distribution: logits are computed a second time, a block of the
+ * vocabulary after the other, and become their gradients, which are multiplied with the block. */
+#include <cblas.h>
+#include <noken/base.h>
+#include <string.h>
+
+#include "forward/backward.h"
+#include "model/dtype.h"
+
+enum { RUN = 512 }; /* tokens of a float sum */
+
+struct readout_back {
+  const struct nk_forward *forward;
+  struct nk_term *const *terms;
+  struct nk_ask *const *asks;
+  double *sums;    /* [n] of what the second pass adds up */
+  float *logits_d; /* [rows of a tile, block] */
+  float *normed_d; /* [n, dim] */
+};
+
+static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_ask *ask) {
+  const float w = (float)t->weight;
+  struct nki_logit_slope s = {.log_sum_exp = (float)ask->log_sum_exp};
+  switch (t->kind) {
+    case NK_TERM_LOG_PROB:
+      for (size_t k = 0; k < t->n_ids; k++) s.p -= t->id_weights == NULL ? w : w * t->id_weights[k];
+      break;
+    case NK_TERM_ENTROPY:
+      s.p = (float)(-t->weight * ask->entropy);
+      s.p_log_p = -w;
+      break;
+    case NK_TERM_KL:
+      s.p = (float)(-t->weight * ask->kl);
+      s.p_log_p = w;
+      s.p_other = -w;
+      break;
+    case NK_TERM_KL_REVERSE:
+      s.p = w;
+      s.exp_other = -w;
+      break;
+    default: /* NK_TERM_LOGITS */
+      s.other = w;
+  }
+  return s;
+}
+
+/* Adds up what nki_readout does not. */
+static double sum_of(const struct nk_term *t, const struct nk_ask *ask, const float *logits,
+                     const float *other, size_t n) {
+  double sum = 0;
+  for (size_t at = 0; at < n; at += RUN) {
+    size_t length = n - at < RUN ? n - at : RUN;
+    sum += (double)(t->kind == NK_TERM_LOGITS ? nki_dot(other + at, logits + at, length)
+                                              : nki_reverse_sum(logits + at, other + at,
+                                                                (float)ask->log_sum_exp, length));
+  }
+  return sum;
+}
+
+/* d [n] = the gradients of a row's logits, with what a cap makes of them. */
+static void row_back(const struct readout_back *r, const struct nki_logits *l, size_t i, float *d) {
+  const struct nk_term *t = r->terms[l->row + i];
+  const struct nk_ask *ask = r->asks[l->row + i];
+  const float *logits = l->logits + i * l->ld, cap = r->forward->config.logit_cap;
+  const float *other =
+      t->vector == NULL || t->kind <= NK_TERM_ENTROPY ? NULL : t->vector + l->first;
+  const struct nki_logit_slope slope = slope_of(t, ask);
+  nki_logits_back(&slope, logits, other, l->n, d);
+  for (size_t k = 0; k < t->n_ids && t->kind == NK_TERM_LOG_PROB; k++)
+    if ((size_t)t->ids[k] >= l->first && (size_t)t->ids[k] - l->first < l->n)
+      d[(size_t)t->ids[k] - l->first] +=
+          (float)t->weight * (t->id_weights == NULL ? 1.0f : t->id_weights[k]);
+  if (cap > 0) nki_soft_cap_back(logits, d, l->n, cap);
+  if (t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS)
+    r->sums[l->row + i] += sum_of(t, ask, logits, other, l->n);
+}
+
+static void block_back(void *argument, const struct nki_logits *l) {
+  struct readout_back *r = argument;
+  size_t dim = r->forward->config.shape.dim;
+#pragma omp parallel for
+  for (size_t i = 0; i < l->n_rows; i++) row_back(r, l, i, r->logits_d + i * l->n);
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)l->n_rows, (int)dim, (int)l->n, 1.0f,
+              r->logits_d, (int)l->n, l->weight, (int)dim, 1.0f, r->normed_d + l->row * dim,
+              (int)dim);
+}
+
+static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
+  t->value = 0;
+  switch (t->kind) {
+    case NK_TERM_LOG_PROB:
+      for (size_t k = 0; k < t->n_ids; k++)
+        t->value +=
+            (double)ask->log_probs[k] * (t->id_weights == NULL ? 1.0 : (double)t->id_weights[k]);
+      break;
+    case NK_TERM_ENTROPY:
+      t->value = ask->entropy;
+      break;
+    case NK_TERM_KL:
+      t->value = ask->kl;
+      break;
+    default:
+      t->value = sum;
+  }
+}
+
+/* d [n, dim], of the final norm's output, becomes that of its input. */
+static int norm_back(const struct nk_forward *f, const float *hidden, size_t n, float *d) {
+  size_t dim = f->config.shape.dim;
+  float *scratch = nk_alloc(2 * dim, sizeof *scratch);
+  if (scratch == NULL) return NK_EMEMORY;
+  struct nki_norm_step norm = {.config = &f->config};
+  if (f->final_norm.weight != NULL)
+    norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
+  if (f->config.logit_scale != 1.0f) nki_scale(d, n * dim, f->config.logit_scale);
+  nki_norm_back(&norm, hidden, n, d, d, false);
+  nk_free(scratch);
+  return NK_OK;
+}
+
+int nki_readout_back(const struct nk_forward *forward, float *hidden, size_t n,
+                     struct nk_term *const *terms, struct nk_ask *const *asks, float *d) {
+  size_t dim = forward->config.shape.dim, tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
+  struct readout_back r = {.forward = forward, .terms = terms, .asks = asks, .normed_d = d};
+  r.sums = nk_calloc(n, sizeof *r.sums);
+  r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
+  int code = r.sums == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
+  memset(d, 0, n * dim * sizeof *d);
+  if (code == NK_OK) code = nki_readout_visit(forward, hidden, n, block_back, &r);
+  for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
+  if (code == NK_OK) code = norm_back(forward, hidden, n, d);
+  nk_free(r.sums);
+  nk_free(r.logits_d);
+  return code;
+}

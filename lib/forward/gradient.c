@@ -1,0 +1,312 @@
+/* Gradients of a batch's scalars. Each term is an ask of the forward pass, so that groups, depth
+ * and the rows to compute follow from the terms as they do from asks. The prefix is a pass of its
+ * own: where it has gradients, it is differentiated last, by what all groups gave to its keys and
+ * values. */
+#include <math.h>
+#include <noken/base.h>
+#include <noken/forward.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "forward/backward.h"
+#include "model/dtype.h"
+
+enum { MANY_ROWS = 1024 }; /* enough for the products to be fast */
+
+/* What the passes of one kind keep. */
+struct tapes {
+  struct nki_tape *tapes; /* [n_layers] */
+  float *streams;         /* [depth - lowest, rows, dim] */
+  float *inside;          /* of all these blocks, or of one */
+  float *embedded;        /* [rows, dim], or NULL */
+};
+
+struct run {
+  struct nk_forward *forward;
+  struct nk_batch batch; /* the caller's, with an ask for each term */
+  struct nk_gradient *gradient;
+  size_t *layers; /* [n_terms] */
+  float *answers; /* what the asks are answered in */
+  struct nki_plan plan;
+  struct nki_work work;
+  struct nki_back back;
+  struct tapes prefix, group;
+  size_t lowest;  /* the lowest layer with a gradient; depth: none has */
+  bool keep;      /* the inside of all blocks */
+  bool of_prefix; /* the prefix has gradients */
+};
+
+/* ---- Checks ---- */
+
+static int check_vector(const struct nk_forward_shape *shape, const struct nk_term *t, size_t i) {
+  bool stream = !nki_term_distribution(t);
+  size_t n = stream ? shape->dim : shape->n_vocabulary;
+  if (t->kind <= NK_TERM_ENTROPY) return NK_OK;
+  if (t->vector == NULL) return nk_fail(NK_EUSAGE, "term %zu: no vector", i);
+  size_t bad = nki_first_not_finite(t->vector, n);
+  if (bad < n) return nk_fail(NK_EDATA, "term %zu: component %zu is not finite", i, bad);
+  if (stream && t->layer > shape->n_layers)
+    return nk_fail(NK_EUSAGE, "term %zu: layer %zu: the model has layers 0 to %zu", i, t->layer,
+                   shape->n_layers);
+  return NK_OK;
+}
+
+static int check_ids(const struct nk_forward_shape *shape, const struct nk_term *t, size_t i) {
+  if (t->kind != NK_TERM_LOG_PROB) return NK_OK;
+  if (t->ids == NULL || t->n_ids == 0) return nk_fail(NK_EUSAGE, "term %zu: no ids", i);
+  for (size_t k = 0; k < t->n_ids; k++) {
+    if (t->ids[k] < 0 || (size_t)t->ids[k] >= shape->n_vocabulary)
+      return nk_fail(NK_EUSAGE, "term %zu: id %lld: the model has tokens 0 to %zu", i,
+                     (long long)t->ids[k], shape->n_vocabulary - 1);
+    if (t->id_weights != NULL && !isfinite(t->id_weights[k]))
+      return nk_fail(NK_EDATA, "term %zu: the weight of id %lld is not finite", i,
+                     (long long)t->ids[k]);
+  }
+  return NK_OK;
+}
+
+static int check_term(const struct run *run, size_t i) {
+  const struct nk_term *t = &run->gradient->terms[i];
+  const struct nk_forward_shape *shape = &run->forward->config.shape;
+  if (t->sequence == NK_PREFIX)
+    return nk_fail(NK_EUSAGE, "term %zu: the prefix has no terms, sequences have", i);
+  int code = nki_check_place(&run->batch, "term", i, t->sequence, t->position);
+  if (code != NK_OK) return code;
+  if ((unsigned)t->kind > NK_TERM_SQUARED_DIFFERENCE)
+    return nk_fail(NK_EUSAGE, "term %zu: no such kind: %d", i, (int)t->kind);
+  if (!isfinite(t->weight)) return nk_fail(NK_EDATA, "term %zu: its weight is not finite", i);
+  code = check_vector(shape, t, i);
+  return code == NK_OK ? check_ids(shape, t, i) : code;
+}
+
+static int check(const struct run *run) {
+  if (run->forward->engine != &nki_native_engine)
+    return nk_fail(NK_EUNSUPPORTED, "%s has no gradients: use the native engine",
+                   run->forward->engine->name);
+  if (run->batch.n_asks > 0 || run->batch.generation != NULL)
+    return nk_fail(NK_EUSAGE, "the batch of a gradient has neither asks nor a generation");
+  int code = NK_OK;
+  for (size_t i = 0; i < run->gradient->n_terms && code == NK_OK; i++) code = check_term(run, i);
+  return code;
+}
+
+/* ---- Terms as asks ---- */
+
+static size_t n_answers(const struct run *run, const struct nk_term *t) {
+  if (t->kind == NK_TERM_LOG_PROB) return t->n_ids;
+  return nki_term_distribution(t) ? 0 : run->forward->config.shape.dim;
+}
+
+static int make_asks(struct run *run) {
+  const struct nk_gradient *gradient = run->gradient;
+  size_t n = 0, n_terms = gradient->n_terms;
+  for (size_t i = 0; i < n_terms; i++)
+    if (!nk_size_add(n, n_answers(run, &gradient->terms[i]), &n))
+      return nk_fail(NK_EMEMORY, "%zu terms", n_terms);
+  struct nk_ask *asks = nk_calloc(n_terms, sizeof *asks);
+  run->batch.asks = asks;
+  run->batch.n_asks = n_terms;
+  run->layers = nk_alloc(n_terms, sizeof *run->layers);
+  run->answers = nk_alloc(n, sizeof *run->answers);
+  if (asks == NULL || run->layers == NULL || run->answers == NULL) return NK_EMEMORY;
+  float *at = run->answers;
+  for (size_t i = 0; i < n_terms; i++) {
+    const struct nk_term *t = &gradient->terms[i];
+    struct nk_ask *ask = &asks[i];
+    *ask = (struct nk_ask){.sequence = t->sequence, .position = t->position};
+    if (nki_term_distribution(t)) {
+      ask->distribution = true;
+      ask->ids = t->ids;
+      ask->n_ids = t->kind == NK_TERM_LOG_PROB ? t->n_ids : 0;
+      ask->log_probs = at;
+      ask->reference = t->kind == NK_TERM_KL ? t->vector : NULL;
+    } else {
+      run->layers[i] = t->layer;
+      ask->layers = &run->layers[i];
+      ask->n_layers = 1;
+      ask->residuals = at;
+    }
+    at += n_answers(run, t);
+  }
+  return NK_OK;
+}
+
+/* ---- Tapes and groups ---- */
+
+static bool has_embedding_norm(const struct run *run) {
+  return run->forward->embedding_norm.weight != NULL;
+}
+
+/* Floats of a row inside the blocks: of all that have tapes, or of the largest. */
+static size_t inside_floats(const struct run *run, bool all) {
+  size_t sum = 0, most = 0;
+  for (size_t layer = run->lowest; layer < run->plan.depth; layer++) {
+    size_t floats = nki_tape_floats(run->forward, layer);
+    sum += floats;
+    if (floats > most) most = floats;
+  }
+  return all ? sum : most;
+}
+
+/* Bytes of a row of a group: its stream and the stream's gradient, those at the end, its tapes. */
+static size_t row_bytes(const struct run *run, bool all) {
+  size_t n_streams = 6 + run->plan.depth - run->lowest;
+  return (n_streams * run->forward->config.shape.dim + inside_floats(run, all)) * sizeof(float);
+}
+
+static int make_groups(struct run *run) {
+  const struct nki_plan *plan = &run->plan;
+  size_t rows = plan->batch->prefix.n, room = nki_plan_memory(plan) / row_bytes(run, true);
+  for (size_t s = 0; s < plan->batch->n_sequences; s++) rows += plan->lengths[s];
+  run->keep = room >= rows || room >= MANY_ROWS;
+  return nki_plan_group(&run->plan, row_bytes(run, run->keep), plan->batch->prefix.n > 0);
+}
+
+static int make_tapes(const struct run *run, size_t n_rows, struct tapes *out) {
+  const struct nk_forward_shape *shape = &run->forward->config.shape;
+  size_t n = run->plan.depth - run->lowest, inside = inside_floats(run, run->keep), size;
+  if (n_rows == 0) return NK_OK;
+  if (!nk_size_mul(n * shape->dim + inside, n_rows, &size))
+    return nk_fail(NK_EMEMORY, "the streams of %zu positions", n_rows);
+  out->tapes = nk_calloc(shape->n_layers, sizeof *out->tapes);
+  out->streams = nk_alloc(n * shape->dim, n_rows * sizeof(float));
+  out->inside = nk_alloc(inside, n_rows * sizeof(float));
+  if (out->tapes == NULL || out->streams == NULL || out->inside == NULL) return NK_EMEMORY;
+  if (has_embedding_norm(run) && run->lowest == 0) {
+    out->embedded = nk_alloc(shape->dim, n_rows * sizeof(float));
+    if (out->embedded == NULL) return NK_EMEMORY;
+  }
+  float *at = out->inside;
+  for (size_t i = 0; i < n; i++) {
+    struct nki_tape *tape = &out->tapes[run->lowest + i];
+    tape->x = out->streams + i * n_rows * shape->dim;
+    nki_tape_place(run->forward, run->lowest + i, n_rows, at, tape);
+    if (run->keep) at += n_rows * nki_tape_floats(run->forward, run->lowest + i);
+  }
+  return NK_OK;
+}
+
+static void free_tapes(struct tapes *tapes) {
+  nk_free(tapes->tapes);
+  nk_free(tapes->streams);
+  nk_free(tapes->inside);
+  nk_free(tapes->embedded);
+}
+
+/* The lowest layer of overrides, and whether the prefix has one. */
+static void find_lowest(struct run *run) {
+  run->lowest = run->plan.depth;
+  if (run->gradient->overrides == NULL) return;
+  for (size_t i = 0; i < run->batch.n_overrides; i++) {
+    const struct nk_override *o = &run->batch.overrides[i];
+    if (o->layer < run->lowest) run->lowest = o->layer;
+    if (o->layer < run->plan.depth && o->sequence == NK_PREFIX) run->of_prefix = true;
+  }
+}
+
+/* Rows of the largest group without the prefix. */
+static size_t largest_group(const struct run *run, size_t *n_spans) {
+  size_t most = 0;
+  *n_spans = 1;
+  for (size_t g = 0; g < run->plan.n_groups; g++) {
+    size_t rows = 0, first = run->plan.group_start[g], end = run->plan.group_start[g + 1];
+    for (size_t s = first; s < end; s++) rows += run->plan.lengths[s];
+    if (rows > most) most = rows;
+    if (end - first + 1 > *n_spans) *n_spans = end - first + 1;
+  }
+  return most;
+}
+
+static int prepare(struct run *run) {
+  size_t n_spans, longest = nki_prefix_length(&run->plan), n_prefix = longest;
+  find_lowest(run);
+  int code = make_groups(run);
+  if (code != NK_OK) return code;
+  size_t rows = largest_group(run, &n_spans);
+  for (size_t s = 0; s < run->batch.n_sequences; s++)
+    if (run->plan.lengths[s] > longest) longest = run->plan.lengths[s];
+  code = nki_work_make(&run->plan, longest, n_spans, &run->work);
+  if (code == NK_OK) {
+    size_t piece = nki_piece_rows(&run->forward->config);
+    code = nki_back_make(&run->work, piece > longest ? piece : longest, run->of_prefix, &run->back);
+  }
+  if (code == NK_OK) code = make_tapes(run, rows, &run->group);
+  if (code == NK_OK && run->of_prefix) code = make_tapes(run, n_prefix, &run->prefix);
+  return code;
+}
+
+/* ---- The passes ---- */
+
+static int run_pass(struct run *run, struct nki_pass *pass, const struct tapes *tapes) {
+  pass->tapes = tapes->tapes;
+  pass->embedded = tapes->embedded;
+  return nki_pass_run(&run->work, &run->batch, pass);
+}
+
+static int differentiate(struct run *run, struct nki_pass *pass) {
+  const struct nki_pass_gradient gradient = {.back = &run->back,
+                                             .batch = &run->batch,
+                                             .terms = run->gradient->terms,
+                                             .lowest = run->lowest,
+                                             .again = !run->keep,
+                                             .overrides = run->gradient->overrides};
+  return nki_pass_back(&gradient, pass);
+}
+
+static int run_passes(struct run *run) {
+  bool alone = run->batch.prefix.n > 0;
+  size_t n = run->plan.n_groups;
+  struct nki_pass prefix = {0};
+  int code = NK_OK;
+  if (alone) code = nki_pass_make(&run->plan, 0, &prefix);
+  if (code == NK_OK && prefix.n_spans > 0) code = run_pass(run, &prefix, &run->prefix);
+  for (size_t g = alone ? 1 : 0; g < n && code == NK_OK; g++) {
+    struct nki_pass pass = {0};
+    code = nki_pass_make(&run->plan, g, &pass);
+    if (code == NK_OK && pass.n_spans > 0) {
+      code = run_pass(run, &pass, &run->group);
+      if (code == NK_OK) code = differentiate(run, &pass);
+    }
+    nki_pass_free(&pass);
+    if (code == NK_OK) code = nk_progress("gradient", g + 1, n);
+  }
+  if (code == NK_OK && run->of_prefix && prefix.n_spans > 0) code = differentiate(run, &prefix);
+  nki_pass_free(&prefix);
+  return code;
+}
+
+/* The scalars, from the terms in their order. */
+static void add_values(const struct run *run) {
+  const struct nk_gradient *gradient = run->gradient;
+  if (gradient->values == NULL) return;
+  memset(gradient->values, 0, run->batch.n_sequences * sizeof *gradient->values);
+  for (size_t i = 0; i < gradient->n_terms; i++)
+    gradient->values[gradient->terms[i].sequence] +=
+        gradient->terms[i].weight * gradient->terms[i].value;
+}
+
+int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
+                    struct nk_gradient *gradient) {
+  if (forward == NULL) return nki_fail_null();
+  struct run run = {.forward = forward, .batch = *batch, .gradient = gradient};
+  int code = check(&run);
+  if (code != NK_OK) return code;
+  run.batch.asks = NULL;
+  if (gradient->overrides != NULL)
+    memset(gradient->overrides, 0,
+           batch->n_overrides * forward->config.shape.dim * sizeof *gradient->overrides);
+  code = make_asks(&run);
+  if (code == NK_OK) code = nki_plan_make(forward, &run.batch, &run.plan);
+  if (code == NK_OK) code = prepare(&run);
+  if (code == NK_OK) code = run_passes(&run);
+  if (code == NK_OK) add_values(&run);
+  free_tapes(&run.group);
+  free_tapes(&run.prefix);
+  nki_back_free(&run.back);
+  nki_work_free(&run.work);
+  nki_plan_free(&run.plan);
+  nk_free(run.batch.asks);
+  nk_free(run.layers);
+  nk_free(run.answers);
+  return code;
+}
