@@ -2,19 +2,21 @@
 #include "verify/verify.h"
 
 static int verify(struct verify_job *job) {
-  struct nk_verify_options options = {
-      .n_prompts = job->prompts.n, .n_steps = job->options.steps, .texts = job->texts};
+  struct nk_verify_options options = {.n_prompts = job->prompts.n,
+                                      .n_steps = job->options.steps,
+                                      .texts = job->texts,
+                                      .n_repeats = job->options.repeats,
+                                      .temperature = job->options.temperature,
+                                      .seed = job->run->common.seed};
   const char **prompts = NULL;
-  job->found.max_prob = nk_alloc(job->n, sizeof *job->found.max_prob);
-  job->found.encoded = nk_alloc(job->n, sizeof *job->found.encoded);
-  job->found.n_pieces = nk_alloc(job->n, sizeof *job->found.n_pieces);
-  if (job->found.max_prob == NULL || job->found.encoded == NULL || job->found.n_pieces == NULL)
-    return NK_EMEMORY;
+  if (job->known) return NK_OK;
+  int code = verify_make_room(job);
+  if (code != NK_OK) return code;
   if (job->prompts.n > 0 && (prompts = nk_alloc(job->prompts.n, sizeof *prompts)) == NULL)
     return NK_EMEMORY;
   for (size_t p = 0; p < job->prompts.n; p++) prompts[p] = job->prompts.item[p].text;
   options.prompts = prompts;
-  int code = nk_verify(job->model, &options, job->ids, job->n, &job->found);
+  code = nk_verify(job->model, &options, job->ids, job->n, &job->found);
   nk_free(prompts);
   return code;
 }
@@ -25,6 +27,8 @@ static int write_output(const struct verify_job *job) {
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK && job->options.truth != NULL)
     code = verify_write_counts(job, table);
+  else if (code == NK_OK && job->options.agree)
+    code = verify_write_agreement(job, table);
   else if (code == NK_OK)
     code = job->options.summary ? verify_write_summary(job, table) : verify_write_rows(job, table);
   return cli_close(table, output, code);
@@ -32,7 +36,8 @@ static int write_output(const struct verify_job *job) {
 
 int main(int argc, char **argv) {
   struct cli_run run;
-  struct verify_job job = {.run = &run, .options = {.steps = 3, .controls = VERIFY_NOT_GIVEN}};
+  struct verify_job job = {.run = &run,
+                           .options = {.steps = 3, .controls = VERIFY_NOT_GIVEN, .level = 0.05}};
   struct verify_options *o = &job.options;
   const struct cli_option options[] = {
       {'a', "all", CLI_OPTION_FLAG, &o->all, NULL, "verify the whole vocabulary, without a table"},
@@ -48,6 +53,13 @@ int main(int argc, char **argv) {
        "verify N ordinary tokens too, of the table's lengths and categories"},
       {0, "summary", CLI_OPTION_FLAG, &o->summary, NULL,
        "print the shares of listed tokens and controls that are verified"},
+      {0, "repeats", CLI_OPTION_SIZE, &o->repeats, "N",
+       "sample N repetitions of each token and prompt: rate of failures", .most = 1000000},
+      {0, "temperature", CLI_OPTION_NUMBER, &o->temperature, "T", "the temperature of --repeats"},
+      {0, "agree", CLI_OPTION_FLAG, &o->agree, NULL,
+       "print the rows whose q_value and verdict disagree; with --summary, kappa"},
+      {0, "level", CLI_OPTION_NUMBER, &o->level, "Q",
+       "with --agree: weights list a token whose q_value is at most Q (0.05)"},
       {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
        "evaluate the verdicts against TABLE's counts (id, count)"},
       CLI_ENGINE_OPTIONS(&o->engine),

@@ -132,12 +132,13 @@ struct nk_ask {
 
 /* Generation after the last token of every sequence. */
 struct nk_generation {
-  size_t n_tokens;     /* at most */
-  double temperature;  /* 0: the most probable token each time */
-  size_t top_k;        /* sample among the top_k most probable; 0: all */
-  double top_p;        /* sample among the fewest tokens with this much probability; 0 or 1: all */
-  uint64_t seed;       /* sequence i samples from stream i under it */
-  const int64_t *stop; /* [n_stop] a sequence ends after one of these */
+  size_t n_tokens;    /* at most */
+  double temperature; /* 0: the most probable token each time */
+  size_t top_k;       /* sample among the top_k most probable; 0: all */
+  double top_p;       /* sample among the fewest tokens with this much probability; 0 or 1: all */
+  uint64_t seed;      /* sequence i samples from stream i under it, */
+  const uint64_t *streams; /* or from streams[i], below 2^56: [n_sequences]; NULL: i */
+  const int64_t *stop;     /* [n_stop] a sequence ends after one of these */
   size_t n_stop;
   const int64_t *watch; /* [n_sequences] or NULL: a token of each sequence whose log-probability */
   float *watched;       /*   [n_sequences, n_tokens] is kept at every step (NaN after its end) */

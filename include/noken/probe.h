@@ -291,6 +291,11 @@ struct nk_verify_options {
   /* [n] texts instead of ids (NULL). Each is put into the slots and encoded with the prompt; what
    * the model is to repeat are its tokens as they are in the middle of a text. */
   const struct nk_text *texts;
+  /* Sampled attempts to repeat each token or text, of each prompt; 0: none. Their random numbers
+   * are those of the seed, the prompt's text and the token or text alone. */
+  size_t n_repeats;
+  double temperature; /* of the attempts, above 0 */
+  uint64_t seed;
 };
 
 /* What nk_verify finds of n tokens or texts; NULL: not wanted. */
@@ -304,6 +309,9 @@ struct nk_verification {
    * shows the token there. */
   size_t *encoded;
   size_t *n_pieces; /* tokens of each text; 1 for a token */
+  /* [n, n_prompts] of options.n_repeats attempts, those that fail: sampled from the prompt's end
+   * on, the tokens to be repeated begin at none of the steps. */
+  size_t *failures;
 };
 
 /* Asks the model to repeat tokens ids [n], or texts. options NULL: all zero. All go through in one

@@ -72,8 +72,9 @@ static int draw_rows(const struct nki_step *step, float *final, struct nk_ask **
     if (code != NK_OK) break;
 #pragma omp parallel for
     for (size_t i = 0; i < rows; i++) {
-      struct nki_random random =
-          nki_random_stream(g->seed, NKI_RANDOM_GENERATION, step->sequences[first + i]);
+      size_t sequence = step->sequences[first + i];
+      struct nki_random random = nki_random_stream(
+          g->seed, NKI_RANDOM_GENERATION, g->streams == NULL ? sequence : g->streams[sequence]);
       random.position = 4 * step->step;
       out[first + i] =
           draw(g, logits + i * vocabulary, vocabulary, candidates + i * vocabulary, random);

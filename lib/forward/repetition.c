@@ -150,3 +150,93 @@ int nki_repetition_best(struct nk_forward *forward, const struct nki_repetition 
   greedy_free(&greedy);
   return code;
 }
+
+/* ---- Sampled answers ---- */
+
+/* The attempts at answers of one length. */
+struct sampled {
+  size_t n;                      /* items */
+  size_t *items;                 /* [n] */
+  struct nk_sequence *sequences; /* [n, n_repeats] */
+  uint64_t *streams;             /* [n, n_repeats] */
+  int64_t *ids;                  /* [n, n_repeats, n_tokens] */
+  size_t *lengths;               /* [n, n_repeats] */
+};
+
+static void sampled_free(struct sampled *sampled) {
+  nk_free(sampled->items);
+  nk_free(sampled->sequences);
+  nk_free(sampled->streams);
+  nk_free(sampled->ids);
+  nk_free(sampled->lengths);
+}
+
+static int sampled_choose(const struct nki_repetition *r, const struct nki_attempts *a,
+                          size_t n_answer, size_t n_tokens, struct sampled *sampled) {
+  size_t repeats = a->n_repeats;
+  sampled->items = nk_alloc(r->n, sizeof *sampled->items);
+  if (sampled->items == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < r->n; i++)
+    if (r->answers[i].n == n_answer) sampled->items[sampled->n++] = i;
+  size_t n = sampled->n;
+  sampled->sequences = nk_alloc(n, repeats * sizeof *sampled->sequences);
+  sampled->streams = nk_alloc(n, repeats * sizeof *sampled->streams);
+  sampled->ids = nk_alloc(n, repeats * n_tokens * sizeof *sampled->ids);
+  sampled->lengths = nk_alloc(n, repeats * sizeof *sampled->lengths);
+  if (sampled->sequences == NULL || sampled->streams == NULL || sampled->ids == NULL ||
+      sampled->lengths == NULL)
+    return NK_EMEMORY;
+  for (size_t k = 0; k < n * repeats; k++) {
+    size_t i = sampled->items[k / repeats];
+    sampled->sequences[k] = r->sequences[i];
+    sampled->streams[k] = (uint64_t)a->keys[i] * NKI_MOST_REPEATS + k % repeats;
+  }
+  return NK_OK;
+}
+
+/* Whether the answer begins at one of the first n_steps of ids. */
+static bool has_answer(const int64_t *ids, size_t n_steps, const struct nk_sequence *answer) {
+  for (size_t t = 0; t < n_steps; t++)
+    if (memcmp(ids + t, answer->ids, answer->n * sizeof *ids) == 0) return true;
+  return false;
+}
+
+/* The failures at answers of n_answer tokens. */
+static int sample(struct nk_forward *forward, const struct nki_repetition *r,
+                  const struct nki_attempts *a, size_t n_answer, size_t *failures) {
+  struct sampled sampled = {0};
+  size_t n_tokens = r->n_steps + n_answer - 1;
+  int code = sampled_choose(r, a, n_answer, n_tokens, &sampled);
+  if (code != NK_OK || sampled.n == 0) goto done;
+  struct nk_generation generation = {.n_tokens = n_tokens,
+                                     .temperature = a->temperature,
+                                     .seed = a->seed,
+                                     .streams = sampled.streams,
+                                     .ids = sampled.ids,
+                                     .lengths = sampled.lengths};
+  struct nk_batch batch = {.prefix = r->prefix,
+                           .sequences = sampled.sequences,
+                           .n_sequences = sampled.n * a->n_repeats,
+                           .generation = &generation};
+  code = nk_forward_run(forward, &batch);
+  for (size_t k = 0; k < sampled.n * a->n_repeats && code == NK_OK; k++) {
+    size_t i = sampled.items[k / a->n_repeats];
+    failures[i] += !has_answer(sampled.ids + k * n_tokens, r->n_steps, &r->answers[i]);
+  }
+done:
+  sampled_free(&sampled);
+  return code;
+}
+
+int nki_repetition_failures(struct nk_forward *forward, const struct nki_repetition *r,
+                            const struct nki_attempts *attempts, size_t *failures) {
+  size_t longest = 0;
+  int code = NK_OK;
+  for (size_t i = 0; i < r->n; i++) {
+    failures[i] = 0;
+    if (r->answers[i].n > longest) longest = r->answers[i].n;
+  }
+  for (size_t n_answer = 1; n_answer <= longest && code == NK_OK; n_answer++)
+    code = sample(forward, r, attempts, n_answer, failures);
+  return code;
+}

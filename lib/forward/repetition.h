@@ -20,4 +20,19 @@ struct nki_repetition {
 int nki_repetition_best(struct nk_forward *forward, const struct nki_repetition *repetition,
                         double *best);
 
+/* Sampled repetitions. */
+struct nki_attempts {
+  size_t n_repeats; /* of each item */
+  double temperature;
+  uint64_t seed;
+  const uint32_t *keys; /* [n] the random numbers of an item are those of its key */
+};
+
+enum { NKI_MOST_REPEATS = 1 << 24 };
+
+/* failures [n] = the attempts in which a sampled continuation, as long as the steps and the answer
+ * need, has the answer at none of the steps. NK_OK or a negative code. */
+int nki_repetition_failures(struct nk_forward *forward, const struct nki_repetition *repetition,
+                            const struct nki_attempts *attempts, size_t *failures);
+
 #endif

@@ -1,5 +1,6 @@
 /* Whether a model can repeat a token. */
 #include <math.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "forward/fill.h"
@@ -44,7 +45,43 @@ struct verify {
   struct nki_item *items; /* [n] */
   size_t n;
   bool texts;
+  size_t n_repeats;
+  double temperature;
+  uint64_t seed;
 };
+
+/* FNV-1a (Fowler, Noll and Vo), from `hash` on. */
+static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t n) {
+  for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+  return hash;
+}
+static const uint64_t HASH_START = 0xcbf29ce484222325u;
+
+/* Samples the repetitions. The random numbers are those of the item and the prompt, whatever the
+ * other items and prompts are. */
+static int sample_prompt(const struct verify *v, size_t p, const struct nki_filled *filled,
+                         size_t *failures) {
+  const struct nki_repetition *repetition = &filled->repetition;
+  uint32_t *keys = nk_alloc(repetition->n, sizeof *keys);
+  size_t *failed = nk_alloc(repetition->n, sizeof *failed);
+  int code = keys == NULL || failed == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t k = 0; k < repetition->n && code == NK_OK; k++) {
+    const struct nki_item *item = &v->items[filled->rows[k]];
+    uint64_t hash = v->texts ? hash_bytes(HASH_START, item->bytes, item->n_bytes) : 0;
+    keys[k] = v->texts ? (uint32_t)(hash ^ hash >> 32) : (uint32_t)item->answer.ids[0];
+  }
+  const struct nki_attempts attempts = {
+      .n_repeats = v->n_repeats,
+      .temperature = v->temperature,
+      .seed = hash_bytes(HASH_START, v->templates[p], strlen(v->templates[p])) ^ v->seed,
+      .keys = keys};
+  if (code == NK_OK) code = nki_repetition_failures(v->forward, repetition, &attempts, failed);
+  for (size_t k = 0; k < repetition->n && code == NK_OK; k++)
+    failures[filled->rows[k] * v->n_prompts + p] = failed[k];
+  nk_free(keys);
+  nk_free(failed);
+  return code;
+}
 
 /* One prompt for all items. */
 static int verify_prompt(const struct verify *v, size_t p, const struct nk_verification *out) {
@@ -66,6 +103,8 @@ static int verify_prompt(const struct verify *v, size_t p, const struct nk_verif
     double *max_prob = &out->max_prob[filled.rows[k]];
     if (!(*max_prob >= best[k])) *max_prob = best[k];
   }
+  if (code == NK_OK && v->n_repeats > 0 && out->failures != NULL)
+    code = sample_prompt(v, p, &filled, out->failures);
   nk_free(best);
   nki_filled_free(&filled);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "prompt '%s'", v->prompts[p].name);
@@ -75,6 +114,7 @@ static int verify_prompts(const struct verify *v, const struct nk_verification *
   int code = NK_OK;
   for (size_t i = 0; i < v->n; i++) out->max_prob[i] = NAN; /* of an item in no prompt */
   for (size_t i = 0; i < v->n && out->encoded != NULL; i++) out->encoded[i] = 0;
+  for (size_t i = 0; i < v->n * v->n_prompts && out->failures != NULL; i++) out->failures[i] = 0;
   for (size_t p = 0; p < v->n_prompts && code == NK_OK; p++) code = verify_prompt(v, p, out);
   return code;
 }
@@ -124,6 +164,18 @@ static int take_texts(const struct nk_tokenizer *tokenizer, const struct nk_text
   return code;
 }
 
+static int check_repeats(const struct nk_verify_options *o) {
+  if (o->n_repeats == 0) return NK_OK;
+  if (!(o->temperature > 0) || isinf(o->temperature))
+    return nk_fail(NK_EUSAGE,
+                   "repetitions at temperature %g: one above 0 is needed, as greedy decoding gives "
+                   "the same answer each time",
+                   o->temperature);
+  if (o->n_repeats > NKI_MOST_REPEATS)
+    return nk_fail(NK_EUSAGE, "%zu repetitions: %d at most", o->n_repeats, NKI_MOST_REPEATS);
+  return NK_OK;
+}
+
 int nk_verify(struct nk_model *model, const struct nk_verify_options *options, const int64_t *ids,
               size_t n, const struct nk_verification *out) {
   enum { DEFAULT_STEPS = 3 };
@@ -139,9 +191,12 @@ int nk_verify(struct nk_model *model, const struct nk_verify_options *options, c
                      .n_steps = o->n_steps == 0 ? DEFAULT_STEPS : o->n_steps,
                      .items = nk_calloc(n, sizeof *v.items),
                      .n = n,
-                     .texts = o->texts != NULL};
+                     .texts = o->texts != NULL,
+                     .n_repeats = o->n_repeats,
+                     .temperature = o->temperature,
+                     .seed = o->seed};
   struct nki_prompt *prompts = NULL;
-  int code = v.items == NULL ? NK_EMEMORY : NK_OK;
+  int code = v.items == NULL ? NK_EMEMORY : check_repeats(o);
   if (code == NK_OK) code = nki_verify_prompts(tokenizer, v.templates, v.n_prompts, &prompts);
   v.prompts = prompts;
   if (code == NK_OK && v.texts)

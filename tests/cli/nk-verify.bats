@@ -85,7 +85,7 @@ candidates() {
   awk -F '\t' 'NR == 1 || ($1 > 300 && $2 == 0)' "$gpt2/counts.tsv" | cut -f 1 | head -n 301 >never.tsv
   nk-verify --controls 200 "$gpt2" never.tsv >rows
   nk-verify --summary "$gpt2" never.tsv >summary
-  nk-verify --summary "$gpt2" rows | cmp summary - # a table's own controls
+  cmp <(nk-verify --summary "$gpt2" rows | cut -f 1-9) <(cut -f 1-9 summary) # a table's own controls
   [ "$(cut -f 1 summary | paste -sd ,)" = \
     "group,listed,control,difference,listed, not encoded,control, not encoded" ]
   awk -F '\t' 'NR == FNR { if (FNR > 1) { g = ($2 ? "control" : "listed") ($3 ? "" : ", not encoded")
@@ -169,6 +169,87 @@ candidates() {
   run -2 nk-verify --text --truth "$gpt2/counts.tsv" "$gpt2" listed.tsv
   run -1 nk-verify --text "$gpt2" <<<"$(printf 'id\n3')"
   [[ "$output" == *"text"* ]]
+}
+
+@test "--summary prints the command that makes it again" {
+  printf 'id\n300\n8000\n' >'a b.tsv'
+  nk-verify --summary --controls 5 -p "it's {}, \"" "$gpt2" 'a b.tsv' >summary
+  [ "$(head -n 1 summary | cut -f 10)" = command ]
+  command=$(printf %b "$(sed -n 2p summary | cut -f 10)")
+  eval "$command" | cmp summary -
+}
+
+@test "--repeats: failures, trials and rate, the same whatever the other rows and the threads" {
+  printf 'id\n2492\n7686\n5249\n6402\n' >ids
+  nk-verify --repeats 40 --temperature 1 "$gpt2" ids >rows
+  [ "$(head -n 1 rows)" = \
+    "id	encoded	max_prob	verdict	failures	trials	rate	rate_low	rate_high" ]
+  awk -F '\t' 'NR > 1 && ($6 != 120 || ($7 - $5 / $6) ^ 2 > 1e-16 || !($8 <= $7 && $7 <= $9)) { exit 1 }
+    NR == 2 && $7 > 0.4 || NR == 5 && $7 < 0.95 { exit 1 }' rows
+  { echo id && tac ids | head -n 3; } | nk-verify --repeats 40 --temperature 1 --threads 1 "$gpt2" |
+    cut -f 1,5- | sort | cmp - <(cut -f 1,5- rows | sed 2d | sort)
+  nk-verify --repeats 40 --temperature 1 --seed 1 "$gpt2" ids | cut -f 5 >other
+  ! cmp -s other <(cut -f 5 rows)
+  run -2 nk-verify --repeats 5 "$gpt2" ids
+  [[ "$output" == *"greedy decoding gives the same answer each time"* ]]
+  run -2 nk-verify --repeats 5 --temperature 0 "$gpt2" ids
+  run -2 nk-verify --temperature 1 "$gpt2" ids
+  run -2 nk-verify --repeats 5 --temperature 1 --all --truth "$gpt2/counts.tsv" "$gpt2"
+}
+
+@test "--repeats --summary: mean rates, with intervals by tokens, not by attempts" {
+  awk -F '\t' 'NR == 1 || ($1 > 300 && $2 == 0)' "$gpt2/counts.tsv" | cut -f 1 | head -n 41 >never.tsv
+  nk-verify --controls 40 --repeats 20 --temperature 1 "$gpt2" never.tsv >rows
+  nk-verify --summary --repeats 20 --temperature 1 "$gpt2" rows >summary
+  [ "$(head -n 1 summary | cut -f 10-)" = "rate	rate_low	rate_high	command" ]
+  awk -F '\t' 'NR == FNR { if (FNR > 1 && $2 && $3) { n++; sum += $8; square += $8 ^ 2; control[n] = $8 } next }
+    $1 == "control" { mean = sum / n; sd = sqrt((square - n * mean ^ 2) / (n - 1) / n)
+      if (($10 - mean) ^ 2 > 1e-12 || $12 - $11 < 3 * sd || $12 - $11 > 5 * sd) exit 1; found++; rate = $10 }
+    $1 == "listed" { if ($10 < 0.99) exit 1; listed = $10; found++ }
+    $1 == "difference" { if (($10 - listed + rate) ^ 2 > 1e-12 || !($11 > 0.3)) exit 1; found++ }
+    END { exit found != 3 }' rows summary
+}
+
+@test "--agree: rows on which q_value and verdict disagree; with --summary the table and kappa" {
+  nk-glitch "$gpt2" | cut -f 1-3,7 >glitch.tsv
+  nk-verify "$gpt2" glitch.tsv >rows
+  nk-verify --agree "$gpt2" - <glitch.tsv >apart
+  [ "$(head -n 1 apart)" = "id	text	category	q_value	encoded	max_prob	verdict	cell" ]
+  awk -F '\t' 'NR == 1 || $4 == "" || $5 == 0 { next }
+    { w = $4 <= 0.05; b = $6 < 0.1 } w != b { print $1 "\t" (w ? "weights only" : "behaviour only") }' rows |
+    cmp - <(sed 1d apart | cut -f 1,8)
+  # a table with verdicts is compared as it is: nothing is computed
+  nk-verify --agree "$gpt2" rows | cmp - apart
+  sed 's/strongly verified//; s/^\(300\t.*\t\)[0-9.e-]*\t/\10.00001\t/' rows | nk-verify --agree "$gpt2" - >changed
+  [ "$(awk -F '\t' '$1 == 300 { print $8 }' changed)" = "behaviour only" ]
+  nk-verify --agree --summary "$gpt2" rows >summary
+  awk -F '\t' '{ n[$1] = $2; v[$1] = $3; low[$1] = $4; high[$1] = $5 } END {
+      a = n["both"]; b = n["weights only"]; c = n["behaviour only"]; d = n["neither"]; all = a + b + c + d
+      e = ((a + b) * (a + c) + (c + d) * (b + d)) / all ^ 2; o = (a + d) / all
+      exit !(all + n["not compared"] == 8192 && all == n["kappa"] && (v["agreement"] - o) ^ 2 < 1e-12 &&
+        (v["kappa"] - (o - e) / (1 - e)) ^ 2 < 1e-12 && low["kappa"] < v["kappa"] && v["kappa"] < high["kappa"]) }' \
+    summary
+  nk-verify --agree --summary --level 0.5 "$gpt2" rows |
+    awk -F '\t' -v apart="$(sed 1d apart | wc -l)" '$1 ~ /only/ { n += $2 } END { exit n == apart }'
+  run -1 nk-verify --agree "$gpt2" <<<"$(printf 'id\n300')"
+  [[ "$output" == *"q_value"* ]]
+  run -2 nk-verify --agree --all "$gpt2"
+  run -2 nk-verify --agree --text "$gpt2" rows
+  run -2 nk-verify --agree --controls 3 "$gpt2" rows
+}
+
+# Of the tokens that training never showed and that text gives, 99% and more are verified; of those
+# that it showed in more than a hundred steps, 1% and less.
+@test "recall of never-seen tokens is at least 0.99 where controls fail at most 1%" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-verify --all "$data/$model" >rows
+    awk -F '\t' 'NR == FNR { count[$1] = $2; steps[$1] = $3; next } FNR > 1 && $4 > 0 {
+        if (count[$1] == 0) { n++; found += $5 < 0.1 }
+        if (steps[$1] > 100) { controls++; failed += $5 < 0.1 } }
+      END { print found, n, failed, controls
+        exit !(n > 300 && controls > 6000 && found >= 0.99 * n && failed <= 0.01 * controls) }' \
+      "$data/$model/counts.tsv" rows
+  done
 }
 
 # Copies model $1 to m with a NaN at byte $3 of tensor $2.

@@ -1,4 +1,5 @@
-/* Verification: texts of one token and of several, and ordinary texts to compare with. */
+/* Verification: texts of one token and of several, ordinary texts to compare with, and sampled
+ * repetitions. */
 #include "unit.h"
 
 #include <math.h>
@@ -140,6 +141,138 @@ static void ordinary_texts_have_as_many_tokens_as_those_they_are_like(void **sta
   nk_model_free(model);
 }
 
+/* ---- Sampled repetitions ---- */
+
+/* At one step an attempt fails with the probability of the other tokens, softmax(logits / T). */
+static void attempts_fail_as_often_as_the_logits_say(void **state) {
+  (void)state;
+  enum { N = 6, REPEATS = 3000 };
+  static const char prompt[] = "Please repeat the string \"{}\" back to me: \"";
+  static const char *const prompts[] = {prompt};
+  static const char *const words[N] = {" glory", " obl", "ital", "astien", " parallel", " ISO"};
+  static const double temperature = 1.3;
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_forward *forward = nk_model_forward(model);
+  size_t vocabulary = nk_forward_shape(forward)->n_vocabulary, failures[N];
+  float *logits = nk_alloc(vocabulary, sizeof *logits);
+  int64_t ids[N], *slots;
+  size_t n;
+  double max_prob[N];
+  for (int i = 0; i < N; i++) {
+    ids[i] = nk_tokenizer_id(nk_model_tokenizer(model), words[i], strlen(words[i]));
+    assert_true(ids[i] >= 0);
+  }
+  const struct nk_verify_options options = {.prompts = prompts,
+                                            .n_prompts = 1,
+                                            .n_steps = 1,
+                                            .n_repeats = REPEATS,
+                                            .temperature = temperature,
+                                            .seed = 3};
+  const struct nk_verification out = {.max_prob = max_prob, .failures = failures};
+  assert_int_equal(nk_verify(model, &options, ids, N, &out), NK_OK);
+  assert_int_equal(
+      nk_prompt_encode(nk_model_tokenizer(model), prompt, strlen(prompt), true, &slots, &n), NK_OK);
+  for (int i = 0; i < N; i++) {
+    int64_t filled[64];
+    for (size_t k = 0; k < n; k++) filled[k] = slots[k] == NK_VECTOR ? ids[i] : slots[k];
+    const struct nk_sequence sequence = {filled, n};
+    struct nk_ask ask = {.position = n - 1, .logits = logits};
+    const struct nk_batch batch = {
+        .sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+    assert_int_equal(nk_forward_run(forward, &batch), NK_OK);
+    double sum = 0, fails;
+    for (size_t k = 0; k < vocabulary; k++)
+      sum += exp((double)(logits[k] - logits[ids[i]]) / temperature);
+    fails = 1 - 1 / sum;
+    double error = ((double)failures[i] / REPEATS - fails) / sqrt(fails * (1 - fails) / REPEATS);
+    if (fabs(error) > 4) fail_msg("%s: %zu failures, expected %g", words[i], failures[i], fails);
+  }
+  nk_free(slots);
+  nk_free(logits);
+  nk_model_free(model);
+}
+
+static void attempts_are_those_of_the_token_and_the_prompt(void **state) {
+  (void)state;
+  enum { REPEATS = 40 };
+  static const char *const two[] = {"{} {} {}", "\"{}\" \"{}\" \""}, *const turned[] = {
+                                                                         "\"{}\" \"{}\" \"",
+                                                                         "{} {} {}"};
+  struct nk_model *model = open_model("gpt2-tiny");
+  const int64_t ids[] = {2492, 7686, 5249}, again[] = {5249, 7686, 400, 2492, 401};
+  size_t failures[3 * 2], others[5 * 2], alone[2];
+  double max_prob[5];
+  struct nk_verify_options options = {
+      .prompts = two, .n_prompts = 2, .n_repeats = REPEATS, .temperature = 1};
+  struct nk_verification out = {.max_prob = max_prob, .failures = failures};
+  assert_int_equal(nk_verify(model, &options, ids, 3, &out), NK_OK);
+  assert_true(failures[0] > 0 && failures[0] < REPEATS);
+  options.prompts = turned;
+  out.failures = others;
+  assert_int_equal(nk_verify(model, &options, again, 5, &out), NK_OK);
+  for (int p = 0; p < 2; p++) {
+    assert_int_equal(others[0 + 1 - p], failures[4 + p]);
+    assert_int_equal(others[2 + 1 - p], failures[2 + p]);
+    assert_int_equal(others[6 + 1 - p], failures[0 + p]);
+  }
+  size_t threads = nk_threads();
+  nk_set_threads(1);
+  out.failures = alone;
+  assert_int_equal(nk_verify(model, &options, ids + 1, 1, &out), NK_OK);
+  assert_int_equal(alone[0], failures[3]);
+  assert_int_equal(alone[1], failures[2]);
+  nk_set_threads(threads);
+  options.seed = 1;
+  out.failures = others;
+  assert_int_equal(nk_verify(model, &options, ids, 3, &out), NK_OK);
+  assert_true(memcmp(others, failures, sizeof failures) != 0);
+  nk_model_free(model);
+}
+
+/* Of a text the attempt has to have all tokens, one after the other. */
+static void attempts_at_a_text_need_all_its_tokens(void **state) {
+  (void)state;
+  enum { REPEATS = 100 };
+  struct nk_model *model = open_model("gpt2-tiny");
+  const struct nk_text texts[] = {text_of(" ISO"), text_of(" ISO ISO"), text_of("RAN larg"),
+                                  text_of("")};
+  const struct nk_verify_options options = {
+      .texts = texts, .n_repeats = REPEATS, .temperature = 0.01};
+  size_t failures[4 * NK_VERIFY_PROMPTS], least[4];
+  double max_prob[4];
+  const struct nk_verification out = {.max_prob = max_prob, .failures = failures};
+  assert_int_equal(nk_verify(model, &options, NULL, 4, &out), NK_OK);
+  for (int i = 0; i < 4; i++) {
+    least[i] = REPEATS;
+    for (int p = 0; p < NK_VERIFY_PROMPTS; p++)
+      if (failures[i * NK_VERIFY_PROMPTS + p] < least[i])
+        least[i] = failures[i * NK_VERIFY_PROMPTS + p];
+  }
+  /* near temperature 0 a text is repeated whose tokens all have more than half of the probability */
+  for (int i = 0; i < 3; i++) assert_int_equal(least[i], max_prob[i] > 0.5 ? 0 : REPEATS);
+  assert_true(max_prob[1] > 0.5 && max_prob[2] > 0.5);
+  assert_int_equal(least[3], 0); /* no tokens, no attempts */
+  nk_model_free(model);
+}
+
+static void greedy_attempts_are_refused(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("gpt2-tiny");
+  const int64_t id = 300;
+  double max_prob;
+  size_t failures[NK_VERIFY_PROMPTS];
+  struct nk_verify_options options = {.n_repeats = 2};
+  const struct nk_verification out = {.max_prob = &max_prob, .failures = failures};
+  assert_int_equal(nk_verify(model, &options, &id, 1, &out), NK_EUSAGE);
+  assert_non_null(strstr(nk_error(), "the same answer each time"));
+  options.temperature = NAN;
+  assert_int_equal(nk_verify(model, &options, &id, 1, &out), NK_EUSAGE);
+  options.temperature = 1;
+  options.n_repeats = (size_t)1 << 25;
+  assert_int_equal(nk_verify(model, &options, &id, 1, &out), NK_EUSAGE);
+  nk_model_free(model);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_text_has_the_value_that_transformers_gives),
@@ -147,6 +280,10 @@ int main(void) {
       cmocka_unit_test(a_text_without_tokens_has_no_verdict),
       cmocka_unit_test(a_text_longer_than_the_context_is_named),
       cmocka_unit_test(ordinary_texts_have_as_many_tokens_as_those_they_are_like),
+      cmocka_unit_test(attempts_fail_as_often_as_the_logits_say),
+      cmocka_unit_test(attempts_are_those_of_the_token_and_the_prompt),
+      cmocka_unit_test(attempts_at_a_text_need_all_its_tokens),
+      cmocka_unit_test(greedy_attempts_are_refused),
   };
   return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }

@@ -73,6 +73,13 @@ static void quote(struct nk_buffer *out, const char *bytes, size_t n) {
   nk_buffer_byte(out, '\'');
 }
 
+void cli_quote_command(struct nk_buffer *out, int argc, char *const *argv) {
+  for (int i = 0; i < argc; i++) {
+    if (i > 0) nk_buffer_byte(out, ' ');
+    quote(out, argv[i], strlen(argv[i]));
+  }
+}
+
 /* The length of the option before a value that is attached to it: --output=/tmp/x, -o/tmp/x. */
 static size_t option_length(const char *argument) {
   if (argument[0] != '-' || argument[1] == 0) return 0;

@@ -92,6 +92,54 @@ struct summary_interval summary_share(double share, double n, double critical) {
   return out;
 }
 
+struct summary_interval summary_stratified_share(const size_t *successes, size_t n_strata,
+                                                 size_t n_each, double level) {
+  double each = (double)n_each, strata = (double)n_strata, sum = 0, variance = 0;
+  for (size_t s = 0; s < n_strata; s++) {
+    double part = (double)successes[s] / each;
+    sum += (double)successes[s];
+    if (n_each > 1) variance += part * (1 - part) / (each - 1) / (strata * strata);
+  }
+  double n = each * strata, share = sum / n;
+  double effective = variance > 0 ? share * (1 - share) / variance : n;
+  return summary_share(share, fmax(n, effective), summary_t_quantile((1 + level) / 2, INFINITY));
+}
+
+struct summary_interval summary_clustered_share(const double *share, size_t n, double level) {
+  double mean = 0, squares = 0, count = (double)n, effective = count;
+  bool same = true;
+  for (size_t i = 0; i < n; i++) {
+    mean += share[i];
+    same = same && share[i] == share[0];
+  }
+  mean = same && n > 0 ? share[0] : mean / count;
+  for (size_t i = 0; i < n; i++) squares += (share[i] - mean) * (share[i] - mean);
+  if (!same) effective = mean * (1 - mean) / (squares / (count - 1) / count);
+  return summary_share(mean, effective, summary_t_quantile((1 + level) / 2, count - 1));
+}
+
+struct summary_interval summary_kappa(size_t table[2][2], double level) {
+  double n = 0, p[2][2], first[2], second[2], observed, chance = 0, squares = 0;
+  for (int i = 0; i < 4; i++) n += (double)table[i / 2][i % 2];
+  for (int i = 0; i < 4; i++) p[i / 2][i % 2] = (double)table[i / 2][i % 2] / n;
+  for (int i = 0; i < 2; i++) {
+    first[i] = p[i][0] + p[i][1];
+    second[i] = p[0][i] + p[1][i];
+    chance += first[i] * second[i];
+  }
+  observed = p[0][0] + p[1][1];
+  double kappa = (observed - chance) / (1 - chance), off = 1 - kappa;
+  for (int i = 0; i < 2; i++)
+    for (int j = 0; j < 2; j++) {
+      double weight = i == j ? 1 - (first[i] + second[i]) * off : (second[i] + first[j]) * off;
+      squares += p[i][j] * weight * weight;
+    }
+  double rest = kappa - chance * off;
+  double half = summary_t_quantile((1 + level) / 2, INFINITY) *
+                sqrt(fmax(0, squares - rest * rest) / n) / (1 - chance);
+  return (struct summary_interval){kappa, kappa - half, kappa + half};
+}
+
 struct summary_interval summary_mean(const double *x, size_t n, double level) {
   double mean = 0, squares = 0, count = (double)n;
   for (size_t i = 0; i < n; i++) mean += x[i];

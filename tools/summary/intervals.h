@@ -26,6 +26,15 @@ double summary_binomial(double k, double n, double p);
  * have the same variance. critical is the distribution's quantile, 1.96. */
 struct summary_interval summary_share(double share, double n, double critical);
 
+/* The mean of the shares of n_strata strata of n_each trials, whose trials alone are random: by
+ * Wilson with the number of independent trials that would have the same variance, as Dean and
+ * Pagano (2015) do in surveys; of all trials where that is larger, or no stratum varies. */
+struct summary_interval summary_stratified_share(const size_t *successes, size_t n_strata,
+                                                 size_t n_each, double level);
+/* The mean of the shares of n clusters, drawn from many: the same, with the variance of the shares
+ * and with Student's t; of n trials where all shares are the same. */
+struct summary_interval summary_clustered_share(const double *share, size_t n, double level);
+
 /* The mean of x [n] by Student's t. */
 struct summary_interval summary_mean(const double *x, size_t n, double level);
 
@@ -53,5 +62,9 @@ double summary_degrees(double a, double n_a, double b, double n_b);
  * estimates recovery (Zou and Donner 2008); of two shares, method 10 of Newcombe (1998). */
 struct summary_interval summary_difference(const struct summary_interval *first,
                                            const struct summary_interval *second);
+
+/* Cohen's kappa (1960) of two judgements, table [first][second] of counts, with the large-sample
+ * interval of Fleiss, Cohen and Everitt (1969); NaN where chance alone gives full agreement. */
+struct summary_interval summary_kappa(size_t table[2][2], double level);
 
 #endif

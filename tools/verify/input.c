@@ -6,7 +6,7 @@
 /* ---- What goes together ---- */
 
 static int check_options(const struct verify_options *o, const struct cli_run *run) {
-  bool controls = o->summary || (o->controls != VERIFY_NOT_GIVEN && o->controls > 0);
+  bool controls = (o->summary && !o->agree) || (o->controls != VERIFY_NOT_GIVEN && o->controls > 0);
   if (o->all && run->n_operands == 2)
     return nk_fail(NK_EUSAGE, "--all excludes a table of candidates");
   if (o->all && controls)
@@ -18,6 +18,17 @@ static int check_options(const struct verify_options *o, const struct cli_run *r
     return nk_fail(NK_EUSAGE, "--truth has counts of tokens: it excludes --text");
   if (o->truth != NULL && controls)
     return nk_fail(NK_EUSAGE, "--truth excludes --controls and --summary");
+  if (o->agree && (o->all || o->text || o->truth != NULL || o->repeats > 0))
+    return nk_fail(NK_EUSAGE, "--agree excludes --all, --text, --truth and --repeats");
+  if (o->agree && o->controls != VERIFY_NOT_GIVEN)
+    return nk_fail(NK_EUSAGE, "--agree excludes --controls, which have no q_value");
+  if (o->truth != NULL && o->repeats > 0) return nk_fail(NK_EUSAGE, "--truth excludes --repeats");
+  if (o->repeats > 0 && !(o->temperature > 0))
+    return nk_fail(NK_EUSAGE,
+                   "--repeats: greedy decoding gives the same answer each time; sample with "
+                   "--temperature T, above 0");
+  if (o->repeats == 0 && o->temperature != 0)
+    return nk_fail(NK_EUSAGE, "--temperature is that of --repeats N");
   if (o->steps == 0) return nk_fail(NK_EUSAGE, "--steps: 1 or more are needed");
   return NK_OK;
 }
@@ -84,12 +95,40 @@ static int take_texts(struct verify_job *job) {
   return code;
 }
 
+int verify_make_room(struct verify_job *job) {
+  struct nk_verification *f = &job->found;
+  f->max_prob = nk_alloc(job->n, sizeof *f->max_prob);
+  f->encoded = nk_alloc(job->n, sizeof *f->encoded);
+  f->n_pieces = nk_alloc(job->n, sizeof *f->n_pieces);
+  f->failures = nk_alloc(job->n, verify_n_prompts(job) * sizeof *f->failures);
+  return f->max_prob == NULL || f->encoded == NULL || f->n_pieces == NULL || f->failures == NULL
+             ? NK_EMEMORY
+             : NK_OK;
+}
+
+/* What a table of this tool has found already. */
+static int take_found(struct verify_job *job) {
+  int64_t max_prob = cli_frame_find(job->frame, "max_prob");
+  int64_t encoded = cli_frame_find(job->frame, "encoded"), value = 0;
+  job->known = max_prob >= 0 && encoded >= 0;
+  if (!job->known) return NK_OK;
+  int code = verify_make_room(job);
+  for (size_t i = 0; i < job->n && code == NK_OK; i++) {
+    code = cli_frame_number(job->frame, i, (size_t)max_prob, &job->found.max_prob[i]);
+    if (code == NK_OK) code = cli_frame_integer(job->frame, i, (size_t)encoded, &value);
+    if (code == NK_OK) job->found.encoded[i] = value > 0 ? (size_t)value : 0;
+  }
+  return code;
+}
+
 static int take_table(struct verify_job *job, const char *path) {
   job->frame = cli_frame_read(path);
   if (job->frame == NULL) return nk_error_code();
   job->n = cli_frame_n_rows(job->frame);
   int code = job->options.text ? take_texts(job) : take_ids(job);
-  return code == NK_OK ? take_controls(job) : code;
+  if (code == NK_OK) code = take_controls(job);
+  if (code == NK_OK && job->options.agree) code = take_found(job);
+  return code;
 }
 
 /* The categories that rows of their own have. */
@@ -114,7 +153,7 @@ int verify_open(struct verify_job *job) {
   code = read_prompts(job);
   if (code == NK_OK) code = o->all ? take_all(job) : take_table(job, cli_operand(job->run, 1));
   if (o->controls == VERIFY_NOT_GIVEN) /* a table's own controls are enough */
-    o->controls = o->summary && job->control == NULL ? DEFAULT_CONTROLS : 0;
+    o->controls = o->summary && !o->agree && job->control == NULL ? DEFAULT_CONTROLS : 0;
   if (code == NK_OK && !o->text && (o->all || o->controls > 0)) code = find_categories(job);
   return code == NK_OK && o->controls > 0 ? verify_add_controls(job) : code;
 }
@@ -132,4 +171,5 @@ void verify_free(struct verify_job *job) {
   nk_free(job->found.max_prob);
   nk_free(job->found.encoded);
   nk_free(job->found.n_pieces);
+  nk_free(job->found.failures);
 }

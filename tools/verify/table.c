@@ -49,10 +49,17 @@ static void write_own(const struct verify_job *v, size_t i, const char *column,
   }
 }
 
+/* The columns of --repeats. */
+static const char *const rate_columns[] = {"failures", "trials", "rate", "rate_low", "rate_high"};
+enum { N_RATES = sizeof rate_columns / sizeof rate_columns[0] };
+
 static bool is_taken(const char *name) {
-  static const char *const taken[] = {"control", "pieces", "encoded", "max_prob", "verdict"};
+  static const char *const taken[] = {"control",  "pieces",  "encoded",
+                                      "max_prob", "verdict", "cell"};
   for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
     if (strcmp(name, taken[i]) == 0) return true;
+  for (size_t i = 0; i < N_RATES; i++)
+    if (strcmp(name, rate_columns[i]) == 0) return true;
   return false;
 }
 
@@ -67,7 +74,7 @@ static const char *column_name(const struct verify_job *v, size_t column) {
   return v->frame == NULL ? own_columns[column] : cli_frame_column_name(v->frame, column);
 }
 
-static int name_columns(const struct verify_job *v, struct cli_table *table) {
+int verify_name_columns(const struct verify_job *v, struct cli_table *table) {
   int code = NK_OK;
   for (size_t c = 0; c < n_columns_of(v) && code == NK_OK; c++)
     if (!is_taken(column_name(v, c))) code = cli_table_column(table, column_name(v, c));
@@ -75,7 +82,31 @@ static int name_columns(const struct verify_job *v, struct cli_table *table) {
   if (code == NK_OK && v->texts != NULL) code = cli_table_column(table, "pieces");
   if (code == NK_OK) code = cli_table_column(table, "encoded");
   if (code == NK_OK) code = cli_table_column(table, "max_prob");
-  return code == NK_OK ? cli_table_column(table, "verdict") : code;
+  if (code == NK_OK) code = cli_table_column(table, "verdict");
+  for (size_t c = 0; c < N_RATES && v->options.repeats > 0 && code == NK_OK; c++)
+    code = cli_table_column(table, rate_columns[c]);
+  return code;
+}
+
+static struct summary_interval rate_of(const struct verify_job *v, size_t i) {
+  size_t n_prompts = verify_n_prompts(v);
+  return summary_stratified_share(v->found.failures + i * n_prompts, n_prompts, v->options.repeats,
+                                  0.95);
+}
+
+static void write_rate(const struct verify_job *v, size_t i, struct cli_table *table) {
+  size_t n_prompts = verify_n_prompts(v), failures = 0;
+  for (size_t p = 0; p < n_prompts; p++) failures += v->found.failures[i * n_prompts + p];
+  if (isnan(v->found.max_prob[i])) {
+    for (size_t c = 0; c < N_RATES; c++) cli_table_missing(table);
+    return;
+  }
+  const struct summary_interval rate = rate_of(v, i);
+  cli_table_integer(table, (int64_t)failures);
+  cli_table_integer(table, (int64_t)(n_prompts * v->options.repeats));
+  cli_table_number(table, rate.value);
+  cli_table_number(table, rate.low);
+  cli_table_number(table, rate.high);
 }
 
 static void write_found(const struct verify_job *v, size_t i, struct cli_table *table) {
@@ -90,19 +121,24 @@ static void write_found(const struct verify_job *v, size_t i, struct cli_table *
     cli_table_string(table, nk_verdict_names[nk_verdict_of(max_prob)]);
 }
 
-int verify_write_rows(const struct verify_job *v, struct cli_table *table) {
+void verify_write_cells(const struct verify_job *v, size_t i, struct cli_table *table) {
   size_t n_rows = v->frame == NULL ? 0 : cli_frame_n_rows(v->frame);
-  int code = name_columns(v, table);
+  for (size_t c = 0; c < n_columns_of(v); c++) {
+    const char *name = column_name(v, c);
+    if (is_taken(name)) continue;
+    if (i < n_rows)
+      write_cell(v->frame, i, c, table);
+    else
+      write_own(v, i, name, table);
+  }
+  write_found(v, i, table);
+  if (v->options.repeats > 0) write_rate(v, i, table);
+}
+
+int verify_write_rows(const struct verify_job *v, struct cli_table *table) {
+  int code = verify_name_columns(v, table);
   for (size_t i = 0; i < v->n && code == NK_OK; i++) {
-    for (size_t c = 0; c < n_columns_of(v); c++) {
-      const char *name = column_name(v, c);
-      if (is_taken(name)) continue;
-      if (i < n_rows)
-        write_cell(v->frame, i, c, table);
-      else
-        write_own(v, i, name, table);
-    }
-    write_found(v, i, table);
+    verify_write_cells(v, i, table);
     code = cli_table_end_row(table);
   }
   return code;
@@ -115,15 +151,14 @@ struct group {
   size_t n, n_verdicts[NK_N_VERDICTS];
 };
 
-/* Of tokens: text gives them in their place. A text always stands in its place, where it is one. */
-static bool is_encoded(const struct verify_job *v, size_t i) {
+bool verify_is_encoded(const struct verify_job *v, size_t i) {
   return v->texts == NULL ? v->found.encoded[i] > 0 : v->found.n_pieces[i] > 0;
 }
 
 static struct group count_group(const struct verify_job *v, bool control, bool encoded) {
   struct group group = {0};
   for (size_t i = 0; i < v->n; i++) {
-    if (v->control[i] != control || is_encoded(v, i) != encoded) continue;
+    if (v->control[i] != control || verify_is_encoded(v, i) != encoded) continue;
     group.n++;
     if (!isnan(v->found.max_prob[i])) group.n_verdicts[nk_verdict_of(v->found.max_prob[i])]++;
   }
@@ -138,27 +173,61 @@ static struct summary_interval share_of(const struct group *group) {
                        summary_t_quantile(0.975, INFINITY));
 }
 
-/* group NULL: a difference, which has no tokens. */
-static int write_group(const char *name, const struct group *group, struct summary_interval share,
+/* The mean rate of failures; a token's attempts are one cluster. */
+static int rate_of_group(const struct verify_job *v, bool control, bool encoded,
+                         struct summary_interval *rate) {
+  double *rates = nk_alloc(v->n, sizeof *rates);
+  size_t n = 0;
+  if (rates == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < v->n; i++)
+    if (v->control[i] == control && verify_is_encoded(v, i) == encoded &&
+        !isnan(v->found.max_prob[i]))
+      rates[n++] = rate_of(v, i).value;
+  *rate = summary_clustered_share(rates, n, 0.95);
+  nk_free(rates);
+  return NK_OK;
+}
+
+void verify_write_command(const struct verify_job *v, struct cli_table *table) {
+  struct nk_buffer command = {0};
+  cli_quote_command(&command, v->run->argc, v->run->argv);
+  if (command.failed)
+    cli_table_fail(table);
+  else
+    cli_table_text(table, command.data, command.size);
+  nk_buffer_free(&command);
+}
+
+static void write_interval(const struct summary_interval *interval, struct cli_table *table) {
+  cli_table_number(table, interval->value);
+  cli_table_number(table, interval->low);
+  cli_table_number(table, interval->high);
+}
+
+/* What a row says of some tokens; group NULL: a difference, which has no tokens. */
+struct summary_row {
+  const char *name;
+  const struct group *group;
+  struct summary_interval share, rate;
+};
+
+static int write_group(const struct verify_job *v, const struct summary_row *row,
                        struct cli_table *table) {
-  cli_table_string(table, name);
-  if (group == NULL) {
+  cli_table_string(table, row->name);
+  if (row->group == NULL) {
     for (int i = 0; i < 1 + NK_N_VERDICTS; i++) cli_table_missing(table);
   } else {
-    cli_table_integer(table, (int64_t)group->n);
-    for (int i = 0; i < NK_N_VERDICTS; i++) cli_table_integer(table, (int64_t)group->n_verdicts[i]);
+    cli_table_integer(table, (int64_t)row->group->n);
+    for (int i = 0; i < NK_N_VERDICTS; i++)
+      cli_table_integer(table, (int64_t)row->group->n_verdicts[i]);
   }
-  cli_table_number(table, share.value);
-  cli_table_number(table, share.low);
-  cli_table_number(table, share.high);
+  write_interval(&row->share, table);
+  if (v->options.repeats > 0) write_interval(&row->rate, table);
+  verify_write_command(v, table);
   return cli_table_end_row(table);
 }
 
-int verify_write_summary(const struct verify_job *v, struct cli_table *table) {
-  static const char *const names[] = {"listed", "control", "listed, not encoded",
-                                      "control, not encoded"};
-  struct summary_interval shares[4];
-  struct group groups[4];
+static int name_summary(const struct verify_job *v, struct cli_table *table) {
   int code = cli_table_column(table, "group");
   if (code == NK_OK) code = cli_table_column(table, "tokens");
   for (int i = 0; i < NK_N_VERDICTS && code == NK_OK; i++)
@@ -166,14 +235,30 @@ int verify_write_summary(const struct verify_job *v, struct cli_table *table) {
   if (code == NK_OK) code = cli_table_column(table, "verified");
   if (code == NK_OK) code = cli_table_column(table, "low");
   if (code == NK_OK) code = cli_table_column(table, "high");
-  for (int g = 0; g < 4; g++) {
-    groups[g] = count_group(v, g % 2 == 1, g < 2);
-    shares[g] = share_of(&groups[g]);
-  }
+  for (size_t c = 2; c < N_RATES && v->options.repeats > 0 && code == NK_OK; c++)
+    code = cli_table_column(table, rate_columns[c]);
+  return code == NK_OK ? cli_table_column(table, "command") : code;
+}
+
+int verify_write_summary(const struct verify_job *v, struct cli_table *table) {
+  struct group groups[4];
+  struct summary_row difference = {.name = "difference"},
+                     rows[4] = {{.name = "listed"},
+                                {.name = "control"},
+                                {.name = "listed, not encoded"},
+                                {.name = "control, not encoded"}};
+  int code = name_summary(v, table);
   for (int g = 0; g < 4 && code == NK_OK; g++) {
-    code = write_group(names[g], &groups[g], shares[g], table);
-    if (g == 1 && code == NK_OK)
-      code = write_group("difference", NULL, summary_difference(&shares[0], &shares[1]), table);
+    groups[g] = count_group(v, g % 2 == 1, g < 2);
+    rows[g].group = &groups[g];
+    rows[g].share = share_of(&groups[g]);
+    if (v->options.repeats > 0) code = rate_of_group(v, g % 2 == 1, g < 2, &rows[g].rate);
+  }
+  difference.share = summary_difference(&rows[0].share, &rows[1].share);
+  difference.rate = summary_difference(&rows[0].rate, &rows[1].rate);
+  for (int g = 0; g < 4 && code == NK_OK; g++) {
+    code = write_group(v, &rows[g], table);
+    if (g == 1 && code == NK_OK) code = write_group(v, &difference, table);
   }
   return code;
 }

@@ -11,8 +11,10 @@ struct verify_options {
   bool all, text;
   const char *prompts;
   struct cli_strings texts;
-  size_t steps, controls;
-  bool summary;
+  size_t steps, controls, repeats;
+  double temperature; /* of --repeats */
+  bool summary, agree;
+  double level; /* of the q-values of --agree */
   const char *truth;
   struct cli_engine engine;
 };
@@ -33,13 +35,20 @@ struct verify_job {
   struct nk_text *texts;         /* [n] with --text, else NULL */
   struct nk_buffer bytes, drawn; /* of the table's texts, of drawn ones */
   bool *control;                 /* [n] ordinary tokens or texts to compare with; NULL: none */
+  bool known;                    /* with --agree: the table has what would be found */
   struct nk_verification found;  /* arrays [n] */
 };
+
+static inline size_t verify_n_prompts(const struct verify_job *job) {
+  return job->prompts.n == 0 ? NK_VERIFY_PROMPTS : job->prompts.n;
+}
 
 /* ---- Input (input.c): NK_OK or a negative code ---- */
 
 /* Opens the model, after a check of which options go together, and reads what is verified. */
 int verify_open(struct verify_job *job);
+/* Allocates job->found. */
+int verify_make_room(struct verify_job *job);
 void verify_free(struct verify_job *job);
 
 /* ---- Controls (controls.c) ---- */
@@ -53,10 +62,20 @@ int verify_add_controls(struct verify_job *job);
  * in place of the table's columns of these names. A drawn control has cells in id, text and
  * category only. */
 int verify_write_rows(const struct verify_job *job, struct cli_table *table);
+/* The parts of such a table: its columns; the cells of item i, before cli_table_end_row. */
+int verify_name_columns(const struct verify_job *job, struct cli_table *table);
+void verify_write_cells(const struct verify_job *job, size_t i, struct cli_table *table);
 /* The verdicts of listed ones and of controls, the share that is verified with its interval, and
  * the difference; then those that text never gives in their place, which the first rows leave out.
  * Needs controls. */
 int verify_write_summary(const struct verify_job *job, struct cli_table *table);
+/* Whether text gives item i: a token in some prompt's slots; a text, where it has tokens. */
+bool verify_is_encoded(const struct verify_job *job, size_t i);
+/* The cell of the column `command`: the command line that makes the table again. */
+void verify_write_command(const struct verify_job *job, struct cli_table *table);
+/* The rows on which the column q_value and the verdicts disagree; or, with --summary, how many
+ * there are of each kind, and kappa (agree.c). */
+int verify_write_agreement(const struct verify_job *job, struct cli_table *table);
 /* The verdicts by the counts in the table of --truth; without a table of candidates, of the tokens
  * that text can give. */
 int verify_write_counts(const struct verify_job *job, struct cli_table *table);
