@@ -3,7 +3,7 @@
 
 #include "region/region.h"
 
-/* score, info and ellipse: a table from a region. */
+/* score, test, info and ellipse: a table from a region. */
 static int write_table(const struct cli_run *run, const struct region_options *o,
                        const char *verb) {
   struct nk_output *output = NULL;
@@ -15,6 +15,7 @@ static int write_table(const struct cli_run *run, const struct region_options *o
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
     code = scores                      ? region_score(run, o, table)
+           : strcmp(verb, "test") == 0 ? region_test(run, o, region, table)
            : strcmp(verb, "info") == 0 ? region_info(o, region, table)
                                        : region_ellipse(o, region, table);
   code = cli_close(table, output, code);
@@ -24,14 +25,19 @@ static int write_table(const struct cli_run *run, const struct region_options *o
 
 static int work(const struct cli_run *run, const struct region_options *o) {
   static const struct {
-    const char *name;
+    const char *name, *operands;
     size_t least, most;
-  } VERBS[] = {{"fit", 1, 2}, {"score", 2, CLI_MOST}, {"info", 2, 2}, {"ellipse", 2, 2}};
+  } VERBS[] = {{"fit", "[SET]", 1, 2},
+               {"score", "REGION... [SET]", 2, CLI_MOST},
+               {"test", "REGION [SET]", 2, 3},
+               {"info", "REGION", 2, 2},
+               {"ellipse", "REGION", 2, 2}};
   const char *verb = run->operands[0];
   if (!(o->level > 0 && o->level < 1))
     return nk_fail(NK_EUSAGE, "--level: a number between 0 and 1");
   if (o->n_components == 0) return nk_fail(NK_EUSAGE, "--subspace: at least 1 component");
   if (o->k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
+  if (o->n_permutations == 0) return nk_fail(NK_EUSAGE, "--permutations: at least 1");
   if (o->include_all && o->exclude.n > 0)
     return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
   if (o->by != NULL && strcmp(verb, "fit") != 0 && strcmp(verb, "score") != 0)
@@ -41,18 +47,19 @@ static int work(const struct cli_run *run, const struct region_options *o) {
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
-      return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb,
-                     i == 0   ? "[SET]"
-                     : i == 1 ? "REGION... [SET]"
-                              : "REGION");
+      return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb, VERBS[i].operands);
     return i == 0 ? region_fit(run, o) : write_table(run, o, verb);
   }
-  return nk_fail(NK_EUSAGE, "unknown command '%s': fit, score, info or ellipse", verb);
+  return nk_fail(NK_EUSAGE, "unknown command '%s': fit, score, test, info or ellipse", verb);
 }
 
 int main(int argc, char **argv) {
-  struct region_options o = {
-      .k = 10, .n_components = REGION_NOT_GIVEN, .points = 181, .components = "1,2", .level = 0.05};
+  struct region_options o = {.k = 10,
+                             .n_components = REGION_NOT_GIVEN,
+                             .points = 181,
+                             .n_permutations = 999,
+                             .components = "1,2",
+                             .level = 0.05};
   const struct cli_option options[] = {
       {0, "kind", CLI_OPTION_CHOICE, &o.kind, "combined|mahalanobis|knn|subspace",
        "fit: score (default: combined)"},
@@ -70,6 +77,8 @@ int main(int argc, char **argv) {
        "fit, score: a region for each value of COLUMN; {} in its file's name is the value"},
       {0, "all", CLI_OPTION_FLAG, &o.all, NULL, "score: a p-value by each of several regions"},
       {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
+      {0, "permutations", CLI_OPTION_SIZE, &o.n_permutations, "N",
+       "test: random permutations (default: 999)"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
        "ellipse: components (default: 1,2)"},
       {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: components of a basis of nk-pca"},
@@ -79,7 +88,7 @@ int main(int argc, char **argv) {
   const struct cli_tool tool = {
       .name = "nk-region",
       .summary = "region in distribution, and conformal p-values of vectors",
-      .usage = "fit [SET] | score REGION... [SET] | info|ellipse REGION",
+      .usage = "fit [SET] | score REGION... [SET] | test REGION [SET] | ...",
       .options = options,
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-extract data/gpt2-tiny | nk-region fit -o in.safetensors",

@@ -134,6 +134,49 @@ NK_API int nk_region_score(const struct nk_region *region, const float *x, size_
  * at most level. Infinity when no score is enough, for a level below p_min; NaN for NULL. */
 NK_API double nk_region_threshold(const struct nk_region *region, double level);
 
+/* ==== A set as a whole ==== */
+
+/* Valid when zeroed. */
+struct nk_set_test_options {
+  size_t n_permutations; /* 0: 999 */
+  size_t most;           /* how many rows of the set, and how many tokens, are compared; 0: 2,000 */
+  uint64_t seed;         /* of the rows and tokens, where there are more, and the permutations */
+};
+
+struct nk_set_test {
+  size_t n_rows;   /* rows that are compared: all, or a random `most` of them */
+  size_t n_tokens; /* with so many tokens of the calibrating half */
+  bool whitened;   /* the coordinates of mmd2 and auc: whitened by the covariance, or raw */
+  double mmd2;    /* unbiased estimate of the squared maximum mean discrepancy, by a Gaussian kernel
+                    * whose bandwidth is the median distance of all rows and tokens compared */
+  double auc;     /* share of pairs of a row and a token that the witness function (mean kernel with
+                    * the rows, less that with the tokens) made without the two puts in this order:
+                    * 0.5 for a set drawn as the tokens, 1 for one that is apart from them */
+  double p_value; /* of a set drawn as the tokens; at least p_min = 1 / (permutations + 1) */
+  double p_min;
+  double p_simes; /* Simes' combination of the conformal p-values of all rows */
+};
+
+/* Is the set like the tokens? Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel two-sample
+ * test" (2012): the maximum mean discrepancy between the set and tokens of the calibrating half, in
+ * raw and in whitened coordinates; the larger, in standard deviations of its permutations, is
+ * compared with those of permuted labels. p_value is at most a with a probability of at most a for
+ * a set drawn independently as the calibrating tokens were, whatever their distribution. p_simes
+ * has the same property (Simes 1986; Benjamini and Yekutieli 2001), since conformal p-values by one
+ * calibrating half are positively dependent (PRDS: Bates et al. 2023); it sees a few rows that are
+ * outside, p_value what many rows have in common.
+ *
+ * Calibrating tokens that are rows of the set (as the region keeps them) are not compared with it;
+ * for those of the fitting half there is a warning. options NULL: all defaults. Time:
+ * O((n_rows + n_tokens)^2 dim); memory: 16 bytes for each pair of them.
+ * Returns NK_OK, or a negative code: the dimensions or both noken.space differ, fewer than 2 rows
+ * or 10 tokens, a row that is not finite, half of all pairs are the same, the region has no tokens
+ * (NK_EUSAGE). */
+NK_API int nk_region_test(const struct nk_region *region, const struct nk_vectors *set,
+                          const struct nk_set_test_options *options, struct nk_set_test *out);
+
+/* ==== Components, padding ==== */
+
 /* All principal components of the region's covariance, with its eigenvalues (divided by n, and
  * shrunk); computed when the file has none (seconds for dim in the thousands). The region's. NULL
  * on failure. */

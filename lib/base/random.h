@@ -28,6 +28,7 @@ enum nki_random_purpose {
   NKI_RANDOM_SET_RAY,    /* nk_sample: a ray from a row of a set */
   NKI_RANDOM_GAUSSIAN,   /* nk_sample: a draw from a region's normal distribution */
   NKI_RANDOM_SHUFFLE,    /* nk_model_write: the order of a tensor's entries */
+  NKI_RANDOM_SET_TEST,   /* nk_region_test: tokens to compare with, permutations */
   NKI_N_RANDOM_PURPOSES
 };
 

@@ -156,8 +156,8 @@ static int compare_hashes(const void *a, const void *b) {
   return (x->row > y->row) - (x->row < y->row);
 }
 
-/* Fowler, Noll and Vo's FNV-1a over 32-bit words; 0 for a row of zeros only. */
-static uint64_t hash_row(const float *row, size_t dim) {
+/* Fowler, Noll and Vo's FNV-1a over 32-bit words. */
+uint64_t nki_hash_row(const float *row, size_t dim) {
   uint64_t hash = 14695981039346656037u;
   bool zeros = true;
   for (size_t j = 0; j < dim; j++) {
@@ -173,7 +173,7 @@ int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep) 
   struct hashed_row *hashed = nk_alloc(n, sizeof *hashed);
   if (hashed == NULL) return NK_EMEMORY;
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++) hashed[i] = (struct hashed_row){hash_row(x + i * dim, dim), i};
+  for (size_t i = 0; i < n; i++) hashed[i] = (struct hashed_row){nki_hash_row(x + i * dim, dim), i};
   qsort(hashed, n, sizeof *hashed, compare_hashes);
   for (size_t i = 0; i < n; i++) {
     const float *row = x + hashed[i].row * dim;

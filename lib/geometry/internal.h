@@ -50,6 +50,9 @@ size_t nki_count_below(const double *sorted, size_t n, double value);
  * on (of those that rows lists, or of x itself when rows is NULL); NK_OK when there is none. */
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
+/* A hash of a row [dim]; 0 for one of zeros only. */
+uint64_t nki_hash_row(const float *row, size_t dim);
+
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
  * *vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size
  * positive (free it; NULL for count 0). Memory beside a: 8 dim count bytes, or 8 dim^2 for more

@@ -60,8 +60,7 @@ double nk_region_threshold(const struct nk_region *region, double level) {
 
 /* ---- Fitting ---- */
 
-/* Rounds x [n] to a half type and back; returns how many values that changed. */
-static size_t round_trip(float *x, size_t n, enum nk_dtype dtype, bool keep_rounded) {
+size_t nki_round_trip(float *x, size_t n, enum nk_dtype dtype, bool keep_rounded) {
   enum { BLOCK = 1 << 14 };
   size_t changed = 0;
 #pragma omp parallel for schedule(static) reduction(+ : changed)
@@ -85,12 +84,12 @@ static int settle_tokens(struct nk_region *region, enum nk_region_tokens keep) {
   float *x = nk_vectors_writable(region->tokens);
   region->keep = keep;
   if (keep == NK_TOKENS_AUTO)
-    region->keep = round_trip(x, size, NK_BF16, false) == 0  ? NK_TOKENS_BF16
-                   : round_trip(x, size, NK_F16, false) == 0 ? NK_TOKENS_F16
-                                                             : NK_TOKENS_F32;
+    region->keep = nki_round_trip(x, size, NK_BF16, false) == 0  ? NK_TOKENS_BF16
+                   : nki_round_trip(x, size, NK_F16, false) == 0 ? NK_TOKENS_F16
+                                                                 : NK_TOKENS_F32;
   if (keep != NK_TOKENS_F16 && keep != NK_TOKENS_BF16) return NK_OK;
   enum nk_dtype dtype = keep == NK_TOKENS_F16 ? NK_F16 : NK_BF16;
-  round_trip(x, size, dtype, true);
+  nki_round_trip(x, size, dtype, true);
   return nki_check_rows(x, NULL, 0, region->tokens->n, region->dim) == NK_OK
              ? NK_OK
              : nk_fail(NK_EDATA, "values exceed the range of %s: keep the tokens as F32",

@@ -53,6 +53,10 @@ int nki_region_knn(const struct nk_region *region, const float *x, size_t n, dou
  * (knn). NULL on failure: knn without tokens. */
 const double *nki_region_own(struct nk_region *region, enum nk_metric metric);
 
+/* Rounds x [n] to a half type and back, for keep_rounded in place; returns how many values that
+ * changes. */
+size_t nki_round_trip(float *x, size_t n, enum nk_dtype dtype, bool keep_rounded);
+
 /* A set of n tokens: values is taken over (NULL: none are kept), the rest copied; text NULL: no
  * texts. */
 struct nk_vectors *nki_region_tokens(size_t n, size_t dim, float *values, const int64_t *ids,

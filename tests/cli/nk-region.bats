@@ -273,3 +273,60 @@ auc() {
     done
   done
 }
+
+@test "test tells a set from the tokens, and tokens not" {
+  nk-region fit set.npy -o t.safetensors
+  run -0 nk-region test t.safetensors ordinary.npy
+  [ "${lines[0]}" = "rows	tokens	coordinates	mmd2	auc	p_value	p_min	p_simes" ]
+  [ "$(cut -f 1,2,7 <<<"${lines[1]}")" = "6	200	0.001" ]
+  [ "$(awk -F '\t' 'NR == 2 { print ($6 > 0.05 && $8 > 0.05) }' <<<"$output")" = 1 ]
+  nk-region test t.safetensors <ordinary.npy | cmp - <(nk-region test --threads 1 t.safetensors ordinary.npy)
+  # the smallest of 100 p-values, and of Simes' test of two rows beyond all 200
+  run -0 nk-region test --permutations 99 t.safetensors strange.npy
+  [ "$(cut -f 6,7,8 <<<"${lines[1]}")" = "0.01	0.01	0.00497512438" ]
+}
+
+@test "test finds nokens of both models that are no set of tokens, in raw or whitened coordinates" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-extract -q "$data/$model" | nk-region fit -q --kind mahalanobis -o $model.region
+    run -0 bash -c "nk-sample -q $model.region -n 64 -d covariance --quantile 0.99 |
+      nk-region test $model.region"
+    [ "$(cut -f 1,3,6 <<<"${lines[1]}")" = "64	whitened	0.001" ]
+  done
+  # as far out as the median token, in directions in which there are none
+  run -0 bash -c "nk-sample -q gpt2-tiny.region -n 64 --quantile 0.5 | nk-region test gpt2-tiny.region"
+  [ "$(cut -f 1,3,6 <<<"${lines[1]}")" = "64	raw	0.001" ]
+}
+
+@test "test refuses what it cannot compare" {
+  nk-region fit --kind mahalanobis set.npy -o t.safetensors
+  npy 8 1 1 1 1 1 1 1 1 >one.npy
+  run -1 nk-region test t.safetensors one.npy
+  [ "$output" = "nk-region: 1 rows are too few for a set: at least 2 are needed" ]
+  npy 2 1 1 1 1 >narrow.npy
+  run -1 nk-region test t.safetensors narrow.npy
+  [ "$output" = "nk-region: vectors have 2 values, the region is for 8" ]
+  npy 8 1 1 1 1 1 1 1 1  2 2 2 2 2 2 2 nan  3 3 3 3 3 3 3 3 >bad.npy
+  run -1 nk-region test t.safetensors bad.npy
+  [[ "$output" = *"row 1 holds a NaN"* ]]
+  run -0 nk-region test -q --skip-bad t.safetensors bad.npy
+  [ "$(cut -f 1 <<<"${lines[1]}")" = 2 ]
+  nk-region fit --kind mahalanobis --tokens none set.npy -o bare.safetensors
+  run -2 nk-region test bare.safetensors ordinary.npy
+  [[ "$output" = *"the region does not hold its tokens"* ]]
+  run -2 nk-region test
+  run -2 nk-region test --permutations 0 t.safetensors ordinary.npy
+  run -2 nk-region test t.safetensors ordinary.npy ordinary.npy
+  [ "$output" = "nk-region: test: the operands are REGION [SET]" ]
+}
+
+@test "test compares states with the region of their own layer alone" {
+  for layer in 1 2; do
+    nk-run -q "$data/gpt2-tiny" -p 'The {} of' --ids 300-399 --capture $layer -o s$layer.safetensors
+    nk-region fit -q --kind mahalanobis s$layer.safetensors -o l$layer.safetensors
+  done
+  run -1 nk-region test -q l1.safetensors s2.safetensors
+  [ "$output" = "nk-region: the set is of the space 'residual:2', the region of 'residual:1'" ]
+  nk-run -q "$data/gpt2-tiny" -p 'The {} of' --ids 400-419 --capture 1 |
+    nk-region test l1.safetensors
+}

@@ -9,7 +9,7 @@
 
 struct region_options {
   int kind, metric, tokens;
-  size_t k, n_components, points;
+  size_t k, n_components, points, n_permutations;
   const char *components, *with, *by;
   struct cli_strings exclude;
   double level;
@@ -24,6 +24,9 @@ int region_fit(const struct cli_run *run, const struct region_options *o);
 /* The scores of a set's rows, by the regions that the operands name. */
 int region_score(const struct cli_run *run, const struct region_options *o,
                  struct cli_table *table);
+/* Whether a set as a whole is like the tokens of the region. */
+int region_test(const struct cli_run *run, const struct region_options *o,
+                const struct nk_region *region, struct cli_table *table);
 /* The properties of a region. */
 int region_info(const struct region_options *o, const struct nk_region *region,
                 struct cli_table *table);
