@@ -68,16 +68,18 @@ static int save_basis(const struct nk_pca *pca, const char *path) {
 }
 
 static int write_spectrum(const struct nk_pca *pca, struct cli_table *table) {
-  static const char *const COLUMNS[] = {"component", "eigenvalue", "ratio", "cumulative"};
+  static const char *const COLUMNS[] = {"component", "eigenvalue", "ratio", "cumulative",
+                                        "noise_ratio"};
   double total = pca->total_variance, sum = 0;
   int code = NK_OK;
-  for (int i = 0; i < 4 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
+  for (int i = 0; i < 5 && code == NK_OK; i++) code = cli_table_column(table, COLUMNS[i]);
   for (size_t k = 0; k < pca->dim && code == NK_OK; k++) {
     sum += pca->eigenvalues[k];
     cli_table_integer(table, (int64_t)k + 1);
     cli_table_number(table, pca->eigenvalues[k]);
     cli_table_number(table, total > 0 ? pca->eigenvalues[k] / total : 0);
     cli_table_number(table, total > 0 ? sum / total : 0);
+    cli_table_number(table, pca->noise_edge / total);
     code = cli_table_end_row(table);
   }
   return code;

@@ -44,6 +44,22 @@ png_size() {
   if command -v xmllint; then xmllint --noout p.svg; fi
 }
 
+@test "scree draws the edge of noise where the table has it" {
+  printf 'component\tratio\tnoise_ratio\n1\t0.7\t0.4\n2\t0.3\t0.4\n' >noise.tsv
+  nk-plot scree --format svg noise.tsv | grep -q '<text>noise edge</text>'
+  sed 's/0.4$//' noise.tsv >missing.tsv
+  cut -f 1-2 noise.tsv >without.tsv
+  nk-plot scree --format svg missing.tsv >missing.svg
+  nk-plot scree --format svg without.tsv | cmp - missing.svg
+  run -1 grep -q 'noise edge' missing.svg
+  # Not of other columns, which have other units.
+  nk-plot scree -y noise_ratio --format svg noise.tsv >other.svg
+  run -1 grep -q 'noise edge' other.svg
+  sed 's/0.4$/much/' noise.tsv >bad.tsv
+  run -1 nk-plot scree --format svg bad.tsv
+  [[ "$output" == *"bad.tsv"*"noise_ratio"*"much"* ]]
+}
+
 @test "every kind draws in every format, and twice the same bytes" {
   awk 'BEGIN { OFS = "\t"; print "component", "eigenvalue", "ratio", "cumulative"
     for (i = 1; i <= 8; i++) { c += 2 ^ -i; print i, 2 ^ -i, 2 ^ -i, c } }' >spectrum.tsv

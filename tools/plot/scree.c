@@ -97,6 +97,17 @@ static int draw(struct plot_canvas *canvas, const struct plot_rows *rows,
   return code == NK_OK ? plot_canvas_draw(canvas, output) : code;
 }
 
+/* A line at the edge of noise where the table says what share of the variance it is. */
+static int add_noise_edge(struct plot_canvas *canvas, const struct cli_frame *frame) {
+  int64_t column = cli_frame_find(frame, "noise_ratio");
+  double share = 0;
+  if (column < 0 || cli_frame_n_rows(frame) == 0 || canvas->n_cuts == PLOT_MAX_CUTS) return NK_OK;
+  int code = cli_frame_number(frame, 0, (size_t)column, &share);
+  if (code == NK_OK && isfinite(share))
+    canvas->cut[canvas->n_cuts++] = (struct plot_cut){.at = 100 * share, .text = "noise edge"};
+  return code == NK_ENOTFOUND ? NK_OK : code;
+}
+
 int plot_draw_scree(const struct plot *plot, const struct cli_frame *frame,
                     struct nk_output *output) {
   struct plot chosen = *plot;
@@ -109,6 +120,7 @@ int plot_draw_scree(const struct plot *plot, const struct cli_frame *frame,
   int code = plot_rows_collect(&rows, &chosen, frame, PLOT_X | PLOT_Y);
   const char *y_name = strcmp(chosen.y, "ratio") == 0 ? "% of variance" : chosen.y;
   if (code == NK_OK) code = plot_canvas_begin(&canvas, &chosen, frame, chosen.x, y_name);
+  if (code == NK_OK && strcmp(chosen.y, "ratio") == 0) code = add_noise_edge(&canvas, frame);
   if (code == NK_OK) {
     components = nk_alloc(rows.n, sizeof *components);
     code = components != NULL ? draw(&canvas, &rows, components, output) : NK_EMEMORY;
