@@ -93,6 +93,15 @@ struct nk_conformal {
   double p_min;   /* 1 / (n + 1), the resolution: no p-value is smaller */
 };
 
+/* A p-value holds for one object, on average over the calibrating ones. What it is turned into for
+ * more; delta is the probability, over the calibrating objects, with which it may fail. */
+enum nk_guarantee {
+  NK_GUARANTEE_CONDITIONAL, /* a p-value that holds given these calibrating objects */
+  NK_GUARANTEE_FDR,         /* the least false discovery rate at which the object is reported */
+  NK_GUARANTEE_FDP          /* the largest share of ordinary objects among those with p-values at
+                               most this one's, whatever number of them is chosen */
+};
+
 /* Read-only for its users. */
 struct nk_region {
   enum nk_region_kind kind;
@@ -133,6 +142,25 @@ NK_API int nk_region_score(const struct nk_region *region, const float *x, size_
 /* The least score that is called outside at this level: the p-value of anything above or at it is
  * at most level. Infinity when no score is enough, for a level below p_min; NaN for NULL. */
 NK_API double nk_region_threshold(const struct nk_region *region, double level);
+
+/* out [n] = p_values [n] of new objects, turned into a guarantee. The objects are independent of
+ * each other and of the calibrating ones; ordinary ones are drawn as these were. With m
+ * calibrating:
+ *   CONDITIONAL  h(p) with h(i / (m + 1)) = b_i, where U_(i) <= b_i for all i at once with
+ *                probability 1 - delta, U_(i) the i-th smallest of m uniform numbers: P(h(p) <= a)
+ *                given the calibrating objects is at most a for all a (Bates et al., "Testing for
+ *                outliers with conformal p-values", 2023; the bounds are of one local level,
+ *                Gontscharuk et al. 2016). 1 for p > 1/2.
+ *   FDR          Benjamini and Hochberg (1995), which conformal p-values allow (Bates et al.);
+ *                delta is ignored. Of conditional p-values it holds given the calibrating objects.
+ *   FDP          V / R, with R the number of p-values at most this one and V a bound of how many of
+ *                these objects are ordinary; all V hold at once with probability 1 - delta, by the
+ *                joint law of the p-values (Gazin, Blanchard and Roquain 2024).
+ * p_values are as nk_region_score gives them, or, for FDR, any. NK_OK; NK_EUSAGE: delta below 1e-9
+ * or not below 1; NK_EDATA: a p-value outside (0, 1]; NK_EMEMORY. */
+NK_API int nk_conformal_guarantee(const struct nk_conformal *calibration,
+                                  enum nk_guarantee guarantee, double delta, const double *p_values,
+                                  size_t n, double *out);
 
 /* ==== A set as a whole ==== */
 

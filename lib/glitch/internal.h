@@ -93,11 +93,6 @@ struct nki_null {
 int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p_value,
                   struct nki_null *null);
 
-/* q_values [n]: the smallest level at which the procedure of Benjamini and Hochberg (1995) reports
- * a row, from p_values [n]. NaN where that is NaN, which is not counted. Returns 0 or NK_EMEMORY.
- */
-int nki_q_values(const double *p_values, size_t n, double *q_values);
-
 /* roles of the tokens of a model; category [n] as role [n]. */
 int nki_roles_of_tokens(const struct nk_tokenizer *tokenizer, size_t n, enum nk_category *category,
                         enum nk_glitch_role *role);

@@ -19,7 +19,6 @@
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
-#include <stdlib.h>
 
 #include "geometry/internal.h"
 #include "glitch/constants.h"
@@ -140,36 +139,5 @@ int nki_null_find(const struct nk_glitch *glitch, const double *fused, double *p
         "means): they do not show where never-seen rows are, and every p-value is 1",
         glitch->own->output.ball.edge, glitch->own->output.spread);
   nk_free(some);
-  return NK_OK;
-}
-
-/* ---- q-values ---- */
-
-struct place {
-  double p;
-  size_t row;
-};
-
-static int by_p(const void *a, const void *b) {
-  const struct place *x = a, *y = b;
-  return (x->p > y->p) - (x->p < y->p);
-}
-
-int nki_q_values(const double *p_values, size_t n, double *q_values) {
-  struct place *places = nk_alloc(n, sizeof *places);
-  size_t known = 0;
-  double least = 1;
-  if (places == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < n; i++) {
-    q_values[i] = (double)NAN;
-    if (!isnan(p_values[i])) places[known++] = (struct place){p_values[i], i};
-  }
-  qsort(places, known, sizeof *places, by_p);
-  for (size_t at = known; at > 0; at--) {
-    double q = places[at - 1].p * (double)known / (double)at;
-    if (q < least) least = q;
-    q_values[places[at - 1].row] = least;
-  }
-  nk_free(places);
   return NK_OK;
 }

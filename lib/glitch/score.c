@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "geometry/guarantees.h"
 #include "geometry/internal.h"
 #include "glitch/constants.h"
 #include "glitch/internal.h"

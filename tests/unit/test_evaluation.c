@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "geometry/guarantees.h"
 #include "glitch/internal.h"
 
 enum { N = 200 };
