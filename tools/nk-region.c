@@ -1,4 +1,5 @@
 /* nk-region: a region in distribution, fitted to a set of tokens, and scores of other vectors. */
+#include <math.h>
 #include <string.h>
 
 #include "region/region.h"
@@ -23,6 +24,11 @@ static int write_table(const struct cli_run *run, const struct region_options *o
   return code;
 }
 
+/* A number of an option that is NaN where it is not given. */
+static bool is_share(double value) {
+  return isnan(value) || (value > 0 && value < 1);
+}
+
 static int work(const struct cli_run *run, const struct region_options *o) {
   static const struct {
     const char *name, *operands;
@@ -33,8 +39,11 @@ static int work(const struct cli_run *run, const struct region_options *o) {
                {"info", "REGION", 2, 2},
                {"ellipse", "REGION", 2, 2}};
   const char *verb = run->operands[0];
+  const struct cli_guarantees *g = &o->guarantees;
   if (!(o->level > 0 && o->level < 1))
     return nk_fail(NK_EUSAGE, "--level: a number between 0 and 1");
+  if (!is_share(g->conditional) || !is_share(g->fdr) || !is_share(g->fdp))
+    return nk_fail(NK_EUSAGE, "--conditional, --fdr, --fdp: a number between 0 and 1");
   if (o->n_components == 0) return nk_fail(NK_EUSAGE, "--subspace: at least 1 component");
   if (o->k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->n_permutations == 0) return nk_fail(NK_EUSAGE, "--permutations: at least 1");
@@ -44,6 +53,10 @@ static int work(const struct cli_run *run, const struct region_options *o) {
     return nk_fail(NK_EUSAGE, "--by: fit and score take it");
   if (o->all && (strcmp(verb, "score") != 0 || o->by != NULL))
     return nk_fail(NK_EUSAGE, "--all: score takes it, without --by");
+  if ((g->fdr > 0 || g->fdp > 0) && strcmp(verb, "score") != 0)
+    return nk_fail(NK_EUSAGE, "--fdr, --fdp: score takes them");
+  if (g->conditional > 0 && strcmp(verb, "score") != 0 && strcmp(verb, "info") != 0)
+    return nk_fail(NK_EUSAGE, "--conditional: score and info take it");
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
@@ -54,7 +67,9 @@ static int work(const struct cli_run *run, const struct region_options *o) {
 }
 
 int main(int argc, char **argv) {
-  struct region_options o = {.k = 10,
+  const double none = (double)NAN;
+  struct region_options o = {.guarantees = {none, none, none},
+                             .k = 10,
                              .n_components = REGION_NOT_GIVEN,
                              .points = 181,
                              .n_permutations = 999,
@@ -77,6 +92,12 @@ int main(int argc, char **argv) {
        "fit, score: a region for each value of COLUMN; {} in its file's name is the value"},
       {0, "all", CLI_OPTION_FLAG, &o.all, NULL, "score: a p-value by each of several regions"},
       {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
+      {0, "conditional", CLI_OPTION_NUMBER, &o.guarantees.conditional, "DELTA",
+       "score, info: p-values that hold given the calibrating half, with probability 1-DELTA"},
+      {0, "fdr", CLI_OPTION_NUMBER, &o.guarantees.fdr, "Q",
+       "score: outside where q_value <= Q, the expected share of ordinary rows"},
+      {0, "fdp", CLI_OPTION_NUMBER, &o.guarantees.fdp, "DELTA",
+       "score: bound of that share at every cut, with probability 1-DELTA"},
       {0, "permutations", CLI_OPTION_SIZE, &o.n_permutations, "N",
        "test: random permutations (default: 999)"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",

@@ -212,6 +212,79 @@ capture() {
   run -2 nk-region info --all one.safetensors
 }
 
+@test "--conditional, --fdr and --fdp add columns, and decide what is outside" {
+  nk-region fit set.npy -o g.safetensors
+  nk-region score g.safetensors strange.npy >plain.tsv
+  run -0 nk-region score --conditional 0.1 g.safetensors strange.npy
+  [ "${lines[0]}" = "id	score	p_value	p_conditional	inside	p_min" ]
+  # 1 / 201 becomes 0.022473 with 200 calibrating rows (tests/fixtures/guarantees.py; level to 1e-3).
+  awk -F '\t' 'NR > 1 { n += $4 >= 0.022473 && $4 < 0.02249 && $5 == 0 } END { exit n != 2 }' <<<"$output"
+  run -0 nk-region score --conditional 0.1 --level 0.01 g.safetensors strange.npy
+  [ "$(cut -f 5 <<<"$output" | grep -c 1)" -eq 2 ]
+  run -0 nk-region score --fdr 0.01 g.safetensors strange.npy
+  [ "${lines[0]}" = "id	score	p_value	q_value	inside	p_min" ]
+  [ "$(cut -f 3-5 <<<"${lines[1]}")" = "0.00497512438	0.00497512438	0" ]
+  run -0 nk-region score --fdr 0.004 g.safetensors strange.npy
+  [ "$(cut -f 5 <<<"$output" | grep -c 1)" -eq 2 ]
+  # q by p_conditional: both have the same, so that it is their q.
+  run -0 nk-region score --fdr 0.1 --conditional 0.1 --fdp 0.2 g.safetensors strange.npy
+  [ "${lines[0]}" = "id	score	p_value	p_conditional	q_value	fdp_bound	inside	p_min" ]
+  awk -F '\t' 'NR > 1 { n += $4 == $5 && $6 == 0 && $7 == 0 } END { exit n != 2 }' <<<"$output"
+  nk-region score --conditional 0.1 --fdr 0.1 --fdp 0.2 g.safetensors strange.npy |
+    cut -f 1-3,8 | cmp - <(cut -f 1-3,5 plain.tsv)
+}
+
+@test "info says what a p-value means, and the least there is" {
+  nk-region fit set.npy -o g.safetensors
+  run -0 nk-region info g.safetensors
+  grep -qx "p_value	a vector like the calibrating rows .* averaged over halves" <<<"$output"
+  ! grep -q conditional <<<"$output"
+  nk-region info --conditional 0.1 g.safetensors >info.tsv
+  grep -qxF "probability	0.9" info.tsv
+  value() { awk -F '\t' -v name="$1" '$1 == name { print $2 }' info.tsv; }
+  nk-region score --conditional 0.1 g.safetensors strange.npy | sed -n 2p | cut -f 4 |
+    grep -qxF "$(value p_conditional_min)"
+  # The table of rows agrees with both thresholds, and no p_conditional of a row outside is more.
+  normal_npy 400 8 3 >new.npy
+  nk-region score --conditional 0.1 g.safetensors new.npy |
+    awk -F '\t' -v plain="$(value threshold)" -v given="$(value threshold_conditional)" \
+      -v rate="$(value rate_at_threshold)" 'NR > 1 {
+        bad += ($2 > given * (1 + 1e-8)) == $5 || ($2 > plain * (1 + 1e-8)) != ($3 <= 0.05)
+        if ($3 <= 0.05 && $4 > most) most = $4 }
+      END { exit bad > 0 || most > rate || rate < 0.05 || rate > 0.12 }'
+  nk-region info --conditional 0.1 --level 0.01 g.safetensors >info.tsv
+  [ "$(value threshold_conditional)" = inf ]
+}
+
+@test "with --by, guarantees are for the rows of one region" {
+  nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 300-399 --capture 1-2 -o states.safetensors
+  nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 400-430 --capture 1-2 -o new.safetensors
+  nk-region fit --by layer -o 'by.{}.safetensors' states.safetensors
+  options=(--conditional 0.2 --fdr 0.2 --fdp 0.2)
+  nk-region score "${options[@]}" --by layer 'by.{}.safetensors' new.safetensors >by.tsv
+  for layer in 1 2; do
+    nk-run "$data/gpt2-tiny" -p 'The {} of' --ids 400-430 --capture $layer -o one.safetensors
+    nk-region score "${options[@]}" by.$layer.safetensors one.safetensors | sed 1d | cut -f 1-9 >one.tsv
+    awk -F '\t' -v layer=$layer 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "layer") at = i }
+      $at == layer' by.tsv | cut -f 1-9 | cmp - one.tsv
+  done
+}
+
+@test "there is a warning for rows of which no guarantee speaks" {
+  nk-region fit set.npy -o g.safetensors
+  warning="rows are tokens that the region was made of: no guarantee holds with them"
+  run -0 --separate-stderr nk-region score --fdr 0.1 g.safetensors set.npy
+  [ "$stderr" = "nk-region: warning: 400 of 400 $warning" ]
+  run -0 --separate-stderr nk-region score g.safetensors set.npy
+  [ -z "$stderr" ]
+  # The same ids with other values, and the values without the tokens, are not known to be tokens.
+  run -0 --separate-stderr nk-region score --fdp 0.1 g.safetensors ordinary.npy
+  [ -z "$stderr" ]
+  nk-region fit --kind mahalanobis --tokens none set.npy -o none.safetensors
+  run -0 --separate-stderr nk-region score --fdp 0.1 none.safetensors set.npy
+  [ -z "$stderr" ]
+}
+
 @test "bad input and usage are refused" {
   run -2 nk-region
   run -2 nk-region guess set.npy
@@ -219,6 +292,11 @@ capture() {
   run -2 nk-region fit --subspace 0 set.npy
   run -2 nk-region fit -k 0 set.npy
   run -2 nk-region fit --include-all --exclude v.tsv set.npy
+  for option in --conditional --fdr --fdp; do
+    for number in 0 1 -1 nan; do run -2 nk-region score $option=$number m.safetensors set.npy; done
+    run -2 nk-region fit $option 0.1 set.npy
+  done
+  run -2 nk-region info --fdr 0.1 m.safetensors
   run -1 nk-region info set.npy
   [[ "$output" == "nk-region: "*set.npy* ]]
   nk-region fit set.npy -o m.safetensors
@@ -239,17 +317,23 @@ auc() {
     END { flush(); printf "%.4f", nt && nf ? 1 - below / (nt * nf) : -1 }'
 }
 
+# extract MODEL [--matrix output]: fit.safetensors and held.safetensors, ordinary tokens (seen at least 100 times), of
+# which every third by id is held out; never.safetensors, and both.safetensors with those held out and these.
+extract() {
+  awk -F '\t' 'NR > 1 && $2 >= 100 { if (n++ % 3 == 0) print $1 > "held.txt";
+    else print $1 > "fit.txt" }' "$data/$1/counts.tsv"
+  awk -F '\t' 'NR > 1 && $2 == 0 { print $1 }' "$data/$1/counts.tsv" >never.txt
+  cat held.txt never.txt >both.txt
+  for set in fit held never both; do
+    nk-extract --ids "$(paste -sd, $set.txt)" $2 $3 "$data/$1" -o $set.safetensors
+  done
+}
+
 @test "held-out ordinary tokens of the shipped models are outside as often as promised" {
   [ -e "$data/gpt2-tiny/counts.tsv" ] || skip "the models are not there"
   for model in gpt2-tiny llama-tiny "llama-tiny --matrix output"; do
     set -- $model
-    # Ordinary: seen at least 100 times. Every third of them, by id, is held out.
-    awk -F '\t' 'NR > 1 && $2 >= 100 { if (n++ % 3 == 0) print $1 > "held.txt";
-      else print $1 > "fit.txt" }' "$data/$1/counts.tsv"
-    awk -F '\t' 'NR > 1 && $2 == 0 { print $1 }' "$data/$1/counts.tsv" >never.txt
-    for set in fit held never; do
-      nk-extract --ids "$(paste -sd, $set.txt)" $2 $3 "$data/$1" -o $set.safetensors
-    done
+    extract $model
     for kind in combined mahalanobis knn subspace; do
       nk-region fit -q --kind $kind fit.safetensors -o r.safetensors
       nk-region score r.safetensors held.safetensors >held.tsv
@@ -329,4 +413,37 @@ auc() {
   [ "$output" = "nk-region: the set is of the space 'residual:2', the region of 'residual:1'" ]
   nk-run -q "$data/gpt2-tiny" -p 'The {} of' --ids 400-419 --capture 1 |
     nk-region test l1.safetensors
+}
+
+@test "guarantees hold on the shipped models, and what they cost" {
+  [ -e "$data/gpt2-tiny/counts.tsv" ] || skip "the models are not there"
+  for model in gpt2-tiny llama-tiny "llama-tiny --matrix output"; do
+    extract $model
+    nk-region fit -q fit.safetensors -o r.safetensors
+    nk-region score --conditional 0.1 --fdp 0.1 --fdr 0.1 r.safetensors both.safetensors >given.tsv
+    nk-region score --fdr 0.1 r.safetensors both.safetensors >q.tsv
+    [ "$(head -n 1 given.tsv | cut -f 3-7)" = "score	p_value	p_conditional	q_value	fdp_bound" ]
+    # Rows by p: whether held out, p_value, p_conditional, q_value by p, fdp_bound.
+    awk -F '\t' -v OFS='\t' 'FILENAME == "held.txt" { held[$1]; next } FNR == 1 { next }
+      FILENAME == "q.tsv" { q[$1] = $5; next } { print $1 in held, $4, $5, q[$1], $7 }' \
+      held.txt q.tsv given.tsv | sort -g -k 2,2 |
+      awk -F '\t' -v model="$model" '
+        { h[NR] = $1; p[NR] = $2; c[NR] = $3; q[NR] = $4; b[NR] = $5; n += $1 }
+        END {
+          p[NR + 1] = 2
+          for (i = 1; i <= NR; i++) {
+            held += h[i]
+            if (p[i] == p[i + 1]) continue # the cut is after the last of equal ones
+            bad += held > b[i] * i * (1 + 1e-8)
+            if (c[i] <= 0.05) { given = i - held; rate = held / n }
+            if (q[i] <= 0.1) { found = i - held; fdr = held / i; bound = b[i] }
+            if (p[i] <= 0.05) { all = i - held; share = held / i; at = b[i] }
+          }
+          m = NR - n
+          printf "# %s: of %d never seen %.3f by p 0.05, %.3f by conditional p 0.05 (%.3f of others), " \
+            "%.3f by FDR 0.1; of those outside %.3f are ordinary, bound %.3f; by FDR %.3f, bound %.3f\n",
+            model, m, all / m, given / m, rate, found / m, share, at, fdr, bound
+          exit bad > 0 || rate > 0.05 || fdr > 0.1 || share > at || found / m < 0.5
+        }' >&3
+  done
 }

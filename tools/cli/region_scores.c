@@ -3,19 +3,28 @@
 
 #include <math.h>
 #include <noken/noken.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/groups.h"
 #include "cli/sets.h"
 
 static int scores_alloc(struct cli_region_scores *scores, size_t n) {
+  const struct cli_guarantees asked = scores->guarantees;
   *scores = (struct cli_region_scores){
       .n = n,
+      .guarantees = asked,
       .score = nk_alloc(n, sizeof *scores->score),
       .p_value = nk_alloc(n, sizeof *scores->p_value),
       .p_min = nk_alloc(n, sizeof *scores->p_min),
+      .p_conditional = asked.conditional > 0 ? nk_alloc(n, sizeof(double)) : NULL,
+      .q_value = asked.fdr > 0 ? nk_alloc(n, sizeof(double)) : NULL,
+      .fdp_bound = asked.fdp > 0 ? nk_alloc(n, sizeof(double)) : NULL,
   };
-  bool ok = scores->score != NULL && scores->p_value != NULL && scores->p_min != NULL;
+  bool ok = scores->score != NULL && scores->p_value != NULL && scores->p_min != NULL &&
+            (scores->p_conditional != NULL) == (asked.conditional > 0) &&
+            (scores->q_value != NULL) == (asked.fdr > 0) &&
+            (scores->fdp_bound != NULL) == (asked.fdp > 0);
   return ok ? NK_OK : NK_EMEMORY;
 }
 
@@ -26,28 +35,94 @@ static int check_dim(const struct nk_vectors *set, const struct nk_region *regio
 
 /* ---- A region for each group ---- */
 
+/* A token of a region. */
+struct token {
+  int64_t id;
+  size_t row;
+};
+
+static int compare_tokens(const void *a, const void *b) {
+  const struct token *x = a, *y = b;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Adds the number of rows [n] of a set that have the id and the values of a token of the region, of
+ * which no guarantee speaks. */
+static int count_own(const struct nk_vectors *set, const struct nk_region *region,
+                     const size_t *rows, size_t n, size_t *n_own) {
+  const struct nk_vectors *tokens = region->tokens;
+  if (tokens->values == NULL) return NK_OK;
+  struct token *sorted = nk_alloc(tokens->n, sizeof *sorted);
+  if (sorted == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < tokens->n; i++) sorted[i] = (struct token){tokens->ids[i], i};
+  qsort(sorted, tokens->n, sizeof *sorted, compare_tokens);
+  for (size_t i = 0; i < n; i++) {
+    const struct token wanted = {set->ids[rows[i]], 0};
+    const struct token *own = bsearch(&wanted, sorted, tokens->n, sizeof *sorted, compare_tokens);
+    *n_own += own != NULL &&
+              memcmp(tokens->values + own->row * set->dim, set->values + rows[i] * set->dim,
+                     set->dim * sizeof *set->values) == 0;
+  }
+  nk_free(sorted);
+  return NK_OK;
+}
+
+/* column[rows[i]] = values[i] */
+static void scatter(const double *values, const size_t *rows, size_t n, double *column) {
+  for (size_t i = 0; i < n; i++) column[rows[i]] = values[i];
+}
+
+/* The guarantees of rows [n] of one region; room [2, n]. */
+static int add_guarantees(const struct nk_region *region, const double *p_values,
+                          const size_t *rows, size_t n, double *room,
+                          struct cli_region_scores *out) {
+  const struct nk_conformal *calibration = region->calibration;
+  const struct cli_guarantees *asked = &out->guarantees;
+  double *given = room, *values = room + n;
+  int code = NK_OK;
+  if (out->p_conditional != NULL) {
+    code = nk_conformal_guarantee(calibration, NK_GUARANTEE_CONDITIONAL, asked->conditional,
+                                  p_values, n, given);
+    if (code == NK_OK) scatter(given, rows, n, out->p_conditional);
+  }
+  if (code == NK_OK && out->q_value != NULL) {
+    code = nk_conformal_guarantee(calibration, NK_GUARANTEE_FDR, 0,
+                                  out->p_conditional != NULL ? given : p_values, n, values);
+    if (code == NK_OK) scatter(values, rows, n, out->q_value);
+  }
+  if (code == NK_OK && out->fdp_bound != NULL) {
+    code = nk_conformal_guarantee(calibration, NK_GUARANTEE_FDP, asked->fdp, p_values, n, values);
+    if (code == NK_OK) scatter(values, rows, n, out->fdp_bound);
+  }
+  return code;
+}
+
 /* Scores the rows of a group, ascending, by its region. */
 static int score_group(const struct nk_vectors *set, const struct nk_region *region,
-                       const size_t *rows, size_t n, const struct cli_region_scores *out) {
+                       const size_t *rows, size_t n, struct cli_region_scores *out) {
   size_t dim = set->dim;
+  const float *x = set->values;
+  float *own = NULL;
   if (region == NULL) return nk_error_code();
   int code = check_dim(set, region);
   if (code != NK_OK) return code;
-  for (size_t i = 0; i < n; i++) out->p_min[rows[i]] = region->calibration->p_min;
-  if (n == set->n) return nk_region_score(region, set->values, n, out->score, out->p_value);
-  float *x = nk_alloc(n, dim * sizeof *x);
-  double *score = nk_alloc(n, sizeof *score), *p_value = nk_alloc(n, sizeof *p_value);
-  code = x != NULL && score != NULL && p_value != NULL ? NK_OK : NK_EMEMORY;
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    memcpy(x + i * dim, set->values + rows[i] * dim, dim * sizeof *x);
-  if (code == NK_OK) code = nk_region_score(region, x, n, score, p_value);
-  for (size_t i = 0; i < n && code == NK_OK; i++) {
-    out->score[rows[i]] = score[i];
-    out->p_value[rows[i]] = p_value[i];
+  double *room = nk_alloc(n, 4 * sizeof *room), *p_values = room + n;
+  if (n < set->n) x = own = nk_alloc(n, dim * sizeof *own);
+  if (room == NULL || x == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK && own != NULL; i++)
+    memcpy(own + i * dim, set->values + rows[i] * dim, dim * sizeof *own);
+  if (code == NK_OK) code = nk_region_score(region, x, n, room, p_values);
+  if (code == NK_OK) {
+    for (size_t i = 0; i < n; i++) out->p_min[rows[i]] = region->calibration->p_min;
+    scatter(room, rows, n, out->score);
+    scatter(p_values, rows, n, out->p_value);
+    code = add_guarantees(region, p_values, rows, n, room + 2 * n, out);
   }
-  nk_free(x);
-  nk_free(score);
-  nk_free(p_value);
+  const struct cli_guarantees *asked = &out->guarantees;
+  if (code == NK_OK && (asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0))
+    code = count_own(set, region, rows, n, &out->n_own);
+  nk_free(own);
+  nk_free(room);
   return code;
 }
 
@@ -164,13 +239,34 @@ int cli_region_scores_best(struct cli_region_scores *scores, const struct nk_vec
 
 /* ---- The table ---- */
 
+struct column {
+  const char *name;
+  const double *values;
+};
+
+enum { N_COLUMNS = 5 };
+
+/* The columns before `inside`, those of the guarantees where they are asked for. */
+static void list_columns(const struct cli_region_scores *scores, struct column columns[N_COLUMNS]) {
+  const struct column all[N_COLUMNS] = {{"score", scores->score},
+                                        {"p_value", scores->p_value},
+                                        {"p_conditional", scores->p_conditional},
+                                        {"q_value", scores->q_value},
+                                        {"fdp_bound", scores->fdp_bound}};
+  memcpy(columns, all, sizeof all);
+}
+
 /* The columns after those of the set's head. */
 static int write_head(const struct cli_region_scores *scores, const struct nk_vectors *set,
                       bool all, struct cli_table *table) {
-  static const char *const COLUMNS[] = {"score", "p_value", "inside", "p_min"};
+  struct column columns[N_COLUMNS];
   int code = cli_set_head(set, table);
+  list_columns(scores, columns);
   if (code == NK_OK && scores->n_regions > 0) code = cli_table_column(table, "region");
-  for (size_t c = 0; c < 4 && code == NK_OK; c++) code = cli_table_column(table, COLUMNS[c]);
+  for (size_t c = 0; c < N_COLUMNS && code == NK_OK; c++)
+    if (columns[c].values != NULL) code = cli_table_column(table, columns[c].name);
+  if (code == NK_OK) code = cli_table_column(table, "inside");
+  if (code == NK_OK) code = cli_table_column(table, "p_min");
   for (size_t r = 0; code == NK_OK && all && r < scores->n_regions; r++) {
     struct nk_buffer name = {0};
     nk_buffer_printf(&name, "p_value_%s", scores->name[r]);
@@ -180,15 +276,23 @@ static int write_head(const struct cli_region_scores *scores, const struct nk_ve
   return code == NK_OK ? cli_set_head_tail(set, table) : code;
 }
 
+static bool is_inside(const struct cli_region_scores *scores, size_t row, double level) {
+  if (scores->q_value != NULL) return scores->q_value[row] > scores->guarantees.fdr;
+  if (scores->p_conditional != NULL) return scores->p_conditional[row] > level;
+  return scores->p_value[row] > level;
+}
+
 int cli_region_scores_write(const struct cli_region_scores *scores, const struct nk_vectors *set,
                             double level, bool all, struct cli_table *table) {
+  struct column columns[N_COLUMNS];
   int code = write_head(scores, set, all, table);
+  list_columns(scores, columns);
   for (size_t row = 0; code == NK_OK && row < set->n; row++) {
     cli_set_row(set, row, table);
     if (scores->n_regions > 0) cli_table_string(table, scores->name[scores->best[row]]);
-    cli_table_number(table, scores->score[row]);
-    cli_table_number(table, scores->p_value[row]);
-    cli_table_integer(table, scores->p_value[row] > level);
+    for (size_t c = 0; c < N_COLUMNS; c++)
+      if (columns[c].values != NULL) cli_table_number(table, columns[c].values[row]);
+    cli_table_integer(table, is_inside(scores, row, level));
     cli_table_number(table, scores->p_min[row]);
     for (size_t r = 0; all && r < scores->n_regions; r++)
       cli_table_number(table, scores->p[r * set->n + row]);
@@ -204,6 +308,9 @@ void cli_region_scores_free(struct cli_region_scores *scores) {
   nk_free(scores->score);
   nk_free(scores->p_value);
   nk_free(scores->p_min);
+  nk_free(scores->p_conditional);
+  nk_free(scores->q_value);
+  nk_free(scores->fdp_bound);
   nk_free(scores->best);
   nk_free(scores->p);
 }

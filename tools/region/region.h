@@ -2,6 +2,7 @@
 #ifndef REGION_REGION_H
 #define REGION_REGION_H
 
+#include "cli/region_scores.h"
 #include "cli/tool.h"
 
 /* Of --subspace: 0 components is not what the option can mean. */
@@ -13,6 +14,7 @@ struct region_options {
   const char *components, *with, *by;
   struct cli_strings exclude;
   double level;
+  struct cli_guarantees guarantees;
   bool include_all, skip_bad, all;
 };
 

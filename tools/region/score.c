@@ -1,7 +1,6 @@
 /* nk-region score: which operand is the set, and the table of its rows' scores. */
 #include <string.h>
 
-#include "cli/region_scores.h"
 #include "region/region.h"
 
 /* Whether an operand is the set among regions: neither is ever taken for the other. */
@@ -28,7 +27,8 @@ static int find_set(const struct cli_run *run, const char **set, char *const **r
 
 int region_score(const struct cli_run *run, const struct region_options *o,
                  struct cli_table *table) {
-  struct cli_region_scores scores = {0};
+  const struct cli_guarantees *asked = &o->guarantees;
+  struct cli_region_scores scores = {.guarantees = *asked};
   size_t n = 0;
   const char *path;
   char *const *regions;
@@ -36,6 +36,10 @@ int region_score(const struct cli_run *run, const struct region_options *o,
   int code = find_set(run, &path, &regions, &n);
   if (code == NK_OK && n > 1 && o->by != NULL)
     code = nk_fail(NK_EUSAGE, "--by: the regions are named by one operand with {}");
+  if (code == NK_OK && (n > 1 || o->all) &&
+      (asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0))
+    code = nk_fail(NK_EUSAGE,
+                   "--conditional, --fdr and --fdp: one region, or one for each value of --by");
   if (code == NK_OK) {
     set = nk_vectors_read(path);
     code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
@@ -43,6 +47,9 @@ int region_score(const struct cli_run *run, const struct region_options *o,
   if (code == NK_OK)
     code = n > 1 || o->all ? cli_region_scores_best(&scores, set, regions, n)
                            : cli_region_scores_by(&scores, set, regions[0], o->by);
+  if (code == NK_OK && scores.n_own > 0)
+    nk_warn("%zu of %zu rows are tokens that the region was made of: no guarantee holds with them",
+            scores.n_own, set->n);
   if (code == NK_OK) code = cli_region_scores_write(&scores, set, o->level, o->all, table);
   cli_region_scores_free(&scores);
   nk_vectors_free(set);
