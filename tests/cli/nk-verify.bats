@@ -273,6 +273,43 @@ poison() {
   [[ "$output" == *"row 0 of the unembedding, tensor 'lm_head.weight'"* ]]
 }
 
+# Sets N halves of tensor $1 of m/model.safetensors, those from element $2 on that are $3 apart, to
+# the half $5 (hexadecimal): set_halves TENSOR FIRST APART N HALF.
+set_halves() {
+  perl -e '($tensor, $first, $apart, $count, $half) = @ARGV;
+    open F, "+<", "m/model.safetensors"; binmode F; read F, $n, 8; $n = unpack "Q<", $n;
+    read F, $head, $n; $head =~ /"\Q$tensor\E":\{[^}]*"data_offsets":\[(\d+)/ or die "no tensor";
+    for (0 .. $count - 1) { seek F, 8 + $n + $1 + 2 * ($first + $_ * $apart), 0;
+      print F pack("S<", hex $half) }' "$@"
+}
+
+# Component 5 is 0 for all tokens but 300, in which the mlp of block 1 makes it overflow: all
+# weights are finite.
+@test "a value that overflows for one token alone is an error that names the block, in every mode" {
+  rm -rf m && cp -r "$data/llama-tiny" m
+  set_halves model.embed_tokens.weight 5 128 8192 0
+  set_halves model.embed_tokens.weight $((300 * 128 + 5)) 1 1 7bff
+  for block in 0 1; do
+    set_halves model.layers.$block.self_attn.o_proj.weight $((5 * 128)) 1 128 0
+  done
+  mlp=256 # rows of the mlp's matrices
+  set_halves model.layers.0.mlp.down_proj.weight $((5 * mlp)) 1 "$mlp" 0
+  set_halves model.layers.1.post_attention_layernorm.weight 5 1 1 7bff
+  set_halves model.layers.1.mlp.up_proj.weight 5 128 "$mlp" 7bff
+  set_halves model.layers.1.mlp.gate_proj.weight 5 128 "$mlp" 7bff
+  set_halves model.layers.1.mlp.down_proj.weight 0 1 $((128 * mlp)) 7bff
+  printf 'id\ttext\n400\t%s\n' "$(nk-tokens m | awk -F '\t' '$1 == 400 { print $2 }')" >sound.tsv
+  { cat sound.tsv && printf '300\t%s\n' "$(nk-tokens m | awk -F '\t' '$1 == 300 { print $2 }')"; } >both.tsv
+  for mode in '' --text '--repeats 2 --temperature 1' '--controls 2'; do
+    run -0 nk-verify m $mode sound.tsv
+    run -1 nk-verify m $mode both.tsv
+    [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"the output of block 1 is not finite"* ]]
+  done
+  run -1 nk-verify --all m
+  [[ "$output" == *"the output of block 1 is not finite"* ]]
+}
+
 @test "bad input is one line of message" {
   run -1 nk-verify "$gpt2" <<<"$(printf 'id\n9000')"
   [[ "$output" == *"id 9000: the model has tokens 0 to 8191"* ]]
