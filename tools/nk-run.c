@@ -27,6 +27,7 @@ int main(int argc, char **argv) {
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},
       {0, "prompts", CLI_OPTION_LIST, &o->prompts, "FILE", "a table of prompts (prompt, text)"},
+      CLI_CHAT_OPTION(&o->chat),
       {0, "ids", CLI_OPTION_STRING, &o->ids, "LIST", "run real tokens: 3,10-20"},
       {0, "ids-from", CLI_OPTION_STRING, &o->ids_from, "TABLE", "run the tokens of a table (id)"},
       {0, "offsets", CLI_OPTION_SIZE, &o->offsets, "T",
@@ -52,7 +53,7 @@ int main(int argc, char **argv) {
        "flag generations that match these regular expressions"},
       {0, "flag-summary", CLI_OPTION_FLAG, &o->flag_summary, NULL,
        "print the share of flagged generations instead"},
-      {0, "capture", CLI_OPTION_STRING, &o->capture, "LAYERS[:POS]",
+      {0, "capture", CLI_OPTION_STRING, &o->capture, "L[:POS]",
        "output streams at these layers as a vector set"},
       {0, "lens", CLI_OPTION_STRING, &o->lens, "L[,L..]",
        "print tokens read out of these layers (logit lens)"},

@@ -47,6 +47,7 @@ int main(int argc, char **argv) {
        "use this prompt, with slots {} for the token; repeatable"},
       {0, "prompts", CLI_OPTION_STRING, &o->prompts, "FILE",
        "use the prompts of a table (prompt, text)"},
+      CLI_CHAT_OPTION(&o->chat),
       {0, "steps", CLI_OPTION_SIZE, &o->steps, "N",
        "look at N positions from the prompt's end on (3)", .most = 1024},
       {0, "controls", CLI_OPTION_SIZE, &o->controls, "N",

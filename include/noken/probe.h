@@ -280,12 +280,14 @@ static inline enum nk_verdict nk_verdict_of(double max_prob) {
 /* "strongly verified", ... */
 NK_API extern const char *const nk_verdict_names[NK_N_VERDICTS];
 
-enum { NK_VERIFY_PROMPTS = 3 }; /* the prompts of nk_verify where it is given none */
+/* The prompts of nk_verify where it is given none: a request, and two patterns that a model without
+ * instructions continues. */
+enum { NK_VERIFY_PROMPTS = 3 };
+NK_API extern const char *const nk_verify_prompts[NK_VERIFY_PROMPTS];
 
 /* Valid when zeroed. */
 struct nk_verify_options {
-  const char *const *prompts; /* [n_prompts] texts with slots {}; NULL: NK_VERIFY_PROMPTS that ask
-                               * for a repetition */
+  const char *const *prompts; /* [n_prompts] texts with slots {}; NULL: nk_verify_prompts */
   size_t n_prompts;
   size_t n_steps; /* positions from the prompt's end on; 0: 3 */
   /* [n] texts instead of ids (NULL). Each is put into the slots and encoded with the prompt; what

@@ -60,7 +60,7 @@ static int keep_known(struct nk_forward *forward, const struct nk_tokenizer *tok
   int64_t *known = nk_alloc(n_wanted, sizeof *known);
   int code = known == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK)
-    code = nki_verify_prompts(tokenizer, nki_verify_texts, NK_VERIFY_PROMPTS, &prompts);
+    code = nki_verify_prompts(tokenizer, nk_verify_prompts, NK_VERIFY_PROMPTS, &prompts);
   if (code == NK_OK) code = find_known(forward, prompts, ids, n_tried, n_wanted, known, &n_known);
   if (code == NK_OK && n_known <= *n_tried / LEAST_SHARE)
     code = nk_fail(NK_EDATA,

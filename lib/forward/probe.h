@@ -113,9 +113,6 @@ int nki_matched_tokens(const struct nk_tokenizer *tokenizer,
 
 /* ---- Verification (verify.c) ---- */
 
-/* The prompts of nk_verify where the caller has none. */
-extern const char *const nki_verify_texts[NK_VERIFY_PROMPTS];
-
 /* *prompts [n] = texts, each with a slot. Free with nki_verify_prompts_free in either case. */
 int nki_verify_prompts(const struct nk_tokenizer *tokenizer, const char *const *texts, size_t n,
                        struct nki_prompt **prompts);

@@ -8,8 +8,7 @@
 const char *const nk_verdict_names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
                                                      "weakly rejected", "strongly rejected"};
 
-/* A request in words, and two patterns that a model without instructions continues. */
-const char *const nki_verify_texts[NK_VERIFY_PROMPTS] = {
+const char *const nk_verify_prompts[NK_VERIFY_PROMPTS] = {
     "Please repeat the string \"{}\" back to me: \"",
     "Repeat after me: \"{}\" \"{}\" \"{}\" \"",
     "{}{}{}{}{}{}{}{}",
@@ -186,7 +185,7 @@ int nk_verify(struct nk_model *model, const struct nk_verify_options *options, c
   if (tokenizer == NULL) return nki_fail_null();
   struct verify v = {.forward = forward,
                      .tokenizer = tokenizer,
-                     .templates = o->prompts == NULL ? nki_verify_texts : o->prompts,
+                     .templates = o->prompts == NULL ? nk_verify_prompts : o->prompts,
                      .n_prompts = o->prompts == NULL ? NK_VERIFY_PROMPTS : o->n_prompts,
                      .n_steps = o->n_steps == 0 ? DEFAULT_STEPS : o->n_steps,
                      .items = nk_calloc(n, sizeof *v.items),

@@ -113,7 +113,7 @@ static void measure_tiny(void) {
   model_check(model != NULL);
   struct verification v = {.forward = nk_model_forward(model), .n_prompts = NK_VERIFY_PROMPTS};
   model_check(v.forward != NULL);
-  model_check(nki_verify_prompts(nk_model_tokenizer(model), nki_verify_texts, v.n_prompts,
+  model_check(nki_verify_prompts(nk_model_tokenizer(model), nk_verify_prompts, v.n_prompts,
                                  &v.prompts) == NK_OK);
   v.n = 2048;
   measure("verify_gpt2_tiny_over_products", &v, 0, 4);

@@ -8,7 +8,7 @@ setup_file() {
   export MODEL_STATUS=$status MODEL=${lines[-1]}
   run "$PWD/tests/runners/llama.sh" "$NOKEN_BUILD"
   export LLAMA_STATUS=$status LLAMA_LINE=${lines[-1]}
-  export FIXTURES=$PWD/tests/fixtures
+  export FIXTURES=$PWD/tests/fixtures PROMPTS=$PWD/data/prompts
   cd "$BATS_FILE_TMPDIR"
 }
 
@@ -84,4 +84,32 @@ need_llama() {
   [ "$(wc -l <ran.tsv)" -eq 13 ] # four at each of three distances
   awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "entropy") e = i }
     NR > 1 && !($e > 0 && $e < 10.81) { exit 1 }' ran.tsv
+}
+
+# The ids are those of the template's text, rendered and encoded by transformers, without the turn of
+# the system that it adds.
+@test "--chat auto takes ChatML from the model's template; the ids are those of the template" {
+  printf '<|im_start|>user\nWhat is xyz?<|im_end|>\n<|im_start|>assistant\n' >turn
+  nk-tokens -e "$(cat turn; echo x)" "$MODEL" | sed '1d;$d' >ids
+  [ "$(cut -f 1 ids | paste -sd ' ')" = \
+    "1 4093 198 1780 314 29023 106 47 2 198 1 520 9531 198" ]
+  nk-glitch -n 8 "$MODEL" >few.tsv
+  run -0 --separate-stderr nk-verify "$MODEL" few.tsv --chat auto --summary --controls 24
+  [[ "$stderr" == *"the chat template has the format chatml"* ]]
+  sed 's/^/# /' <<<"$output" >&3
+  auto=$output
+  run -0 --separate-stderr nk-verify "$MODEL" few.tsv --chat chatml --controls 24 --summary
+  [ "$output" = "$auto" ]
+  run -1 nk-verify "$MODEL" few.tsv --chat llama3
+  [[ "$output" == *"has no token '<|start_header_id|>'"* ]]
+}
+
+@test "the model repeats more ordinary tokens after fifty repetitions than on a request" {
+  nk-glitch -n 8 "$MODEL" >few.tsv
+  for table in repeat echo20 repeat50; do
+    nk-verify "$MODEL" few.tsv --controls 48 --summary --prompts "$PROMPTS/$table.tsv" >$table.tsv
+    sed 's/^/# /' $table.tsv >&3
+  done
+  verified() { awk -F '\t' '$1 == "control" { print $7 }' "$1.tsv"; }
+  awk -v a="$(verified repeat)" -v b="$(verified repeat50)" 'BEGIN { exit !(b < a && b < 0.2) }'
 }

@@ -144,6 +144,7 @@ static void free_prompt(struct cli_prompt *prompt) {
   nk_free(prompt->name);
   nk_free(prompt->text);
   nk_free(prompt->place);
+  nk_free(prompt->special);
 }
 
 /* NK_EDATA where a prompt has the name already; else it is that of the next one. */
@@ -198,7 +199,7 @@ void cli_prompts_free(struct cli_prompts *prompts) {
 }
 
 static int read_prompt(struct cli_prompts *prompts, const struct cli_frame *frame, size_t row,
-                       const int64_t columns[3]) {
+                       const int64_t columns[4]) {
   const char *name = cli_frame_cell(frame, row, (size_t)columns[0]),
              *text = cli_frame_cell(frame, row, (size_t)columns[1]);
   struct nk_buffer plain = {0}, place = {0};
@@ -213,6 +214,11 @@ static int read_prompt(struct cli_prompts *prompts, const struct cli_frame *fram
     if (code == NK_ENOTFOUND) code = NK_OK;
   }
   if (code == NK_OK) code = cli_prompts_add(prompts, name, plain.data, repeats != 0, place.data);
+  const char *special = columns[3] >= 0 ? cli_frame_cell(frame, row, (size_t)columns[3]) : "";
+  if (code == NK_OK && !cli_frame_is_missing(special)) {
+    prompts->item[prompts->n - 1].special = nk_strdup(special);
+    if (prompts->item[prompts->n - 1].special == NULL) code = NK_EMEMORY;
+  }
   nk_buffer_free(&plain);
   nk_buffer_free(&place);
   return code;
@@ -221,8 +227,9 @@ static int read_prompt(struct cli_prompts *prompts, const struct cli_frame *fram
 int cli_read_prompts(struct cli_prompts *prompts, const char *path) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();
-  const int64_t columns[3] = {cli_frame_column(frame, "prompt"), cli_frame_column(frame, "text"),
-                              optional_column(frame, "repetition")};
+  const int64_t columns[4] = {cli_frame_column(frame, "prompt"), cli_frame_column(frame, "text"),
+                              optional_column(frame, "repetition"),
+                              optional_column(frame, "special")};
   int code = columns[0] < 0 || columns[1] < 0 ? nk_error_code() : NK_OK;
   for (size_t row = 0; row < cli_frame_n_rows(frame) && code == NK_OK; row++)
     code = read_prompt(prompts, frame, row, columns);

@@ -30,6 +30,7 @@ struct cli_prompt {
   char *name;
   char *text;
   char *place;     /* where it was given, for messages */
+  char *special;   /* special tokens that its text writes, separated by spaces; or NULL */
   bool repetition; /* it asks to repeat what is in its slot */
 };
 
@@ -45,7 +46,7 @@ struct cli_prompts {
 int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *text,
                     bool repetition, const char *place);
 /* Adds the prompts of a table with the columns `prompt` (name), `text` and optionally `repetition`
- * (1 or 0; missing: 0). The text is escaped as in all tables. */
+ * (1 or 0; missing: 0) and `special`. The text is escaped as in all tables. */
 int cli_read_prompts(struct cli_prompts *prompts, const char *path);
 /* Adds texts, then the prompts of tables: what -p and --prompts gave. */
 int cli_read_all_prompts(struct cli_prompts *prompts, const struct cli_strings *texts,

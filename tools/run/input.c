@@ -47,6 +47,7 @@ static int check_mode(const struct cli_run *run, const struct run_options *o) {
   } options[] = {
       {"--prompt", o->texts.n > 0, IN_PROMPTS | PAIRED},
       {"--prompts", o->prompts.n > 0, IN_PROMPTS | PAIRED},
+      {"--chat", o->chat != NULL, IN_PROMPTS | PAIRED},
       {"--ids", o->ids != NULL, IN_PROMPTS},
       {"--ids-from", o->ids_from != NULL, IN_PROMPTS},
       {"SET", run->n_operands > 1, IN_PROMPTS | PAIRS},
@@ -104,7 +105,8 @@ static int read_prompts(struct run_job *job) {
   if (o->texts.n == 0 && o->prompts.n == 0)
     return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE%s",
                    o->paired || o->capture != NULL ? ", or --contexts FILE" : "");
-  return cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
+  int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
+  return code == NK_OK ? cli_chat_prompts(job->run, o->chat, job->model, &job->prompts) : code;
 }
 
 /* Each has a column: once. */

@@ -3,6 +3,7 @@
 #define RUN_RUN_H
 
 #include "cli/capture.h"
+#include "cli/chat.h"
 #include "cli/engine.h"
 #include "cli/flag_summary.h"
 #include "cli/lens.h"
@@ -13,7 +14,7 @@
 struct run_options {
   struct cli_strings texts, prompts, exclude, lens_with;
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture, *lens;
-  const char *contexts;
+  const char *contexts, *chat;
   size_t reference, offsets, generate, top, every;
   int mode, read;
   bool skip_bad, unverified, flag_summary, paired;

@@ -151,6 +151,7 @@ int verify_open(struct verify_job *job) {
   job->tokenizer = job->shape == NULL ? NULL : nk_model_tokenizer(job->model);
   if (job->tokenizer == NULL) return nk_error_code();
   code = read_prompts(job);
+  if (code == NK_OK) code = cli_chat_prompts(job->run, o->chat, job->model, &job->prompts);
   if (code == NK_OK) code = o->all ? take_all(job) : take_table(job, cli_operand(job->run, 1));
   if (o->controls == VERIFY_NOT_GIVEN) /* a table's own controls are enough */
     o->controls = o->summary && !o->agree && job->control == NULL ? DEFAULT_CONTROLS : 0;

@@ -2,6 +2,7 @@
 #ifndef VERIFY_VERIFY_H
 #define VERIFY_VERIFY_H
 
+#include "cli/chat.h"
 #include "cli/engine.h"
 #include "cli/tool.h"
 
@@ -9,7 +10,7 @@
 
 struct verify_options {
   bool all, text;
-  const char *prompts;
+  const char *prompts, *chat;
   struct cli_strings texts;
   size_t steps, controls, repeats;
   double temperature; /* of --repeats */
