@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/glitch_summary.h"
+#include "cli/token_texts.h"
 #include "cli/tool.h"
 
 struct options {
@@ -19,6 +20,7 @@ struct tokens {
   struct nk_model *model; /* or the sets: */
   struct nk_vectors *output, *input;
   struct nk_tokenizer *tokenizer; /* may be NULL */
+  struct cli_token_texts texts;   /* of a model with a tokenizer, in its ranking */
   struct nk_glitch *glitch;
   enum nk_category *category; /* [n]; NULL for sets */
   int64_t *unused;            /* [n_unused] of sets */
@@ -68,6 +70,7 @@ static int read_tokens(const struct cli_run *run, struct tokens *t) {
 
 static void tokens_free(struct tokens *t) {
   nk_glitch_free(t->glitch);
+  cli_token_texts_free(&t->texts);
   nk_free(t->category);
   nk_free(t->unused);
   nk_tokenizer_free(t->tokenizer);
@@ -118,11 +121,15 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
     if (c != 1 || has_text(t)) code = cli_table_column(table, own[c]);
   for (size_t c = 0; c < t->glitch->n_columns && code == NK_OK; c++)
     code = cli_table_column(table, t->glitch->columns[c].name);
+  for (size_t c = 0; c < CLI_TOKEN_TEXTS_COLUMNS && t->tokenizer != NULL && code == NK_OK; c++)
+    code = cli_table_column(table, cli_token_texts_columns[c]);
   for (size_t c = 0; with != NULL && c < cli_frame_n_columns(with) && code == NK_OK; c++) {
     const char *name = cli_frame_column_name(with, c);
     bool taken = nk_glitch_find(t->glitch, name) != NULL;
     for (size_t o = 0; o < sizeof own / sizeof *own; o++)
       taken = taken || (strcmp(name, own[o]) == 0 && o > 1);
+    for (size_t o = 0; o < CLI_TOKEN_TEXTS_COLUMNS && t->tokenizer != NULL; o++)
+      taken = taken || strcmp(name, cli_token_texts_columns[o]) == 0;
     if (taken)
       return nk_fail(NK_EUSAGE, "%s: its column '%s' is one of this table's", t->options.with,
                      name);
@@ -158,12 +165,14 @@ static int write_row(const struct tokens *t, size_t row, const struct cli_frame 
   cli_table_number(table, glitch->q_value[row]);
   for (size_t c = 0; c < glitch->n_columns; c++)
     cli_table_number(table, glitch->columns[c].values[row]);
+  int code = t->tokenizer == NULL ? NK_OK : cli_token_texts_write(&t->texts, row, table);
+  if (code != NK_OK) return code;
   if (with != NULL) write_with(with, with_row[row], table);
   return cli_table_end_row(table);
 }
 
 /* With a cut, only ranked tokens on its side; without one, all, those ranked apart at the end. */
-static int write_ranking(const struct tokens *t, struct cli_table *table) {
+static int write_ranking(struct tokens *t, struct cli_table *table) {
   const struct nk_glitch *glitch = t->glitch;
   struct cli_frame *with = NULL;
   int64_t *with_row = NULL;
@@ -171,6 +180,8 @@ static int write_ranking(const struct tokens *t, struct cli_table *table) {
   size_t n = cut ? glitch->n_ranked : glitch->n;
   if (t->options.top > 0 && t->options.top < n) n = t->options.top;
   int code = t->options.with != NULL ? read_table(t->options.with, t, &with, &with_row) : NK_OK;
+  if (code == NK_OK && t->tokenizer != NULL)
+    code = cli_token_texts_read(&t->texts, t->tokenizer, glitch->n);
   if (code == NK_OK) code = name_columns(t, with, table);
   for (size_t at = 0; at < n && code == NK_OK; at++) {
     size_t row = glitch->order[at];

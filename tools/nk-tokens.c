@@ -172,6 +172,8 @@ static int check_usage(const struct tokens_options *o, bool json) {
     return nk_fail(NK_EUSAGE, "--encode and --decode exclude each other");
   if (o->summary && (o->encode != NULL || o->decode != NULL))
     return nk_fail(NK_EUSAGE, "--summary excludes --encode and --decode");
+  if (o->texts && (o->summary || o->encode != NULL || o->decode != NULL))
+    return nk_fail(NK_EUSAGE, "--texts excludes --summary, --encode and --decode");
   if (o->decode != NULL && json)
     return nk_fail(NK_EUSAGE, "--decode prints text: --json has no meaning");
   return NK_OK;
@@ -201,6 +203,8 @@ int main(int argc, char **argv) {
        "leave out special tokens (rows, begin and end, text)"},
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "count tokens by category; say which tokens are put around a text, and why"},
+      {0, "texts", CLI_OPTION_FLAG, &o.texts, NULL,
+       "add the ids that each text gives, and the longer tokens that contain it"},
       {0, "scan", CLI_OPTION_STRING, &o.scan, "FILE",
        "print which lines of FILE ('-': stdin) give tokens of --with"},
       {0, "with", CLI_OPTION_STRING, &o.with, "TABLE", "tokens to find: a table with a column id"},

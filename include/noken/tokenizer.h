@@ -64,6 +64,8 @@ NK_API int nk_tokenizer_label(const struct nk_tokenizer *tokenizer, struct nk_ve
 enum {
   NK_ENCODE_SPECIAL = 1, /* with the begin and end tokens that the model is trained with */
   NK_ENCODE_PLAIN = 2,   /* "<|endoftext|>" in the text is text, not the special token */
+  NK_ENCODE_WITHIN = 4,  /* as in the middle of a text: without the space that some tokenizers put
+                          * before every text, and without begin and end tokens */
 };
 
 /* The ids of text[0..n), valid UTF-8. *ids [*n_ids] is to be freed with nk_free. Returns NK_OK or a
@@ -133,6 +135,13 @@ NK_API extern const char *const nk_category_names[NK_N_CATEGORIES];
  * code. */
 NK_API int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t n,
                                    enum nk_category *category);
+
+/* in_others [n] = for each id from 0 to n - 1 the number of longer tokens, special ones not
+ * counted, whose bytes contain its token's; first [n] = the smallest id of these, -1 where there is
+ * none. 0 and -1 for ids without a token or with one of no bytes. Tokens of more than 4,096 bytes
+ * are not searched. Reports progress. Returns NK_OK or a negative code. */
+NK_API int nk_tokenizer_containing(const struct nk_tokenizer *tokenizer, size_t n,
+                                   size_t *in_others, int64_t *first);
 
 /* ==== Pruning ==== */
 

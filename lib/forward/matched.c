@@ -177,8 +177,8 @@ static bool draw_text(const struct pool *pool, const int64_t *pieces, size_t n, 
     }
     int64_t *ids = NULL;
     size_t n_ids = 0;
-    if (!out->failed && nki_encode_middle(pool->tokenizer, out->data + start, out->size - start,
-                                          &ids, &n_ids) == NK_OK)
+    if (!out->failed && nk_tokenizer_encode(pool->tokenizer, out->data + start, out->size - start,
+                                            NK_ENCODE_WITHIN, &ids, &n_ids) == NK_OK)
       given = n_ids == n && memcmp(ids, drawn, n * sizeof *ids) == 0;
     nk_free(ids);
   }
@@ -202,7 +202,8 @@ static int draw_like(const struct pool *pool, const struct nk_text *like, struct
                      struct nk_buffer *out, size_t *ends, size_t *n) {
   int64_t *pieces = NULL, *drawn = NULL;
   size_t n_pieces = 0, start = out->size;
-  int code = nki_encode_middle(pool->tokenizer, like->bytes, like->n, &pieces, &n_pieces);
+  int code = nk_tokenizer_encode(pool->tokenizer, like->bytes, like->n, NK_ENCODE_WITHIN, &pieces,
+                                 &n_pieces);
   if (code == NK_EDATA) return NK_OK;
   if (code != NK_OK) return code;
   for (size_t i = 0; i < n_pieces; i++)

@@ -23,9 +23,6 @@ struct nki_prompt {
 int nki_prompt_make(const struct nk_tokenizer *tokenizer, const char *name, const char *text,
                     struct nki_prompt *prompt);
 void nki_prompt_free(struct nki_prompt *prompt);
-/* *ids [*n_ids] = text as it is encoded in the middle of a text. */
-int nki_encode_middle(const struct nk_tokenizer *tokenizer, const char *text, size_t n,
-                      int64_t **ids, size_t *n_ids);
 
 /* ---- The probe (probe.c) ---- */
 

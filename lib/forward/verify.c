@@ -152,7 +152,8 @@ static int take_texts(const struct nk_tokenizer *tokenizer, const struct nk_text
     int64_t *pieces = NULL;
     size_t n_pieces = 0;
     items[i] = (struct nki_item){.bytes = texts[i].bytes, .n_bytes = texts[i].n};
-    code = nki_encode_middle(tokenizer, texts[i].bytes, texts[i].n, &pieces, &n_pieces);
+    code = nk_tokenizer_encode(tokenizer, texts[i].bytes, texts[i].n, NK_ENCODE_WITHIN, &pieces,
+                               &n_pieces);
     if (code == NK_OK)
       items[i].answer = (struct nk_sequence){pieces, n_pieces};
     else if (code == NK_EDATA) /* not valid UTF-8: no tokens */

@@ -177,6 +177,8 @@ int nk_tokenizer_encode(const struct nk_tokenizer *tokenizer, const char *text, 
   struct nki_ids out = {0};
   int code = nki_tokenizer_check_encodes(tokenizer);
   if (code != NK_OK) return code;
+  if ((flags & NK_ENCODE_WITHIN) != 0)
+    return nki_encode_within(tokenizer, text, n, flags & NK_ENCODE_PLAIN, ids, n_ids);
   size_t bad = nki_utf8_first_invalid(text, n);
   if (bad < n) return nk_fail(NK_EDATA, "the text is not valid UTF-8 at byte %zu", bad);
   struct nki_encoder *encoder = nki_encoder_borrow(tokenizer);

@@ -71,6 +71,12 @@ void nki_encoder_return(const struct nk_tokenizer *tokenizer, struct nki_encoder
 int nki_encode(const struct nk_tokenizer *tokenizer, struct nki_encoder *encoder, const char *text,
                size_t n, int flags, struct nki_ids *ids);
 
+/* nk_tokenizer_encode with NK_ENCODE_WITHIN and these other flags (within.c). Where no tokens spell
+ * the text, a normalizer changed it, or a special token took the white space after it: the tokens
+ * are those of the changed text. */
+int nki_encode_within(const struct nk_tokenizer *tokenizer, const char *bytes, size_t n, int flags,
+                      int64_t **ids, size_t *n_ids);
+
 /* Reads the post-processor: the tokens before and after a text (post_processor.c). */
 int nki_post_processor_read(const struct nki_spec *spec, struct nki_ids *before,
                             struct nki_ids *after);

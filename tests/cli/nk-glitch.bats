@@ -168,6 +168,20 @@ sets() {
   [[ "$output" == *"its column 'score' is one of this table's"* ]]
 }
 
+@test "the ranking has what becomes of each token's text, as nk-tokens --texts has it" {
+  for model in gpt2-tiny llama-tiny; do
+    nk-tokens --texts "$data/$model" | cut -f 1,4-6 | tail -n +2 | sort >texts
+    nk-glitch "$data/$model" >list.tsv
+    [ "$(head -1 list.tsv | tr '\t' '\n' | tail -n 3 | paste -sd ' ')" = \
+      "reencoded in_other_tokens other_token" ]
+    awk -F '\t' -v OFS='\t' 'NR > 1 { print $1, $(NF - 2), $(NF - 1), $NF }' list.tsv | sort |
+      cmp - texts
+  done
+  printf 'id\treencoded\n7\t0\n' >taken.tsv
+  run -2 nk-glitch --with taken.tsv "$data/gpt2-tiny"
+  [[ "$output" == *"its column 'reencoded' is one of this table's"* ]]
+}
+
 @test "bad input and usage are refused" {
   sets
   run -2 nk-glitch

@@ -189,3 +189,44 @@ setup() {
   run -1 timeout 5 nk-tokens -e aaa "$BATS_TEST_TMPDIR/n.json"
   [[ $output == *"the normalizer makes more than"* ]]
 }
+
+@test "--texts: the ids of each text, and the tokens within others, as comparing all with all has them" {
+  for model in data/gpt2-tiny data/llama-tiny $FIXTURES/{llama2,gemma,unigram_bytes,qwen2}.json; do
+    nk-tokens --texts "$model" | python3 tests/cli/token_texts.py >"$BATS_TEST_TMPDIR/n"
+    [ "$(cat "$BATS_TEST_TMPDIR/n")" -ge 300 ]
+  done
+  # "a" is a byte token too: its text gives the other one, and both are in " a" and " apple".
+  nk-tokens --texts $FIXTURES/llama2.json >"$BATS_TEST_TMPDIR/texts"
+  awk -F '\t' '$2 == "a" { n++; ids[$4]++; within[$5]++ } $2 == "a" && $3 == "unreachable" { u++ }
+    END { exit !(n == 2 && u == 1 && length(ids) == 1 && length(within) == 1) }' \
+    "$BATS_TEST_TMPDIR/texts"
+  run -0 nk-tokens --texts tests/fixtures/model
+  [ "${lines[6]}" = $'5\t\tpadding\t\t\t' ]
+  run -2 nk-tokens --texts --summary data/gpt2-tiny
+  [ "$output" = "nk-tokens: --texts excludes --summary, --encode and --decode" ]
+}
+
+# Land and Bartolo's report of GPT-2 lists the tokens that contain those it found
+# (in_other_tokens, results/reports/openai_community_gpt2.md, cohere-ai/magikarp).
+@test "--texts: GPT-2's tokens within others are those of the published report" {
+  data=${NOKEN_TEST_DATA:-${XDG_CACHE_HOME:-$HOME/.cache}/noken/test-data}
+  [ -e "$data/tokenizers/gpt2/tokenizer.json" ] || skip "no GPT-2: run ./setup.sh --test-data"
+  nk-tokens --texts "$data/tokenizers/gpt2" >"$BATS_TEST_TMPDIR/gpt2"
+  while read -r id n first; do
+    [ "$(awk -F '\t' -v id="$id" '$1 == id { print $5 "\t" $6 }' "$BATS_TEST_TMPDIR/gpt2")" = \
+      "$n	${first//_/ }" ]
+  done <<<'40241 1 BuyableInstoreAndOnline
+30905 1 rawdownloadcloneembedreportprint
+40240 2 InstoreAndOnline
+30898 2 cloneembedreportprint
+36173 1 _RandomRedditorWithNo
+42089 1 _TheNitromeFan
+30897 3 embedreportprint
+30208 2 _externalToEVA
+37574 1 TPPStreamerBot
+42066 2 _TheNitrome
+39714 1 isSpecialOrderable
+40219 3 oreAndOnline
+13150 3 _suburban
+17629 2 _practitioners'
+}

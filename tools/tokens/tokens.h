@@ -10,6 +10,7 @@ struct tokens_options {
   bool no_special;
   bool plain;
   bool summary;
+  bool texts;
   const char *prune;         /* a table of tokens */
   struct cli_strings checks; /* files of texts that --prune has to encode as before */
   const char *scan;          /* a file, or "-": its lines are searched for ... */

@@ -1,33 +1,53 @@
 /* The table of a vocabulary: a row for each id. */
+#include "cli/token_texts.h"
 #include "tokens/tokens.h"
 
-static int print_token(const struct tokens_job *job, size_t id, enum nk_category category,
-                       struct cli_table *table) {
+struct vocabulary {
+  const struct tokens_job *job;
   size_t n;
-  const char *bytes = nk_tokenizer_bytes(job->tokenizer, id, &n);
+  enum nk_category *category;   /* [n] */
+  struct cli_token_texts texts; /* with --texts */
+};
+
+static int name_columns(const struct vocabulary *v, struct cli_table *table) {
+  static const char *const columns[] = {"id", "text", "category"};
+  int code = NK_OK;
+  for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
+  for (size_t c = 0; c < CLI_TOKEN_TEXTS_COLUMNS && v->job->options->texts && code == NK_OK; c++)
+    code = cli_table_column(table, cli_token_texts_columns[c]);
+  return code;
+}
+
+static int print_token(const struct vocabulary *v, size_t id, struct cli_table *table) {
+  size_t n;
+  int code = NK_OK;
+  const char *bytes = nk_tokenizer_bytes(v->job->tokenizer, id, &n);
   cli_table_integer(table, (int64_t)id);
   if (bytes != NULL)
     cli_table_text(table, bytes, n);
   else
     cli_table_missing(table);
-  cli_table_string(table, nk_category_names[category]);
-  return cli_table_end_row(table);
+  cli_table_string(table, nk_category_names[v->category[id]]);
+  if (v->job->options->texts) code = cli_token_texts_write(&v->texts, id, table);
+  return code == NK_OK ? cli_table_end_row(table) : code;
 }
 
 int tokens_vocabulary(const struct tokens_job *job, struct cli_table *table) {
-  static const char *const columns[] = {"id", "text", "category"};
-  enum nk_category *category = NULL;
-  size_t n_rows = 0, n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
-  int code = nk_model_count_rows(job->run->operands[0], &n_rows);
+  struct vocabulary v = {.job = job};
+  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
+  int code = nk_model_count_rows(job->run->operands[0], &v.n);
   if (code != NK_OK) return code;
-  if (n_rows < n_tokens) n_rows = n_tokens;
-  if ((category = nk_alloc(n_rows, sizeof *category)) == NULL) return NK_EMEMORY;
-  code = nk_tokenizer_categories(job->tokenizer, n_rows, category);
-  for (size_t c = 0; c < 3 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
-  for (size_t id = 0; id < n_rows && code == NK_OK; id++) {
-    if (job->options->no_special && category[id] == NK_TOKEN_SPECIAL) continue;
-    code = print_token(job, id, category[id], table);
+  if (v.n < n_tokens) v.n = n_tokens;
+  if ((v.category = nk_alloc(v.n, sizeof *v.category)) == NULL) return NK_EMEMORY;
+  code = nk_tokenizer_categories(job->tokenizer, v.n, v.category);
+  if (code == NK_OK && job->options->texts)
+    code = cli_token_texts_read(&v.texts, job->tokenizer, v.n);
+  if (code == NK_OK) code = name_columns(&v, table);
+  for (size_t id = 0; id < v.n && code == NK_OK; id++) {
+    if (job->options->no_special && v.category[id] == NK_TOKEN_SPECIAL) continue;
+    code = print_token(&v, id, table);
   }
-  nk_free(category);
+  cli_token_texts_free(&v.texts);
+  nk_free(v.category);
   return code;
 }
