@@ -53,6 +53,7 @@ commands=(
   "nk-tokens -q model -o out"
   "nk-tokens -q --decode 1-9 model -o out"
   "nk-tokens -q --encode abcdefgh model -o out"
+  "nk-tokens -q --prune few.tsv model -o out"
   "nk-stats -q set.safetensors -o out"
   "nk-pca -q set.safetensors -o out"
   "nk-pca -q --project 2 set.safetensors -o out"

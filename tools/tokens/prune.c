@@ -112,8 +112,8 @@ int tokens_prune(const struct tokens_job *job) {
   if (code == NK_OK && (output = cli_output(job->run, NK_OUTPUT_TEXT)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = nk_output_write(output, json.data, json.size);
-  if (code == NK_OK) code = nk_output_commit(output);
   if (code == NK_OK) code = write_table(job, ids, n, pruned);
+  if (code == NK_OK) code = nk_output_commit(output);
 done:
   nk_output_free(output);
   nk_buffer_free(&text);
