@@ -1,6 +1,7 @@
 /* Scores of a set's rows by regions. One region is in memory at a time. */
 #include "cli/region_scores.h"
 
+#include <float.h>
 #include <math.h>
 #include <noken/noken.h>
 #include <stdlib.h>
@@ -175,44 +176,48 @@ static int name_regions(struct cli_region_scores *scores, char *const *paths, si
 
 /* What is known of each region once it has scored the rows. */
 struct region {
-  double *score;        /* [n] */
-  double median, p_min; /* of its calibrating rows' scores; its least p-value */
+  double *score;       /* [n] */
+  double *log_density; /* [n] of its normal distribution, but for the same constant in all */
+  double p_min;        /* its least p-value */
 };
+
+/* -(m^2 + log det S) / 2, with the Mahalanobis distance m and the covariance S. */
+static int log_density(struct nk_region *region, const struct nk_vectors *set, double *out) {
+  const struct nk_pca *basis = nk_region_basis(region);
+  float *distance = nk_alloc(set->n, sizeof *distance);
+  int code = basis == NULL ? nk_error_code() : distance == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = nk_mahalanobis(region->gaussian, set->values, set->n, distance);
+  if (code == NK_OK) {
+    double log_det = 0;
+    for (size_t k = 0; k < basis->dim; k++) log_det += log(fmax(basis->eigenvalues[k], DBL_MIN));
+    for (size_t i = 0; i < set->n; i++)
+      out[i] = -0.5 * ((double)distance[i] * (double)distance[i] + log_det);
+  }
+  nk_free(distance);
+  return code;
+}
 
 /* p_value [n] of the rows by the region of the file, and what is kept of it. */
 static int score_region(struct region *out, const struct nk_vectors *set, const char *path,
                         double *p_value) {
-  const double half = 0.5;
   struct nk_region *region = nk_region_read(path);
   if (region == NULL) return nk_error_code();
   out->score = nk_alloc(set->n, sizeof *out->score);
-  int code = out->score != NULL ? check_dim(set, region) : NK_EMEMORY;
+  out->log_density = nk_alloc(set->n, sizeof *out->log_density);
+  int code = out->score != NULL && out->log_density != NULL ? check_dim(set, region) : NK_EMEMORY;
   if (code == NK_OK) code = nk_region_score(region, set->values, set->n, out->score, p_value);
+  if (code == NK_OK) code = log_density(region, set, out->log_density);
   if (code != NK_OK) nk_fail_in(code, "%s", path);
-  nk_quantiles(region->calibration->scores, region->calibration->n, &half, 1, &out->median);
   out->p_min = region->calibration->p_min;
   nk_region_free(region);
   return code;
 }
 
-/* Whether a row fits the second region better than the first. p-values that not every region can
- * tell apart, up to the largest p_min, are equal: or a region of few rows got all strange ones. */
-static bool is_better(const struct cli_region_scores *scores, const struct region *regions,
-                      size_t row, size_t first, size_t second, double floor) {
-  double p = fmax(floor, scores->p[first * scores->n + row]);
-  double q = fmax(floor, scores->p[second * scores->n + row]);
-  if (p != q) return q > p;
-  return regions[second].score[row] / regions[second].median <
-         regions[first].score[row] / regions[first].median;
-}
-
 static void choose_best(struct cli_region_scores *scores, const struct region *regions) {
-  double floor = 0;
-  for (size_t r = 0; r < scores->n_regions; r++) floor = fmax(floor, regions[r].p_min);
   for (size_t row = 0; row < scores->n; row++) {
     size_t best = 0;
     for (size_t r = 1; r < scores->n_regions; r++)
-      if (is_better(scores, regions, row, best, r, floor)) best = r;
+      if (regions[r].log_density[row] > regions[best].log_density[row]) best = r;
     scores->best[row] = best;
     scores->score[row] = regions[best].score[row];
     scores->p_value[row] = scores->p[best * scores->n + row];
@@ -232,7 +237,10 @@ int cli_region_scores_best(struct cli_region_scores *scores, const struct nk_vec
   for (size_t r = 0; r < n_paths && code == NK_OK; r++)
     code = score_region(&regions[r], set, paths[r], scores->p + r * n);
   if (code == NK_OK) choose_best(scores, regions);
-  for (size_t r = 0; r < n_paths && regions != NULL; r++) nk_free(regions[r].score);
+  for (size_t r = 0; r < n_paths && regions != NULL; r++) {
+    nk_free(regions[r].score);
+    nk_free(regions[r].log_density);
+  }
   nk_free(regions);
   return code;
 }

@@ -26,9 +26,8 @@ struct cli_region_scores {
   size_t n_regions; /* of those that compete; 0: none do */
   char **name;      /* [n_regions] */
   double *p;        /* [n_regions, n] every region's p-values */
-  size_t *best;     /* [n] the region with the largest p-value; of equal ones that with the smallest
-                     * score in units of its calibrating rows' median, of those the first.
-                     * p-values up to the largest p_min of the regions are equal. */
+  size_t *best;     /* [n] the region of whose normal distribution the row's density is the largest;
+                     * of equal ones the first */
 };
 
 /* Scores every row by the region of the file; with `by`, each group of rows by the file that path
