@@ -248,7 +248,7 @@ static void attempts_at_a_text_need_all_its_tokens(void **state) {
       if (failures[i * NK_VERIFY_PROMPTS + p] < least[i])
         least[i] = failures[i * NK_VERIFY_PROMPTS + p];
   }
-  /* near temperature 0 a text is repeated whose tokens all have more than half of the probability */
+  /* near temperature 0 a text is repeated when each of its tokens has more than half */
   for (int i = 0; i < 3; i++) assert_int_equal(least[i], max_prob[i] > 0.5 ? 0 : REPEATS);
   assert_true(max_prob[1] > 0.5 && max_prob[2] > 0.5);
   assert_int_equal(least[3], 0); /* no tokens, no attempts */
