@@ -20,7 +20,6 @@
 
 #include <math.h>
 #include <noken/base.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "geometry/internal.h"
@@ -200,8 +199,10 @@ int nki_discoveries_bound(struct nki_discoveries *d, const double *p_values, dou
   size_t *counts = nk_alloc(m + 2, sizeof *counts);
   double *share = nk_calloc(m + 2, sizeof *share);
   int code = counts != NULL && share != NULL ? NK_OK : NK_EMEMORY;
-  if (code == NK_OK) count_cuts(p_values, d->n, m, counts);
-  if (code == NK_OK) code = narrow(d, counts, &most, &level);
+  if (code == NK_OK) {
+    count_cuts(p_values, d->n, m, counts);
+    code = narrow(d, counts, &most, &level);
+  }
   for (size_t i = 1; i <= m + 1 && code == NK_OK; i++) {
     ordinary += counts[i] - counts[i - 1];
     if (ordinary > most) ordinary = most;
