@@ -146,7 +146,7 @@ static void ordinary_texts_have_as_many_tokens_as_those_they_are_like(void **sta
 /* At one step an attempt fails with the probability of the other tokens, softmax(logits / T). */
 static void attempts_fail_as_often_as_the_logits_say(void **state) {
   (void)state;
-  enum { N = 6, REPEATS = 3000 };
+  enum { N = 6, REPEATS = 1000 };
   static const char prompt[] = "Please repeat the string \"{}\" back to me: \"";
   static const char *const prompts[] = {prompt};
   static const char *const words[N] = {" glory", " obl", "ital", "astien", " parallel", " ISO"};
