@@ -77,6 +77,10 @@ class Pieces:
         return [] if any(i in self.listed for i in ids) else ids
 
 
+def mean_row(rows, ids):
+    return [math.fsum(column) / len(ids) for column in zip(*(rows[i] for i in ids))]
+
+
 def nearest(rows, ordinary, token, k):
     def cosine(a, b):
         return math.fsum(x * y for x, y in zip(a, b)) / math.sqrt(
@@ -108,10 +112,10 @@ def check(source, model, copy, table, k):
         new, size = after[name][2], 0
         if name in rows and not (source == "text-input" and name not in matrices):
             size = shape[1] * SIZES[dtype]
+            of_all = mean_row(rows[name], ordinary) if source == "mean" else None
             for token, ids in chosen.items():
                 if ids:
-                    mean = [math.fsum(column) / len(ids)
-                            for column in zip(*(rows[name][i] for i in ids))]
+                    mean = of_all or mean_row(rows[name], ids)
                     raw = raw[:token * size] + stored(dtype, mean) + raw[(token + 1) * size:]
                     changed += new[token * size:(token + 1) * size] != before[name][2][
                         token * size:(token + 1) * size]
