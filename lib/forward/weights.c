@@ -9,6 +9,7 @@
 
 #include "forward/batch.h"
 #include "model/dtype.h"
+#include "model/family.h"
 #include "model/model.h"
 
 enum { QKV_BLOCK = 64 }; /* rows of a fused q, k, v that are widened at once */
@@ -239,22 +240,8 @@ static int find_block(struct nk_forward *forward, const struct naming *naming, s
   return code == NK_OK ? check_experts(forward, layer) : code;
 }
 
-/* Masks and frequencies that published checkpoints contain although they follow from the
- * configuration. */
-static bool is_buffer(const char *name) {
-  static const char *const buffers[] = {"attn.bias", "attn.masked_bias", "attention.bias",
-                                        "attention.masked_bias", "rotary_emb.inv_freq"};
-  size_t length = strlen(name);
-  for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
-    size_t n = strlen(buffers[i]);
-    if (length >= n && strcmp(name + length - n, buffers[i]) == 0) return true;
-  }
-  return false;
-}
-
-static bool is_part(const struct nk_forward *forward, const struct nk_tensor *tensor,
-                    size_t layer) {
-  if (layer >= forward->config.shape.n_layers) return false;
+static bool is_part(const void *user, const struct nk_tensor *tensor, size_t layer) {
+  const struct nk_forward *forward = user;
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *weight = &forward->blocks[layer].part[part];
     if (weight->weight == tensor || weight->bias == tensor || weight->scales == tensor) return true;
@@ -262,29 +249,6 @@ static bool is_part(const struct nk_forward *forward, const struct nk_tensor *te
       if (weight->each[i] == tensor) return true;
   }
   return false;
-}
-
-/* A tensor in a block's place that the architecture does not have is a part of the model that the
- * forward pass would leave out. */
-static int check_for_unknown_parts(const struct nk_forward *forward, const struct naming *naming) {
-  const char *block = naming->architecture->block, *number = strchr(block, '%');
-  char head[NKI_MAX_NAME]; /* "model.layers." */
-  snprintf(head, sizeof head, "%s%.*s", naming->prefix, (int)(number - block), block);
-  size_t n_head = strlen(head);
-  for (size_t i = 0; i < nk_model_n_tensors(forward->model); i++) {
-    const struct nk_tensor *tensor = nk_model_tensor(forward->model, i);
-    if (strncmp(tensor->name, head, n_head) != 0) continue;
-    char *end;
-    size_t layer = strtoull(tensor->name + n_head, &end, 10); /* too large: SIZE_MAX, no block */
-    if (end == tensor->name + n_head || *end != '.') continue;
-    if (is_part(forward, tensor, layer) || is_buffer(tensor->name)) continue;
-    if (layer >= forward->config.shape.n_layers)
-      return nk_fail(NK_EDATA, "tensor '%s' belongs to block %zu, config.json says %zu blocks",
-                     tensor->name, layer, forward->config.shape.n_layers);
-    return nk_fail(NK_EUNSUPPORTED, "tensor '%s': '%s' models have no such part", tensor->name,
-                   naming->architecture->type);
-  }
-  return NK_OK;
 }
 
 static size_t round16(size_t n) {
@@ -393,7 +357,9 @@ int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *
   int code = forward->blocks != NULL ? NK_OK : NK_EMEMORY;
   for (size_t layer = 0; layer < n_layers && code == NK_OK; layer++)
     code = find_block(forward, &naming, layer);
-  if (code == NK_OK) code = check_for_unknown_parts(forward, &naming);
+  if (code == NK_OK)
+    code =
+        nki_check_block_tensors(forward->model, architecture, prefix, n_layers, is_part, forward);
   if (code == NK_OK) code = find_matrices(forward, &naming);
   if (code == NK_OK)
     code = find_norm(forward, &naming, architecture->final_norm, &forward->final_norm);

@@ -42,4 +42,12 @@ struct nki_layer_kind {
 int nki_read_layer_kind(const struct nk_model *model, const struct nki_architecture *architecture,
                         size_t layer, struct nki_layer_kind *out);
 
+/* Whether a tensor in a block's place is one of its known parts. */
+typedef bool nki_known_tensor(const void *user, const struct nk_tensor *tensor, size_t layer);
+/* NK_OK, or a code with the name of the first tensor in a block's place that is no known part: one
+ * that the forward pass and a converted file would leave out. prefix: of the model's names. */
+int nki_check_block_tensors(const struct nk_model *model,
+                            const struct nki_architecture *architecture, const char *prefix,
+                            size_t n_layers, nki_known_tensor *known, const void *user);
+
 #endif

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -249,4 +250,45 @@ int nki_gguf_check(struct nki_gguf_writing *w) {
   if (code == NK_OK) code = check_activation(w);
   if (code == NK_OK) code = check_experts(w);
   return code == NK_OK ? check_biases(w) : code;
+}
+
+/* ---- Nothing is left out ---- */
+
+/* The tensors that entries are made of, sorted by address. */
+struct sources {
+  const struct nk_tensor **tensors;
+  size_t n;
+};
+
+static int compare_addresses(const void *a, const void *b) {
+  const struct nk_tensor *x = *(const struct nk_tensor *const *)a;
+  const struct nk_tensor *y = *(const struct nk_tensor *const *)b;
+  return (x > y) - (x < y);
+}
+
+static bool is_source(const void *user, const struct nk_tensor *tensor, size_t layer) {
+  const struct sources *sources = user;
+  (void)layer;
+  return bsearch(&tensor, sources->tensors, sources->n, sizeof *sources->tensors,
+                 compare_addresses) != NULL;
+}
+
+int nki_gguf_check_complete(const struct nki_gguf_writing *w) {
+  size_t n = 0;
+  for (size_t i = 0; i < w->n_entries; i++)
+    n += 2 + (w->entries[i].each != NULL ? w->entries[i].n_slices : 0);
+  struct sources sources = {.tensors = nk_alloc(n, sizeof *sources.tensors)};
+  if (sources.tensors == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < w->n_entries; i++) {
+    const struct nki_gguf_entry *entry = &w->entries[i];
+    if (entry->tensor != NULL) sources.tensors[sources.n++] = entry->tensor;
+    if (entry->scales != NULL) sources.tensors[sources.n++] = entry->scales;
+    for (size_t k = 0; entry->each != NULL && k < entry->n_slices; k++)
+      sources.tensors[sources.n++] = entry->each[k];
+  }
+  qsort(sources.tensors, sources.n, sizeof *sources.tensors, compare_addresses);
+  int code = nki_check_block_tensors(w->model, w->architecture, w->prefix, w->n_layers, is_source,
+                                     &sources);
+  nk_free(sources.tensors);
+  return code;
 }

@@ -344,7 +344,8 @@ static int collect_checkpoint(struct nki_gguf_writing *w) {
   if (code == NK_OK) code = add_rope_factors(w);
   for (size_t i = 0; i < w->n_layers && code == NK_OK; i++) code = add_block(w, i);
   if (code == NK_OK) code = add_head(w);
-  return code == NK_OK ? check_heads(w) : code;
+  if (code == NK_OK) code = check_heads(w);
+  return code == NK_OK ? nki_gguf_check_complete(w) : code;
 }
 
 int nki_gguf_collect(struct nki_gguf_writing *w) {

@@ -86,6 +86,8 @@ void nki_gguf_copy_values(struct nki_gguf_writing *w);
 /* Sets the sizes, parallel and two_norms of w, and fails with NK_EUNSUPPORTED where llama.cpp's
  * implementation of the family, or GGUF, lacks what the configuration asks for. */
 int nki_gguf_check(struct nki_gguf_writing *w);
+/* NK_OK, or an error that names a tensor of a block that no entry of w is made of. */
+int nki_gguf_check_complete(const struct nki_gguf_writing *w);
 /* *out = components of a head that are rotated. NK_OK or a negative code. */
 int nki_gguf_rotary_dim(const struct nki_gguf_writing *w, size_t *out);
 /* Puts the values of the family. */

@@ -211,3 +211,16 @@ setup() {
   run script -qec "nk-convert --to tsv $NPY/f4.npy" /dev/null
   [ "$status" -eq 0 ]
 }
+
+@test "a GGUF is refused where it would leave out parts of blocks, or blocks" {
+  cd "$BATS_TEST_TMPDIR"
+  cp -rL "$BATS_TEST_DIRNAME"/../fixtures/forward/{llama,qwen3} .
+  chmod -R u+w llama qwen3
+  sed -i 's/hidden_layers": 3/hidden_layers": 2/' llama/config.json
+  sed -i 's/"qwen3"/"llama"/' qwen3/config.json
+  run -1 nk-convert --model gguf llama -o out.gguf
+  [[ "$output" == "nk-convert: llama: tensor 'model.layers.2."*" belongs to block 2, config.json says 2 blocks" ]]
+  run -1 nk-convert --model gguf qwen3 -o out.gguf
+  [[ "$output" == *"_norm.weight': 'llama' models have no such part" ]]
+  [ ! -e out.gguf ]
+}
