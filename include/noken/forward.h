@@ -196,26 +196,37 @@ struct nk_term {
   double value; /* out: the term, not multiplied by its weight */
 };
 
+/* A tensor of the model's files, and the gradient of the mean of the sequences' scalars. */
+struct nk_weight_gradient {
+  const char *tensor; /* its name */
+  float *gradient;    /* out: [n_elements] in the order of the tensor's elements */
+};
+
 /* What is differentiated, and the answers (pointers that are not NULL). */
 struct nk_gradient {
   struct nk_term *terms;
   size_t n_terms;
   double *values;   /* [n_sequences] each sequence's scalar */
   float *overrides; /* [n_overrides, dim] of each override's vector, of the sum of all scalars */
+  const struct nk_weight_gradient *weights; /* each tensor once; a tied matrix has both parts */
+  size_t n_weights;
 };
 
 /* Runs the batch, which has neither asks nor a generation, and differentiates its scalars with
  * respect to the vectors of its overrides: replaced or added vectors at any layer and position, of
- * the prefix too. An override that no term depends on has a gradient of 0. In a mixture of experts
- * the choice of experts is held and their shares are differentiated. The derivative of ReLU at 0 is
- * 0, as is that of values that are clipped.
+ * the prefix too; and the scalars' mean with respect to weights: those of safetensors files but
+ * experts, their routers, sinks, and norms of heads that are clipped or have a tensor each. What no
+ * term depends on has a gradient of 0. In a mixture of experts the choice of experts is held and
+ * their shares are differentiated. The derivative of ReLU at 0 is 0, as is that of values that are
+ * clipped.
  *
  * The inside of all blocks is kept from the forward pass; where batch->memory does not hold 1024
  * positions of that, the streams between blocks alone are, and each block is run a second time.
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
- * or that has no vector or ids, NK_EDATA for numbers that are not finite, NK_EUNSUPPORTED with
- * llama.cpp. Gradients do not depend on the other sequences, their order or the number of threads
- * beyond the rounding of float sums. */
+ * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
+ * that are not finite, NK_EUNSUPPORTED with llama.cpp and for other weights. Gradients do not
+ * depend on the other sequences, their order or the number of threads beyond the rounding of float
+ * sums. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);
 

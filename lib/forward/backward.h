@@ -39,6 +39,23 @@ void nki_small_outer(const struct nki_own_keys *own);
 /* y [n, n_in] = (with `add`: +=) x [n, n_out] W, W as nki_multiply has it. */
 void nki_multiply_back(const struct nki_product *product, size_t n);
 
+/* Rows of one width before a norm and the gradients of its output: x + r * ld_x, dy + r * ld. */
+struct nki_normed_rows {
+  size_t n, width;
+  const float *x;
+  size_t ld_x;
+  const float *dy;
+  size_t ld;
+};
+/* weight [width] += and bias [width] += (either may be NULL) the gradients of the norm's. */
+void nki_norm_weights_back(const struct nki_normed_rows *rows, bool rms, float eps, float *weight,
+                           float *bias);
+/* sum [width] += the rows y [n, ld]. */
+void nki_sum_rows(const float *y, size_t n, size_t width, size_t ld, float *sum);
+/* gradient += that of the product's weight, laid out as the weight is, from the gradient
+ * product->y of its output and its input product->x. */
+void nki_multiply_weight(const struct nki_product *product, size_t n, float *gradient);
+
 /* The gradient of a logit with log-probability l and another number o of its token:
  * e^l (p + p_log_p l + p_other o) + exp_other e^o + other o. */
 struct nki_logit_slope {
@@ -68,16 +85,35 @@ int nki_attend_back(const struct nki_attention_gradient *gradient);
 
 /* ---- Blocks (backward_blocks.c, backward_mlp.c) ---- */
 
+/* Where gradients of weights are added, each NULL or as its tensor is laid out; q, k and v in one
+ * matrix are in turn. */
+struct nki_arrays {
+  float *weight, *bias;
+};
+struct nki_block_arrays {
+  struct nki_arrays part[NKI_N_PARTS];
+  bool any;
+};
+struct nki_weight_arrays {
+  struct nki_block_arrays *blocks; /* [n_layers] */
+  struct nki_arrays unembedding, final_norm, embedding_norm;
+  float *embedding, *positions;
+  size_t lowest; /* the lowest layer whose stream's gradient they need; n_layers + 1: none */
+};
+
 /* What the backward passes of a batch share beside the work. */
 struct nki_back {
   struct nki_work *work;
-  float *dy;                    /* [rows of a piece, dim] */
-  float *dact;                  /* [block_rows, 2 widths of an expert], or NULL without experts */
+  const struct nki_weight_arrays *arrays;
+  float *y;    /* [rows of a piece, dim] what products read, computed again; NULL without arrays */
+  float *dy;   /* [rows of a piece, dim] */
+  float *dact; /* [block_rows, 2 widths of an expert], or NULL without experts */
   float *dscores;               /* [block_rows, n_experts], or NULL */
   float *prefix_dk, *prefix_dv; /* [n_layers, n_prefix, kv], or NULL */
 };
 /* For pieces of at most `rows` rows; work is made. NK_OK or NK_EMEMORY; free in either case. */
-int nki_back_make(struct nki_work *work, size_t rows, bool prefix, struct nki_back *back);
+int nki_back_make(struct nki_work *work, const struct nki_weight_arrays *arrays, size_t rows,
+                  bool prefix, struct nki_back *back);
 void nki_back_free(struct nki_back *back);
 
 /* g [n_rows, dim], of the stream that leaves the block, becomes that of the stream that enters it;
@@ -86,17 +122,29 @@ void nki_back_free(struct nki_back *back);
 int nki_block_back(struct nki_back *back, struct nki_pass *pass, size_t layer, float *g,
                    float *g_final);
 /* dy [n, dim] = the gradient of the mlp's input from d [n, dim], that of its output; n <=
- * block_rows. inner as nki_mlp_run gave it, overwritten; y the input, used in a sparse layer.
- * NK_OK or a negative code. */
+ * block_rows. inner as nki_mlp_run gave it, overwritten; y the input, used in a sparse layer and
+ * for gradients of weights. NK_OK or a negative code. */
 int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float *y, size_t n,
-                 const float *d, float *dy);
+                 float *d, float *dy);
+
+/* ---- Weights (backward_weights.c) ---- */
+
+/* The arrays of the tensors that the gradient asks for, set to 0. NK_OK or a negative code; free in
+ * either case. */
+int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gradient *gradient,
+                           struct nki_weight_arrays *arrays);
+void nki_weight_arrays_free(struct nki_weight_arrays *arrays);
+/* Sums become means over n sequences, in the order of the tensors' elements. NK_OK or
+ * NK_EMEMORY. */
+int nki_weight_arrays_finish(const struct nk_forward *forward, const struct nk_gradient *gradient,
+                             const struct nki_weight_arrays *arrays, size_t n);
 
 /* ---- Read-out (backward_readout.c) ---- */
 
 /* The terms of final rows: terms[i] of row i of hidden [n, dim], with what nki_readout answered in
  * asks[i]. Sets their values that need all logits and d [n, dim], the gradient of hidden of each
  * weighted term. NK_OK or a negative code. */
-int nki_readout_back(const struct nk_forward *forward, float *hidden, size_t n,
+int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
                      struct nk_term *const *terms, struct nk_ask *const *asks, float *d);
 /* True for terms of the next token's distribution. */
 static inline bool nki_term_distribution(const struct nk_term *term) {

@@ -8,13 +8,16 @@
 
 /* ---- Buffers ---- */
 
-int nki_back_make(struct nki_work *work, size_t rows, bool prefix, struct nki_back *back) {
+int nki_back_make(struct nki_work *work, const struct nki_weight_arrays *arrays, size_t rows,
+                  bool prefix, struct nki_back *back) {
   const struct nki_config *c = &work->forward->config;
   size_t width = c->expert_dim > c->shared_dim ? c->expert_dim : c->shared_dim;
   size_t n_prefix = c->shape.n_layers * work->n_prefix * nki_kv_width(c);
-  *back = (struct nki_back){.work = work};
+  *back = (struct nki_back){.work = work, .arrays = arrays};
   back->dy = nk_alloc(rows, c->shape.dim * sizeof(float));
-  if (back->dy == NULL) return NK_EMEMORY;
+  if (arrays != NULL || c->n_experts > 0) back->y = nk_alloc(rows, c->shape.dim * sizeof(float));
+  if (back->dy == NULL || (back->y == NULL && (arrays != NULL || c->n_experts > 0)))
+    return NK_EMEMORY;
   if (prefix) {
     back->prefix_dk = nk_calloc(n_prefix, sizeof(float));
     back->prefix_dv = nk_calloc(n_prefix, sizeof(float));
@@ -28,6 +31,7 @@ int nki_back_make(struct nki_work *work, size_t rows, bool prefix, struct nki_ba
 
 void nki_back_free(struct nki_back *back) {
   nk_free(back->dy);
+  nk_free(back->y);
   nk_free(back->dact);
   nk_free(back->dscores);
   nk_free(back->prefix_dk);
@@ -64,12 +68,33 @@ static void scatter(const struct piece_back *p, const float *from, float *to) {
   for (size_t i = 0; i < p->piece.n_q; i++) nki_add(to + own_row(p, i) * dim, from + i * dim, dim);
 }
 
+/* Where the gradients of a part of this layer are added. */
+static struct nki_arrays arrays_of(const struct piece_back *p, enum nki_part part) {
+  const struct nki_weight_arrays *arrays = p->back->arrays;
+  return arrays == NULL ? (struct nki_arrays){NULL, NULL}
+                        : arrays->blocks[p->piece.layer].part[part];
+}
+
+static bool has_arrays(const struct piece_back *p) {
+  return p->back->arrays != NULL && p->back->arrays->blocks[p->piece.layer].any;
+}
+
+/* The gradients of a norm's weights. */
+static void norm_weights(const struct piece_back *p, enum nki_part norm, const float *x, size_t n,
+                         const float *dy) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_normed_rows rows = {n, c->shape.dim, x, c->shape.dim, dy, c->shape.dim};
+  const struct nki_arrays to = arrays_of(p, norm);
+  nki_norm_weights_back(&rows, c->rms, c->norm_eps, to.weight, to.bias);
+}
+
 /* dx [n, dim] += the gradient through a norm of the block's input (of the mlp's or attention's),
  * from dy. */
 static void add_norm_back(const struct piece_back *p, enum nki_part norm, const float *x, size_t n,
                           const float *dy, float *dx) {
   const struct nki_config *c = config_of(p);
   const struct nki_norm_step step = {.config = c, .scale = p->back->work->floats[norm]};
+  norm_weights(p, norm, x, n, dy);
   if (c->input_norms)
     nki_norm_back(&step, x, n, dy, dx, true);
   else
@@ -78,8 +103,8 @@ static void add_norm_back(const struct piece_back *p, enum nki_part norm, const 
 
 /* The gradient of a product that is normed (x, before the norm) or scaled before it is added to the
  * stream: in work->y, or that of the stream itself. */
-static const float *aside_back(const struct piece_back *p, enum nki_part norm, const float *x,
-                               size_t n, const float *out) {
+static float *aside_back(const struct piece_back *p, enum nki_part norm, const float *x, size_t n,
+                         float *out) {
   const struct nki_config *c = config_of(p);
   const struct nki_norm_step step = {.config = c, .scale = p->back->work->floats[norm]};
   float *d = p->back->work->y;
@@ -87,7 +112,9 @@ static const float *aside_back(const struct piece_back *p, enum nki_part norm, c
   if (step.scale.weight == NULL && c->residual_scale == 1.0f) return out;
   memcpy(d, out, size * sizeof *d);
   if (c->residual_scale != 1.0f) nki_scale(d, size, c->residual_scale);
-  if (step.scale.weight != NULL) nki_norm_back(&step, x, n, d, d, false);
+  if (step.scale.weight == NULL) return d;
+  norm_weights(p, norm, x, n, d);
+  nki_norm_back(&step, x, n, d, d, false);
   return d;
 }
 
@@ -100,25 +127,25 @@ static int mlp_back(const struct piece_back *p, enum nki_part norm, float *x) {
   size_t dim = c->shape.dim, layer = p->piece.layer;
   const struct nki_norm_step step = {
       .config = c, .scale = work->floats[norm], .copy = !c->input_norms};
-  float *y = NULL;
+  float *y = c->layers[layer].sparse || has_arrays(p) ? p->back->y : NULL;
   int code = NK_OK;
-  if (c->layers[layer].sparse) {
-    y = nk_alloc(work->block_rows, dim * sizeof *y);
-    if (y == NULL) return NK_EMEMORY;
-  }
   for (size_t at = 0; at < p->piece.n_q && code == NK_OK; at += work->block_rows) {
     size_t rest = p->piece.n_q - at, n = rest < work->block_rows ? rest : work->block_rows;
     const float *added = nki_tape_added(&p->piece, at);
-    const float *d = aside_back(p, NKI_NORM2_POST, added, n, p->out + at * dim);
+    float *d = aside_back(p, NKI_NORM2_POST, added, n, p->out + at * dim);
     if (y != NULL) nki_norm_rows(&step, x + at * dim, n, y);
     code = nki_mlp_back(p->back, layer, nki_tape_inner(&p->piece, at), y, n, d,
                         p->back->dy + at * dim);
   }
-  nk_free(y);
   return code;
 }
 
 /* ---- Attention ---- */
+
+struct rows {
+  float *at;
+  size_t ld;
+};
 
 /* y [n, dim] = (with `add`: +=) the gradient through columns [first, first + n_out) of q, k, v side
  * by side, from d. */
@@ -148,6 +175,37 @@ static void project_back(const struct piece_back *p, size_t first, size_t n_out,
   }
 }
 
+/* The gradients of these columns' weights and biases; y [n, dim] is what they read. */
+static void project_weights(const struct piece_back *p, size_t first, size_t n_out,
+                            const struct rows *d, size_t n, const float *y) {
+  const struct nki_config *c = config_of(p);
+  struct nki_product product = {.in_out = c->in_out,
+                                .n_in = c->shape.dim,
+                                .x = y,
+                                .ld_x = c->shape.dim,
+                                .y = d->at,
+                                .ld_y = d->ld};
+  if (p->back->work->floats[NKI_QKV].weight != NULL) {
+    const struct nki_arrays to = arrays_of(p, NKI_QKV);
+    product.first = first;
+    product.n_out = n_out;
+    product.total = nki_qkv_width(c);
+    nki_multiply_weight(&product, n, to.weight);
+    if (to.bias != NULL) nki_sum_rows(d->at, n, n_out, d->ld, to.bias + first);
+    return;
+  }
+  const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
+  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
+  for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
+    if (at < first || at + widths[i] > first + n_out) continue;
+    const struct nki_arrays to = arrays_of(p, parts[i]);
+    product.y = d->at + at - first;
+    product.n_out = product.total = widths[i];
+    nki_multiply_weight(&product, n, to.weight);
+    nki_sum_rows(product.y, n, widths[i], d->ld, to.bias);
+  }
+}
+
 /* Gradients of q, k and v after the projections. */
 struct heads_back {
   float *q, *k; /* v after k */
@@ -165,23 +223,48 @@ static void add_prefix(const struct piece_back *p, const struct heads_back *d) {
   }
 }
 
+/* The gradients of the weights of the heads' norms, which are not clipped, from d; x are the heads
+ * before the norms. */
+static void head_norm_weights(const struct piece_back *p, const struct nki_rotation *r, bool keys,
+                              const struct rows *x, const struct rows *d, size_t n) {
+  const struct nki_arrays to = arrays_of(p, keys ? NKI_K_NORM : NKI_Q_NORM);
+  bool whole = r->norm.kind == NKI_QK_NORM_WHOLE, each = r->norm.kind == NKI_QK_NORM_EACH;
+  size_t width = whole ? r->n_heads * r->head_dim : r->head_dim;
+  for (size_t at = 0; at < r->n_heads * r->head_dim; at += width) {
+    const struct nki_normed_rows rows = {n, width, x->at + at, x->ld, d->at + at, d->ld};
+    nki_norm_weights_back(&rows, r->norm.rms, r->norm.eps,
+                          to.weight == NULL ? NULL : to.weight + (each ? at : 0),
+                          to.bias == NULL ? NULL : to.bias + (each ? at : 0));
+  }
+}
+
+/* The rotation of queries or keys, then the norms and clipping before it; x->at NULL: none. */
+static void turn_back(const struct piece_back *p, bool keys, const struct rows *x,
+                      const struct rows *d, size_t n) {
+  const struct nki_piece *piece = &p->piece;
+  const uint32_t *positions = keys ? piece->pass->positions + piece->row : piece->work->q_positions;
+  struct nki_rotation rotation = nki_piece_rotation(piece, keys);
+  rotation.ld = d->ld;
+  nki_rotate_back(&rotation, NULL, 0, d->at, positions, n);
+  if (x->at == NULL) return;
+  if (rotation.norm.scale.weight != NULL) head_norm_weights(p, &rotation, keys, x, d, n);
+  rotation.rotary_dim = 0;
+  nki_rotate_back(&rotation, x->at, x->ld, d->at, positions, n);
+}
+
 /* Gradients of heads after norms, clipping and rotation become those before. */
 static void rotate_back(const struct piece_back *p, const struct heads_back *d) {
   const struct nki_config *c = config_of(p);
   const struct nki_piece *piece = &p->piece;
   size_t kv = nki_kv_width(c), width = 2 * kv;
-  const float *raw_q = continuing(p, p->tape->raw_q, nki_q_width(c));
-  const float *raw_kv = p->tape->raw_kv == NULL ? NULL : p->tape->raw_kv + piece->row * width;
-  struct nki_rotation rotation = nki_piece_rotation(piece, false);
+  const struct rows raw_q = {continuing(p, p->tape->raw_q, nki_q_width(c)), nki_q_width(c)};
+  const struct rows raw_kv = {p->tape->raw_kv == NULL ? NULL : p->tape->raw_kv + piece->row * width,
+                              width};
+  const struct rows q = {d->q, d->ld_q}, k = {d->k, d->ld_kv};
   if (c->qkv_clip > 0)
-    nki_clip_back(raw_kv + kv, width, piece->n_rows, kv, c->qkv_clip, d->k + kv, d->ld_kv);
-  if (rotation.rotary_dim == 0 && raw_q == NULL) return;
-  rotation.ld = d->ld_q;
-  nki_rotate_back(&rotation, raw_q, nki_q_width(c), d->q, piece->work->q_positions, piece->n_q);
-  rotation = nki_piece_rotation(piece, true);
-  rotation.ld = d->ld_kv;
-  nki_rotate_back(&rotation, raw_kv, width, d->k, piece->pass->positions + piece->row,
-                  piece->n_rows);
+    nki_clip_back(raw_kv.at + kv, width, piece->n_rows, kv, c->qkv_clip, d->k + kv, d->ld_kv);
+  turn_back(p, false, &raw_q, &q, piece->n_q);
+  turn_back(p, true, &raw_kv, &k, piece->n_rows);
 }
 
 /* d = the gradients of the projections, from those of attention's output in work->heads. */
@@ -217,7 +300,7 @@ static void output_back(const struct piece_back *p) {
   struct nki_work *work = p->back->work;
   const struct nki_config *c = config_of(p);
   size_t n = p->piece.n_q, dim = c->shape.dim, width = nki_q_width(c);
-  const float *d = p->out;
+  float *d = p->out;
   if (!c->parallel) d = aside_back(p, NKI_NORM1_POST, continuing(p, p->tape->attended, dim), n, d);
   const struct nki_product product = {.weight = work->floats[NKI_O].weight,
                                       .in_out = c->in_out,
@@ -228,7 +311,31 @@ static void output_back(const struct piece_back *p) {
                                       .ld_x = dim,
                                       .y = work->heads,
                                       .ld_y = width};
+  struct nki_product weight = product;
+  const struct nki_arrays to = arrays_of(p, NKI_O);
+  weight.x = continuing(p, p->tape->heads, width);
+  weight.ld_x = width;
+  weight.y = d;
+  weight.ld_y = dim;
+  nki_multiply_weight(&weight, n, to.weight);
+  nki_sum_rows(d, n, dim, dim, to.bias);
   nki_multiply_back(&product, n);
+}
+
+/* The gradients of the projections' weights, from d. */
+static void projections_back(const struct piece_back *p, const struct heads_back *d) {
+  const struct nki_config *c = config_of(p);
+  const struct nki_piece *piece = &p->piece;
+  const struct rows dq = {d->q, d->ld_q}, dk = {d->k, d->ld_kv};
+  size_t q = nki_q_width(c), kv = nki_kv_width(c), dim = c->shape.dim;
+  const struct nki_norm_step norm = {
+      .config = c, .scale = p->back->work->floats[NKI_NORM1], .copy = !c->input_norms};
+  float *y = p->back->y;
+  nki_norm_rows(&norm, p->tape->x + piece->row * dim, piece->n_rows, y);
+  project_weights(p, q, 2 * kv, &dk, piece->n_rows, y);
+  for (size_t i = 0; i < piece->n_q && piece->last; i++)
+    memmove(y + i * dim, y + own_row(p, i) * dim, dim * sizeof *y);
+  project_weights(p, 0, q, &dq, piece->n_q, y);
 }
 
 /* work->y [n_rows, dim] = the gradient of what the projections read. With `more` also back->dy, the
@@ -244,6 +351,7 @@ static int attention_back(struct piece_back *p, bool more) {
   if (piece->last) memset(work->q, 0, piece->n_q * q * sizeof *work->q);
   int code = heads_back(p, &d);
   if (code != NK_OK) return code;
+  if (has_arrays(p)) projections_back(p, &d);
   if (!piece->last) {
     project_back(p, 0, width, work->qkv, width, piece->n_rows, work->y);
     if (more) nki_add(work->y, p->back->dy, piece->n_rows * dim);

@@ -179,12 +179,51 @@ static int mixture_back(struct nki_back *back, size_t layer, const float *y, siz
   return NK_OK;
 }
 
+/* Gradients of the weights: of up and gate from those of the inner values, of down from h, the
+ * activated values, and d [n, dim]; and of the biases. */
+static void weights_back(const struct nki_back *back, size_t layer, const struct nki_mlp *mlp,
+                         float *inner, const float *y, size_t n, float *d) {
+  if (back->arrays == NULL || !back->arrays->blocks[layer].any) return;
+  const struct nki_arrays *part = back->arrays->blocks[layer].part;
+  size_t dim = back->work->forward->config.shape.dim, width = mlp->width, ld = nki_mlp_row(mlp);
+  bool fused = mlp->gate_up.weight != NULL, gated = ld > width;
+  struct nki_product product = {.in_out = mlp->in_out,
+                                .n_out = fused ? ld : width,
+                                .total = fused ? ld : width,
+                                .n_in = dim,
+                                .x = y,
+                                .ld_x = dim,
+                                .y = inner,
+                                .ld_y = ld};
+  const struct nki_arrays *first = fused ? &part[NKI_GATE_UP] : gated ? &part[NKI_GATE] : NULL;
+  if (first != NULL) {
+    nki_multiply_weight(&product, n, first->weight);
+    nki_sum_rows(inner, n, product.n_out, ld, first->bias);
+  }
+  if (!fused) {
+    product.y = gated ? inner + width : inner;
+    nki_multiply_weight(&product, n, part[NKI_UP].weight);
+    nki_sum_rows(product.y, n, width, ld, part[NKI_UP].bias);
+  }
+  const struct nki_product down = {.in_out = mlp->in_out,
+                                   .n_out = dim,
+                                   .total = dim,
+                                   .n_in = width,
+                                   .x = back->work->mlp,
+                                   .ld_x = width,
+                                   .y = d,
+                                   .ld_y = dim};
+  nki_multiply_weight(&down, n, part[NKI_DOWN].weight);
+  nki_sum_rows(d, n, dim, dim, part[NKI_DOWN].bias);
+}
+
 int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float *y, size_t n,
-                 const float *d, float *dy) {
+                 float *d, float *dy) {
   const struct nki_config *c = &back->work->forward->config;
   if (c->layers[layer].sparse) return mixture_back(back, layer, y, n, d, dy);
   const struct nki_mlp mlp = nki_mlp_of_layer(back->work);
   down_back(c, &mlp, d, n, back->work->mlp);
   inner_back(c, &mlp, inner, n, back->work->mlp, dy);
+  weights_back(back, layer, &mlp, inner, y, n, d);
   return NK_OK;
 }

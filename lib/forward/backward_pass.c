@@ -53,7 +53,7 @@ static int readout_back(const struct pass_back *p) {
   for (size_t i = 0; i < n; i++)
     memcpy(hidden + i * dim, nki_stream_row(&values, rows[i], dim), dim * sizeof *hidden);
   code = nki_readout(forward_of(p), hidden, n, asks);
-  if (code == NK_OK) code = nki_readout_back(forward_of(p), hidden, n, terms, asks, d);
+  if (code == NK_OK) code = nki_readout_back(gradient->back, hidden, n, terms, asks, d);
   const struct nki_stream stream = stream_at(p, pass->depth);
   for (size_t i = 0; i < n && code == NK_OK; i++)
     nki_add(nki_stream_row(&stream, rows[i], dim), d + i * dim, dim);
@@ -130,17 +130,38 @@ static int block_back(const struct pass_back *p, size_t layer) {
 /* g, of the stream that enters block 0, becomes that of layer 0. */
 static int embedding_back(const struct pass_back *p) {
   const struct nk_forward *f = forward_of(p);
+  const struct nki_weight_arrays *a = p->gradient->back->arrays;
   size_t dim = f->config.shape.dim, n = p->pass->n_rows;
+  for (size_t r = 0; r < n && a != NULL && a->positions != NULL; r++)
+    nki_add(a->positions + (p->pass->positions[r] + f->config.position_offset) * dim,
+            p->g + r * dim, dim);
   if (f->embedding_norm.weight != NULL) {
     float *scratch = nk_alloc(dim, sizeof *scratch);
     if (scratch == NULL) return NK_EMEMORY;
     struct nki_norm_step norm = {.config = &f->config};
     norm.scale.weight = nki_tensor_floats(f->embedding_norm.weight, 0, dim, scratch);
+    const struct nki_normed_rows rows = {n, dim, p->pass->embedded, dim, p->g, dim};
+    if (a != NULL)
+      nki_norm_weights_back(&rows, f->config.rms, f->config.norm_eps, a->embedding_norm.weight,
+                            a->embedding_norm.bias);
     nki_norm_back(&norm, p->pass->embedded, n, p->g, p->g, false);
     nk_free(scratch);
   }
   if (f->config.embedding_scale != 1.0f) nki_scale(p->g, n * dim, f->config.embedding_scale);
   return NK_OK;
+}
+
+/* What overrides have left of the gradients of layer 0 is that of the tokens' rows. */
+static void tokens_back(const struct pass_back *p) {
+  const struct nki_weight_arrays *a = p->gradient->back->arrays;
+  size_t dim = forward_of(p)->config.shape.dim;
+  if (a == NULL || a->embedding == NULL) return;
+  for (size_t s = 0; s < p->pass->n_spans; s++) {
+    const struct nki_span *span = &p->pass->spans[s];
+    for (size_t i = 0; i < span->n; i++)
+      if (span->ids[i] != NK_VECTOR)
+        nki_add(a->embedding + (size_t)span->ids[i] * dim, p->g + (span->row + i) * dim, dim);
+  }
 }
 
 static int run_back(const struct pass_back *p) {
@@ -156,8 +177,10 @@ static int run_back(const struct pass_back *p) {
   }
   if (code != NK_OK || lowest > 0) return code;
   if (depth > 0) code = embedding_back(p);
-  if (code == NK_OK) touch_back(p, 0);
-  return code;
+  if (code != NK_OK) return code;
+  touch_back(p, 0);
+  tokens_back(p);
+  return NK_OK;
 }
 
 int nki_pass_back(const struct nki_pass_gradient *gradient, struct nki_pass *pass) {

@@ -11,6 +11,7 @@ enum { RUN = 512 }; /* tokens of a float sum */
 
 struct readout_back {
   const struct nk_forward *forward;
+  const struct nki_weight_arrays *arrays; /* or NULL */
   struct nk_term *const *terms;
   struct nk_ask *const *asks;
   double *sums;    /* [n] of what the second pass adds up */
@@ -80,6 +81,18 @@ static void block_back(void *argument, const struct nki_logits *l) {
   size_t dim = r->forward->config.shape.dim;
 #pragma omp parallel for
   for (size_t i = 0; i < l->n_rows; i++) row_back(r, l, i, r->logits_d + i * l->n);
+  if (r->arrays != NULL) {
+    const struct nki_product product = {.first = l->first,
+                                        .n_out = l->n,
+                                        .n_in = dim,
+                                        .x = l->normed,
+                                        .ld_x = dim,
+                                        .y = r->logits_d,
+                                        .ld_y = l->n};
+    float *bias = r->arrays->unembedding.bias;
+    nki_multiply_weight(&product, l->n_rows, r->arrays->unembedding.weight);
+    nki_sum_rows(r->logits_d, l->n_rows, l->n, l->n, bias == NULL ? NULL : bias + l->first);
+  }
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)l->n_rows, (int)dim, (int)l->n, 1.0f,
               r->logits_d, (int)l->n, l->weight, (int)dim, 1.0f, r->normed_d + l->row * dim,
               (int)dim);
@@ -105,7 +118,8 @@ static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
 }
 
 /* d [n, dim], of the final norm's output, becomes that of its input. */
-static int norm_back(const struct nk_forward *f, const float *hidden, size_t n, float *d) {
+static int norm_back(const struct nki_back *back, const float *hidden, size_t n, float *d) {
+  const struct nk_forward *f = back->work->forward;
   size_t dim = f->config.shape.dim;
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
@@ -113,22 +127,28 @@ static int norm_back(const struct nk_forward *f, const float *hidden, size_t n, 
   if (f->final_norm.weight != NULL)
     norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
   if (f->config.logit_scale != 1.0f) nki_scale(d, n * dim, f->config.logit_scale);
+  const struct nki_normed_rows rows = {n, dim, hidden, dim, d, dim};
+  if (back->arrays != NULL)
+    nki_norm_weights_back(&rows, f->config.rms, f->config.norm_eps, back->arrays->final_norm.weight,
+                          back->arrays->final_norm.bias);
   nki_norm_back(&norm, hidden, n, d, d, false);
   nk_free(scratch);
   return NK_OK;
 }
 
-int nki_readout_back(const struct nk_forward *forward, float *hidden, size_t n,
+int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
                      struct nk_term *const *terms, struct nk_ask *const *asks, float *d) {
+  const struct nk_forward *forward = back->work->forward;
   size_t dim = forward->config.shape.dim, tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
-  struct readout_back r = {.forward = forward, .terms = terms, .asks = asks, .normed_d = d};
+  struct readout_back r = {
+      .forward = forward, .arrays = back->arrays, .terms = terms, .asks = asks, .normed_d = d};
   r.sums = nk_calloc(n, sizeof *r.sums);
   r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
   int code = r.sums == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
   memset(d, 0, n * dim * sizeof *d);
   if (code == NK_OK) code = nki_readout_visit(forward, hidden, n, block_back, &r);
   for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
-  if (code == NK_OK) code = norm_back(forward, hidden, n, d);
+  if (code == NK_OK) code = norm_back(back, hidden, n, d);
   nk_free(r.sums);
   nk_free(r.logits_d);
   return code;

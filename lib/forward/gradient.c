@@ -30,6 +30,7 @@ struct run {
   struct nki_plan plan;
   struct nki_work work;
   struct nki_back back;
+  struct nki_weight_arrays arrays;
   struct tapes prefix, group;
   size_t lowest;  /* the lowest layer with a gradient; depth: none has */
   bool keep;      /* the inside of all blocks */
@@ -193,9 +194,13 @@ static void free_tapes(struct tapes *tapes) {
   nk_free(tapes->embedded);
 }
 
-/* The lowest layer of overrides, and whether the prefix has one. */
+/* The lowest layer of overrides and weights, and whether the prefix has gradients. */
 static void find_lowest(struct run *run) {
   run->lowest = run->plan.depth;
+  if (run->arrays.lowest < run->lowest) {
+    run->lowest = run->arrays.lowest;
+    run->of_prefix = run->batch.prefix.n > 0;
+  }
   if (run->gradient->overrides == NULL) return;
   for (size_t i = 0; i < run->batch.n_overrides; i++) {
     const struct nk_override *o = &run->batch.overrides[i];
@@ -228,7 +233,9 @@ static int prepare(struct run *run) {
   code = nki_work_make(&run->plan, longest, n_spans, &run->work);
   if (code == NK_OK) {
     size_t piece = nki_piece_rows(&run->forward->config);
-    code = nki_back_make(&run->work, piece > longest ? piece : longest, run->of_prefix, &run->back);
+    const struct nki_weight_arrays *arrays = run->gradient->n_weights > 0 ? &run->arrays : NULL;
+    code = nki_back_make(&run->work, arrays, piece > longest ? piece : longest, run->of_prefix,
+                         &run->back);
   }
   if (code == NK_OK) code = make_tapes(run, rows, &run->group);
   if (code == NK_OK && run->of_prefix) code = make_tapes(run, n_prefix, &run->prefix);
@@ -296,13 +303,17 @@ int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
     memset(gradient->overrides, 0,
            batch->n_overrides * forward->config.shape.dim * sizeof *gradient->overrides);
   code = make_asks(&run);
+  if (code == NK_OK) code = nki_weight_arrays_make(forward, gradient, &run.arrays);
   if (code == NK_OK) code = nki_plan_make(forward, &run.batch, &run.plan);
   if (code == NK_OK) code = prepare(&run);
   if (code == NK_OK) code = run_passes(&run);
+  if (code == NK_OK)
+    code = nki_weight_arrays_finish(forward, gradient, &run.arrays, batch->n_sequences);
   if (code == NK_OK) add_values(&run);
   free_tapes(&run.group);
   free_tapes(&run.prefix);
   nki_back_free(&run.back);
+  nki_weight_arrays_free(&run.arrays);
   nki_work_free(&run.work);
   nki_plan_free(&run.plan);
   nk_free(run.batch.asks);

@@ -156,6 +156,8 @@ void nki_config_free(struct nki_config *config);
 /* config->ropes and ->slopes; the shape and the scale of scores are set (positions.c). */
 int nki_positions_read(const struct nk_model *model, const struct nki_architecture *architecture,
                        struct nki_config *config);
+/* Where a row of the file's fused q, k, v stands when they are in turn. */
+size_t nki_qkv_row(const struct nki_config *config, size_t row);
 /* Finds and checks the weights; forward->config and ->model are set. */
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture);
 

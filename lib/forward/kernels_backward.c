@@ -78,6 +78,45 @@ void nki_norm_back(const struct nki_norm_step *step, const float *x, size_t n, c
   for (size_t r = 0; r < n; r++) norm_back_row(&norm, x + r * d, d, dy + r * d, dx + r * d, add);
 }
 
+/* dw += sum dy normed and db += sum dy over the rows, for columns [first, end). */
+static void add_norm_columns(const struct nki_normed_rows *rows, const struct moments *moments,
+                             size_t row, size_t n, size_t first, size_t end, float *const sums[2]) {
+  for (size_t r = 0; r < n; r++) {
+    const float *x = rows->x + (row + r) * rows->ld_x, *dy = rows->dy + (row + r) * rows->ld;
+    for (size_t k = first; k < end && sums[0] != NULL; k++)
+      sums[0][k] += dy[k] * (x[k] - moments[r].mean) * moments[r].scale;
+    for (size_t k = first; k < end && sums[1] != NULL; k++) sums[1][k] += dy[k];
+  }
+}
+
+void nki_norm_weights_back(const struct nki_normed_rows *rows, bool rms, float eps, float *weight,
+                           float *bias) {
+  enum { BLOCK = 128 };
+  struct moments moments[BLOCK];
+  float *const sums[2] = {weight, bias};
+  if (weight == NULL && bias == NULL) return;
+  for (size_t row = 0; row < rows->n; row += BLOCK) {
+    size_t n = rows->n - row < BLOCK ? rows->n - row : BLOCK;
+#pragma omp parallel for
+    for (size_t r = 0; r < n; r++)
+      moments[r] = moments_of(rows->x + (row + r) * rows->ld_x, rows->width, rms, eps);
+#pragma omp parallel for
+    for (size_t first = 0; first < rows->width; first += COLUMNS)
+      add_norm_columns(rows, moments, row, n, first,
+                       first + COLUMNS < rows->width ? first + COLUMNS : rows->width, sums);
+  }
+}
+
+void nki_sum_rows(const float *y, size_t n, size_t width, size_t ld, float *sum) {
+  if (sum == NULL) return;
+#pragma omp parallel for
+  for (size_t first = 0; first < width; first += COLUMNS) {
+    size_t end = first + COLUMNS < width ? first + COLUMNS : width;
+    for (size_t r = 0; r < n; r++)
+      for (size_t k = first; k < end; k++) sum[k] += y[r * ld + k];
+  }
+}
+
 /* ---- Heads ---- */
 
 /* dy = 0 where y was clipped; norm NULL: y = x. The comparison keeps what is equal to the limit. */
@@ -327,4 +366,15 @@ void nki_multiply_back(const struct nki_product *p, size_t n) {
   cblas_sgemm(CblasRowMajor, CblasNoTrans, p->in_out ? CblasTrans : CblasNoTrans, (int)n,
               (int)p->n_in, (int)p->n_out, 1.0f, p->x, (int)p->ld_x, w,
               (int)(p->in_out ? p->total : p->n_in), p->add ? 1.0f : 0.0f, p->y, (int)p->ld_y);
+}
+
+void nki_multiply_weight(const struct nki_product *p, size_t n, float *gradient) {
+  if (gradient == NULL || n == 0 || p->n_out == 0) return;
+  if (p->in_out)
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p->n_in, (int)p->n_out, (int)n, 1.0f,
+                p->x, (int)p->ld_x, p->y, (int)p->ld_y, 1.0f, gradient + p->first, (int)p->total);
+  else
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p->n_out, (int)p->n_in, (int)n, 1.0f,
+                p->y, (int)p->ld_y, p->x, (int)p->ld_x, 1.0f, gradient + p->first * p->n_in,
+                (int)p->n_in);
 }

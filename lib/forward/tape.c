@@ -1,6 +1,6 @@
 /* What a block keeps in a forward pass for its gradient. A pass has the stream that enters each
- * block from the lowest one that a gradient reaches; what is inside the blocks is kept of all of
- * them, or of one at a time, which is then computed again from its stream. */
+ * block from the lowest one that a gradient reaches; what is inside the blocks is kept of all, or
+ * of one at a time, which is then computed again from its stream. */
 #include <noken/base.h>
 #include <string.h>
 

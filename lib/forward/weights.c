@@ -379,9 +379,8 @@ static size_t n_heads_in_pairs(const struct nk_forward *forward, enum nki_part p
   return part == NKI_Q ? shape->n_heads : part == NKI_K ? shape->n_kv_heads : 0;
 }
 
-/* Where a row of the fused q, k, v stands when they are in turn. The file has them as [groups,
- * (q, k, v), rows of each]. */
-static size_t row_in_turn(const struct nki_config *c, size_t row) {
+/* The file has them as [groups, (q, k, v), rows of each]. */
+size_t nki_qkv_row(const struct nki_config *c, size_t row) {
   size_t q = c->shape.n_heads * c->shape.head_dim / c->qkv_groups;
   size_t kv = c->shape.n_kv_heads * c->shape.head_dim / c->qkv_groups;
   size_t group = row / (q + 2 * kv), at = row % (q + 2 * kv);
@@ -395,7 +394,7 @@ static size_t row_in_turn(const struct nki_config *c, size_t row) {
 static void put_in_turn(const struct nki_config *c, const float *from, size_t width, float *to) {
   size_t n = (c->shape.n_heads + 2 * c->shape.n_kv_heads) * c->shape.head_dim;
   for (size_t row = 0; row < n; row++)
-    memcpy(to + row_in_turn(c, row) * width, from + row * width, width * sizeof *to);
+    memcpy(to + nki_qkv_row(c, row) * width, from + row * width, width * sizeof *to);
 }
 
 /* A tensor as floats, in scratch where it cannot be used where it is: *scratch then moves past
@@ -425,7 +424,7 @@ static void widen_qkv(const struct nki_config *c, const struct nki_weight *w, fl
     size_t some = n - row < QKV_BLOCK ? n - row : QKV_BLOCK;
     const float *from = nki_tensor_floats(w->weight, row * dim, some * dim, rows);
     for (size_t i = 0; i < some; i++)
-      memcpy(weight + row_in_turn(c, row + i) * dim, from + i * dim, dim * sizeof *weight);
+      memcpy(weight + nki_qkv_row(c, row + i) * dim, from + i * dim, dim * sizeof *weight);
   }
   *out = (struct nki_floats){weight, NULL};
   if (w->bias != NULL) {

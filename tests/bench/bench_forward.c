@@ -3,6 +3,8 @@
  *
  *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
  *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp
+ *   bench_forward --gradient  the gradients of the entropies with respect to the nokens, over the
+ *                           forward pass in the same run; and PyTorch's
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *
@@ -256,6 +258,69 @@ static int bench_gpt2(const char *folder) {
   return bench_over;
 }
 
+/* ---- Gradients ---- */
+
+struct differentiated {
+  struct nk_forward *forward;
+  struct nk_batch batch; /* without asks */
+  struct nk_gradient gradient;
+};
+
+static void differentiate(void *argument) {
+  struct differentiated *d = argument;
+  model_check(nk_gradient_run(d->forward, &d->batch, &d->gradient) == NK_OK);
+}
+
+/* Both in turn, so that other load disturbs both; products count twice, forward and backward. */
+static int bench_gradient(const char *folder) {
+  static struct nk_term terms[N_NOKENS];
+  struct nk_model *model = nk_model_open(folder);
+  model_check(model != NULL);
+  struct work work = {.forward = nk_model_forward(model)};
+  model_check(work.forward != NULL);
+  fill_batch(work.forward, &work.batch, N_NOKENS, LENGTH, SLOT);
+  struct differentiated d = {work.forward, work.batch, {.terms = terms, .n_terms = N_NOKENS}};
+  size_t dim = nk_forward_shape(work.forward)->dim;
+  d.batch.asks = NULL;
+  d.batch.n_asks = 0;
+  d.gradient.overrides = malloc(N_NOKENS * dim * sizeof(float));
+  if (d.gradient.overrides == NULL) exit(2);
+  for (size_t i = 0; i < N_NOKENS; i++)
+    terms[i] = (struct nk_term){
+        .sequence = i, .position = LENGTH - 1, .kind = NK_TERM_ENTROPY, .weight = 1};
+  double forward = 1e300, both = 1e300, rate = 0;
+  for (int i = 0; i < 3; i++) {
+    forward = fmin(forward, bench_min(1, run, &work));
+    both = fmin(both, bench_min(1, differentiate, &d));
+    rate = fmax(rate, gemm_rate());
+  }
+  double needed = 2 * ((SLOT + N_NOKENS * (LENGTH - SLOT)) * 2.0 * 85e6 + N_NOKENS * 2.0 * 38.6e6);
+  double squares = 0;
+  for (size_t k = 0; k < N_NOKENS * dim; k++)
+    squares += (double)d.gradient.overrides[k] * (double)d.gradient.overrides[k];
+  printf("gradients: %.3f s, forward alone %.3f s; %.0f GFLOP/s of sgemm's %.0f\n", both, forward,
+         needed / both * 1e-9, rate * 1e-9);
+  printf("length of the gradients: %.6g (forward_torch.py prints its own)\n", sqrt(squares));
+  bench_ratio("gradient_gpt2_small_over_forward", both / forward, 3.3);
+  bench_ratio("gradient_gpt2_small_over_sgemm", both * rate / needed, 1 / 0.75);
+  nk_model_free(model);
+  fflush(stdout);
+  char command[8192];
+  snprintf(command, sizeof command,
+           "/usr/bin/python3 -c 'import torch' 2>/dev/null && "
+           "env -u OPENBLAS_CORETYPE /usr/bin/python3 tests/bench/forward_torch.py --gradient '%s'",
+           folder);
+  double torch = number_of(command);
+  if (torch > 0) {
+    printf("PyTorch: %.1f gradients/s\n", torch);
+    bench_ratio("gradient_torch_over_noken", torch * both / N_NOKENS, 1);
+  } else {
+    printf("PyTorch: not here\n");
+  }
+  free(d.gradient.overrides);
+  return bench_over;
+}
+
 /* ---- Verification ---- */
 
 /* A repetition prompt of GPT-2's tokens: "Please repeat the string" and so on. */
@@ -350,6 +415,7 @@ int main(int argc, char **argv) {
   bench_title("the forward pass");
   if (seven) return bench_7b(folder);
   if (access(folder, R_OK) != 0) model_gpt2_small(folder);
+  if (argc > 1 && strcmp(argv[1], "--gradient") == 0) return bench_gradient(folder);
   if (argc > 1 && strcmp(argv[1], "--verify") == 0) return bench_verify(folder);
   return bench_gpt2(folder);
 }

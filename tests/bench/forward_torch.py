@@ -4,6 +4,8 @@ the entropy at the end, the prefix's keys and values computed once and shared.
 
     forward_torch.py FOLDER       prints nokens per second (the best of two), then the sum of the
                                   entropies, to be compared
+    forward_torch.py --gradient FOLDER  the same of the entropies' gradients with respect to the
+                                  nokens, and their length
 """
 import json
 import math
@@ -55,7 +57,6 @@ def block(w, p, x, past):
     return x, (k, v)
 
 
-@torch.no_grad()
 def run(w, vectors):
     ids = torch.tensor([1000 + 37 * t for t in range(LENGTH)])
     x = (w["wte.weight"][ids[:SLOT]] + w["wpe.weight"][:SLOT])[None]
@@ -76,16 +77,25 @@ def run(w, vectors):
     return torch.cat(out)
 
 
+def gradients(w, vectors):
+    leaves = vectors.clone().requires_grad_()
+    for chunk in leaves.split(CHUNK):  # a graph of all would not fit
+        run(w, chunk).sum().backward()
+    return leaves.grad
+
+
 def main():
-    w = read(sys.argv[1] + "/model.safetensors")
+    gradient = "--gradient" in sys.argv
+    torch.set_grad_enabled(gradient)
+    w = read(sys.argv[-1] + "/model.safetensors")
     rows = w["wte.weight"][[17 * i for i in range(N)]]
     torch.set_num_threads(len(__import__("os").sched_getaffinity(0)))
     best = math.inf
     for _ in range(2):
         start = time.time()
-        entropy = run(w, rows)
+        out = gradients(w, rows) if gradient else run(w, rows)
         best = min(best, time.time() - start)
-    print(f"{N / best:.2f} {entropy.sum().item():.3f}")
+    print(f"{N / best:.2f} {out.norm().item() if gradient else out.sum().item():.3f}")
 
 
 if __name__ == "__main__":

@@ -169,9 +169,7 @@ static void every_family_equals_autograd(void **state) {
   assert_non_null(folder);
   while ((entry = readdir(folder)) != NULL) {
     struct fixture f;
-    if (entry->d_name[0] == '.' || strchr(entry->d_name, '.') != NULL ||
-        strcmp(entry->d_name, "__pycache__") == 0)
-      continue;
+    if (strchr(entry->d_name, '.') != NULL || strcmp(entry->d_name, "__pycache__") == 0) continue;
     open_fixture(&f, entry->d_name);
     for (size_t n_prefix = 0; n_prefix <= 8; n_prefix += 4) check(&f, n_prefix, 0, 1e-4);
     close_fixture(&f);
@@ -187,6 +185,148 @@ static void the_shipped_models_equal_autograd(void **state) {
     struct fixture f;
     open_shipped(&f, SHIPPED[i]);
     for (size_t n_prefix = 0; n_prefix <= 8; n_prefix += 4) check(&f, n_prefix, 0, 1e-5);
+    close_fixture(&f);
+  }
+}
+
+/* ---- Weights ---- */
+
+/* +1 or -1, as gradients.py has them. */
+static double sign_of(size_t i, size_t k) {
+  uint32_t x = (uint32_t)i * 2654435761u + 40503u * (uint32_t)(k + 1);
+  x = (x ^ x >> 16) * 0x45d9f3bu;
+  return (x ^ x >> 16) & 1 ? -1 : 1;
+}
+
+enum { MAX_WEIGHTS = 1024, N_SIGNS = 4 };
+
+struct weights {
+  size_t n;
+  struct nk_weight_gradient of[MAX_WEIGHTS];
+  const double *expected[MAX_WEIGHTS]; /* length, products with signs */
+  size_t n_elements[MAX_WEIGHTS];
+};
+
+static void find_weights(const struct fixture *f, struct weights *w) {
+  static const char prefix[] = "weight:";
+  w->n = 0;
+  for (size_t i = 0; i < nki_safetensors_n_tensors(f->file); i++) {
+    const struct nk_tensor *t = nki_safetensors_tensor(f->file, i);
+    if (strncmp(t->name, prefix, strlen(prefix)) != 0) continue;
+    const struct nk_tensor *tensor = nk_model_find(f->model, t->name + strlen(prefix));
+    assert_non_null(tensor);
+    assert_true(w->n < MAX_WEIGHTS);
+    float *gradient = malloc(tensor->n_elements * sizeof *gradient);
+    assert_non_null(gradient);
+    w->n_elements[w->n] = tensor->n_elements;
+    w->expected[w->n] = t->data;
+    w->of[w->n++] = (struct nk_weight_gradient){tensor->name, gradient};
+  }
+}
+
+/* Each product with signs is that of the reference to the tolerance times the gradient's length, or
+ * to 1e-6 of the longest, as those of keys' biases are 0 but for rounding; share: of the sequences,
+ * the scalar's. */
+static void check_weights(const struct fixture *f, const struct weights *w, double share,
+                          double tolerance) {
+  double longest = 0;
+  for (size_t i = 0; i < w->n; i++) longest = fmax(longest, w->expected[i][0]);
+  for (size_t i = 0; i < w->n; i++) {
+    double length = 0, products[N_SIGNS] = {0}, worst = 0;
+    for (size_t e = 0; e < w->n_elements[i]; e++) {
+      double g = (double)w->of[i].gradient[e] / share;
+      length += g * g;
+      for (size_t k = 0; k < N_SIGNS; k++) products[k] += g * sign_of(e, k);
+    }
+    worst = fabs(sqrt(length) - w->expected[i][0]);
+    for (size_t k = 0; k < N_SIGNS; k++)
+      worst = fmax(worst, fabs(products[k] - w->expected[i][k + 1]));
+    if (!(worst <= fmax(tolerance * w->expected[i][0], 1e-6 * longest)))
+      fail_msg("%s: the gradient of %s: length %.6g, the reference has %.6g; relative error %.3g",
+               f->name, w->of[i].tensor, sqrt(length), w->expected[i][0],
+               worst / w->expected[i][0]);
+  }
+}
+
+static void run_weights(struct fixture *f, const struct weights *w, size_t n_prefix,
+                        size_t n_sequences, size_t memory) {
+  struct nk_sequence rest[4];
+  for (size_t s = 0; s < n_sequences; s++)
+    rest[s] = (struct nk_sequence){f->ids + n_prefix, f->length - n_prefix};
+  for (size_t i = 0; i < f->n_places; i++)
+    f->overrides[i].sequence = f->overrides[i].position < n_prefix ? NK_PREFIX : 0;
+  for (size_t i = 0; i < f->n_terms; i++) f->terms[i].sequence = 0;
+  struct nk_batch batch = {.prefix = {f->ids, n_prefix},
+                           .sequences = rest,
+                           .n_sequences = n_sequences,
+                           .overrides = f->overrides,
+                           .n_overrides = f->n_places,
+                           .memory = memory};
+  struct nk_gradient gradient = {
+      .terms = f->terms, .n_terms = f->n_terms, .weights = w->of, .n_weights = w->n};
+  if (nk_gradient_run(f->forward, &batch, &gradient) != NK_OK)
+    fail_msg("%s: %s", f->name, nk_error());
+}
+
+static void check_all_weights(struct fixture *f, double tolerance) {
+  static struct weights w;
+  find_weights(f, &w);
+  assert_true(w.n >= 6);
+  for (size_t n_prefix = 0; n_prefix <= 8; n_prefix += 8) {
+    run_weights(f, &w, n_prefix, 1, 0);
+    check_weights(f, &w, 1, tolerance);
+  }
+  run_weights(f, &w, 4, 4, 40000);
+  check_weights(f, &w, 0.25, tolerance);
+  for (size_t i = 0; i < w.n; i++) free(w.of[i].gradient);
+}
+
+static void weights_of_every_family_equal_autograd(void **state) {
+  (void)state;
+  DIR *folder = opendir(FIXTURES);
+  const struct dirent *entry;
+  assert_non_null(folder);
+  while ((entry = readdir(folder)) != NULL) {
+    struct fixture f;
+    if (strchr(entry->d_name, '.') != NULL || strcmp(entry->d_name, "__pycache__") == 0) continue;
+    open_fixture(&f, entry->d_name);
+    check_all_weights(&f, 1e-4);
+    close_fixture(&f);
+  }
+  closedir(folder);
+}
+
+static void weights_of_the_shipped_models_equal_autograd(void **state) {
+  (void)state;
+  for (size_t i = 0; i < 2; i++) {
+    struct fixture f;
+    open_shipped(&f, SHIPPED[i]);
+    check_all_weights(&f, 1e-4);
+    close_fixture(&f);
+  }
+}
+
+static void weights_without_a_gradient_are_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *name, *tensor, *message;
+    int code;
+  } cases[] = {
+      {"qwen2_moe", "model.layers.0.mlp.gate.weight", "is not implemented", NK_EUNSUPPORTED},
+      {"gpt_oss", "model.layers.0.self_attn.sinks", "is not implemented", NK_EUNSUPPORTED},
+      {"llama", "model.layers.0.no.weight", "model.layers.0.no.weight", NK_ENOTFOUND}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    struct fixture f;
+    float values[4096];
+    open_fixture(&f, cases[i].name);
+    struct nk_sequence sequence = {f.ids, f.length};
+    struct nk_batch batch = {.sequences = &sequence, .n_sequences = 1};
+    struct nk_term term = {.position = 5, .kind = NK_TERM_ENTROPY, .weight = 1};
+    struct nk_weight_gradient weight = {cases[i].tensor, values};
+    struct nk_gradient gradient = {
+        .terms = &term, .n_terms = 1, .weights = &weight, .n_weights = 1};
+    assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), cases[i].code);
+    if (strstr(nk_error(), cases[i].message) == NULL) fail_msg("%s", nk_error());
     close_fixture(&f);
   }
 }
@@ -467,6 +607,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_family_equals_autograd),
       cmocka_unit_test(the_shipped_models_equal_autograd),
+      cmocka_unit_test(weights_of_every_family_equal_autograd),
+      cmocka_unit_test(weights_of_the_shipped_models_equal_autograd),
+      cmocka_unit_test(weights_without_a_gradient_are_refused),
       cmocka_unit_test(gradients_do_not_depend_on_memory_groups_or_threads),
       cmocka_unit_test(a_long_sequence_has_the_gradients_of_one_behind_a_prefix),
       cmocka_unit_test(a_gradient_is_the_forward_passs_central_difference),
