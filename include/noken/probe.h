@@ -331,8 +331,22 @@ struct nk_verdict_range {
 };
 enum { NK_VERDICT_RANGES = 6 };
 /* Fills ranges [NK_VERDICT_RANGES] from n tokens. */
-NK_API void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t n,
-                                 struct nk_verdict_range *ranges);
+static inline void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t n,
+                                        struct nk_verdict_range *ranges) {
+  static const int64_t least[NK_VERDICT_RANGES] = {0, 1, 11, 101, 1001, 10001};
+  for (size_t r = 0; r < NK_VERDICT_RANGES; r++) {
+    int64_t most = r + 1 < NK_VERDICT_RANGES ? least[r + 1] - 1 : INT64_MAX;
+    ranges[r].least = least[r];
+    ranges[r].most = most;
+    ranges[r].n_tokens = 0;
+    for (size_t v = 0; v < NK_N_VERDICTS; v++) ranges[r].n_verdicts[v] = 0;
+    for (size_t i = 0; i < n; i++) {
+      if (counts[i] < least[r] || counts[i] > most) continue;
+      ranges[r].n_tokens++;
+      ranges[r].n_verdicts[nk_verdict_of(max_prob[i])]++;
+    }
+  }
+}
 
 #ifdef __cplusplus
 }

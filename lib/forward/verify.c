@@ -212,17 +212,3 @@ int nk_verify(struct nk_model *model, const struct nk_verify_options *options, c
   nki_verify_prompts_free(prompts, v.n_prompts);
   return code;
 }
-
-void nk_verdicts_by_count(const double *max_prob, const int64_t *counts, size_t n,
-                          struct nk_verdict_range *ranges) {
-  static const int64_t least[NK_VERDICT_RANGES] = {0, 1, 11, 101, 1001, 10001};
-  for (size_t r = 0; r < NK_VERDICT_RANGES; r++) {
-    int64_t most = r + 1 < NK_VERDICT_RANGES ? least[r + 1] - 1 : INT64_MAX;
-    ranges[r] = (struct nk_verdict_range){.least = least[r], .most = most};
-    for (size_t i = 0; i < n; i++) {
-      if (counts[i] < least[r] || counts[i] > most) continue;
-      ranges[r].n_tokens++;
-      ranges[r].n_verdicts[nk_verdict_of(max_prob[i])]++;
-    }
-  }
-}
