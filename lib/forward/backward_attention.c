@@ -66,7 +66,7 @@ static void scores_back(const struct nki_attention_gradient *g, const struct nki
     size_t row = chunk->row + r, hi = chunk->n_prefix + a->number[row] + 1;
     size_t lo = a->window > 0 && hi > a->window ? hi - a->window : 0;
     float *d = s->d.scores + r * s->d.width, *p = s->p.scores + r * s->p.width;
-    float dot = nki_dot(g->out + row * ld + at, a->out + row * ld + at, a->head_dim);
+    float dot = nki_row_product(g->out + row * ld + at, a->out + row * ld + at, a->head_dim);
     nki_softmax_back(p + lo, d + lo, hi - lo, dot, a->scale);
     if (s->capped != NULL)
       nki_soft_cap_back(s->capped + r * s->p.width + lo, d + lo, hi - lo, a->cap);

@@ -57,8 +57,8 @@ static void share_back(const struct nki_mlp *mlp, const float *dact, const float
                        size_t n, size_t dim, float *products) {
 #pragma omp parallel for
   for (size_t i = 0; i < n; i++) {
-    products[i] = nki_dot(dact + i * mlp->width, h + i * mlp->width, mlp->width);
-    if (mlp->down.bias != NULL) products[i] += nki_dot(d + i * dim, mlp->down.bias, dim);
+    products[i] = nki_row_product(dact + i * mlp->width, h + i * mlp->width, mlp->width);
+    if (mlp->down.bias != NULL) products[i] += nki_row_product(d + i * dim, mlp->down.bias, dim);
   }
 }
 

@@ -51,7 +51,7 @@ static double sum_of(const struct nk_term *t, const struct nk_ask *ask, const fl
   double sum = 0;
   for (size_t at = 0; at < n; at += RUN) {
     size_t length = n - at < RUN ? n - at : RUN;
-    sum += (double)(t->kind == NK_TERM_LOGITS ? nki_dot(other + at, logits + at, length)
+    sum += (double)(t->kind == NK_TERM_LOGITS ? nki_row_product(other + at, logits + at, length)
                                               : nki_reverse_sum(logits + at, other + at,
                                                                 (float)ask->log_sum_exp, length));
   }

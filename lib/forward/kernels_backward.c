@@ -297,7 +297,7 @@ NKI_CLONES void nki_soft_cap_back(const float *restrict capped, float *restrict 
   }
 }
 
-NKI_CLONES float nki_dot(const float *restrict x, const float *restrict y, size_t n) {
+NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
