@@ -2,7 +2,7 @@
  * position 12, the entropy at the end.
  *
  *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
- *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp
+ *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp; and
  *   bench_forward --gradient  the gradients of the entropies with respect to the nokens, over the
  *                           forward pass in the same run; and PyTorch's
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
@@ -100,19 +100,27 @@ static double number_of(const char *command) {
   return pclose(pipe) == 0 && found == 1 ? value : 0;
 }
 
-static void bench_others(const char *folder, double nokens_per_second) {
-  char command[32768];
+/* PyTorch's nokens per second over `per_second`, where $NOKEN_PYTHON (Debian's Python) has it. */
+static void bench_torch(const char *folder, const char *option, const char *name, double per_second,
+                        double limit) {
+  char command[8192];
+  fflush(stdout);
   snprintf(command, sizeof command,
-           "/usr/bin/python3 -c 'import torch' 2>/dev/null && "
-           "env -u OPENBLAS_CORETYPE /usr/bin/python3 tests/bench/forward_torch.py '%s'",
-           folder);
+           "python=${NOKEN_PYTHON:-/usr/bin/python3}; \"$python\" -c 'import torch' 2>/dev/null && "
+           "env -u OPENBLAS_CORETYPE \"$python\" tests/bench/forward_torch.py %s '%s'",
+           option, folder);
   double torch = number_of(command);
   if (torch > 0) {
     printf("PyTorch: %.1f nokens/s\n", torch);
-    bench_ratio("forward_torch_over_noken", torch / nokens_per_second, 1 / 1.3);
+    bench_ratio(name, torch / per_second, limit);
   } else {
     printf("PyTorch: not here\n");
   }
+}
+
+static void bench_others(const char *folder, double nokens_per_second) {
+  char command[32768];
+  bench_torch(folder, "", "forward_torch_over_noken", nokens_per_second, 1 / 1.3);
   snprintf(command, sizeof command,
            "set -e; line=$(tests/runners/llama.sh '%s/..' | tail -n 1); "
            "[ -f '%s.gguf' ] || '%s/nk-convert' --model gguf '%s' -o '%s.gguf'; "
@@ -231,7 +239,7 @@ static void bench_paired(struct nk_model *model, struct work *work) {
   free(origin);
 }
 
-static int bench_gpt2(const char *folder) {
+static void bench_gpt2(const char *folder) {
   struct nk_model *model = nk_model_open(folder);
   model_check(model != NULL);
   struct work work = {.forward = nk_model_forward(model)};
@@ -255,7 +263,6 @@ static int bench_gpt2(const char *folder) {
   fflush(stdout);
   bench_others(folder, N_NOKENS / seconds);
   bench_real();
-  return bench_over;
 }
 
 /* ---- Gradients ---- */
@@ -304,19 +311,7 @@ static int bench_gradient(const char *folder) {
   bench_ratio("gradient_gpt2_small_over_forward", both / forward, 3.3);
   bench_ratio("gradient_gpt2_small_over_sgemm", both * rate / needed, 1 / 0.75);
   nk_model_free(model);
-  fflush(stdout);
-  char command[8192];
-  snprintf(command, sizeof command,
-           "/usr/bin/python3 -c 'import torch' 2>/dev/null && "
-           "env -u OPENBLAS_CORETYPE /usr/bin/python3 tests/bench/forward_torch.py --gradient '%s'",
-           folder);
-  double torch = number_of(command);
-  if (torch > 0) {
-    printf("PyTorch: %.1f gradients/s\n", torch);
-    bench_ratio("gradient_torch_over_noken", torch * both / N_NOKENS, 1);
-  } else {
-    printf("PyTorch: not here\n");
-  }
+  bench_torch(folder, "--gradient", "gradient_torch_over_noken", N_NOKENS / both, 1);
   free(d.gradient.overrides);
   return bench_over;
 }
@@ -417,5 +412,6 @@ int main(int argc, char **argv) {
   if (access(folder, R_OK) != 0) model_gpt2_small(folder);
   if (argc > 1 && strcmp(argv[1], "--gradient") == 0) return bench_gradient(folder);
   if (argc > 1 && strcmp(argv[1], "--verify") == 0) return bench_verify(folder);
-  return bench_gpt2(folder);
+  bench_gpt2(folder);
+  return bench_gradient(folder);
 }
