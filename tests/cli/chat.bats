@@ -24,7 +24,7 @@ verify() {
     verify --prompts plain.tsv --chat $format | cmp - table
     verify -p 'What does "{}" mean?' --chat $format | cmp - table
     verify --prompts plain.tsv >bare
-    ! cmp -s bare table
+    run ! cmp -s bare table
   done
   verify --prompts plain.tsv --chat none | cmp - bare
 }
@@ -36,7 +36,7 @@ verify() {
   verify --prompts default.tsv | cmp - bare
   verify --chat gemma >chat
   verify --chat gemma --prompts default.tsv | cmp - chat
-  ! cmp -s bare chat
+  run ! cmp -s bare chat
 }
 
 @test "nk-run writes prompts as chats, also paired ones" {

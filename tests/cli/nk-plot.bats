@@ -40,7 +40,7 @@ png_size() {
   grep -qF '␣привет␣' p.svg
   grep -qF '\x00\n\\' p.svg
   grep -qF '<text>a_b</text>' p.svg
-  ! grep -qF 'tok' p.svg
+  run ! grep -qF 'tok' p.svg
   if command -v xmllint; then xmllint --noout p.svg; fi
 }
 
@@ -264,7 +264,7 @@ summary() {
   [ "${#lines[@]}" -ge 14 ]
   [[ "${lines[0]}" == count* ]]
   [[ "$output" == *'*'* ]]
-  ! grep -q "$(printf '\033')" <<<"$output"
+  run ! grep -q "$(printf '\033')" <<<"$output"
   if ! command -v script; then skip "no script(1) to make a terminal"; fi
   run -0 script -qec "nk-plot histogram -x y t.tsv" /dev/null
   [[ "$output" == *count* ]]

@@ -264,7 +264,7 @@ log_det() {
   nk-region fit set.npy -o g.safetensors
   run -0 nk-region info g.safetensors
   grep -qx "p_value	a vector like the calibrating rows .* averaged over halves" <<<"$output"
-  ! grep -q conditional <<<"$output"
+  run ! grep -q conditional <<<"$output"
   nk-region info --conditional 0.1 g.safetensors >info.tsv
   grep -qxF "probability	0.9" info.tsv
   value() { awk -F '\t' -v name="$1" '$1 == name { print $2 }' info.tsv; }

@@ -76,7 +76,7 @@ candidates() {
       $all++; END { $apart += abs($n[0]{$_} - $n[1]{$_}) for 1 .. 99; exit($apart > 0.05 * $all) }'
   nk-verify --controls 300 "$gpt2" listed.tsv | cmp a -
   nk-verify --controls 300 --seed 1 "$gpt2" listed.tsv | cut -f 1 >other
-  ! cmp -s other <(cut -f 1 a)
+  run ! cmp -s other <(cut -f 1 a)
   run -2 nk-verify --all --controls 10 "$gpt2"
   run -2 nk-verify --summary --truth "$gpt2/counts.tsv" "$gpt2" never.tsv
 }
@@ -189,7 +189,7 @@ candidates() {
   { echo id && tac ids | head -n 3; } | nk-verify --repeats 40 --temperature 1 --threads 1 "$gpt2" |
     cut -f 1,5- | sort | cmp - <(cut -f 1,5- rows | sed 2d | sort)
   nk-verify --repeats 40 --temperature 1 --seed 1 "$gpt2" ids | cut -f 5 >other
-  ! cmp -s other <(cut -f 5 rows)
+  run ! cmp -s other <(cut -f 5 rows)
   run -2 nk-verify --repeats 5 "$gpt2" ids
   [[ "$output" == *"greedy decoding gives the same answer each time"* ]]
   run -2 nk-verify --repeats 5 --temperature 0 "$gpt2" ids

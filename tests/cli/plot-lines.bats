@@ -50,7 +50,7 @@ summary() {
   [ "$(cut -d ' ' -f 3 numbers)" = 12 ]
   data -x radius -y kl --by ray --summary median --colour direction --no-lines rays.tsv
   [ "$(cut -d ' ' -f 3 numbers)" = 0 ]
-  ! grep -q . strands
+  run ! grep -q . strands
 }
 
 @test "several rows of a ray at one x count once" {
