@@ -38,7 +38,8 @@ NK_API extern const char *const nk_metric_names[NK_N_METRICS];
  * (80 MiB at 16,384). */
 
 struct nk_moments {
-  size_t n; /* rows counted */
+  size_t n;           /* rows counted */
+  size_t n_different; /* of them, those that copy no earlier one; 0: not known */
   size_t dim;
   double *mean;          /* [dim] */
   double *covariance;    /* [dim, dim] symmetric, divided by n (not n - 1) */
@@ -109,12 +110,14 @@ NK_API int nk_mahalanobis(const struct nk_gaussian *dist, const float *x, size_t
 /* Principal components, from the covariance: the cost of the eigensolver does not grow with the
  * number of rows. A basis can be kept in a file (safetensors, noken.kind = basis: `mean` F64 [dim],
  * `eigenvalues` F64 [dim], `components` F32 [n_components, dim], and `components_f64` where there
- * is `precise`) and applied to other sets. */
+ * is `precise`; metadata noken.rows, noken.different and noken.varying) and applied to other sets. */
 
 struct nk_pca {
   size_t n; /* rows it was made from */
   size_t dim;
   size_t n_components;
+  size_t n_different;  /* rows that copy no earlier one; 0: not known, n is taken */
+  size_t n_varying;    /* dimensions that have variance; 0: not known, dim is taken */
   double *mean;        /* [dim] */
   double *eigenvalues; /* [dim] all of them, descending, of the covariance divided by n - 1 */
   float *components;   /* [n_components, dim] unit rows; each one's entry of largest size is > 0 */
@@ -130,7 +133,8 @@ struct nk_pca {
   double noise_edge;          /* the largest l that uncorrelated values of equal variance would give
                                * (Marchenko and Pastur 1967; their variance from the median of l, as
                                * in Gavish and Donoho 2014; the largest l of pure noise is above it
-                               * in about 1 of 6 sets). NaN without variance */
+                               * in about 1 of 6 sets), of n_different rows and n_varying dimensions.
+                               * NaN without variance */
   size_t n_above_noise;       /* l above noise_edge */
 };
 
@@ -209,8 +213,9 @@ NK_API int nk_lof(const struct nk_knn *knn, double *lof);
  * "Estimating the intrinsic dimension of datasets by a minimal neighborhood information" (2017). It
  * reads the ratios of the distances to the second and the first neighbour, the largest tenth
  * censored. The interval is that of the estimate's chance, with rows' dependence on their
- * neighbours; it does not hold the bias of dimensions above 10 or so, which are estimated too small
- * because neighbours are no longer near (a cube of 20 dimensions and 5,000 rows: 15.5). */
+ * neighbours; it does not hold the bias of about 4 dimensions and more, which are estimated too
+ * small because neighbours are no longer near (cubes of 5 and 20 dimensions and 5,000 rows give
+ * 4.67 and 15.5). */
 struct nk_dimension {
   double estimate, low, high; /* with its 95% interval. NaN for fewer than 3 different rows, and
                                * where all ratios are 1 (a grid) */

@@ -24,43 +24,12 @@
 
 enum { USUAL_ROWS = 5000, LEAST_ROWS = 3 };
 
-/* ---- Rows without copies ---- */
-
-struct row {
-  const float *values;
-  size_t dim;
-};
-
-/* By value; copies by place. */
-static int compare_rows(const void *a, const void *b) {
-  const struct row *x = a, *y = b;
-  for (size_t j = 0; j < x->dim; j++)
-    if (x->values[j] != y->values[j]) return x->values[j] < y->values[j] ? -1 : 1;
-  return (x->values > y->values) - (x->values < y->values);
-}
-
-static bool equal_rows(const struct row *x, const struct row *y) {
-  for (size_t j = 0; j < x->dim; j++)
-    if (x->values[j] != y->values[j]) return false;
-  return true;
-}
-
 /* kept [*n_kept] = the rows of x [n, dim] of which no earlier row is a copy, ascending. */
 static int leave_out_copies(const float *x, size_t n, size_t dim, size_t *kept, size_t *n_kept) {
-  struct row *rows = nk_alloc(n, sizeof *rows);
-  bool *copy = nk_calloc(n, sizeof *copy);
-  int code = rows != NULL && copy != NULL ? NK_OK : NK_EMEMORY;
+  int code = nki_find_copies(x, NULL, n, dim, kept);
   *n_kept = 0;
-  if (code == NK_OK) {
-    for (size_t i = 0; i < n; i++) rows[i] = (struct row){x + i * dim, dim};
-    qsort(rows, n, sizeof *rows, compare_rows);
-    for (size_t i = 1; i < n; i++)
-      copy[(size_t)(rows[i].values - x) / dim] = equal_rows(&rows[i - 1], &rows[i]);
-    for (size_t i = 0; i < n; i++)
-      if (!copy[i]) kept[(*n_kept)++] = i;
-  }
-  nk_free(rows);
-  nk_free(copy);
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    if (kept[i] == i) kept[(*n_kept)++] = i;
   return code;
 }
 

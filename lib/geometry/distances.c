@@ -3,9 +3,6 @@
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
-#include <noken/region.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,47 +137,5 @@ int nk_two_sided_p(const double *values, size_t n, const double *reference, size
     p[i] = isnan(values[i]) ? (double)NAN : fmin(2 * (double)fewer / (double)(m + itself), 1);
   }
   nk_free(sorted);
-  return NK_OK;
-}
-
-/* ---- Rows that are padding ---- */
-
-struct hashed_row {
-  uint64_t hash;
-  size_t row;
-};
-
-static int compare_hashes(const void *a, const void *b) {
-  const struct hashed_row *x = a, *y = b;
-  if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
-  return (x->row > y->row) - (x->row < y->row);
-}
-
-/* Fowler, Noll and Vo's FNV-1a over 32-bit words. */
-uint64_t nki_hash_row(const float *row, size_t dim) {
-  uint64_t hash = 14695981039346656037u;
-  bool zeros = true;
-  for (size_t j = 0; j < dim; j++) {
-    uint32_t bits;
-    memcpy(&bits, row + j, sizeof bits);
-    if (row[j] != 0) zeros = false;
-    hash = (hash ^ bits) * 1099511628211u;
-  }
-  return zeros ? 0 : hash != 0 ? hash : 1;
-}
-
-int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep) {
-  struct hashed_row *hashed = nk_alloc(n, sizeof *hashed);
-  if (hashed == NULL) return NK_EMEMORY;
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++) hashed[i] = (struct hashed_row){nki_hash_row(x + i * dim, dim), i};
-  qsort(hashed, n, sizeof *hashed, compare_hashes);
-  for (size_t i = 0; i < n; i++) {
-    const float *row = x + hashed[i].row * dim;
-    keep[hashed[i].row] = hashed[i].hash != 0;
-    for (size_t j = i; j > 0 && hashed[j - 1].hash == hashed[i].hash && keep[hashed[i].row]; j--)
-      if (memcmp(x + hashed[j - 1].row * dim, row, dim * sizeof *row) == 0) keep[hashed[i].row] = 0;
-  }
-  nk_free(hashed);
   return NK_OK;
 }

@@ -52,6 +52,9 @@ int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, s
 
 /* A hash of a row [dim]; 0 for one of zeros only. */
 uint64_t nki_hash_row(const float *row, size_t dim);
+/* first [n] = for each of the n rows (those that rows lists, or those of x when rows is NULL) the
+ * number among them of the first one with the same values: its own where none is earlier. */
+int nki_find_copies(const float *x, const size_t *rows, size_t n, size_t dim, size_t *first);
 
 /* values [dim] = the eigenvalues of the symmetric a [dim, dim], which is overwritten, descending;
  * *vectors [count, dim] = unit eigenvectors of the first count, each with its entry of largest size

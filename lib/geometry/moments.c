@@ -247,6 +247,14 @@ static int measure_in_double(struct pass *pass, struct nk_moments *out) {
   return code;
 }
 
+static int count_different(struct nk_moments *out, const float *x, const size_t *rows) {
+  size_t *first = nk_alloc(out->n, sizeof *first);
+  int code = first != NULL ? nki_find_copies(x, rows, out->n, out->dim, first) : NK_EMEMORY;
+  for (size_t i = 0; i < out->n && code == NK_OK; i++) out->n_different += first[i] == i;
+  nk_free(first);
+  return code;
+}
+
 struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t n, size_t dim) {
   struct pass pass = {.x = x, .rows = rows, .n = n, .dim = dim};
   struct nk_moments *out = NULL;
@@ -289,6 +297,7 @@ struct nk_moments *nk_moments_compute(const float *x, const size_t *rows, size_t
   if (code == NK_OK) finish(&pass, out);
   if (code == NK_OK && float_is_too_coarse(&pass, out->covariance))
     code = measure_in_double(&pass, out);
+  if (code == NK_OK) code = count_different(out, x, rows);
 
 done:
   nk_free(pass.centre);

@@ -63,6 +63,8 @@ struct nk_pca *nk_pca_new(struct nk_moments *moments, size_t n_components, bool 
   code = NK_EMEMORY;
   if ((pca = allocate(moments->n, dim, n_components)) == NULL) goto done;
   memcpy(pca->mean, moments->mean, dim * sizeof(double));
+  pca->n_different = moments->n_different;
+  for (size_t i = 0; i < dim; i++) pca->n_varying += moments->covariance[i * dim + i] > 0;
   if (!take) {
     if ((square = nk_alloc(dim * dim, sizeof(double))) == NULL) goto done;
     memcpy(square, moments->covariance, dim * dim * sizeof(double));
@@ -215,10 +217,11 @@ int nk_pca_remove(const struct nk_pca *pca, const float *x, size_t n, size_t cou
 
 /* ---- Files ---- */
 
+enum { N_COUNTS = 3 };
+static const char *const COUNT_NAMES[N_COUNTS] = {"noken.rows", "noken.different", "noken.varying"};
+
 int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
   if (pca == NULL || output == NULL) return nki_null("the basis or the output");
-  char rows[32];
-  snprintf(rows, sizeof rows, "%zu", pca->n);
   const struct nk_tensor tensors[] = {
       nki_vector("mean", NK_F64, pca->mean, pca->dim),
       nki_vector("eigenvalues", NK_F64, pca->eigenvalues, pca->dim),
@@ -230,7 +233,12 @@ int nk_pca_write(const struct nk_pca *pca, struct nk_output *output) {
   if (writer == NULL) return NK_EMEMORY;
   int code = nki_safetensors_writer_metadata(writer, "noken.kind", "basis");
   if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.version", "1");
-  if (code == NK_OK) code = nki_safetensors_writer_metadata(writer, "noken.rows", rows);
+  for (int i = 0; i < N_COUNTS && code == NK_OK; i++) {
+    const size_t counts[N_COUNTS] = {pca->n, pca->n_different, pca->n_varying};
+    char text[32];
+    snprintf(text, sizeof text, "%zu", counts[i]);
+    code = nki_safetensors_writer_metadata(writer, COUNT_NAMES[i], text);
+  }
   for (size_t i = 0; i < n_tensors && code == NK_OK; i++)
     code = nki_safetensors_writer_add(writer, &tensors[i]);
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
@@ -268,9 +276,15 @@ struct nk_pca *nki_read_basis(const struct nki_safetensors *file) {
     nk_fail(NK_EDATA, "the shapes of mean, eigenvalues and components do not agree");
     return NULL;
   }
-  const char *rows = nki_safetensors_metadata_find(file, "noken.rows");
-  struct nk_pca *pca = allocate(rows != NULL ? strtoull(rows, NULL, 10) : 0, dim, count);
+  size_t counts[N_COUNTS];
+  for (int i = 0; i < N_COUNTS; i++) {
+    const char *text = nki_safetensors_metadata_find(file, COUNT_NAMES[i]);
+    counts[i] = text != NULL ? strtoull(text, NULL, 10) : 0;
+  }
+  struct nk_pca *pca = allocate(counts[0], dim, count);
   if (pca == NULL) return NULL;
+  pca->n_different = counts[1] < counts[0] ? counts[1] : counts[0];
+  pca->n_varying = counts[2] < dim ? counts[2] : dim;
   memcpy(pca->mean, mean->data, mean->n_bytes);
   memcpy(pca->eigenvalues, eigenvalues->data, eigenvalues->n_bytes);
   memcpy(pca->components, components->data, components->n_bytes);

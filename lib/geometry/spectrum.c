@@ -49,16 +49,19 @@ static double median_of_law(double ratio) {
   return high;
 }
 
-/* Values that do not vary are no noise: they are left out of the spectrum. Where the rows are too
- * few to show a rank, m of the eigenvalues differ from 0; they are those of the matrix of the rows'
- * products, which has the ratio m / dim and dim / m times the variance. */
+/* Dimensions without variance are no noise, and copies of a row are no rows of their own. Where as
+ * many eigenvalues differ from 0 as m different rows allow, they are those of the matrix of the
+ * rows' products, which has the ratio m / dim and dim / m times the variance. Where fewer do, the
+ * rows lie in a space of so many dimensions. */
 static void find_noise(struct nk_pca *pca) {
+  size_t n = pca->n_different > 0 ? pca->n_different : pca->n;
+  size_t dim = pca->n_varying > 0 ? pca->n_varying : pca->dim;
   pca->noise_edge = (double)NAN;
   pca->n_above_noise = 0;
-  if (pca->n < 2) return;
-  size_t m = pca->n - 1, rank = nki_pca_rank(pca, pca->dim < m ? pca->dim : m);
+  if (n < 2) return;
+  size_t m = n - 1, rank = nki_pca_rank(pca, dim < m ? dim : m);
   if (rank == 0) return;
-  double ratio = (double)(rank < m ? rank : pca->dim) / (double)m;
+  double ratio = (double)(rank < m ? rank : dim) / (double)m;
   double median = (pca->eigenvalues[(rank - 1) / 2] + pca->eigenvalues[rank / 2]) / 2;
   double variance =
       ratio > 1 ? median / (ratio * median_of_law(1 / ratio)) : median / median_of_law(ratio);

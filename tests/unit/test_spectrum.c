@@ -36,7 +36,11 @@ static void measures_equal_the_papers_formulas(void **state) {
     const struct spectrum_case *c = &spectrum_cases[i];
     double values[64];
     memcpy(values, c->eigenvalues, c->dim * sizeof *values);
-    struct nk_pca pca = {.n = c->n, .dim = c->dim, .eigenvalues = values};
+    struct nk_pca pca = {.n = c->n,
+                         .n_different = c->n_different,
+                         .dim = c->dim,
+                         .n_varying = c->n_varying,
+                         .eigenvalues = values};
     nki_pca_summarize(&pca);
     assert_close(pca.iso_score, c->iso_score, 1e-9);
     assert_close(pca.noise_edge, c->edge, 1e-9);
@@ -60,6 +64,34 @@ static void sets_without_a_spectrum_have_no_edge(void **state) {
   assert_true(isnan(pca->iso_score));
   assert_close(pca->noise_edge, 7.0 / 3 / 0.8304658815813726 * pow(1 + sqrt(0.5), 2), 1e-6);
   assert_int_equal(pca->n_above_noise, 0);
+  nk_pca_free(pca);
+}
+
+/* Noise of fewer rows than dimensions, whose edge is (1 + sqrt(100 / 39))^2 = 6.77, and a direction
+ * of variance 200. Columns without variance change nothing, nor what there is beside the edge of
+ * noise; a copy of a row moves the edge little, and is seen itself as a direction of its own. */
+static void copies_and_constant_columns_do_not_move_the_edge(void **state) {
+  (void)state;
+  enum { N = 40, D = 100, WIDE = 700 };
+  static float x[N * D], wide[N * WIDE];
+  struct nki_random random = stream(7000);
+  for (size_t i = 0; i < N * D; i++)
+    x[i] = (float)((i % D == 0 ? sqrt(200) : 1) * nki_random_normal(&random));
+  for (size_t i = 0; i < N * WIDE; i++) wide[i] = i % WIDE < D ? x[i / WIDE * D + i % WIDE] : 0.3f;
+  struct nk_pca *pca = spectrum_of(x, N, D), *other = spectrum_of(wide, N, WIDE);
+  assert_close(pca->noise_edge, pow(1 + sqrt(100.0 / 39), 2), 0.1);
+  assert_int_equal(pca->n_different, N);
+  assert_int_equal(pca->n_above_noise, 1);
+  assert_int_equal(other->n_varying, D);
+  assert_close(other->noise_edge, pca->noise_edge, 1e-6);
+  assert_int_equal(other->n_above_noise, 1);
+  nk_pca_free(other);
+  memcpy(x + 5 * D, x + 9 * D, D * sizeof *x);
+  other = spectrum_of(x, N, D);
+  assert_int_equal(other->n_different, N - 1);
+  assert_close(other->noise_edge, pca->noise_edge, 0.1);
+  assert_in_range(other->n_above_noise, 1, 2);
+  nk_pca_free(other);
   nk_pca_free(pca);
 }
 
@@ -248,6 +280,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(measures_equal_the_papers_formulas),
       cmocka_unit_test(sets_without_a_spectrum_have_no_edge),
+      cmocka_unit_test(copies_and_constant_columns_do_not_move_the_edge),
       cmocka_unit_test(a_single_direction_has_iso_score_zero),
       cmocka_unit_test(spikes_above_the_threshold_are_counted),
       cmocka_unit_test(p_values_are_the_shares_as_small_or_as_large),

@@ -1,0 +1,74 @@
+/* Rows that copy others, by hashes of their values. 0 and -0 are the same value. */
+#include <noken/base.h>
+#include <noken/region.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry/internal.h"
+
+struct hashed_row {
+  uint64_t hash;
+  size_t row;
+};
+
+static int compare_hashed(const void *a, const void *b) {
+  const struct hashed_row *x = a, *y = b;
+  if (x->hash != y->hash) return x->hash < y->hash ? -1 : 1;
+  return (x->row > y->row) - (x->row < y->row);
+}
+
+static uint32_t bits_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits != 0x80000000 ? bits : 0;
+}
+
+/* Fowler, Noll and Vo's FNV-1a over 32-bit words. */
+uint64_t nki_hash_row(const float *row, size_t dim) {
+  uint64_t hash = 14695981039346656037u;
+  uint32_t any = 0;
+  for (size_t j = 0; j < dim; j++) {
+    uint32_t bits = bits_of(row[j]);
+    any |= bits;
+    hash = (hash ^ bits) * 1099511628211u;
+  }
+  return any == 0 ? 0 : hash != 0 ? hash : 1;
+}
+
+static bool is_same(const float *x, const float *y, size_t dim) {
+  for (size_t j = 0; j < dim; j++)
+    if (bits_of(x[j]) != bits_of(y[j])) return false;
+  return true;
+}
+
+/* Among rows of one hash the first of each value is all that the later ones are compared with. */
+int nki_find_copies(const float *x, const size_t *rows, size_t n, size_t dim, size_t *first) {
+  struct hashed_row *hashed = nk_alloc(n, sizeof *hashed);
+  if (hashed == NULL) return NK_EMEMORY;
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < n; i++)
+    hashed[i] = (struct hashed_row){nki_hash_row(nki_row(x, rows, i, dim), dim), i};
+  qsort(hashed, n, sizeof *hashed, compare_hashed);
+  for (size_t i = 0, begin = 0; i < n; i++) {
+    size_t row = hashed[i].row;
+    if (hashed[i].hash != hashed[begin].hash) begin = i;
+    first[row] = row;
+    for (size_t j = begin; j < i && first[row] == row; j++) {
+      size_t other = hashed[j].row;
+      if (first[other] == other &&
+          is_same(nki_row(x, rows, other, dim), nki_row(x, rows, row, dim), dim))
+        first[row] = other;
+    }
+  }
+  nk_free(hashed);
+  return NK_OK;
+}
+
+int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep) {
+  size_t *first = nk_alloc(n, sizeof *first);
+  int code = first != NULL ? nki_find_copies(x, NULL, n, dim, first) : NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    keep[i] = first[i] == i && nki_hash_row(x + i * dim, dim) != 0;
+  nk_free(first);
+  return code;
+}
