@@ -171,10 +171,10 @@ static int add_level(struct nki_discoveries *d) {
   return NK_OK;
 }
 
-/* counts [m + 2]: how many p-values are at most i / (m + 1). */
+/* counts [m + 2]: how many p-values are at most i / (m + 1), of each the cut that nki_cut gives. */
 static void count_cuts(const double *p_values, size_t n, size_t m, size_t *counts) {
   memset(counts, 0, (m + 2) * sizeof *counts);
-  for (size_t row = 0; row < n; row++) counts[(size_t)(p_values[row] * (double)(m + 1) + 0.5)]++;
+  for (size_t row = 0; row < n; row++) counts[nki_cut(p_values[row], m)]++;
   for (size_t i = 1; i <= m + 1; i++) counts[i] += counts[i - 1];
 }
 
@@ -183,6 +183,7 @@ static int narrow(struct nki_discoveries *d, const size_t *counts, size_t *most,
   *most = d->n;
   for (size_t l = 0; l < d->room; l++) {
     if (l == d->n_levels && add_level(d) != NK_OK) return NK_EMEMORY;
+    if (nk_progress("bounds of false discoveries", l, d->room) != NK_OK) return NK_EINTERRUPTED;
     if (d->levels[l].k < *most) break;
     *level = l;
     for (size_t i = 1; i <= d->cuts; i++) {
@@ -191,7 +192,7 @@ static int narrow(struct nki_discoveries *d, const size_t *counts, size_t *most,
         *most = d->n - (outside - ordinary);
     }
   }
-  return NK_OK;
+  return nk_progress("bounds of false discoveries", d->room, d->room);
 }
 
 int nki_discoveries_bound(struct nki_discoveries *d, const double *p_values, double *bounds) {

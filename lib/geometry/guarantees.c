@@ -89,7 +89,7 @@ static int conditional(size_t m, double delta, const double *p_values, size_t n,
   if (bounds == NULL) return NK_EMEMORY;
   for (size_t row = 0; row < n; row++) {
     size_t i = nki_cut(p_values[row], m);
-    out[row] = i <= n_bounds ? bounds[i - 1] : 1;
+    out[row] = i <= n_bounds ? fmax(bounds[i - 1], p_values[row]) : 1;
   }
   nk_free(bounds);
   return NK_OK;

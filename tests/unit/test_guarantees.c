@@ -74,6 +74,9 @@ static void conditional_p_values_grow_with_p_and_exceed_it(void **state) {
     assert_true(i == 0 || out[i] > out[i - 1] || out[i] == 1);
     assert_true(p[i] > 0.5 + 1e-9 ? out[i] == 1 : out[i] < 0.55);
   }
+  /* Bounds that seldom hold are below many p-values, which are never made smaller. */
+  assert_int_equal(guarantee(M, NK_GUARANTEE_CONDITIONAL, 0.99, p, M + 1, out), NK_OK);
+  for (size_t i = 0; i <= M; i++) assert_true(out[i] >= p[i]);
 }
 
 static void bounds_of_false_discoveries_are_those_by_counting(void **state) {
@@ -104,6 +107,20 @@ static void bounds_of_false_discoveries_are_those_by_counting(void **state) {
   assert_true(out[0] == 0);
   assert_near(out[1], 0.5, 1e-9);
   assert_near(out[2], 2.0 / 3, 1e-9);
+}
+
+/* p-values between those of m calibrating rows count as the next larger of these. */
+static void bounds_of_other_p_values_are_those_of_the_next_cut(void **state) {
+  (void)state;
+  static const double BETWEEN[] = {0.01, 0.02, 0.04, 0.11, 0.13, 0.2, 0.62, 1};
+  double p[8], expected[8], out[8];
+  for (size_t i = 0; i < 8; i++) p[i] = ceil(BETWEEN[i] * 20 - 1e-9) / 20;
+  for (int which = NK_GUARANTEE_CONDITIONAL; which <= NK_GUARANTEE_FDP; which++) {
+    if (which == NK_GUARANTEE_FDR) continue;
+    assert_int_equal(guarantee(19, which, 0.3, p, 8, expected), NK_OK);
+    assert_int_equal(guarantee(19, which, 0.3, BETWEEN, 8, out), NK_OK);
+    for (size_t i = 0; i < 8; i++) assert_near(out[i], expected[i], 1e-12);
+  }
 }
 
 static void a_single_new_object_is_surely_outside_where_p_is_at_most_delta(void **state) {
@@ -152,9 +169,16 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* A uniform number, with `steps` of so many values. */
+static double drawn(struct nki_random *random, size_t steps) {
+  double u = nki_random_uniform(random);
+  return steps > 0 ? floor(u * (double)steps) / (double)steps : u;
+}
+
 /* Calibrating scores, uniform: the false positive rate at a threshold t is then 1 - t. */
-static struct nk_conformal *calibrate(struct nki_random *random, double *scores, size_t m) {
-  for (size_t i = 0; i < m; i++) scores[i] = nki_random_uniform(random);
+static struct nk_conformal *calibrate(struct nki_random *random, double *scores, size_t m,
+                                      size_t steps) {
+  for (size_t i = 0; i < m; i++) scores[i] = drawn(random, steps);
   struct nk_conformal *calibration = nki_conformal_new(scores, m);
   assert_non_null(calibration);
   return calibration;
@@ -178,7 +202,7 @@ static void rates_given_the_calibrating_half_exceed_their_level_as_seldom_as_pro
                      NK_OK);
     for (size_t run = 0; run < RUNS; run++) {
       struct nki_random random = nki_random_stream(c, NKI_RANDOM_TEST, run);
-      struct nk_conformal *calibration = calibrate(&random, scores, m);
+      struct nk_conformal *calibration = calibrate(&random, scores, m, 0);
       bool any = false;
       for (size_t i = 0; i < m; i++) { /* p <= p[i] is a score above the (i + 1)-th largest */
         double rate = 1 - calibration->scores[m - 1 - i];
@@ -255,7 +279,7 @@ static void bounds_of_false_discoveries_hold_at_all_cuts(void **state) {
     assert_non_null(discoveries);
     for (size_t run = 0; run < RUNS; run++) {
       struct nki_random random = nki_random_stream(100 + c, NKI_RANDOM_TEST, run);
-      struct nk_conformal *calibration = calibrate(&random, scores, M);
+      struct nk_conformal *calibration = calibrate(&random, scores, M, 0);
       draw(&random, calibration, n, n_outside, p);
       nki_conformal_free(calibration);
       assert_int_equal(nki_discoveries_bound(discoveries, p, bound), NK_OK);
@@ -276,6 +300,54 @@ static void bounds_of_false_discoveries_hold_at_all_cuts(void **state) {
       assert_true((double)n_exceeded >= (0.8 * DELTA - tolerance(DELTA)) * RUNS);
     if (OUTSIDE[c / 2] == 0.5) assert_true(least / RUNS < 0.2);
   }
+}
+
+/* Scores of few values, such as counts: ties make p-values larger, and nothing promised is lost. */
+static void guarantees_hold_for_scores_that_tie(void **state) {
+  (void)state;
+  enum { M = 200, N = 60, N_OUTSIDE = 20, LEVELS = 3 };
+  static const size_t STEPS[LEVELS] = {2, 10, 100};
+  static const double DELTA = 0.1, LEVEL = 0.1;
+  double scores[M], p[N], bound[N], q[N], grid[M + 1], adjusted[M + 1];
+  for (size_t i = 0; i <= M; i++) grid[i] = (double)(i + 1) / (M + 1);
+  assert_int_equal(guarantee(M, NK_GUARANTEE_CONDITIONAL, DELTA, grid, M + 1, adjusted), NK_OK);
+  struct nki_discoveries *discoveries = nki_discoveries_new(M, N, DELTA);
+  assert_non_null(discoveries);
+  for (size_t c = 0; c < LEVELS; c++) {
+    size_t n_small = 0, n_any = 0, n_exceeded = 0, steps = STEPS[c];
+    double fdp = 0;
+    for (size_t run = 0; run < RUNS; run++) {
+      struct nki_random random = nki_random_stream(400 + c, NKI_RANDOM_TEST, run);
+      struct nk_conformal *calibration = calibrate(&random, scores, M, steps);
+      bool any = false;
+      for (size_t v = 1; v < steps; v++) { /* a score is at least v / steps at the rate 1 - that */
+        double value = (double)v / (double)steps;
+        double p_of = nki_conformal_p(calibration, value);
+        any = any || 1 - value > adjusted[lround(p_of * (M + 1)) - 1] + 1e-9;
+      }
+      n_any += any;
+      for (size_t i = 0; i < N; i++)
+        p[i] = nki_conformal_p(calibration, i < N_OUTSIDE ? 1 : drawn(&random, steps));
+      nki_conformal_free(calibration);
+      n_small += p[N - 1] <= LEVEL;
+      assert_int_equal(nki_discoveries_bound(discoveries, p, bound), NK_OK);
+      n_exceeded += is_exceeded(p, bound, N, N_OUTSIDE, M);
+      assert_int_equal(guarantee(M, NK_GUARANTEE_FDR, 0, p, N, q), NK_OK);
+      size_t ordinary = 0, outside = 0;
+      for (size_t i = 0; i < N; i++) outside += q[i] <= LEVEL;
+      for (size_t i = N_OUTSIDE; i < N; i++) ordinary += q[i] <= LEVEL;
+      if (outside > 0) fdp += (double)ordinary / (double)outside;
+    }
+    print_message("# %zu values: p %.3f, conditional %.3f, FDP %.3f, FDR %.3f\n", steps,
+                  (double)n_small / RUNS, (double)n_any / RUNS, (double)n_exceeded / RUNS,
+                  fdp / RUNS);
+    assert_true((double)n_small <= (LEVEL + tolerance(LEVEL)) * RUNS);
+    assert_true((double)n_any <= (DELTA + tolerance(DELTA)) * RUNS);
+    assert_true((double)n_exceeded <= (DELTA + tolerance(DELTA)) * RUNS);
+    assert_true(fdp / RUNS <= LEVEL + tolerance(LEVEL));
+    assert_true(steps < 100 || (n_small > 0 && n_any > 0 && n_exceeded > 0));
+  }
+  nki_discoveries_free(discoveries);
 }
 
 /* Adds the share of ordinary rows among those with value <= level, and how many others are. */
@@ -303,7 +375,7 @@ static void false_discovery_rates_hold(void **state) {
     double fdp[3] = {0}, found[3] = {0}; /* by q, by the q of conditional p, by p */
     for (size_t run = 0; run < RUNS; run++) {
       struct nki_random random = nki_random_stream(200 + c, NKI_RANDOM_TEST, run);
-      struct nk_conformal *calibration = calibrate(&random, scores, M);
+      struct nk_conformal *calibration = calibrate(&random, scores, M, 0);
       draw(&random, calibration, N, n_outside, p);
       nki_conformal_free(calibration);
       for (size_t i = 0; i < N; i++) given[i] = adjusted[lround(p[i] * (M + 1)) - 1];
@@ -373,11 +445,13 @@ int main(void) {
       cmocka_unit_test(conditional_p_values_of_one_or_two_rows_are_in_closed_form),
       cmocka_unit_test(conditional_p_values_grow_with_p_and_exceed_it),
       cmocka_unit_test(bounds_of_false_discoveries_are_those_by_counting),
+      cmocka_unit_test(bounds_of_other_p_values_are_those_of_the_next_cut),
       cmocka_unit_test(a_single_new_object_is_surely_outside_where_p_is_at_most_delta),
       cmocka_unit_test(q_values_are_those_of_scipy),
       cmocka_unit_test(what_cannot_be_guaranteed_is_refused),
       cmocka_unit_test(rates_given_the_calibrating_half_exceed_their_level_as_seldom_as_promised),
       cmocka_unit_test(bounds_of_false_discoveries_hold_at_all_cuts),
+      cmocka_unit_test(guarantees_hold_for_scores_that_tie),
       cmocka_unit_test(false_discovery_rates_hold),
       cmocka_unit_test(regions_keep_their_level_given_the_split),
   };
