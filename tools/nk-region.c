@@ -49,14 +49,7 @@ static int work(const struct cli_run *run, const struct region_options *o) {
   if (o->n_permutations == 0) return nk_fail(NK_EUSAGE, "--permutations: at least 1");
   if (o->include_all && o->exclude.n > 0)
     return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
-  if (o->by != NULL && strcmp(verb, "fit") != 0 && strcmp(verb, "score") != 0)
-    return nk_fail(NK_EUSAGE, "--by: fit and score take it");
-  if (o->all && (strcmp(verb, "score") != 0 || o->by != NULL))
-    return nk_fail(NK_EUSAGE, "--all: score takes it, without --by");
-  if ((g->fdr > 0 || g->fdp > 0) && strcmp(verb, "score") != 0)
-    return nk_fail(NK_EUSAGE, "--fdr, --fdp: score takes them");
-  if (g->conditional > 0 && strcmp(verb, "score") != 0 && strcmp(verb, "info") != 0)
-    return nk_fail(NK_EUSAGE, "--conditional: score and info take it");
+  if (o->all && o->by != NULL) return nk_fail(NK_EUSAGE, "--all and --by exclude each other");
   for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
     if (strcmp(verb, VERBS[i].name) != 0) continue;
     if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
@@ -77,34 +70,42 @@ int main(int argc, char **argv) {
                              .level = 0.05};
   const struct cli_option options[] = {
       {0, "kind", CLI_OPTION_CHOICE, &o.kind, "combined|mahalanobis|knn|subspace",
-       "fit: score (default: combined)"},
+       "fit: score (default: combined)", .commands = "fit"},
       {'k', "neighbours", CLI_OPTION_SIZE, &o.k, "K",
-       "knn: distance to the K-th neighbour (default: 10)"},
-      {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)"},
+       "knn: distance to the K-th neighbour (default: 10)", .commands = "fit"},
+      {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "knn: distance (default: l2)",
+       .commands = "fit"},
       {0, "subspace", CLI_OPTION_SIZE, &o.n_components, "K",
-       "subspace: top K components (default: 90% of variance)"},
-      {0, "exclude", CLI_OPTION_LIST, &o.exclude, "TABLE",
-       "fit: omit TABLE's ids (those verified)"},
-      {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: include padding rows"},
+       "subspace: top K components (default: 90% of variance)", .commands = "fit"},
+      {0, "exclude", CLI_OPTION_LIST, &o.exclude, "TABLE", "fit: omit TABLE's ids (those verified)",
+       .commands = "fit"},
+      {0, "include-all", CLI_OPTION_FLAG, &o.include_all, NULL, "fit: include padding rows",
+       .commands = "fit"},
       {0, "tokens", CLI_OPTION_CHOICE, &o.tokens, "auto|f32|f16|bf16|none",
-       "fit: type in which tokens are kept (default: auto)"},
+       "fit: type in which tokens are kept (default: auto)", .commands = "fit"},
       {0, "by", CLI_OPTION_STRING, &o.by, "COLUMN",
-       "fit, score: a region for each value of COLUMN; {} in its file's name is the value"},
-      {0, "all", CLI_OPTION_FLAG, &o.all, NULL, "score: a p-value by each of several regions"},
-      {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)"},
+       "fit, score: a region for each value of COLUMN; {} in its file's name is the value",
+       .commands = "fit, score"},
+      {0, "all", CLI_OPTION_FLAG, &o.all, NULL, "score: a p-value by each of several regions",
+       .commands = "score"},
+      {0, "level", CLI_OPTION_NUMBER, &o.level, "A", "outside where p_value <= A (default: 0.05)",
+       .commands = "score, info, ellipse"},
       {0, "conditional", CLI_OPTION_NUMBER, &o.guarantees.conditional, "DELTA",
-       "score, info: p-values that hold given the calibrating half, with probability 1-DELTA"},
+       "score, info: p-values that hold given the calibrating half, with probability 1-DELTA",
+       .commands = "score, info"},
       {0, "fdr", CLI_OPTION_NUMBER, &o.guarantees.fdr, "Q",
-       "score: outside where q_value <= Q, the expected share of ordinary rows"},
+       "score: outside where q_value <= Q, the expected share of ordinary rows",
+       .commands = "score"},
       {0, "fdp", CLI_OPTION_NUMBER, &o.guarantees.fdp, "DELTA",
-       "score: bound of that share at every cut, with probability 1-DELTA"},
+       "score: bound of that share at every cut, with probability 1-DELTA", .commands = "score"},
       {0, "permutations", CLI_OPTION_SIZE, &o.n_permutations, "N",
-       "test: random permutations (default: 999)"},
+       "test: random permutations (default: 999)", .commands = "test"},
       {0, "components", CLI_OPTION_STRING, &o.components, "A,B",
-       "ellipse: components (default: 1,2)"},
-      {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: components of a basis of nk-pca"},
+       "ellipse: components (default: 1,2)", .commands = "ellipse"},
+      {0, "with", CLI_OPTION_STRING, &o.with, "BASIS", "ellipse: components of a basis of nk-pca",
+       .commands = "ellipse"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
-       "omit rows that hold a NaN or an infinity"},
+       "omit rows that hold a NaN or an infinity", .commands = "fit, score, test"},
   };
   const struct cli_tool tool = {
       .name = "nk-region",

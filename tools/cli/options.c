@@ -120,7 +120,8 @@ struct parser {
   struct cli_option common[N_COMMON];
   int argc;
   char **argv;
-  int next; /* the argument after the one being read */
+  int next;       /* the argument after the one being read */
+  uint64_t given; /* a bit for each of the tool's own options */
 };
 
 static const struct cli_option *option_at(const struct parser *parser, size_t i) {
@@ -159,6 +160,8 @@ static const struct cli_option *find_short(const struct parser *parser, char let
 /* Sets an option to the value attached to it or, without one, to the next argument. */
 static int take_value(struct parser *parser, const struct cli_option *option, const char *shown,
                       const char *attached) {
+  if (option >= parser->own && option < parser->own + parser->n_own)
+    parser->given |= (uint64_t)1 << (option - parser->own);
   if (option->type == CLI_OPTION_FLAG) {
     if (attached != NULL) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
     return set_value(option, shown, NULL);
@@ -190,6 +193,28 @@ static int parse_short(struct parser *parser, const char *letters) {
   return NK_OK;
 }
 
+/* Whether one of the names in "fit, score" is this one. */
+static bool is_named(const char *names, const char *name) {
+  size_t n = strlen(name);
+  for (; *names != 0; names += strspn(names, ", ")) {
+    size_t length = strcspn(names, ",");
+    if (length == n && memcmp(names, name, n) == 0) return true;
+    names += length;
+  }
+  return false;
+}
+
+static int check_command(const struct parser *parser, const char *command) {
+  for (size_t i = 0; i < parser->n_own; i++) {
+    const struct cli_option *option = &parser->own[i];
+    if ((parser->given >> i & 1) != 0 && option->commands != NULL &&
+        !is_named(option->commands, command))
+      return nk_fail(NK_EUSAGE, "option --%s is for %s, not for %s", option->name, option->commands,
+                     command);
+  }
+  return NK_OK;
+}
+
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
                       char ***operands, size_t *n_operands) {
   struct parser parser = {
@@ -215,7 +240,7 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
     }
   }
   *n_operands = n;
-  return code;
+  return code == NK_OK && n > 0 ? check_command(&parser, kept[0]) : code;
 }
 
 /* ---- Help ---- */

@@ -43,6 +43,8 @@ struct cli_option {
   const char *argument; /* the value's name in the help, "FILE"; for a choice "l2|cosine" */
   const char *help;     /* what the option does, in one line */
   size_t most;          /* the largest value of a size; 0: CLI_MOST */
+  const char *commands; /* "fit, score": of a tool whose first operand is a command, those that take
+                         * the option, NULL: all */
 };
 
 /* The limit of a size that has no smaller one: more rows than any vocabulary has. */
@@ -71,7 +73,8 @@ struct cli_tool {
 
 /* Parses argv and sets the options' targets. *operands [*n_operands] are the arguments that are
  * neither options nor their values, in their order (pointers into argv); free the array with
- * nk_free, also after a failure. Returns NK_OK, or NK_EUSAGE ("unknown option '--foo'"). */
+ * nk_free, also after a failure. Returns NK_OK, or NK_EUSAGE ("unknown option '--foo'"; an option
+ * that the command does not take). */
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
                       char ***operands, size_t *n_operands);
 
