@@ -14,6 +14,7 @@
  * across the directions of little variance. The statistic is the larger of both, each in standard
  * deviations of its permutations. */
 #include <cblas.h>
+#include <float.h>
 #include <math.h>
 #include <noken/base.h>
 #include <omp.h>
@@ -132,7 +133,7 @@ static int choose_pool(struct pool *pool, const struct nk_region *region,
     if (pool->m < LEAST_TOKENS)
       code = nk_fail(NK_EDATA,
                      "the region has %zu calibrating tokens that are not in the set: at least %d "
-                     "are needed",
+                     "are needed; fit it to more rows, or omit its tokens from the set",
                      pool->m, LEAST_TOKENS);
   }
   nk_free(in_set);
@@ -209,10 +210,13 @@ static void measure_pairs(const struct pool *pool) {
 }
 
 /* The Gaussian kernel whose bandwidth is the median distance in the pool. NK_EDATA where that is 0
- * or not finite. */
+ * or rows are too far away for a distance. */
 static int make_kernel(struct pool *pool) {
   size_t n = pool->n + pool->m, n_pairs = n * (n - 1) / 2, at = 0;
   measure_pairs(pool);
+  for (size_t i = 0; i < n; i++) /* of which no distance exceeds four times the largest */
+    if (!(pool->sums[i] < DBL_MAX / 4))
+      return nk_fail(NK_EDATA, "distances exceed the range of a double");
   double *sorted = nk_alloc(n_pairs, sizeof *sorted);
   if (sorted == NULL) return NK_EMEMORY;
   for (size_t i = 1; i < n; at += i++)
@@ -220,7 +224,6 @@ static int make_kernel(struct pool *pool) {
   double median = select_number(sorted, n_pairs, n_pairs / 2);
   nk_free(sorted);
   if (!(median > 0)) return nk_fail(NK_EDATA, "half of the pairs of rows and tokens are the same");
-  if (!isfinite(median)) return nk_fail(NK_EDATA, "distances exceed the range of a double");
 #pragma omp parallel for schedule(dynamic, 64)
   for (size_t i = 0; i < n; i++)
     for (size_t j = 0; j < i; j++)
@@ -259,21 +262,27 @@ static double discrepancy(const struct pool *pool, const size_t *members) {
   return 2 * within / (n * (n - 1)) + 2 * others / (m * (m - 1)) - 2 * across / (n * m);
 }
 
-/* out [1 + n_permutations] = the discrepancy, then those of random labels. */
-static int permute(const struct pool *pool, size_t n_permutations, uint64_t seed, double *out) {
+/* out [n_all] = the discrepancy, then those of random labels, in coordinates c. */
+static int permute(const struct pool *pool, int c, size_t n_all, uint64_t seed, double *out) {
+  enum { BLOCK = 256 };
   size_t n = pool->n + pool->m;
+  int code = NK_OK;
   size_t *orders = nk_alloc((size_t)omp_get_max_threads() * n, sizeof *orders);
   if (orders == NULL) return NK_EMEMORY;
+  for (size_t first = 0; first < n_all && code == NK_OK; first += BLOCK) {
+    size_t end = n_all - first < BLOCK ? n_all : first + BLOCK;
 #pragma omp parallel for schedule(dynamic, 8)
-  for (size_t p = 0; p <= n_permutations; p++) {
-    size_t *order = orders + (size_t)omp_get_thread_num() * n;
-    struct nki_random random = nki_random_stream(seed, NKI_RANDOM_SET_TEST, 1 + p);
-    for (size_t i = 0; i < n; i++) order[i] = i;
-    if (p > 0) choose(&random, n, pool->n, order);
-    out[p] = discrepancy(pool, order);
+    for (size_t p = first; p < end; p++) {
+      size_t *order = orders + (size_t)omp_get_thread_num() * n;
+      struct nki_random random = nki_random_stream(seed, NKI_RANDOM_SET_TEST, 1 + p);
+      for (size_t i = 0; i < n; i++) order[i] = i;
+      if (p > 0) choose(&random, n, pool->n, order);
+      out[p] = discrepancy(pool, order);
+    }
+    code = nk_progress("permutations", (size_t)c * n_all + end, N_COORDINATES * n_all);
   }
   nk_free(orders);
-  return NK_OK;
+  return code;
 }
 
 /* values [n] in their standard deviations from their mean; 0 where they do not differ. */
@@ -348,9 +357,8 @@ static int measure(struct pool *pool, const struct nk_region *region, const stru
     double *values = c == RAW ? raw : statistic;
     if (c == WHITENED) whiten(pool, region);
     code = make_kernel(pool);
-    if (code == NK_OK) code = permute(pool, n_permutations, seed, values);
+    if (code == NK_OK) code = permute(pool, c, n_all, seed, values);
     if (code == NK_OK) code = area(pool, &auc);
-    if (code == NK_OK) code = nk_progress("set test", (size_t)c + 1, N_COORDINATES);
     if (code != NK_OK) break;
     double mmd2 = values[0];
     standardize(values, n_all);
@@ -380,7 +388,10 @@ static int check(const struct nk_region *region, const struct nk_vectors *set) {
   if (of_region != NULL && of_set != NULL && strcmp(of_region, of_set) != 0)
     return nk_fail(NK_EDATA, "the set is of the space '%s', the region of '%s'", of_set, of_region);
   if (region->tokens->values == NULL)
-    return nk_fail(NK_EUSAGE, "the region does not hold its tokens: there is nothing to compare");
+    return nk_fail(
+        NK_EUSAGE,
+        "the region does not hold its tokens, which the set is compared with: fit it with "
+        "--tokens auto");
   if (set->n < LEAST_ROWS)
     return nk_fail(NK_EDATA, "%zu rows are too few for a set: at least %d are needed", set->n,
                    LEAST_ROWS);

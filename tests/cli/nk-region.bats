@@ -207,10 +207,12 @@ log_det() {
         if (density[r] > density[best]) best = r
       }
       b = 4 * best
-      print "r" best, $(b + 1), $(b + 2), $(b + 3), $(b + 4), $2, $6, $10
+      print "r" best, $(b + 1), $(b + 2), $3 || $7 || $11, $(b + 4), $2, $6, $10
     }' >expected.tsv
   sed 1d all.tsv | cut -f 2-9 | cmp expected.tsv
   [ "$(cut -f 1 expected.tsv | sort -u | wc -l)" -eq 3 ]
+  # Some rows are inside of another region than the best one.
+  [ "$(awk -F '\t' '$3 <= 0.05 && $4 == 1' expected.tsv | wc -l)" -gt 0 ]
   [ "$(head -n 1 all.tsv | cut -f 7-9)" = "p_value_r0	p_value_r1	p_value_r2" ]
   nk-region score r?.safetensors some.npy | cmp - <(cut -f 1-6 all.tsv)
   nk-region score r?.safetensors - <some.npy | cmp - <(cut -f 1-6 all.tsv)
@@ -306,9 +308,47 @@ log_det() {
   # The same ids with other values, and the values without the tokens, are not known to be tokens.
   run -0 --separate-stderr nk-region score --fdp 0.1 g.safetensors ordinary.npy
   [ -z "$stderr" ]
+  # Tokens that the region has rounded are still known.
+  for type in f16 bf16; do
+    nk-region fit --tokens $type set.npy -o rounded.safetensors
+    run -0 --separate-stderr nk-region score --fdr 0.1 rounded.safetensors set.npy
+    [ "$stderr" = "nk-region: warning: 400 of 400 $warning" ]
+    run -0 --separate-stderr nk-region score --fdp 0.1 rounded.safetensors ordinary.npy
+    [ -z "$stderr" ]
+  done
   nk-region fit --kind mahalanobis --tokens none set.npy -o none.safetensors
   run -0 --separate-stderr nk-region score --fdp 0.1 none.safetensors set.npy
-  [ -z "$stderr" ]
+  [[ "$stderr" == "nk-region: warning: the region holds no tokens (--tokens none): "*" is not known" ]]
+}
+
+@test "options of other commands are refused" {
+  nk-region fit set.npy -o m.safetensors
+  run -2 nk-region score --exclude ids.tsv m.safetensors set.npy
+  [ "$output" = "nk-region: option --exclude is for fit, not for score" ]
+  run -2 nk-region info m.safetensors --by layer
+  [ "$output" = "nk-region: option --by is for fit, score, not for info" ]
+  for words in "score --permutations 3" "score --kind knn" "score --with b" "score -k 3" "test --level 0.1" \
+    "test --exclude x" "test --subspace 3" "fit --level 0.1" "info --skip-bad" "ellipse --fdr 0.1" "fit --all"; do
+    run -2 nk-region $words m.safetensors
+    [[ "$output" == "nk-region: option --"*" is for "*", not for ${words%% *}" ]]
+  done
+}
+
+@test "a set of another space than the region's is refused" {
+  nk-extract "$data/gpt2-tiny" --ids 300-399 -o input.safetensors
+  for layer in 1 2; do
+    nk-run -q "$data/gpt2-tiny" -p 'The {} of' --ids 300-399 --capture $layer -o s$layer.safetensors
+    nk-region fit -q --kind mahalanobis s$layer.safetensors -o l$layer.safetensors
+  done
+  run -1 nk-region score l2.safetensors input.safetensors
+  [ "$output" = "nk-region: l2.safetensors: the set is of the space 'input', the region of 'residual:2'" ]
+  run -1 nk-region score l1.safetensors l2.safetensors input.safetensors
+  [ "$output" = "nk-region: l1.safetensors: the set is of the space 'input', the region of 'residual:1'" ]
+  run -1 nk-region score l2.safetensors s1.safetensors
+  nk-region score l1.safetensors l2.safetensors s1.safetensors >both.tsv
+  nk-region score l2.safetensors s2.safetensors >one.tsv
+  npy 128 $(seq 128) >unnamed.npy
+  nk-region score l2.safetensors unnamed.npy >unnamed.tsv
 }
 
 @test "bad input and usage are refused" {
@@ -328,7 +368,7 @@ log_det() {
   nk-region fit set.npy -o m.safetensors
   npy 3 1 2 3 >three.npy
   run -1 nk-region score m.safetensors three.npy
-  [[ "$output" == *"vectors have 3 values, the region is for 8" ]]
+  [ "$output" = "nk-region: m.safetensors: vectors have 3 values, the region is for 8" ]
   run -1 nk-region fit three.npy -o three.safetensors
   [ ! -e three.safetensors ]
   run -1 nk-region fit --exclude nothing.tsv set.npy -o x.safetensors
@@ -412,10 +452,10 @@ extract() {
   nk-region fit --kind mahalanobis set.npy -o t.safetensors
   npy 8 1 1 1 1 1 1 1 1 >one.npy
   run -1 nk-region test t.safetensors one.npy
-  [ "$output" = "nk-region: 1 rows are too few for a set: at least 2 are needed" ]
+  [ "$output" = "nk-region: one.npy by t.safetensors: 1 rows are too few for a set: at least 2 are needed" ]
   npy 2 1 1 1 1 >narrow.npy
   run -1 nk-region test t.safetensors narrow.npy
-  [ "$output" = "nk-region: vectors have 2 values, the region is for 8" ]
+  [ "$output" = "nk-region: narrow.npy by t.safetensors: vectors have 2 values, the region is for 8" ]
   npy 8 1 1 1 1 1 1 1 1  2 2 2 2 2 2 2 nan  3 3 3 3 3 3 3 3 >bad.npy
   run -1 nk-region test t.safetensors bad.npy
   [[ "$output" = *"row 1 holds a NaN"* ]]
@@ -423,7 +463,7 @@ extract() {
   [ "$(cut -f 1 <<<"${lines[1]}")" = 2 ]
   nk-region fit --kind mahalanobis --tokens none set.npy -o bare.safetensors
   run -2 nk-region test bare.safetensors ordinary.npy
-  [[ "$output" = *"the region does not hold its tokens"* ]]
+  [[ "$output" = *"the region does not hold its tokens, "*": fit it with --tokens auto" ]]
   run -2 nk-region test
   run -2 nk-region test --permutations 0 t.safetensors ordinary.npy
   run -2 nk-region test t.safetensors ordinary.npy ordinary.npy
@@ -436,7 +476,8 @@ extract() {
     nk-region fit -q --kind mahalanobis s$layer.safetensors -o l$layer.safetensors
   done
   run -1 nk-region test -q l1.safetensors s2.safetensors
-  [ "$output" = "nk-region: the set is of the space 'residual:2', the region of 'residual:1'" ]
+  [ "$output" = "nk-region: s2.safetensors by l1.safetensors: the set is of the space 'residual:2', \
+the region of 'residual:1'" ]
   nk-run -q "$data/gpt2-tiny" -p 'The {} of' --ids 400-419 --capture 1 |
     nk-region test l1.safetensors
 }

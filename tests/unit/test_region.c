@@ -766,6 +766,22 @@ static void damaged_files_are_refused(void **state) {
     assert_null(nk_region_read(path));
     memcpy(at, CHANGES[i][0], length);
   }
+  /* Numbers that are none: in the data, the first one of a tensor. */
+  static const char *const NAMES[] = {"\"mean\"", "\"covariance\"", "\"joint.mean\"",
+                                      "\"joint.covariance\""};
+  for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
+    uint64_t header;
+    double kept, bad = (double)NAN;
+    memcpy(&header, bytes, sizeof header);
+    const char *at = memmem(bytes, n, NAMES[i], strlen(NAMES[i]));
+    char *data = bytes + 8 + header + strtoul(strstr(at, "offsets\":[") + 10, NULL, 10);
+    memcpy(&kept, data, sizeof kept);
+    memcpy(data, &bad, sizeof bad);
+    write_bytes(path, bytes, n);
+    assert_null(nk_region_read(path));
+    assert_non_null(strstr(nk_error(), "holds a NaN"));
+    memcpy(data, &kept, sizeof kept);
+  }
   for (size_t cut = 1; cut < n; cut += n / 7) {
     write_bytes(path, bytes, cut);
     assert_null(nk_region_read(path));

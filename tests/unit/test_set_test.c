@@ -282,6 +282,17 @@ static void sets_that_do_not_fit_are_refused(void **state) {
   for (size_t i = 1; i < 900; i++)
     memcpy(nk_vectors_writable(set) + i * 4, set->values, 4 * sizeof(float));
   assert_refused(region, set, NK_EDATA, "half of the pairs");
+  /* Whitened by so small a variance, the rows are at 1e160, and their squares are not finite. */
+  double mean[4] = {0}, packed[10] = {0};
+  packed[0] = packed[2] = packed[5] = packed[9] = 1e-300;
+  nk_gaussian_free(few->gaussian);
+  few->gaussian = nki_gaussian_of(mean, packed, 4);
+  assert_non_null(few->gaussian);
+  few->n_ranks = 0;
+  few->n_fit = 4;
+  set = normal_set(2, 9, 4);
+  for (size_t i = 0; i < 36; i++) nk_vectors_writable(set)[i] *= 1e10f;
+  assert_refused(few, set, NK_EDATA, "distances exceed the range of a double");
   nk_region_free(few);
   nk_region_free(region);
   const struct nk_region_options bare = {.kind = NK_REGION_MAHALANOBIS, .tokens = NK_TOKENS_NONE};

@@ -29,9 +29,20 @@ static int scores_alloc(struct cli_region_scores *scores, size_t n) {
   return ok ? NK_OK : NK_EMEMORY;
 }
 
-static int check_dim(const struct nk_vectors *set, const struct nk_region *region) {
-  if (set->dim == region->dim) return NK_OK;
-  return nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", set->dim, region->dim);
+static bool is_layer(const char *space) {
+  return strncmp(space, "residual", 8) == 0 && (space[8] == 0 || space[8] == ':');
+}
+
+/* Whether the region can judge the set: with `layers` one of any layers' states those of others. */
+static int check_fit(const struct nk_vectors *set, const struct nk_region *region, bool layers) {
+  const char *of_set = nk_vectors_metadata(set, "noken.space");
+  const char *of_region = nk_vectors_metadata(region->tokens, "noken.space");
+  if (set->dim != region->dim)
+    return nk_fail(NK_EDATA, "vectors have %zu values, the region is for %zu", set->dim,
+                   region->dim);
+  if (of_set == NULL || of_region == NULL || strcmp(of_set, of_region) == 0) return NK_OK;
+  if (layers && is_layer(of_set) && is_layer(of_region)) return NK_OK;
+  return nk_fail(NK_EDATA, "the set is of the space '%s', the region of '%s'", of_set, of_region);
 }
 
 /* ---- A region for each group ---- */
@@ -47,12 +58,25 @@ static int compare_tokens(const void *a, const void *b) {
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Adds the number of rows [n] of a set that have the id and the values of a token of the region, of
- * which no guarantee speaks. */
+/* Whether a row x [dim] has the values of a token, to the rounding of the type it is kept in: half a
+ * unit in the last place, for a subnormal number of that type half of the least one. */
+static bool is_token(const float *token, const float *x, size_t dim, enum nk_region_tokens keep) {
+  float part = keep == NK_TOKENS_BF16 ? 0x1p-8f : keep == NK_TOKENS_F16 ? 0x1p-11f : 0;
+  float least = keep == NK_TOKENS_F16 ? 0x1p-25f : 0;
+  for (size_t j = 0; j < dim; j++)
+    if (!(fabsf(token[j] - x[j]) <= fmaxf(part * fabsf(x[j]), least))) return false;
+  return true;
+}
+
+/* Counts the rows [n] of a set that have the id and the values of a token of the region, of which no
+ * guarantee speaks. */
 static int count_own(const struct nk_vectors *set, const struct nk_region *region,
-                     const size_t *rows, size_t n, size_t *n_own) {
+                     const size_t *rows, size_t n, struct cli_region_scores *out) {
   const struct nk_vectors *tokens = region->tokens;
-  if (tokens->values == NULL) return NK_OK;
+  if (tokens->values == NULL) {
+    out->n_unknown += n;
+    return NK_OK;
+  }
   struct token *sorted = nk_alloc(tokens->n, sizeof *sorted);
   if (sorted == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < tokens->n; i++) sorted[i] = (struct token){tokens->ids[i], i};
@@ -60,9 +84,8 @@ static int count_own(const struct nk_vectors *set, const struct nk_region *regio
   for (size_t i = 0; i < n; i++) {
     const struct token wanted = {set->ids[rows[i]], 0};
     const struct token *own = bsearch(&wanted, sorted, tokens->n, sizeof *sorted, compare_tokens);
-    *n_own += own != NULL &&
-              memcmp(tokens->values + own->row * set->dim, set->values + rows[i] * set->dim,
-                     set->dim * sizeof *set->values) == 0;
+    out->n_own += own != NULL && is_token(tokens->values + own->row * set->dim,
+                                          set->values + rows[i] * set->dim, set->dim, region->keep);
   }
   nk_free(sorted);
   return NK_OK;
@@ -98,15 +121,13 @@ static int add_guarantees(const struct nk_region *region, const double *p_values
   return code;
 }
 
-/* Scores the rows of a group, ascending, by its region. */
+/* Scores the rows of a group, ascending, by its region, which fits them. */
 static int score_group(const struct nk_vectors *set, const struct nk_region *region,
                        const size_t *rows, size_t n, struct cli_region_scores *out) {
   size_t dim = set->dim;
   const float *x = set->values;
   float *own = NULL;
-  if (region == NULL) return nk_error_code();
-  int code = check_dim(set, region);
-  if (code != NK_OK) return code;
+  int code = NK_OK;
   double *room = nk_alloc(n, 4 * sizeof *room), *p_values = room + n;
   if (n < set->n) x = own = nk_alloc(n, dim * sizeof *own);
   if (room == NULL || x == NULL) code = NK_EMEMORY;
@@ -121,7 +142,7 @@ static int score_group(const struct nk_vectors *set, const struct nk_region *reg
   }
   const struct cli_guarantees *asked = &out->guarantees;
   if (code == NK_OK && (asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0))
-    code = count_own(set, region, rows, n, &out->n_own);
+    code = count_own(set, region, rows, n, out);
   nk_free(own);
   nk_free(room);
   return code;
@@ -134,10 +155,16 @@ int cli_region_scores_by(struct cli_region_scores *scores, const struct nk_vecto
   if (code == NK_OK) code = cli_groups_of(set, by, NULL, 0, &groups);
   for (size_t g = 0; g < groups.n && code == NK_OK; g++) {
     char *own = by != NULL ? cli_group_path("REGION", path, groups.value[g]) : NULL;
-    struct nk_region *region =
-        own != NULL || by == NULL ? nk_region_read(own != NULL ? own : path) : NULL;
-    code = score_group(set, region, groups.rows + groups.begin[g],
-                       groups.begin[g + 1] - groups.begin[g], scores);
+    const char *name = by != NULL ? own : path;
+    struct nk_region *region = name != NULL ? nk_region_read(name) : NULL;
+    if (region == NULL) {
+      code = nk_error_code();
+    } else if ((code = check_fit(set, region, by != NULL)) != NK_OK) {
+      nk_fail_in(code, "%s", name);
+    } else {
+      code = score_group(set, region, groups.rows + groups.begin[g],
+                         groups.begin[g + 1] - groups.begin[g], scores);
+    }
     nk_region_free(region);
     nk_free(own);
   }
@@ -204,7 +231,8 @@ static int score_region(struct region *out, const struct nk_vectors *set, const 
   if (region == NULL) return nk_error_code();
   out->score = nk_alloc(set->n, sizeof *out->score);
   out->log_density = nk_alloc(set->n, sizeof *out->log_density);
-  int code = out->score != NULL && out->log_density != NULL ? check_dim(set, region) : NK_EMEMORY;
+  int code =
+      out->score != NULL && out->log_density != NULL ? check_fit(set, region, true) : NK_EMEMORY;
   if (code == NK_OK) code = nk_region_score(region, set->values, set->n, out->score, p_value);
   if (code == NK_OK) code = log_density(region, set, out->log_density);
   if (code != NK_OK) nk_fail_in(code, "%s", path);
@@ -285,6 +313,9 @@ static int write_head(const struct cli_region_scores *scores, const struct nk_ve
 }
 
 static bool is_inside(const struct cli_region_scores *scores, size_t row, double level) {
+  for (size_t r = 0; r < scores->n_regions; r++)
+    if (scores->p[r * scores->n + row] > level) return true;
+  if (scores->n_regions > 0) return false;
   if (scores->q_value != NULL) return scores->q_value[row] > scores->guarantees.fdr;
   if (scores->p_conditional != NULL) return scores->p_conditional[row] > level;
   return scores->p_value[row] > level;

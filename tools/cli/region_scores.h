@@ -23,6 +23,7 @@ struct cli_region_scores {
   struct cli_guarantees guarantees;
   double *p_conditional, *q_value, *fdp_bound; /* [n], each among the rows of one region; or NULL */
   size_t n_own;     /* rows that are tokens of their region, where a guarantee is asked for */
+  size_t n_unknown; /* rows whose region does not hold the tokens that show it */
   size_t n_regions; /* of those that compete; 0: none do */
   char **name;      /* [n_regions] */
   double *p;        /* [n_regions, n] every region's p-values */
@@ -36,13 +37,15 @@ struct cli_region_scores {
  * in any case. */
 int cli_region_scores_by(struct cli_region_scores *scores, const struct nk_vectors *set,
                          const char *path, const char *by);
-/* Scores every row by all of the regions in paths [n_paths]. A region's name is its path without
+/* Scores every row by all of the regions in paths [n_paths]; score, p_value and p_min are those of
+ * the best one. That is chosen by the row, so that its p-value alone guarantees nothing; the largest
+ * p-value by any region does, for rows drawn as the tokens of one of them, whichever. A region's name is its path without
  * folder and ".safetensors"; where two names would be the same, each is the whole path. */
 int cli_region_scores_best(struct cli_region_scores *scores, const struct nk_vectors *set,
                            char *const *paths, size_t n_paths);
 /* Writes the table: the head of the set, the region where several compete, score, p_value, the
  * guarantees, inside (q_value above its rate, otherwise p_conditional, otherwise p_value above the
- * level), p_min, with `all` a p-value of each region, the set's columns. */
+ * level; where several compete, a p-value by any of them above the level), p_min, with `all` a p-value of each region, the set's columns. */
 int cli_region_scores_write(const struct cli_region_scores *scores, const struct nk_vectors *set,
                             double level, bool all, struct cli_table *table);
 void cli_region_scores_free(struct cli_region_scores *scores);

@@ -50,6 +50,10 @@ int region_score(const struct cli_run *run, const struct region_options *o,
   if (code == NK_OK && scores.n_own > 0)
     nk_warn("%zu of %zu rows are tokens that the region was made of: no guarantee holds with them",
             scores.n_own, set->n);
+  if (code == NK_OK && scores.n_unknown > 0)
+    nk_warn(
+        "the region holds no tokens (--tokens none): no guarantee holds with rows that it was "
+        "made of, and whether there are any is not known");
   if (code == NK_OK) code = cli_region_scores_write(&scores, set, o->level, o->all, table);
   cli_region_scores_free(&scores);
   nk_vectors_free(set);

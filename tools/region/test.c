@@ -8,9 +8,12 @@ int region_test(const struct cli_run *run, const struct region_options *o,
   const struct nk_set_test_options options = {.n_permutations = o->n_permutations,
                                               .seed = run->common.seed};
   struct nk_set_test test = {0};
-  struct nk_vectors *set = nk_vectors_read(run->n_operands > 2 ? run->operands[2] : "-");
+  struct nk_vectors *set = nk_vectors_read(cli_operand(run, 2));
   int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
-  if (code == NK_OK) code = nk_region_test(region, set, &options, &test);
+  if (code == NK_OK) {
+    code = nk_region_test(region, set, &options, &test);
+    if (code != NK_OK) nk_fail_in(code, "%s by %s", cli_operand_name(run, 2), run->operands[1]);
+  }
   nk_vectors_free(set);
   for (size_t c = 0; c < sizeof COLUMNS / sizeof *COLUMNS && code == NK_OK; c++)
     code = cli_table_column(table, COLUMNS[c]);
