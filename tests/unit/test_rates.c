@@ -81,6 +81,38 @@ static void the_interval_of_a_mean_of_prompts_holds_it(void **state) {
     }
 }
 
+static double binomial(size_t k, size_t n, double p) {
+  double x = (double)k, m = (double)n;
+  return exp(lgamma(m + 1) - lgamma(x + 1) - lgamma(m - x + 1) + x * log(p) + (m - x) * log1p(-p));
+}
+
+/* Few attempts at prompts that nearly always or hardly ever fail, summed over all outcomes: some
+ * prompts have no failure or no success, and their attempts say less of the rate than they seem to.
+ * So few outcomes have a probability that a coverage near 0.95 need not exist: the least counts. */
+static void the_interval_of_extreme_prompts_holds_it(void **state) {
+  (void)state;
+  static const struct {
+    double rate[3];
+    size_t n;
+  } cases[] = {{{0.01, 0.5, 0.99}, 10}, {{0.02, 0.98, 0.5}, 10}, {{0.02, 0.02, 0.98}, 50},
+               {{0.05, 0.5, 0.9}, 10},  {{0.01, 0.5, 0.99}, 20}, {{0.02, 0.02, 0.98}, 30}};
+  for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+    const double *rate = cases[c].rate;
+    double truth = (rate[0] + rate[1] + rate[2]) / 3, share = 0;
+    size_t n = cases[c].n;
+    for (size_t i = 0; i < (n + 1) * (n + 1) * (n + 1); i++) {
+      const size_t x[3] = {i % (n + 1), i / (n + 1) % (n + 1), i / (n + 1) / (n + 1)};
+      double p = binomial(x[0], n, rate[0]) * binomial(x[1], n, rate[1]);
+      if (p > 1e-9 && holds(summary_stratified_share(x, 3, n, 0.95), truth))
+        share += p * binomial(x[2], n, rate[2]);
+    }
+    if (getenv("NOKEN_COVERAGE") != NULL)
+      printf("%g,%g,%g %zu %.3f\n", rate[0], rate[1], rate[2], n, share);
+    if (!(share >= LEAST))
+      fail_msg("%g, %g, %g, n %zu: held in %.3f", rate[0], rate[1], rate[2], n, share);
+  }
+}
+
 /* Tokens of three kinds, a third of them each, with 150 attempts: their attempts are alike. */
 static void the_interval_of_a_mean_of_tokens_holds_it(void **state) {
   (void)state;
@@ -139,14 +171,18 @@ static void kappa_and_its_interval_are_those_of_statsmodels(void **state) {
     assert_true(fabs(kappa.low - cases[i].low) < 1e-9);
     assert_true(fabs(kappa.high - cases[i].high) < 1e-9);
   }
-  size_t one_sided[2][2] = {{5, 0}, {0, 0}};
-  assert_true(isnan(summary_kappa(one_sided, 0.95).value));
+  size_t one_sided[][2][2] = {{{5, 0}, {0, 0}}, {{5, 3}, {0, 0}}, {{5, 0}, {3, 0}}};
+  for (size_t i = 0; i < sizeof one_sided / sizeof one_sided[0]; i++) {
+    struct summary_interval kappa = summary_kappa(one_sided[i], 0.95);
+    assert_true(isnan(kappa.value) && isnan(kappa.low) && isnan(kappa.high));
+  }
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_interval_of_a_rate_holds_it),
       cmocka_unit_test(the_interval_of_a_mean_of_prompts_holds_it),
+      cmocka_unit_test(the_interval_of_extreme_prompts_holds_it),
       cmocka_unit_test(the_interval_of_a_mean_of_tokens_holds_it),
       cmocka_unit_test(rates_of_none_and_all_have_wilsons_interval_of_all_trials),
       cmocka_unit_test(kappa_and_its_interval_are_those_of_statsmodels),

@@ -96,7 +96,8 @@ struct summary_interval summary_stratified_share(const size_t *successes, size_t
                                                  size_t n_each, double level) {
   double each = (double)n_each, strata = (double)n_strata, sum = 0, variance = 0;
   for (size_t s = 0; s < n_strata; s++) {
-    double part = (double)successes[s] / each;
+    double part =
+        ((double)successes[s] + 0.5) / (each + 1); /* of none or all the variance is not 0 */
     sum += (double)successes[s];
     if (n_each > 1) variance += part * (1 - part) / (each - 1) / (strata * strata);
   }
@@ -128,6 +129,8 @@ struct summary_interval summary_kappa(size_t table[2][2], double level) {
     chance += first[i] * second[i];
   }
   observed = p[0][0] + p[1][1];
+  for (int i = 0; i < 2; i++)
+    if (first[i] == 0 || second[i] == 0) return (struct summary_interval){NAN, NAN, NAN};
   double kappa = (observed - chance) / (1 - chance), off = 1 - kappa;
   for (int i = 0; i < 2; i++)
     for (int j = 0; j < 2; j++) {

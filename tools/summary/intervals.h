@@ -28,7 +28,8 @@ struct summary_interval summary_share(double share, double n, double critical);
 
 /* The mean of the shares of n_strata strata of n_each trials, whose trials alone are random: by
  * Wilson with the number of independent trials that would have the same variance, as Dean and
- * Pagano (2015) do in surveys; of all trials where that is larger, or no stratum varies. */
+ * Pagano (2015) do in surveys; of all trials where that is larger. A stratum's variance is that at
+ * (successes + 1/2) / (n_each + 1): one without successes or failures has some too. */
 struct summary_interval summary_stratified_share(const size_t *successes, size_t n_strata,
                                                  size_t n_each, double level);
 /* The mean of the shares of n clusters, drawn from many: the same, with the variance of the shares
@@ -64,7 +65,8 @@ struct summary_interval summary_difference(const struct summary_interval *first,
                                            const struct summary_interval *second);
 
 /* Cohen's kappa (1960) of two judgements, table [first][second] of counts, with the large-sample
- * interval of Fleiss, Cohen and Everitt (1969); NaN where chance alone gives full agreement. */
+ * interval of Fleiss, Cohen and Everitt (1969); NaN where one of
+ * them puts all in one class: chance alone gives that agreement. */
 struct summary_interval summary_kappa(size_t table[2][2], double level);
 
 #endif
