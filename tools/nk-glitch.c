@@ -98,6 +98,20 @@ static int read_table(const char *path, const struct tokens *t, struct cli_frame
 
 /* ---- The ranking ---- */
 
+/* The table of --with. */
+struct with {
+  struct cli_frame *frame; /* NULL: none */
+  int64_t *row_of;         /* [n] its row of each token, -1: none */
+  bool *number;            /* [its columns] whether they are of numbers */
+};
+
+static int read_with(const struct tokens *t, struct with *with) {
+  int code = read_table(t->options.with, t, &with->frame, &with->row_of);
+  if (code != NK_OK) return code;
+  with->number = cli_frame_number_columns(with->frame);
+  return with->number == NULL ? NK_EMEMORY : NK_OK;
+}
+
 static void write_text(const struct tokens *t, size_t row, struct cli_table *table) {
   size_t n = 0;
   const char *text = "";
@@ -138,23 +152,18 @@ static int name_columns(const struct tokens *t, const struct cli_frame *with,
   return code;
 }
 
-static void write_with(const struct cli_frame *with, int64_t with_row, struct cli_table *table) {
-  for (size_t c = 0; c < cli_frame_n_columns(with); c++) {
-    const char *name = cli_frame_column_name(with, c);
-    double number = 0;
+static void write_with(const struct with *with, size_t row, struct cli_table *table) {
+  int64_t with_row = with->row_of[row];
+  for (size_t c = 0; c < cli_frame_n_columns(with->frame); c++) {
+    const char *name = cli_frame_column_name(with->frame, c);
     if (strcmp(name, "id") == 0 || strcmp(name, "text") == 0) continue;
-    const char *cell = with_row >= 0 ? cli_frame_cell(with, (size_t)with_row, c) : "";
-    if (cli_frame_is_missing(cell))
-      cli_table_missing(table);
-    else if (cli_frame_number(with, (size_t)with_row, c, &number) == NK_OK)
-      cli_table_number(table, number);
-    else
-      cli_table_cell(table, cell);
+    const char *cell = with_row >= 0 ? cli_frame_cell(with->frame, (size_t)with_row, c) : "";
+    cli_table_copy(table, cell, with->number[c]);
   }
 }
 
-static int write_row(const struct tokens *t, size_t row, const struct cli_frame *with,
-                     const int64_t *with_row, struct cli_table *table) {
+static int write_row(const struct tokens *t, size_t row, const struct with *with,
+                     struct cli_table *table) {
   const struct nk_glitch *glitch = t->glitch;
   cli_table_integer(table, id_of(t, row));
   if (has_text(t)) write_text(t, row, table);
@@ -167,30 +176,30 @@ static int write_row(const struct tokens *t, size_t row, const struct cli_frame 
     cli_table_number(table, glitch->columns[c].values[row]);
   int code = t->tokenizer == NULL ? NK_OK : cli_token_texts_write(&t->texts, row, table);
   if (code != NK_OK) return code;
-  if (with != NULL) write_with(with, with_row[row], table);
+  if (with->frame != NULL) write_with(with, row, table);
   return cli_table_end_row(table);
 }
 
 /* With a cut, only ranked tokens on its side; without one, all, those ranked apart at the end. */
 static int write_ranking(struct tokens *t, struct cli_table *table) {
   const struct nk_glitch *glitch = t->glitch;
-  struct cli_frame *with = NULL;
-  int64_t *with_row = NULL;
+  struct with with = {0};
   bool cut = t->options.top > 0 || t->options.fdr >= 0 || t->options.threshold > -INFINITY;
   size_t n = cut ? glitch->n_ranked : glitch->n;
   if (t->options.top > 0 && t->options.top < n) n = t->options.top;
-  int code = t->options.with != NULL ? read_table(t->options.with, t, &with, &with_row) : NK_OK;
+  int code = t->options.with != NULL ? read_with(t, &with) : NK_OK;
   if (code == NK_OK && t->tokenizer != NULL)
     code = cli_token_texts_read(&t->texts, t->tokenizer, glitch->n);
-  if (code == NK_OK) code = name_columns(t, with, table);
+  if (code == NK_OK) code = name_columns(t, with.frame, table);
   for (size_t at = 0; at < n && code == NK_OK; at++) {
     size_t row = glitch->order[at];
     if (cut && !(glitch->score[row] >= t->options.threshold)) break;
     if (t->options.fdr >= 0 && !(glitch->q_value[row] <= t->options.fdr)) break;
-    code = write_row(t, row, with, with_row, table);
+    code = write_row(t, row, &with, table);
   }
-  cli_frame_free(with);
-  nk_free(with_row);
+  cli_frame_free(with.frame);
+  nk_free(with.row_of);
+  nk_free(with.number);
   return code;
 }
 

@@ -163,6 +163,10 @@ sets() {
   nk-glitch --output-set out.npy --unused 0-4 --with notes.tsv >with.tsv
   [ "$(awk -F '\t' '$1 == 7 { print $(NF - 1), $NF }' with.tsv)" = '0 a\tb' ]
   [ "$(awk -F '\t' '$1 == 8 { print $(NF - 1) "," $NF }' with.tsv)" = ',' ]
+  printf 'id\tcode\tsize\n7\t007\t1234567890123\n' >codes.tsv
+  nk-glitch --output-set out.npy --unused 0-4 --with codes.tsv >with.tsv
+  [ "$(awk -F '\t' '$1 == 7 { print $(NF - 1), $NF }' with.tsv)" = '007 1234567890123' ]
+  nk-glitch --json --output-set out.npy --unused 0-4 --with codes.tsv | grep -q '"code":"007","size":1234567890123}'
   printf 'id\tscore\n7\t0\n' >taken.tsv
   run -2 nk-glitch --output-set out.npy --unused 0-4 --with taken.tsv
   [[ "$output" == *"its column 'score' is one of this table's"* ]]

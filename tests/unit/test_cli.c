@@ -67,6 +67,61 @@ static void a_table_reads_back_the_same_from_tsv_and_json(void **state) {
   }
 }
 
+/* Copies the columns a, b and text of a table to JSON Lines or a TSV. */
+static void copy_table(const char *folder, const char *bytes, enum cli_table_format format,
+                       char *out, size_t size) {
+  char path[512];
+  struct cli_frame *frame = frame_of(folder, bytes, strlen(bytes));
+  assert_non_null(frame);
+  bool *number = cli_frame_number_columns(frame);
+  snprintf(path, sizeof path, "%s/copy", folder);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_TEXT);
+  struct cli_table *table = cli_table_new(output, format);
+  for (size_t c = 0; c < cli_frame_n_columns(frame); c++)
+    assert_int_equal(cli_table_column(table, cli_frame_column_name(frame, c)), NK_OK);
+  for (size_t row = 0; row < cli_frame_n_rows(frame); row++) {
+    for (size_t c = 0; c < cli_frame_n_columns(frame); c++)
+      cli_table_copy(table, cli_frame_cell(frame, row, c), number[c]);
+    assert_int_equal(cli_table_end_row(table), NK_OK);
+  }
+  assert_int_equal(cli_table_finish(table), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
+  nk_output_free(output);
+  nk_free(number);
+  cli_frame_free(frame);
+  FILE *file = fopen(path, "r");
+  assert_non_null(file);
+  out[fread(out, 1, size - 1, file)] = 0;
+  fclose(file);
+}
+
+static void copied_cells_keep_their_characters(void **state) {
+  static const char cells[] =
+      "a\tb\ttext\n"
+      "1234567890123\t007\t1\n"
+      "0.10\t infinity\tnan\n"
+      "NA\t1e5\tx\\x22\\n\n"
+      "-inf\t\t\\x4EA\n"
+      "-1.5E-07\tNA\t\n";
+  static const char json[] =
+      "{\"a\":1234567890123,\"b\":\"007\",\"text\":\"1\"}\n"
+      "{\"a\":0.10,\"b\":\" infinity\",\"text\":\"nan\"}\n"
+      "{\"b\":\"1e5\",\"text\":\"x\\\\x22\\\\n\"}\n"
+      "{\"a\":\"-inf\",\"text\":\"\\\\x4EA\"}\n"
+      "{\"a\":-1.5E-07,\"b\":\"NA\"}\n";
+  char out[1024];
+  copy_table(*state, cells, CLI_TABLE_TSV, out, sizeof out);
+  assert_string_equal(out, cells);
+  copy_table(*state, cells, CLI_TABLE_JSON, out, sizeof out);
+  assert_string_equal(out, json);
+  copy_table(*state, "a\n1.\n", CLI_TABLE_JSON, out, sizeof out); /* not JSON's numbers */
+  assert_string_equal(out, "{\"a\":\"1.\"}\n");
+  copy_table(*state, "a\n+1\n", CLI_TABLE_JSON, out, sizeof out);
+  assert_string_equal(out, "{\"a\":\"+1\"}\n");
+  copy_table(*state, "a\n\x1b[2J\xff\"\n", CLI_TABLE_TSV, out, sizeof out); /* not printable */
+  assert_string_equal(out, "a\n\\x1B[2J\\xFF\\x22\n");
+}
+
 static void a_row_has_a_cell_for_each_column(void **state) {
   const char *folder = *state;
   char path[512];
@@ -460,6 +515,7 @@ static void a_program_that_does_not_exist_is_not_found(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_table_reads_back_the_same_from_tsv_and_json),
+      cmocka_unit_test(copied_cells_keep_their_characters),
       cmocka_unit_test(a_row_has_a_cell_for_each_column),
       cmocka_unit_test(a_header_alone_is_a_table_without_rows),
       cmocka_unit_test(the_error_of_a_damaged_table_names_the_line),

@@ -385,6 +385,51 @@ bool cli_frame_is_missing(const char *cell) {
   return false;
 }
 
+/* Whether a cell is a number by the grammar of JSON (RFC 8259), which has one way to write most. */
+static bool is_json_number(const char *cell) {
+  static const char digits[] = "0123456789";
+  size_t n;
+  if (*cell == '-') cell++;
+  n = strspn(cell, digits);
+  if (n == 0 || (n > 1 && *cell == '0')) return false;
+  cell += n;
+  if (*cell == '.') {
+    n = strspn(++cell, digits);
+    if (n == 0) return false;
+    cell += n;
+  }
+  if (*cell == 'e' || *cell == 'E') {
+    cell++;
+    if (*cell == '-' || *cell == '+') cell++;
+    n = strspn(cell, digits);
+    if (n == 0) return false;
+    cell += n;
+  }
+  return *cell == 0;
+}
+
+static bool is_number_column(const struct cli_frame *frame, size_t column) {
+  static const char suffix[] = "text";
+  const char *name = cli_frame_column_name(frame, column);
+  size_t length = strlen(name), n = sizeof suffix - 1;
+  bool any = false;
+  if (length >= n && strcmp(name + length - n, suffix) == 0) return false;
+  for (size_t row = 0; row < frame->n_rows; row++) {
+    const char *cell = cli_frame_cell(frame, row, column);
+    bool number = is_json_number(cell) || strcmp(cell, "inf") == 0 || strcmp(cell, "-inf") == 0;
+    if (!number && !cli_frame_is_missing(cell)) return false;
+    any = any || number;
+  }
+  return any;
+}
+
+bool *cli_frame_number_columns(const struct cli_frame *frame) {
+  bool *number = nk_calloc(frame->columns.n, sizeof *number);
+  for (size_t c = 0; c < frame->columns.n && number != NULL; c++)
+    number[c] = is_number_column(frame, c);
+  return number;
+}
+
 /* The error for a cell that is not what was expected, "a number". */
 static int bad_cell(const struct cli_frame *frame, size_t row, size_t column,
                     const char *expected) {

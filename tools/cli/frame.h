@@ -34,6 +34,11 @@ int64_t cli_frame_column(const struct cli_frame *frame, const char *name);
 
 /* The cell's text, as it is in the TSV; "" where it is missing. */
 const char *cli_frame_cell(const struct cli_frame *frame, size_t row, size_t column);
+/* number [n_columns] = whether a column is of numbers: each cell that is not missing is one as JSON
+ * writes it, or inf or -inf, and there is one; a column whose name ends in "text" is of texts. One
+ * cell decides otherwise: 007 is a text, and so are the cells beside it. Free with nk_free; NULL:
+ * no memory. */
+bool *cli_frame_number_columns(const struct cli_frame *frame);
 /* Whether a cell is empty or a word that other programs write for a missing number: NA, NaN, null,
  * None. */
 bool cli_frame_is_missing(const char *cell);

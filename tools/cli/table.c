@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/frame.h"
 #include "cli/names.h"
 
 struct cli_table {
@@ -146,6 +147,34 @@ void cli_table_cell(struct cli_table *table, const char *cell) {
   cli_table_text(table, raw.data, raw.size);
   if (raw.failed) table->row.failed = true;
   nk_buffer_free(&raw);
+}
+
+/* The cell's backslashes begin its escapes, and stay. */
+static void append_copy(struct nk_buffer *out, const char *cell) {
+  for (size_t n; *cell != 0; cell += n) {
+    n = strcspn(cell, "\\\"");
+    nk_escape(out, cell, n);
+    if (n > 0) continue;
+    n = 1;
+    if (*cell == '"')
+      append_hex(out, cell, n);
+    else
+      nk_buffer_byte(out, *cell);
+  }
+}
+
+void cli_table_copy(struct cli_table *table, const char *cell, bool number) {
+  bool json = table->format == CLI_TABLE_JSON;
+  if (!begin_cell(table, *cell == 0 || (json && number && cli_frame_is_missing(cell)))) return;
+  bool quoted = json && (!number || strchr(cell, 'i') != NULL); /* inf */
+  nk_buffer_clear(&table->scratch);
+  append_copy(&table->scratch, cell);
+  if (table->scratch.failed)
+    table->row.failed = true;
+  else if (quoted)
+    nk_buffer_quote(&table->row, table->scratch.data, table->scratch.size);
+  else
+    nk_buffer_append(&table->row, table->scratch.data, table->scratch.size);
 }
 
 void cli_table_integer(struct cli_table *table, int64_t value) {

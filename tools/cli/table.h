@@ -39,6 +39,11 @@ void cli_table_text(struct cli_table *table, const char *bytes, size_t n);
 void cli_table_string(struct cli_table *table, const char *string);
 /* A text that is escaped already: the cell of another table. */
 void cli_table_cell(struct cli_table *table, const char *cell);
+/* The cell of another table with the same characters; those that are not printable, and quotation
+ * marks, are escaped. In JSON Lines it is a string, or, in a column of numbers
+ * (cli_frame_number_columns), a number with the same digits; missing where it is empty, or a word
+ * for a missing number. */
+void cli_table_copy(struct cli_table *table, const char *cell, bool number);
 void cli_table_integer(struct cli_table *table, int64_t value);
 /* A NaN is a missing value: a measure that is not defined for this row. */
 void cli_table_number(struct cli_table *table, double value);

@@ -153,6 +153,8 @@ int verify_open(struct verify_job *job) {
   code = read_prompts(job);
   if (code == NK_OK) code = cli_chat_prompts(job->run, o->chat, job->model, &job->prompts);
   if (code == NK_OK) code = o->all ? take_all(job) : take_table(job, cli_operand(job->run, 1));
+  job->number = cli_frame_number_columns(job->frame);
+  if (job->number == NULL) return NK_EMEMORY;
   if (o->controls == VERIFY_NOT_GIVEN) /* a table's own controls are enough */
     o->controls = o->summary && !o->agree && job->control == NULL ? DEFAULT_CONTROLS : 0;
   if (code == NK_OK && !o->text && (o->all || o->controls > 0)) code = find_categories(job);
@@ -174,3 +176,4 @@ void verify_free(struct verify_job *job) {
   nk_free(job->found.n_pieces);
   nk_free(job->found.failures);
 }
+  nk_free(job->number);

@@ -11,24 +11,6 @@ static const char *const verdict_columns[NK_N_VERDICTS] = {"strongly_verified", 
 
 /* ---- A row for each token ---- */
 
-static bool is_text(const char *column) {
-  size_t length = strlen(column);
-  return length >= 4 && strcmp(column + length - 4, "text") == 0;
-}
-
-static void write_cell(const struct cli_frame *frame, size_t row, size_t column,
-                       struct cli_table *table) {
-  const char *cell = cli_frame_cell(frame, row, column);
-  bool text = is_text(cli_frame_column_name(frame, column));
-  double number;
-  if (!text && cli_frame_number(frame, row, column, &number) == NK_OK)
-    cli_table_number(table, number);
-  else if (cell[0] == 0 || (!text && cli_frame_is_missing(cell)))
-    cli_table_missing(table);
-  else
-    cli_table_cell(table, cell);
-}
-
 /* The cell of item i, which no row of the frame has. */
 static void write_own(const struct verify_job *v, size_t i, const char *column,
                       struct cli_table *table) {
@@ -127,7 +109,7 @@ void verify_write_cells(const struct verify_job *v, size_t i, struct cli_table *
     const char *name = column_name(v, c);
     if (is_taken(name)) continue;
     if (i < n_rows)
-      write_cell(v->frame, i, c, table);
+      cli_table_copy(table, cli_frame_cell(v->frame, i, c), v->number[c]);
     else
       write_own(v, i, name, table);
   }

@@ -33,6 +33,7 @@ struct verify_job {
   enum nk_category *categories; /* [vocabulary] where drawn tokens or --all need it, else NULL */
   size_t n;
   int64_t *ids;                  /* [n]; NULL with --text */
+  bool *number;                 /* [its columns] whether they are of numbers */
   struct nk_text *texts;         /* [n] with --text, else NULL */
   struct nk_buffer bytes, drawn; /* of the table's texts, of drawn ones */
   bool *control;                 /* [n] ordinary tokens or texts to compare with; NULL: none */
