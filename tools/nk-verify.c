@@ -36,8 +36,10 @@ static int write_output(const struct verify_job *job) {
 
 int main(int argc, char **argv) {
   struct cli_run run;
-  struct verify_job job = {.run = &run,
-                           .options = {.steps = 3, .controls = VERIFY_NOT_GIVEN, .level = 0.05}};
+  struct verify_job job = {
+      .run = &run,
+      .options = {
+          .steps = VERIFY_NOT_GIVEN, .controls = VERIFY_NOT_GIVEN, .level = VERIFY_NO_LEVEL}};
   struct verify_options *o = &job.options;
   const struct cli_option options[] = {
       {'a', "all", CLI_OPTION_FLAG, &o->all, NULL, "verify the whole vocabulary, without a table"},

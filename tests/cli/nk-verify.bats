@@ -236,6 +236,36 @@ candidates() {
   run -2 nk-verify --agree --all "$gpt2"
   run -2 nk-verify --agree --text "$gpt2" rows
   run -2 nk-verify --agree --controls 3 "$gpt2" rows
+  for option in '--prompt {}' "--prompts $data/prompts/echo20.tsv" '--chat none' '--steps 3'; do
+    run -2 nk-verify --agree $option "$gpt2" rows
+  done
+  [ "$output" = "nk-verify: rows: it has the columns encoded and max_prob, and the model is not run:\
+ --steps has no effect; leave it out, or leave out these columns" ]
+  nk-verify --agree --steps 3 "$gpt2" glitch.tsv | cmp - apart
+  for level in -3 -0.1 1.5; do
+    run -2 nk-verify --agree --level $level "$gpt2" rows
+    [[ "$output" == *"--level $level: a q_value from 0 to 1 is needed" ]]
+  done
+  run -2 nk-verify --level 0.05 "$gpt2" glitch.tsv
+  nk-verify --agree --summary --level 0 "$gpt2" <(printf 'id\tq_value\tencoded\tmax_prob\n1\t.5\t1\t0\n2\t.5\t1\t1\n') |
+    awk -F '\t' '$1 == "kappa" { exit !($3 == "" && $4 == "" && $5 == "") }'
+}
+
+@test "a summary without controls is refused" {
+  printf 'id\n300\n' >ids.tsv
+  run -2 nk-verify --summary --controls 0 "$gpt2" ids.tsv
+  [ "$output" = "nk-verify: ids.tsv: --summary compares with controls: the table has no column\
+ 'control', and --controls is 0; use 1 or more" ]
+  run -2 nk-verify --text --summary --controls 0 "$gpt2" <<<$'text\n a\n'
+  printf 'id\tcontrol\n300\t0\n400\t1\n' >own.tsv
+  nk-verify --summary --controls 0 "$gpt2" own.tsv >summary
+  [ "$(cut -f 1,2 summary | sed -n 2,3p)" = $'listed\t1\ncontrol\t1' ]
+}
+
+@test "the cells of the table stay as they are" {
+  nk-glitch -q "$gpt2" >glitch.tsv
+  nk-verify -q --steps 1 -p '{}' "$gpt2" glitch.tsv >verified.tsv
+  cut -f "1-$(head -n 1 glitch.tsv | awk -F '\t' '{ print NF }')" verified.tsv | cmp - glitch.tsv
 }
 
 # Of the tokens that training never showed and that text gives, 99% and more are verified; of those

@@ -22,6 +22,10 @@ static int check_options(const struct verify_options *o, const struct cli_run *r
     return nk_fail(NK_EUSAGE, "--agree excludes --all, --text, --truth and --repeats");
   if (o->agree && o->controls != VERIFY_NOT_GIVEN)
     return nk_fail(NK_EUSAGE, "--agree excludes --controls, which have no q_value");
+  if (!o->agree && o->level != VERIFY_NO_LEVEL)
+    return nk_fail(NK_EUSAGE, "--level is that of --agree");
+  if (o->agree && o->level != VERIFY_NO_LEVEL && !(o->level >= 0 && o->level <= 1))
+    return nk_fail(NK_EUSAGE, "--level %g: a q_value from 0 to 1 is needed", o->level);
   if (o->truth != NULL && o->repeats > 0) return nk_fail(NK_EUSAGE, "--truth excludes --repeats");
   if (o->repeats > 0 && !(o->temperature > 0))
     return nk_fail(NK_EUSAGE,
@@ -31,6 +35,31 @@ static int check_options(const struct verify_options *o, const struct cli_run *r
     return nk_fail(NK_EUSAGE, "--temperature is that of --repeats N");
   if (o->steps == 0) return nk_fail(NK_EUSAGE, "--steps: 1 or more are needed");
   return NK_OK;
+}
+
+/* Of a table that has what would be found, the options of a run would be without effect. */
+static int check_known(const struct verify_job *job) {
+  const struct verify_options *o = &job->options;
+  const char *option = o->texts.n > 0                 ? "--prompt"
+                       : o->prompts != NULL           ? "--prompts"
+                       : o->chat != NULL              ? "--chat"
+                       : o->steps != VERIFY_NOT_GIVEN ? "--steps"
+                                                      : NULL;
+  if (!job->known || option == NULL) return NK_OK;
+  return nk_fail(NK_EUSAGE,
+                 "%s: it has the columns encoded and max_prob, and the model is not run: %s has no "
+                 "effect; leave it out, or leave out these columns",
+                 cli_frame_name(job->frame), option);
+}
+
+/* A summary compares with controls. */
+static int check_summary(const struct verify_job *job) {
+  const struct verify_options *o = &job->options;
+  if (!o->summary || o->agree || o->controls != 0 || job->control != NULL) return NK_OK;
+  return nk_fail(NK_EUSAGE,
+                 "%s: --summary compares with controls: the table has no column 'control', and "
+                 "--controls is 0; use 1 or more",
+                 cli_frame_name(job->frame));
 }
 
 /* ---- Tokens and texts ---- */
@@ -124,11 +153,14 @@ static int take_found(struct verify_job *job) {
 static int take_table(struct verify_job *job, const char *path) {
   job->frame = cli_frame_read(path);
   if (job->frame == NULL) return nk_error_code();
+  job->number = cli_frame_number_columns(job->frame);
+  if (job->number == NULL) return NK_EMEMORY;
   job->n = cli_frame_n_rows(job->frame);
   int code = job->options.text ? take_texts(job) : take_ids(job);
   if (code == NK_OK) code = take_controls(job);
   if (code == NK_OK && job->options.agree) code = take_found(job);
-  return code;
+  if (code == NK_OK) code = check_known(job);
+  return code == NK_OK ? check_summary(job) : code;
 }
 
 /* The categories that rows of their own have. */
@@ -140,7 +172,7 @@ static int find_categories(struct verify_job *job) {
 }
 
 int verify_open(struct verify_job *job) {
-  enum { DEFAULT_CONTROLS = 200 };
+  enum { DEFAULT_CONTROLS = 200, DEFAULT_STEPS = 3 };
   struct verify_options *o = &job->options;
   int code = check_options(o, job->run);
   if (code != NK_OK) return code;
@@ -153,8 +185,8 @@ int verify_open(struct verify_job *job) {
   code = read_prompts(job);
   if (code == NK_OK) code = cli_chat_prompts(job->run, o->chat, job->model, &job->prompts);
   if (code == NK_OK) code = o->all ? take_all(job) : take_table(job, cli_operand(job->run, 1));
-  job->number = cli_frame_number_columns(job->frame);
-  if (job->number == NULL) return NK_EMEMORY;
+  if (o->steps == VERIFY_NOT_GIVEN) o->steps = DEFAULT_STEPS;
+  if (o->level == VERIFY_NO_LEVEL) o->level = 0.05;
   if (o->controls == VERIFY_NOT_GIVEN) /* a table's own controls are enough */
     o->controls = o->summary && !o->agree && job->control == NULL ? DEFAULT_CONTROLS : 0;
   if (code == NK_OK && !o->text && (o->all || o->controls > 0)) code = find_categories(job);
@@ -163,6 +195,7 @@ int verify_open(struct verify_job *job) {
 
 void verify_free(struct verify_job *job) {
   cli_frame_free(job->frame);
+  nk_free(job->number);
   cli_prompts_free(&job->prompts);
   nk_model_free(job->model);
   nk_free(job->categories);
@@ -176,4 +209,3 @@ void verify_free(struct verify_job *job) {
   nk_free(job->found.n_pieces);
   nk_free(job->found.failures);
 }
-  nk_free(job->number);

@@ -2,11 +2,14 @@
 #ifndef VERIFY_VERIFY_H
 #define VERIFY_VERIFY_H
 
+#include <math.h>
+
 #include "cli/chat.h"
 #include "cli/engine.h"
 #include "cli/tool.h"
 
-#define VERIFY_NOT_GIVEN SIZE_MAX /* a number of an option */
+#define VERIFY_NOT_GIVEN SIZE_MAX   /* a number of an option */
+#define VERIFY_NO_LEVEL (-INFINITY) /* the same of --level */
 
 struct verify_options {
   bool all, text;
@@ -30,10 +33,10 @@ struct verify_job {
   const struct nk_tokenizer *tokenizer;
   struct cli_prompts prompts;   /* none: the library's */
   struct cli_frame *frame;      /* the table, NULL with --all */
+  bool *number;                 /* [its columns] whether they are of numbers */
   enum nk_category *categories; /* [vocabulary] where drawn tokens or --all need it, else NULL */
   size_t n;
   int64_t *ids;                  /* [n]; NULL with --text */
-  bool *number;                 /* [its columns] whether they are of numbers */
   struct nk_text *texts;         /* [n] with --text, else NULL */
   struct nk_buffer bytes, drawn; /* of the table's texts, of drawn ones */
   bool *control;                 /* [n] ordinary tokens or texts to compare with; NULL: none */
