@@ -153,14 +153,20 @@ int nki_repetition_best(struct nk_forward *forward, const struct nki_repetition 
 
 /* ---- Sampled answers ---- */
 
-/* The attempts at answers of one length. */
+/* The attempts at answers of one length: attempt k is one at item items[k / n_repeats]. They run
+ * some at a time, so that memory is bounded whatever their number is. */
 struct sampled {
+  const struct nki_repetition *repetition;
+  const struct nki_attempts *attempts;
+  size_t n_answer, n_tokens;     /* of an answer, of an attempt */
   size_t n;                      /* items */
   size_t *items;                 /* [n] */
-  struct nk_sequence *sequences; /* [n, n_repeats] */
-  uint64_t *streams;             /* [n, n_repeats] */
-  int64_t *ids;                  /* [n, n_repeats, n_tokens] */
-  size_t *lengths;               /* [n, n_repeats] */
+  size_t n_most;                 /* attempts at a time */
+  struct nk_sequence *sequences; /* [n_most] */
+  uint64_t *streams;             /* [n_most] */
+  int64_t *ids;                  /* [n_most, n_tokens] */
+  size_t *lengths;               /* [n_most] */
+  int64_t *before;               /* room for a whole prompt */
 };
 
 static void sampled_free(struct sampled *sampled) {
@@ -169,29 +175,33 @@ static void sampled_free(struct sampled *sampled) {
   nk_free(sampled->streams);
   nk_free(sampled->ids);
   nk_free(sampled->lengths);
+  nk_free(sampled->before);
 }
 
-static int sampled_choose(const struct nki_repetition *r, const struct nki_attempts *a,
-                          size_t n_answer, size_t n_tokens, struct sampled *sampled) {
-  size_t repeats = a->n_repeats;
+static int sampled_choose(struct sampled *sampled) {
+  enum { MOST_TOKENS = 1 << 13 }; /* of the attempts at a time */
+  const struct nki_repetition *r = sampled->repetition;
+  size_t longest = 0, n_tokens = sampled->n_tokens;
   sampled->items = nk_alloc(r->n, sizeof *sampled->items);
   if (sampled->items == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < r->n; i++)
-    if (r->answers[i].n == n_answer) sampled->items[sampled->n++] = i;
-  size_t n = sampled->n;
-  sampled->sequences = nk_alloc(n, repeats * sizeof *sampled->sequences);
-  sampled->streams = nk_alloc(n, repeats * sizeof *sampled->streams);
-  sampled->ids = nk_alloc(n, repeats * n_tokens * sizeof *sampled->ids);
-  sampled->lengths = nk_alloc(n, repeats * sizeof *sampled->lengths);
-  if (sampled->sequences == NULL || sampled->streams == NULL || sampled->ids == NULL ||
-      sampled->lengths == NULL)
-    return NK_EMEMORY;
-  for (size_t k = 0; k < n * repeats; k++) {
-    size_t i = sampled->items[k / repeats];
-    sampled->sequences[k] = r->sequences[i];
-    sampled->streams[k] = (uint64_t)a->keys[i] * NKI_MOST_REPEATS + k % repeats;
+  for (size_t i = 0; i < r->n; i++) {
+    if (r->answers[i].n != sampled->n_answer) continue;
+    sampled->items[sampled->n++] = i;
+    if (r->sequences[i].n > longest) longest = r->sequences[i].n;
   }
-  return NK_OK;
+  if (sampled->n == 0) return NK_OK;
+  size_t n = sampled->n * sampled->attempts->n_repeats, most = MOST_TOKENS / n_tokens + 1;
+  if (n > most) n = most;
+  sampled->n_most = n;
+  sampled->sequences = nk_alloc(n, sizeof *sampled->sequences);
+  sampled->streams = nk_alloc(n, sizeof *sampled->streams);
+  sampled->ids = nk_alloc(n, n_tokens * sizeof *sampled->ids);
+  sampled->lengths = nk_alloc(n, sizeof *sampled->lengths);
+  sampled->before = nk_alloc(r->prefix.n + longest, sizeof *sampled->before);
+  return sampled->sequences == NULL || sampled->streams == NULL || sampled->ids == NULL ||
+                 sampled->lengths == NULL || sampled->before == NULL
+             ? NK_EMEMORY
+             : NK_OK;
 }
 
 /* Whether the answer begins at one of the first n_steps of ids. */
@@ -201,29 +211,76 @@ static bool has_answer(const int64_t *ids, size_t n_steps, const struct nk_seque
   return false;
 }
 
+static size_t item_of(const struct sampled *sampled, size_t attempt) {
+  return sampled->items[attempt / sampled->attempts->n_repeats];
+}
+
+/* Whether the attempts at an item run by themselves, its whole prompt their prefix: where computing
+ * the prefix of all prompts again costs less than computing the rest for each attempt. */
+static bool runs_alone(const struct sampled *sampled, size_t item) {
+  const struct nki_repetition *r = sampled->repetition;
+  size_t rest = r->sequences[item].n - 1;
+  return rest > 0 && sampled->attempts->n_repeats - 1 > r->prefix.n / rest;
+}
+
+/* The number of attempts from `first` on that run together. */
+static size_t count_run(const struct sampled *sampled, size_t first) {
+  size_t repeats = sampled->attempts->n_repeats, left = sampled->n * repeats - first, n = 1;
+  bool alone = runs_alone(sampled, item_of(sampled, first));
+  if (left > sampled->n_most) left = sampled->n_most;
+  while (n < left &&
+         (alone ? (first + n) % repeats != 0 : !runs_alone(sampled, item_of(sampled, first + n))))
+    n++;
+  return n;
+}
+
+/* Runs n attempts from `first` on. */
+static int sample_run(struct nk_forward *forward, struct sampled *sampled, size_t first, size_t n,
+                      size_t *failures) {
+  const struct nki_repetition *r = sampled->repetition;
+  const struct nki_attempts *a = sampled->attempts;
+  const struct nk_sequence *whole = &r->sequences[item_of(sampled, first)];
+  bool alone = runs_alone(sampled, item_of(sampled, first));
+  struct nk_generation generation = {.n_tokens = sampled->n_tokens,
+                                     .temperature = a->temperature,
+                                     .seed = a->seed,
+                                     .streams = sampled->streams,
+                                     .ids = sampled->ids,
+                                     .lengths = sampled->lengths};
+  struct nk_batch batch = {.prefix = r->prefix,
+                           .sequences = sampled->sequences,
+                           .n_sequences = n,
+                           .generation = &generation};
+  if (alone) {
+    if (r->prefix.n > 0)
+      memcpy(sampled->before, r->prefix.ids, r->prefix.n * sizeof *sampled->before);
+    memcpy(sampled->before + r->prefix.n, whole->ids, (whole->n - 1) * sizeof *sampled->before);
+    batch.prefix = (struct nk_sequence){sampled->before, r->prefix.n + whole->n - 1};
+  }
+  for (size_t k = 0; k < n; k++) {
+    size_t i = item_of(sampled, first + k), number = (first + k) % a->n_repeats;
+    sampled->sequences[k] =
+        alone ? (struct nk_sequence){whole->ids + whole->n - 1, 1} : r->sequences[i];
+    sampled->streams[k] = (uint64_t)a->keys[i] * NKI_MOST_REPEATS + number;
+  }
+  int code = nk_forward_run(forward, &batch);
+  for (size_t k = 0; k < n && code == NK_OK; k++) {
+    size_t i = item_of(sampled, first + k);
+    failures[i] += !has_answer(sampled->ids + k * sampled->n_tokens, r->n_steps, &r->answers[i]);
+  }
+  return code;
+}
+
 /* The failures at answers of n_answer tokens. */
 static int sample(struct nk_forward *forward, const struct nki_repetition *r,
                   const struct nki_attempts *a, size_t n_answer, size_t *failures) {
-  struct sampled sampled = {0};
-  size_t n_tokens = r->n_steps + n_answer - 1;
-  int code = sampled_choose(r, a, n_answer, n_tokens, &sampled);
-  if (code != NK_OK || sampled.n == 0) goto done;
-  struct nk_generation generation = {.n_tokens = n_tokens,
-                                     .temperature = a->temperature,
-                                     .seed = a->seed,
-                                     .streams = sampled.streams,
-                                     .ids = sampled.ids,
-                                     .lengths = sampled.lengths};
-  struct nk_batch batch = {.prefix = r->prefix,
-                           .sequences = sampled.sequences,
-                           .n_sequences = sampled.n * a->n_repeats,
-                           .generation = &generation};
-  code = nk_forward_run(forward, &batch);
-  for (size_t k = 0; k < sampled.n * a->n_repeats && code == NK_OK; k++) {
-    size_t i = sampled.items[k / a->n_repeats];
-    failures[i] += !has_answer(sampled.ids + k * n_tokens, r->n_steps, &r->answers[i]);
+  struct sampled sampled = {
+      .repetition = r, .attempts = a, .n_answer = n_answer, .n_tokens = r->n_steps + n_answer - 1};
+  int code = sampled_choose(&sampled);
+  for (size_t first = 0, n; code == NK_OK && first < sampled.n * a->n_repeats; first += n) {
+    n = count_run(&sampled, first);
+    code = sample_run(forward, &sampled, first, n, failures);
   }
-done:
   sampled_free(&sampled);
   return code;
 }

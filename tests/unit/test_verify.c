@@ -229,6 +229,28 @@ static void attempts_are_those_of_the_token_and_the_prompt(void **state) {
   nk_model_free(model);
 }
 
+/* More attempts than run at a time give what those of each token by itself do. */
+static void attempts_that_run_in_parts_are_the_same(void **state) {
+  (void)state;
+  enum { N = 3, REPEATS = 3500 };
+  static const char *const prompts[] = {"{}"};
+  struct nk_model *model = open_model("gpt2-tiny");
+  const int64_t ids[N] = {2492, 7686, 5249};
+  size_t failures[N], alone;
+  double max_prob[N];
+  const struct nk_verify_options options = {
+      .prompts = prompts, .n_prompts = 1, .n_steps = 1, .n_repeats = REPEATS, .temperature = 1};
+  struct nk_verification out = {.max_prob = max_prob, .failures = failures};
+  assert_int_equal(nk_verify(model, &options, ids, N, &out), NK_OK);
+  out.failures = &alone;
+  for (size_t i = 0; i < N; i++) {
+    assert_int_equal(nk_verify(model, &options, ids + i, 1, &out), NK_OK);
+    assert_int_equal(alone, failures[i]);
+    assert_true(alone > 0 && alone <= REPEATS);
+  }
+  nk_model_free(model);
+}
+
 /* Of a text the attempt has to have all tokens, one after the other. */
 static void attempts_at_a_text_need_all_its_tokens(void **state) {
   (void)state;
@@ -282,6 +304,7 @@ int main(void) {
       cmocka_unit_test(ordinary_texts_have_as_many_tokens_as_those_they_are_like),
       cmocka_unit_test(attempts_fail_as_often_as_the_logits_say),
       cmocka_unit_test(attempts_are_those_of_the_token_and_the_prompt),
+      cmocka_unit_test(attempts_that_run_in_parts_are_the_same),
       cmocka_unit_test(attempts_at_a_text_need_all_its_tokens),
       cmocka_unit_test(greedy_attempts_are_refused),
   };
