@@ -138,7 +138,7 @@ NK_API int nk_tokenizer_categories(const struct nk_tokenizer *tokenizer, size_t 
 
 /* in_others [n] = for each id from 0 to n - 1 the number of longer tokens, special ones not
  * counted, whose bytes contain its token's; first [n] = the smallest id of these, -1 where there is
- * none. 0 and -1 for ids without a token or with one of no bytes. Tokens of more than 4,096 bytes
+ * none. 0 and -1 for ids without a token or with one of no bytes. Tokens of more than 256 bytes
  * are not searched. Reports progress. Returns NK_OK or a negative code. */
 NK_API int nk_tokenizer_containing(const struct nk_tokenizer *tokenizer, size_t n,
                                    size_t *in_others, int64_t *first);

@@ -230,3 +230,19 @@ setup() {
 13150 3 _suburban
 17629 2 _practitioners'
 }
+
+@test "--texts: long runs of one character take no time; tokens of over 256 bytes are not searched" {
+  cd "$BATS_TEST_TMPDIR"
+  python3 - <<'PYTHON'
+import json
+words = [chr(c) for c in range(33, 127)] + ["b" * 256, "c" * 257] + ["a" * n for n in range(3600, 4100)]
+json.dump({"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": None,
+           "post_processor": None, "decoder": None,
+           "model": {"type": "BPE", "vocab": {w: i for i, w in enumerate(words)}, "merges": []}},
+          open("runs.json", "w"))
+PYTHON
+  timeout 30 nk-tokens --texts runs.json >table
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    $at["text"] == "b" { b = $at["in_other_tokens"] } $at["text"] == "c" { c = $at["in_other_tokens"] }
+    END { exit !(b == 1 && c == 0) }' table
+}
