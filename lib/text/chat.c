@@ -23,7 +23,8 @@ const struct nk_chat_format nk_chat_formats[NK_N_CHATS] = {
                      "<|user|> <|end|> <|assistant|>"},
 };
 
-/* What a template of each format has, and what it has not; NULL: nothing more. Phi-4 is ChatML with
+/* What a template of each format has, and what it has not; NULL: nothing more. Functionary's turns
+ * of Llama 3's tokens begin with >>> and the recipient. Phi-4 is ChatML with
  * <|im_sep|>, SmolVLM's turns end otherwise. Mistral's first tokenizer had a space before [/INST],
  * and Llama 2 <<SYS>>: in both, [INST] is not a token. Zephyr's <|user|> goes without <|end|>;
  * Phi-4-mini, without line breaks in it, makes <|user|> of the role;
@@ -32,7 +33,7 @@ enum { MAX_SIGNS = 3 };
 static const struct signs {
   const char *has[MAX_SIGNS], *lacks[MAX_SIGNS];
 } signs[NK_N_CHATS] = {
-    [NK_CHAT_LLAMA3] = {{"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}, {NULL}},
+    [NK_CHAT_LLAMA3] = {{"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"}, {">>>"}},
     [NK_CHAT_CHATML] = {{"<|im_start|>", "<|im_end|>"}, {"<|im_sep|>", "<end_of_utterance>"}},
     [NK_CHAT_GEMMA] = {{"<start_of_turn>", "<end_of_turn>"}, {NULL}},
     [NK_CHAT_MISTRAL] = {{"[INST] ", "[/INST]"}, {"<<SYS>>", " [/INST]"}},
@@ -143,6 +144,28 @@ static const struct nk_chat_format *fail_absent(const struct nk_model *model) {
   return NULL;
 }
 
+/* The failure where chat_template is a list without a default: its names, as many as fit a line. */
+static void fail_no_default(const struct nk_model *model, const json_t *list) {
+  enum { MAX_NAMED = 4, MAX_BYTES = 64 };
+  struct nk_buffer names = {0};
+  const json_t *item;
+  size_t i, n = 0;
+  json_array_foreach(list, i, item) {
+    const json_t *name = json_object_get(item, "name");
+    size_t length = json_string_length(name); /* 0 of what is not a string */
+    if (length == 0 || n == MAX_NAMED) continue;
+    nk_buffer_text(&names, n++ > 0 ? ", '" : "'");
+    nk_escape(&names, json_string_value(name), length < MAX_BYTES ? length : MAX_BYTES);
+    nk_buffer_byte(&names, '\'');
+  }
+  if (names.failed)
+    nk_fail(NK_EMEMORY, "out of memory for a chat template");
+  else
+    nk_fail(NK_ENOTFOUND, "%s: none of the model's %zu chat templates is called 'default': %s",
+            nk_model_name(model), json_array_size(list), n > 0 ? names.data : "they have no names");
+  nk_buffer_free(&names);
+}
+
 static const struct nk_chat_format *of_folder(const struct nk_model *model) {
   const struct nk_chat_format *format;
   const char *path = nki_model_path(model, "chat_template.jinja");
@@ -157,10 +180,15 @@ static const struct nk_chat_format *of_folder(const struct nk_model *model) {
   if (path == NULL) return fail_absent(model);
   json_t *config = nki_json_load(path, JSON_DECODE_INT_AS_REAL);
   if (config == NULL) return NULL;
-  const json_t *template = template_in(config);
-  format = template == NULL ? fail_absent(model)
-                            : format_of(model, (struct text){json_string_value(template),
-                                                             json_string_length(template)});
+  const json_t *template = template_in(config), *value = json_object_get(config, "chat_template");
+  format = NULL;
+  if (template != NULL)
+    format =
+        format_of(model, (struct text){json_string_value(template), json_string_length(template)});
+  else if (json_array_size(value) > 0) /* 0 of what is not a list */
+    fail_no_default(model, value);
+  else
+    fail_absent(model);
   json_decref(config);
   return format;
 }

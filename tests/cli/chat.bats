@@ -106,6 +106,11 @@ verify() {
   echo '{"chat_template": 7}' >model/tokenizer_config.json
   run -1 verify --chat auto
   [[ "$output" == *"has no chat template"* ]]
+  echo '{"chat_template": [{"name": "rag", "template": "x"}, {"name": "tool\u0007"}, 7]}' \
+    >model/tokenizer_config.json
+  run -1 verify --chat auto
+  [ "$output" = "nk-verify: --chat auto: model: none of the model's 3 chat templates is called\
+ 'default': 'rag', 'tool\x07' (name one of the formats, or none)" ]
 }
 
 @test "hostile templates: bytes are escaped, large ones refused" {
@@ -128,7 +133,7 @@ verify() {
   run -1 nk-run --chat gemma -p 'a {}' --ids 300 "$data/gpt2-tiny"
   [[ "$output" == *"--prompt (number 1): the model's tokenizer has no token '<start_of_turn>'"* ]]
   run -2 verify --chat chatml --prompts "$prompts/chat-chatml.tsv"
-  [[ "$output" == *"the prompt writes special tokens itself: --chat has no use" ]]
+  [[ "$output" == *"the prompt writes special tokens itself: leave out --chat, or clear"* ]]
   run -2 verify --chat vicuna
   [[ "$output" == *"--chat: unknown format 'vicuna': auto, none, llama3, chatml, gemma,"* ]]
 }

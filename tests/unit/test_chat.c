@@ -131,11 +131,70 @@ static void a_gguf_files_template_gives_the_format(void **state) {
   assert_null(nk_model_chat_format(NULL));
 }
 
+/* Each template has the lines of a family's templates that write a turn, in other words. */
+static void a_template_has_the_format_of_its_turns(void **state) {
+  static const struct {
+    const char *template, *format;
+  } cases[] = {
+      {"<|start_header_id|>{{ role }}<|end_header_id|>\n\n{{ text }}<|eot_id|>", "llama3"},
+      {"<|start_header_id|>{{ role }}<|end_header_id|>\n\n>>>{{ to }}\n{{ text }}<|eot_id|>", NULL},
+      {"<|start_header_id|>{{ role }}<|end_header_id|>\n\n{{ text }}<|end|>", NULL},
+      {"<|im_start|>{{ role }}\n{{ text }}<|im_end|>\n<|im_start|>assistant\n<think>\n", "chatml"},
+      {"<|im_start|>{{ role }}<|im_sep|>{{ text }}<|im_end|>", NULL},
+      {"<|im_start|>{{ role }}: {{ text }}<end_of_utterance><|im_end|>", NULL},
+      {"<|im_user|>{{ role }}<|im_middle|>{{ text }}<|im_end|>", NULL},
+      {"<start_of_turn>{{ role }}\n{{ text }}<end_of_turn>\n", "gemma"},
+      {"<|turn>{{ role }}\n{{ text }}<turn|>\n", NULL},
+      {"[INST] {{ text }}[/INST]", "mistral"},
+      {"[INST] {{ text }} [/INST]", NULL},
+      {"[INST] <<SYS>>{{ system }}<</SYS>>{{ text }}[/INST]", NULL},
+      {"[INST]{{ text }}[/INST]", "mistral-tekken"},
+      {"<|user|>\n{{ text }}<|end|>\n<|assistant|>\n", "phi"},
+      {"<|user|>\n{{ text }}</s>\n<|assistant|>\n", NULL},
+      {"<|user|>\n{{ text }}\n<|end|>\n<|assistant|>[BEGIN FINAL RESPONSE]", NULL},
+      {"User: {{ text }}\nAssistant:", NULL},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const struct nk_chat_format *format = format_of_gguf(state, cases[i].template);
+    const char *found = format == NULL ? "none" : format->name;
+    const char *expected = cases[i].format == NULL ? "none" : cases[i].format;
+    if (strcmp(found, expected) != 0)
+      fail_msg("%s: %s, expected %s", cases[i].template, found, expected);
+  }
+}
+
+/* NOKEN_TEMPLATES names a folder of models' templates, such as that of formats.tsv. */
+static void models_own_templates_have_the_format_of_what_they_write(void **state) {
+  const char *folder = getenv("NOKEN_TEMPLATES");
+  struct table t = {0};
+  size_t n = 0;
+  if (folder == NULL) {
+    print_message("no templates: NOKEN_TEMPLATES names their folder\n");
+    skip();
+  }
+  while (next_row(&t, "tests/fixtures/chat/formats.tsv")) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, t.cell[0]);
+    struct nk_file *file = nk_file_open(path);
+    if (file == NULL) continue;
+    char *template = nk_strndup((const char *)file->data, file->size);
+    const struct nk_chat_format *format = format_of_gguf(state, template);
+    const char *found = format == NULL ? "none" : format->name;
+    if (strcmp(found, t.cell[1]) != 0) fail_msg("%s: %s, expected %s", path, found, t.cell[1]);
+    nk_free(template);
+    nk_file_free(file);
+    n++;
+  }
+  assert_true(n > 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_turn_is_what_the_models_template_makes_of_it),
       cmocka_unit_test(the_tables_of_prompts_have_the_formats_turns),
       cmocka_unit_test(the_ids_of_a_turn_are_hugging_faces),
+      cmocka_unit_test(a_template_has_the_format_of_its_turns),
+      cmocka_unit_test(models_own_templates_have_the_format_of_what_they_write),
       cmocka_unit_test(a_gguf_files_template_gives_the_format),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -43,7 +43,9 @@ static int add_default_prompts(struct cli_prompts *prompts) {
 
 static int wrap(struct cli_prompt *prompt, const struct nk_chat_format *format) {
   if (prompt->special != NULL)
-    return nk_fail(NK_EUSAGE, "%s: the prompt writes special tokens itself: --chat has no use",
+    return nk_fail(NK_EUSAGE,
+                   "%s: the prompt writes special tokens itself: leave out --chat, or clear the "
+                   "prompt's cell of 'special'",
                    prompt->place);
   struct nk_buffer text = {0};
   nk_buffer_printf(&text, "%s%s%s", format->before, prompt->text, format->after);
