@@ -186,22 +186,40 @@ static bool draw_text(const struct pool *pool, const int64_t *pieces, size_t n, 
   return given;
 }
 
-/* Whether the last of n texts is one of those before it. */
-static bool is_repeated(const struct nk_buffer *texts, const size_t *ends, size_t n) {
-  size_t last = n > 1 ? ends[n - 2] : 0, length = ends[n - 1] - last;
-  for (size_t i = 0; i + 1 < n; i++) {
-    size_t start = i == 0 ? 0 : ends[i - 1];
-    if (ends[i] - start == length && memcmp(texts->data + start, texts->data + last, length) == 0)
-      return true;
-  }
-  return false;
+/* Texts, one after the other, and where they are by their hash. */
+struct drawn {
+  struct nk_buffer *bytes;
+  size_t *ends; /* [n] */
+  size_t
+      *table; /* [n_slots] a text's number + 1 in the first free slot from its hash on; 0: free */
+  size_t n_slots; /* a power of two, over twice the texts that there can be */
+  size_t n;
+};
+
+static struct nk_text text_at(const struct drawn *drawn, size_t i) {
+  size_t start = i == 0 ? 0 : drawn->ends[i - 1];
+  return (struct nk_text){drawn->bytes->data + start, drawn->ends[i] - start};
 }
 
-/* Draws a text like one. NK_OK; *n stays where there is none. */
+/* Adds text number n, which is in bytes already. false where it is there. */
+static bool add_text(struct drawn *drawn) {
+  struct nk_text text = text_at(drawn, drawn->n);
+  uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+  for (size_t i = 0; i < text.n; i++) hash = (hash ^ (unsigned char)text.bytes[i]) * 0x100000001b3u;
+  size_t slot = (size_t)(hash ^ hash >> 32) & (drawn->n_slots - 1);
+  for (; drawn->table[slot] != 0; slot = (slot + 1) & (drawn->n_slots - 1)) {
+    struct nk_text other = text_at(drawn, drawn->table[slot] - 1);
+    if (other.n == text.n && memcmp(other.bytes, text.bytes, text.n) == 0) return false;
+  }
+  drawn->table[slot] = ++drawn->n;
+  return true;
+}
+
+/* Draws a text like one. NK_OK; out->n stays where there is none. */
 static int draw_like(const struct pool *pool, const struct nk_text *like, struct nki_random *random,
-                     struct nk_buffer *out, size_t *ends, size_t *n) {
+                     struct drawn *out) {
   int64_t *pieces = NULL, *drawn = NULL;
-  size_t n_pieces = 0, start = out->size;
+  size_t n_pieces = 0, start = out->bytes->size;
   int code = nk_tokenizer_encode(pool->tokenizer, like->bytes, like->n, NK_ENCODE_WITHIN, &pieces,
                                  &n_pieces);
   if (code == NK_EDATA) return NK_OK;
@@ -210,14 +228,12 @@ static int draw_like(const struct pool *pool, const struct nk_text *like, struct
     if (pieces[i] < 0 || (size_t)pieces[i] >= pool->n_tokens) n_pieces = 0;
   drawn = nk_alloc(n_pieces, sizeof *drawn);
   if (drawn == NULL) code = NK_EMEMORY;
-  if (code == NK_OK && n_pieces > 0 && draw_text(pool, pieces, n_pieces, drawn, random, out)) {
-    ends[*n] = out->size;
-    if (is_repeated(out, ends, *n + 1))
-      out->size = start;
-    else
-      (*n)++;
+  if (code == NK_OK && n_pieces > 0 &&
+      draw_text(pool, pieces, n_pieces, drawn, random, out->bytes)) {
+    out->ends[out->n] = out->bytes->size;
+    if (!add_text(out)) out->bytes->size = start;
   }
-  if (out->failed) code = nk_fail(NK_EMEMORY, "no memory for texts");
+  if (out->bytes->failed) code = nk_fail(NK_EMEMORY, "no memory for texts");
   nk_free(pieces);
   nk_free(drawn);
   return code;
@@ -226,16 +242,20 @@ static int draw_like(const struct pool *pool, const struct nk_text *like, struct
 /* The texts of o->like_texts, in turn, in a random order, until a whole turn gives none. */
 static int draw_texts(struct pool *pool, const struct nk_ordinary_options *o,
                       struct nki_random *random, struct nk_buffer *out, size_t *ends, size_t *n) {
+  struct drawn drawn = {.bytes = out, .ends = ends, .n_slots = 4};
   size_t *order = nk_alloc(o->n_like, sizeof *order), wanted = *n;
-  int code = order == NULL ? NK_EMEMORY : NK_OK;
+  while (drawn.n_slots / 2 <= wanted && drawn.n_slots <= SIZE_MAX / 2) drawn.n_slots *= 2;
+  drawn.table = nk_calloc(drawn.n_slots, sizeof *drawn.table);
+  int code = order == NULL || drawn.table == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) nki_random_permutation(random, o->n_like, order);
-  *n = 0;
-  for (size_t i = 0, passed = 0; code == NK_OK && *n < wanted && passed < o->n_like; i++) {
-    size_t before = *n;
-    code = draw_like(pool, &o->like_texts[order[i % o->n_like]], random, out, ends, n);
-    passed = *n > before ? 0 : passed + 1;
+  for (size_t i = 0, passed = 0; code == NK_OK && drawn.n < wanted && passed < o->n_like; i++) {
+    size_t before = drawn.n;
+    code = draw_like(pool, &o->like_texts[order[i % o->n_like]], random, &drawn);
+    passed = drawn.n > before ? 0 : passed + 1;
   }
+  *n = drawn.n;
   nk_free(order);
+  nk_free(drawn.table);
   return code;
 }
 
