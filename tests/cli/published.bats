@@ -40,8 +40,8 @@ PYTHON
   run -0 --separate-stderr "$runner" "$NOKEN_GPT2"
   [ -z "$stderr" ]
   echo "$output" | tee table >&3
-  for what in tokens 'mean distance' 'standard deviation of it' '2nd percentile of it' bytes \
-    'of these, below 0.140' 'parts of characters' 'of the 26 published, below 0.206'; do
+  for what in tokens 'mean distance' 'standard deviation of it' '2nd percentile of it' \
+    'tokens verified' 'of these, not bytes' bytes 'of these, below 0.140' 'parts of characters' 'of the 26 published, below 0.206'; do
     awk -F '\t' -v what="$what" '$1 == what && $2 + 0 != $3 + 0 { exit 1 }' table
   done
 }

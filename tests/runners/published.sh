@@ -12,6 +12,7 @@
 # prompts in which the token has 41, 1 and 101 places, at 3 positions. The prompts are in other
 # words.
 set -euo pipefail
+export LC_ALL=C # numbers have a point, and are sorted so
 
 [ $# -eq 1 ] || { echo "usage: published.sh MODEL" >&2; exit 2; }
 model=$1
