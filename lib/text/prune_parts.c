@@ -32,11 +32,8 @@ struct parts {
 
 static bool strings_tell_units(const struct nki_spec *spec) {
   const json_t *model = json_object_get(spec->config, "model");
-  const json_t *name = json_object_get(model, "unk_token");
   bool has_fallback = json_is_true(json_object_get(model, "byte_fallback"));
-  int64_t unknown = NKI_NO_ID, fallback[256];
-  if (json_is_string(name))
-    unknown = nki_spec_find(spec, json_string_value(name), json_string_length(name));
+  int64_t unknown = nki_spec_unknown(spec), fallback[256];
   for (int byte = 0; byte < 256; byte++) fallback[byte] = nki_pieces_find_byte(&spec->pieces, byte);
   for (size_t i = 0; i < spec->n_merges; i++)
     for (int side = 0; side < 2; side++) {

@@ -61,6 +61,15 @@ int64_t nki_spec_find(const struct nki_spec *spec, const char *bytes, size_t n) 
   return id;
 }
 
+int64_t nki_spec_unknown(const struct nki_spec *spec) {
+  const json_t *model = json_object_get(spec->config, "model");
+  const json_t *id = json_object_get(model, "unk_id"), *name = json_object_get(model, "unk_token");
+  if (json_is_integer(id)) return json_integer_value(id);
+  return json_is_string(name)
+             ? nki_spec_find(spec, json_string_value(name), json_string_length(name))
+             : NKI_NO_ID;
+}
+
 /* ---- Merges ---- */
 
 int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge) {

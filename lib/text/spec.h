@@ -59,6 +59,9 @@ int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge);
 int nki_spec_push_added(struct nki_spec *spec, struct nki_added added);
 /* The id of a string as the file writes it, bytes[0..n); NKI_NO_ID when the vocabulary has none. */
 int64_t nki_spec_find(const struct nki_spec *spec, const char *bytes, size_t n);
+/* The token for text without tokens, by the model's unk_id (Unigram) or unk_token; NKI_NO_ID when
+ * there is none. */
+int64_t nki_spec_unknown(const struct nki_spec *spec);
 /* Gives the added tokens of a tokenizer.json the ids of Hugging Face's library, and sorts them in
  * its order (spec_added.c). */
 int nki_spec_number_added(struct nki_spec *spec);

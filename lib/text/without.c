@@ -62,19 +62,11 @@ static int build_unigram(struct nki_without *w) {
 /* ---- What stands in, and what does not ---- */
 
 static void find_special(struct nki_without *w) {
-  static const char hex[] = "0123456789ABCDEF";
   const json_t *model = json_object_get(w->spec.config, "model");
-  const json_t *token = json_object_get(model, "unk_token"), *id = json_object_get(model, "unk_id");
   bool bytes = json_is_true(json_object_get(model, "byte_fallback"));
-  w->unknown = json_is_integer(id) ? json_integer_value(id)
-               : json_is_string(token)
-                   ? nki_spec_find(&w->spec, json_string_value(token), json_string_length(token))
-                   : NKI_NO_ID;
-  for (int byte = 0; byte < 256; byte++) {
-    char named[6] = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
-    w->fallback_id[byte] =
-        bytes ? nki_pieces_find(&w->spec.pieces, named, sizeof named) : NKI_NO_ID;
-  }
+  w->unknown = nki_spec_unknown(&w->spec);
+  for (int byte = 0; byte < 256; byte++)
+    w->fallback_id[byte] = bytes ? nki_pieces_find_byte(&w->spec.pieces, byte) : NKI_NO_ID;
 }
 
 static bool is_usable(const struct nki_without *w, int64_t id) {
