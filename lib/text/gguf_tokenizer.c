@@ -83,13 +83,6 @@ static const json_t *model_option(const struct writing *s, const char *key) {
   return json_object_get(json_object_get(s->spec->config, "model"), key);
 }
 
-static int64_t unknown_id(const struct writing *s) {
-  const json_t *name = model_option(s, "unk_token"), *id = model_option(s, "unk_id");
-  if (json_is_string(name))
-    return nki_spec_find(s->spec, json_string_value(name), json_string_length(name));
-  return json_is_integer(id) ? json_integer_value(id) : NKI_NO_ID;
-}
-
 /* <0x0A> */
 static bool names_byte(const char *text, size_t n) {
   return n == 6 && memcmp(text, "<0x", 3) == 0 && text[5] == '>' &&
@@ -107,7 +100,7 @@ static int add_token(struct writing *s, size_t id, size_t offset, int type) {
 static int add_added(struct writing *s) {
   const struct nki_spec *spec = s->spec;
   size_t n_strips = 0;
-  int64_t unknown = unknown_id(s);
+  int64_t unknown = nki_spec_unknown(s->spec);
   int code = NK_OK;
   for (size_t i = 0; i < spec->n_added && code == NK_OK; i++) {
     const struct nki_added *added = &spec->added[i];
@@ -129,7 +122,7 @@ static int add_added(struct writing *s) {
 static int add_pieces(struct writing *s) {
   const struct nki_spec *spec = s->spec;
   bool falls_back = json_is_true(model_option(s, "byte_fallback"));
-  int64_t unknown = unknown_id(s);
+  int64_t unknown = nki_spec_unknown(s->spec);
   int code = NK_OK;
   for (size_t id = 0; (id < s->n || id < spec->pieces.n) && code == NK_OK; id++) {
     const struct nki_piece *piece = id < spec->pieces.n ? &spec->pieces.piece[id] : NULL;
@@ -363,7 +356,7 @@ static int put_side(const struct writing *s, const struct nki_ids *ids, const ch
 }
 
 static int put_special(const struct writing *s) {
-  int64_t unknown = unknown_id(s), padding = config_id(s, "pad_token_id");
+  int64_t unknown = nki_spec_unknown(s->spec), padding = config_id(s, "pad_token_id");
   if (unknown >= 0) value_id(s, "tokenizer.ggml.unknown_token_id", unknown);
   if (padding >= 0 && (size_t)padding < s->n)
     value_id(s, "tokenizer.ggml.padding_token_id", padding);
@@ -377,6 +370,29 @@ static int put_special(const struct writing *s) {
 }
 
 /* ---- The whole ---- */
+
+/* Strings with a mark that the first step of the decoder removes (prune.c): llama.cpp would not
+ * remove it, and would find the tokens again by their strings without it. */
+static int check_marks(const struct writing *s) {
+  json_t *decoder = json_object_get(s->spec->config, "decoder");
+  const json_t *step = nki_spec_steps(decoder) > 0 ? nki_spec_step(decoder, 0) : NULL;
+  const json_t *mark = json_object_get(json_object_get(step, "pattern"), "String");
+  const json_t *content = json_object_get(step, "content");
+  size_t n = json_string_length(mark);
+  if (strcmp(nki_spec_type(step), "Replace") != 0 || n == 0 || !json_is_string(content) ||
+      json_string_length(content) > 0)
+    return NK_OK;
+  for (size_t id = 0; id < s->spec->pieces.n; id++) {
+    const struct nki_piece *piece = &s->spec->pieces.piece[id];
+    if (piece->present && piece->length >= n &&
+        memcmp(nki_pieces_bytes(&s->spec->pieces, id), json_string_value(mark), n) == 0)
+      return nk_fail(NK_EUNSUPPORTED,
+                     "%s: the tokenizer is pruned and token %zu has a string with a mark, which a "
+                     "GGUF cannot say; write it with the tokenizer as it was",
+                     s->spec->name, id);
+  }
+  return NK_OK;
+}
 
 static int put_kind(struct writing *s) {
   bool is_bpe = strcmp(s->spec->model, "BPE") == 0;
@@ -406,7 +422,8 @@ static int put_tokenizer(struct nki_gguf_writing *w, size_t n_tokens) {
     return put_nothing(&s);
   if (tokenizer == NULL) return nk_error_code();
   s.spec = tokenizer->spec;
-  int code = put_kind(&s);
+  int code = check_marks(&s);
+  if (code == NK_OK) code = put_kind(&s);
   if (code == NK_OK) code = put_special(&s);
   nki_pieces_free(&s.tokens);
   nk_free(s.types);

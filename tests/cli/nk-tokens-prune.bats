@@ -112,6 +112,25 @@ never_seen() {
   done
 }
 
+@test "a pruned tokenizer with marked strings is not written as GGUF, one with fewer merges is" {
+  local model=$BATS_TEST_TMPDIR/model
+  cp -r data/llama-tiny "$model"
+  for name in llama3 llama2; do
+    nk-tokens --prune <(nk-tokens $FIXTURES/$name.json) $FIXTURES/$name.json \
+      -o "$model/tokenizer.json" >/dev/null
+    run -1 nk-convert --model gguf "$model" -o "$BATS_TEST_TMPDIR/m.gguf"
+    [[ "$output" = *'the tokenizer is pruned and token '*' has a string with a mark'* ]]
+    [ ! -e "$BATS_TEST_TMPDIR/m.gguf" ]
+  done
+  cp -r data/gpt2-tiny "$BATS_TEST_TMPDIR/cut"
+  nk-tokens --prune <(printf 'id\n8190\n') data/gpt2-tiny -o "$BATS_TEST_TMPDIR/cut/tokenizer.json" |
+    grep -q pruned
+  nk-convert --model gguf "$BATS_TEST_TMPDIR/cut" -o "$BATS_TEST_TMPDIR/cut.gguf"
+  head -c 20000 README.md >"$BATS_TEST_TMPDIR/text"
+  nk-tokens -e - "$BATS_TEST_TMPDIR/cut.gguf" <"$BATS_TEST_TMPDIR/text" |
+    cmp - <(nk-tokens -e - "$BATS_TEST_TMPDIR/cut" <"$BATS_TEST_TMPDIR/text")
+}
+
 @test "what cannot be pruned is refused, and nothing is written" {
   local out=$BATS_TEST_TMPDIR/t.json
   run -1 nk-tokens --prune <(echo id) $FIXTURES/bert.json -o "$out"
