@@ -154,6 +154,7 @@ enum nk_prune_result {
   NK_PRUNE_NO_PIECES,   /* kept: no other tokens stand for its text (a byte, most characters) */
   NK_PRUNE_PART,        /* kept: token `other`, which is not pruned, is built from it */
   NK_PRUNE_NO_NAME,     /* kept: it can only be given a name that some text may hold */
+  NK_PRUNE_AROUND,      /* kept: the post-processor puts it before or after every text */
 };
 
 struct nk_pruned {
@@ -176,9 +177,10 @@ struct nk_prune_options {
  *
  * Before it returns it reads what it made and proves: no listed token that was pruned can be
  * given; each token's text, texts of eight tokens in a row and `check` have the same ids as before
- * or, where these held a pruned token, decode to the same text; every id decodes as before.
- * Returns NK_OK, NK_EUNSUPPORTED (not a tokenizer.json; WordPiece; dropout), NK_EDATA (the proof
- * found a difference, which the message states) or another negative code. options may be NULL. */
+ * or, where these held a pruned token, decode to the same text after another token; every id
+ * decodes as before. Returns NK_OK, NK_EUNSUPPORTED (not a tokenizer.json; WordPiece; dropout; no
+ * decoder), NK_EDATA (the proof found a difference, which the message states) or another negative
+ * code. options may be NULL. */
 NK_API int nk_tokenizer_prune(const struct nk_tokenizer *tokenizer, const int64_t *ids, size_t n,
                               const struct nk_prune_options *options, struct nk_pruned *pruned,
                               struct nk_buffer *json);

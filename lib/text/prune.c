@@ -23,6 +23,7 @@ struct model {
   const struct nki_spec *spec;
   int64_t unknown;
   int64_t fallback[256]; /* byte tokens; NKI_NO_ID without byte_fallback */
+  struct nki_ids around; /* the tokens that the file or those beside it put around a text */
   bool *made;            /* [n] some merge gives the token */
   bool ignore_merges;
   bool simple;       /* BPE: the strings of units are those of the text */
@@ -33,6 +34,12 @@ struct model {
 static bool is_fallback(const struct model *m, int64_t id) {
   for (int byte = 0; byte < 256; byte++)
     if (m->fallback[byte] == id) return true;
+  return false;
+}
+
+static bool is_around(const struct model *m, int64_t id) {
+  for (size_t i = 0; i < m->around.n; i++)
+    if (m->around.id[i] == id) return true;
   return false;
 }
 
@@ -113,6 +120,7 @@ static enum nk_prune_result judge(const struct nki_pruning *p, const struct mode
   if (nki_vocabulary_is_added(p->tokenizer->vocabulary, id)) return NK_PRUNE_ADDED;
   if (id >= pieces->n || !pieces->piece[id].present) return NK_PRUNE_UNREACHABLE;
   if ((int64_t)id == m->unknown) return NK_PRUNE_UNKNOWN;
+  if (is_around(m, (int64_t)id)) return NK_PRUNE_AROUND;
   if (is_fallback(m, (int64_t)id)) return NK_PRUNE_NO_PIECES;
   const char *s = nki_pieces_bytes(pieces, id);
   size_t n = pieces->piece[id].length;
@@ -132,12 +140,18 @@ static bool leaves_no_space(const struct nki_spec *spec) {
          (strcmp(nki_spec_type(last), "Metaspace") == 0 && to != NULL && strchr(to, ' ') == NULL);
 }
 
-static int64_t unknown_of(const struct nki_spec *spec, const json_t *model) {
-  const json_t *id = json_object_get(model, "unk_id"), *name = json_object_get(model, "unk_token");
-  if (json_is_integer(id)) return json_integer_value(id);
-  return json_is_string(name)
-             ? nki_spec_find(spec, json_string_value(name), json_string_length(name))
-             : NKI_NO_ID;
+/* The tokens around a text: those of the tokenizer, and those of its file alone. */
+static int read_around(struct model *m) {
+  const struct nki_ids *sides[] = {&m->tokenizer->before, &m->tokenizer->after};
+  struct nki_ids before = {0};
+  int code = nki_post_processor_read(m->spec, &before, &m->around);
+  for (size_t i = 0; i < before.n && code == NK_OK; i++)
+    if (!nki_ids_add(&m->around, before.id[i])) code = NK_EMEMORY;
+  for (size_t side = 0; side < 2; side++)
+    for (size_t i = 0; i < sides[side]->n && code == NK_OK; i++)
+      if (!nki_ids_add(&m->around, sides[side]->id[i])) code = NK_EMEMORY;
+  nk_free(before.id);
+  return code;
 }
 
 static int read_model(struct model *m, const struct nki_pruning *p) {
@@ -145,7 +159,7 @@ static int read_model(struct model *m, const struct nki_pruning *p) {
   const json_t *model = json_object_get(spec->config, "model");
   m->spec = spec;
   m->tokenizer = p->tokenizer;
-  m->unknown = unknown_of(spec, model);
+  m->unknown = nki_spec_unknown(spec);
   bool has_fallback = json_is_true(json_object_get(model, "byte_fallback"));
   for (int byte = 0; byte < 256; byte++)
     m->fallback[byte] = has_fallback ? nki_pieces_find_byte(&spec->pieces, byte) : NKI_NO_ID;
@@ -156,7 +170,7 @@ static int read_model(struct model *m, const struct nki_pruning *p) {
   m->has_no_space = leaves_no_space(spec);
   if ((m->made = nk_calloc(p->n, sizeof *m->made)) == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < spec->n_merges; i++) m->made[spec->merges[i].result] = true;
-  return NK_OK;
+  return read_around(m);
 }
 
 /* ---- The mark ---- */
@@ -231,6 +245,7 @@ static int decide(struct nki_pruning *p, const int64_t *ids, size_t n) {
     p->what[id] = (struct nk_pruned){judge(p, &model, id, &p->renamed[id]), NKI_NO_ID};
   }
   nk_free(model.made);
+  nk_free(model.around.id);
   if (code == NK_OK && p->tokenizer->bpe != NULL) code = nki_prune_parts(p);
   if (code == NK_OK) code = drop_merges(p);
   return code != NK_OK ? code : choose_mark(p);

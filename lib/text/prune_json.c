@@ -142,6 +142,11 @@ static int edit_parts(struct edits *edits, struct nki_scan scan) {
                    "%s: not a tokenizer.json, which alone can be pruned (transformers' "
                    "save_pretrained writes one)",
                    scan.name);
+  if (outer[1].begin == NULL || is_text(&outer[1], "null"))
+    return nk_fail(NK_EUNSUPPORTED,
+                   "%s: without a decoder, spaces stand between the texts of tokens: no others "
+                   "stand for a pruned token",
+                   scan.name);
   scan.at = outer[0].begin;
   code = nki_place_members(&scan, inner, part, 2);
   if (code == NK_OK && part[1].begin != NULL && edits->pruning->n_ranks > 0) {
@@ -153,7 +158,6 @@ static int edit_parts(struct edits *edits, struct nki_scan scan) {
   code = part[0].begin == NULL ? nki_scan_fail(&scan, "no vocabulary")
          : *scan.at == '['     ? edit_vocab_array(edits, scan)
                                : edit_vocab_object(edits, scan);
-  if (code == NK_OK && outer[1].begin == NULL) code = nki_scan_fail(&scan, "no decoder");
   return code != NK_OK ? code : edit_decoder(edits, scan, &outer[1]);
 }
 

@@ -30,6 +30,19 @@ static bool can_be_given(const struct proof *proof, size_t id, const bool *made)
   return made[id] || (by_name && !is_marked) || piece->length <= width;
 }
 
+/* The tokens that both files put around every text are those that stay. */
+static int check_around(const struct proof *proof) {
+  const struct nki_ids *sides[] = {&proof->before->before, &proof->before->after,
+                                   &proof->after->before, &proof->after->after};
+  for (size_t side = 0; side < sizeof sides / sizeof *sides; side++)
+    for (size_t i = 0; i < sides[side]->n; i++)
+      if (nki_is_pruned(proof->pruning, (size_t)sides[side]->id[i]))
+        return nk_fail(NK_EDATA,
+                       "%s: pruned, it puts token %lld around texts; leave it out of the list",
+                       proof->after->spec->name, (long long)sides[side]->id[i]);
+  return NK_OK;
+}
+
 static int check_structure(const struct proof *proof) {
   const struct nki_spec *spec = proof->after->spec;
   size_t n = nk_tokenizer_n_tokens(proof->after);
@@ -43,28 +56,38 @@ static int check_structure(const struct proof *proof) {
   for (size_t id = 0; id < n && code == NK_OK; id++)
     if (nki_is_pruned(proof->pruning, id) &&
         (id >= spec->pieces.n || !spec->pieces.piece[id].present || can_be_given(proof, id, made)))
-      code = nk_fail(NK_EDATA, "%s: pruned, its rules can still give token %zu", spec->name, id);
+      code = nk_fail(NK_EDATA,
+                     "%s: pruned, its rules can still give token %zu; leave it out of the list",
+                     spec->name, id);
   nk_free(made);
-  return code;
+  return code == NK_OK ? check_around(proof) : code;
 }
 
 /* ---- Texts ---- */
 
-/* "NAME: pruned, it MESSAGE: 'TEXT'". */
-static int fail_text(const struct proof *proof, const char *message, const char *text, size_t n) {
-  enum { MOST = 80 };
-  struct nk_buffer shown = {0};
-  nk_escape(&shown, text, n < MOST ? n : MOST);
-  int code = nk_fail(NK_EDATA, "%s: pruned, it %s: '%s'", proof->after->spec->name, message,
-                     shown.data != NULL ? shown.data : "");
-  nk_buffer_free(&shown);
-  return code;
+/* The first pruned token of ids, or NKI_NO_ID. */
+static int64_t find_pruned(const struct proof *proof, const struct nki_ids *ids) {
+  for (size_t i = 1; i < ids->n; i++) /* the first is proof->first */
+    if (nki_is_pruned(proof->pruning, (size_t)ids->id[i])) return ids->id[i];
+  return NKI_NO_ID;
 }
 
-static bool holds_pruned(const struct proof *proof, const struct nki_ids *ids) {
-  for (size_t i = 1; i < ids->n; i++) /* the first is proof->first */
-    if (nki_is_pruned(proof->pruning, (size_t)ids->id[i])) return true;
-  return false;
+/* "NAME: pruned, it MESSAGE: 'TEXT'", with the first pruned token of ids, if any. */
+static int fail_text(const struct proof *proof, const char *message, const char *text, size_t n,
+                     const struct nki_ids *ids) {
+  enum { MOST = 80 };
+  struct nk_buffer shown = {0}, advice = {0};
+  int64_t id = find_pruned(proof, ids);
+  nk_escape(&shown, text, n < MOST ? n : MOST);
+  if (id >= 0)
+    nk_buffer_printf(&advice, "; leave token %lld out of the list", (long long)id);
+  else
+    nk_buffer_text(&advice, "; list fewer tokens");
+  int code = nk_fail(NK_EDATA, "%s: pruned, it %s: '%s'%s", proof->after->spec->name, message,
+                     shown.data != NULL ? shown.data : "", advice.data != NULL ? advice.data : "");
+  nk_buffer_free(&shown);
+  nk_buffer_free(&advice);
+  return code;
 }
 
 static int decode_both(struct proof *proof, const struct nki_ids *before,
@@ -99,14 +122,18 @@ static int check_text(struct proof *proof, const char *text, size_t n) {
   if (code == NK_EDATA) return NK_OK; /* a character without a token */
   if (code == NK_OK) code = encode_after_first(proof, proof->after, text, n, after);
   if (code != NK_OK) return code;
-  if (holds_pruned(proof, after)) return fail_text(proof, "still gives a pruned token", text, n);
-  if (!holds_pruned(proof, before)) {
+  if (find_pruned(proof, after) >= 0)
+    return fail_text(proof, "still gives a pruned token", text, n, after);
+  if (find_pruned(proof, before) < 0) {
     are_same =
         before->n == after->n && memcmp(before->id, after->id, before->n * sizeof(int64_t)) == 0;
-    return are_same ? NK_OK : fail_text(proof, "changes a text without pruned tokens", text, n);
+    return are_same ? NK_OK
+                    : fail_text(proof, "changes a text without pruned tokens", text, n, before);
   }
   code = decode_both(proof, before, after, &are_same);
-  return code != NK_OK || are_same ? code : fail_text(proof, "decodes a text differently", text, n);
+  return code != NK_OK || are_same
+             ? code
+             : fail_text(proof, "decodes a text differently", text, n, before);
 }
 
 /* The texts of single tokens and of each eight in a row, where they are valid UTF-8. */
@@ -161,8 +188,9 @@ static int check_decoding(struct proof *proof) {
     for (ids.n = 1; ids.n <= 2 && are_same && before != NULL && code == NK_OK; ids.n++)
       code = decode_both(proof, &ids, &ids, &are_same);
     if (code == NK_OK && !are_same)
-      code = nk_fail(NK_EDATA, "%s: pruned, it decodes token %zu differently",
-                     proof->after->spec->name, id);
+      code = nk_fail(
+          NK_EDATA, "%s: pruned, it decodes token %zu differently%s", proof->after->spec->name, id,
+          nki_is_pruned(proof->pruning, id) ? "; leave it out of the list" : "; list fewer tokens");
   }
   return code;
 }

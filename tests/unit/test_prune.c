@@ -3,6 +3,7 @@
 #include <noken/tokenizer.h>
 
 #include "cli/frame.h"
+#include "text/prune.h"
 #include "text_files.h"
 
 enum { MOST = 1024 };
@@ -197,6 +198,91 @@ static void a_token_found_by_its_string_gets_another(void **state) {
   assert_int_equal(pruned[2].result, NK_PRUNE_UNKNOWN);
 }
 
+#define AROUND                                                                                  \
+  "{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":" \
+  "\"x\"}},"                                                                                    \
+  "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[4]}}},"                   \
+  "\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":["
+
+static void a_token_put_around_every_text_is_kept(void **state) {
+  (void)state;
+  struct nk_pruned pruned[1];
+  static const int64_t whole[] = {4};
+  static const char file[] = AROUND "\"a b\",\"ab c\"]}}";
+  expect_edit(file, whole, 1, file, pruned);
+  assert_int_equal(pruned[0].result, NK_PRUNE_AROUND);
+}
+
+/* ---- The proof ---- */
+
+/* The proof's message for a file that is not what pruning token `id` of `before` gives; "" where
+ * it holds. */
+static const char *prove(const char *before, size_t id, const char *after, const char *check) {
+  const char *path = temporary_file(before, strlen(before));
+  struct nk_tokenizer *t = nk_tokenizer_open(path);
+  if (t == NULL) fail_msg("%s", nk_error());
+  bool listed[8] = {false}, renamed[8] = {false};
+  struct nk_pruned what[8] = {{NK_PRUNE_DONE, -1}};
+  struct nki_pruning pruning = {.tokenizer = t,
+                                .n = nk_tokenizer_n_tokens(t),
+                                .listed = listed,
+                                .what = what,
+                                .renamed = renamed};
+  const struct nk_file file = {
+      .data = (const unsigned char *)after, .size = strlen(after), .name = (char *)"made.json"};
+  const struct nk_prune_options options = {.check = check, .n_check = strlen(check)};
+  assert_true(pruning.n <= 8);
+  listed[id] = true;
+  what[id] = (struct nk_pruned){NK_PRUNE_DONE, -1};
+  nk_buffer_text(&pruning.mark, " ");
+  int code = nki_prune_prove(&pruning, &file, &options);
+  nk_buffer_free(&pruning.mark);
+  unlink(path);
+  nk_tokenizer_free(t);
+  if (code != NK_OK) assert_int_equal(code, NK_EDATA);
+  return code != NK_OK ? nk_error() : "";
+}
+
+static void the_proof_finds_what_a_pruned_file_must_not_do(void **state) {
+  (void)state;
+  static const char whole[] = FILE_OF("[\"a b\",\"b c\",\"ab c\"]");
+  static const char right[] = FILE_OF("[\"a b\",\"b c\"]");
+  assert_string_equal(prove(whole, 4, right, "abc ab"), "");
+  assert_string_equal(prove(whole, 4, whole, ""),
+                      "made.json: pruned, its rules can still give token 4; leave it out of the "
+                      "list");
+  assert_string_equal(
+      prove(whole, 4, FILE_OF("[\"b c\"]"), ""),
+      "made.json: pruned, it changes a text without pruned tokens: 'ab'; list fewer tokens");
+  static const char more[] =
+      "{\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,"
+      "\"c\":2,\"ab\":3,\"abc\":4,\"bc\":5,\"d\":6},\"merges\":[\"a b\",\"b c\"]}}";
+  assert_string_equal(prove(whole, 4, more, ""), "made.json: pruned, it has 7 ids, 6 before");
+  static const char other[] =
+      "{\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,"
+      "\"c\":2,\"ab\":3,\"abx\":4,\"bc\":5},\"merges\":[\"a b\",\"b c\"]}}";
+  assert_string_equal(prove(whole, 4, other, ""),
+                      "made.json: pruned, it decodes token 4 differently; leave it out of the "
+                      "list");
+  /* A normalizer that changes texts, as no pruning does. */
+  static const char changed[] =
+      "{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"abc\"},\"content\":\"ab\"},"
+      "\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\"," VOCAB
+      ",\"merges\":[\"a b\",\"b c\"]}}";
+  assert_string_equal(
+      prove(whole, 4, changed, ""),
+      "made.json: pruned, it decodes a text differently: 'abc'; leave token 4 out of the list");
+  /* An added token gives the id whatever the merges are. */
+  static const char added[] =
+      "{\"added_tokens\":[{\"id\":4,\"content\":\"abc\"}],\"decoder\":{\"type\":\"Fuse\"},"
+      "\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[\"a b\",\"b c\"]}}";
+  assert_string_equal(
+      prove(whole, 4, added, ""),
+      "made.json: pruned, it still gives a pruned token: 'abc'; leave token 4 out of the list");
+  assert_string_equal(prove(AROUND "\"a b\",\"ab c\"]}}", 4, AROUND "\"a b\"]}}", ""),
+                      "made.json: pruned, it puts token 4 around texts; leave it out of the list");
+}
+
 static void failures_state_the_reason(void **state) {
   (void)state;
   struct nk_pruned pruned[1];
@@ -224,6 +310,8 @@ int main(void) {
       cmocka_unit_test(all_merges_that_make_a_token_go),
       cmocka_unit_test(merges_of_byte_tokens_count_without_a_run),
       cmocka_unit_test(a_token_found_by_its_string_gets_another),
+      cmocka_unit_test(a_token_put_around_every_text_is_kept),
+      cmocka_unit_test(the_proof_finds_what_a_pruned_file_must_not_do),
       cmocka_unit_test(failures_state_the_reason),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,9 @@ static void reason_of(const struct nk_tokenizer *tokenizer, const struct nk_prun
     case NK_PRUNE_ADDED:
       nk_buffer_text(out, "an added token: its name gives it");
       break;
+    case NK_PRUNE_AROUND:
+      nk_buffer_text(out, "put around every text");
+      break;
     case NK_PRUNE_UNKNOWN:
       nk_buffer_text(out, "the token for text without tokens");
       break;
