@@ -10,7 +10,7 @@
 #include "cli/tool.h"
 
 enum { NOT_CHOSEN = -1 };
-#define NOT_GIVEN SIZE_MAX /* of --dim */
+#define NOT_GIVEN SIZE_MAX /* of --dim and --neighbours */
 enum { MODEL_GGUF, MODEL_HF };
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 
@@ -22,7 +22,7 @@ struct options {
   struct cli_strings shuffle; /* one seed, or none */
   const char *patch;          /* a table of tokens whose rows are replaced, or NULL */
   int with;                   /* enum nk_patch_source */
-  size_t k;                   /* of NK_PATCH_NEIGHBOURS */
+  size_t k;                   /* of NK_PATCH_NEIGHBOURS, or NOT_GIVEN */
   bool patch_output;          /* in an output matrix of its own too */
 };
 
@@ -187,7 +187,8 @@ static int read_seed(const struct options *o, struct nk_model_write_options *opt
  * probable than training left them, in every text. */
 static int write_patched(struct nk_model *model, const struct options *o,
                          struct nk_model_write_options *options, const char *folder) {
-  const struct nk_patch_options how = {.source = (enum nk_patch_source)o->with, .k = o->k};
+  const struct nk_patch_options how = {.source = (enum nk_patch_source)o->with,
+                                       .k = o->k != NOT_GIVEN ? o->k : 0};
   struct nk_patch patches[2] = {{0}};
   int64_t *ids = NULL;
   size_t n = 0;
@@ -221,8 +222,9 @@ static int check_patch(const struct options *o) {
   if (o->patch == NULL && (o->with != NOT_CHOSEN || o->patch_output))
     return nk_fail(NK_EUSAGE, "%s is of rows that are replaced: give --patch-rows TABLE",
                    o->patch_output ? "--patch-output" : "--with");
-  if (o->k != 0 && o->with != NK_PATCH_NEIGHBOURS)
+  if (o->k != NOT_GIVEN && o->with != NK_PATCH_NEIGHBOURS)
     return nk_fail(NK_EUSAGE, "--neighbours is of --with neighbours");
+  if (o->k == 0) return nk_fail(NK_EUSAGE, "--neighbours: at least 1");
   return NK_OK;
 }
 
@@ -238,6 +240,25 @@ static int check_model(const struct cli_run *run, const struct options *o) {
     return nk_fail(NK_EUSAGE, "--patch-rows is of a folder: use --model hf");
   if (folder && (output == NULL || strcmp(output, "-") == 0))
     return nk_fail(NK_EUSAGE, "--model hf writes a folder: name it with -o FOLDER");
+  return check_patch(o);
+}
+
+/* What a set and a model do not share. */
+static int check_usage(const struct options *o) {
+  bool is_model = o->model_format != NOT_CHOSEN;
+  if (is_model && o->format != NOT_CHOSEN)
+    return nk_fail(NK_EUSAGE,
+                   "--to (writes a set) and --model (writes a model) exclude each other");
+  if (o->dim == 0) return nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
+  if (is_model && o->dim != NOT_GIVEN)
+    return nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
+  if (is_model) return NK_OK;
+  if (o->type != NOT_CHOSEN)
+    return nk_fail(NK_EUSAGE, "--type is of a model's matrices: give --model too");
+  if (o->shuffle.n > 0)
+    return nk_fail(NK_EUSAGE, "--shuffle-weights is of a model: give --model hf too");
+  if (o->patch != NULL)
+    return nk_fail(NK_EUSAGE, "--patch-rows is of a model: give --model hf too");
   return check_patch(o);
 }
 
@@ -265,7 +286,8 @@ int main(int argc, char **argv) {
                       .dim = NOT_GIVEN,
                       .model_format = NOT_CHOSEN,
                       .type = NOT_CHOSEN,
-                      .with = NOT_CHOSEN};
+                      .with = NOT_CHOSEN,
+                      .k = NOT_GIVEN};
   const struct cli_option options[] = {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
@@ -294,26 +316,12 @@ int main(int argc, char **argv) {
   };
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 0, 1);
-  int code;
-  if (o.model_format != NOT_CHOSEN && o.format != NOT_CHOSEN)
-    code =
-        nk_fail(NK_EUSAGE, "--to (writes a set) and --model (writes a model) exclude each other");
-  else if (o.dim == 0)
-    code = nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
-  else if (o.model_format == NOT_CHOSEN && o.type != NOT_CHOSEN)
-    code = nk_fail(NK_EUSAGE, "--type is of a model's matrices: give --model too");
-  else if (o.model_format == NOT_CHOSEN && o.shuffle.n > 0)
-    code = nk_fail(NK_EUSAGE, "--shuffle-weights is of a model: give --model hf too");
-  else if (o.model_format == NOT_CHOSEN && o.patch != NULL)
-    code = nk_fail(NK_EUSAGE, "--patch-rows is of a model: give --model hf too");
-  else if (o.model_format != NOT_CHOSEN && o.dim != NOT_GIVEN)
-    code = nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
-  else if (o.model_format != NOT_CHOSEN)
-    code = convert_model(&run, &o);
-  else if (o.format != NOT_CHOSEN)
-    code = convert_set(&run, o.format, o.dim);
-  else
-    code = nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);
+  int code = check_usage(&o);
+  if (code == NK_OK)
+    code = o.model_format != NOT_CHOSEN ? convert_model(&run, &o)
+           : o.format != NOT_CHOSEN
+               ? convert_set(&run, o.format, o.dim)
+               : nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);
   cli_strings_free(&o.shuffle);
   return cli_end(&run, code);
 }

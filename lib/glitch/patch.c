@@ -82,31 +82,61 @@ static int by_mean(const struct job *job) {
   return code;
 }
 
+/* x [*n_kept, dim] = the rows of ids that have a direction, kept [*n_kept] = their ids: rows of
+ * zeros are left out, and one that is not finite is an error. */
+static int gather_directions(const struct nk_tensor *tensor, const int64_t *ids, size_t n, float *x,
+                             int64_t *kept, size_t *n_kept) {
+  size_t dim = tensor->shape[1];
+  int code = gather(tensor, ids, n, x);
+  *n_kept = 0;
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
+    const float *row = x + i * dim;
+    size_t j = 0;
+    if (nki_first_not_finite(row, dim) < dim)
+      return nk_fail(NK_EDATA,
+                     "%s: row %lld is not finite and has no neighbours: list it, and replace "
+                     "rows by the mean of all others",
+                     tensor->name, (long long)ids[i]);
+    while (j < dim && row[j] == 0) j++;
+    if (j == dim) continue;
+    memmove(x + *n_kept * dim, row, dim * sizeof *row);
+    kept[(*n_kept)++] = ids[i];
+  }
+  return code;
+}
+
 static int by_neighbours(const struct job *job, const struct nk_tensor *input) {
   size_t dim = input->shape[1], n_base = 0, n_query = 0, n = job->n_listed;
   float *base = NULL, *query = NULL;
-  int64_t *rows = NULL;
+  int64_t *rows = NULL, *near = NULL, *ids = NULL;
   struct nk_knn *knn = NULL;
   const struct nk_knn_options options = {.k = job->options->k != 0 ? job->options->k : DEFAULT_K,
                                          .metric = NK_METRIC_COSINE};
   int code = NK_EMEMORY;
   if (!nk_size_mul(job->n_ordinary, dim, &n_base) || !nk_size_mul(n, dim, &n_query) ||
       (base = nk_alloc(n_base, sizeof *base)) == NULL ||
-      (query = nk_alloc(n_query, sizeof *query)) == NULL)
+      (query = nk_alloc(n_query, sizeof *query)) == NULL ||
+      (near = nk_alloc(job->n_ordinary, sizeof *near)) == NULL ||
+      (ids = nk_alloc(n, sizeof *ids)) == NULL)
     goto done;
-  code = gather(input, job->ordinary, job->n_ordinary, base);
-  if (code == NK_OK) code = gather(input, job->listed, n, query);
-  if (code != NK_OK) goto done;
-  knn = nk_knn_search(base, job->n_ordinary, dim, query, n, &options);
+  code = gather_directions(input, job->ordinary, job->n_ordinary, base, near, &n_base);
+  if (code == NK_OK) code = gather_directions(input, job->listed, n, query, ids, &n);
+  if (code != NK_OK || n == 0) goto done;
+  knn = nk_knn_search(base, n_base, dim, query, n, &options);
   code = knn == NULL ? nk_fail_in(nk_error_code(), "%s", input->name) : NK_OK;
   if (code == NK_OK && (rows = nk_alloc(knn->k, sizeof *rows)) == NULL) code = NK_EMEMORY;
+  if (code == NK_OK && knn->k < options.k && job->matrix == input)
+    nk_warn("%s: %zu neighbours, all ordinary rows, where %zu are wanted", input->name, knn->k,
+            options.k);
   for (size_t i = 0; i < n && code == NK_OK; i++) {
-    for (size_t j = 0; j < knn->k; j++) rows[j] = job->ordinary[knn->rows[i * knn->k + j]];
-    code = add_mean(job, job->listed[i], rows, knn->k);
+    for (size_t j = 0; j < knn->k; j++) rows[j] = near[knn->rows[i * knn->k + j]];
+    code = add_mean(job, ids[i], rows, knn->k);
   }
 done:
   nk_knn_free(knn);
   nk_free(rows);
+  nk_free(ids);
+  nk_free(near);
   nk_free(query);
   nk_free(base);
   return code;
@@ -204,7 +234,9 @@ int nk_patch_rows(struct nk_model *model, enum nk_matrix which,
   nk_free(job.ordinary);
   nk_free(job.banned);
   if (code == NK_OK && which == NK_MATRIX_INPUT && out->n < job.n_listed)
-    nk_warn("%zu of %zu listed tokens keep their rows: the other tokens do not spell them",
-            job.n_listed - out->n, job.n_listed);
+    nk_warn("%zu of %zu listed tokens keep their rows: %s", job.n_listed - out->n, job.n_listed,
+            job.options->source == NK_PATCH_NEIGHBOURS
+                ? "these are zero, which has no neighbours by cosine"
+                : "the other tokens do not spell them");
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", nk_model_name(model));
 }

@@ -14,6 +14,7 @@ struct writing {
   const struct nk_model_write_options *options;
   const struct nk_tensor **tensors; /* [n] in the order of the file */
   size_t n;
+  const struct nk_tensor *untied; /* the output matrix of an untied model, else NULL */
 };
 
 /* ---- The order of entries ---- */
@@ -90,17 +91,27 @@ static void shuffle(const struct writing *w, size_t index, unsigned char *bytes)
 
 /* ---- Other rows ---- */
 
-/* The patch of a tensor, or of one that it is a copy of; NULL where there is none. */
+/* The patch of a tensor, or of one that it is a copy of; NULL where there is none. An untied output
+ * matrix that equals the input matrix, as at the beginning of training, is not its copy. */
 static const struct nk_patch *patch_of(const struct writing *w, const struct nk_tensor *tensor) {
   const struct nk_model_write_options *o = w->options;
   for (size_t i = 0; i < o->n_patches; i++)
     if (o->patches[i].tensor == tensor) return &o->patches[i];
   for (size_t i = 0; i < o->n_patches; i++) {
     const struct nk_tensor *other = o->patches[i].tensor;
-    if (tensor->n_dims == 2 && tensor->shape[1] == other->shape[1] && are_alike(tensor, other))
+    if (tensor != w->untied && tensor->n_dims == 2 && tensor->shape[1] == other->shape[1] &&
+        are_alike(tensor, other))
       return &o->patches[i];
   }
   return NULL;
+}
+
+static void find_untied(struct writing *w) {
+  bool tied = false;
+  if (w->options->n_patches == 0) return;
+  const struct nk_tensor *output = nk_model_matrix(w->model, NK_MATRIX_OUTPUT, &tied);
+  if (output == NULL) nki_clear_error(); /* the input matrix alone is known */
+  if (output != NULL && !tied) w->untied = output;
 }
 
 /* Writes the value as the index-th element of bytes, rounded to nearest even. */
@@ -210,6 +221,7 @@ int nki_model_write_safetensors(const struct nk_model *model,
   struct writing w = {.model = model, .options = options};
   struct nki_safetensors_writer *writer = NULL;
   int code = check(&w);
+  if (code == NK_OK) find_untied(&w);
   if (code == NK_OK) code = order_tensors(&w);
   if (code == NK_OK && (writer = nki_safetensors_writer_new(output)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = write_tensors(&w, writer);

@@ -221,6 +221,49 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
   patched mean "$tmp/sharded" "$tmp/copy" $LISTED
 }
 
+# change FOLDER CODE: llama-tiny with tensors that CODE changes; t: their types, shapes and bytes
+change() {
+  command -v "$PYTHON" >/dev/null || skip "python3 is not installed"
+  cp -r data/llama-tiny "$1"
+  PYTHONPATH=tests/cli "$PYTHON" - "$1" "$2" <<'END'
+import json, sys
+from same_values import tensors
+t = {name: list(value) for name, value in tensors(sys.argv[1]).items()}
+embed, head = "model.embed_tokens.weight", "lm_head.weight"
+size = len(t[embed][2]) // t[embed][1][0]
+def put(name, row, data): t[name][2] = t[name][2][:row * size] + data + t[name][2][(row + 1) * size:]
+exec(sys.argv[2])
+at, header, body = 0, {}, b""
+for name, (dtype, shape, raw) in t.items():
+    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(raw)]}
+    at, body = at + len(raw), body + raw
+text = json.dumps(header).encode()
+with open(sys.argv[1] + "/model.safetensors", "wb") as file:
+    file.write(len(text).to_bytes(8, "little") + text + body)
+END
+}
+
+@test "an untied output matrix with the bytes of the input matrix keeps its rows" {
+  change "$tmp/equal" 't[head][2] = t[embed][2]'
+  table_of $LISTED | nk-convert -q --model hf --patch-rows - --with text "$tmp/equal" -o "$tmp/copy"
+  patched text-input "$tmp/equal" "$tmp/copy" $LISTED
+}
+
+@test "rows without a direction keep theirs with neighbours, and rows that are not finite are named" {
+  change "$tmp/zero" 'put(embed, 300, bytes(size)); put(embed, 400, bytes(size))'
+  table_of 300,8000 > "$tmp/table.tsv"
+  run -0 --separate-stderr nk-convert --model hf --patch-rows "$tmp/table.tsv" --with neighbours "$tmp/zero" -o "$tmp/copy"
+  [ "$stderr" = "nk-convert: warning: 1 of 2 listed tokens keep their rows: these are zero, which has no neighbours by cosine" ]
+  nk-extract --ids 300,400 "$tmp/zero" | nk-convert --to f32 > "$tmp/before"
+  nk-extract --ids 300,400 "$tmp/copy" | nk-convert --to f32 | cmp - "$tmp/before"
+  run -0 --separate-stderr nk-convert --model hf --patch-rows "$tmp/table.tsv" --with neighbours -k 9000 "$tmp/zero" -o "$tmp/all"
+  [[ $stderr == *" neighbours, all ordinary rows, where 9000 are wanted"* ]]
+  change "$tmp/nan" 'put(embed, 300, b"\xff" * size)'
+  run -1 --separate-stderr nk-convert --model hf --patch-rows "$tmp/table.tsv" --with neighbours "$tmp/nan" -o "$tmp/x"
+  [[ $stderr == *"row 300 is not finite and has no neighbours"* ]]
+  nk-convert --model hf --patch-rows "$tmp/table.tsv" --with mean "$tmp/nan" -o "$tmp/mean"
+}
+
 @test "of a table with verdicts the verified tokens are patched, each once" {
   printf 'id\tverdict\n300\tstrongly_verified\n301\tstrongly_rejected\n300\tweakly_verified\n' |
     nk-convert --model hf --patch-rows - --with mean --patch-output data/llama-tiny -o "$tmp/copy"
@@ -245,6 +288,10 @@ LISTED=5,200,300,301,700,2500,8000,8001,8002,8003,8004,8005,8006,8007,8008,8009
   patch -2 data/gpt2-tiny
   [[ $stderr == *"say what the rows become: --with mean, neighbours or text" ]]
   patch -2 --with text -k 3 data/gpt2-tiny
+  patch -2 --with neighbours -k 0 data/gpt2-tiny
+  for option in "-k 3" "--with mean" --patch-output; do
+    run -2 nk-convert --to tsv $option "$tmp/table.tsv"
+  done
   patch -2 --with text --shuffle-weights 1 data/gpt2-tiny
   run -2 --separate-stderr nk-convert --patch-rows "$tmp/table.tsv" data/gpt2-tiny
   [[ $stderr == *"--patch-rows is of a model: give --model hf too" ]]
