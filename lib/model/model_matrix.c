@@ -324,8 +324,10 @@ const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_ma
 /* ---- Rows, without opening more than is needed ---- */
 
 int nk_model_count_rows(const char *name, size_t *n_rows) {
+  static const char *const tokenizers[] = {".json", ".model", ".txt", ".tiktoken"};
   *n_rows = 0;
-  if (nki_ends_with(name, ".json")) return NK_OK;
+  for (size_t i = 0; i < sizeof tokenizers / sizeof *tokenizers; i++)
+    if (nki_ends_with(name, tokenizers[i])) return NK_OK;
   struct nk_model *model = nk_model_open(name);
   if (model == NULL) {
     int code = nk_error_code();

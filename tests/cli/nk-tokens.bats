@@ -59,6 +59,13 @@ setup() {
   [ "$output" = $'text\tline\na\t1\nb\t3' ]
 }
 
+@test "a tokenizer's file alone gives its vocabulary, whatever its kind" {
+  for file in llama.model bert-vocab.txt gpt2.json; do
+    nk-tokens $FIXTURES/$file >"$BATS_TEST_TMPDIR/table"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/table")" -gt 70 ]
+  done
+}
+
 @test "special tokens are added, left out, or read as text" {
   run -0 bash -c "nk-tokens -e the $FIXTURES/llama3.json | cut -f 2 | paste -sd '|'"
   [ "$output" = 'text|<s>|the|</s>' ]
@@ -67,7 +74,7 @@ setup() {
   run -0 nk-tokens -e '<|endoftext|>' data/gpt2-tiny
   [ "${lines[1]}" = $'8191\t<|endoftext|>' ]
   run -0 nk-tokens --plain -e '<|endoftext|>' data/gpt2-tiny
-  ! grep -q 8191 <<<"$output"
+  run ! grep -q 8191 <<<"$output"
   [ "$(nk-tokens -d 8191 data/gpt2-tiny)" = '<|endoftext|>' ]
   [ "$(nk-tokens --no-special -d 8191 data/gpt2-tiny)" = '' ]
   nk-tokens --no-special data/gpt2-tiny | tail -n 1 | grep -v special

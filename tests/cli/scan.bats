@@ -100,6 +100,46 @@ END
   [[ $stderr == *"line 1: column 1: another value: expected a JSON object" ]]
 }
 
+@test "--field counts half surrogate pairs as lines that are not valid, and passes blank lines over" {
+  printf '{"text": "\\ud800 the"}\n\n \t\n{"text": "the \\ud83d\\ude00"}\n{"text": "x"}\n' > "$tmp/text"
+  nk-tokens -e the data/gpt2-tiny | cut -f 1 > "$tmp/listed.tsv"
+  run -0 --separate-stderr nk-tokens --scan "$tmp/text" --field text --summary --with "$tmp/listed.tsv" data/gpt2-tiny
+  [ "${lines[1]}" = $'\t\t1\t1\t2' ]
+  [ "$stderr" = "nk-tokens: warning: $tmp/text: 1 lines are not valid UTF-8, or escape half a \
+surrogate pair, and were not scanned, line 1 first" ]
+}
+
+@test "a line of 64 MiB is refused by its number" {
+  { printf 'the\nthe\n'; head -c 67108864 /dev/zero | tr '\0' a; } > "$tmp/text"
+  run -1 --separate-stderr nk-tokens --scan "$tmp/text" --with "$tmp/listed.tsv" data/gpt2-tiny
+  [[ $stderr == "nk-tokens: $tmp/text: line 3 has 64 MiB or more: "* ]]
+}
+
+@test "a model's padding rows can be listed, and ids past them cannot" {
+  cp -r data/llama-tiny "$tmp/padded" # 8,192 rows
+  cp tests/fixtures/tokenizers/llama3.json "$tmp/padded/tokenizer.json" # hundreds of ids
+  nk-tokens "$tmp/padded" | awk -F '\t' 'NR == 1 || $3 == "padding"' > "$tmp/listed.tsv"
+  [ "$(wc -l < "$tmp/listed.tsv")" -gt 7000 ]
+  run -0 --separate-stderr nk-tokens --scan README.md --with "$tmp/listed.tsv" --summary "$tmp/padded"
+  [ "${#lines[@]}" -eq $(($(wc -l < "$tmp/listed.tsv") + 1)) ]
+  run -0 --separate-stderr nk-tokens --prune "$tmp/listed.tsv" "$tmp/padded" -o "$tmp/t.json"
+  [ "$(sed 1d <<<"$output" | cut -f 3 | sort -u)" = unreachable ]
+  for use in "--scan README.md --with" "--prune"; do
+    for id in 8192 9223372036854775807; do
+      run -1 nk-tokens $use <(printf 'id\n%s\n' $id) "$tmp/padded" -o "$tmp/x"
+      [[ "$output" == *": no token has the id $id: $tmp/padded has 8192 ids" ]]
+    done
+  done
+}
+
+@test "a table without a listed token is warned of" {
+  echo id > "$tmp/listed.tsv"
+  for use in "--scan README.md --with" "--prune"; do
+    run -0 --separate-stderr nk-tokens $use "$tmp/listed.tsv" data/gpt2-tiny -o "$tmp/x"
+    [ "$stderr" = "nk-tokens: warning: $tmp/listed.tsv: no tokens are listed" ]
+  done
+}
+
 @test "a name of a special token is that token, and with --plain text" {
   echo 'a<|endoftext|>b' > "$tmp/text"
   printf 'id\n8191\n' > "$tmp/listed.tsv"
@@ -122,7 +162,5 @@ END
   run -2 nk-tokens --field text data/gpt2-tiny
   run -2 nk-tokens --scan - --with - data/gpt2-tiny
   run -2 nk-tokens --scan README.md --with "$tmp/listed.tsv" -e x data/gpt2-tiny
-  echo 8192 >> "$tmp/listed.tsv"
-  run -1 nk-tokens --scan README.md --with "$tmp/listed.tsv" data/gpt2-tiny
-  [ "$output" = "nk-tokens: $tmp/listed.tsv: no token has the id 8192" ]
+  run -2 nk-tokens --scan README.md --with "$tmp/listed.tsv" --texts data/gpt2-tiny
 }

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 4 << 20, LONGEST = 1 << 30 };
+enum { BLOCK = 4 << 20, LONGEST = 64 << 20 };
 
 struct tokens_lines {
   const char *name;
@@ -19,6 +19,7 @@ struct tokens_lines {
   size_t given;             /* bytes of data that the last block held */
   struct tokens_line *line; /* [line_capacity] */
   size_t line_capacity;
+  size_t n_given; /* lines of all blocks */
   size_t done, total;
   bool ended; /* the file's end was read */
 };
@@ -67,10 +68,12 @@ size_t tokens_lines_total(const struct tokens_lines *lines) {
 
 /* ---- Reading ---- */
 
+/* The buffer is full only where one line fills it. */
 static int grow(struct tokens_lines *lines) {
   if (lines->size < lines->capacity) return NK_OK;
-  if (lines->capacity > LONGEST)
-    return nk_fail(NK_EDATA, "%s: a line has more than %d bytes", lines->name, LONGEST);
+  if (lines->capacity >= LONGEST)
+    return nk_fail(NK_EDATA, "line %zu has %d MiB or more: break it, or split the file by records",
+                   lines->n_given + 1, LONGEST >> 20);
   char *grown = nk_realloc(lines->data, lines->capacity, 2 * lines->capacity, 1);
   if (grown == NULL) return NK_EMEMORY;
   lines->data = grown;
@@ -124,6 +127,7 @@ int tokens_lines_next(struct tokens_lines *lines, const struct tokens_line **lin
     code = add_line(lines, n, lines->data + at, length);
   }
   lines->given = end;
+  lines->n_given += *n;
   lines->done += end;
   *line = lines->line;
   return code;

@@ -24,7 +24,7 @@ size_t tokens_lines_done(const struct tokens_lines *lines);
 size_t tokens_lines_total(const struct tokens_lines *lines);
 
 /* The next lines: *line [*n], valid until the next call; *n is 0 at the end. Returns NK_OK or a
- * negative code (a read that failed; a line of more than 1 GiB). */
+ * negative code (a read that failed; a line of 64 MiB or more). */
 int tokens_lines_next(struct tokens_lines *lines, const struct tokens_line **line, size_t *n);
 
 #endif

@@ -7,8 +7,12 @@ int tokens_prune_check(const struct cli_run *run, const struct tokens_options *o
   const char *output = run->common.output;
   if (o->prune == NULL)
     return o->checks.n == 0 ? NK_OK : nk_fail(NK_EUSAGE, "--check needs --prune");
-  if (o->encode != NULL || o->decode != NULL || o->summary || o->plain || o->no_special)
+  if (o->encode != NULL || o->decode != NULL || o->summary || o->texts || o->plain || o->no_special)
     return nk_fail(NK_EUSAGE, "of nk-tokens' own options, --prune goes with --check alone");
+  size_t n_standard = strcmp(o->prune, "-") == 0;
+  for (size_t i = 0; i < o->checks.n; i++) n_standard += strcmp(o->checks.item[i], "-") == 0;
+  if (n_standard > 1)
+    return nk_fail(NK_EUSAGE, "--prune and --check: standard input is one of them");
   if (output == NULL || strcmp(output, "-") == 0)
     return nk_fail(NK_EUSAGE,
                    "--prune needs -o FILE for the tokenizer: standard output has the table of what "
@@ -105,8 +109,8 @@ int tokens_prune(const struct tokens_job *job) {
   struct nk_pruned *pruned = NULL;
   struct nk_output *output = NULL;
   int64_t *ids = NULL;
-  size_t n = 0;
-  int code = cli_read_verified(job->options->prune, &ids, &n);
+  size_t n = 0, n_ids = 0;
+  int code = tokens_read_listed(job, job->options->prune, &ids, &n, &n_ids);
   if (code == NK_OK) code = read_checks(job->options, &text);
   if (code == NK_OK && (pruned = nk_alloc(n, sizeof *pruned)) == NULL) code = NK_EMEMORY;
   if (code != NK_OK) goto done;

@@ -8,6 +8,7 @@
 #include "tokens/tokens.h"
 
 enum { CHUNK = 32 << 10 }; /* bytes of lines, at least */
+static const char HALF_PAIR[] = "invalid Unicode '\\u";
 
 struct hit {
   size_t line, position; /* in the block; of the token in the line, from 0 */
@@ -19,9 +20,11 @@ struct chunk {
   size_t first, end; /* lines of the block */
   struct hit *hits;  /* [n_hits] */
   size_t n_hits, capacity;
-  size_t n_invalid, n_without; /* lines that are not UTF-8; lines without the field */
-  size_t first_invalid;        /* line of the block */
-  int code;                    /* of the line that `failed` */
+  size_t n_invalid;     /* lines that are not UTF-8 */
+  size_t n_without;     /* lines without the field */
+  size_t n_blank;       /* with a field: lines of white space */
+  size_t first_invalid; /* line of the block */
+  int code;             /* of the line that `failed` */
   size_t failed;
 };
 
@@ -29,15 +32,16 @@ struct scan {
   const struct tokens_job *job;
   const struct tokens_line *line; /* [n_lines] the block */
   size_t n_lines, before;         /* lines; those of the blocks before it */
-  const bool *listed;             /* [n_tokens] */
+  size_t n_ids;                   /* of the vocabulary, or rows of the model's matrix */
+  const bool *listed;             /* [n_ids] */
   struct chunk *chunks;           /* [n_chunks], with room for more */
   size_t n_chunks, chunk_capacity;
   struct cli_table *table; /* NULL: counts only */
   /* Counts of all blocks. */
-  size_t *hits, *lines; /* [n_tokens] */
-  size_t *last;         /* [n_tokens] the last line counted in `lines`, from 1 */
+  size_t *hits, *lines; /* [n_ids] */
+  size_t *last;         /* [n_ids] the last line counted in `lines`, from 1 */
   size_t n_hits, n_hit; /* hits; lines with a hit */
-  size_t n_invalid, first_invalid, n_without;
+  size_t n_invalid, first_invalid, n_without, n_blank;
 };
 
 /* ---- One line ---- */
@@ -76,14 +80,26 @@ static int scan_text(const struct scan *scan, struct chunk *chunk, size_t line, 
   return code;
 }
 
-/* The text in a field of a JSON object. */
+static bool is_blank(const struct tokens_line *text) {
+  size_t n = 0;
+  while (n < text->n && strchr(" \t\r", text->bytes[n]) != NULL && text->bytes[n] != 0) n++;
+  return n == text->n;
+}
+
+/* The text in a field of a JSON object. Half a surrogate pair, which can be escaped, is no
+ * character that UTF-8 has: jansson says "invalid Unicode". */
 static int scan_field(const struct scan *scan, struct chunk *chunk, size_t line,
                       const struct tokens_line *text) {
   json_error_t error;
+  if (is_blank(text)) {
+    chunk->n_blank++;
+    return NK_OK;
+  }
   json_t *object = json_loadb(text->bytes, text->n, JSON_ALLOW_NUL, &error);
   const json_t *value = json_object_get(object, scan->job->options->field);
   int code = NK_OK;
-  if (object == NULL && !is_utf8(text->bytes, text->n)) {
+  if (object == NULL && (!is_utf8(text->bytes, text->n) ||
+                         strncmp(error.text, HALF_PAIR, sizeof HALF_PAIR - 1) == 0)) {
     if (chunk->n_invalid++ == 0) chunk->first_invalid = line;
   } else if (!json_is_object(object)) {
     code =
@@ -100,9 +116,8 @@ static int scan_field(const struct scan *scan, struct chunk *chunk, size_t line,
 
 static int scan_line(const struct scan *scan, struct chunk *chunk, size_t line) {
   const struct tokens_line *text = &scan->line[line];
-  if (text->n == 0) return NK_OK;
-  return scan->job->options->field != NULL ? scan_field(scan, chunk, line, text)
-                                           : scan_text(scan, chunk, line, text->bytes, text->n);
+  if (scan->job->options->field != NULL) return scan_field(scan, chunk, line, text);
+  return text->n != 0 ? scan_text(scan, chunk, line, text->bytes, text->n) : NK_OK;
 }
 
 /* ---- One block ---- */
@@ -153,6 +168,7 @@ static int finish_chunk(struct scan *scan, struct chunk *chunk) {
     scan->first_invalid = scan->before + chunk->first_invalid + 1;
   scan->n_invalid += chunk->n_invalid;
   scan->n_without += chunk->n_without;
+  scan->n_blank += chunk->n_blank;
   if (code != NK_OK || chunk->code == NK_OK) return code;
   code = scan_line(scan, chunk, chunk->failed);
   return nk_fail_in(code != NK_OK ? code : NK_EMEMORY, "line %zu",
@@ -177,18 +193,6 @@ static int scan_block(struct scan *scan) {
 
 /* ---- The whole ---- */
 
-static int read_listed(const struct tokens_job *job, int64_t **ids, size_t *n, bool *listed) {
-  int code = cli_read_verified(job->options->with, ids, n);
-  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
-  for (size_t i = 0; i < *n && code == NK_OK; i++) {
-    if ((*ids)[i] < 0 || (size_t)(*ids)[i] >= n_tokens)
-      return nk_fail(NK_EDATA, "%s: no token has the id %lld", job->options->with,
-                     (long long)(*ids)[i]);
-    listed[(*ids)[i]] = true;
-  }
-  return code;
-}
-
 static int scan_lines(struct scan *scan, struct tokens_lines *lines) {
   size_t total = tokens_lines_total(lines);
   int code = NK_OK;
@@ -199,10 +203,12 @@ static int scan_lines(struct scan *scan, struct tokens_lines *lines) {
   } while (code == NK_OK && scan->n_lines > 0);
   if (code != NK_OK) return nk_fail_in(code, "%s", tokens_lines_name(lines));
   if (scan->n_invalid > 0)
-    nk_warn("%s: %zu lines are not valid UTF-8 and were not scanned, line %zu first",
-            tokens_lines_name(lines), scan->n_invalid, scan->first_invalid);
+    nk_warn("%s: %zu lines are not valid UTF-8%s and were not scanned, line %zu first",
+            tokens_lines_name(lines), scan->n_invalid,
+            scan->job->options->field != NULL ? ", or escape half a surrogate pair," : "",
+            scan->first_invalid);
   if (scan->n_without == 0) return NK_OK;
-  if (scan->n_without == scan->before)
+  if (scan->n_without + scan->n_blank == scan->before)
     return nk_fail(NK_EDATA, "%s: no line has a text '%s'", tokens_lines_name(lines),
                    scan->job->options->field);
   nk_warn("%s: %zu lines have no text '%s'", tokens_lines_name(lines), scan->n_without,
@@ -219,11 +225,11 @@ static int print_sum(struct cli_table *table, size_t hits, size_t lines, size_t 
 
 /* A row for all listed tokens together, without an id, and one for each. */
 static int print_counts(const struct scan *scan, struct cli_table *table) {
-  size_t scanned = scan->before - scan->n_invalid - scan->n_without, n = 0;
+  size_t scanned = scan->before - scan->n_invalid - scan->n_without - scan->n_blank, n = 0;
   cli_table_missing(table);
   cli_table_missing(table);
   int code = print_sum(table, scan->n_hits, scan->n_hit, scanned);
-  for (size_t id = 0; id < nk_tokenizer_n_tokens(scan->job->tokenizer) && code == NK_OK; id++) {
+  for (size_t id = 0; id < scan->n_ids && code == NK_OK; id++) {
     if (!scan->listed[id]) continue;
     const char *text = nk_tokenizer_bytes(scan->job->tokenizer, id, &n);
     cli_table_integer(table, (int64_t)id);
@@ -247,29 +253,35 @@ int tokens_scan_check(const struct tokens_options *o) {
     return nk_fail(NK_EUSAGE, "%s is of --scan FILE", o->with != NULL ? "--with" : "--field");
   if (o->scan == NULL) return NK_OK;
   if (o->with == NULL) return nk_fail(NK_EUSAGE, "--scan: name the tokens by --with TABLE");
-  if (o->encode != NULL || o->decode != NULL || o->prune != NULL || o->no_special)
-    return nk_fail(NK_EUSAGE, "--scan excludes --encode, --decode, --prune and --no-special");
+  if (o->encode != NULL || o->decode != NULL || o->prune != NULL || o->texts || o->no_special)
+    return nk_fail(NK_EUSAGE,
+                   "--scan excludes --encode, --decode, --prune, --texts and --no-special");
   if (strcmp(o->scan, "-") == 0 && strcmp(o->with, "-") == 0)
     return nk_fail(NK_EUSAGE, "--scan and --with: standard input is one of them");
   return NK_OK;
 }
 
 int tokens_scan(const struct tokens_job *job, struct cli_table *table) {
-  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer), n = 0;
+  size_t n = 0, *counts = NULL;
   int64_t *ids = NULL;
-  bool *listed = nk_calloc(n_tokens, sizeof *listed);
-  size_t *counts = nk_calloc(3 * n_tokens, sizeof *counts);
-  struct scan scan = {.job = job, .listed = listed};
+  bool *listed = NULL;
+  struct scan scan = {.job = job};
   struct tokens_lines *lines = NULL;
-  int code = listed == NULL || counts == NULL ? NK_EMEMORY : read_listed(job, &ids, &n, listed);
+  int code = tokens_read_listed(job, job->options->with, &ids, &n, &scan.n_ids);
+  if (code != NK_OK) goto done;
+  listed = nk_calloc(scan.n_ids, sizeof *listed);
+  counts = nk_calloc(scan.n_ids, 3 * sizeof *counts);
+  if (listed == NULL || counts == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; i < n && code == NK_OK; i++) listed[ids[i]] = true;
   if (code == NK_OK && (lines = tokens_lines_open(job->options->scan)) == NULL)
     code = nk_error_code();
   if (code == NK_OK) code = name_columns(table, job->options->summary);
   if (code != NK_OK) goto done;
   scan.table = job->options->summary ? NULL : table;
+  scan.listed = listed;
   scan.hits = counts;
-  scan.lines = counts + n_tokens;
-  scan.last = counts + 2 * n_tokens;
+  scan.lines = counts + scan.n_ids;
+  scan.last = counts + 2 * scan.n_ids;
   code = scan_lines(&scan, lines);
   if (code == NK_OK && job->options->summary) code = print_counts(&scan, table);
 done:

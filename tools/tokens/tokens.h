@@ -24,6 +24,11 @@ struct tokens_job {
   const struct nk_tokenizer *tokenizer;
 };
 
+/* The ids of a table of tokens, ids [n] for nk_free; n_ids = those of the vocabulary, or rows of
+ * the model's input matrix where it has more. An id past these is an error (listed.c). */
+int tokens_read_listed(const struct tokens_job *job, const char *path, int64_t **ids, size_t *n,
+                       size_t *n_ids);
+
 /* Prints the table of the vocabulary (vocabulary.c). NK_OK or a negative code. */
 int tokens_vocabulary(const struct tokens_job *job, struct cli_table *table);
 
