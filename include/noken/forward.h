@@ -173,12 +173,13 @@ NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *bat
 /* ---- Gradients ---- */
 
 /* What a sequence's scalar is a weighted sum of. p is the distribution of the next token at the
- * term's position, x the residual stream there at the term's layer. Logarithms are natural. */
+ * term's position, x the residual stream there at the term's layer, with what overrides at that
+ * layer have made of it. Logarithms are natural. q need not sum to 1; below e^-87.3 it counts as 0. */
 enum nk_term_kind {
   NK_TERM_LOG_PROB,           /* sum over ids of weight times log p(id) */
   NK_TERM_ENTROPY,            /* -sum p log p */
-  NK_TERM_KL,                 /* sum p (log p - log q); vector is log q */
-  NK_TERM_KL_REVERSE,         /* sum q (log q - log p); vector is log q */
+  NK_TERM_KL,                 /* sum p (log p - log q); vector is log q, finite */
+  NK_TERM_KL_REVERSE,         /* sum q (log q - log p); vector is log q, -inf where q is 0 */
   NK_TERM_LOGITS,             /* sum of vector times the logits */
   NK_TERM_STREAM,             /* sum of vector times x */
   NK_TERM_SQUARED_DIFFERENCE, /* squared length of x less vector */
@@ -189,7 +190,7 @@ struct nk_term {
   enum nk_term_kind kind;
   double weight;           /* by which the term is multiplied in the sequence's scalar */
   size_t layer;            /* of x */
-  const float *vector;     /* [n_vocabulary], or [dim] for x; finite */
+  const float *vector;     /* [n_vocabulary], or [dim] for x */
   const int64_t *ids;      /* [n_ids] */
   const float *id_weights; /* [n_ids], or NULL: 1 each */
   size_t n_ids;

@@ -57,17 +57,20 @@ void nki_sum_rows(const float *y, size_t n, size_t width, size_t ld, float *sum)
 void nki_multiply_weight(const struct nki_product *product, size_t n, float *gradient);
 
 /* The gradient of a logit with log-probability l and another number o of its token:
- * e^l (p + p_log_p l + p_other o) + exp_other e^o + other o. */
+ * e^l (p + p_log_p l + p_other o) + other o; with of_exp_other, e^l p + other e^o. */
 struct nki_logit_slope {
   float log_sum_exp; /* l = logit - log_sum_exp */
-  float p, p_log_p, p_other, exp_other, other;
+  float p, p_log_p, p_other, other;
+  bool of_exp_other; /* o may be -infinity */
 };
-/* d [n] = that of n logits; other [n] or NULL (as 0, and exp_other is not used); one thread. */
+/* d [n] = that of n logits; other [n] or NULL (as 0); one thread. */
 void nki_logits_back(const struct nki_logit_slope *slope, const float *logits, const float *other,
                      size_t n, float *d);
 
-/* Sum of e^o (o - (logit - log_sum_exp)) over n numbers o of `other`; one thread. */
+/* Sums of e^o (o - (logit - log_sum_exp)) and of e^o over n numbers o of `other`, of which those
+ * below -87.3 give 0; one thread. */
 float nki_reverse_sum(const float *logits, const float *other, float log_sum_exp, size_t n);
+float nki_exp_sum(const float *other, size_t n);
 
 /* ---- Attention (backward_attention.c) ---- */
 

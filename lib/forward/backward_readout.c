@@ -15,11 +15,14 @@ struct readout_back {
   struct nk_term *const *terms;
   struct nk_ask *const *asks;
   double *sums;    /* [n] of what the second pass adds up */
+  float *totals;   /* [n] of the distributions that KL divergences are from, else 0 */
   float *logits_d; /* [rows of a tile, block] */
   float *normed_d; /* [n, dim] */
 };
 
-static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_ask *ask) {
+/* total: of q, for the KL divergence from it. */
+static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_ask *ask,
+                                       float total) {
   const float w = (float)t->weight;
   struct nki_logit_slope s = {.log_sum_exp = (float)ask->log_sum_exp};
   switch (t->kind) {
@@ -36,8 +39,9 @@ static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_
       s.p_other = -w;
       break;
     case NK_TERM_KL_REVERSE:
-      s.p = w;
-      s.exp_other = -w;
+      s.p = w * total;
+      s.other = -w;
+      s.of_exp_other = true;
       break;
     default: /* NK_TERM_LOGITS */
       s.other = w;
@@ -58,6 +62,14 @@ static double sum_of(const struct nk_term *t, const struct nk_ask *ask, const fl
   return sum;
 }
 
+/* The sum of e^o over n numbers of `other`. */
+static float total_of(const float *other, size_t n) {
+  double sum = 0;
+  for (size_t at = 0; at < n; at += RUN)
+    sum += (double)nki_exp_sum(other + at, n - at < RUN ? n - at : RUN);
+  return (float)sum;
+}
+
 /* d [n] = the gradients of a row's logits, with what a cap makes of them. */
 static void row_back(const struct readout_back *r, const struct nki_logits *l, size_t i, float *d) {
   const struct nk_term *t = r->terms[l->row + i];
@@ -65,7 +77,7 @@ static void row_back(const struct readout_back *r, const struct nki_logits *l, s
   const float *logits = l->logits + i * l->ld, cap = r->forward->config.logit_cap;
   const float *other =
       t->vector == NULL || t->kind <= NK_TERM_ENTROPY ? NULL : t->vector + l->first;
-  const struct nki_logit_slope slope = slope_of(t, ask);
+  const struct nki_logit_slope slope = slope_of(t, ask, r->totals[l->row + i]);
   nki_logits_back(&slope, logits, other, l->n, d);
   for (size_t k = 0; k < t->n_ids && t->kind == NK_TERM_LOG_PROB; k++)
     if ((size_t)t->ids[k] >= l->first && (size_t)t->ids[k] - l->first < l->n)
@@ -143,13 +155,18 @@ int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
   struct readout_back r = {
       .forward = forward, .arrays = back->arrays, .terms = terms, .asks = asks, .normed_d = d};
   r.sums = nk_calloc(n, sizeof *r.sums);
+  r.totals = nk_calloc(n, sizeof *r.totals);
   r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
-  int code = r.sums == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
+  int code = r.sums == NULL || r.totals == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
   memset(d, 0, n * dim * sizeof *d);
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    if (terms[i]->kind == NK_TERM_KL_REVERSE)
+      r.totals[i] = total_of(terms[i]->vector, forward->config.shape.n_vocabulary);
   if (code == NK_OK) code = nki_readout_visit(forward, hidden, n, block_back, &r);
   for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
   if (code == NK_OK) code = norm_back(back, hidden, n, d);
   nk_free(r.sums);
+  nk_free(r.totals);
   nk_free(r.logits_d);
   return code;
 }

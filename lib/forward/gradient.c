@@ -11,7 +11,8 @@
 #include "forward/backward.h"
 #include "model/dtype.h"
 
-enum { MANY_ROWS = 1024 }; /* enough for the products to be fast */
+enum { MANY_ROWS = 1024 };        /* enough for the products to be fast */
+static const float MOST_LOG = 88; /* whose power of e is a float */
 
 /* What the passes of one kind keep. */
 struct tapes {
@@ -39,11 +40,31 @@ struct run {
 
 /* ---- Checks ---- */
 
+/* A reference log q: -inf is a q of 0, from which a divergence can be. */
+static int check_reference(const struct nk_term *t, size_t i, size_t n) {
+  for (size_t k = 0; k < n; k++) {
+    float x = t->vector[k];
+    if (x <= MOST_LOG && isfinite(x)) continue;
+    if (x == -INFINITY && t->kind == NK_TERM_KL_REVERSE) continue;
+    if (x == -INFINITY)
+      return nk_fail(NK_EDATA,
+                     "term %zu: vector: log q of token %zu is -inf: p is above 0 everywhere, so "
+                     "that the divergence is infinite; give each token a finite log q",
+                     i, k);
+    return nk_fail(NK_EDATA,
+                   "term %zu: vector: log q of token %zu is %g: give the natural logarithms of a "
+                   "distribution",
+                   i, k, (double)x);
+  }
+  return NK_OK;
+}
+
 static int check_vector(const struct nk_forward_shape *shape, const struct nk_term *t, size_t i) {
   bool stream = !nki_term_distribution(t);
   size_t n = stream ? shape->dim : shape->n_vocabulary;
   if (t->kind <= NK_TERM_ENTROPY) return NK_OK;
   if (t->vector == NULL) return nk_fail(NK_EUSAGE, "term %zu: no vector", i);
+  if (t->kind == NK_TERM_KL || t->kind == NK_TERM_KL_REVERSE) return check_reference(t, i, n);
   size_t bad = nki_first_not_finite(t->vector, n);
   if (bad < n) return nk_fail(NK_EDATA, "term %zu: component %zu is not finite", i, bad);
   if (stream && t->layer > shape->n_layers)

@@ -329,10 +329,17 @@ void nki_small_outer(const struct nki_own_keys *own) {
 
 /* ---- Distributions ---- */
 
+#define LEAST_LOG (-87.3f) /* nki_exp_of's */
+
+/* e^x; 0 below its range, as of a token that a distribution leaves out. */
+NKI_INLINE float exp_or_0(float x) {
+  return x < LEAST_LOG ? 0.0f : nki_exp_of(x);
+}
+
 NKI_CLONES void nki_logits_back(const struct nki_logit_slope *slope, const float *restrict logits,
                                 const float *restrict other, size_t n, float *restrict d) {
   const float shift = slope->log_sum_exp, a = slope->p, b = slope->p_log_p, c = slope->p_other;
-  const float e = slope->exp_other, f = slope->other;
+  const float f = slope->other;
   if (other == NULL) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
@@ -341,11 +348,16 @@ NKI_CLONES void nki_logits_back(const struct nki_logit_slope *slope, const float
     }
     return;
   }
+  if (slope->of_exp_other) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+      d[i] = nki_exp_of(logits[i] - shift) * a + f * exp_or_0(other[i]);
+    return;
+  }
 #pragma omp simd
   for (size_t i = 0; i < n; i++) {
     float log_p = logits[i] - shift;
-    d[i] = nki_exp_of(log_p) * (a + b * log_p + c * other[i]) + e * nki_exp_of(other[i]) +
-           f * other[i];
+    d[i] = nki_exp_of(log_p) * (a + b * log_p + c * other[i]) + f * other[i];
   }
 }
 
@@ -353,8 +365,17 @@ NKI_CLONES float nki_reverse_sum(const float *restrict logits, const float *rest
                                  float log_sum_exp, size_t n) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (size_t i = 0; i < n; i++)
-    sum += nki_exp_of(other[i]) * (other[i] - (logits[i] - log_sum_exp));
+  for (size_t i = 0; i < n; i++) {
+    float o = other[i] < LEAST_LOG ? LEAST_LOG : other[i];
+    sum += exp_or_0(other[i]) * (o - (logits[i] - log_sum_exp));
+  }
+  return sum;
+}
+
+NKI_CLONES float nki_exp_sum(const float *restrict other, size_t n) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t i = 0; i < n; i++) sum += exp_or_0(other[i]);
   return sum;
 }
 

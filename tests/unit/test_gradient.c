@@ -1,6 +1,7 @@
 /* Gradients against PyTorch's autograd in double (tests/fixtures/forward/gradients.py), for every
  * architecture and the shipped models, and against differences of the forward pass itself. */
 #include <dirent.h>
+#include <float.h>
 #include <math.h>
 
 #include "model/safetensors.h"
@@ -469,6 +470,117 @@ static void a_gradient_is_the_forward_passs_central_difference(void **state) {
   }
 }
 
+/* The value of a term with an override's vector, and its gradient where it is not NULL. */
+static double value_at(const struct fixture *f, struct nk_term *term, const float *vector,
+                       float *gradients) {
+  struct nk_sequence sequence = {f->ids, f->length};
+  struct nk_override override = {.position = 5, .layer = 1, .mode = NK_ADD, .vector = vector};
+  struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .overrides = &override, .n_overrides = 1};
+  struct nk_gradient gradient = {.terms = term, .n_terms = 1, .overrides = gradients};
+  if (nk_gradient_run(f->forward, &batch, &gradient) != NK_OK) fail_msg("%s", nk_error());
+  return term->value;
+}
+
+/* The difference of the term's values along its gradient is weight^-1 times the gradient's
+ * length. */
+static void check_difference(const struct fixture *f, struct nk_term term) {
+  static const float zero[MAX_DIM];
+  float g[MAX_DIM], moved[2][MAX_DIM];
+  size_t dim = f->shape->dim;
+  double length = 0, step = 4e-3;
+  value_at(f, &term, zero, g);
+  for (size_t k = 0; k < dim; k++) length += pow((double)g[k], 2);
+  length = sqrt(length);
+  assert_true(length > 0);
+  for (size_t k = 0; k < dim; k++)
+    for (int side = 0; side < 2; side++)
+      moved[side][k] = (float)((side == 0 ? -step : step) * (double)g[k] / length);
+  double slope = (value_at(f, &term, moved[1], NULL) - value_at(f, &term, moved[0], NULL)) *
+                 term.weight / (2 * step);
+  if (!(fabs(slope / length - 1) < 1e-2))
+    fail_msg("%s: kind %d: the difference is %.6g, the gradient %.6g", f->name, (int)term.kind,
+             slope, length);
+}
+
+enum { LLAMA_TOKENS = 40 };
+
+/* log q: some tokens are `least`, the others give a sum of e^shift. */
+static void make_reference(float least, float shift, float *out) {
+  double sum = 0;
+  for (size_t i = 0; i < LLAMA_TOKENS; i++)
+    if (i % 3 != 0) sum += exp(sin((double)i));
+  for (size_t i = 0; i < LLAMA_TOKENS; i++)
+    out[i] = i % 3 == 0 ? least : (float)(sin((double)i) - log(sum)) + shift;
+}
+
+static void every_kind_of_term_has_the_gradient_of_its_differences(void **state) {
+  (void)state;
+  static const int64_t ids[] = {3, 17, 3};
+  static const float id_weights[] = {1, 0.5f, -3};
+  float full[LLAMA_TOKENS], masked[LLAMA_TOKENS], more[LLAMA_TOKENS], vector[LLAMA_TOKENS];
+  make_reference(-4, 0, full);
+  make_reference(-INFINITY, 0, masked);
+  make_reference(-200, 1, more);
+  for (size_t i = 0; i < LLAMA_TOKENS; i++) vector[i] = cosf((float)i);
+  const struct nk_term terms[] = {
+      {.kind = NK_TERM_LOG_PROB, .ids = ids, .n_ids = 3},
+      {.kind = NK_TERM_LOG_PROB, .ids = ids, .id_weights = id_weights, .n_ids = 3},
+      {.kind = NK_TERM_ENTROPY},
+      {.kind = NK_TERM_KL, .vector = full},
+      {.kind = NK_TERM_KL, .vector = more},
+      {.kind = NK_TERM_KL_REVERSE, .vector = full},
+      {.kind = NK_TERM_KL_REVERSE, .vector = masked},
+      {.kind = NK_TERM_KL_REVERSE, .vector = more},
+      {.kind = NK_TERM_LOGITS, .vector = vector},
+      {.kind = NK_TERM_STREAM, .layer = 2, .vector = vector},
+      {.kind = NK_TERM_SQUARED_DIFFERENCE, .layer = 2, .vector = vector}};
+  struct fixture f;
+  open_fixture(&f, "llama");
+  assert_int_equal(f.shape->n_vocabulary, LLAMA_TOKENS);
+  for (size_t i = 0; i < sizeof terms / sizeof terms[0]; i++) {
+    static const float zero[MAX_DIM];
+    float g[MAX_DIM];
+    struct nk_term term = terms[i];
+    term.position = 9;
+    term.weight = 1.5;
+    check_difference(&f, term);
+    term.weight = 0;
+    value_at(&f, &term, zero, g);
+    for (size_t k = 0; k < f.shape->dim; k++) assert_true(g[k] == 0);
+  }
+  close_fixture(&f);
+}
+
+/* sum q (log q - log p) over the tokens with q > 0, by the forward pass's log p. */
+static void a_reference_may_leave_tokens_out(void **state) {
+  (void)state;
+  static const float zero[MAX_DIM], least[] = {-INFINITY, -FLT_MAX, -1e30f, -200, -88};
+  struct fixture f;
+  float q[LLAMA_TOKENS], log_p[LLAMA_TOKENS], first[MAX_DIM], g[MAX_DIM];
+  int64_t ids[LLAMA_TOKENS];
+  double want = 0;
+  open_fixture(&f, "llama");
+  for (size_t i = 0; i < LLAMA_TOKENS; i++) ids[i] = (int64_t)i;
+  struct nk_sequence sequence = {f.ids, f.length};
+  struct nk_ask ask = {
+      .position = 9, .distribution = true, .ids = ids, .n_ids = LLAMA_TOKENS, .log_probs = log_p};
+  struct nk_batch batch = {.sequences = &sequence, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+  assert_int_equal(nk_forward_run(f.forward, &batch), NK_OK);
+  make_reference(-INFINITY, 0, q);
+  for (size_t i = 0; i < LLAMA_TOKENS; i++)
+    if (i % 3 != 0) want += exp((double)q[i]) * ((double)q[i] - (double)log_p[i]);
+  for (size_t i = 0; i < sizeof least / sizeof least[0]; i++) {
+    make_reference(least[i], 0, q);
+    struct nk_term term = {.position = 9, .kind = NK_TERM_KL_REVERSE, .weight = 1, .vector = q};
+    double value = value_at(&f, &term, zero, g);
+    if (!(fabs(value - want) < 1e-5)) fail_msg("%g: %.9g, not %.9g", (double)least[i], value, want);
+    if (i == 0) memcpy(first, g, sizeof first);
+    for (size_t k = 0; k < f.shape->dim; k++) assert_true(g[k] == first[k]);
+  }
+  close_fixture(&f);
+}
+
 /* ---- Edges ---- */
 
 static struct nk_gradient entropy_of(struct nk_term *term, size_t position, float *gradients) {
@@ -589,6 +701,18 @@ static void bad_terms_are_refused(void **state) {
   assert_refused(&f, batch, t, NK_EUSAGE, "no vector");
   t.vector = nan;
   assert_refused(&f, batch, t, NK_EDATA, "component 3 is not finite");
+  float q[LLAMA_TOKENS];
+  make_reference(-INFINITY, 0, q);
+  t.kind = NK_TERM_KL;
+  t.vector = q;
+  assert_refused(&f, batch, t, NK_EDATA, "log q of token 0 is -inf: p is above 0 everywhere");
+  static const float bad[] = {NAN, INFINITY, 89};
+  for (size_t i = 0; i < 3; i++)
+    for (t.kind = NK_TERM_KL; t.kind <= NK_TERM_KL_REVERSE; t.kind++) {
+      make_reference(bad[i], 0, q);
+      assert_refused(&f, batch, t, NK_EDATA, "give the natural logarithms of a distribution");
+    }
+  t.kind = NK_TERM_STREAM;
   t.vector = vector;
   t.layer = f.shape->n_layers + 1;
   assert_refused(&f, batch, t, NK_EUSAGE, "the model has layers 0 to 3");
@@ -613,6 +737,8 @@ int main(void) {
       cmocka_unit_test(gradients_do_not_depend_on_memory_groups_or_threads),
       cmocka_unit_test(a_long_sequence_has_the_gradients_of_one_behind_a_prefix),
       cmocka_unit_test(a_gradient_is_the_forward_passs_central_difference),
+      cmocka_unit_test(every_kind_of_term_has_the_gradient_of_its_differences),
+      cmocka_unit_test(a_reference_may_leave_tokens_out),
       cmocka_unit_test(what_no_term_depends_on_has_a_gradient_of_0),
       cmocka_unit_test(a_later_replacement_leaves_nothing_to_an_earlier_vector),
       cmocka_unit_test(a_stream_after_the_blocks_has_the_gradient_of_the_read_out),
