@@ -188,8 +188,8 @@ enum nk_term_kind {
 struct nk_term {
   size_t sequence, position; /* not of the prefix */
   enum nk_term_kind kind;
-  double weight;           /* by which the term is multiplied in the sequence's scalar */
-  size_t layer;            /* of x */
+  double weight; /* by which the term is multiplied in the sequence's scalar; a float's range */
+  size_t layer;  /* of x */
   const float *vector;     /* [n_vocabulary], or [dim] for x */
   const int64_t *ids;      /* [n_ids] */
   const float *id_weights; /* [n_ids], or NULL: 1 each */
@@ -225,8 +225,9 @@ struct nk_gradient {
  * positions of that, the streams between blocks alone are, and each block is run a second time.
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
- * that are not finite, NK_EUNSUPPORTED with llama.cpp and for other weights. Gradients do not
- * depend on the other sequences, their order or the number of threads beyond the rounding of float
+ * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
+ * llama.cpp and for other weights. What is refused before the run changes no answer; where the run
+ * fails, the answers are not defined. Gradients do not depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);

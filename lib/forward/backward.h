@@ -132,11 +132,14 @@ int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float 
 
 /* ---- Weights (backward_weights.c) ---- */
 
-/* The arrays of the tensors that the gradient asks for, set to 0. NK_OK or a negative code; free in
- * either case. */
+/* The arrays of the tensors that the gradient asks for. NK_OK or a negative code, and no array is
+ * changed; free in either case. */
 int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gradient *gradient,
                            struct nki_weight_arrays *arrays);
 void nki_weight_arrays_free(struct nki_weight_arrays *arrays);
+/* Sets the arrays to 0; NK_EDATA where one holds a number that is not finite. */
+void nki_weight_arrays_clear(const struct nk_forward *forward, const struct nk_gradient *gradient);
+int nki_weight_arrays_check(const struct nk_forward *forward, const struct nk_gradient *gradient);
 /* Sums become means over n sequences, in the order of the tensors' elements. NK_OK or
  * NK_EMEMORY. */
 int nki_weight_arrays_finish(const struct nk_forward *forward, const struct nk_gradient *gradient,

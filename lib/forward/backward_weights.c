@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "forward/backward.h"
+#include "model/dtype.h"
 #include "model/model.h"
 
 /* ---- Finding ---- */
@@ -56,7 +57,6 @@ static int take_tensor(const struct nk_forward *f, const struct nk_weight_gradie
   if (!found && !below)
     return nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
                    tensor->name);
-  memset(w->gradient, 0, tensor->n_elements * sizeof *w->gradient);
   return NK_OK;
 }
 
@@ -72,6 +72,30 @@ int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gra
   for (size_t i = 0; i < gradient->n_weights && code == NK_OK; i++)
     code = take_tensor(forward, gradient->weights, &gradient->weights[i], arrays);
   return code;
+}
+
+static size_t n_elements(const struct nk_forward *forward, const struct nk_weight_gradient *w) {
+  return nk_model_find(forward->model, w->tensor)->n_elements;
+}
+
+void nki_weight_arrays_clear(const struct nk_forward *forward, const struct nk_gradient *gradient) {
+  for (size_t i = 0; i < gradient->n_weights; i++) {
+    const struct nk_weight_gradient *w = &gradient->weights[i];
+    memset(w->gradient, 0, n_elements(forward, w) * sizeof *w->gradient);
+  }
+}
+
+int nki_weight_arrays_check(const struct nk_forward *forward, const struct nk_gradient *gradient) {
+  for (size_t i = 0; i < gradient->n_weights; i++) {
+    const struct nk_weight_gradient *w = &gradient->weights[i];
+    size_t n = n_elements(forward, w);
+    if (nki_first_not_finite(w->gradient, n) < n)
+      return nk_fail(NK_EDATA,
+                     "tensor '%s': its gradient is beyond a float's range: give the terms smaller "
+                     "weights or vectors",
+                     w->tensor);
+  }
+  return NK_OK;
 }
 
 void nki_weight_arrays_free(struct nki_weight_arrays *arrays) {
@@ -98,8 +122,7 @@ int nki_weight_arrays_finish(const struct nk_forward *forward, const struct nk_g
   const struct nki_config *c = &forward->config;
   int code = NK_OK;
   for (size_t i = 0; i < gradient->n_weights; i++)
-    nki_scale(gradient->weights[i].gradient,
-              nk_model_find(forward->model, gradient->weights[i].tensor)->n_elements,
+    nki_scale(gradient->weights[i].gradient, n_elements(forward, &gradient->weights[i]),
               n == 0 ? 1.0f : 1.0f / (float)n);
   if (c->qkv_groups <= 1 || arrays->blocks == NULL) return NK_OK;
   for (size_t layer = 0; layer < c->shape.n_layers && code == NK_OK; layer++) {

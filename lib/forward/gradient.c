@@ -2,6 +2,7 @@
  * and the rows to compute follow from the terms as they do from asks. The prefix is a pass of its
  * own: where it has gradients, it is differentiated last, by what all groups gave to its keys and
  * values. */
+#include <float.h>
 #include <math.h>
 #include <noken/base.h>
 #include <noken/forward.h>
@@ -96,7 +97,9 @@ static int check_term(const struct run *run, size_t i) {
   if (code != NK_OK) return code;
   if ((unsigned)t->kind > NK_TERM_SQUARED_DIFFERENCE)
     return nk_fail(NK_EUSAGE, "term %zu: no such kind: %d", i, (int)t->kind);
-  if (!isfinite(t->weight)) return nk_fail(NK_EDATA, "term %zu: its weight is not finite", i);
+  if (!(fabs(t->weight) <= (double)FLT_MAX))
+    return nk_fail(NK_EDATA, "term %zu: its weight is %g: gradients are floats, at most %g", i,
+                   t->weight, (double)FLT_MAX);
   code = check_vector(shape, t, i);
   return code == NK_OK ? check_ids(shape, t, i) : code;
 }
@@ -303,6 +306,28 @@ static int run_passes(struct run *run) {
   return code;
 }
 
+static void clear_answers(const struct run *run) {
+  const struct nk_gradient *gradient = run->gradient;
+  size_t n = run->batch.n_overrides * run->forward->config.shape.dim;
+  if (gradient->overrides != NULL) memset(gradient->overrides, 0, n * sizeof(float));
+  nki_weight_arrays_clear(run->forward, gradient);
+}
+
+static int check_answers(const struct run *run) {
+  const struct nk_gradient *gradient = run->gradient;
+  size_t dim = run->forward->config.shape.dim;
+  for (size_t i = 0; i < gradient->n_terms; i++)
+    if (!isfinite(gradient->terms[i].value))
+      return nk_fail(NK_EDATA, "term %zu: its value is beyond a float's range", i);
+  for (size_t i = 0; i < run->batch.n_overrides && gradient->overrides != NULL; i++)
+    if (nki_first_not_finite(gradient->overrides + i * dim, dim) < dim)
+      return nk_fail(NK_EDATA,
+                     "override %zu: its gradient is beyond a float's range: give the terms smaller "
+                     "weights or vectors",
+                     i);
+  return nki_weight_arrays_check(run->forward, gradient);
+}
+
 /* The scalars, from the terms in their order. */
 static void add_values(const struct run *run) {
   const struct nk_gradient *gradient = run->gradient;
@@ -320,16 +345,15 @@ int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
   int code = check(&run);
   if (code != NK_OK) return code;
   run.batch.asks = NULL;
-  if (gradient->overrides != NULL)
-    memset(gradient->overrides, 0,
-           batch->n_overrides * forward->config.shape.dim * sizeof *gradient->overrides);
   code = make_asks(&run);
   if (code == NK_OK) code = nki_weight_arrays_make(forward, gradient, &run.arrays);
   if (code == NK_OK) code = nki_plan_make(forward, &run.batch, &run.plan);
   if (code == NK_OK) code = prepare(&run);
+  if (code == NK_OK) clear_answers(&run);
   if (code == NK_OK) code = run_passes(&run);
   if (code == NK_OK)
     code = nki_weight_arrays_finish(forward, gradient, &run.arrays, batch->n_sequences);
+  if (code == NK_OK) code = check_answers(&run);
   if (code == NK_OK) add_values(&run);
   free_tapes(&run.group);
   free_tapes(&run.prefix);

@@ -727,6 +727,92 @@ static void bad_terms_are_refused(void **state) {
   close_fixture(&f);
 }
 
+/* A weight whose product is beyond a float's range: what is not finite is named. What is refused
+ * leaves the answers as they are. */
+static void numbers_beyond_a_float_are_refused(void **state) {
+  (void)state;
+  struct fixture f;
+  open_fixture(&f, "llama");
+  size_t dim = f.shape->dim;
+  float far[MAX_DIM], zero[MAX_DIM] = {0}, g[MAX_DIM], norm[MAX_DIM];
+  for (size_t k = 0; k < dim; k++) far[k] = 1e30f;
+  struct nk_sequence sequence = {f.ids, f.length};
+  struct nk_override override = {.position = 5, .layer = 1, .mode = NK_ADD, .vector = zero};
+  struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .overrides = &override, .n_overrides = 1};
+  struct nk_term term = {
+      .position = 9, .kind = NK_TERM_STREAM, .layer = 2, .weight = 1e39, .vector = far};
+  assert_refused(&f, batch, term, NK_EDATA, "term 0: its weight is 1e+39");
+  struct nk_weight_gradient weights[] = {{"model.layers.0.input_layernorm.weight", norm},
+                                         {"model.no.weight", norm}};
+  struct nk_gradient gradient = {
+      .terms = &term, .n_terms = 1, .overrides = g, .weights = weights, .n_weights = 2};
+  term.weight = 1e20;
+  g[0] = norm[0] = 7;
+  assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_ENOTFOUND);
+  assert_true(g[0] == 7 && norm[0] == 7);
+  gradient.n_weights = 1;
+  assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_EDATA);
+  if (strstr(nk_error(), "override 0: its gradient") == NULL) fail_msg("%s", nk_error());
+  gradient.overrides = NULL;
+  assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_EDATA);
+  if (strstr(nk_error(), "input_layernorm.weight': its gradient") == NULL)
+    fail_msg("%s", nk_error());
+  float coefficients[LLAMA_TOKENS];
+  for (size_t i = 0; i < LLAMA_TOKENS; i++) coefficients[i] = i % 2 == 0 ? FLT_MAX : -FLT_MAX;
+  term =
+      (struct nk_term){.position = 9, .kind = NK_TERM_LOGITS, .weight = 0, .vector = coefficients};
+  assert_refused(&f, batch, term, NK_EDATA, "term 0: its value is beyond a float's range");
+  close_fixture(&f);
+}
+
+/* A vector of the prefix has the sum of what each sequence's terms give. */
+static void a_prefix_has_the_gradients_of_all_sequences(void **state) {
+  (void)state;
+  enum { N = 3, PREFIX = 4 };
+  struct fixture f;
+  open_fixture(&f, "llama");
+  size_t dim = f.shape->dim;
+  float vector[MAX_DIM], together[MAX_DIM], alone[MAX_DIM];
+  double sum[MAX_DIM] = {0};
+  for (size_t k = 0; k < dim; k++) vector[k] = sinf((float)k);
+  struct nk_override override = {.sequence = NK_PREFIX, .position = 2, .vector = vector};
+  for (size_t memory = 0; memory <= 1; memory++) {
+    struct nk_sequence sequences[N];
+    struct nk_term terms[N];
+    for (size_t s = 0; s < N; s++) {
+      sequences[s] = (struct nk_sequence){f.ids + PREFIX + s, 2 + s};
+      terms[s] = (struct nk_term){.sequence = s,
+                                  .position = PREFIX + 1 + s,
+                                  .kind = NK_TERM_ENTROPY,
+                                  .weight = 1 + (double)s};
+    }
+    struct nk_batch batch = {.prefix = {f.ids, PREFIX},
+                             .sequences = sequences,
+                             .n_sequences = N,
+                             .overrides = &override,
+                             .n_overrides = 1,
+                             .memory = memory};
+    struct nk_gradient gradient = {.terms = terms, .n_terms = N, .overrides = together};
+    assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_OK);
+    memset(sum, 0, sizeof sum);
+    for (size_t s = 0; s < N; s++) {
+      struct nk_term term = terms[s];
+      term.sequence = 0;
+      batch.sequences = &sequences[s];
+      batch.n_sequences = 1;
+      gradient = (struct nk_gradient){.terms = &term, .n_terms = 1, .overrides = alone};
+      assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_OK);
+      for (size_t k = 0; k < dim; k++) sum[k] += (double)alone[k];
+    }
+    double length = length_of(sum, dim);
+    assert_true(length > 1e-4);
+    for (size_t k = 0; k < dim; k++)
+      assert_true(fabs((double)together[k] - sum[k]) <= 1e-5 * length);
+  }
+  close_fixture(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_family_equals_autograd),
@@ -742,6 +828,8 @@ int main(void) {
       cmocka_unit_test(what_no_term_depends_on_has_a_gradient_of_0),
       cmocka_unit_test(a_later_replacement_leaves_nothing_to_an_earlier_vector),
       cmocka_unit_test(a_stream_after_the_blocks_has_the_gradient_of_the_read_out),
+      cmocka_unit_test(numbers_beyond_a_float_are_refused),
+      cmocka_unit_test(a_prefix_has_the_gradients_of_all_sequences),
       cmocka_unit_test(bad_terms_are_refused),
   };
   return cmocka_run_group_tests_name("gradient", tests, NULL, NULL);
