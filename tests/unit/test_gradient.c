@@ -269,9 +269,29 @@ static void run_weights(struct fixture *f, const struct weights *w, size_t n_pre
     fail_msg("%s: %s", f->name, nk_error());
 }
 
+/* Tensors that the fixture has no gradient of are refused. */
+static void check_others_are_refused(struct fixture *f, const struct weights *w) {
+  struct nk_sequence sequence = {f->ids, f->length};
+  struct nk_batch batch = {.sequences = &sequence, .n_sequences = 1};
+  struct nk_term term = {.position = 5, .kind = NK_TERM_ENTROPY, .weight = 1};
+  for (size_t i = 0; i < nk_model_n_tensors(f->model); i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(f->model, i);
+    const char *name = tensor->name;
+    struct nk_weight_gradient weight = {name, malloc(tensor->n_elements * sizeof(float))};
+    struct nk_gradient gradient = {
+        .terms = &term, .n_terms = 1, .weights = &weight, .n_weights = 1};
+    bool known = false;
+    for (size_t k = 0; k < w->n; k++) known = known || strcmp(w->of[k].tensor, name) == 0;
+    if (!known && nk_gradient_run(f->forward, &batch, &gradient) != NK_EUNSUPPORTED)
+      fail_msg("%s: no reference of %s", f->name, name);
+    free(weight.gradient);
+  }
+}
+
 static void check_all_weights(struct fixture *f, double tolerance) {
   static struct weights w;
   find_weights(f, &w);
+  check_others_are_refused(f, &w);
   assert_true(w.n >= 6);
   for (size_t n_prefix = 0; n_prefix <= 8; n_prefix += 8) {
     run_weights(f, &w, n_prefix, 1, 0);
