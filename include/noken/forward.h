@@ -222,13 +222,17 @@ struct nk_gradient {
  * clipped.
  *
  * The inside of all blocks is kept from the forward pass; where batch->memory does not hold 1024
- * positions of that, the streams between blocks alone are, and each block is run a second time.
+ * positions of that beside the prefix's, the streams between blocks alone are, and each block is
+ * run a second time. The prefix's is kept during the whole run where it has gradients. Terms take
+ * memory beside that: dim floats for each term of a stream, 3 dim floats for each one of a
+ * distribution in a group, one at the same position as another too.
+ *
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
  * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
  * llama.cpp and for other weights. What is refused before the run changes no answer; where the run
- * fails, the answers are not defined. Gradients do not depend on the other sequences, their order or the number of threads beyond the rounding of float
- * sums. */
+ * fails, the answers are not defined. Gradients do not depend on the other sequences, their order
+ * or the number of threads beyond the rounding of float sums. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);
 

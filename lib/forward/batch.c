@@ -166,12 +166,13 @@ size_t nki_plan_memory(const struct nki_plan *plan) {
   return plan->batch->memory == 0 ? DEFAULT_MEMORY : plan->batch->memory;
 }
 
-int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone) {
+int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone, size_t n_held) {
   const struct nk_batch *batch = plan->batch;
   size_t more = batch->generation == NULL ? 0 : batch->generation->n_tokens;
   size_t room = nki_plan_memory(plan) / row_bytes, rows = batch->prefix.n, n = 0;
   size_t most = plan->forward->most_rows;
   if (more > 0 && most < SIZE_MAX / 4) most *= 4; /* its steps have one row for each sequence */
+  room = room > n_held ? room - n_held : 0;
   if (most < room) room = most;
   nk_free(plan->group_start);
   plan->group_start = nk_alloc(batch->n_sequences + 3, sizeof(size_t));
@@ -234,7 +235,7 @@ int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch
   if (plan->longest > forward->config.shape.n_positions)
     return nk_fail(NK_EUSAGE, "%zu positions: the model has %zu", plan->longest,
                    forward->config.shape.n_positions);
-  return nki_plan_group(plan, row_bytes(plan), false);
+  return nki_plan_group(plan, row_bytes(plan), false, 0);
 }
 
 void nki_plan_free(struct nki_plan *plan) {

@@ -34,8 +34,9 @@ void nki_plan_free(struct nki_plan *plan);
 int nki_check_place(const struct nk_batch *batch, const char *what, size_t index, size_t sequence,
                     size_t position);
 /* Cuts the sequences into groups anew: of at most memory / row_bytes rows, and with prefix_alone
- * the prefix as a first group without sequences. NK_OK or NK_EMEMORY. */
-int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone);
+ * the prefix as a first group without sequences, of which n_held rows are kept beside each group.
+ * NK_OK or NK_EMEMORY. */
+int nki_plan_group(struct nki_plan *plan, size_t row_bytes, bool prefix_alone, size_t n_held);
 /* Bytes that batch->memory says. */
 size_t nki_plan_memory(const struct nki_plan *plan);
 /* Positions of the prefix to compute: all when sequences follow it, else up to the last ask. */

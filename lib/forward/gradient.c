@@ -181,10 +181,11 @@ static size_t row_bytes(const struct run *run, bool all) {
 
 static int make_groups(struct run *run) {
   const struct nki_plan *plan = &run->plan;
-  size_t rows = plan->batch->prefix.n, room = nki_plan_memory(plan) / row_bytes(run, true);
+  size_t n_held = run->of_prefix ? nki_prefix_length(plan) : 0, rows = 0;
+  size_t room = nki_plan_memory(plan) / row_bytes(run, true);
   for (size_t s = 0; s < plan->batch->n_sequences; s++) rows += plan->lengths[s];
-  run->keep = room >= rows || room >= MANY_ROWS;
-  return nki_plan_group(&run->plan, row_bytes(run, run->keep), plan->batch->prefix.n > 0);
+  run->keep = room >= n_held && (room - n_held >= rows || room - n_held >= MANY_ROWS);
+  return nki_plan_group(&run->plan, row_bytes(run, run->keep), plan->batch->prefix.n > 0, n_held);
 }
 
 static int make_tapes(const struct run *run, size_t n_rows, struct tapes *out) {

@@ -833,6 +833,58 @@ static void a_prefix_has_the_gradients_of_all_sequences(void **state) {
   close_fixture(&f);
 }
 
+static int count_groups(const char *what, size_t done, size_t total, void *user) {
+  size_t *n = user;
+  (void)done;
+  if (strcmp(what, "gradient") == 0) *n = total;
+  return 0;
+}
+
+/* Groups of 64 sequences of 2 positions behind a prefix of 64, with or without gradients. */
+static size_t groups_of(const struct fixture *f, bool of_prefix, size_t memory) {
+  enum { N = 64, PREFIX = 64 };
+  static const float zero[MAX_DIM];
+  static struct nk_term terms[N];
+  static float gradients[MAX_DIM];
+  static int64_t ids[PREFIX + 2];
+  struct nk_sequence sequences[N];
+  size_t n = 0;
+  for (size_t i = 0; i < PREFIX + 2; i++) ids[i] = (int64_t)(i % 30);
+  for (size_t s = 0; s < N; s++) {
+    sequences[s] = (struct nk_sequence){ids + PREFIX, 2};
+    terms[s] = (struct nk_term){
+        .sequence = s, .position = PREFIX + 1, .kind = NK_TERM_ENTROPY, .weight = 1};
+  }
+  struct nk_override override = {.sequence = of_prefix ? NK_PREFIX : 0,
+                                 .position = of_prefix ? 3 : PREFIX,
+                                 .mode = NK_ADD,
+                                 .vector = zero};
+  struct nk_batch batch = {.prefix = {ids, PREFIX},
+                           .sequences = sequences,
+                           .n_sequences = N,
+                           .overrides = &override,
+                           .n_overrides = 1,
+                           .memory = memory};
+  struct nk_gradient gradient = {.terms = terms, .n_terms = N, .overrides = gradients};
+  nk_on_progress(count_groups, &n);
+  if (nk_gradient_run(f->forward, &batch, &gradient) != NK_OK) fail_msg("%s", nk_error());
+  nk_on_progress(NULL, NULL);
+  return n;
+}
+
+/* What is kept of the prefix is taken from the memory of the groups. */
+static void a_prefix_with_gradients_leaves_less_room(void **state) {
+  (void)state;
+  struct fixture f;
+  size_t memory = 1 << 20;
+  open_shipped(&f, "llama-tiny");
+  while (groups_of(&f, false, memory) > 3) memory += memory / 4; /* the prefix's and 2 */
+  size_t without = groups_of(&f, false, memory), with = groups_of(&f, true, memory);
+  if (without != 3 || with < 4) fail_msg("%zu groups without, %zu with", without, with);
+  assert_int_equal(groups_of(&f, true, 0), 2);
+  close_fixture(&f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_family_equals_autograd),
@@ -850,6 +902,7 @@ int main(void) {
       cmocka_unit_test(a_stream_after_the_blocks_has_the_gradient_of_the_read_out),
       cmocka_unit_test(numbers_beyond_a_float_are_refused),
       cmocka_unit_test(a_prefix_has_the_gradients_of_all_sequences),
+      cmocka_unit_test(a_prefix_with_gradients_leaves_less_room),
       cmocka_unit_test(bad_terms_are_refused),
   };
   return cmocka_run_group_tests_name("gradient", tests, NULL, NULL);
