@@ -110,7 +110,8 @@ NK_API int nk_mahalanobis(const struct nk_gaussian *dist, const float *x, size_t
 /* Principal components, from the covariance: the cost of the eigensolver does not grow with the
  * number of rows. A basis can be kept in a file (safetensors, noken.kind = basis: `mean` F64 [dim],
  * `eigenvalues` F64 [dim], `components` F32 [n_components, dim], and `components_f64` where there
- * is `precise`; metadata noken.rows, noken.different and noken.varying) and applied to other sets. */
+ * is `precise`; metadata noken.rows, noken.different and noken.varying) and applied to other sets.
+ */
 
 struct nk_pca {
   size_t n; /* rows it was made from */
@@ -133,8 +134,8 @@ struct nk_pca {
   double noise_edge;          /* the largest l that uncorrelated values of equal variance would give
                                * (Marchenko and Pastur 1967; their variance from the median of l, as
                                * in Gavish and Donoho 2014; the largest l of pure noise is above it
-                               * in about 1 of 6 sets), of n_different rows and n_varying dimensions.
-                               * NaN without variance */
+                               * in about 1 of 6 sets), of n_different rows and n_varying
+                               * dimensions. NaN without variance */
   size_t n_above_noise;       /* l above noise_edge */
 };
 

@@ -38,7 +38,7 @@ struct nki_discoveries;
 struct nki_discoveries *nki_discoveries_new(size_t m, size_t n, double delta);
 void nki_discoveries_free(struct nki_discoveries *discoveries);
 /* bounds [n]: for each row the largest share of ordinary ones among those whose p-value is at most
- * its own. p_values [n] by m calibrating objects, none NaN. NK_OK, NK_EMEMORY or NK_EINTERRUPTED. */
+ * its own. p_values [n] by m calibrating objects, none NaN. NK_OK, NK_EMEMORY, NK_EINTERRUPTED. */
 int nki_discoveries_bound(struct nki_discoveries *discoveries, const double *p_values,
                           double *bounds);
 

@@ -388,10 +388,7 @@ static int check(const struct nk_region *region, const struct nk_vectors *set) {
   if (of_region != NULL && of_set != NULL && strcmp(of_region, of_set) != 0)
     return nk_fail(NK_EDATA, "the set is of the space '%s', the region of '%s'", of_set, of_region);
   if (region->tokens->values == NULL)
-    return nk_fail(
-        NK_EUSAGE,
-        "the region does not hold its tokens, which the set is compared with: fit it with "
-        "--tokens auto");
+    return nk_fail(NK_EUSAGE, "the region does not hold its tokens: there is nothing to compare");
   if (set->n < LEAST_ROWS)
     return nk_fail(NK_EDATA, "%zu rows are too few for a set: at least %d are needed", set->n,
                    LEAST_ROWS);

@@ -463,7 +463,7 @@ extract() {
   [ "$(cut -f 1 <<<"${lines[1]}")" = 2 ]
   nk-region fit --kind mahalanobis --tokens none set.npy -o bare.safetensors
   run -2 nk-region test bare.safetensors ordinary.npy
-  [[ "$output" = *"the region does not hold its tokens, "*": fit it with --tokens auto" ]]
+  [[ "$output" = "nk-region: bare.safetensors: the region does not hold its tokens, "*": fit it with --tokens auto" ]]
   run -2 nk-region test
   run -2 nk-region test --permutations 0 t.safetensors ordinary.npy
   run -2 nk-region test t.safetensors ordinary.npy ordinary.npy

@@ -58,8 +58,8 @@ static int compare_tokens(const void *a, const void *b) {
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Whether a row x [dim] has the values of a token, to the rounding of the type it is kept in: half a
- * unit in the last place, for a subnormal number of that type half of the least one. */
+/* Whether a row x [dim] has the values of a token, to the rounding of the type it is kept in: half
+ * a unit in the last place, for a subnormal number of that type half of the least one. */
 static bool is_token(const float *token, const float *x, size_t dim, enum nk_region_tokens keep) {
   float part = keep == NK_TOKENS_BF16 ? 0x1p-8f : keep == NK_TOKENS_F16 ? 0x1p-11f : 0;
   float least = keep == NK_TOKENS_F16 ? 0x1p-25f : 0;
@@ -68,8 +68,8 @@ static bool is_token(const float *token, const float *x, size_t dim, enum nk_reg
   return true;
 }
 
-/* Counts the rows [n] of a set that have the id and the values of a token of the region, of which no
- * guarantee speaks. */
+/* Counts the rows [n] of a set that have the id and the values of a token of the region, of which
+ * no guarantee speaks. */
 static int count_own(const struct nk_vectors *set, const struct nk_region *region,
                      const size_t *rows, size_t n, struct cli_region_scores *out) {
   const struct nk_vectors *tokens = region->tokens;

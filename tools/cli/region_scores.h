@@ -38,14 +38,16 @@ struct cli_region_scores {
 int cli_region_scores_by(struct cli_region_scores *scores, const struct nk_vectors *set,
                          const char *path, const char *by);
 /* Scores every row by all of the regions in paths [n_paths]; score, p_value and p_min are those of
- * the best one. That is chosen by the row, so that its p-value alone guarantees nothing; the largest
- * p-value by any region does, for rows drawn as the tokens of one of them, whichever. A region's name is its path without
- * folder and ".safetensors"; where two names would be the same, each is the whole path. */
+ * the best one. That is chosen by the row, so that its p-value alone guarantees nothing; the
+ * largest p-value by any region does, for rows drawn as the tokens of one of them, whichever. A
+ * region's name is its path without folder and ".safetensors"; where two names would be the same,
+ * each is the whole path. */
 int cli_region_scores_best(struct cli_region_scores *scores, const struct nk_vectors *set,
                            char *const *paths, size_t n_paths);
 /* Writes the table: the head of the set, the region where several compete, score, p_value, the
  * guarantees, inside (q_value above its rate, otherwise p_conditional, otherwise p_value above the
- * level; where several compete, a p-value by any of them above the level), p_min, with `all` a p-value of each region, the set's columns. */
+ * level; where several compete, a p-value by any of them above the level), p_min, with `all` a
+ * p-value of each region, the set's columns. */
 int cli_region_scores_write(const struct cli_region_scores *scores, const struct nk_vectors *set,
                             double level, bool all, struct cli_table *table);
 void cli_region_scores_free(struct cli_region_scores *scores);

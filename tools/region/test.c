@@ -10,7 +10,12 @@ int region_test(const struct cli_run *run, const struct region_options *o,
   struct nk_set_test test = {0};
   struct nk_vectors *set = nk_vectors_read(cli_operand(run, 2));
   int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
-  if (code == NK_OK) {
+  if (code == NK_OK && region->tokens->values == NULL) {
+    code = nk_fail(NK_EUSAGE,
+                   "%s: the region does not hold its tokens, which the set is compared with: fit "
+                   "it with --tokens auto",
+                   run->operands[1]);
+  } else if (code == NK_OK) {
     code = nk_region_test(region, set, &options, &test);
     if (code != NK_OK) nk_fail_in(code, "%s by %s", cli_operand_name(run, 2), run->operands[1]);
   }
