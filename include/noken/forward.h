@@ -174,7 +174,8 @@ NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *bat
 
 /* What a sequence's scalar is a weighted sum of. p is the distribution of the next token at the
  * term's position, x the residual stream there at the term's layer, with what overrides at that
- * layer have made of it. Logarithms are natural. q need not sum to 1; below e^-87.3 it counts as 0. */
+ * layer have made of it. Logarithms are natural. q need not sum to 1; below e^-87.3 it is taken as
+ * 0. */
 enum nk_term_kind {
   NK_TERM_LOG_PROB,           /* sum over ids of weight times log p(id) */
   NK_TERM_ENTROPY,            /* -sum p log p */
