@@ -27,10 +27,12 @@ cp "$cache/llama.cpp/include/"*.h "$ggml/include/"*.h "$prefix/include"
     -DNOKEN_LLAMA="$prefix" $faiss --log-level=WARNING >&2
 }
 cmake --build "$cache/build" --target noken_llama >&2
-is_older() { # is_older FILE SOURCE
-  [ ! -e "$1" ] || [ -n "$(find "$2" -newer "$1")" ]
+is_older() { # is_older FILE SOURCE...
+  file=$1
+  shift
+  [ ! -e "$file" ] || [ -n "$(find "$@" -newer "$file")" ]
 }
-if is_older "$cache/engines" "$here/engines.c"; then
+if is_older "$cache/engines" "$here/engines.c" "$root/include"; then
   cc -O2 -Wall -Wextra -o "$cache/engines" "$here/engines.c" -I "$root/include" -L "$build/lib" \
     -lnoken -lm -Wl,-rpath,"$build/lib" >&2
 fi
