@@ -128,12 +128,15 @@ static int score_group(const struct nk_vectors *set, const struct nk_region *reg
   const float *x = set->values;
   float *own = NULL;
   int code = NK_OK;
-  double *room = nk_alloc(n, 4 * sizeof *room), *p_values = room + n;
+  double *room = nk_alloc(n, 4 * sizeof *room), *p_values = NULL;
   if (n < set->n) x = own = nk_alloc(n, dim * sizeof *own);
   if (room == NULL || x == NULL) code = NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK && own != NULL; i++)
     memcpy(own + i * dim, set->values + rows[i] * dim, dim * sizeof *own);
-  if (code == NK_OK) code = nk_region_score(region, x, n, room, p_values);
+  if (code == NK_OK) {
+    p_values = room + n;
+    code = nk_region_score(region, x, n, room, p_values);
+  }
   if (code == NK_OK) {
     for (size_t i = 0; i < n; i++) out->p_min[rows[i]] = region->calibration->p_min;
     scatter(room, rows, n, out->score);

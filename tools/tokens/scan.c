@@ -176,8 +176,8 @@ static int finish_chunk(struct scan *scan, struct chunk *chunk) {
 }
 
 static int scan_block(struct scan *scan) {
-  int code = cut_chunks(scan), threads = (int)nk_threads();
-#pragma omp parallel for schedule(dynamic) num_threads(threads) if (scan->n_chunks > 1)
+  int code = cut_chunks(scan);
+#pragma omp parallel for schedule(dynamic) num_threads((int)nk_threads()) if (scan->n_chunks > 1)
   for (size_t c = 0; c < scan->n_chunks; c++) {
     struct chunk *chunk = &scan->chunks[c];
     for (size_t line = chunk->first; line < chunk->end && chunk->code == NK_OK; line++) {
