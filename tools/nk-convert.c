@@ -141,7 +141,7 @@ static struct nk_vectors *read_floats(const char *path, size_t dim) {
   size_t row_size = 0;
   if (file == NULL) return NULL;
   struct nk_vectors *set = NULL;
-  if (!nk_size_mul(dim, sizeof(float), &row_size) || file->size % row_size != 0)
+  if (!nk_size_mul(dim, sizeof(float), &row_size) || row_size == 0 || file->size % row_size != 0)
     nk_fail(NK_EDATA, "%s: %zu bytes are not whole rows of %zu floats", file->name, file->size,
             dim);
   else
@@ -203,6 +203,8 @@ static int write_patched(struct nk_model *model, const struct options *o,
     code = nk_patch_rows(model, i == 0 ? NK_MATRIX_INPUT : NK_MATRIX_OUTPUT, &how, ids, n,
                          &patches[i]);
   if (code == NK_OK) code = cli_write_model_folder(model, options, folder);
+  options->n_patches = 0;
+  options->patches = NULL;
   for (size_t i = 0; i < 2; i++) {
     nk_free(patches[i].rows);
     nk_free(patches[i].values);

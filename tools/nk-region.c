@@ -59,15 +59,18 @@ static int work(const struct cli_run *run, const struct region_options *o) {
   return nk_fail(NK_EUSAGE, "unknown command '%s': fit, score, test, info or ellipse", verb);
 }
 
+static const struct region_options DEFAULTS = {
+    .guarantees = {(double)NAN, (double)NAN, (double)NAN},
+    .k = 10,
+    .n_components = REGION_NOT_GIVEN,
+    .points = 181,
+    .n_permutations = 999,
+    .components = "1,2",
+    .level = 0.05,
+};
+
 int main(int argc, char **argv) {
-  const double none = (double)NAN;
-  struct region_options o = {.guarantees = {none, none, none},
-                             .k = 10,
-                             .n_components = REGION_NOT_GIVEN,
-                             .points = 181,
-                             .n_permutations = 999,
-                             .components = "1,2",
-                             .level = 0.05};
+  struct region_options o = DEFAULTS;
   const struct cli_option options[] = {
       {0, "kind", CLI_OPTION_CHOICE, &o.kind, "combined|mahalanobis|knn|subspace",
        "fit: score (default: combined)", .commands = "fit"},

@@ -277,9 +277,9 @@ static struct nk_gaussian *read_normal(const struct nki_safetensors *file, const
   int code = nk_size_mul(dim, dim + 1, &square) ? read_doubles(file, mean, 1, dim, &values)
                                                 : nk_fail(NK_EDATA, "%zu dimensions", dim);
   if (code == NK_OK) code = read_doubles(file, covariance, 1, square / 2, &packed);
-  for (size_t i = 0; i < dim && code == NK_OK; i++)
+  for (size_t i = 0; i < dim && code == NK_OK && values != NULL; i++)
     if (isnan(values[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", mean);
-  for (size_t i = 0; i < square / 2 && code == NK_OK; i++)
+  for (size_t i = 0; i < square / 2 && code == NK_OK && packed != NULL; i++)
     if (isnan(packed[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", covariance);
   if (code == NK_OK) dist = nki_gaussian_of(values, packed, dim);
   nk_free(values);

@@ -123,8 +123,11 @@ static int by_neighbours(const struct job *job, const struct nk_tensor *input) {
   if (code == NK_OK) code = gather_directions(input, job->listed, n, query, ids, &n);
   if (code != NK_OK || n == 0) goto done;
   knn = nk_knn_search(base, n_base, dim, query, n, &options);
-  code = knn == NULL ? nk_fail_in(nk_error_code(), "%s", input->name) : NK_OK;
-  if (code == NK_OK && (rows = nk_alloc(knn->k, sizeof *rows)) == NULL) code = NK_EMEMORY;
+  if (knn == NULL) {
+    code = nk_fail_in(nk_error_code(), "%s", input->name);
+    goto done;
+  }
+  if ((rows = nk_alloc(knn->k, sizeof *rows)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK && knn->k < options.k && job->matrix == input)
     nk_warn("%s: %zu neighbours, all ordinary rows, where %zu are wanted", input->name, knn->k,
             options.k);

@@ -64,7 +64,7 @@ int nki_encode_within(const struct nk_tokenizer *tokenizer, const char *bytes, s
   int code = nk_tokenizer_encode(tokenizer, bytes, n, flags, ids, n_ids);
   if (code != NK_OK || n == 0 || spells(tokenizer, *ids, *n_ids, text)) return code;
   int64_t *better;
-  for (size_t i = 0; i < 2 * N_BEFORES; i++) { /* exactly, then as it is changed */
+  for (size_t i = 0; i < (size_t)2 * N_BEFORES; i++) { /* exactly, then as it is changed */
     const char *before = befores[i % N_BEFORES];
     if (!encode_after(tokenizer, before, i < N_BEFORES, text, &better, n_ids)) continue;
     nk_free(*ids);

@@ -149,8 +149,9 @@ static void q_values_are_those_of_scipy(void **state) {
 static void what_cannot_be_guaranteed_is_refused(void **state) {
   (void)state;
   double p[] = {0.5, (double)NAN}, out[2] = {7, 7};
-  for (int which = 0; which < 3; which++) {
-    if (which == NK_GUARANTEE_FDR) continue;
+  static const enum nk_guarantee WHICH[] = {NK_GUARANTEE_CONDITIONAL, NK_GUARANTEE_FDP};
+  for (size_t k = 0; k < 2; k++) {
+    enum nk_guarantee which = WHICH[k];
     assert_int_equal(guarantee(9, which, 0, p, 1, out), NK_EUSAGE);
     assert_int_equal(guarantee(9, which, 1, p, 1, out), NK_EUSAGE);
     assert_int_equal(guarantee(9, which, (double)NAN, p, 1, out), NK_EUSAGE);

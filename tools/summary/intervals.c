@@ -121,8 +121,9 @@ struct summary_interval summary_clustered_share(const double *share, size_t n, d
 
 struct summary_interval summary_kappa(size_t table[2][2], double level) {
   double n = 0, p[2][2], first[2], second[2], observed, chance = 0, squares = 0;
-  for (int i = 0; i < 4; i++) n += (double)table[i / 2][i % 2];
-  for (int i = 0; i < 4; i++) p[i / 2][i % 2] = (double)table[i / 2][i % 2] / n;
+  for (int i = 0; i < 2; i++) n += (double)(table[i][0] + table[i][1]);
+  for (int i = 0; i < 2; i++)
+    for (int j = 0; j < 2; j++) p[i][j] = (double)table[i][j] / n;
   for (int i = 0; i < 2; i++) {
     first[i] = p[i][0] + p[i][1];
     second[i] = p[0][i] + p[1][i];

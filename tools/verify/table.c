@@ -15,16 +15,15 @@ static const char *const verdict_columns[NK_N_VERDICTS] = {"strongly_verified", 
 static void write_own(const struct verify_job *v, size_t i, const char *column,
                       struct cli_table *table) {
   size_t n = 0;
-  if (v->texts != NULL && strcmp(column, "text") == 0) {
+  bool token = v->texts == NULL;
+  if (!token && strcmp(column, "text") == 0) {
     cli_table_text(table, v->texts[i].bytes, v->texts[i].n);
-  } else if (v->texts != NULL) {
-    cli_table_missing(table);
-  } else if (strcmp(column, "id") == 0) {
+  } else if (token && strcmp(column, "id") == 0) {
     cli_table_integer(table, v->ids[i]);
-  } else if (strcmp(column, "text") == 0) {
+  } else if (token && strcmp(column, "text") == 0) {
     const char *bytes = nk_tokenizer_bytes(v->tokenizer, (size_t)v->ids[i], &n);
     cli_table_text(table, bytes == NULL ? "" : bytes, n);
-  } else if (strcmp(column, "category") == 0) {
+  } else if (token && strcmp(column, "category") == 0) {
     cli_table_string(table, nk_category_names[v->categories[v->ids[i]]]);
   } else {
     cli_table_missing(table);

@@ -66,23 +66,23 @@ int verify_add_controls(struct verify_job *job);
 /* A row for each token or text: the table's columns, or id, text and category, then what was found,
  * in place of the table's columns of these names. A drawn control has cells in id, text and
  * category only. */
-int verify_write_rows(const struct verify_job *job, struct cli_table *table);
+int verify_write_rows(const struct verify_job *v, struct cli_table *table);
 /* The parts of such a table: its columns; the cells of item i, before cli_table_end_row. */
-int verify_name_columns(const struct verify_job *job, struct cli_table *table);
-void verify_write_cells(const struct verify_job *job, size_t i, struct cli_table *table);
+int verify_name_columns(const struct verify_job *v, struct cli_table *table);
+void verify_write_cells(const struct verify_job *v, size_t i, struct cli_table *table);
 /* The verdicts of listed ones and of controls, the share that is verified with its interval, and
  * the difference; then those that text never gives in their place, which the first rows leave out.
  * Needs controls. */
-int verify_write_summary(const struct verify_job *job, struct cli_table *table);
+int verify_write_summary(const struct verify_job *v, struct cli_table *table);
 /* Whether text gives item i: a token in some prompt's slots; a text, where it has tokens. */
 bool verify_is_encoded(const struct verify_job *job, size_t i);
 /* The cell of the column `command`: the command line that makes the table again. */
-void verify_write_command(const struct verify_job *job, struct cli_table *table);
+void verify_write_command(const struct verify_job *v, struct cli_table *table);
 /* The rows on which the column q_value and the verdicts disagree; or, with --summary, how many
  * there are of each kind, and kappa (agree.c). */
 int verify_write_agreement(const struct verify_job *job, struct cli_table *table);
 /* The verdicts by the counts in the table of --truth; without a table of candidates, of the tokens
  * that text can give. */
-int verify_write_counts(const struct verify_job *job, struct cli_table *table);
+int verify_write_counts(const struct verify_job *v, struct cli_table *table);
 
 #endif
