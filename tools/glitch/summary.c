@@ -1,8 +1,8 @@
 /* What a ranking of a vocabulary rests on, as the table of nk-glitch --summary. */
-#include "cli/glitch_summary.h"
-
 #include <math.h>
 #include <stdio.h>
+
+#include "glitch/glitch.h"
 
 /* What the list at level is worth, as a sentence. */
 static void write_advice(const struct nk_glitch *glitch, double level, size_t reported,
@@ -33,17 +33,18 @@ static void write_advice(const struct nk_glitch *glitch, double level, size_t re
   cli_table_string(table, text);
 }
 
-int cli_glitch_summary(const struct nk_glitch *glitch, double fdr, struct cli_table *table) {
+int glitch_write_summary(const struct glitch_tokens *t, struct cli_table *table) {
   static const char *const SOURCES[] = {
       [NK_SOURCE_KNOWN] = "known to be unused",
       [NK_SOURCE_SUSPECT] = "unused, unreachable or padding",
       [NK_SOURCE_SPECIAL] = "special tokens whose rows nearly coincide",
       [NK_SOURCE_EXTREME] = "closest together among the extreme rows; none are known"};
+  const struct nk_glitch *glitch = t->glitch;
   const struct nk_glitch_basis *basis = &glitch->basis;
   const char *null = glitch->overlap        ? "none: the ball overlaps the rest, every p-value is 1"
                      : basis->n_beyond == 0 ? "none: no ball stands apart, every p-value is 1"
                                             : "ranked rows beyond the ball";
-  double level = fdr >= 0 ? fdr : 0.05;
+  double level = t->options.fdr >= 0 ? t->options.fdr : 0.05;
   size_t reported = 0, known = 0;
   for (size_t i = 0; i < glitch->n; i++) {
     reported += glitch->role[i] == NK_ROLE_TEXT && glitch->q_value[i] <= level;
