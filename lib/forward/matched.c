@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "forward/probe.h"
 
@@ -204,8 +205,7 @@ static struct nk_text text_at(const struct drawn *drawn, size_t i) {
 /* Adds text number n, which is in bytes already. false where it is there. */
 static bool add_text(struct drawn *drawn) {
   struct nk_text text = text_at(drawn, drawn->n);
-  uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-  for (size_t i = 0; i < text.n; i++) hash = (hash ^ (unsigned char)text.bytes[i]) * 0x100000001b3u;
+  uint64_t hash = nki_hash(text.bytes, text.n);
   size_t slot = (size_t)(hash ^ hash >> 32) & (drawn->n_slots - 1);
   for (; drawn->table[slot] != 0; slot = (slot + 1) & (drawn->n_slots - 1)) {
     struct nk_text other = text_at(drawn, drawn->table[slot] - 1);

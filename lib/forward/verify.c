@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "forward/fill.h"
 
 const char *const nk_verdict_names[NK_N_VERDICTS] = {"strongly verified", "weakly verified",
@@ -49,13 +50,6 @@ struct verify {
   uint64_t seed;
 };
 
-/* FNV-1a (Fowler, Noll and Vo), from `hash` on. */
-static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t n) {
-  for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-  return hash;
-}
-static const uint64_t HASH_START = 0xcbf29ce484222325u;
-
 /* Samples the repetitions. The random numbers are those of the item and the prompt, whatever the
  * other items and prompts are. */
 static int sample_prompt(const struct verify *v, size_t p, const struct nki_filled *filled,
@@ -66,13 +60,13 @@ static int sample_prompt(const struct verify *v, size_t p, const struct nki_fill
   int code = keys == NULL || failed == NULL ? NK_EMEMORY : NK_OK;
   for (size_t k = 0; k < repetition->n && code == NK_OK; k++) {
     const struct nki_item *item = &v->items[filled->rows[k]];
-    uint64_t hash = v->texts ? hash_bytes(HASH_START, item->bytes, item->n_bytes) : 0;
+    uint64_t hash = v->texts ? nki_hash(item->bytes, item->n_bytes) : 0;
     keys[k] = v->texts ? (uint32_t)(hash ^ hash >> 32) : (uint32_t)item->answer.ids[0];
   }
   const struct nki_attempts attempts = {
       .n_repeats = v->n_repeats,
       .temperature = v->temperature,
-      .seed = hash_bytes(HASH_START, v->templates[p], strlen(v->templates[p])) ^ v->seed,
+      .seed = nki_hash(v->templates[p], strlen(v->templates[p])) ^ v->seed,
       .keys = keys};
   if (code == NK_OK) code = nki_repetition_failures(v->forward, repetition, &attempts, failed);
   for (size_t k = 0; k < repetition->n && code == NK_OK; k++)

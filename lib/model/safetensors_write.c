@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/random.h"
 #include "model/dtype.h"
 #include "model/model.h"
@@ -48,12 +49,10 @@ static const struct nk_tensor *first_alike(const struct writing *w, size_t index
   return tensor;
 }
 
-/* A stream's number below 2^56 (FNV-1a): by name, so that the order does not depend on the shards
- * that a tensor and others are in. */
+/* A stream's number below 2^56: by name, so that the order does not depend on the shards that a
+ * tensor and others are in. */
 static uint64_t number_of(const char *name) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (; *name != 0; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3;
-  return hash >> 8;
+  return nki_hash(name, strlen(name)) >> 8;
 }
 
 /* Puts n entries of `size` bytes in a random order (Fisher and Yates). The size is a constant where
