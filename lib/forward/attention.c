@@ -48,7 +48,8 @@ static struct nki_chunk gather_views(const struct nki_attention *a, size_t *v) {
   return chunk;
 }
 
-size_t nki_attention_cut(const struct nki_attention *a, struct nki_chunk *chunks) {
+/* Cuts all views into chunks and returns their number; chunks NULL: only counts them. */
+static size_t cut(const struct nki_attention *a, struct nki_chunk *chunks) {
   size_t n = 0;
   for (size_t v = 0; v < a->n_views;) {
     if (a->views[v].n > NKI_CHUNK) {
@@ -61,6 +62,21 @@ size_t nki_attention_cut(const struct nki_attention *a, struct nki_chunk *chunks
     n++;
   }
   return n;
+}
+
+size_t nki_chunk_width(const struct nki_chunk *chunk) {
+  return round16(chunk->n_prefix + round16(chunk->own));
+}
+
+struct nki_chunk *nki_attention_cut(const struct nki_attention *a, size_t *n, size_t *width) {
+  *n = cut(a, NULL);
+  *width = 0;
+  struct nki_chunk *chunks = nk_alloc(*n, sizeof *chunks);
+  if (chunks == NULL) return NULL;
+  cut(a, chunks);
+  for (size_t i = 0; i < *n; i++)
+    if (nki_chunk_width(&chunks[i]) > *width) *width = nki_chunk_width(&chunks[i]);
+  return chunks;
 }
 
 struct nki_own_keys nki_attention_own(const struct nki_attention *a, const struct nki_chunk *chunk,
@@ -87,15 +103,17 @@ struct nki_own_keys nki_attention_own(const struct nki_attention *a, const struc
 }
 
 void nki_attention_scores(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
-                          const struct nki_scratch *s) {
+                          bool values, const struct nki_scratch *s) {
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
+  const float *prefix = values ? a->prefix_v : a->prefix_k;
   if (chunk->n_prefix > 0)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
                 (int)a->head_dim, 1.0f, a->q + head * a->head_dim + chunk->row * a->ld_q,
-                (int)a->ld_q, a->prefix_k + kv_head * a->head_dim, (int)ld_prefix, 0.0f, s->scores,
+                (int)a->ld_q, prefix + kv_head * a->head_dim, (int)ld_prefix, 0.0f, s->scores,
                 (int)s->width);
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    const struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
+    struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
+    if (values) own.k = own.v;
     if (own.n_keys <= NKI_FEW_KEYS)
       nki_small_scores(&own);
     else
@@ -121,6 +139,15 @@ void nki_attention_normalize(const struct nki_attention *a, const struct nki_chu
   }
 }
 
+void nki_attention_sums(const struct nki_own_keys *own) {
+  if (own->n_keys <= NKI_FEW_KEYS)
+    nki_small_sums(own);
+  else
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own->n_q, (int)own->head_dim,
+                (int)own->n_keys, 1.0f, own->scores, (int)own->ld_scores, own->v, (int)own->ld_kv,
+                1.0f, own->out, (int)own->ld_out);
+}
+
 static void sum_values(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
                        const struct nki_scratch *s) {
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
@@ -137,29 +164,17 @@ static void sum_values(const struct nki_attention *a, const struct nki_chunk *ch
   }
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
     const struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
-    if (own.n_keys <= NKI_FEW_KEYS)
-      nki_small_sums(&own);
-    else
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own.n_q, (int)own.head_dim,
-                  (int)own.n_keys, 1.0f, own.scores, (int)own.ld_scores, own.v, (int)own.ld_kv,
-                  1.0f, own.out, (int)own.ld_out);
+    nki_attention_sums(&own);
   }
 }
 
-size_t nki_chunk_width(const struct nki_chunk *chunk) {
-  return round16(chunk->n_prefix + round16(chunk->own));
-}
-
 int nki_attend(const struct nki_attention *a) {
-  size_t n_chunks = nki_attention_cut(a, NULL), width = 0;
+  size_t n_chunks, width;
   size_t n_threads = (size_t)omp_get_max_threads(), n_packed = round16(NKI_FEW_KEYS) * a->head_dim;
   float *scratch = NULL;
   int code = NK_EMEMORY;
-  struct nki_chunk *chunks = nk_alloc(n_chunks, sizeof *chunks);
+  struct nki_chunk *chunks = nki_attention_cut(a, &n_chunks, &width);
   if (chunks == NULL) goto done;
-  nki_attention_cut(a, chunks);
-  for (size_t i = 0; i < n_chunks; i++)
-    if (nki_chunk_width(&chunks[i]) > width) width = nki_chunk_width(&chunks[i]);
   size_t each = NKI_CHUNK * width + n_packed;
   scratch = nk_alloc(n_threads * each, sizeof *scratch);
   if (scratch == NULL) goto done;
@@ -168,7 +183,7 @@ int nki_attend(const struct nki_attention *a) {
     for (size_t i = 0; i < n_chunks; i++) {
       float *mine = scratch + (size_t)omp_get_thread_num() * each;
       const struct nki_scratch s = {mine, mine + NKI_CHUNK * width, nki_chunk_width(&chunks[i])};
-      nki_attention_scores(a, &chunks[i], head, &s);
+      nki_attention_scores(a, &chunks[i], head, false, &s);
       nki_attention_normalize(a, &chunks[i], head, &s);
       sum_values(a, &chunks[i], head, &s);
     }

@@ -25,17 +25,21 @@ struct nki_scratch {
   size_t width;  /* of a row of scores: prefix, then own keys, a multiple of 16 */
 };
 
-/* Cuts all views into chunks and returns their number; chunks NULL: only counts them. */
-size_t nki_attention_cut(const struct nki_attention *attention, struct nki_chunk *chunks);
+/* All views cut into *n chunks, and *width = that of the widest one's scores. For nk_free; NULL:
+ * NK_EMEMORY. */
+struct nki_chunk *nki_attention_cut(const struct nki_attention *attention, size_t *n,
+                                    size_t *width);
 /* Floats of a row of the chunk's scores. */
 size_t nki_chunk_width(const struct nki_chunk *chunk);
 /* The own keys of one view for one head, and the chunk's queries that see them. */
 struct nki_own_keys nki_attention_own(const struct nki_attention *attention,
                                       const struct nki_chunk *chunk, size_t view, size_t head,
                                       const struct nki_scratch *scratch);
-/* scores = q k^T of the prefix's keys and each view's own. */
+/* scores = q k^T of the prefix's keys and each view's own, or with `values` q v^T. */
 void nki_attention_scores(const struct nki_attention *attention, const struct nki_chunk *chunk,
-                          size_t head, const struct nki_scratch *scratch);
+                          size_t head, bool values, const struct nki_scratch *scratch);
+/* own->out += own->scores own->v. */
+void nki_attention_sums(const struct nki_own_keys *own);
 /* Scores become probabilities. Each query sees the keys up to its own position and within the
  * window; the rest of its row becomes 0. */
 void nki_attention_normalize(const struct nki_attention *attention, const struct nki_chunk *chunk,

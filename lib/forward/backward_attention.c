@@ -33,28 +33,10 @@ static void keep_capped(const struct nki_attention *a, const struct nki_chunk *c
 static void probabilities_back(const struct nki_attention_gradient *g,
                                const struct nki_chunk *chunk, size_t head,
                                const struct scratch *s) {
-  const struct nki_attention *a = g->attention;
-  struct nki_attention as_values = *a; /* dO in place of queries, values in place of keys */
-  size_t kv_head = head / (a->n_heads / a->n_kv_heads);
-  as_values.q = g->out;
-  as_values.ld_q = a->n_heads * a->head_dim;
-  as_values.prefix_k = a->prefix_v;
-  if (chunk->n_prefix > 0)
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
-                (int)a->head_dim, 1.0f,
-                as_values.q + head * a->head_dim + chunk->row * as_values.ld_q, (int)as_values.ld_q,
-                a->prefix_v + kv_head * a->head_dim, (int)(a->n_kv_heads * a->head_dim), 0.0f,
-                s->d.scores, (int)s->d.width);
-  for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    struct nki_own_keys own = nki_attention_own(&as_values, chunk, view, head, &s->d);
-    own.k = own.v;
-    if (own.n_keys <= NKI_FEW_KEYS)
-      nki_small_scores(&own);
-    else
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)own.n_q, (int)own.n_keys,
-                  (int)own.head_dim, 1.0f, own.q, (int)own.ld_q, own.k, (int)own.ld_kv, 0.0f,
-                  own.scores, (int)own.ld_scores);
-  }
+  struct nki_attention of_output = *g->attention; /* dO in place of queries */
+  of_output.q = g->out;
+  of_output.ld_q = of_output.n_heads * of_output.head_dim;
+  nki_attention_scores(&of_output, chunk, head, true, &s->d);
 }
 
 /* d = dS; 0 where a query sees no key. */
@@ -98,12 +80,7 @@ static void own_back(const struct nki_attention_gradient *g, const struct nki_ch
     to.out = g->q + first * g->ld_q + head * a->head_dim;
     to.ld_out = g->ld_q;
     to.v = own.k;
-    if (own.n_keys <= NKI_FEW_KEYS)
-      nki_small_sums(&to);
-    else
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own.n_q, (int)own.head_dim,
-                  (int)own.n_keys, 1.0f, own.scores, (int)own.ld_scores, own.k, (int)own.ld_kv,
-                  1.0f, to.out, (int)to.ld_out);
+    nki_attention_sums(&to);
     to.out = g->k + keys;
     to.ld_out = g->ld_kv;
     add_outer(&to);
@@ -142,7 +119,7 @@ static void chunk_back(const struct nki_attention_gradient *g, const struct nki_
   const struct nki_attention *a = g->attention;
   size_t n_group = a->n_heads / a->n_kv_heads;
   for (size_t head = kv_head * n_group; head < (kv_head + 1) * n_group; head++) {
-    nki_attention_scores(a, chunk, head, &s->p);
+    nki_attention_scores(a, chunk, head, false, &s->p);
     keep_capped(a, chunk, s);
     nki_attention_normalize(a, chunk, head, &s->p);
     probabilities_back(g, chunk, head, s);
@@ -169,15 +146,12 @@ static size_t share_out(const struct nki_chunk *chunks, size_t n_chunks, bool to
 
 int nki_attend_back(const struct nki_attention_gradient *g) {
   const struct nki_attention *a = g->attention;
-  size_t n_chunks = nki_attention_cut(a, NULL), width = 0, n_packed = NKI_FEW_KEYS * a->head_dim;
+  size_t n_chunks, width, n_packed = NKI_FEW_KEYS * a->head_dim;
   int code = NK_EMEMORY;
   float *scratch = NULL;
-  struct nki_chunk *chunks = nk_alloc(n_chunks, sizeof *chunks);
+  struct nki_chunk *chunks = nki_attention_cut(a, &n_chunks, &width);
   size_t *start = nk_alloc(n_chunks + 1, sizeof *start);
   if (chunks == NULL || start == NULL) goto done;
-  nki_attention_cut(a, chunks);
-  for (size_t i = 0; i < n_chunks; i++)
-    if (nki_chunk_width(&chunks[i]) > width) width = nki_chunk_width(&chunks[i]);
   size_t part = NKI_CHUNK * width, each = 3 * part + n_packed;
   scratch = nk_alloc((size_t)omp_get_max_threads() * each, sizeof *scratch);
   if (scratch == NULL) goto done;
