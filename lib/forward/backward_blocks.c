@@ -57,15 +57,11 @@ static float *continuing(const struct piece_back *p, float *x, size_t width) {
   return x == NULL ? NULL : x + nki_piece_first(&p->piece) * width;
 }
 
-/* The row of the piece that row i of those that continue is. */
-static size_t own_row(const struct piece_back *p, size_t i) {
-  return nki_row_of_query(&p->piece, i) - p->piece.row;
-}
-
 /* to [n_rows, dim] += from [n_q, dim]. */
 static void scatter(const struct piece_back *p, const float *from, float *to) {
   size_t dim = config_of(p)->shape.dim;
-  for (size_t i = 0; i < p->piece.n_q; i++) nki_add(to + own_row(p, i) * dim, from + i * dim, dim);
+  for (size_t i = 0; i < p->piece.n_q; i++)
+    nki_add(to + (nki_row_of_query(&p->piece, i) - p->piece.row) * dim, from + i * dim, dim);
 }
 
 /* Where the gradients of a part of this layer are added. */
@@ -147,62 +143,38 @@ struct rows {
   size_t ld;
 };
 
-/* y [n, dim] = (with `add`: +=) the gradient through columns [first, first + n_out) of q, k, v side
- * by side, from d. */
+/* y [n, dim] = the gradient through columns [first, first + n_out) of q, k, v side by side, from
+ * d. */
 static void project_back(const struct piece_back *p, size_t first, size_t n_out, const float *d,
                          size_t ld, size_t n, float *y) {
-  const struct nki_config *c = config_of(p);
-  const struct nki_floats *floats = p->back->work->floats;
-  struct nki_product product = {
-      .in_out = c->in_out, .n_in = c->shape.dim, .x = d, .ld_x = ld, .y = y, .ld_y = c->shape.dim};
-  if (floats[NKI_QKV].weight != NULL) {
-    product.weight = floats[NKI_QKV].weight;
-    product.first = first;
-    product.n_out = n_out;
-    product.total = nki_qkv_width(c);
-    nki_multiply_back(&product, n);
-    return;
-  }
-  const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
-  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
-  for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
-    if (at < first || at + widths[i] > first + n_out) continue;
-    product.weight = floats[parts[i]].weight;
-    product.x = d + at - first;
-    product.n_out = product.total = widths[i];
-    nki_multiply_back(&product, n);
-    product.add = true;
+  struct nki_qkv_part parts[3];
+  size_t n_parts = nki_qkv_parts(p->back->work, first, n_out, parts);
+  for (size_t i = 0; i < n_parts; i++) {
+    struct nki_product *product = &parts[i].product;
+    product->add = i > 0;
+    product->x = d + parts[i].at;
+    product->ld_x = ld;
+    product->y = y;
+    product->ld_y = product->n_in;
+    nki_multiply_back(product, n);
   }
 }
 
 /* The gradients of these columns' weights and biases; y [n, dim] is what they read. */
 static void project_weights(const struct piece_back *p, size_t first, size_t n_out,
                             const struct rows *d, size_t n, const float *y) {
-  const struct nki_config *c = config_of(p);
-  struct nki_product product = {.in_out = c->in_out,
-                                .n_in = c->shape.dim,
-                                .x = y,
-                                .ld_x = c->shape.dim,
-                                .y = d->at,
-                                .ld_y = d->ld};
-  if (p->back->work->floats[NKI_QKV].weight != NULL) {
-    const struct nki_arrays to = arrays_of(p, NKI_QKV);
-    product.first = first;
-    product.n_out = n_out;
-    product.total = nki_qkv_width(c);
-    nki_multiply_weight(&product, n, to.weight);
-    if (to.bias != NULL) nki_sum_rows(d->at, n, n_out, d->ld, to.bias + first);
-    return;
-  }
-  const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
-  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
-  for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
-    if (at < first || at + widths[i] > first + n_out) continue;
-    const struct nki_arrays to = arrays_of(p, parts[i]);
-    product.y = d->at + at - first;
-    product.n_out = product.total = widths[i];
-    nki_multiply_weight(&product, n, to.weight);
-    nki_sum_rows(product.y, n, widths[i], d->ld, to.bias);
+  struct nki_qkv_part parts[3];
+  size_t n_parts = nki_qkv_parts(p->back->work, first, n_out, parts);
+  for (size_t i = 0; i < n_parts; i++) {
+    struct nki_product *product = &parts[i].product;
+    const struct nki_arrays to = arrays_of(p, parts[i].part);
+    product->x = y;
+    product->ld_x = product->n_in;
+    product->y = d->at + parts[i].at;
+    product->ld_y = d->ld;
+    nki_multiply_weight(product, n, to.weight);
+    if (to.bias != NULL)
+      nki_sum_rows(product->y, n, product->n_out, d->ld, to.bias + product->first);
   }
 }
 
@@ -333,8 +305,7 @@ static void projections_back(const struct piece_back *p, const struct heads_back
   float *y = p->back->y;
   nki_norm_rows(&norm, p->tape->x + piece->row * dim, piece->n_rows, y);
   project_weights(p, q, 2 * kv, &dk, piece->n_rows, y);
-  for (size_t i = 0; i < piece->n_q && piece->last; i++)
-    memmove(y + i * dim, y + own_row(p, i) * dim, dim * sizeof *y);
+  if (piece->last) nki_piece_pack(piece, y, y);
   project_weights(p, 0, q, &dq, piece->n_q, y);
 }
 
@@ -371,8 +342,7 @@ static float *continuing_input(const struct piece_back *p) {
   size_t dim = config_of(p)->shape.dim;
   float *x = p->tape->x + p->piece.row * dim, *y = p->back->work->y;
   if (!p->piece.last) return x;
-  for (size_t i = 0; i < p->piece.n_q; i++)
-    memcpy(y + i * dim, x + own_row(p, i) * dim, dim * sizeof *y);
+  nki_piece_pack(&p->piece, x, y);
   return y;
 }
 

@@ -155,6 +155,19 @@ static inline size_t nki_piece_first(const struct nki_piece *piece) {
 void nki_block_load(struct nki_work *work, size_t layer);
 /* pass->x through the block, which is loaded; in the last one pass->final = the rows wanted. */
 int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer);
+/* A part of columns of q, k, v side by side, from their column `at` on. */
+struct nki_qkv_part {
+  enum nki_part part;
+  size_t at;
+  struct nki_product product; /* with the part's weight, without rows x and y */
+};
+/* The parts of columns [first, first + n_out): those of the fused weight, or all of each of q, k
+ * and v that is in them. Returns their number. */
+size_t nki_qkv_parts(const struct nki_work *work, size_t first, size_t n_out,
+                     struct nki_qkv_part parts[3]);
+/* out = the piece's rows of x that continue, in their order, where the block is the last one; out
+ * may be x. */
+void nki_piece_pack(const struct nki_piece *piece, const float *x, float *out);
 /* Norms, clipping and rotations of the piece's queries (or with `keys` of its keys); ld is set. */
 struct nki_rotation nki_piece_rotation(const struct nki_piece *piece, bool keys);
 /* work->q_positions and ->q_numbers of the piece's queries. */

@@ -195,41 +195,52 @@ static void multiply(const struct nki_piece *piece, enum nki_part part, size_t n
   nki_multiply(&product, n);
 }
 
-/* Columns [first, first + n_out) of q, k, v side by side, from y [n, dim]. */
-static void project(const struct nki_piece *piece, size_t first, size_t n_out, const float *y,
-                    size_t n, float *out, size_t ld) {
-  const struct nki_config *c = &piece->work->forward->config;
-  const struct nki_floats *floats = piece->work->floats;
+size_t nki_qkv_parts(const struct nki_work *work, size_t first, size_t n_out,
+                     struct nki_qkv_part parts[3]) {
+  const struct nki_config *c = &work->forward->config;
+  static const enum nki_part each[3] = {NKI_Q, NKI_K, NKI_V};
+  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
   struct nki_product product = {
-      .n_in = c->shape.dim, .x = y, .ld_x = c->shape.dim, .y = out, .ld_y = ld};
-  if (floats[NKI_QKV].weight != NULL) {
-    product.weight = floats[NKI_QKV].weight;
-    product.in_out = c->in_out;
+      .weight = work->floats[NKI_QKV].weight, .in_out = c->in_out, .n_in = c->shape.dim};
+  size_t n = 0;
+  if (product.weight != NULL) {
     product.first = first;
     product.n_out = n_out;
     product.total = nki_qkv_width(c);
-    nki_multiply(&product, n);
-    if (floats[NKI_QKV].bias != NULL) nki_add_bias(out, n, n_out, ld, floats[NKI_QKV].bias + first);
-    return;
+    parts[0] = (struct nki_qkv_part){NKI_QKV, 0, product};
+    return 1;
   }
-  const enum nki_part parts[3] = {NKI_Q, NKI_K, NKI_V};
-  const size_t widths[3] = {nki_q_width(c), nki_kv_width(c), nki_kv_width(c)};
-  size_t at = 0;
-  for (int i = 0; i < 3; at += widths[i++]) {
+  for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
     if (at < first || at + widths[i] > first + n_out) continue;
-    product.y = out + at - first;
-    product.n_out = widths[i];
-    multiply(piece, parts[i], n, product);
-    if (floats[parts[i]].bias != NULL)
-      nki_add_bias(product.y, n, widths[i], ld, floats[parts[i]].bias);
+    product.weight = work->floats[each[i]].weight;
+    product.n_out = product.total = widths[i];
+    parts[n++] = (struct nki_qkv_part){each[i], at - first, product};
+  }
+  return n;
+}
+
+/* Columns [first, first + n_out) of q, k, v side by side, from y [n, dim]. */
+static void project(const struct nki_piece *piece, size_t first, size_t n_out, const float *y,
+                    size_t n, float *out, size_t ld) {
+  struct nki_qkv_part parts[3];
+  size_t n_parts = nki_qkv_parts(piece->work, first, n_out, parts);
+  for (size_t i = 0; i < n_parts; i++) {
+    struct nki_product *product = &parts[i].product;
+    const float *bias = piece->work->floats[parts[i].part].bias;
+    product->x = y;
+    product->ld_x = product->n_in;
+    product->y = out + parts[i].at;
+    product->ld_y = ld;
+    nki_multiply(product, n);
+    if (bias != NULL) nki_add_bias(product->y, n, product->n_out, ld, bias + product->first);
   }
 }
 
-/* out = the rows of y that continue, in their order; out may be y. */
-static void pack_rows(const struct nki_piece *piece, float *y, size_t dim, float *out) {
+void nki_piece_pack(const struct nki_piece *piece, const float *x, float *out) {
+  size_t dim = piece->work->forward->config.shape.dim;
   for (size_t i = 0; i < piece->n_q; i++) {
-    size_t from = piece->pass->final_rows[piece->final + i] - piece->row;
-    if (out + i * dim != y + from * dim) memmove(out + i * dim, y + from * dim, dim * sizeof *y);
+    const float *from = x + (nki_row_of_query(piece, i) - piece->row) * dim;
+    if (out + i * dim != from) memmove(out + i * dim, from, dim * sizeof *out);
   }
 }
 
@@ -238,7 +249,7 @@ static void pack_rows(const struct nki_piece *piece, float *y, size_t dim, float
 static void project_heads(struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
-  size_t width = nki_qkv_width(c), dim = c->shape.dim;
+  size_t width = nki_qkv_width(c);
   piece->q = work->qkv;
   piece->ld_q = width;
   if (!piece->last)
@@ -247,8 +258,8 @@ static void project_heads(struct nki_piece *piece) {
     project(piece, nki_q_width(c), 2 * nki_kv_width(c), work->y, piece->n_rows,
             work->qkv + nki_q_width(c), width);
   if (!piece->last) return;
-  pack_rows(piece, work->y, dim, work->y);
-  pack_rows(piece, piece->pass->x + piece->row * dim, dim, piece->x);
+  nki_piece_pack(piece, work->y, work->y);
+  nki_piece_pack(piece, piece->pass->x + piece->row * c->shape.dim, piece->x);
   piece->q = work->q;
   piece->ld_q = nki_q_width(c);
   project(piece, 0, nki_q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
