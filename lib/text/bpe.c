@@ -22,14 +22,14 @@ struct nki_bpe {
   struct merge_slot *slot; /* [n_slots], a power of two */
   size_t n_slots;
   int64_t byte_id[256];     /* byte-level: the token of each byte, or NKI_NO_ID */
-  int64_t fallback_id[256]; /* <0x00> to <0xFF>, or NKI_NO_ID */
+  int64_t fallback_id[256]; /* of nki_spec_fallback */
   int64_t unknown;          /* the unk_token's id, or NKI_NO_ID */
   const char *missing;      /* the unk_token when the vocabulary does not have it, else NULL */
   /* What the strings of units have before them within a word, and after the last one (CLIP's </w>);
    * in the spec's JSON. */
   const char *prefix, *suffix;
   size_t n_prefix, n_suffix;
-  bool byte_level, byte_fallback, fuse_unknown, ignore_merges;
+  bool byte_level, fuse_unknown, ignore_merges;
   bool cuts;        /* a piece may be cut before U+2581 ... */
   bool joined[256]; /* ... but not after these bytes, which some token has before it */
 };
@@ -88,11 +88,11 @@ static int build_merges(struct nki_bpe *bpe, const struct nki_spec *spec) {
 
 /* ---- The rest of the model ---- */
 
-static void find_bytes(struct nki_bpe *bpe) {
+static void find_bytes(struct nki_bpe *bpe, const struct nki_spec *spec) {
+  nki_spec_fallback(spec, bpe->fallback_id);
   for (int byte = 0; byte < 256; byte++) {
     char raw = (char)byte;
     bpe->byte_id[byte] = nki_pieces_find(bpe->pieces, &raw, 1);
-    bpe->fallback_id[byte] = nki_pieces_find_byte(bpe->pieces, byte);
   }
 }
 
@@ -104,9 +104,7 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
   const struct nki_pieces *pieces = &spec->pieces;
   bool drops =
       bpe->unknown < 0; /* text without a token is dropped, and its neighbours become adjacent */
-  for (int byte = 0; drops && bpe->byte_fallback && byte < 256; byte++)
-    if (bpe->fallback_id[byte] < 0) return;
-  if (drops && !bpe->byte_fallback) return;
+  if (drops && nki_is_fallback(bpe->fallback_id, NKI_NO_ID)) return;
   if (bpe->byte_level || bpe->ignore_merges || bpe->n_prefix != 0 || bpe->n_suffix != 0 ||
       bpe->missing != NULL || nki_pieces_find(pieces, mark, sizeof mark) < 0)
     return;
@@ -115,8 +113,7 @@ static void find_cuts(struct nki_bpe *bpe, const struct nki_spec *spec) {
     for (int side = 0; side < 2; side++) {
       uint32_t id = side != 0 ? merge->right : merge->left;
       if (id == bpe->unknown) return;
-      for (int byte = 0; bpe->byte_fallback && pieces->piece[id].length == 6 && byte < 256; byte++)
-        if (id == bpe->fallback_id[byte]) return;
+      if (pieces->piece[id].length == 6 && nki_is_fallback(bpe->fallback_id, id)) return;
     }
     const char *s = nki_pieces_bytes(pieces, merge->result),
                *end = s + pieces->piece[merge->result].length;
@@ -138,7 +135,6 @@ static void read_options(struct nki_bpe *bpe, const struct nki_spec *spec) {
   bpe->suffix = json_string_value(suffix);
   bpe->n_suffix = json_string_length(suffix);
   bpe->byte_level = spec->byte_level;
-  bpe->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
   bpe->fuse_unknown = json_is_true(json_object_get(model, "fuse_unk"));
   bpe->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
   bpe->unknown = NKI_NO_ID;
@@ -156,7 +152,7 @@ struct nki_bpe *nki_bpe_new(const struct nki_spec *spec) {
     nki_bpe_free(bpe);
     return NULL;
   }
-  find_bytes(bpe);
+  find_bytes(bpe, spec);
   find_cuts(bpe, spec);
   return bpe;
 }
@@ -238,7 +234,7 @@ static int split_units(const struct nki_bpe *bpe, const char *s, size_t n, struc
       if (waiting) symbol[k++].id = (uint32_t)bpe->unknown;
       waiting = false;
       symbol[k++].id = (uint32_t)id;
-    } else if (bpe->byte_fallback && fall_back(bpe, unit, length, symbol + k)) {
+    } else if (fall_back(bpe, unit, length, symbol + k)) {
       k += length;
     } else if (bpe->unknown >= 0) {
       if (waiting && !bpe->fuse_unknown) symbol[k++].id = (uint32_t)bpe->unknown;

@@ -22,7 +22,7 @@ struct model {
   const struct nk_tokenizer *tokenizer;
   const struct nki_spec *spec;
   int64_t unknown;
-  int64_t fallback[256]; /* byte tokens; NKI_NO_ID without byte_fallback */
+  int64_t fallback[256]; /* of nki_spec_fallback */
   struct nki_ids around; /* the tokens that the file or those beside it put around a text */
   bool *made;            /* [n] some merge gives the token */
   bool ignore_merges;
@@ -30,12 +30,6 @@ struct model {
   bool can_rename;   /* the decoder has steps */
   bool has_no_space; /* pieces hold no space */
 };
-
-static bool is_fallback(const struct model *m, int64_t id) {
-  for (int byte = 0; byte < 256; byte++)
-    if (m->fallback[byte] == id) return true;
-  return false;
-}
 
 static bool is_around(const struct model *m, int64_t id) {
   for (size_t i = 0; i < m->around.n; i++)
@@ -121,7 +115,7 @@ static enum nk_prune_result judge(const struct nki_pruning *p, const struct mode
   if (id >= pieces->n || !pieces->piece[id].present) return NK_PRUNE_UNREACHABLE;
   if ((int64_t)id == m->unknown) return NK_PRUNE_UNKNOWN;
   if (is_around(m, (int64_t)id)) return NK_PRUNE_AROUND;
-  if (is_fallback(m, (int64_t)id)) return NK_PRUNE_NO_PIECES;
+  if (nki_is_fallback(m->fallback, (int64_t)id)) return NK_PRUNE_NO_PIECES;
   const char *s = nki_pieces_bytes(pieces, id);
   size_t n = pieces->piece[id].length;
   return p->tokenizer->bpe != NULL ? judge_bpe(m, id, s, n, renamed)
@@ -160,12 +154,9 @@ static int read_model(struct model *m, const struct nki_pruning *p) {
   m->spec = spec;
   m->tokenizer = p->tokenizer;
   m->unknown = nki_spec_unknown(spec);
-  bool has_fallback = json_is_true(json_object_get(model, "byte_fallback"));
-  for (int byte = 0; byte < 256; byte++)
-    m->fallback[byte] = has_fallback ? nki_pieces_find_byte(&spec->pieces, byte) : NKI_NO_ID;
+  nki_spec_fallback(spec, m->fallback);
   m->ignore_merges = json_is_true(json_object_get(model, "ignore_merges"));
-  m->simple = json_string_length(json_object_get(model, "continuing_subword_prefix")) == 0 &&
-              json_string_length(json_object_get(model, "end_of_word_suffix")) == 0;
+  m->simple = !nki_spec_has_affixes(spec);
   m->can_rename = nki_spec_steps(json_object_get(spec->config, "decoder")) != 0;
   m->has_no_space = leaves_no_space(spec);
   if ((m->made = nk_calloc(p->n, sizeof *m->made)) == NULL) return NK_EMEMORY;

@@ -31,20 +31,15 @@ struct parts {
 /* ---- What is known of the merges ---- */
 
 static bool strings_tell_units(const struct nki_spec *spec) {
-  const json_t *model = json_object_get(spec->config, "model");
-  bool has_fallback = json_is_true(json_object_get(model, "byte_fallback"));
   int64_t unknown = nki_spec_unknown(spec), fallback[256];
-  for (int byte = 0; byte < 256; byte++) fallback[byte] = nki_pieces_find_byte(&spec->pieces, byte);
+  nki_spec_fallback(spec, fallback);
   for (size_t i = 0; i < spec->n_merges; i++)
     for (int side = 0; side < 2; side++) {
       uint32_t id = side != 0 ? spec->merges[i].right : spec->merges[i].left;
       if (id == unknown) return false;
-      if (!has_fallback || spec->pieces.piece[id].length != 6) continue;
-      for (int byte = 0; byte < 256; byte++)
-        if (id == fallback[byte]) return false;
+      if (spec->pieces.piece[id].length == 6 && nki_is_fallback(fallback, id)) return false;
     }
-  return json_string_length(json_object_get(model, "continuing_subword_prefix")) == 0 &&
-         json_string_length(json_object_get(model, "end_of_word_suffix")) == 0;
+  return !nki_spec_has_affixes(spec);
 }
 
 /* The merges by the tokens that they give. */

@@ -70,6 +70,25 @@ int64_t nki_spec_unknown(const struct nki_spec *spec) {
              : NKI_NO_ID;
 }
 
+void nki_spec_fallback(const struct nki_spec *spec, int64_t ids[256]) {
+  const json_t *model = json_object_get(spec->config, "model");
+  bool falls_back = json_is_true(json_object_get(model, "byte_fallback"));
+  for (int byte = 0; byte < 256; byte++)
+    ids[byte] = falls_back ? nki_pieces_find_byte(&spec->pieces, byte) : NKI_NO_ID;
+}
+
+bool nki_is_fallback(const int64_t ids[256], int64_t id) {
+  for (int byte = 0; byte < 256; byte++)
+    if (ids[byte] == id) return true;
+  return false;
+}
+
+bool nki_spec_has_affixes(const struct nki_spec *spec) {
+  const json_t *model = json_object_get(spec->config, "model");
+  return json_string_length(json_object_get(model, "continuing_subword_prefix")) > 0 ||
+         json_string_length(json_object_get(model, "end_of_word_suffix")) > 0;
+}
+
 /* ---- Merges ---- */
 
 int nki_spec_push_merge(struct nki_spec *spec, struct nki_merge merge) {

@@ -62,6 +62,14 @@ int64_t nki_spec_find(const struct nki_spec *spec, const char *bytes, size_t n);
 /* The token for text without tokens, by the model's unk_id (Unigram) or unk_token; NKI_NO_ID when
  * there is none. */
 int64_t nki_spec_unknown(const struct nki_spec *spec);
+/* ids [256] = the tokens of bytes, by which characters without a token are encoded; NKI_NO_ID where
+ * there is none, of all bytes without the model's byte_fallback. */
+void nki_spec_fallback(const struct nki_spec *spec, int64_t ids[256]);
+/* Whether id is one of them. */
+bool nki_is_fallback(const int64_t ids[256], int64_t id);
+/* Whether the model's strings depend on their place in a word: continuing_subword_prefix or
+ * end_of_word_suffix is not empty. */
+bool nki_spec_has_affixes(const struct nki_spec *spec);
 /* Gives the added tokens of a tokenizer.json the ids of Hugging Face's library, and sorts them in
  * its order (spec_added.c). */
 int nki_spec_number_added(struct nki_spec *spec);

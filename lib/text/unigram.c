@@ -14,9 +14,9 @@ struct nki_unigram {
   struct nki_prefixes prefixes;
   int64_t unknown; /* or NKI_NO_ID */
   double unknown_score;
-  bool byte_level, byte_fallback;
-  bool single; /* sums in single precision, as SentencePiece's, on which ties depend */
-  int64_t fallback_id[256];
+  bool byte_level;
+  bool single;              /* sums in single precision, as SentencePiece's, on which ties depend */
+  int64_t fallback_id[256]; /* of nki_spec_fallback */
 };
 
 struct nki_node {
@@ -35,7 +35,6 @@ static int read_options(struct nki_unigram *u, const struct nki_spec *spec) {
   const json_t *model = json_object_get(spec->config, "model");
   const json_t *unknown = json_object_get(model, "unk_id");
   u->byte_level = spec->byte_level;
-  u->byte_fallback = json_is_true(json_object_get(model, "byte_fallback"));
   u->single = json_is_true(json_object_get(model, "single_precision"));
   u->unknown = NKI_NO_ID;
   if (json_is_integer(unknown)) u->unknown = json_integer_value(unknown);
@@ -77,8 +76,7 @@ struct nki_unigram *nki_unigram_new(const struct nki_spec *spec) {
     nki_unigram_free(u);
     return NULL;
   }
-  for (int byte = 0; byte < 256; byte++)
-    u->fallback_id[byte] = nki_pieces_find_byte(u->pieces, byte);
+  nki_spec_fallback(spec, u->fallback_id);
   return u;
 }
 
@@ -142,7 +140,7 @@ static int forward(const struct nki_unigram *u, struct nki_node *node, const cha
 static bool add_stretch(const struct nki_unigram *u, const char *s, size_t n, struct nki_ids *ids) {
   int64_t id = nki_pieces_find(u->pieces, s, n);
   if (id >= 0) return nki_ids_add(ids, id);
-  bool bytes = u->byte_fallback;
+  bool bytes = true;
   for (size_t i = 0; bytes && i < n; i++) bytes = u->fallback_id[(unsigned char)s[i]] >= 0;
   if (!bytes) return nki_ids_add(ids, u->unknown);
   for (size_t i = 0; i < n; i++)

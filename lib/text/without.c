@@ -14,8 +14,7 @@ struct nki_without {
   struct nk_tokenizer tokenizer;
   struct nki_encoder *encoder;
   int64_t unknown;          /* the unknown token, or NKI_NO_ID */
-  int64_t fallback_id[256]; /* the tokens of bytes where they stand in for a character, else
-                             * NKI_NO_ID */
+  int64_t fallback_id[256]; /* of nki_spec_fallback */
 };
 
 /* ---- The model ---- */
@@ -30,10 +29,8 @@ static int copy_config(struct nki_without *w) {
 }
 
 static int build_bpe(struct nki_without *w) {
-  const json_t *model = json_object_get(w->spec.config, "model");
   const struct nki_spec *whole = w->tokenizer.spec;
-  if (json_string_length(json_object_get(model, "continuing_subword_prefix")) > 0 ||
-      json_string_length(json_object_get(model, "end_of_word_suffix")) > 0)
+  if (nki_spec_has_affixes(whole))
     return nk_fail(NK_EUNSUPPORTED,
                    "%s: the pieces of tokens are not known of BPE with marks of a word's ends",
                    whole->name);
@@ -61,14 +58,6 @@ static int build_unigram(struct nki_without *w) {
 
 /* ---- What stands in, and what does not ---- */
 
-static void find_special(struct nki_without *w) {
-  const json_t *model = json_object_get(w->spec.config, "model");
-  bool bytes = json_is_true(json_object_get(model, "byte_fallback"));
-  w->unknown = nki_spec_unknown(&w->spec);
-  for (int byte = 0; byte < 256; byte++)
-    w->fallback_id[byte] = bytes ? nki_pieces_find_byte(&w->spec.pieces, byte) : NKI_NO_ID;
-}
-
 static bool is_usable(const struct nki_without *w, int64_t id) {
   return id >= 0 && id != w->unknown && !w->banned[id];
 }
@@ -87,12 +76,6 @@ static int add_piece(const struct nki_without *w, int64_t id, struct nki_ids *id
   return NK_OK;
 }
 
-static bool is_byte(const struct nki_without *w, size_t id) {
-  for (int byte = 0; byte < 256; byte++)
-    if (w->fallback_id[byte] == (int64_t)id) return true;
-  return false;
-}
-
 /* Appends the tokens of the token's string in the reduced model. A byte's string is a name. */
 static int encode(struct nki_without *w, size_t id, struct nki_ids *ids) {
   const struct nk_tokenizer *t = &w->tokenizer;
@@ -106,7 +89,7 @@ static int encode(struct nki_without *w, size_t id, struct nki_ids *ids) {
     s = nki_pieces_bytes(pieces, id);
     n = pieces->piece[id].length;
   }
-  if (s == NULL || n == 0 || is_byte(w, id)) return NK_OK;
+  if (s == NULL || n == 0 || nki_is_fallback(w->fallback_id, (int64_t)id)) return NK_OK;
   if ((added || !w->spec.byte_level) && nki_utf8_first_invalid(s, n) < n) return NK_OK;
   if (added) return nki_encode(t, w->encoder, s, n, NK_ENCODE_PLAIN, ids);
   return t->bpe != NULL ? nki_bpe_encode(t->bpe, &w->encoder->bpe, s, n, ids)
@@ -133,8 +116,11 @@ struct nki_without *nki_without_new(const struct nk_tokenizer *tokenizer, const 
   else if (code == NK_OK)
     code = tokenizer->bpe != NULL ? build_bpe(w) : build_unigram(w);
   if (code == NK_OK && (w->encoder = nki_encoder_borrow(&w->tokenizer)) == NULL) code = NK_EMEMORY;
-  if (code == NK_OK) find_special(w);
-  if (code == NK_OK) return w;
+  if (code == NK_OK) {
+    w->unknown = nki_spec_unknown(&w->spec);
+    nki_spec_fallback(&w->spec, w->fallback_id);
+    return w;
+  }
   nki_without_free(w);
   return NULL;
 }
