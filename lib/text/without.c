@@ -103,6 +103,8 @@ struct nki_without *nki_without_new(const struct nk_tokenizer *tokenizer, const 
   struct nki_without *w = nk_calloc(1, sizeof *w);
   if (w == NULL) return NULL;
   w->banned = banned;
+  w->unknown = nki_spec_unknown(tokenizer->spec); /* w->spec will not show the banned ones */
+  nki_spec_fallback(tokenizer->spec, w->fallback_id);
   w->spec = *tokenizer->spec;
   w->tokenizer = *tokenizer;
   w->tokenizer.bpe = NULL;
@@ -116,11 +118,7 @@ struct nki_without *nki_without_new(const struct nk_tokenizer *tokenizer, const 
   else if (code == NK_OK)
     code = tokenizer->bpe != NULL ? build_bpe(w) : build_unigram(w);
   if (code == NK_OK && (w->encoder = nki_encoder_borrow(&w->tokenizer)) == NULL) code = NK_EMEMORY;
-  if (code == NK_OK) {
-    w->unknown = nki_spec_unknown(&w->spec);
-    nki_spec_fallback(&w->spec, w->fallback_id);
-    return w;
-  }
+  if (code == NK_OK) return w;
   nki_without_free(w);
   return NULL;
 }
