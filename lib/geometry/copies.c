@@ -26,13 +26,8 @@ static uint32_t bits_of(float value) {
 /* Fowler, Noll and Vo's FNV-1a over 32-bit words. */
 uint64_t nki_hash_row(const float *row, size_t dim) {
   uint64_t hash = 14695981039346656037u;
-  uint32_t any = 0;
-  for (size_t j = 0; j < dim; j++) {
-    uint32_t bits = bits_of(row[j]);
-    any |= bits;
-    hash = (hash ^ bits) * 1099511628211u;
-  }
-  return any == 0 ? 0 : hash != 0 ? hash : 1;
+  for (size_t j = 0; j < dim; j++) hash = (hash ^ bits_of(row[j])) * 1099511628211u;
+  return hash;
 }
 
 static bool is_same(const float *x, const float *y, size_t dim) {
@@ -64,11 +59,17 @@ int nki_find_copies(const float *x, const size_t *rows, size_t n, size_t dim, si
   return NK_OK;
 }
 
+static bool is_zero(const float *row, size_t dim) {
+  size_t j = 0;
+  while (j < dim && bits_of(row[j]) == 0) j++;
+  return j == dim;
+}
+
 int nk_ordinary_rows(const float *x, size_t n, size_t dim, unsigned char *keep) {
   size_t *first = nk_alloc(n, sizeof *first);
   int code = first != NULL ? nki_find_copies(x, NULL, n, dim, first) : NK_EMEMORY;
   for (size_t i = 0; i < n && code == NK_OK; i++)
-    keep[i] = first[i] == i && nki_hash_row(x + i * dim, dim) != 0;
+    keep[i] = first[i] == i && !is_zero(x + i * dim, dim);
   nk_free(first);
   return code;
 }

@@ -50,7 +50,7 @@ size_t nki_count_below(const double *sorted, size_t n, double value);
  * on (of those that rows lists, or of x itself when rows is NULL); NK_OK when there is none. */
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim);
 
-/* A hash of a row [dim]; 0 for one of zeros only. */
+/* A hash of a row's [dim] values. */
 uint64_t nki_hash_row(const float *row, size_t dim);
 /* first [n] = for each of the n rows (those that rows lists, or those of x when rows is NULL) the
  * number among them of the first one with the same values: its own where none is earlier. */
