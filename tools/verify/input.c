@@ -65,12 +65,9 @@ static int check_summary(const struct verify_job *job) {
 /* ---- Tokens and texts ---- */
 
 static int read_prompts(struct verify_job *job) {
-  const struct verify_options *o = &job->options;
-  int code = NK_OK;
-  for (size_t i = 0; i < o->texts.n && code == NK_OK; i++)
-    code = cli_prompts_add(&job->prompts, NULL, o->texts.item[i], true, NULL);
-  if (code == NK_OK && o->prompts != NULL) code = cli_read_prompts(&job->prompts, o->prompts);
-  return code;
+  struct verify_options *o = &job->options;
+  const struct cli_strings tables = {.item = &o->prompts, .n = o->prompts != NULL};
+  return cli_read_all_prompts(&job->prompts, &o->texts, &tables);
 }
 
 static int take_all(struct verify_job *job) {
