@@ -1,7 +1,6 @@
 /* Shares of generations that match flags. */
 #include "cli/flag_summary.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "cli/sets.h"
@@ -130,8 +129,7 @@ static int write_row(const char *flag, const struct cli_behaviour_table *what,
                      const struct cli_behaviour_result *result, const struct group *group,
                      size_t flagged, struct cli_table *table) {
   const struct nk_items *items = what->items;
-  struct summary_interval share = summary_share(
-      (double)flagged / (double)group->n, (double)group->n, summary_t_quantile(0.975, INFINITY));
+  struct summary_interval share = summary_share_of(flagged, group->n, 0.95);
   cli_table_cell(table, flag);
   cli_table_string(table, result->prompt->name);
   if (what->at) cli_table_integer(table, (int64_t)result->layer);

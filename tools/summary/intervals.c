@@ -92,6 +92,11 @@ struct summary_interval summary_share(double share, double n, double critical) {
   return out;
 }
 
+struct summary_interval summary_share_of(size_t k, size_t n, double level) {
+  return summary_share((double)k / (double)n, (double)n,
+                       summary_t_quantile((1 + level) / 2, INFINITY));
+}
+
 struct summary_interval summary_stratified_share(const size_t *successes, size_t n_strata,
                                                  size_t n_each, double level) {
   double each = (double)n_each, strata = (double)n_strata, sum = 0, variance = 0;

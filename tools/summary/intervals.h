@@ -25,6 +25,8 @@ double summary_binomial(double k, double n, double p);
 /* A share by Wilson (1927). n is the number of rows, or the number of independent rows that would
  * have the same variance. critical is the distribution's quantile, 1.96. */
 struct summary_interval summary_share(double share, double n, double critical);
+/* The same for k successes in n trials. */
+struct summary_interval summary_share_of(size_t k, size_t n, double level);
 
 /* The mean of the shares of n_strata strata of n_each trials, whose trials alone are random: by
  * Wilson with the number of independent trials that would have the same variance, as Dean and

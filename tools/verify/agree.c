@@ -2,7 +2,6 @@
  * model does not repeat. */
 #include <math.h>
 
-#include "summary/intervals.h"
 #include "verify/verify.h"
 
 /* By which of the two a token is listed: weights * 2 + behaviour. */
@@ -43,15 +42,9 @@ static int write_row(const struct verify_job *job, const char *name, size_t n,
                      struct summary_interval value, struct cli_table *table) {
   cli_table_string(table, name);
   cli_table_integer(table, (int64_t)n);
-  cli_table_number(table, value.value);
-  cli_table_number(table, value.low);
-  cli_table_number(table, value.high);
+  verify_write_interval(&value, table);
   verify_write_command(job, table);
   return cli_table_end_row(table);
-}
-
-static struct summary_interval share_of(size_t part, size_t n) {
-  return summary_share((double)part / (double)n, (double)n, summary_t_quantile(0.975, INFINITY));
 }
 
 static int write_summary(const struct verify_job *job, const int *cell, struct cli_table *table) {
@@ -67,10 +60,11 @@ static int write_summary(const struct verify_job *job, const int *cell, struct c
     n++;
   }
   for (int c = N_CELLS - 1; c >= 0 && code == NK_OK; c--)
-    code = write_row(job, cell_names[c], counts[c / 2][c % 2], share_of(counts[c / 2][c % 2], n),
-                     table);
+    code = write_row(job, cell_names[c], counts[c / 2][c % 2],
+                     summary_share_of(counts[c / 2][c % 2], n, 0.95), table);
   if (code == NK_OK)
-    code = write_row(job, "agreement", n, share_of(counts[0][0] + counts[1][1], n), table);
+    code = write_row(job, "agreement", n, summary_share_of(counts[0][0] + counts[1][1], n, 0.95),
+                     table);
   if (code == NK_OK) code = write_row(job, "kappa", n, summary_kappa(counts, 0.95), table);
   if (code == NK_OK) code = write_row(job, "not compared", job->n - n, none, table);
   return code;

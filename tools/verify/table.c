@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "summary/intervals.h"
 #include "verify/verify.h"
 
 /* The names of the verdicts as columns. */
@@ -69,6 +68,12 @@ int verify_name_columns(const struct verify_job *v, struct cli_table *table) {
   return code;
 }
 
+void verify_write_interval(const struct summary_interval *interval, struct cli_table *table) {
+  cli_table_number(table, interval->value);
+  cli_table_number(table, interval->low);
+  cli_table_number(table, interval->high);
+}
+
 static struct summary_interval rate_of(const struct verify_job *v, size_t i) {
   size_t n_prompts = verify_n_prompts(v);
   return summary_stratified_share(v->found.failures + i * n_prompts, n_prompts, v->options.repeats,
@@ -85,9 +90,7 @@ static void write_rate(const struct verify_job *v, size_t i, struct cli_table *t
   const struct summary_interval rate = rate_of(v, i);
   cli_table_integer(table, (int64_t)failures);
   cli_table_integer(table, (int64_t)(n_prompts * v->options.repeats));
-  cli_table_number(table, rate.value);
-  cli_table_number(table, rate.low);
-  cli_table_number(table, rate.high);
+  verify_write_interval(&rate, table);
 }
 
 static void write_found(const struct verify_job *v, size_t i, struct cli_table *table) {
@@ -150,8 +153,7 @@ static struct summary_interval share_of(const struct group *group) {
   size_t verified = group->n_verdicts[NK_STRONGLY_VERIFIED] + group->n_verdicts[NK_WEAKLY_VERIFIED];
   size_t judged = 0;
   for (int v = 0; v < NK_N_VERDICTS; v++) judged += group->n_verdicts[v];
-  return summary_share((double)verified / (double)judged, (double)judged,
-                       summary_t_quantile(0.975, INFINITY));
+  return summary_share_of(verified, judged, 0.95);
 }
 
 /* The mean rate of failures; a token's attempts are one cluster. */
@@ -179,12 +181,6 @@ void verify_write_command(const struct verify_job *v, struct cli_table *table) {
   nk_buffer_free(&command);
 }
 
-static void write_interval(const struct summary_interval *interval, struct cli_table *table) {
-  cli_table_number(table, interval->value);
-  cli_table_number(table, interval->low);
-  cli_table_number(table, interval->high);
-}
-
 /* What a row says of some tokens; group NULL: a difference, which has no tokens. */
 struct summary_row {
   const char *name;
@@ -202,8 +198,8 @@ static int write_group(const struct verify_job *v, const struct summary_row *row
     for (int i = 0; i < NK_N_VERDICTS; i++)
       cli_table_integer(table, (int64_t)row->group->n_verdicts[i]);
   }
-  write_interval(&row->share, table);
-  if (v->options.repeats > 0) write_interval(&row->rate, table);
+  verify_write_interval(&row->share, table);
+  if (v->options.repeats > 0) verify_write_interval(&row->rate, table);
   verify_write_command(v, table);
   return cli_table_end_row(table);
 }

@@ -7,6 +7,7 @@
 #include "cli/chat.h"
 #include "cli/engine.h"
 #include "cli/tool.h"
+#include "summary/intervals.h"
 
 #define VERIFY_NOT_GIVEN SIZE_MAX   /* a number of an option */
 #define VERIFY_NO_LEVEL (-INFINITY) /* the same of --level */
@@ -76,6 +77,8 @@ void verify_write_cells(const struct verify_job *v, size_t i, struct cli_table *
 int verify_write_summary(const struct verify_job *v, struct cli_table *table);
 /* Whether text gives item i: a token in some prompt's slots; a text, where it has tokens. */
 bool verify_is_encoded(const struct verify_job *job, size_t i);
+/* The cells of a value and of the ends of its interval. */
+void verify_write_interval(const struct summary_interval *interval, struct cli_table *table);
 /* The cell of the column `command`: the command line that makes the table again. */
 void verify_write_command(const struct verify_job *v, struct cli_table *table);
 /* The rows on which the column q_value and the verdicts disagree; or, with --summary, how many
