@@ -147,6 +147,11 @@ int nki_weight_arrays_finish(const struct nk_forward *forward, const struct nk_g
 
 /* ---- Read-out (backward_readout.c) ---- */
 
+/* d [n, dim], of the output of a norm outside the blocks, becomes that of its input x [n, dim];
+ * those of its weights are added to `to` (or NULL). NK_OK or NK_EMEMORY. */
+int nki_outer_norm_back(const struct nk_forward *forward, const struct nki_weight *norm,
+                        const struct nki_arrays *to, const float *x, size_t n, float *d);
+
 /* The terms of final rows: terms[i] of row i of hidden [n, dim], with what nki_readout answered in
  * asks[i]. Sets their values that need all logits and d [n, dim], the gradient of hidden of each
  * weighted term. NK_OK or a negative code. */

@@ -135,20 +135,12 @@ static int embedding_back(const struct pass_back *p) {
   for (size_t r = 0; r < n && a != NULL && a->positions != NULL; r++)
     nki_add(a->positions + (p->pass->positions[r] + f->config.position_offset) * dim,
             p->g + r * dim, dim);
-  if (f->embedding_norm.weight != NULL) {
-    float *scratch = nk_alloc(dim, sizeof *scratch);
-    if (scratch == NULL) return NK_EMEMORY;
-    struct nki_norm_step norm = {.config = &f->config};
-    norm.scale.weight = nki_tensor_floats(f->embedding_norm.weight, 0, dim, scratch);
-    const struct nki_normed_rows rows = {n, dim, p->pass->embedded, dim, p->g, dim};
-    if (a != NULL)
-      nki_norm_weights_back(&rows, f->config.rms, f->config.norm_eps, a->embedding_norm.weight,
-                            a->embedding_norm.bias);
-    nki_norm_back(&norm, p->pass->embedded, n, p->g, p->g, false);
-    nk_free(scratch);
-  }
+  int code = NK_OK;
+  if (f->embedding_norm.weight != NULL)
+    code = nki_outer_norm_back(f, &f->embedding_norm, a == NULL ? NULL : &a->embedding_norm,
+                               p->pass->embedded, n, p->g);
   if (f->config.embedding_scale != 1.0f) nki_scale(p->g, n * dim, f->config.embedding_scale);
-  return NK_OK;
+  return code;
 }
 
 /* What overrides have left of the gradients of layer 0 is that of the tokens' rows. */

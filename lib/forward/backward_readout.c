@@ -129,23 +129,27 @@ static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
   }
 }
 
-/* d [n, dim], of the final norm's output, becomes that of its input. */
-static int norm_back(const struct nki_back *back, const float *hidden, size_t n, float *d) {
-  const struct nk_forward *f = back->work->forward;
-  size_t dim = f->config.shape.dim;
+int nki_outer_norm_back(const struct nk_forward *forward, const struct nki_weight *norm,
+                        const struct nki_arrays *to, const float *x, size_t n, float *d) {
+  const struct nki_config *c = &forward->config;
+  size_t dim = c->shape.dim;
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
-  struct nki_norm_step norm = {.config = &f->config};
-  if (f->final_norm.weight != NULL)
-    norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
-  if (f->config.logit_scale != 1.0f) nki_scale(d, n * dim, f->config.logit_scale);
-  const struct nki_normed_rows rows = {n, dim, hidden, dim, d, dim};
-  if (back->arrays != NULL)
-    nki_norm_weights_back(&rows, f->config.rms, f->config.norm_eps, back->arrays->final_norm.weight,
-                          back->arrays->final_norm.bias);
-  nki_norm_back(&norm, hidden, n, d, d, false);
+  const struct nki_norm_step step = nki_outer_norm(forward, norm, scratch);
+  const struct nki_normed_rows rows = {n, dim, x, dim, d, dim};
+  if (to != NULL) nki_norm_weights_back(&rows, c->rms, c->norm_eps, to->weight, to->bias);
+  nki_norm_back(&step, x, n, d, d, false);
   nk_free(scratch);
   return NK_OK;
+}
+
+/* d [n, dim], of the final norm's output, becomes that of its input. */
+static int final_norm_back(const struct nki_back *back, const float *hidden, size_t n, float *d) {
+  const struct nk_forward *f = back->work->forward;
+  float scale = f->config.logit_scale;
+  if (scale != 1.0f) nki_scale(d, n * f->config.shape.dim, scale);
+  return nki_outer_norm_back(f, &f->final_norm,
+                             back->arrays == NULL ? NULL : &back->arrays->final_norm, hidden, n, d);
 }
 
 int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
@@ -164,7 +168,7 @@ int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
       r.totals[i] = total_of(terms[i]->vector, forward->config.shape.n_vocabulary);
   if (code == NK_OK) code = nki_readout_visit(forward, hidden, n, block_back, &r);
   for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
-  if (code == NK_OK) code = norm_back(back, hidden, n, d);
+  if (code == NK_OK) code = final_norm_back(back, hidden, n, d);
   nk_free(r.sums);
   nk_free(r.totals);
   nk_free(r.logits_d);

@@ -144,10 +144,7 @@ static int normalize_embeddings(const struct nk_forward *forward, struct nki_pas
   size_t dim = forward->config.shape.dim;
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
-  struct nki_norm_step norm = {.config = &forward->config};
-  norm.scale.weight = nki_tensor_floats(forward->embedding_norm.weight, 0, dim, scratch);
-  if (forward->embedding_norm.bias != NULL)
-    norm.scale.bias = nki_tensor_floats(forward->embedding_norm.bias, 0, dim, scratch + dim);
+  const struct nki_norm_step norm = nki_outer_norm(forward, &forward->embedding_norm, scratch);
   if (pass->embedded != NULL) memcpy(pass->embedded, pass->x, pass->n_rows * dim * sizeof(float));
   bool finite = nki_norm_rows(&norm, pass->x, pass->n_rows, pass->x);
   nk_free(scratch);

@@ -197,6 +197,10 @@ struct nki_norm_step {
 /* x, y [n, dim]; y may be x without before and after. False when a row of x is not finite, or its
  * mean square is not (nki_fail_block names the cause). */
 bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *y);
+/* The step of a norm outside the blocks, whose weights are widened into scratch [2 * dim] where
+ * they cannot be used where they are (weights.c). */
+struct nki_norm_step nki_outer_norm(const struct nk_forward *forward, const struct nki_weight *norm,
+                                    float *scratch);
 
 /* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. The clamped SwiGLU
  * overwrites gate instead, and its values of gate, h and biases are `step` apart. */

@@ -180,11 +180,7 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
   size_t dim = f->config.shape.dim;
   float *scratch = nk_alloc(2 * dim, sizeof *scratch);
   if (scratch == NULL) return NK_EMEMORY;
-  struct nki_norm_step norm = {.config = &f->config};
-  if (f->final_norm.weight != NULL)
-    norm.scale.weight = nki_tensor_floats(f->final_norm.weight, 0, dim, scratch);
-  if (f->final_norm.bias != NULL)
-    norm.scale.bias = nki_tensor_floats(f->final_norm.bias, 0, dim, scratch + dim);
+  const struct nki_norm_step norm = nki_outer_norm(f, &f->final_norm, scratch);
   bool finite = nki_norm_rows(&norm, hidden, n, out);
   nk_free(scratch);
   if (f->config.logit_scale != 1.0f) nki_scale(out, n * dim, f->config.logit_scale);

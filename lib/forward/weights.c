@@ -459,6 +459,15 @@ void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scra
   }
 }
 
+struct nki_norm_step nki_outer_norm(const struct nk_forward *forward, const struct nki_weight *norm,
+                                    float *scratch) {
+  size_t dim = forward->config.shape.dim;
+  struct nki_norm_step step = {.config = &forward->config};
+  if (norm->weight != NULL) step.scale.weight = nki_tensor_floats(norm->weight, 0, dim, scratch);
+  if (norm->bias != NULL) step.scale.bias = nki_tensor_floats(norm->bias, 0, dim, scratch + dim);
+  return step;
+}
+
 /* Values of one expert: e2m1 numbers, two a byte, the low half first, each 32 times 2^(scale - 127)
  * (Open Compute Project, Microscaling Formats 1.0). */
 static void widen_mxfp4(const struct nki_weight *w, size_t expert, size_t n, float *out) {
