@@ -263,6 +263,7 @@ struct nki_own_keys {
   size_t ld_out;
   float *packed; /* [head_dim, n_keys rounded up to a multiple of 16]: scratch */
 };
+float nki_row_product(const float *x, const float *y, size_t n); /* one thread */
 /* scores = q k^T, and out += scores v, as loops for few keys, one thread. */
 void nki_small_scores(const struct nki_own_keys *own);
 void nki_small_sums(const struct nki_own_keys *own);

@@ -289,7 +289,7 @@ NKI_CLONES static void scores_of(const float *restrict q, size_t head_dim,
   }
 }
 
-NKI_CLONES static float dot_of(const float *restrict x, const float *restrict y, size_t n) {
+NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
@@ -303,7 +303,7 @@ void nki_small_scores(const struct nki_own_keys *own) {
     for (size_t r = 0; r < own->n_q; r++)
       for (size_t j = 0; j < n_keys; j++)
         own->scores[r * own->ld_scores + j] =
-            dot_of(own->q + r * own->ld_q, own->k + j * own->ld_kv, head_dim);
+            nki_row_product(own->q + r * own->ld_q, own->k + j * own->ld_kv, head_dim);
     return;
   }
   for (size_t c = 0; c < head_dim; c++) {

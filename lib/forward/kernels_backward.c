@@ -297,13 +297,6 @@ NKI_CLONES void nki_soft_cap_back(const float *restrict capped, float *restrict 
   }
 }
 
-NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
-  return sum;
-}
-
 NKI_CLONES static void outer_of(const float *restrict p, size_t ld_p, const float *restrict x,
                                 size_t ld_x, size_t n, size_t dim, float *restrict out) {
   size_t at = 0;
