@@ -1,11 +1,9 @@
 /* The gradient of the next token's distribution: logits are computed a second time, a block of the
  * vocabulary after the other, and become their gradients, which are multiplied with the block. */
-#include <cblas.h>
 #include <noken/base.h>
 #include <string.h>
 
 #include "forward/backward.h"
-#include "model/dtype.h"
 
 enum { RUN = 512 }; /* tokens of a float sum */
 
@@ -20,6 +18,10 @@ struct readout_back {
   float *normed_d; /* [n, dim] */
 };
 
+static float id_weight(const struct nk_term *t, size_t k) {
+  return t->id_weights == NULL ? 1.0f : t->id_weights[k];
+}
+
 /* total: of q, for the KL divergence from it. */
 static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_ask *ask,
                                        float total) {
@@ -27,7 +29,7 @@ static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_
   struct nki_logit_slope s = {.log_sum_exp = (float)ask->log_sum_exp};
   switch (t->kind) {
     case NK_TERM_LOG_PROB:
-      for (size_t k = 0; k < t->n_ids; k++) s.p -= t->id_weights == NULL ? w : w * t->id_weights[k];
+      for (size_t k = 0; k < t->n_ids; k++) s.p -= w * id_weight(t, k);
       break;
     case NK_TERM_ENTROPY:
       s.p = (float)(-t->weight * ask->entropy);
@@ -81,8 +83,7 @@ static void row_back(const struct readout_back *r, const struct nki_logits *l, s
   nki_logits_back(&slope, logits, other, l->n, d);
   for (size_t k = 0; k < t->n_ids && t->kind == NK_TERM_LOG_PROB; k++)
     if ((size_t)t->ids[k] >= l->first && (size_t)t->ids[k] - l->first < l->n)
-      d[(size_t)t->ids[k] - l->first] +=
-          (float)t->weight * (t->id_weights == NULL ? 1.0f : t->id_weights[k]);
+      d[(size_t)t->ids[k] - l->first] += (float)t->weight * id_weight(t, k);
   if (cap > 0) nki_soft_cap_back(logits, d, l->n, cap);
   if (t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS)
     r->sums[l->row + i] += sum_of(t, ask, logits, other, l->n);
@@ -94,20 +95,27 @@ static void block_back(void *argument, const struct nki_logits *l) {
 #pragma omp parallel for
   for (size_t i = 0; i < l->n_rows; i++) row_back(r, l, i, r->logits_d + i * l->n);
   if (r->arrays != NULL) {
-    const struct nki_product product = {.first = l->first,
-                                        .n_out = l->n,
-                                        .n_in = dim,
-                                        .x = l->normed,
-                                        .ld_x = dim,
-                                        .y = r->logits_d,
-                                        .ld_y = l->n};
+    const struct nki_product weight = {.first = l->first,
+                                       .n_out = l->n,
+                                       .n_in = dim,
+                                       .x = l->normed,
+                                       .ld_x = dim,
+                                       .y = r->logits_d,
+                                       .ld_y = l->n};
     float *bias = r->arrays->unembedding.bias;
-    nki_multiply_weight(&product, l->n_rows, r->arrays->unembedding.weight);
+    nki_multiply_weight(&weight, l->n_rows, r->arrays->unembedding.weight);
     nki_sum_rows(r->logits_d, l->n_rows, l->n, l->n, bias == NULL ? NULL : bias + l->first);
   }
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)l->n_rows, (int)dim, (int)l->n, 1.0f,
-              r->logits_d, (int)l->n, l->weight, (int)dim, 1.0f, r->normed_d + l->row * dim,
-              (int)dim);
+  const struct nki_product product = {.weight = l->weight,
+                                      .add = true,
+                                      .n_out = l->n,
+                                      .total = l->n,
+                                      .n_in = dim,
+                                      .x = r->logits_d,
+                                      .ld_x = l->n,
+                                      .y = r->normed_d + l->row * dim,
+                                      .ld_y = dim};
+  nki_multiply_back(&product, l->n_rows);
 }
 
 static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
@@ -115,8 +123,7 @@ static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
   switch (t->kind) {
     case NK_TERM_LOG_PROB:
       for (size_t k = 0; k < t->n_ids; k++)
-        t->value +=
-            (double)ask->log_probs[k] * (t->id_weights == NULL ? 1.0 : (double)t->id_weights[k]);
+        t->value += (double)ask->log_probs[k] * (double)id_weight(t, k);
       break;
     case NK_TERM_ENTROPY:
       t->value = ask->entropy;
