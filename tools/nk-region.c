@@ -4,21 +4,22 @@
 
 #include "region/region.h"
 
+enum verb { FIT, SCORE, TEST, INFO, ELLIPSE, N_VERBS };
+
 /* score, test, info and ellipse: a table from a region. */
-static int write_table(const struct cli_run *run, const struct region_options *o,
-                       const char *verb) {
+static int write_table(const struct cli_run *run, const struct region_options *o, enum verb verb) {
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
-  bool scores = strcmp(verb, "score") == 0; /* which reads its regions by itself */
-  struct nk_region *region = scores ? NULL : nk_region_read(run->operands[1]);
-  if (scores || region != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
+  struct nk_region *region = NULL;
+  if (verb != SCORE) region = nk_region_read(run->operands[1]); /* score reads its own */
+  if (verb == SCORE || region != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
   if (output != NULL) table = cli_new_table(run, output);
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
-    code = scores                      ? region_score(run, o, table)
-           : strcmp(verb, "test") == 0 ? region_test(run, o, region, table)
-           : strcmp(verb, "info") == 0 ? region_info(o, region, table)
-                                       : region_ellipse(o, region, table);
+    code = verb == SCORE  ? region_score(run, o, table)
+           : verb == TEST ? region_test(run, o, region, table)
+           : verb == INFO ? region_info(o, region, table)
+                          : region_ellipse(o, region, table);
   code = cli_close(table, output, code);
   nk_region_free(region);
   return code;
@@ -33,11 +34,11 @@ static int work(const struct cli_run *run, const struct region_options *o) {
   static const struct {
     const char *name, *operands;
     size_t least, most;
-  } VERBS[] = {{"fit", "[SET]", 1, 2},
-               {"score", "REGION... [SET]", 2, CLI_MOST},
-               {"test", "REGION [SET]", 2, 3},
-               {"info", "REGION", 2, 2},
-               {"ellipse", "REGION", 2, 2}};
+  } VERBS[N_VERBS] = {[FIT] = {"fit", "[SET]", 1, 2},
+                      [SCORE] = {"score", "REGION... [SET]", 2, CLI_MOST},
+                      [TEST] = {"test", "REGION [SET]", 2, 3},
+                      [INFO] = {"info", "REGION", 2, 2},
+                      [ELLIPSE] = {"ellipse", "REGION", 2, 2}};
   const char *verb = run->operands[0];
   const struct cli_guarantees *g = &o->guarantees;
   if (!(o->level > 0 && o->level < 1))
@@ -50,11 +51,11 @@ static int work(const struct cli_run *run, const struct region_options *o) {
   if (o->include_all && o->exclude.n > 0)
     return nk_fail(NK_EUSAGE, "--include-all and --exclude exclude each other");
   if (o->all && o->by != NULL) return nk_fail(NK_EUSAGE, "--all and --by exclude each other");
-  for (size_t i = 0; i < sizeof VERBS / sizeof VERBS[0]; i++) {
-    if (strcmp(verb, VERBS[i].name) != 0) continue;
-    if (run->n_operands < VERBS[i].least || run->n_operands > VERBS[i].most)
-      return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb, VERBS[i].operands);
-    return i == 0 ? region_fit(run, o) : write_table(run, o, verb);
+  for (enum verb v = FIT; v < N_VERBS; v++) {
+    if (strcmp(verb, VERBS[v].name) != 0) continue;
+    if (run->n_operands < VERBS[v].least || run->n_operands > VERBS[v].most)
+      return nk_fail(NK_EUSAGE, "%s: the operands are %s", verb, VERBS[v].operands);
+    return v == FIT ? region_fit(run, o) : write_table(run, o, v);
   }
   return nk_fail(NK_EUSAGE, "unknown command '%s': fit, score, test, info or ellipse", verb);
 }
