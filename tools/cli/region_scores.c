@@ -143,8 +143,7 @@ static int score_group(const struct nk_vectors *set, const struct nk_region *reg
     scatter(p_values, rows, n, out->p_value);
     code = add_guarantees(region, p_values, rows, n, room + 2 * n, out);
   }
-  const struct cli_guarantees *asked = &out->guarantees;
-  if (code == NK_OK && (asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0))
+  if (code == NK_OK && cli_asks_guarantee(&out->guarantees))
     code = count_own(set, region, rows, n, out);
   nk_free(own);
   nk_free(room);

@@ -15,6 +15,10 @@ struct cli_guarantees {
   double fdr;              /* the rate of q_value at which a row is outside */
 };
 
+static inline bool cli_asks_guarantee(const struct cli_guarantees *asked) {
+  return asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0;
+}
+
 struct cli_region_scores {
   size_t n;        /* rows */
   double *score;   /* [n] by the row's region */

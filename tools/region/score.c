@@ -27,8 +27,7 @@ static int find_set(const struct cli_run *run, const char **set, char *const **r
 
 int region_score(const struct cli_run *run, const struct region_options *o,
                  struct cli_table *table) {
-  const struct cli_guarantees *asked = &o->guarantees;
-  struct cli_region_scores scores = {.guarantees = *asked};
+  struct cli_region_scores scores = {.guarantees = o->guarantees};
   size_t n = 0;
   const char *path;
   char *const *regions;
@@ -36,8 +35,7 @@ int region_score(const struct cli_run *run, const struct region_options *o,
   int code = find_set(run, &path, &regions, &n);
   if (code == NK_OK && n > 1 && o->by != NULL)
     code = nk_fail(NK_EUSAGE, "--by: the regions are named by one operand with {}");
-  if (code == NK_OK && (n > 1 || o->all) &&
-      (asked->conditional > 0 || asked->fdr > 0 || asked->fdp > 0))
+  if (code == NK_OK && (n > 1 || o->all) && cli_asks_guarantee(&o->guarantees))
     code = nk_fail(NK_EUSAGE,
                    "--conditional, --fdr and --fdp: one region, or one for each value of --by");
   if (code == NK_OK) {
