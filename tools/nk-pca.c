@@ -107,11 +107,15 @@ static int write_summary(const struct nk_pca *pca, const struct nk_dimension *ro
   cli_table_number(table, total > 0 ? pca->eigenvalues[0] / total : (double)NAN);
   cli_table_number(table, pca->noise_edge);
   cli_table_number(table, isnan(pca->noise_edge) ? (double)NAN : (double)pca->n_above_noise);
-  cli_table_number(table, rows != NULL ? rows->estimate : (double)NAN);
-  cli_table_number(table, rows != NULL ? rows->low : (double)NAN);
-  cli_table_number(table, rows != NULL ? rows->high : (double)NAN);
-  cli_table_number(table, rows != NULL ? (double)rows->n_rows : (double)NAN);
-  cli_table_number(table, rows != NULL ? (double)rows->n_copies : (double)NAN);
+  if (rows == NULL) {
+    for (int i = 0; i < 5; i++) cli_table_missing(table);
+  } else {
+    cli_table_number(table, rows->estimate);
+    cli_table_number(table, rows->low);
+    cli_table_number(table, rows->high);
+    cli_table_integer(table, (int64_t)rows->n_rows);
+    cli_table_integer(table, (int64_t)rows->n_copies);
+  }
   return cli_table_end_row(table);
 }
 
