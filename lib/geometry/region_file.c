@@ -190,7 +190,7 @@ static int read_metadata(const struct nki_safetensors *file, struct nk_region *r
   return NK_OK;
 }
 
-/* *out = the n finite doubles of a tensor of n_dims dimensions, copied. */
+/* *out = the n doubles of a tensor of n_dims dimensions, none infinite, copied. */
 static int read_doubles(const struct nki_safetensors *file, const char *name, size_t n_dims,
                         size_t n, double **out) {
   const struct nk_tensor *tensor = nki_find(file, name, NK_F64, n_dims);
@@ -202,6 +202,15 @@ static int read_doubles(const struct nki_safetensors *file, const char *name, si
   for (size_t i = 0; i < n; i++)
     if (isinf((*out)[i])) return nk_fail(NK_EDATA, "tensor '%s' holds an infinity", name);
   return NK_OK;
+}
+
+/* The same of a tensor of one dimension, none NaN. */
+static int read_finite(const struct nki_safetensors *file, const char *name, size_t n,
+                       double **out) {
+  int code = read_doubles(file, name, 1, n, out);
+  for (size_t i = 0; i < n && code == NK_OK; i++)
+    if (isnan((*out)[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", name);
+  return code;
 }
 
 /* The tokens' values widened, or *values NULL when the file has none. */
@@ -274,13 +283,9 @@ static struct nk_gaussian *read_normal(const struct nki_safetensors *file, const
   double *values = NULL, *packed = NULL;
   struct nk_gaussian *dist = NULL;
   size_t square = 0;
-  int code = nk_size_mul(dim, dim + 1, &square) ? read_doubles(file, mean, 1, dim, &values)
+  int code = nk_size_mul(dim, dim + 1, &square) ? read_finite(file, mean, dim, &values)
                                                 : nk_fail(NK_EDATA, "%zu dimensions", dim);
-  if (code == NK_OK) code = read_doubles(file, covariance, 1, square / 2, &packed);
-  for (size_t i = 0; i < dim && code == NK_OK && values != NULL; i++)
-    if (isnan(values[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", mean);
-  for (size_t i = 0; i < square / 2 && code == NK_OK && packed != NULL; i++)
-    if (isnan(packed[i])) code = nk_fail(NK_EDATA, "tensor '%s' holds a NaN", covariance);
+  if (code == NK_OK) code = read_finite(file, covariance, square / 2, &packed);
   if (code == NK_OK) dist = nki_gaussian_of(values, packed, dim);
   nk_free(values);
   nk_free(packed);
