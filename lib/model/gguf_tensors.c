@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/names.h"
 #include "model/dtype.h"
 #include "model/family.h"
 #include "model/gguf_write.h"
@@ -19,19 +20,14 @@
 
 /* ---- Entries ---- */
 
-static bool ends_with(const char *name, const char *end) {
-  size_t n = strlen(name), n_end = strlen(end);
-  return n >= n_end && strcmp(name + n - n_end, end) == 0;
-}
-
 /* Matrices get the type that is asked for, or F16 where their rows are not whole blocks of it. As
  * llama.cpp's converter does, vectors, norms, biases, positions and the routers of experts stay
  * F32. */
 static enum nk_dtype dtype_of(const struct nki_gguf_writing *w, const char *name, size_t n_dims,
                               size_t columns) {
   bool is_exact = strcmp(name, "position_embd.weight") == 0 ||
-                  strstr(name, "ffn_gate_inp") != NULL || ends_with(name, "_norm.weight") ||
-                  ends_with(name, ".bias");
+                  strstr(name, "ffn_gate_inp") != NULL || nki_ends_with(name, "_norm.weight") ||
+                  nki_ends_with(name, ".bias");
   struct nki_block_size block = nki_block_size(w->dtype);
   if (n_dims < 2 || is_exact) return NK_F32;
   return block.elements > 0 && columns % block.elements != 0 ? NK_F16 : w->dtype;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/names.h"
 #include "base/random.h"
 #include "model/dtype.h"
 #include "model/model.h"
@@ -20,19 +21,14 @@ struct writing {
 
 /* ---- The order of entries ---- */
 
-static bool ends_in(const char *name, const char *end) {
-  size_t n = strlen(name), m = strlen(end);
-  return n >= m && strcmp(name + n - m, end) == 0;
-}
-
 /* Whether the tensor is a weight: older checkpoints of GPT-2 and others hold causal masks
  * [1, 1, n, n] with the value under them, and tables of rotary frequencies. */
 static bool is_weight(const struct nk_tensor *tensor) {
   bool is_mask = tensor->n_dims == 4 && tensor->shape[0] == 1 && tensor->shape[1] == 1;
   bool is_float =
       tensor->dtype <= NK_F64 || (tensor->dtype >= NK_F8_E4M3 && tensor->dtype <= NK_F8_E8M0);
-  return is_float && !is_mask && !ends_in(tensor->name, ".masked_bias") &&
-         !ends_in(tensor->name, "inv_freq");
+  return is_float && !is_mask && !nki_ends_with(tensor->name, ".masked_bias") &&
+         !nki_ends_with(tensor->name, "inv_freq");
 }
 
 static bool are_alike(const struct nk_tensor *a, const struct nk_tensor *b) {

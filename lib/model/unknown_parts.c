@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/names.h"
 #include "model/family.h"
 #include "model/model.h"
 
@@ -11,11 +12,8 @@
 static bool is_buffer(const char *name) {
   static const char *const buffers[] = {"attn.bias", "attn.masked_bias", "attention.bias",
                                         "attention.masked_bias", "rotary_emb.inv_freq"};
-  size_t length = strlen(name);
-  for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
-    size_t n = strlen(buffers[i]);
-    if (length >= n && strcmp(name + length - n, buffers[i]) == 0) return true;
-  }
+  for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
+    if (nki_ends_with(name, buffers[i])) return true;
   return false;
 }
 
