@@ -42,6 +42,9 @@ size_t nki_plan_memory(const struct nki_plan *plan);
 /* Positions of the prefix to compute: all when sequences follow it, else up to the last ask. */
 size_t nki_prefix_length(const struct nki_plan *plan);
 
+/* The longest span of the plan's passes, and the most that one of them can have. */
+void nki_plan_spans(const struct nki_plan *plan, size_t *longest, size_t *most);
+
 /* Positions of one sequence that a pass computes, one row each. */
 struct nki_span {
   size_t sequence;    /* or NK_PREFIX */

@@ -235,26 +235,23 @@ static void find_lowest(struct run *run) {
 }
 
 /* Rows of the largest group without the prefix. */
-static size_t largest_group(const struct run *run, size_t *n_spans) {
+static size_t largest_group(const struct nki_plan *plan) {
   size_t most = 0;
-  *n_spans = 1;
-  for (size_t g = 0; g < run->plan.n_groups; g++) {
-    size_t rows = 0, first = run->plan.group_start[g], end = run->plan.group_start[g + 1];
-    for (size_t s = first; s < end; s++) rows += run->plan.lengths[s];
+  for (size_t g = 0; g < plan->n_groups; g++) {
+    size_t rows = 0;
+    for (size_t s = plan->group_start[g]; s < plan->group_start[g + 1]; s++)
+      rows += plan->lengths[s];
     if (rows > most) most = rows;
-    if (end - first + 1 > *n_spans) *n_spans = end - first + 1;
   }
   return most;
 }
 
 static int prepare(struct run *run) {
-  size_t n_spans, longest = nki_prefix_length(&run->plan), n_prefix = longest;
+  size_t n_spans, longest;
   find_lowest(run);
   int code = make_groups(run);
   if (code != NK_OK) return code;
-  size_t rows = largest_group(run, &n_spans);
-  for (size_t s = 0; s < run->batch.n_sequences; s++)
-    if (run->plan.lengths[s] > longest) longest = run->plan.lengths[s];
+  nki_plan_spans(&run->plan, &longest, &n_spans);
   code = nki_work_make(&run->plan, longest, n_spans, &run->work);
   if (code == NK_OK) {
     size_t piece = nki_piece_rows(&run->forward->config);
@@ -262,8 +259,9 @@ static int prepare(struct run *run) {
     code = nki_back_make(&run->work, arrays, piece > longest ? piece : longest, run->of_prefix,
                          &run->back);
   }
-  if (code == NK_OK) code = make_tapes(run, rows, &run->group);
-  if (code == NK_OK && run->of_prefix) code = make_tapes(run, n_prefix, &run->prefix);
+  if (code == NK_OK) code = make_tapes(run, largest_group(&run->plan), &run->group);
+  if (code == NK_OK && run->of_prefix)
+    code = make_tapes(run, nki_prefix_length(&run->plan), &run->prefix);
   return code;
 }
 

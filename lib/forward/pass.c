@@ -18,6 +18,17 @@ size_t nki_prefix_length(const struct nki_plan *plan) {
   return reach;
 }
 
+void nki_plan_spans(const struct nki_plan *plan, size_t *longest, size_t *most) {
+  *longest = nki_prefix_length(plan);
+  *most = 0;
+  for (size_t g = 0; g < plan->n_groups; g++) {
+    size_t n = plan->group_start[g + 1] - plan->group_start[g] + 1;
+    if (n > *most) *most = n;
+  }
+  for (size_t s = 0; s < plan->batch->n_sequences; s++)
+    if (plan->lengths[s] > *longest) *longest = plan->lengths[s];
+}
+
 static size_t make_spans(const struct nki_plan *plan, size_t group, struct nki_span *spans) {
   const struct nk_batch *batch = plan->batch;
   size_t n = 0, row = 0, cache = 0;

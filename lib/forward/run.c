@@ -169,16 +169,10 @@ static void clear_generation(const struct nk_batch *batch) {
 int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch) {
   if (forward == NULL) return nki_fail_null();
   struct run run = {.forward = forward, .batch = batch};
-  size_t longest_span, most = 0;
+  size_t longest_span, most;
   int code = nki_plan_make(forward, batch, &run.plan);
   if (code != NK_OK) goto done;
-  longest_span = nki_prefix_length(&run.plan);
-  for (size_t g = 0; g < run.plan.n_groups; g++) {
-    size_t n = run.plan.group_start[g + 1] - run.plan.group_start[g] + 1;
-    if (n > most) most = n;
-  }
-  for (size_t s = 0; s < batch->n_sequences; s++)
-    if (run.plan.lengths[s] > longest_span) longest_span = run.plan.lengths[s];
+  nki_plan_spans(&run.plan, &longest_span, &most);
   code = forward->engine->begin(&run.plan, longest_span, most, &run.work);
   if (code != NK_OK) goto done;
   clear_generation(batch);
