@@ -44,10 +44,9 @@ static int print_around(const struct tokens_job *job, struct cli_table *table) {
 }
 
 static int print_summary(const struct tokens_job *job, struct cli_table *table) {
-  size_t counts[NK_N_CATEGORIES] = {0}, n_rows = 0, n = nk_tokenizer_n_tokens(job->tokenizer);
-  int code = nk_model_count_rows(job->run->operands[0], &n_rows);
+  size_t counts[NK_N_CATEGORIES] = {0}, n_rows = 0;
+  int code = tokens_count_ids(job, &n_rows);
   if (code != NK_OK) return code;
-  if (n_rows < n) n_rows = n;
   enum nk_category *category = nk_alloc(n_rows, sizeof *category);
   if (category == NULL) return NK_EMEMORY;
   code = nk_tokenizer_categories(job->tokenizer, n_rows, category);
@@ -69,13 +68,11 @@ static int print_tokens(const struct tokens_job *job, const char *text, size_t n
   int flags = (job->options->no_special ? 0 : NK_ENCODE_SPECIAL) |
               (job->options->plain ? NK_ENCODE_PLAIN : 0);
   int64_t *ids;
-  size_t n_ids, n_bytes;
+  size_t n_ids;
   int code = nk_tokenizer_encode(job->tokenizer, text, n, flags, &ids, &n_ids);
   if (code != NK_OK) return line > 0 ? nk_fail_in(code, "line %lld", (long long)line) : code;
   for (size_t i = 0; i < n_ids && code == NK_OK; i++) {
-    const char *bytes = nk_tokenizer_bytes(job->tokenizer, (size_t)ids[i], &n_bytes);
-    cli_table_integer(table, ids[i]);
-    cli_table_text(table, bytes != NULL ? bytes : "", bytes != NULL ? n_bytes : 0);
+    tokens_write_token(job, ids[i], table);
     if (line > 0) cli_table_integer(table, line);
     code = cli_table_end_row(table);
   }

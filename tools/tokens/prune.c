@@ -59,14 +59,11 @@ static void reason_of(const struct nk_tokenizer *tokenizer, const struct nk_prun
   }
 }
 
-static int write_row(const struct nk_tokenizer *tokenizer, int64_t id,
-                     const struct nk_pruned *pruned, struct cli_table *table) {
+static int write_row(const struct tokens_job *job, int64_t id, const struct nk_pruned *pruned,
+                     struct cli_table *table) {
   struct nk_buffer reason = {0};
-  size_t n = 0;
-  const char *bytes = nk_tokenizer_bytes(tokenizer, (size_t)id, &n);
-  reason_of(tokenizer, pruned, &reason);
-  cli_table_integer(table, id);
-  cli_table_text(table, bytes != NULL ? bytes : "", n);
+  reason_of(job->tokenizer, pruned, &reason);
+  tokens_write_token(job, id, table);
   cli_table_string(table, word_of(pruned->result));
   cli_table_text(table, reason.data != NULL ? reason.data : "", reason.size);
   if (reason.failed) cli_table_fail(table);
@@ -81,10 +78,9 @@ static int read_checks(const struct tokens_options *o, struct nk_buffer *text) {
   for (size_t i = 0; i < o->checks.n && code == NK_OK; i++) {
     struct nk_file *file = nk_file_open(o->checks.item[i]);
     if (file == NULL) return nk_error_code();
-    for (size_t at = 0, length; at < file->size && code == NK_OK; at += length) {
-      length = nk_utf8_length((const char *)file->data + at, file->size - at);
-      if (length == 0) code = nk_fail(NK_EDATA, "%s: not valid UTF-8 at byte %zu", file->name, at);
-    }
+    size_t bad = tokens_first_invalid((const char *)file->data, file->size);
+    if (bad < file->size)
+      code = nk_fail(NK_EDATA, "%s: not valid UTF-8 at byte %zu", file->name, bad);
     if (code == NK_OK) nk_buffer_append(text, file->data, file->size);
     nk_buffer_byte(text, '\n');
     nk_file_free(file);
@@ -99,8 +95,7 @@ static int write_table(const struct tokens_job *job, const int64_t *ids, size_t 
   struct cli_table *table = cli_new_table(job->run, output);
   int code = table != NULL ? NK_OK : nk_error_code();
   for (size_t c = 0; c < 4 && code == NK_OK; c++) code = cli_table_column(table, columns[c]);
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    code = write_row(job->tokenizer, ids[i], &pruned[i], table);
+  for (size_t i = 0; i < n && code == NK_OK; i++) code = write_row(job, ids[i], &pruned[i], table);
   return cli_close(table, output, code);
 }
 

@@ -47,9 +47,7 @@ struct scan {
 /* ---- One line ---- */
 
 static bool is_utf8(const char *bytes, size_t n) {
-  for (size_t at = 0, width; at < n; at += width)
-    if ((width = nk_utf8_length(bytes + at, n - at)) == 0) return false;
-  return true;
+  return tokens_first_invalid(bytes, n) == n;
 }
 
 static int add_hit(struct chunk *chunk, struct hit hit) {
@@ -142,17 +140,15 @@ static int cut_chunks(struct scan *scan) {
 }
 
 static int count_hit(struct scan *scan, const struct hit *hit) {
-  size_t line = scan->before + hit->line + 1, n = 0;
+  size_t line = scan->before + hit->line + 1;
   scan->n_hits++;
   scan->hits[hit->id]++;
   if (scan->last[hit->id] != line) scan->lines[hit->id]++;
   scan->last[hit->id] = line;
   if (scan->table == NULL) return NK_OK;
-  const char *text = nk_tokenizer_bytes(scan->job->tokenizer, (size_t)hit->id, &n);
   cli_table_integer(scan->table, (int64_t)line);
   cli_table_integer(scan->table, (int64_t)hit->position);
-  cli_table_integer(scan->table, hit->id);
-  cli_table_text(scan->table, text != NULL ? text : "", text != NULL ? n : 0);
+  tokens_write_token(scan->job, hit->id, scan->table);
   return cli_table_end_row(scan->table);
 }
 
@@ -225,15 +221,13 @@ static int print_sum(struct cli_table *table, size_t hits, size_t lines, size_t 
 
 /* A row for all listed tokens together, without an id, and one for each. */
 static int print_counts(const struct scan *scan, struct cli_table *table) {
-  size_t scanned = scan->before - scan->n_invalid - scan->n_without - scan->n_blank, n = 0;
+  size_t scanned = scan->before - scan->n_invalid - scan->n_without - scan->n_blank;
   cli_table_missing(table);
   cli_table_missing(table);
   int code = print_sum(table, scan->n_hits, scan->n_hit, scanned);
   for (size_t id = 0; id < scan->n_ids && code == NK_OK; id++) {
     if (!scan->listed[id]) continue;
-    const char *text = nk_tokenizer_bytes(scan->job->tokenizer, id, &n);
-    cli_table_integer(table, (int64_t)id);
-    cli_table_text(table, text != NULL ? text : "", text != NULL ? n : 0);
+    tokens_write_token(scan->job, (int64_t)id, table);
     code = print_sum(table, scan->hits[id], scan->lines[id], scanned);
   }
   return code;

@@ -24,8 +24,17 @@ struct tokens_job {
   const struct nk_tokenizer *tokenizer;
 };
 
-/* The ids of a table of tokens, ids [n] for nk_free; n_ids = those of the vocabulary, or rows of
- * the model's input matrix where it has more. An id past these is an error (listed.c). */
+/* *n = the ids of the vocabulary, or the rows of the model's input matrix where it has more
+ * (listed.c). NK_OK or a negative code. */
+int tokens_count_ids(const struct tokens_job *job, size_t *n);
+/* The place of the first byte that is not valid UTF-8; n where all are. */
+size_t tokens_first_invalid(const char *bytes, size_t n);
+
+/* Writes the cells of an id and its token's text, empty where it has none. */
+void tokens_write_token(const struct tokens_job *job, int64_t id, struct cli_table *table);
+
+/* The ids of a table of tokens, ids [n] for nk_free; *n_ids as tokens_count_ids gives it. An id
+ * past these is an error (listed.c). */
 int tokens_read_listed(const struct tokens_job *job, const char *path, int64_t **ids, size_t *n,
                        size_t *n_ids);
 

@@ -34,10 +34,8 @@ static int print_token(const struct vocabulary *v, size_t id, struct cli_table *
 
 int tokens_vocabulary(const struct tokens_job *job, struct cli_table *table) {
   struct vocabulary v = {.job = job};
-  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
-  int code = nk_model_count_rows(job->run->operands[0], &v.n);
+  int code = tokens_count_ids(job, &v.n);
   if (code != NK_OK) return code;
-  if (v.n < n_tokens) v.n = n_tokens;
   if ((v.category = nk_alloc(v.n, sizeof *v.category)) == NULL) return NK_EMEMORY;
   code = nk_tokenizer_categories(job->tokenizer, v.n, v.category);
   if (code == NK_OK && job->options->texts)
