@@ -189,6 +189,7 @@ static int write_patched(struct nk_model *model, const struct options *o,
                          struct nk_model_write_options *options, const char *folder) {
   const struct nk_patch_options how = {.source = (enum nk_patch_source)o->with,
                                        .k = o->k != NOT_GIVEN ? o->k : 0};
+  static const enum nk_matrix which[] = {NK_MATRIX_INPUT, NK_MATRIX_OUTPUT};
   struct nk_patch patches[2] = {{0}};
   int64_t *ids = NULL;
   size_t n = 0;
@@ -199,9 +200,7 @@ static int write_patched(struct nk_model *model, const struct options *o,
     code = nk_error_code();
   options->n_patches = o->patch_output && !tied ? 2 : 1;
   options->patches = patches;
-  for (size_t i = 0; i < options->n_patches && code == NK_OK; i++)
-    code = nk_patch_rows(model, i == 0 ? NK_MATRIX_INPUT : NK_MATRIX_OUTPUT, &how, ids, n,
-                         &patches[i]);
+  if (code == NK_OK) code = nk_patch_rows(model, which, options->n_patches, &how, ids, n, patches);
   if (code == NK_OK) code = cli_write_model_folder(model, options, folder);
   options->n_patches = 0;
   options->patches = NULL;

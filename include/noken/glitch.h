@@ -186,15 +186,15 @@ struct nk_patch_options {
   size_t k; /* of NK_PATCH_NEIGHBOURS; 0: 10 */
 };
 
-/* New rows for ids [n], of any order, in the model's input or output matrix. Fills *out, whose rows
- * (ascending, each once) and values are for nk_free, also on failure; out->n is smaller than the
- * number of ids where a token has no such row (a warning, for the input matrix, counts these; with
- * neighbours, one of zeros), or the matrix no row for it. Rows are read as floats, and their means
- * computed in double and rounded to float. options NULL: all zero. Returns NK_OK; NK_EDATA (no row
- * for an id in the input matrix; no ordinary row; one that is not finite, with neighbours also of
- * an id); NK_EUNSUPPORTED (a matrix of another type; a tokenizer whose pieces are not known); or
- * another negative code (no tokenizer). */
-NK_API int nk_patch_rows(struct nk_model *model, enum nk_matrix which,
+/* New rows for ids [n], of any order, in the model's input or output matrix, or both: which
+ * [n_matrices]. Fills out [n_matrices], whose rows (ascending, each once) and values are for
+ * nk_free, also on failure; an n is smaller than the number of ids where a token has no such row (a
+ * warning, for the input matrix, counts these; with neighbours, one of zeros), or the matrix no row
+ * for it. Rows are read as floats, and their means computed in double and rounded to float. options
+ * NULL: all zero. Returns NK_OK; NK_EDATA (no row for an id in the input matrix; no ordinary row;
+ * one that is not finite, with neighbours also of an id); NK_EUNSUPPORTED (a matrix of another
+ * type; a tokenizer whose pieces are not known); or another negative code (no tokenizer). */
+NK_API int nk_patch_rows(struct nk_model *model, const enum nk_matrix *which, size_t n_matrices,
                          const struct nk_patch_options *options, const int64_t *ids, size_t n,
                          struct nk_patch *out);
 

@@ -1,9 +1,9 @@
 /* Rows to put in place of glitch tokens': each is the mean of some rows of the same matrix, and the
- * methods differ by which. */
+ * methods differ by which. These depend on the matrix only by how many rows it has, and are found
+ * once for matrices of as many. */
 #include <noken/base.h>
 #include <noken/geometry.h>
 #include <noken/glitch.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,16 +13,25 @@
 
 enum { DEFAULT_K = 10, BLOCK_VALUES = 4 << 20 };
 
+/* A listed token and the rows whose mean it gets, [n] of those that a job's `rows` holds. */
+struct source {
+  int64_t id;
+  size_t first, n;
+};
+
 struct job {
-  const struct nk_tensor *matrix;
+  const struct nk_tensor *input, *matrix; /* matrix: the one that is patched */
   const struct nk_tokenizer *tokenizer;
   const struct nk_patch_options *options;
+  size_t n_rows;   /* what follows is of ids below it, for which both matrices have rows */
   int64_t *listed; /* [n_listed] ascending, each once */
   size_t n_listed;
   bool *banned;      /* [n_rows or n_tokens, the larger] the same as marks */
   int64_t *ordinary; /* [n_ordinary] ascending rows */
   size_t n_ordinary;
-  struct nk_patch *out;
+  struct source *sources; /* [n_sources] of the listed tokens that have any; not of NK_PATCH_MEAN */
+  size_t n_sources;
+  struct nki_ids rows;
 };
 
 /* ---- Means of rows ---- */
@@ -62,24 +71,43 @@ static int mean_of(const struct nk_tensor *tensor, const int64_t *rows, size_t n
 }
 
 /* Adds the mean of n rows as that of a listed token. */
-static int add_mean(const struct job *job, int64_t id, const int64_t *rows, size_t n) {
-  struct nk_patch *out = job->out;
-  int code = mean_of(job->matrix, rows, n, out->values + out->n * job->matrix->shape[1]);
+static int add_mean(struct nk_patch *out, int64_t id, const int64_t *rows, size_t n) {
+  int code = mean_of(out->tensor, rows, n, out->values + out->n * out->tensor->shape[1]);
   if (code == NK_OK) out->rows[out->n++] = id;
+  return code;
+}
+
+static int add_one_mean(const struct job *job, struct nk_patch *out) {
+  size_t dim = out->tensor->shape[1];
+  int code =
+      job->n_listed > 0 ? add_mean(out, job->listed[0], job->ordinary, job->n_ordinary) : NK_OK;
+  for (size_t i = 1; i < job->n_listed && code == NK_OK; i++) {
+    memcpy(out->values + i * dim, out->values, dim * sizeof *out->values);
+    out->rows[out->n++] = job->listed[i];
+  }
+  return code;
+}
+
+/* A source past the matrix's end has no row, and then the token has none. */
+static int add_means(const struct job *job, struct nk_patch *out) {
+  int code = NK_OK;
+  for (size_t i = 0; i < job->n_sources && code == NK_OK; i++) {
+    const struct source *source = &job->sources[i];
+    const int64_t *rows = job->rows.id + source->first;
+    bool has_rows = true;
+    for (size_t j = 0; j < source->n; j++)
+      has_rows = has_rows && (size_t)rows[j] < out->tensor->shape[0];
+    if (has_rows) code = add_mean(out, source->id, rows, source->n);
+  }
   return code;
 }
 
 /* ---- Which rows ---- */
 
-static int by_mean(const struct job *job) {
-  size_t dim = job->matrix->shape[1];
-  float *values = job->out->values;
-  int code = add_mean(job, job->listed[0], job->ordinary, job->n_ordinary);
-  for (size_t i = 1; i < job->n_listed && code == NK_OK; i++) {
-    memcpy(values + i * dim, values, dim * sizeof *values);
-    job->out->rows[job->out->n++] = job->listed[i];
-  }
-  return code;
+/* The rows that were added from `first` on are a token's sources. */
+static void add_source(struct job *job, int64_t id, size_t first) {
+  if (job->rows.n > first)
+    job->sources[job->n_sources++] = (struct source){id, first, job->rows.n - first};
 }
 
 /* x [*n_kept, dim] = the rows of ids that have a direction, kept [*n_kept] = their ids: rows of
@@ -105,10 +133,11 @@ static int gather_directions(const struct nk_tensor *tensor, const int64_t *ids,
   return code;
 }
 
-static int by_neighbours(const struct job *job, const struct nk_tensor *input) {
+static int find_neighbours(struct job *job) {
+  const struct nk_tensor *input = job->input;
   size_t dim = input->shape[1], n_base = 0, n_query = 0, n = job->n_listed;
   float *base = NULL, *query = NULL;
-  int64_t *rows = NULL, *near = NULL, *ids = NULL;
+  int64_t *near = NULL, *ids = NULL;
   struct nk_knn *knn = NULL;
   const struct nk_knn_options options = {.k = job->options->k != 0 ? job->options->k : DEFAULT_K,
                                          .metric = NK_METRIC_COSINE};
@@ -127,17 +156,17 @@ static int by_neighbours(const struct job *job, const struct nk_tensor *input) {
     code = nk_fail_in(nk_error_code(), "%s", input->name);
     goto done;
   }
-  if ((rows = nk_alloc(knn->k, sizeof *rows)) == NULL) code = NK_EMEMORY;
-  if (code == NK_OK && knn->k < options.k && job->matrix == input)
+  if (knn->k < options.k && job->matrix == input)
     nk_warn("%s: %zu neighbours, all ordinary rows, where %zu are wanted", input->name, knn->k,
             options.k);
   for (size_t i = 0; i < n && code == NK_OK; i++) {
-    for (size_t j = 0; j < knn->k; j++) rows[j] = near[knn->rows[i * knn->k + j]];
-    code = add_mean(job, ids[i], rows, knn->k);
+    size_t first = job->rows.n;
+    for (size_t j = 0; j < knn->k && code == NK_OK; j++)
+      if (!nki_ids_add(&job->rows, near[knn->rows[i * knn->k + j]])) code = NK_EMEMORY;
+    add_source(job, ids[i], first);
   }
 done:
   nk_knn_free(knn);
-  nk_free(rows);
   nk_free(ids);
   nk_free(near);
   nk_free(query);
@@ -145,57 +174,43 @@ done:
   return code;
 }
 
-/* The rows of a token's pieces; a piece past the matrix's end has none, and then the token too. */
-static int by_text(const struct job *job) {
-  struct nki_ids ids = {0};
+static int find_pieces(struct job *job) {
   struct nki_without *without = nki_without_new(job->tokenizer, job->banned);
   int code = without == NULL ? nk_error_code() : NK_OK;
   for (size_t i = 0; i < job->n_listed && code == NK_OK; i++) {
-    ids.n = 0;
-    code = nki_without_pieces(without, (size_t)job->listed[i], &ids);
-    bool has_rows = ids.n > 0;
-    for (size_t j = 0; j < ids.n; j++)
-      has_rows = has_rows && (size_t)ids.id[j] < job->matrix->shape[0];
-    if (code == NK_OK && has_rows) code = add_mean(job, job->listed[i], ids.id, ids.n);
+    size_t first = job->rows.n;
+    code = nki_without_pieces(without, (size_t)job->listed[i], &job->rows);
+    add_source(job, job->listed[i], first);
   }
   nki_without_free(without);
-  nk_free(ids.id);
   return code;
 }
 
 /* ---- The whole ---- */
 
-static int compare_ids(const void *a, const void *b) {
-  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-  return (x > y) - (x < y);
-}
-
 /* The ids in order, without repetitions and those that only the input matrix has rows for. */
-static int list_ids(struct job *job, const int64_t *ids, size_t n, const struct nk_tensor *input) {
-  if ((job->listed = nk_alloc(n, sizeof *job->listed)) == NULL) return NK_EMEMORY;
+static int list_ids(struct job *job, const int64_t *ids, size_t n) {
+  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer), n_rows = job->n_rows;
+  job->listed = nk_alloc(n, sizeof *job->listed);
+  job->banned = nk_calloc(n_rows > n_tokens ? n_rows : n_tokens, sizeof *job->banned);
+  if (job->listed == NULL || job->banned == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) {
-    if (ids[i] < 0 || (size_t)ids[i] >= input->shape[0])
-      return nk_fail(NK_EDATA, "no row for id %lld: '%s' has %zu", (long long)ids[i], input->name,
-                     input->shape[0]);
-    job->listed[i] = ids[i];
+    if (ids[i] < 0 || (size_t)ids[i] >= job->input->shape[0])
+      return nk_fail(NK_EDATA, "no row for id %lld: '%s' has %zu", (long long)ids[i],
+                     job->input->name, job->input->shape[0]);
+    if ((size_t)ids[i] < n_rows) job->banned[ids[i]] = true;
   }
-  if (n > 0) qsort(job->listed, n, sizeof *job->listed, compare_ids);
-  for (size_t i = 0; i < n; i++)
-    if ((i == 0 || job->listed[i] != job->listed[i - 1]) &&
-        (size_t)job->listed[i] < job->matrix->shape[0])
-      job->listed[job->n_listed++] = job->listed[i];
+  for (size_t id = 0; id < n_rows; id++)
+    if (job->banned[id]) job->listed[job->n_listed++] = (int64_t)id;
   return NK_OK;
 }
 
-static int find_ordinary(struct job *job, size_t n_input) {
-  size_t n = job->matrix->shape[0] < n_input ? job->matrix->shape[0] : n_input;
-  size_t n_tokens = nk_tokenizer_n_tokens(job->tokenizer);
+static int find_ordinary(struct job *job) {
+  size_t n = job->n_rows;
   enum nk_category *category = nk_alloc(n, sizeof *category);
   job->ordinary = nk_alloc(n, sizeof *job->ordinary);
-  job->banned = nk_calloc(n > n_tokens ? n : n_tokens, sizeof *job->banned);
-  int code = category == NULL || job->ordinary == NULL || job->banned == NULL ? NK_EMEMORY : NK_OK;
+  int code = category == NULL || job->ordinary == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) code = nk_tokenizer_categories(job->tokenizer, n, category);
-  for (size_t i = 0; i < job->n_listed && code == NK_OK; i++) job->banned[job->listed[i]] = true;
   for (size_t id = 0; id < n && code == NK_OK; id++)
     if (category[id] <= NK_TOKEN_PARTIAL_UTF8 && !job->banned[id])
       job->ordinary[job->n_ordinary++] = (int64_t)id;
@@ -205,41 +220,80 @@ static int find_ordinary(struct job *job, size_t n_input) {
   return code;
 }
 
+static void forget(struct job *job) {
+  nk_free(job->listed);
+  nk_free(job->banned);
+  nk_free(job->ordinary);
+  nk_free(job->sources);
+  nk_free(job->rows.id);
+  job->listed = job->ordinary = NULL;
+  job->banned = NULL;
+  job->sources = NULL;
+  job->rows = (struct nki_ids){0};
+  job->n_listed = job->n_ordinary = job->n_sources = 0;
+}
+
+/* Finds for ids [n] what patching the matrix needs, unless that of the last matrix serves. */
+static int find(struct job *job, const int64_t *ids, size_t n) {
+  size_t n_rows = job->matrix->shape[0], n_input = job->input->shape[0];
+  if (n_rows > n_input) n_rows = n_input;
+  if (job->listed != NULL && job->n_rows == n_rows) return NK_OK;
+  forget(job);
+  job->n_rows = n_rows;
+  int code = list_ids(job, ids, n);
+  if (code == NK_OK) code = find_ordinary(job);
+  if (code != NK_OK || job->n_listed == 0 || job->options->source == NK_PATCH_MEAN) return code;
+  job->sources = nk_alloc(job->n_listed, sizeof *job->sources);
+  if (job->sources == NULL) return NK_EMEMORY;
+  return job->options->source == NK_PATCH_NEIGHBOURS ? find_neighbours(job) : find_pieces(job);
+}
+
 static int allocate(const struct job *job, struct nk_patch *out) {
   size_t n_values = 0;
   out->rows = nk_alloc(job->n_listed, sizeof *out->rows);
-  if (nk_size_mul(job->n_listed, job->matrix->shape[1], &n_values))
+  if (nk_size_mul(job->n_listed, out->tensor->shape[1], &n_values))
     out->values = nk_alloc(n_values, sizeof *out->values);
   return out->rows == NULL || out->values == NULL ? NK_EMEMORY : NK_OK;
 }
 
-int nk_patch_rows(struct nk_model *model, enum nk_matrix which,
+/* The rows of the matrix out->tensor. */
+static int patch(struct job *job, const int64_t *ids, size_t n, struct nk_patch *out) {
+  job->matrix = out->tensor;
+  int code = find(job, ids, n);
+  if (code == NK_OK) code = allocate(job, out);
+  if (code != NK_OK) return code;
+  return job->options->source == NK_PATCH_MEAN ? add_one_mean(job, out) : add_means(job, out);
+}
+
+static void warn_of_kept(const struct job *job, const struct nk_patch *out) {
+  if (out->n == job->n_listed) return;
+  nk_warn("%zu of %zu listed tokens keep their rows: %s", job->n_listed - out->n, job->n_listed,
+          job->options->source == NK_PATCH_NEIGHBOURS
+              ? "these are zero, which has no neighbours by cosine"
+              : "the other tokens do not spell them");
+}
+
+int nk_patch_rows(struct nk_model *model, const enum nk_matrix *which, size_t n_matrices,
                   const struct nk_patch_options *options, const int64_t *ids, size_t n,
                   struct nk_patch *out) {
   static const struct nk_patch_options defaults;
-  *out = (struct nk_patch){0};
-  struct job job = {.options = options != NULL ? options : &defaults, .out = out};
-  const struct nk_tensor *input = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
-  job.matrix = which == NK_MATRIX_INPUT ? input : nk_model_matrix(model, which, NULL);
-  if (input == NULL || job.matrix == NULL) return nk_error_code();
-  if (which == NK_MATRIX_POSITION || input->shape[1] == 0 || job.matrix->shape[1] == 0)
-    return nk_fail(NK_EUSAGE, "rows are replaced in the matrices of tokens");
+  int code = NK_OK;
+  for (size_t i = 0; i < n_matrices; i++) out[i] = (struct nk_patch){0};
+  struct job job = {.options = options != NULL ? options : &defaults};
+  job.input = nk_model_matrix(model, NK_MATRIX_INPUT, NULL);
+  if (job.input == NULL) return nk_error_code();
+  for (size_t i = 0; i < n_matrices; i++) {
+    out[i].tensor =
+        which[i] == NK_MATRIX_INPUT ? job.input : nk_model_matrix(model, which[i], NULL);
+    if (out[i].tensor == NULL) return nk_error_code();
+    if (which[i] == NK_MATRIX_POSITION || job.input->shape[1] == 0 || out[i].tensor->shape[1] == 0)
+      return nk_fail(NK_EUSAGE, "rows are replaced in the matrices of tokens");
+  }
   if ((job.tokenizer = nk_model_tokenizer(model)) == NULL) return nk_error_code();
-  out->tensor = job.matrix;
-  int code = list_ids(&job, ids, n, input);
-  if (code == NK_OK) code = find_ordinary(&job, input->shape[0]);
-  if (code == NK_OK) code = allocate(&job, out);
-  if (code == NK_OK && job.n_listed > 0)
-    code = job.options->source == NK_PATCH_MEAN         ? by_mean(&job)
-           : job.options->source == NK_PATCH_NEIGHBOURS ? by_neighbours(&job, input)
-                                                        : by_text(&job);
-  nk_free(job.listed);
-  nk_free(job.ordinary);
-  nk_free(job.banned);
-  if (code == NK_OK && which == NK_MATRIX_INPUT && out->n < job.n_listed)
-    nk_warn("%zu of %zu listed tokens keep their rows: %s", job.n_listed - out->n, job.n_listed,
-            job.options->source == NK_PATCH_NEIGHBOURS
-                ? "these are zero, which has no neighbours by cosine"
-                : "the other tokens do not spell them");
+  for (size_t i = 0; i < n_matrices && code == NK_OK; i++) {
+    code = patch(&job, ids, n, &out[i]);
+    if (code == NK_OK && which[i] == NK_MATRIX_INPUT) warn_of_kept(&job, &out[i]);
+  }
+  forget(&job);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", nk_model_name(model));
 }
