@@ -25,6 +25,7 @@
  *   glitch.h     how under-trained the tokens of a model are
  *   forward.h    the forward pass, with vectors in place of embeddings or residuals
  *   probe.h      prompts with slots: behaviour, generation, capture, verification
+ *   search.h     objectives of vectors, and the vectors that do the most
  *
  * Structs whose members are in a header can be read directly; the others are opaque. Objects are
  * made by nk_x_new, _open or _read, or by the call that computes them, and freed by nk_x_free,
@@ -40,6 +41,7 @@
 #include <noken/probe.h>
 #include <noken/region.h>
 #include <noken/sample.h>
+#include <noken/search.h>
 #include <noken/tokenizer.h>
 #include <noken/vectors.h>
 

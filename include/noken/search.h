@@ -1,0 +1,69 @@
+/* The worst case: vectors that do the most to a model's answer, under a constraint that can be
+ * checked. An objective is a number for each vector that is put into the place of probes; its
+ * gradient comes from nk_gradient_run.
+ */
+#ifndef NOKEN_SEARCH_H
+#define NOKEN_SEARCH_H
+
+#include <noken/base.h>
+#include <noken/probe.h>
+#include <noken/region.h>
+#include <noken/vectors.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ==== Objectives ==== */
+
+/* Of the model's answer at a prompt's end, p the distribution of the next token there. */
+enum nk_objective {
+  NK_OBJECTIVE_KL,      /* KL(p || q), q the mean distribution of ordinary tokens in the probe's
+                         * place: nk_behaviour's kl */
+  NK_OBJECTIVE_ENTROPY, /* -sum p log p */
+  NK_OBJECTIVE_TOKENS,  /* log of the summed probability of ids as the next token */
+  NK_OBJECTIVE_TEXT /* log-probability of ids, one after the other, as what follows the prompt */
+};
+
+/* What is made large: its mean over probes, which read the model at the prompt's end (their last
+ * offset). Valid when zeroed but for probes. Natural logarithms. */
+struct nk_objective_options {
+  struct nk_probe *const *probes; /* [n_probes] of one model, one layer and one mode */
+  size_t n_probes;
+  enum nk_objective kind;
+  bool minimize;      /* the opposite is made large: the value has the other sign */
+  const int64_t *ids; /* [n_ids] of TOKENS and TEXT */
+  size_t n_ids;
+};
+
+/* ==== Search ==== */
+
+enum nk_constraint {
+  NK_WITHIN_REGION, /* the region's p-value is at least `bound`, in (0, 1] */
+  NK_AT_DISTANCE,   /* the metric's value, from what the region calls in distribution as in
+                     * nk_sample, is `bound` */
+  NK_WITHIN_RADIUS /* |x - origin| is at most `bound`; origin: the row of `from` that x starts at */
+};
+
+/* Valid when zeroed but for the objective's probes and the bound. */
+struct nk_search_options {
+  struct nk_objective_options objective;
+  enum nk_constraint constraint;
+  double bound;
+  enum nk_metric metric; /* of NK_AT_DISTANCE; default: NK_METRIC_MAHALANOBIS */
+  /* [any, dim] where nokens start, one for each row; NULL: drawn, isotropic rays at the distance as
+   * nk_sample draws them, or nk_sample_inside's nokens. Required for NK_WITHIN_RADIUS. */
+  const struct nk_vectors *from;
+  size_t n;          /* nokens, where `from` is NULL; 0: 1 */
+  size_t n_restarts; /* starts of each noken, of which the best is returned; 0: 4 */
+  size_t n_steps;    /* gradients of each start; 0: 50 */
+  uint64_t seed;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif
