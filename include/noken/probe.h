@@ -68,6 +68,12 @@ struct nk_probe_options {
                                  * once; NULL: they are drawn */
   size_t n_reference_ids;
   uint64_t seed; /* of the draw */
+  /* The reference of another probe instead, which has to live as long: of the same prompt and
+   * offsets, perhaps of another layer, or of another model of the same shape and tokenizer, so that
+   * this model is compared with what ordinary tokens do in that one. It is computed by
+   * nk_probe_new. kl and p_value of the reference's own tokens are then those of any other token.
+   * NULL: this probe's own. */
+  struct nk_probe *reference_of;
 
   const char *name; /* of the prompt, in messages; NULL: its text */
 };

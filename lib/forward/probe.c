@@ -306,6 +306,31 @@ static int set_reference(struct nk_probe *probe, const struct nk_probe_options *
   return NK_OK;
 }
 
+/* Whether items behave in this probe as in the other one: at the same offsets of the same prompt,
+ * with as many tokens and layers. */
+static bool is_comparable(const struct nk_probe *probe, const struct nk_probe *other) {
+  const struct nk_forward_shape *a = &probe->forward->config.shape,
+                                *b = &other->forward->config.shape;
+  return a->n_vocabulary == b->n_vocabulary && a->n_layers == b->n_layers &&
+         probe->prompt.n == other->prompt.n && probe->n_offsets == other->n_offsets &&
+         probe->base == other->base &&
+         memcmp(probe->prompt.ids, other->prompt.ids, probe->prompt.n * sizeof(int64_t)) == 0 &&
+         memcmp(probe->offsets, other->offsets, probe->n_offsets * sizeof(size_t)) == 0;
+}
+
+static int borrow_reference(struct nk_probe *probe, struct nk_probe *other) {
+  if (other == NULL) return NK_OK;
+  if (!is_comparable(probe, other))
+    return nk_fail(NK_EUSAGE,
+                   "prompt '%s': the reference of a probe of another prompt, other offsets or a "
+                   "model of another shape",
+                   probe->prompt.name);
+  if (other->reference == NULL) other->reference = nki_reference_new(other);
+  probe->reference = other->reference;
+  probe->borrowed = true;
+  return probe->reference != NULL ? NK_OK : nk_error_code();
+}
+
 static int check_length(const struct nk_probe *probe) {
   size_t n = probe->prompt.n + probe->n_generate, most = probe->forward->config.shape.n_positions;
   if (n <= most && n >= probe->prompt.n) return NK_OK;
@@ -333,6 +358,7 @@ struct nk_probe *nk_probe_new(struct nk_model *model, const char *prompt,
   if (code == NK_OK) code = check_length(probe);
   if (code == NK_OK) code = set_fill(probe, options->fill);
   if (code == NK_OK) code = set_reference(probe, options);
+  if (code == NK_OK) code = borrow_reference(probe, options->reference_of);
   if (code == NK_OK) return probe;
   nk_probe_free(probe);
   return NULL;
@@ -340,7 +366,7 @@ struct nk_probe *nk_probe_new(struct nk_model *model, const char *prompt,
 
 void nk_probe_free(struct nk_probe *probe) {
   if (probe == NULL) return;
-  nki_reference_free(probe->reference);
+  if (!probe->borrowed) nki_reference_free(probe->reference);
   nki_prompt_free(&probe->prompt);
   nk_free(probe->fill);
   nk_free(probe->offsets);

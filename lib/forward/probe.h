@@ -46,6 +46,7 @@ struct nk_probe {
   size_t n_reference_ids, n_reference;
   uint64_t seed;
   struct nki_reference *reference; /* NULL before the first run */
+  bool borrowed;                   /* it belongs to another probe */
 };
 
 /* What a pass of items through the model is to give; rows are item * n_offsets + offset. */

@@ -187,7 +187,7 @@ int nki_reference_score(const struct nk_probe *probe, struct nki_reference *r,
       b->p_value[i * b->n_offsets + k] = p_values[i];
     nk_free(features);
   }
-  for (size_t i = 0; i < items->n_tokens && code == NK_OK; i++) {
+  for (size_t i = 0; i < items->n_tokens && code == NK_OK && !probe->borrowed; i++) {
     size_t member = find_member(r, items->tokens[i]);
     if (member < r->n_ids) code = score_member(probe, r, member, i, b);
   }

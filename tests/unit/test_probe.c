@@ -259,6 +259,85 @@ static void a_reference_holds_each_token_once(void **state) {
   nk_probe_free(repeated);
 }
 
+/* Opens the same model with other values: rows of its tied matrix are those of other tokens. */
+static struct nk_model *open_changed(const char *folder) {
+  char path[64], command[512];
+  float values[2][MAX_DIM];
+  int64_t rows[] = {777, 900};
+  snprintf(command, sizeof command, "cp %s/config.json %s/tokenizer.json %s", MODEL, MODEL, folder);
+  assert_int_equal(system(command), 0);
+  struct nk_model *model = nk_model_open(MODEL);
+  struct nk_patch patch = {.tensor = nk_model_matrix(model, NK_MATRIX_INPUT, NULL),
+                           .rows = rows,
+                           .n = 2,
+                           .values = &values[0][0]};
+  size_t dim = patch.tensor->shape[1];
+  assert_int_equal(nk_model_rows(patch.tensor, 1300, 1, patch.values), NK_OK);
+  assert_int_equal(nk_model_rows(patch.tensor, 1400, 1, patch.values + dim), NK_OK);
+  snprintf(path, sizeof path, "%s/model.safetensors", folder);
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  const struct nk_model_write_options options = {
+      .format = NK_MODEL_SAFETENSORS, .patches = &patch, .n_patches = 1};
+  assert_int_equal(nk_model_write(model, &options, output), NK_OK);
+  assert_int_equal(nk_output_commit(output), NK_OK);
+  nk_output_free(output);
+  nk_model_free(model);
+  return nk_model_open(folder);
+}
+
+/* Divergences of the changed model's answers from the mean of the other one's. */
+static void a_probe_compares_with_the_reference_of_another_models(void **state) {
+  const struct world *w = *state;
+  static const int64_t tokens[] = {600, 777, 3000}; /* one of the reference, one that changed */
+  static double p[VOCABULARY], q[VOCABULARY], mean[VOCABULARY];
+  void *folder;
+  assert_int_equal(make_folder(&folder), 0);
+  struct world changed = {.model = open_changed(folder), .tokenizer = w->tokenizer, .dim = w->dim};
+  changed.forward = nk_model_forward(changed.model);
+  struct nk_probe *of = new_probe(w, THE.text, (struct nk_probe_options){0});
+  struct nk_probe *probe =
+      new_probe(&changed, THE.text, (struct nk_probe_options){.reference_of = of});
+  struct nk_behaviour *b = run(probe, &(struct nk_items){.tokens = tokens, .n_tokens = 3});
+  memset(mean, 0, sizeof mean);
+  for (size_t r = 0; r < N_MEAN; r++) {
+    token_distribution(w, &THE, REFERENCE[r], 1, q);
+    for (size_t i = 0; i < VOCABULARY; i++) mean[i] += q[i] / N_MEAN;
+  }
+  for (size_t t = 0; t < 3; t++) {
+    double kl = 0;
+    token_distribution(&changed, &THE, tokens[t], 1, p);
+    for (size_t i = 0; i < VOCABULARY; i++) kl += p[i] * log(p[i] / mean[i]);
+    assert_near(b->kl[t], kl, 1e-5);
+  }
+  nk_behaviour_free(b);
+  nk_probe_free(probe);
+  nk_probe_free(of);
+  nk_model_free(changed.model);
+  assert_int_equal(remove_folder(&folder), 0);
+}
+
+/* A vector at layer 2 is judged as by that probe's own reference: its tokens are the same ones. */
+static void a_probe_of_another_layer_lends_its_reference(void **state) {
+  const struct world *w = *state;
+  struct nk_vectors *set = one_vector(w, 555, 0.25f);
+  const struct nk_items items = {.vectors = set};
+  struct nk_probe *of = new_probe(w, SAID.text, (struct nk_probe_options){0});
+  struct nk_probe *own = new_probe(w, SAID.text, (struct nk_probe_options){.layer = 2});
+  struct nk_probe *lent =
+      new_probe(w, SAID.text, (struct nk_probe_options){.layer = 2, .reference_of = of});
+  struct nk_behaviour *a = run(own, &items), *b = run(lent, &items);
+  assert_true(a->kl[0] == b->kl[0] && a->p_value[0] == b->p_value[0] && a->p_min == b->p_min);
+  nk_behaviour_free(a);
+  nk_behaviour_free(b);
+  nk_probe_free(lent);
+  nk_probe_free(own);
+  const struct nk_probe_options options = {.reference_of = of};
+  assert_null(nk_probe_new(w->model, THE.text, &options)); /* another prompt */
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  nk_probe_free(of);
+  nk_vectors_free(set);
+}
+
 static void a_tokens_vector_behaves_as_the_token(void **state) {
   const struct world *w = *state;
   const int64_t token = 777;
@@ -616,6 +695,8 @@ int main(void) {
       cmocka_unit_test(p_values_are_multiples_of_their_resolution),
       cmocka_unit_test(a_token_of_the_reference_is_judged_without_itself),
       cmocka_unit_test(a_reference_holds_each_token_once),
+      cmocka_unit_test(a_probe_compares_with_the_reference_of_another_models),
+      cmocka_unit_test(a_probe_of_another_layer_lends_its_reference),
       cmocka_unit_test(a_tokens_vector_behaves_as_the_token),
       cmocka_unit_test(a_vector_is_added_to_the_mean_embedding_where_no_fill_is_given),
       cmocka_unit_test(a_fill_takes_the_place_of_the_mean_embedding),
