@@ -177,7 +177,7 @@ NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *bat
  * layer have made of it. Logarithms are natural. q need not sum to 1; below e^-87.3 it is taken as
  * 0. */
 enum nk_term_kind {
-  NK_TERM_LOG_PROB,           /* sum over ids of weight times log p(id) */
+  NK_TERM_LOG_PROB,           /* sum over ids of weight times log p(id); `summed`: see there */
   NK_TERM_ENTROPY,            /* -sum p log p */
   NK_TERM_KL,                 /* sum p (log p - log q); vector is log q, finite */
   NK_TERM_KL_REVERSE,         /* sum q (log q - log p); vector is log q, -inf where q is 0 */
@@ -195,6 +195,7 @@ struct nk_term {
   const int64_t *ids;      /* [n_ids] */
   const float *id_weights; /* [n_ids], or NULL: 1 each */
   size_t n_ids;
+  bool summed;  /* NK_TERM_LOG_PROB: log of the sum over ids of weight, above 0, times p(id) */
   double value; /* out: the term, not multiplied by its weight */
 };
 
@@ -214,7 +215,8 @@ struct nk_gradient {
   size_t n_weights;
 };
 
-/* Runs the batch, which has neither asks nor a generation, and differentiates its scalars with
+/* Runs the batch, which has neither asks nor a generation, and differentiates its scalars (where
+ * neither overrides nor weights are asked for, it computes their values alone) with
  * respect to the vectors of its overrides: replaced or added vectors at any layer and position, of
  * the prefix too; and the scalars' mean with respect to weights: those of safetensors files but
  * experts, their routers, sinks, and norms of heads that are clipped or have a tensor each. What no

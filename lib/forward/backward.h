@@ -107,6 +107,7 @@ struct nki_weight_arrays {
 struct nki_back {
   struct nki_work *work;
   const struct nki_weight_arrays *arrays;
+  bool values_only; /* no gradient is wanted */
   float *y;    /* [rows of a piece, dim] what products read, computed again; NULL without arrays */
   float *dy;   /* [rows of a piece, dim] */
   float *dact; /* [block_rows, 2 widths of an expert], or NULL without experts */

@@ -1,5 +1,6 @@
 /* The gradient of the next token's distribution: logits are computed a second time, a block of the
  * vocabulary after the other, and become their gradients, which are multiplied with the block. */
+#include <math.h>
 #include <noken/base.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ struct readout_back {
   const struct nki_weight_arrays *arrays; /* or NULL */
   struct nk_term *const *terms;
   struct nk_ask *const *asks;
-  double *sums;    /* [n] of what the second pass adds up */
+  double *sums;    /* [n] of what the second pass adds up; logs of summed probabilities */
   float *totals;   /* [n] of the distributions that KL divergences are from, else 0 */
   float *logits_d; /* [rows of a tile, block] */
   float *normed_d; /* [n, dim] */
@@ -22,6 +23,21 @@ static float id_weight(const struct nk_term *t, size_t k) {
   return t->id_weights == NULL ? 1.0f : t->id_weights[k];
 }
 
+/* The log of the sum of the ids' weighted probabilities. */
+static double log_sum(const struct nk_term *t, const struct nk_ask *ask) {
+  double most = -INFINITY, sum = 0;
+  for (size_t k = 0; k < t->n_ids; k++) most = fmax(most, (double)ask->log_probs[k]);
+  for (size_t k = 0; k < t->n_ids; k++)
+    sum += (double)id_weight(t, k) * exp((double)ask->log_probs[k] - most);
+  return most + log(sum);
+}
+
+/* The derivative of the term by log p(id k); sum: that of log_sum. */
+static float id_slope(const struct nk_term *t, const struct nk_ask *ask, double sum, size_t k) {
+  if (!t->summed) return id_weight(t, k);
+  return (float)((double)id_weight(t, k) * exp((double)ask->log_probs[k] - sum));
+}
+
 /* total: of q, for the KL divergence from it. */
 static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_ask *ask,
                                        float total) {
@@ -29,7 +45,8 @@ static struct nki_logit_slope slope_of(const struct nk_term *t, const struct nk_
   struct nki_logit_slope s = {.log_sum_exp = (float)ask->log_sum_exp};
   switch (t->kind) {
     case NK_TERM_LOG_PROB:
-      for (size_t k = 0; k < t->n_ids; k++) s.p -= w * id_weight(t, k);
+      if (t->summed) s.p = -w;
+      for (size_t k = 0; k < t->n_ids && !t->summed; k++) s.p -= w * id_weight(t, k);
       break;
     case NK_TERM_ENTROPY:
       s.p = (float)(-t->weight * ask->entropy);
@@ -83,7 +100,8 @@ static void row_back(const struct readout_back *r, const struct nki_logits *l, s
   nki_logits_back(&slope, logits, other, l->n, d);
   for (size_t k = 0; k < t->n_ids && t->kind == NK_TERM_LOG_PROB; k++)
     if ((size_t)t->ids[k] >= l->first && (size_t)t->ids[k] - l->first < l->n)
-      d[(size_t)t->ids[k] - l->first] += (float)t->weight * id_weight(t, k);
+      d[(size_t)t->ids[k] - l->first] +=
+          (float)t->weight * id_slope(t, ask, r->sums[l->row + i], k);
   if (cap > 0) nki_soft_cap_back(logits, d, l->n, cap);
   if (t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS)
     r->sums[l->row + i] += sum_of(t, ask, logits, other, l->n);
@@ -122,8 +140,9 @@ static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
   t->value = 0;
   switch (t->kind) {
     case NK_TERM_LOG_PROB:
-      for (size_t k = 0; k < t->n_ids; k++)
+      for (size_t k = 0; k < t->n_ids && !t->summed; k++)
         t->value += (double)ask->log_probs[k] * (double)id_weight(t, k);
+      if (t->summed) t->value = sum;
       break;
     case NK_TERM_ENTROPY:
       t->value = ask->entropy;
@@ -169,13 +188,18 @@ int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
   r.totals = nk_calloc(n, sizeof *r.totals);
   r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
   int code = r.sums == NULL || r.totals == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
+  bool again = !back->values_only;
   memset(d, 0, n * dim * sizeof *d);
-  for (size_t i = 0; i < n && code == NK_OK; i++)
+  for (size_t i = 0; i < n && code == NK_OK; i++) {
     if (terms[i]->kind == NK_TERM_KL_REVERSE)
       r.totals[i] = total_of(terms[i]->vector, forward->config.shape.n_vocabulary);
-  if (code == NK_OK) code = nki_readout_visit(forward, hidden, n, block_back, &r);
+    if (terms[i]->kind == NK_TERM_LOG_PROB && terms[i]->summed)
+      r.sums[i] = log_sum(terms[i], asks[i]);
+    again = again || terms[i]->kind == NK_TERM_KL_REVERSE || terms[i]->kind == NK_TERM_LOGITS;
+  }
+  if (code == NK_OK && again) code = nki_readout_visit(forward, hidden, n, block_back, &r);
   for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
-  if (code == NK_OK) code = final_norm_back(back, hidden, n, d);
+  if (code == NK_OK && again) code = final_norm_back(back, hidden, n, d);
   nk_free(r.sums);
   nk_free(r.totals);
   nk_free(r.logits_d);

@@ -84,6 +84,11 @@ static int check_ids(const struct nk_forward_shape *shape, const struct nk_term 
     if (t->id_weights != NULL && !isfinite(t->id_weights[k]))
       return nk_fail(NK_EDATA, "term %zu: the weight of id %lld is not finite", i,
                      (long long)t->ids[k]);
+    if (t->id_weights != NULL && t->summed && !(t->id_weights[k] > 0))
+      return nk_fail(NK_EDATA,
+                     "term %zu: the weight of id %lld is %g: probabilities are summed with weights "
+                     "above 0",
+                     i, (long long)t->ids[k], (double)t->id_weights[k]);
   }
   return NK_OK;
 }
@@ -258,6 +263,7 @@ static int prepare(struct run *run) {
     const struct nki_weight_arrays *arrays = run->gradient->n_weights > 0 ? &run->arrays : NULL;
     code = nki_back_make(&run->work, arrays, piece > longest ? piece : longest, run->of_prefix,
                          &run->back);
+    run->back.values_only = run->gradient->overrides == NULL && run->gradient->n_weights == 0;
   }
   if (code == NK_OK) code = make_tapes(run, largest_group(&run->plan), &run->group);
   if (code == NK_OK && run->of_prefix)

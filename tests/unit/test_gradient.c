@@ -537,7 +537,7 @@ static void make_reference(float least, float shift, float *out) {
 static void every_kind_of_term_has_the_gradient_of_its_differences(void **state) {
   (void)state;
   static const int64_t ids[] = {3, 17, 3};
-  static const float id_weights[] = {1, 0.5f, -3};
+  static const float id_weights[] = {1, 0.5f, -3}, shares[] = {1, 0.5f, 3};
   float full[LLAMA_TOKENS], masked[LLAMA_TOKENS], more[LLAMA_TOKENS], vector[LLAMA_TOKENS];
   make_reference(-4, 0, full);
   make_reference(-INFINITY, 0, masked);
@@ -546,6 +546,8 @@ static void every_kind_of_term_has_the_gradient_of_its_differences(void **state)
   const struct nk_term terms[] = {
       {.kind = NK_TERM_LOG_PROB, .ids = ids, .n_ids = 3},
       {.kind = NK_TERM_LOG_PROB, .ids = ids, .id_weights = id_weights, .n_ids = 3},
+      {.kind = NK_TERM_LOG_PROB, .ids = ids, .n_ids = 3, .summed = true},
+      {.kind = NK_TERM_LOG_PROB, .ids = ids, .id_weights = shares, .n_ids = 3, .summed = true},
       {.kind = NK_TERM_ENTROPY},
       {.kind = NK_TERM_KL, .vector = full},
       {.kind = NK_TERM_KL, .vector = more},
@@ -716,6 +718,10 @@ static void bad_terms_are_refused(void **state) {
   t.ids = &beyond;
   t.n_ids = 1;
   assert_refused(&f, batch, t, NK_EUSAGE, "the model has tokens 0 to 39");
+  t.ids = f.ids;
+  t.id_weights = &(float){0};
+  t.summed = true;
+  assert_refused(&f, batch, t, NK_EDATA, "probabilities are summed with weights above 0");
   t = good;
   t.kind = NK_TERM_STREAM;
   assert_refused(&f, batch, t, NK_EUSAGE, "no vector");
