@@ -1,6 +1,5 @@
-/* Probes: items in one place of one prompt. Every question goes through nki_probe_pass, which lays
- * the items out as batches: the prompt up to the first place is the shared prefix, the rest is a
- * sequence per item with its overrides. */
+/* Probes: items in one place of one prompt. Every question goes through nki_probe_pass, which runs
+ * the items as batches. */
 #include "forward/probe.h"
 
 #include <jansson.h>
@@ -10,31 +9,12 @@
 #include "base/error.h"
 #include "model/model_config.h"
 
-enum { ITEMS_AT_ONCE = 16384, MAX_STOPS = 16 }; /* the first bounds the memory of a batch's lists */
+enum { MAX_STOPS = 16 };
 
 /* ---- Items ---- */
 
 static size_t n_items(const struct nk_items *items) {
   return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
-}
-
-/* Items [first, first + n) of all. */
-struct slice {
-  const struct nk_items *items;
-  size_t first, n;
-};
-
-/* The token of item i, or NULL for a vector. */
-static const int64_t *token_of(const struct slice *slice, size_t i) {
-  size_t at = slice->first + i;
-  return at < slice->items->n_tokens ? &slice->items->tokens[at] : NULL;
-}
-
-static const float *vector_of(const struct slice *slice, size_t i) {
-  const struct nk_vectors *set = slice->items->vectors;
-  size_t at = slice->first + i;
-  return at < slice->items->n_tokens ? NULL
-                                     : set->values + (at - slice->items->n_tokens) * set->dim;
 }
 
 /* NK_OK, or a negative code for a probe or items of NULL, as a failed call leaves them: its error
@@ -49,94 +29,46 @@ static int check_items(const struct nk_probe *probe, const struct nk_items *item
   return NK_OK;
 }
 
-/* ---- Laying items out ---- */
+/* ---- A pass ---- */
 
-/* A batch with its arrays. */
-struct layout {
+/* A batch with its asks. */
+struct pass {
   const struct nk_probe *probe;
-  struct nk_batch batch;
-  int64_t *ids; /* [items, length] */
-  struct nk_sequence *sequences;
-  struct nk_override *overrides;
+  size_t first; /* item */
+  struct nki_layout layout;
   struct nk_ask *asks; /* [items, n_offsets] */
   float *log_probs;    /* [asks, 2] of the top token and of the item's own */
   size_t *layers;      /* 1 to n_layers */
 };
 
-static void free_layout(struct layout *layout) {
-  nk_free(layout->ids);
-  nk_free(layout->sequences);
-  nk_free(layout->overrides);
-  nk_free(layout->asks);
-  nk_free(layout->log_probs);
-  nk_free(layout->layers);
+static void free_pass(struct pass *pass) {
+  nki_layout_free(&pass->layout);
+  nk_free(pass->asks);
+  nk_free(pass->log_probs);
+  nk_free(pass->layers);
 }
 
-static bool is_place(const struct nk_probe *probe, size_t position) {
-  if (probe->at_position) return position == probe->position;
-  for (size_t s = 0; s < probe->prompt.n_slots; s++)
-    if (probe->prompt.slots[s] == position) return true;
-  return false;
+static int make_pass(struct pass *pass, const struct nki_slice *slice) {
+  const struct nk_probe *probe = pass->probe;
+  size_t n_layers = probe->forward->config.shape.n_layers, n_asks = slice->n * probe->n_offsets;
+  pass->asks = nk_calloc(n_asks, sizeof *pass->asks);
+  pass->log_probs = nk_alloc(n_asks, 2 * sizeof *pass->log_probs);
+  pass->layers = nk_alloc(n_layers, sizeof *pass->layers);
+  if (pass->asks == NULL || pass->log_probs == NULL || pass->layers == NULL) return NK_EMEMORY;
+  for (size_t layer = 0; layer < n_layers; layer++) pass->layers[layer] = layer + 1;
+  return nki_layout_make(probe, slice, &pass->layout);
 }
 
-static void add_override(struct layout *l, struct nk_override override) {
-  l->overrides[l->batch.n_overrides++] = override;
-}
-
-/* Sequence `item`: the prompt from probe->first on, with the token or vector in its places. */
-static void lay_item(struct layout *l, size_t item, const int64_t *token, const float *vector) {
-  const struct nk_probe *probe = l->probe;
-  const struct nki_prompt *prompt = &probe->prompt;
-  size_t first = probe->first;
-  int64_t *ids = l->ids + item * (prompt->n - first);
-  bool replaces = vector != NULL && probe->layer == 0 && probe->mode == NK_REPLACE;
-  l->sequences[item] = (struct nk_sequence){ids, prompt->n - first};
-  for (size_t i = first; i < prompt->n; i++) {
-    bool place = is_place(probe, i);
-    ids[i - first] = place && token != NULL ? *token : prompt->ids[i];
-    if (place && replaces) ids[i - first] = NK_VECTOR;
-    if (ids[i - first] == NK_VECTOR && !(place && replaces))
-      add_override(l, (struct nk_override){item, i, 0, NK_REPLACE, probe->fill});
-    if (place && vector != NULL)
-      add_override(l, (struct nk_override){item, i, probe->layer, probe->mode, vector});
-  }
-}
-
-static int lay_out(const struct nk_probe *probe, const struct slice *slice, struct layout *l) {
-  size_t length = probe->prompt.n - probe->first, n_asks = slice->n * probe->n_offsets;
-  size_t n_places = probe->prompt.n_slots + (probe->at_position ? 1 : 0);
-  size_t n_layers = probe->forward->config.shape.n_layers;
-  *l = (struct layout){.probe = probe,
-                       .ids = nk_alloc(slice->n, length * sizeof *l->ids),
-                       .sequences = nk_alloc(slice->n, sizeof *l->sequences),
-                       .overrides = nk_alloc(slice->n, 2 * n_places * sizeof *l->overrides),
-                       .asks = nk_calloc(n_asks, sizeof *l->asks),
-                       .log_probs = nk_alloc(n_asks, 2 * sizeof *l->log_probs),
-                       .layers = nk_alloc(n_layers, sizeof *l->layers)};
-  if (l->ids == NULL || l->sequences == NULL || l->overrides == NULL || l->asks == NULL ||
-      l->log_probs == NULL || l->layers == NULL)
-    return NK_EMEMORY;
-  for (size_t i = 0; i < slice->n; i++) lay_item(l, i, token_of(slice, i), vector_of(slice, i));
-  for (size_t layer = 0; layer < n_layers; layer++) l->layers[layer] = layer + 1;
-  l->batch.prefix = (struct nk_sequence){probe->prompt.ids, probe->first};
-  l->batch.sequences = l->sequences;
-  l->batch.n_sequences = slice->n;
-  l->batch.overrides = l->overrides;
-  return NK_OK;
-}
-
-/* ---- A pass ---- */
-
-/* What a behaviour needs of row `row`. */
-static void ask_behaviour(const struct layout *l, const struct nk_behaviour *into, size_t row,
+/* What a behaviour needs of row `row`; token: the item's, or NULL. */
+static void ask_behaviour(const struct pass *pass, const struct nk_behaviour *into, size_t row,
                           const int64_t *token, struct nk_ask *ask) {
-  const struct nk_forward_shape *shape = &l->probe->forward->config.shape;
-  float *log_probs = l->log_probs + 2 * (ask - l->asks);
+  const struct nk_forward_shape *shape = &pass->probe->forward->config.shape;
+  float *log_probs = pass->log_probs + 2 * (ask - pass->asks);
   ask->distribution = true;
   ask->n_top = 1;
   ask->top_ids = &into->top_id[row];
   ask->top_log_probs = &log_probs[0];
-  ask->layers = l->layers;
+  ask->layers = pass->layers;
   ask->n_layers = shape->n_layers;
   ask->norms = into->norms + row * shape->n_layers;
   if (token == NULL || (size_t)*token >= shape->n_vocabulary) return;
@@ -145,31 +77,33 @@ static void ask_behaviour(const struct layout *l, const struct nk_behaviour *int
   ask->log_probs = &log_probs[1];
 }
 
-static void make_asks(struct layout *l, const struct slice *slice,
+static void make_asks(struct pass *pass, const struct nki_slice *slice,
                       const struct nki_wanted *wanted) {
-  const struct nk_probe *probe = l->probe;
+  const struct nk_probe *probe = pass->probe;
   const struct nk_forward_shape *shape = &probe->forward->config.shape;
+  struct nk_batch *batch = &pass->layout.batch;
   for (size_t i = 0; i < slice->n; i++)
     for (size_t k = 0; k < probe->n_offsets; k++) {
-      struct nk_ask *ask = &l->asks[l->batch.n_asks++];
-      size_t row = (slice->first + i) * probe->n_offsets + k;
+      struct nk_ask *ask = &pass->asks[batch->n_asks++];
+      size_t row = (pass->first + i) * probe->n_offsets + k;
+      const int64_t *token = i < slice->n_tokens ? &slice->tokens[i] : NULL;
       ask->sequence = i;
       ask->position = probe->base + probe->offsets[k];
       if (wanted->sum != NULL) ask->sum = wanted->sum + k * shape->n_vocabulary;
       if (wanted->log_mean != NULL) ask->reference = wanted->log_mean + k * shape->n_vocabulary;
-      if (wanted->into != NULL) ask_behaviour(l, wanted->into, row, token_of(slice, i), ask);
+      if (wanted->into != NULL) ask_behaviour(pass, wanted->into, row, token, ask);
       if (wanted->residuals == NULL) continue;
       ask->layers = wanted->layers;
       ask->n_layers = wanted->n_layers;
       ask->residuals = wanted->residuals + row * wanted->n_layers * shape->dim;
     }
-  l->batch.asks = l->asks;
+  batch->asks = pass->asks;
 }
 
-static void take_answers(const struct layout *l, size_t first_row, struct nk_behaviour *into) {
-  for (size_t i = 0; i < l->batch.n_asks; i++) {
-    const struct nk_ask *ask = &l->asks[i];
-    size_t row = first_row + i;
+static void take_answers(const struct pass *pass, struct nk_behaviour *into) {
+  for (size_t i = 0; i < pass->layout.batch.n_asks; i++) {
+    const struct nk_ask *ask = &pass->asks[i];
+    size_t row = pass->first * pass->probe->n_offsets + i;
     into->entropy[row] = ask->entropy;
     into->kl[row] = ask->kl;
     into->top_prob[row] = exp((double)ask->top_log_probs[0]);
@@ -189,37 +123,43 @@ static size_t stop_tokens(const struct nk_model *model, int64_t *stops) {
   return n;
 }
 
-static int run_slice(const struct nk_probe *probe, const struct slice *slice,
+/* Items [first, first + slice->n). */
+static int run_slice(const struct nk_probe *probe, const struct nki_slice *slice, size_t first,
                      const struct nki_wanted *wanted) {
   int64_t stops[MAX_STOPS];
   struct nk_generation generation = {.n_tokens = probe->n_generate, .stop = stops};
-  struct layout layout;
-  int code = lay_out(probe, slice, &layout);
+  struct pass pass = {.probe = probe, .first = first};
+  int code = make_pass(&pass, slice);
   if (code != NK_OK) goto done;
   if (wanted->ids != NULL) {
     generation.n_stop = stop_tokens(probe->model, stops);
-    generation.ids = wanted->ids + slice->first * probe->n_generate;
-    generation.lengths = wanted->lengths + slice->first;
-    layout.batch.generation = &generation;
+    generation.ids = wanted->ids + first * probe->n_generate;
+    generation.lengths = wanted->lengths + first;
+    pass.layout.batch.generation = &generation;
   } else {
-    make_asks(&layout, slice, wanted);
+    make_asks(&pass, slice, wanted);
   }
-  code = nk_forward_run(probe->forward, &layout.batch);
-  if (code == NK_OK && wanted->into != NULL)
-    take_answers(&layout, slice->first * probe->n_offsets, wanted->into);
+  code = nk_forward_run(probe->forward, &pass.layout.batch);
+  if (code == NK_OK && wanted->into != NULL) take_answers(&pass, wanted->into);
 
 done:
-  free_layout(&layout);
+  free_pass(&pass);
   return code;
 }
 
 int nki_probe_pass(const struct nk_probe *probe, const struct nk_items *items,
                    const struct nki_wanted *wanted) {
-  size_t n = n_items(items);
+  size_t n = n_items(items), dim = probe->forward->config.shape.dim;
   int code = NK_OK;
-  for (size_t first = 0; first < n && code == NK_OK; first += ITEMS_AT_ONCE) {
-    struct slice slice = {items, first, n - first < ITEMS_AT_ONCE ? n - first : ITEMS_AT_ONCE};
-    code = run_slice(probe, &slice, wanted);
+  for (size_t first = 0; first < n && code == NK_OK; first += NKI_ITEMS_AT_ONCE) {
+    size_t n_tokens = items->n_tokens > first ? items->n_tokens - first : 0;
+    size_t vector = first > items->n_tokens ? first - items->n_tokens : 0;
+    struct nki_slice slice = {
+        .n = n - first < NKI_ITEMS_AT_ONCE ? n - first : NKI_ITEMS_AT_ONCE,
+        .tokens = n_tokens > 0 ? items->tokens + first : NULL,
+        .vectors = items->vectors == NULL ? NULL : items->vectors->values + vector * dim};
+    slice.n_tokens = n_tokens < slice.n ? n_tokens : slice.n;
+    code = run_slice(probe, &slice, first, wanted);
   }
   return code;
 }
@@ -306,6 +246,11 @@ static int set_reference(struct nk_probe *probe, const struct nk_probe_options *
   return NK_OK;
 }
 
+int nki_probe_need_reference(struct nk_probe *probe) {
+  if (probe->reference == NULL) probe->reference = nki_reference_new(probe);
+  return probe->reference == NULL ? nk_error_code() : NK_OK;
+}
+
 /* Whether items behave in this probe as in the other one: at the same offsets of the same prompt,
  * with as many tokens and layers. */
 static bool is_comparable(const struct nk_probe *probe, const struct nk_probe *other) {
@@ -325,10 +270,10 @@ static int borrow_reference(struct nk_probe *probe, struct nk_probe *other) {
                    "prompt '%s': the reference of a probe of another prompt, other offsets or a "
                    "model of another shape",
                    probe->prompt.name);
-  if (other->reference == NULL) other->reference = nki_reference_new(other);
+  int code = nki_probe_need_reference(other);
   probe->reference = other->reference;
   probe->borrowed = true;
-  return probe->reference != NULL ? NK_OK : nk_error_code();
+  return code;
 }
 
 static int check_length(const struct nk_probe *probe) {
@@ -382,9 +327,7 @@ const size_t *nk_probe_offsets(const struct nk_probe *probe, size_t *n) {
 /* ---- Behaviour, generation, capture ---- */
 
 struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items *items) {
-  if (check_items(probe, items) != NK_OK) return NULL;
-  if (probe->reference == NULL) probe->reference = nki_reference_new(probe);
-  if (probe->reference == NULL) return NULL;
+  if (check_items(probe, items) != NK_OK || nki_probe_need_reference(probe) != NK_OK) return NULL;
   struct nk_behaviour *b = nki_behaviour_new(probe, n_items(items));
   if (b == NULL) return NULL;
   struct nki_wanted wanted = {.log_mean = probe->reference->side[0].log_mean, .into = b};

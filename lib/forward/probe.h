@@ -49,6 +49,35 @@ struct nk_probe {
   bool borrowed;                   /* it belongs to another probe */
 };
 
+/* ---- Laying items out (layout.c) ---- */
+
+enum { NKI_ITEMS_AT_ONCE = 16384 }; /* bounds the memory of a batch's lists */
+
+/* What is put into a probe's place: tokens, then vectors. */
+struct nki_slice {
+  size_t n;
+  const int64_t *tokens; /* [n_tokens] */
+  size_t n_tokens;
+  const float *vectors; /* [n - n_tokens, dim] */
+  const int64_t *tail;  /* [n_tail] tokens after the prompt's last one */
+  size_t n_tail;
+};
+
+/* A batch of a sequence for each item, and its arrays. */
+struct nki_layout {
+  struct nk_batch batch; /* the prefix, the sequences and the overrides are set */
+  int64_t *ids;          /* [n, length] */
+  struct nk_sequence *sequences;
+  struct nk_override *overrides; /* each vector is one of the items' or the probe's fill */
+};
+
+/* NK_OK or NK_EMEMORY; free in either case. The arrays of the slice have to outlive the layout. */
+int nki_layout_make(const struct nk_probe *probe, const struct nki_slice *slice,
+                    struct nki_layout *layout);
+void nki_layout_free(struct nki_layout *layout);
+
+/* ---- Passes (probe.c) ---- */
+
 /* What a pass of items through the model is to give; rows are item * n_offsets + offset. */
 struct nki_wanted {
   double *sum;               /* [n_offsets, vocabulary] probabilities are added; or NULL */
@@ -64,6 +93,8 @@ struct nki_wanted {
 /* Runs the items in the probe's place. NK_OK or a negative code. */
 int nki_probe_pass(const struct nk_probe *probe, const struct nk_items *items,
                    const struct nki_wanted *wanted);
+/* Computes the probe's reference, once. NK_OK or a negative code. */
+int nki_probe_need_reference(struct nk_probe *probe);
 
 /* ---- Behaviour (behaviour.c) ---- */
 
