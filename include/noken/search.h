@@ -35,9 +35,20 @@ struct nk_objective_options {
   size_t n_probes;
   enum nk_objective kind;
   bool minimize;      /* the opposite is made large: the value has the other sign */
-  const int64_t *ids; /* [n_ids] of TOKENS and TEXT */
+  const int64_t *ids; /* [n_ids] of TOKENS (an id once) and TEXT */
   size_t n_ids;
 };
+
+/* values [n] and gradients [n, dim] (or NULL: not computed) = what is made large, and its gradient
+ * with respect to the vector, with each row of x [n, dim] in the probes' place; where a prompt has
+ * several slots, they hold the same vector, and the gradient is that of all. The first run with
+ * NK_OBJECTIVE_KL computes the probes' references. Rows are run in blocks of bounded memory.
+ * Returns NK_OK or a negative code: NK_EUSAGE for probes that do not go together, an id that does
+ * not exist, a text longer than the context; NK_EDATA for a vector that is not finite; those of
+ * nk_probe_run and nk_gradient_run; for a probe of NULL that of the failed call that gave it. Where
+ * it fails, values and gradients are not defined. */
+NK_API int nk_objective_run(const struct nk_objective_options *objective, const float *x, size_t n,
+                            double *values, float *gradients);
 
 /* ==== Search ==== */
 

@@ -1,0 +1,12 @@
+/* Objectives, for what searches with their gradients. */
+#ifndef NOKEN_FORWARD_OBJECTIVE_H
+#define NOKEN_FORWARD_OBJECTIVE_H
+
+#include <noken/search.h>
+
+#include "forward/probe.h"
+
+/* Whether nk_objective_run can run with it: NK_OK or a negative code. */
+int nki_objective_check(const struct nk_objective_options *objective);
+
+#endif
