@@ -8,6 +8,7 @@
 
 #include "forward/internal.h"
 #include "model/dtype.h"
+#include "model/model.h"
 
 enum { TOKENS = 4096, ROWS = 512, COLUMNS = 64 };
 
@@ -62,6 +63,10 @@ static int compute_mean(struct nk_forward *forward) {
 }
 
 int nki_mean_embedding(struct nk_forward *forward, float *mean) {
+  if (forward->model->n_values > 0) { /* the matrix may have other values than last time */
+    nk_free(forward->mean_embedding);
+    forward->mean_embedding = NULL;
+  }
   int code = forward->mean_embedding == NULL ? compute_mean(forward) : NK_OK;
   if (code == NK_OK)
     memcpy(mean, forward->mean_embedding, forward->config.shape.dim * sizeof *mean);

@@ -46,6 +46,14 @@ struct nki_shard {
   struct nki_gguf *gguf;
 };
 
+/* A tensor with other values (values.c). */
+struct nki_values {
+  struct nk_tensor *tensor; /* that the model and its forward pass have */
+  struct nk_tensor file;    /* as it is in the file */
+  size_t group;             /* a tensor and its copies */
+  bool in_use;              /* it has them now */
+};
+
 struct nk_model {
   char *source; /* as the user named it */
   struct nki_model_files files;
@@ -55,6 +63,8 @@ struct nk_model {
   const struct nk_tensor **tensors; /* [n_tensors] in the order of shards and bytes */
   const struct nk_tensor **by_name; /* [n_tensors] sorted by name */
   size_t n_tensors;
+  struct nki_values *values; /* [n_values] of all tensors that ever had other values */
+  size_t n_values;
   bool *warned; /* of how the output matrix was chosen: once a model */
   struct nki_model_slot parts[NKI_N_MODEL_PARTS];
 };
@@ -74,6 +84,14 @@ int nki_model_fail_absent(const struct nk_model *model, const char *name);
 /* Path of a file of the model's folder ("tokenizer.json"). NULL, without an error, when it is not
  * there or the model is a single file. */
 const char *nki_model_path(const struct nk_model *model, const char *file);
+
+/* Whether the tensors have the same bytes. */
+bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b);
+/* The output matrix of a model that is not tied, else NULL without an error. */
+const struct nk_tensor *nki_model_untied(const struct nk_model *model);
+/* The tensor's other values, where it has them now; else NULL. */
+const struct nki_values *nki_model_values(const struct nk_model *model,
+                                          const struct nk_tensor *tensor);
 
 /* nk_model_write, of safetensors (safetensors_write.c). */
 int nki_model_write_safetensors(const struct nk_model *model,

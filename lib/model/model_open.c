@@ -160,6 +160,7 @@ void nk_model_free(struct nk_model *model) {
   nk_free(model->tensors);
   nk_free(model->by_name);
   nk_free(model->warned);
+  nk_free(model->values);
   nk_free(model->own);
   json_decref(model->config);
   nki_model_files_free(&model->files);

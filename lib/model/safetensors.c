@@ -381,6 +381,13 @@ const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st,
   return &st->tensors[index];
 }
 
+struct nk_tensor *nki_safetensors_writable(struct nki_safetensors *st,
+                                           const struct nk_tensor *tensor) {
+  for (size_t i = 0; i < st->n_tensors; i++)
+    if (&st->tensors[i] == tensor) return &st->tensors[i];
+  return NULL;
+}
+
 const struct nk_tensor *nki_safetensors_look_up(const struct nki_safetensors *st,
                                                 const char *name) {
   const struct nk_tensor wanted = {.name = name}, *key = &wanted;

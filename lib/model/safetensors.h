@@ -20,6 +20,9 @@ void nki_safetensors_free(struct nki_safetensors *st);
 /* The tensors in the order of their bytes in the file. */
 size_t nki_safetensors_n_tensors(const struct nki_safetensors *st);
 const struct nk_tensor *nki_safetensors_tensor(const struct nki_safetensors *st, size_t index);
+/* One of these tensors for changing, or NULL where it is another file's. */
+struct nk_tensor *nki_safetensors_writable(struct nki_safetensors *st,
+                                           const struct nk_tensor *tensor);
 /* The tensor called name, or NULL (nk_error() set). */
 const struct nk_tensor *nki_safetensors_find(const struct nki_safetensors *st, const char *name);
 /* The same without an error. */

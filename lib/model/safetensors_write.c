@@ -1,5 +1,7 @@
 /* All tensors of a model as one safetensors file, as they are, with the entries of each in a random
- * order, or with other values in some rows. A tensor is copied only to be changed. */
+ * order, with other values in some rows, or with the values that it was given. A tensor is copied
+ * only to be changed. */
+#include <math.h>
 #include <noken/base.h>
 #include <string.h>
 
@@ -31,17 +33,12 @@ static bool is_weight(const struct nk_tensor *tensor) {
          !nki_ends_with(tensor->name, "inv_freq");
 }
 
-static bool are_alike(const struct nk_tensor *a, const struct nk_tensor *b) {
-  return a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
-         memcmp(a->data, b->data, a->n_bytes) == 0;
-}
-
 /* The first tensor with the same bytes, which may be this one: tied matrices that a checkpoint
  * holds twice stay the same. */
 static const struct nk_tensor *first_alike(const struct writing *w, size_t index) {
   const struct nk_tensor *tensor = w->tensors[index];
   for (size_t i = 0; i < index; i++)
-    if (are_alike(w->tensors[i], tensor)) return w->tensors[i];
+    if (nki_tensors_alike(w->tensors[i], tensor)) return w->tensors[i];
   return tensor;
 }
 
@@ -95,18 +92,10 @@ static const struct nk_patch *patch_of(const struct writing *w, const struct nk_
   for (size_t i = 0; i < o->n_patches; i++) {
     const struct nk_tensor *other = o->patches[i].tensor;
     if (tensor != w->untied && tensor->n_dims == 2 && tensor->shape[1] == other->shape[1] &&
-        are_alike(tensor, other))
+        nki_tensors_alike(tensor, other))
       return &o->patches[i];
   }
   return NULL;
-}
-
-static void find_untied(struct writing *w) {
-  bool tied = false;
-  if (w->options->n_patches == 0) return;
-  const struct nk_tensor *output = nk_model_matrix(w->model, NK_MATRIX_OUTPUT, &tied);
-  if (output == NULL) nki_clear_error(); /* the input matrix alone is known */
-  if (output != NULL && !tied) w->untied = output;
 }
 
 /* Writes the value as the index-th element of bytes, rounded to nearest even. */
@@ -141,14 +130,51 @@ static int check_patch(const struct nk_patch *patch) {
   return NK_OK;
 }
 
+/* ---- Other values ---- */
+
+/* The tensor as it is in the file. */
+static const struct nk_tensor *in_file(const struct writing *w, const struct nk_tensor *tensor) {
+  const struct nki_values *values = nki_model_values(w->model, tensor);
+  return values != NULL ? &values->file : tensor;
+}
+
+static int fail_beyond(const struct nk_tensor *file, size_t index, float value) {
+  return nk_fail(NK_EDATA, "tensor '%s': element %zu is %g, beyond the range of its type %s",
+                 file->name, index, (double)value, nk_dtype_names[file->dtype]);
+}
+
+/* A block at a time. */
+static int write_values(const struct nki_values *values, struct nki_safetensors_writer *writer) {
+  enum { BLOCK = 1 << 16 };
+  const struct nk_tensor *file = &values->file;
+  const float *from = values->tensor->data;
+  size_t size = nki_dtype_size(file->dtype);
+  unsigned char *bytes = nk_alloc(BLOCK, size);
+  int code = bytes == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t first = 0; first < file->n_elements && code == NK_OK; first += BLOCK) {
+    size_t n = file->n_elements - first < BLOCK ? file->n_elements - first : BLOCK;
+    for (size_t i = 0; i < n && code == NK_OK; i++) {
+      put_number(bytes, file->dtype, i, from[first + i]);
+      if (isfinite(from[first + i]) && !isfinite(nki_element_number(file->dtype, bytes, i)))
+        code = fail_beyond(file, first + i, from[first + i]);
+    }
+    if (code == NK_OK) code = nki_safetensors_writer_bytes(writer, bytes, n * size);
+  }
+  nk_free(bytes);
+  return code;
+}
+
 /* ---- Tensors ---- */
 
 static bool is_changed(const struct writing *w, const struct nk_tensor *tensor) {
-  return (w->options->shuffle && is_weight(tensor)) || patch_of(w, tensor) != NULL;
+  return (w->options->shuffle && is_weight(tensor)) || patch_of(w, tensor) != NULL ||
+         nki_model_values(w->model, tensor) != NULL;
 }
 
 static int write_changed(const struct writing *w, size_t index,
                          struct nki_safetensors_writer *writer) {
+  const struct nki_values *values = nki_model_values(w->model, w->tensors[index]);
+  if (values != NULL) return write_values(values, writer);
   const struct nk_tensor *tensor = w->tensors[index];
   const struct nk_patch *patch = patch_of(w, tensor);
   unsigned char *bytes = nk_alloc(tensor->n_bytes, 1);
@@ -170,7 +196,7 @@ static int order_tensors(struct writing *w) {
   if (w->tensors == NULL) return NK_EMEMORY;
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
     for (size_t i = 0; i < w->model->n_tensors; i++)
-      if (nki_dtype_size(w->model->tensors[i]->dtype) == sizes[s])
+      if (nki_dtype_size(in_file(w, w->model->tensors[i])->dtype) == sizes[s])
         w->tensors[w->n++] = w->model->tensors[i];
   return NK_OK;
 }
@@ -190,6 +216,9 @@ static int check(const struct writing *w) {
                    o->shuffle ? "shuffled" : "patched");
   if (o->shuffle && o->n_patches > 0)
     return nk_fail(NK_EUSAGE, "a model is shuffled or patched, not both");
+  for (size_t i = 0; i < model->n_values && changes; i++)
+    if (model->values[i].in_use)
+      return nk_fail(NK_EUSAGE, "a model with other values is neither shuffled nor patched");
   int code = NK_OK;
   for (size_t i = 0; i < o->n_patches && code == NK_OK; i++) code = check_patch(&o->patches[i]);
   return code;
@@ -198,7 +227,7 @@ static int check(const struct writing *w) {
 static int write_tensors(const struct writing *w, struct nki_safetensors_writer *writer) {
   int code = nki_safetensors_writer_metadata(writer, "format", "pt"); /* Transformers asks for it */
   for (size_t i = 0; i < w->n && code == NK_OK; i++) {
-    struct nk_tensor tensor = *w->tensors[i];
+    struct nk_tensor tensor = *in_file(w, w->tensors[i]);
     if (is_changed(w, w->tensors[i])) tensor.data = NULL;
     code = nki_safetensors_writer_add(writer, &tensor);
   }
@@ -216,7 +245,7 @@ int nki_model_write_safetensors(const struct nk_model *model,
   struct writing w = {.model = model, .options = options};
   struct nki_safetensors_writer *writer = NULL;
   int code = check(&w);
-  if (code == NK_OK) find_untied(&w);
+  if (code == NK_OK && options->n_patches > 0) w.untied = nki_model_untied(model);
   if (code == NK_OK) code = order_tensors(&w);
   if (code == NK_OK && (writer = nki_safetensors_writer_new(output)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = write_tensors(&w, writer);

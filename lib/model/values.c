@@ -1,0 +1,96 @@
+/* Other values for tensors of an open model. The tensor that everything points to becomes one of F32
+ * over the caller's values; what the file says of it is kept for the writer. */
+#include <noken/base.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "model/model.h"
+
+bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b) {
+  return a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
+         (a->data == b->data || memcmp(a->data, b->data, a->n_bytes) == 0);
+}
+
+const struct nk_tensor *nki_model_untied(const struct nk_model *model) {
+  bool tied = false;
+  const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied);
+  if (output == NULL) nki_clear_error(); /* the input matrix alone is known */
+  return output != NULL && !tied ? output : NULL;
+}
+
+const struct nki_values *nki_model_values(const struct nk_model *model,
+                                          const struct nk_tensor *tensor) {
+  for (size_t i = 0; i < model->n_values; i++)
+    if (model->values[i].tensor == tensor && model->values[i].in_use) return &model->values[i];
+  return NULL;
+}
+
+/* The tensor as its shard has it. */
+static struct nk_tensor *writable(struct nk_model *model, const struct nk_tensor *tensor) {
+  struct nk_tensor *found = NULL;
+  for (size_t s = 0; s < model->files.n_shards && found == NULL; s++)
+    found = nki_safetensors_writable(model->shards[s].safetensors, tensor);
+  return found;
+}
+
+static int add(struct nk_model *model, const struct nk_tensor *tensor, size_t group) {
+  struct nki_values *grown =
+      nk_realloc(model->values, model->n_values, model->n_values + 1, sizeof *grown);
+  if (grown == NULL) return NK_EMEMORY;
+  model->values = grown;
+  grown[model->n_values++] =
+      (struct nki_values){.tensor = writable(model, tensor), .file = *tensor, .group = group};
+  return NK_OK;
+}
+
+/* The tensor and its copies, as a group: tied matrices that a checkpoint holds twice stay the same.
+ * An untied output matrix that equals the input matrix is not its copy. */
+static int add_group(struct nk_model *model, const struct nk_tensor *tensor, size_t group) {
+  const struct nk_tensor *untied = nki_model_untied(model);
+  int code = add(model, tensor, group);
+  for (size_t i = 0; i < model->n_tensors && code == NK_OK && tensor->n_dims == 2; i++) {
+    const struct nk_tensor *other = model->tensors[i];
+    if (other != tensor && other != untied && tensor != untied && other->n_dims == 2 &&
+        other->shape[1] == tensor->shape[1] && nki_tensors_alike(other, tensor))
+      code = add(model, other, group);
+  }
+  return code;
+}
+
+static int find_group(struct nk_model *model, const struct nk_tensor *tensor, size_t *group) {
+  *group = 0;
+  for (size_t i = 0; i < model->n_values; i++) {
+    if (model->values[i].tensor == tensor) {
+      *group = model->values[i].group;
+      return NK_OK;
+    }
+    if (model->values[i].group >= *group) *group = model->values[i].group + 1;
+  }
+  return add_group(model, tensor, *group);
+}
+
+int nk_model_use_values(struct nk_model *model, const char *name, const float *values) {
+  const struct nk_tensor *tensor = nk_model_find(model, name);
+  if (tensor == NULL) return nk_error_code();
+  size_t group;
+  if (model->own != NULL || model->shards[0].gguf != NULL)
+    return nk_fail(NK_EUNSUPPORTED, "%s: a GGUF keeps its values: use a safetensors checkpoint",
+                   nk_model_name(model));
+  if (tensor->dtype > NK_F64)
+    return nk_fail(NK_EUNSUPPORTED,
+                   "tensor '%s': elements of type %s, where F32, F16, BF16 or F64 is needed",
+                   tensor->name, nk_dtype_names[tensor->dtype]);
+  int code = find_group(model, tensor, &group);
+  for (size_t i = 0; i < model->n_values && code == NK_OK; i++) {
+    struct nki_values *v = &model->values[i];
+    if (v->group != group) continue;
+    v->in_use = values != NULL;
+    *v->tensor = v->file;
+    if (values == NULL) continue;
+    v->tensor->dtype = NK_F32;
+    v->tensor->dtype_name = NULL;
+    v->tensor->n_bytes = v->file.n_elements * sizeof *values;
+    v->tensor->data = values;
+  }
+  return code;
+}
