@@ -10,7 +10,8 @@
  *             position embeddings are added (GPT-2, OPT) and before the model scales it (Gemma)
  *   L         the residual stream as it enters block L, 0 < L < n_layers
  *   n_layers  the residual stream as it leaves the last block, before the final norm
- * A layer is read after the overrides at that layer.
+ * A layer is read after the overrides at that layer. Inside a block there are sites: what its
+ * attention, each of its heads and its mlp give.
  *
  * Positions count from 0 at the first token of the prefix. */
 #ifndef NOKEN_FORWARD_H
@@ -88,8 +89,21 @@ struct nk_sequence {
 
 enum nk_override_mode { NK_REPLACE, NK_ADD };
 
-/* vector [dim] replaces, or is added to, the residual stream at this place. Several at one place
- * are applied in the order given. A position of the prefix belongs to all sequences: it is
+/* What is overridden or read: the residual stream at a layer, or in block `layer`, below n_layers,
+ * an output that is computed there. The stream that leaves the block is the one that enters it, to
+ * which attention's output is added, then the mlp's. A batch with a site other than the stream has
+ * the outputs of all its blocks computed apart and then added; the answers to one without have
+ * other roundings. */
+enum nk_site {
+  NK_SITE_STREAM,
+  NK_SITE_ATTENTION, /* [dim] attention's output, as it is added to the stream: after the output
+                      * projection, its bias, norm and scale */
+  NK_SITE_MLP,       /* [dim] the mlp's, or the mixture's, likewise */
+  NK_SITE_HEAD,      /* [head_dim] one head's output, before the output projection */
+};
+
+/* vector [dim] replaces, or is added to, the residual stream at this place, or [..] the output at
+ * another site. Several at one place are applied in the order given. A position of the prefix belongs to all sequences: it is
  * overridden with sequence NK_PREFIX, and cannot be overridden for one sequence alone. */
 struct nk_override {
   size_t sequence; /* or NK_PREFIX */
@@ -97,6 +111,8 @@ struct nk_override {
   size_t layer;
   enum nk_override_mode mode;
   const float *vector;
+  enum nk_site site;
+  size_t head; /* of NK_SITE_HEAD */
 };
 
 /* ---- Output ---- */
@@ -107,11 +123,14 @@ struct nk_ask {
   size_t sequence; /* or NK_PREFIX */
   size_t position;
 
-  /* The residual stream at n_layers layers: residuals [n_layers, dim], or their lengths alone. */
+  /* The residual stream at n_layers layers: residuals [n_layers, dim], or their lengths alone.
+   * With a site: the outputs there in these blocks, [n_layers, head_dim] of a head. */
   const size_t *layers;
   size_t n_layers;
   float *residuals; /* [n_layers, dim] or NULL */
   double *norms;    /* [n_layers] or NULL */
+  enum nk_site site;
+  size_t head; /* of NK_SITE_HEAD */
 
   /* The distribution of the next token: computed when any of these is asked. */
   bool distribution;    /* entropy, log_sum_exp */
@@ -162,10 +181,10 @@ struct nk_batch {
 };
 
 /* Runs the batch. Positions that no answer depends on are not computed. Returns NK_OK, or a
- * negative code: NK_EUSAGE for an id, layer, position or sequence that does not exist, an id
+ * negative code: NK_EUSAGE for an id, layer, site, position or sequence that does not exist, an id
  * NK_VECTOR without its override, a sequence (with the tokens to be generated) longer than
  * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED; NK_EUNSUPPORTED
- * for an override or a residual at a layer whose stream llama.cpp does not show. Answers do not
+ * for an override or a residual at a layer or site that llama.cpp does not show. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums. */
 NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
@@ -233,7 +252,7 @@ struct nk_gradient {
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
  * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
- * llama.cpp and for other weights. What is refused before the run changes no answer; where the run
+ * llama.cpp, for overrides at a site other than the stream and for other weights. What is refused before the run changes no answer; where the run
  * fails, the answers are not defined. Gradients do not depend on the other sequences, their order
  * or the number of threads beyond the rounding of float sums. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,

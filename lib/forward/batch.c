@@ -34,18 +34,38 @@ int nki_check_place(const struct nk_batch *batch, const char *what, size_t index
   return NK_OK;
 }
 
+/* The layer and head of a site have to exist. */
+static int check_site(const struct nki_plan *plan, const char *what, size_t index,
+                      enum nk_site site, size_t layer, size_t head) {
+  const struct nk_forward_shape *shape = &plan->forward->config.shape;
+  if ((unsigned)site > NK_SITE_HEAD)
+    return nk_fail(NK_EUSAGE, "%s %zu: no such site: %d", what, index, (int)site);
+  if (site == NK_SITE_STREAM && layer > shape->n_layers)
+    return nk_fail(NK_EUSAGE, "%s %zu: layer %zu: the model has layers 0 to %zu", what, index,
+                   layer, shape->n_layers);
+  if (site == NK_SITE_STREAM) return NK_OK;
+  if (plan->forward->engine != &nki_native_engine)
+    return nk_fail(NK_EUNSUPPORTED, "%s %zu: %s shows the stream alone: use the native engine",
+                   what, index, plan->forward->engine->name);
+  if (layer >= shape->n_layers)
+    return nk_fail(NK_EUSAGE, "%s %zu: block %zu: the model has blocks 0 to %zu", what, index,
+                   layer, shape->n_layers - 1);
+  if (site == NK_SITE_HEAD && head >= shape->n_heads)
+    return nk_fail(NK_EUSAGE, "%s %zu: head %zu: the model has heads 0 to %zu", what, index, head,
+                   shape->n_heads - 1);
+  return NK_OK;
+}
+
 static int check_override(const struct nki_plan *plan, size_t i) {
   const struct nk_override *o = &plan->batch->overrides[i];
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
   int code = nki_check_place(plan->batch, "override", i, o->sequence, o->position);
+  if (code == NK_OK) code = check_site(plan, "override", i, o->site, o->layer, o->head);
   if (code != NK_OK) return code;
-  if (o->layer > shape->n_layers)
-    return nk_fail(NK_EUSAGE, "override %zu: layer %zu: the model has layers 0 to %zu", i, o->layer,
-                   shape->n_layers);
   if (o->vector == NULL) return nk_fail(NK_EUSAGE, "override %zu: no vector", i);
-  size_t bad = nki_first_not_finite(o->vector, shape->dim);
-  if (bad < shape->dim)
-    return nk_fail(NK_EDATA, "override %zu: component %zu is not finite", i, bad);
+  size_t width = o->site == NK_SITE_HEAD ? shape->head_dim : shape->dim;
+  size_t bad = nki_first_not_finite(o->vector, width);
+  if (bad < width) return nk_fail(NK_EDATA, "override %zu: component %zu is not finite", i, bad);
   return NK_OK;
 }
 
@@ -54,10 +74,9 @@ static int check_ask(const struct nki_plan *plan, size_t i) {
   const struct nk_forward_shape *shape = &plan->forward->config.shape;
   int code = nki_check_place(plan->batch, "ask", i, a->sequence, a->position);
   if (code != NK_OK) return code;
-  for (size_t l = 0; l < a->n_layers; l++)
-    if (a->layers[l] > shape->n_layers)
-      return nk_fail(NK_EUSAGE, "ask %zu: layer %zu: the model has layers 0 to %zu", i,
-                     a->layers[l], shape->n_layers);
+  for (size_t l = 0; l < a->n_layers && code == NK_OK; l++)
+    code = check_site(plan, "ask", i, a->site, a->layers[l], a->head);
+  if (code != NK_OK) return code;
   for (size_t k = 0; k < a->n_ids; k++)
     if (a->ids[k] < 0 || (size_t)a->ids[k] >= shape->n_vocabulary)
       return nk_fail(NK_EUSAGE, "ask %zu: id %lld: the model has tokens 0 to %zu", i,
@@ -73,7 +92,9 @@ static bool is_replaced(const struct nki_plan *plan, size_t slot, size_t positio
   const struct nki_by_sequence *by = &plan->overrides;
   for (size_t k = by->start[slot]; k < by->start[slot + 1]; k++) {
     const struct nk_override *o = &plan->batch->overrides[by->index[k]];
-    if (o->layer == layer && o->position == position && o->mode == NK_REPLACE) return true;
+    if (o->layer == layer && o->position == position && o->mode == NK_REPLACE &&
+        o->site == NK_SITE_STREAM)
+      return true;
   }
   return false;
 }
@@ -124,15 +145,19 @@ static size_t sequence_of_ask(const struct nk_batch *batch, size_t i) {
 
 /* ---- The plan ---- */
 
-/* How far and how deep the asks reach. */
+/* How far and how deep the asks reach, and whether there are sites. */
 static void measure(struct nki_plan *plan) {
   const struct nk_batch *batch = plan->batch;
   size_t n_layers = plan->forward->config.shape.n_layers;
+  for (size_t i = 0; i < batch->n_overrides; i++)
+    plan->sites = plan->sites || batch->overrides[i].site != NK_SITE_STREAM;
   for (size_t i = 0; i < batch->n_asks; i++) {
     const struct nk_ask *a = &batch->asks[i];
     if (nki_ask_distribution(a)) plan->depth = n_layers;
     for (size_t l = 0; l < a->n_layers; l++)
-      if (a->layers[l] > plan->depth) plan->depth = a->layers[l];
+      if (nki_depth(a->site, a->layers[l]) > plan->depth)
+        plan->depth = nki_depth(a->site, a->layers[l]);
+    plan->sites = plan->sites || (a->site != NK_SITE_STREAM && a->n_layers > 0);
     if (a->sequence == NK_PREFIX) continue;
     size_t reach = a->position - batch->prefix.n + 1;
     if (reach > plan->lengths[a->sequence]) plan->lengths[a->sequence] = reach;

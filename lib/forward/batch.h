@@ -21,9 +21,15 @@ struct nki_plan {
   size_t longest;      /* the greatest number of positions of a sequence, prefix and all */
   size_t depth;        /* blocks to run: the deepest layer that anything is asked of */
   bool replaced;       /* or none: all that is asked is replaced at that layer */
+  bool sites;          /* an override or an ask is at a site other than the stream */
   size_t *group_start; /* [n_groups + 1] sequences */
   size_t n_groups;
 };
+
+/* Blocks to run before a layer or site can be read. */
+static inline size_t nki_depth(enum nk_site site, size_t layer) {
+  return site == NK_SITE_STREAM ? layer : layer + 1;
+}
 
 /* Checks batch and plans it. 0 or a negative code; free with nki_plan_free in either case. */
 int nki_plan_make(const struct nk_forward *forward, const struct nk_batch *batch,
@@ -69,6 +75,7 @@ struct nki_work {
   float *weights; /* [scratch_floats] */
   struct nki_floats floats[NKI_N_PARTS];
   float *both_biases; /* [dim] of attention's and the mlp's last products, for parallel blocks */
+  float *apart;       /* [rows, dim] attention's output, of parallel blocks with sites; or NULL */
   float *y, *qkv, *q, *heads;        /* [rows, ...] */
   uint32_t *q_positions, *q_numbers; /* [rows] */
   struct nki_view *views;
@@ -87,10 +94,11 @@ struct nki_pass {
   size_t n_spans, n_rows;
   size_t depth;
   bool replaced;
-  float *x;            /* [n_rows, dim] the residual stream */
-  uint32_t *positions; /* [n_rows] */
-  uint32_t *numbers;   /* [n_rows] position less the prefix's length (in the prefix: position) */
-  size_t *final_rows;  /* [n_final] rows wanted after the last block, ascending */
+  const struct nk_batch *sites; /* the batch, where it has sites other than the stream; or NULL */
+  float *x;                     /* [n_rows, dim] the residual stream */
+  uint32_t *positions;          /* [n_rows] */
+  uint32_t *numbers;  /* [n_rows] position less the prefix's length (in the prefix: position) */
+  size_t *final_rows; /* [n_final] rows wanted after the last block, ascending */
   size_t n_final;
   float *final; /* [n_final, dim] */
   struct nki_place *overrides, *asks;
@@ -211,18 +219,19 @@ float *nki_tape_middle(const struct nki_piece *piece);
 float *nki_tape_inner(const struct nki_piece *piece, size_t row);
 float *nki_tape_added(const struct nki_piece *piece, size_t row);
 
-/* Rows of the stream at one layer. */
+/* Rows of the stream at one layer, or of the outputs at a site of a block. */
 struct nki_stream {
-  float *x;           /* [n, dim] */
+  float *x;           /* [n, dim], of heads [n, nki_q_width] */
   size_t first, n;    /* rows [first, first + n) of the pass, or where `rows` is given: */
   const size_t *rows; /* [n] these rows, ascending */
+  enum nk_site site;
 };
 
 /* The row of the pass in x, NULL where the stream has none. */
 float *nki_stream_row(const struct nki_stream *stream, size_t row, size_t dim);
 
-/* Applies the overrides at `layer` to those of the rows that the stream has, then reads what is
- * asked there. *changed (may be NULL) = whether there was an override. NK_OK, or NK_EDATA when a
+/* Applies the overrides at `layer` and the site to those of the rows that the stream has, then
+ * reads what is asked there. *changed (may be NULL) = whether there was an override. NK_OK, or NK_EDATA when a
  * row that is read is not finite. */
 int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
               const struct nki_pass *pass, size_t layer, const struct nki_stream *stream,

@@ -91,6 +91,7 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
   work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
+  work->apart = plan->sites && c->parallel ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
   work->qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
   work->q = nk_alloc(rows * nki_q_width(c), sizeof(float));
   work->heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
@@ -102,7 +103,7 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   if (work->weights == NULL || work->both_biases == NULL || work->y == NULL || work->qkv == NULL ||
       work->q == NULL || work->heads == NULL || work->q_positions == NULL ||
       work->q_numbers == NULL || work->views == NULL || work->prefix_k == NULL ||
-      work->prefix_v == NULL)
+      work->prefix_v == NULL || (plan->sites && c->parallel && work->apart == NULL))
     return NK_EMEMORY;
   int code = make_positions(plan, work);
   return code == NK_OK ? nki_mlp_make(work) : code;
@@ -111,6 +112,7 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
 void nki_work_free(struct nki_work *work) {
   nk_free(work->weights);
   nk_free(work->both_biases);
+  nk_free(work->apart);
   nk_free(work->y);
   nk_free(work->qkv);
   nk_free(work->q);
@@ -400,6 +402,42 @@ struct nki_attention nki_piece_attention(const struct nki_piece *piece, float *k
                                 .out = work->heads};
 }
 
+/* The first of the places [n] at `row` or behind it; a span's places are not in order, but row is
+ * the first of a span. */
+static size_t first_place(const struct nki_place *places, size_t n, size_t row) {
+  size_t lo = 0, hi = n;
+  while (lo < hi) {
+    size_t mid = (lo + hi) / 2;
+    if (places[mid].row < row)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo;
+}
+
+/* Overrides and answers at a site of the block: x has the outputs of n of the rows that continue,
+ * from the at-th one on. NK_OK, or NK_EDATA when a row that is read is not finite. */
+static int touch_site(const struct nki_piece *piece, enum nk_site site, size_t at, size_t n,
+                      float *x) {
+  const struct nki_pass *pass = piece->pass;
+  if (pass->sites == NULL) return NK_OK;
+  struct nki_pass part = *pass; /* with the piece's own places */
+  size_t end = piece->row + piece->n_rows;
+  part.overrides += first_place(pass->overrides, pass->n_overrides, piece->row);
+  part.asks += first_place(pass->asks, pass->n_asks, piece->row);
+  part.n_overrides = first_place(
+      part.overrides, (size_t)(pass->overrides + pass->n_overrides - part.overrides), end);
+  part.n_asks = first_place(part.asks, (size_t)(pass->asks + pass->n_asks - part.asks), end);
+  const struct nki_stream stream = {
+      .x = x,
+      .first = piece->row + at,
+      .n = n,
+      .rows = piece->last ? pass->final_rows + piece->final + at : NULL,
+      .site = site};
+  return nki_touch(piece->work->forward, pass->sites, &part, piece->layer, &stream, NULL);
+}
+
 /* work->heads = attention of the piece's queries. */
 static int attend(const struct nki_piece *piece) {
   const struct heads own = own_heads(piece);
@@ -410,20 +448,22 @@ static int attend(const struct nki_piece *piece) {
   nki_tape_heads(piece, own.k, own.ld);
   const struct nki_attention attention = nki_piece_attention(piece, own.k, own.v, own.ld);
   int code = nki_attend(&attention);
+  if (code == NK_OK) code = touch_site(piece, NK_SITE_HEAD, 0, piece->n_q, piece->work->heads);
   nki_tape_output(piece);
   return code;
 }
 
 /* ---- After attention ---- */
 
-/* Whether a product is normed or scaled before it is added to the stream, or is added at once. */
+/* Whether a product is normed, scaled or read before it is added to the stream, or is added at once.
+ */
 static bool is_aside(const struct nki_piece *piece, enum nki_part norm) {
-  return piece->work->floats[norm].weight != NULL ||
+  return piece->work->floats[norm].weight != NULL || piece->pass->sites != NULL ||
          piece->work->forward->config.residual_scale != 1.0f;
 }
 
-/* x += scale * norm(y + bias), y [n, dim]; keep (may be NULL) = y + bias. NK_OK, or NK_EDATA when y
- * is not finite. */
+/* x += scale * norm(y + bias), y [n, dim], with what the batch has there; x is in piece->x; keep (may
+ * be NULL) = y + bias. NK_OK, or NK_EDATA when y is not finite. */
 static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *keep, size_t n,
                      float *y, float *x) {
   const struct nki_config *c = &piece->work->forward->config;
@@ -436,23 +476,30 @@ static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *k
   if (step.scale.weight != NULL && !nki_norm_rows(&step, y, n, y))
     return nki_fail_block(piece->work->forward, piece->layer);
   if (c->residual_scale != 1.0f) nki_scale(y, n * dim, c->residual_scale);
-  nki_add(x, y, n * dim);
-  return NK_OK;
+  int code = touch_site(piece, norm == NKI_NORM1_POST ? NK_SITE_ATTENTION : NK_SITE_MLP,
+                        (size_t)(x - piece->x) / dim, n, y);
+  if (code == NK_OK) nki_add(x, y, n * dim);
+  return code;
 }
 
-/* Parallel blocks: x += heads W_o and both biases; y = what the mlp reads. Its input x was checked
- * by the block's first norm, its output is by the next one. */
-static void finish_parallel(const struct nki_piece *piece, const struct nki_product *product) {
+/* Parallel blocks: x += heads W_o and both biases (with sites: its own bias); y = what the mlp reads.
+ * Its input x was checked by the block's first norm, its output is by the next one. NK_OK, or
+ * NK_EDATA when an output that is read is not finite. */
+static int finish_parallel(const struct nki_piece *piece, struct nki_product product) {
   struct nki_work *work = piece->work;
+  bool apart = piece->pass->sites != NULL;
   const struct nki_norm_step norm = {.config = &work->forward->config,
-                                     .after = work->both_biases,
+                                     .after = apart ? NULL : work->both_biases,
                                      .scale = work->floats[NKI_NORM2]};
   size_t dim = work->forward->config.shape.dim;
   if (norm.scale.weight != NULL)
     nki_norm_rows(&norm, piece->x, piece->n_q, work->y);
-  else
+  else if (!apart)
     nki_add_bias(piece->x, piece->n_q, dim, dim, work->both_biases);
-  multiply(piece, NKI_O, piece->n_q, *product);
+  if (apart) product.y = work->apart;
+  product.add = !apart;
+  multiply(piece, NKI_O, piece->n_q, product);
+  return apart ? add_aside(piece, NKI_NORM1_POST, NULL, piece->n_q, work->apart, piece->x) : NK_OK;
 }
 
 /* x += heads W_o + bias; y = what the mlp reads. NK_OK, or NK_EDATA when x is not finite. */
@@ -468,10 +515,7 @@ static int finish_attention(const struct nki_piece *piece) {
                                 .ld_x = width,
                                 .y = piece->x,
                                 .ld_y = dim};
-  if (c->parallel) {
-    finish_parallel(piece, &product);
-    return NK_OK;
-  }
+  if (c->parallel) return finish_parallel(piece, product);
   struct nki_norm_step norm = {
       .config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2], .copy = !c->input_norms};
   if (is_aside(piece, NKI_NORM1_POST)) {

@@ -86,7 +86,8 @@ static int find_final_rows(const struct nki_plan *plan, struct nki_pass *pass) {
   for (size_t i = 0; i < pass->n_asks; i++) {
     const struct nk_ask *ask = &plan->batch->asks[pass->asks[i].index];
     bool want = nki_ask_distribution(ask);
-    for (size_t l = 0; l < ask->n_layers; l++) want = want || ask->layers[l] == pass->depth;
+    for (size_t l = 0; l < ask->n_layers; l++)
+      want = want || nki_depth(ask->site, ask->layers[l]) == pass->depth;
     if (want) wanted[pass->asks[i].row] = true;
   }
   for (size_t s = 0; s < pass->n_spans && plan->batch->generation != NULL; s++)
@@ -142,6 +143,7 @@ int nki_pass_make(const struct nki_plan *plan, size_t group, struct nki_pass *pa
   size_t n_group = plan->group_start[group + 1] - plan->group_start[group];
   pass->depth = plan->depth;
   pass->replaced = plan->replaced;
+  pass->sites = plan->sites ? batch : NULL;
   pass->spans = nk_alloc(n_group + 1, sizeof *pass->spans);
   pass->overrides = nk_alloc(batch->n_overrides, sizeof *pass->overrides);
   pass->asks = nk_alloc(batch->n_asks, sizeof *pass->asks);
