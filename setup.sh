@@ -37,6 +37,7 @@ developer_packages=(
   clang libomp-dev libclang-rt-dev             # a second compiler, libFuzzer
   clang-format clang-tidy clang-tools cppcheck shellcheck
   gcovr                                        # test.sh --coverage
+  lintian mmdebstrap                           # of the Debian packages
 )
 
 missing_packages() { # missing_packages PACKAGE...

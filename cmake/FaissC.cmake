@@ -6,6 +6,12 @@ find_path(NOKEN_FAISS_C_INCLUDE faiss/c_api/Index_c.h)
 if(NOT NOKEN_FAISS_C_INCLUDE)
   message(FATAL_ERROR "FAISS is not installed (no header faiss/c_api/Index_c.h): run ./setup.sh")
 endif()
+file(STRINGS ${NOKEN_FAISS_C_INCLUDE}/faiss/Index.h faiss_version
+  REGEX "#define FAISS_VERSION_(MAJOR|MINOR|PATCH) [0-9]+")
+string(REGEX REPLACE "[^0-9]+" "." faiss_version "${faiss_version}")
+string(REGEX REPLACE "^[.]" "" faiss_version "${faiss_version}")
+set_source_files_properties(lib/base/version.c PROPERTIES
+  COMPILE_DEFINITIONS NOKEN_FAISS_VERSION="${faiss_version}")
 
 add_library(noken_faiss_c INTERFACE)
 target_include_directories(noken_faiss_c SYSTEM INTERFACE ${NOKEN_FAISS_C_INCLUDE})

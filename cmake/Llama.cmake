@@ -43,5 +43,6 @@ if(noken_llama_libraries)
   set_target_properties(noken_llama PROPERTIES OUTPUT_NAME llama PREFIX ""
     C_VISIBILITY_PRESET hidden LIBRARY_OUTPUT_DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/noken
     INSTALL_RPATH_USE_LINK_PATH ON)
-  install(TARGETS noken_llama LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/noken)
+  install(TARGETS noken_llama LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/noken
+    COMPONENT library)
 endif()

@@ -184,6 +184,8 @@ static inline void nk_buffer_clear(struct nk_buffer *buffer) {
   if (buffer->data != NULL) buffer->data[0] = 0;
 }
 NK_API void nk_buffer_free(struct nk_buffer *buffer);
+/* Appends the names and versions of the libraries that noken runs with, separated by ", ". */
+NK_API void nk_describe_libraries(struct nk_buffer *out);
 
 /* Appends n raw bytes of a token's text as printable UTF-8 of one line: tab, newline, carriage
  * return and backslash as \t \n \r \\, other control bytes and bytes that are not valid UTF-8 as

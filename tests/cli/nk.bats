@@ -28,8 +28,18 @@ bats_require_minimum_version 1.5.0
   version=$(awk '/define NK_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' include/noken/base.h)
   run -0 nk --version
   [ "${lines[0]}" = "nk (noken) $version" ]
-  [ "${lines[2]}" = "Unicode 16.0.0 in tokenizers' patterns" ]
   [[ ${lines[1]} == "OpenBLAS kernels: "* ]]
+  [ "${lines[3]}" = "Unicode 16.0.0 in tokenizers' patterns" ]
+}
+
+@test "nk --version prints the versions of the libraries as Debian has them" {
+  run -0 nk --version
+  names=${lines[2]}
+  for pair in OpenBLAS:libopenblas0-openmp FAISS:libfaiss-dev Jansson:libjansson4 \
+    PCRE2:libpcre2-8-0 utf8proc:libutf8proc2; do
+    package=$(dpkg-query -W -f '${Version}' "${pair#*:}") || skip "Debian's packages are not there"
+    [[ "$names," == *"${pair%:*} ${package%%[+-]*},"* ]]
+  done
 }
 
 @test "nk reports a full device" {

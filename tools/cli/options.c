@@ -293,6 +293,33 @@ void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out) {
   nk_buffer_printf(out, "manual: man %s\n", tool->name);
 }
 
+/* A line for each command that text, "fit, score", names and that out does not have. */
+static void list_commands(const char *text, struct nk_buffer *out) {
+  while (text != NULL && *text != 0) {
+    size_t n = strcspn(text, ",");
+    char line[64];
+    snprintf(line, sizeof line, "\n%.*s\n", (int)n, text);
+    if (out->size == 0 || strstr(out->data, line) == NULL) nk_buffer_text(out, line + 1);
+    text += n;
+    text += strspn(text, ", ");
+  }
+}
+
+static void list_option(const struct cli_option *option, struct nk_buffer *out) {
+  const char *argument = option->argument == NULL ? "" : option->argument;
+  if (option->name != NULL) nk_buffer_printf(out, "--%s %s\n", option->name, argument);
+  if (option->letter != 0) nk_buffer_printf(out, "-%c %s\n", option->letter, argument);
+}
+
+void cli_options_list(const struct cli_tool *tool, struct nk_buffer *out) {
+  struct cli_common unused;
+  struct cli_option common[N_COMMON];
+  common_options(&unused, common);
+  for (size_t i = 0; i < N_COMMON; i++) list_option(&common[i], out);
+  for (size_t i = 0; i < tool->n_options; i++) list_option(&tool->options[i], out);
+  for (size_t i = 0; i < tool->n_options; i++) list_commands(tool->options[i].commands, out);
+}
+
 void cli_strings_free(struct cli_strings *strings) {
   nk_free(strings->item);
   *strings = (struct cli_strings){0};

@@ -58,6 +58,8 @@ static int show_progress(const char *what, size_t done, size_t total, void *user
 void cli_version(const char *name, struct nk_buffer *out) {
   nk_buffer_printf(out, "%s (noken) %s\n", name, nk_version());
   cli_describe_kernels(out);
+  nk_describe_libraries(out);
+  nk_buffer_byte(out, '\n');
   nk_buffer_printf(out, "Unicode %s in tokenizers' patterns\n", nk_unicode_version);
 }
 
@@ -164,6 +166,14 @@ static int print_help(const struct cli_run *run) {
   return code;
 }
 
+static int print_options(const struct cli_run *run) {
+  struct nk_buffer text = {0};
+  cli_options_list(run->tool, &text);
+  int code = cli_print(&text);
+  nk_buffer_free(&text);
+  return code;
+}
+
 static int print_version(const struct cli_run *run) {
   struct nk_buffer text = {0};
   cli_version(run->tool->name, &text);
@@ -188,6 +198,7 @@ void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char 
   tool_name = tool->name;
   json_set_alloc_funcs(allocate, free);
   cli_catch_signals(tool->name); /* writing to a closed pipe returns NK_EPIPE: see cli_end */
+  if (argc == 2 && strcmp(argv[1], "--list-options") == 0) exit(cli_end(run, print_options(run)));
   int code = cli_options_parse(tool, &run->common, argc, argv, &run->operands, &run->n_operands);
   if (run->common.help) exit(cli_end(run, print_help(run)));
   if (code == NK_OK && !run->common.version) code = check_operands(run, min_operands, max_operands);

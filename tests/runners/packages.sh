@@ -1,0 +1,60 @@
+#!/bin/bash
+# packages.sh: builds the Debian packages in build-package; lintian finds no error in them; they are
+# installed in a bare root, used there, and removed, after which the root has the files that it had.
+# lintian and a root each need a package and, for the root, the rights of root: what is missing is
+# skipped with the reason.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+build=$PWD/build-package
+
+rm -f "$build"/*.deb
+cmake --preset package --log-level=WARNING >/dev/null
+cmake --build --preset package
+(cd "$build" && cpack) >"$build/cpack.log"
+packages=("$build"/*.deb)
+[ ${#packages[@]} -eq 3 ]
+
+if command -v lintian >/dev/null; then
+  lintian --allow-root --fail-on error "${packages[@]}"
+else
+  echo "# skip lintian: it is not installed"
+fi
+
+if ! command -v mmdebstrap >/dev/null || [ "$(id -u)" -ne 0 ]; then
+  echo "# skip packages in a bare root: mmdebstrap and the rights of root are needed"
+  exit 0
+fi
+scratch=$(mktemp -d)
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+root=$scratch/root
+
+# What the packages depend on, but each other.
+depends=$(for package in "${packages[@]}"; do dpkg-deb -f "$package" Depends; done |
+  tr , '\n' | sed 's/[(|].*//; s/ //g' | grep -v noken | sort -u | paste -sd ,)
+codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+mmdebstrap --quiet --variant=essential --include="$depends,pkgconf,man-db" "$codename" "$root"
+
+list_files() { (cd "$root" && find . -path ./proc -prune -o -path ./sys -prune -o -print) | sort; }
+list_files >"$scratch/before"
+cp "${packages[@]}" "$root"
+cp -r data/gpt2-tiny "$root/model"
+in_root() { chroot "$root" "$@"; }
+in_root bash -c 'dpkg -i /*.deb' >"$scratch/log" 2>&1 || { cat "$scratch/log" && exit 1; }
+
+in_root nk --version
+in_root nk-glitch /model >"$scratch/table"
+[ "$(head -1 "$scratch/table" | cut -f1-3)" = $'id\ttext\tcategory' ]
+in_root pkg-config --modversion noken
+for page in tools/*.[17]; do
+  page=${page##*/}
+  in_root man -w "${page%.*}" >/dev/null
+done
+in_root bash -c 'source /usr/share/bash-completion/completions/nk && complete -p nk-run'
+
+in_root dpkg --purge noken libnoken-dev libnoken0 >"$scratch/log" 2>&1
+rm -r "$root"/*.deb "$root/model"
+list_files >"$scratch/after"
+# What installing any package leaves: dpkg's copy of its lists, and the caches of ldconfig and man.
+diff "$scratch/before" "$scratch/after" | grep -v '^[0-9,acd]*$' |
+  grep -vE '^> \./var/(lib/dpkg|cache)/' && exit 1
+echo "packages: built, checked, installed, removed"
