@@ -2,6 +2,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "cli/objective.h"
 #include "cli/tool.h"
 
 static const size_t NOT_GIVEN = SIZE_MAX;
@@ -10,7 +11,8 @@ static const size_t NOT_GIVEN = SIZE_MAX;
 enum { NOT_CHOSEN = -1, MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 };
 
 struct options {
-  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs;
+  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs, *model;
+  struct cli_objective objective; /* of gradients */
   struct cli_strings directions;
   size_t n, gaussian, steps; /* NOT_GIVEN without the option */
   int metric;
@@ -94,6 +96,37 @@ static int read_origin(const char *from, struct nk_sample_options *out) {
   return code;
 }
 
+static bool has_gradient(const struct nk_sample_options *sample) {
+  for (size_t i = 0; i < sample->n_directions; i++) {
+    const struct nk_direction *d = &sample->directions[i];
+    const enum nk_direction_kind kinds[] = {d->kind, d->parts[0].kind, d->parts[1].kind};
+    for (size_t k = 0; k < 3; k++)
+      if (kinds[k] == NK_DIRECTION_GRADIENT || kinds[k] == NK_DIRECTION_NATURAL) return true;
+  }
+  return false;
+}
+
+/* Opens the model where a direction is a gradient. *model is to be freed in either case. */
+static int read_gradient(const struct cli_run *run, struct options *o,
+                         const struct nk_region *region, struct nk_sample_options *sample,
+                         struct nk_model **model) {
+  bool wanted = has_gradient(sample);
+  if (!wanted && (o->model != NULL || cli_objective_given(&o->objective)))
+    return nk_fail(NK_EUSAGE, "--model and its prompts are of -d gradient and natural");
+  if (!wanted) return NK_OK;
+  if (o->model == NULL) return nk_fail(NK_EUSAGE, "-d gradient and natural need --model MODEL");
+  *model = nk_model_open(o->model);
+  int code = cli_objective_open(run, *model, &o->objective);
+  if (code != NK_OK) return code;
+  size_t dim = nk_forward_shape(nk_model_forward(*model))->dim;
+  if (region->dim != dim)
+    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
+                   cli_operand_name(run, 0), region->dim, dim);
+  sample->gradient = cli_objective_gradient;
+  sample->user = &o->objective;
+  return NK_OK;
+}
+
 /* ---- The ways to make nokens ---- */
 
 static size_t number(const struct options *o) {
@@ -108,7 +141,7 @@ static struct nk_vectors *or_none(struct nk_vectors *set, size_t n) {
   return empty;
 }
 
-static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct options *o,
+static struct nk_vectors *make_on_rays(const struct cli_run *run, struct options *o,
                                        struct nk_region *region) {
   static const struct {
     enum nk_measure measure;
@@ -127,6 +160,7 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
                                      .unreached = (enum nk_unreached)o->unreached};
   struct lists lists = {NULL, NULL, NULL, NULL};
   struct nk_vectors *from = NULL, *set = NULL;
+  struct nk_model *model = NULL;
   int code = NK_OK;
   if (o->from_set != NULL) {
     from = nk_vectors_read(o->from_set);
@@ -136,7 +170,10 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, const struct o
   code = read_origin(o->from, &sample);
   if (code == NK_OK) code = read_directions(&o->directions, &lists, &sample);
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
+  if (code == NK_OK) code = read_gradient(run, o, region, &sample, &model);
   if (code == NK_OK) set = or_none(nk_sample(region, &sample), number(o));
+  cli_objective_free(&o->objective);
+  nk_model_free(model);
   free_lists(&lists);
   nk_vectors_free(from);
   return set;
@@ -199,7 +236,7 @@ static struct nk_vectors *make_matches(const struct cli_run *run, const struct o
   return set;
 }
 
-static struct nk_vectors *make(const struct cli_run *run, const struct options *o,
+static struct nk_vectors *make(const struct cli_run *run, struct options *o,
                                struct nk_region *region) {
   if (o->path >= 0) return make_paths(o, region);
   if (o->gaussian != NOT_GIVEN) return make_gaussian(run, o, region);
@@ -244,7 +281,8 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
               o->directions.n > 0 || o->from != NULL || o->from_set != NULL || o->keep_norm ||
               o->with_origin || o->angle_at != 0 || o->metric != NOT_CHOSEN ||
-              o->unreached != NK_UNREACHED_ERROR;
+              o->unreached != NK_UNREACHED_ERROR || o->model != NULL ||
+              cli_objective_given(&o->objective);
   bool gaussian = o->gaussian != NOT_GIVEN;
   if (o->match != NULL && o->vectors == NULL)
     return nk_fail(NK_EUSAGE, "--match needs --vectors SET, the vectors of its tokens");
@@ -262,7 +300,7 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
   return code == NK_OK ? check_paths(run, o) : code;
 }
 
-static int sample(const struct cli_run *run, const struct options *o) {
+static int sample(const struct cli_run *run, struct options *o) {
   struct nk_region *region = NULL;
   struct nk_vectors *set = NULL;
   int code = check_usage(run, o);
@@ -281,9 +319,9 @@ int main(int argc, char **argv) {
       .n = NOT_GIVEN, .gaussian = NOT_GIVEN, .steps = NOT_GIVEN, .metric = NOT_CHOSEN, .path = -1};
   const struct cli_option options[] = {
       {'n', "number", CLI_OPTION_SIZE, &o.n, "N",
-       "nokens for each direction, distance and origin (default: 1)"},
+       "nokens for each direction, distance and origin (1)"},
       {'m', "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine|mahalanobis|knn|radius|angle",
-       "what the distances are (default: mahalanobis)"},
+       "what the distances are (mahalanobis)"},
       {0, "distance", CLI_OPTION_STRING, &o.distances, "LIST", "distances: 3.5,4"},
       {0, "quantile", CLI_OPTION_STRING, &o.quantiles, "LIST",
        "quantiles of the tokens' own distances"},
@@ -291,28 +329,30 @@ int main(int argc, char **argv) {
        "multiples of the tokens' largest distance"},
       {'d', "direction", CLI_OPTION_LIST, &o.directions, "LIST",
        "isotropic (default), covariance, pc:A-B, token, pair, difference, towards, "
-       "towards:ROW, mixture:A+B"},
+       "towards:ROW, gradient, natural, mixture:A+B"},
+      {0, "model", CLI_OPTION_STRING, &o.model, "MODEL", "whose answers a gradient changes"},
+      CLI_OBJECTIVE_OPTIONS(&o.objective),
       {0, "from", CLI_OPTION_STRING, &o.from, "ORIGIN", "centroid (default), token:ID or tokens"},
       {0, "from-set", CLI_OPTION_STRING, &o.from_set, "SET", "each row of a set is an origin"},
       {0, "angle-at", CLI_OPTION_CHOICE, &o.angle_at, "centroid|zero",
-       "vertex of the angles of --metric angle (default: centroid)"},
+       "vertex of the angles of --metric angle (centroid)"},
       {0, "keep-norm", CLI_OPTION_FLAG, &o.keep_norm, NULL,
        "scale nokens to the length of their origin"},
       {0, "with-origin", CLI_OPTION_FLAG, &o.with_origin, NULL,
        "begin each ray with its origin, at radius 0"},
       {0, "unreached", CLI_OPTION_CHOICE, &o.unreached, "error|skip|redraw",
-       "what to do with a ray that never reaches a distance (default: error)"},
+       "what to do with rays that never reach a distance"},
       {0, "path", CLI_OPTION_CHOICE, &o.path, "lerp|slerp",
        "paths between rows of a set, straight or around 0"},
       {0, "pairs", CLI_OPTION_STRING, &o.pairs, "TABLE",
-       "the ids a and b of the rows to join, or row_a and row_b"},
+       "ids a and b of the rows to join, or row_a, row_b"},
       {0, "steps", CLI_OPTION_SIZE, &o.steps, "N", "steps of a path (default: 10)"},
       {0, "gaussian", CLI_OPTION_SIZE, &o.gaussian, "N",
        "N draws from the region's normal distribution"},
       {0, "match", CLI_OPTION_STRING, &o.match, "TABLE",
-       "N nokens with the norm, Mahalanobis and k-NN distance of each token of TABLE"},
+       "N nokens at the norm and distances of each token"},
       {0, "vectors", CLI_OPTION_STRING, &o.vectors, "SET",
-       "vectors of the tokens of --match, or of the rows of --path"},
+       "vectors of the tokens of --match, the rows of --path"},
       {0, "resample", CLI_OPTION_FLAG, &o.resample, NULL,
        "N nokens from inside the region, as controls"},
   };

@@ -27,6 +27,9 @@ enum nk_direction_kind {
   NK_DIRECTION_TOWARDS,    /* from the origin towards a random row of the options' set */
   NK_DIRECTION_ROW,        /* from the origin towards row `first` of that set */
   NK_DIRECTION_MIXTURE,    /* the sum of the unit vectors of two others */
+  NK_DIRECTION_GRADIENT,   /* the gradient at the origin, by the options' `gradient` */
+  NK_DIRECTION_NATURAL,    /* the covariance of the tokens times it: the steepest way by Mahalanobis
+                            * distance */
   NK_N_DIRECTION_KINDS
 };
 
@@ -43,7 +46,8 @@ struct nk_direction {
 };
 
 /* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference", "towards",
- * "towards:7" (row 7), or "mixture:A+B" of two of these. Returns NK_OK or NK_EUSAGE. */
+ * "towards:7" (row 7), "gradient", "natural", or "mixture:A+B" of two of these. Returns NK_OK or
+ * NK_EUSAGE. */
 NK_API int nk_direction_parse(const char *text, struct nk_direction *direction);
 
 enum nk_origin {
@@ -104,6 +108,11 @@ struct nk_sample_options {
    * for NK_MEASURE_RADIUS, for NK_MEASURE_ANGLE about zero, and for the metrics l2 and cosine. */
   bool keep_norm;
   bool with_origin; /* each ray begins with its origin itself, at radius 0 */
+  /* NK_DIRECTION_GRADIENT and NK_DIRECTION_NATURAL, which are not of random origins: out [n, dim] =
+   * gradients at the origins [n, dim], all rows of the set or the one origin. Called once, with
+   * `user`; returns NK_OK or, after nk_fail, a negative code. A gradient of 0 has no direction. */
+  int (*gradient)(void *user, const float *origins, size_t n, float *out);
+  void *user;
   /* Paths: from and to these rows of set, pairs [n_pairs, 2], by id or with pairs_are_rows by their
    * number from 0, in `steps` steps (0: 10). */
   const int64_t *pairs;

@@ -287,3 +287,9 @@ void nki_gaussian_colour(const struct nk_gaussian *dist, double *z, size_t n) {
   cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n,
               (int)dist->dim, 1.0, dist->square, (int)dist->dim, z, (int)dist->dim);
 }
+
+/* G L, as x = L z. */
+void nki_gaussian_whiten_gradients(const struct nk_gaussian *dist, double *g, size_t n) {
+  cblas_dtrmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
+              (int)dist->dim, 1.0, dist->square, (int)dist->dim, g, (int)dist->dim);
+}

@@ -28,10 +28,12 @@ bool nki_cholesky(double *a, size_t dim);
 
 /* In double and in place, on differences from the mean [n, dim]: whitening gives coordinates in
  * which the distribution is standard normal and lengths are Mahalanobis distances, colouring is its
- * inverse, and the last one multiplies by the inverse of the covariance. Called from one thread of
- * a parallel region they stay in it. */
+ * inverse, and the third one multiplies by the inverse of the covariance. Gradients with respect to
+ * the rows become those with respect to their whitened coordinates. Called from one thread of a
+ * parallel region they stay in it. */
 void nki_gaussian_whiten(const struct nk_gaussian *dist, double *x, size_t n);
 void nki_gaussian_colour(const struct nk_gaussian *dist, double *z, size_t n);
 void nki_gaussian_precision(const struct nk_gaussian *dist, double *x, size_t n);
+void nki_gaussian_whiten_gradients(const struct nk_gaussian *dist, double *g, size_t n);
 
 #endif

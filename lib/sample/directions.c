@@ -29,6 +29,8 @@ static const struct {
     [NK_DIRECTION_TOWARDS] = {"towards", NOTHING},
     [NK_DIRECTION_ROW] = {"towards:", ROW},
     [NK_DIRECTION_MIXTURE] = {"mixture:", PARTS},
+    [NK_DIRECTION_GRADIENT] = {"gradient", NOTHING},
+    [NK_DIRECTION_NATURAL] = {"natural", NOTHING},
 };
 
 static bool is_digit(char c) {
@@ -88,7 +90,7 @@ int nk_direction_parse(const char *text, struct nk_direction *direction) {
   return nk_fail(
       NK_EUSAGE,
       "unknown direction '%s': isotropic, covariance, pc:A-B (components A to B, from 1), token, "
-      "pair, difference, towards, towards:ROW, or mixture:A+B of two of these",
+      "pair, difference, towards, towards:ROW, gradient, natural, or mixture:A+B of two of these",
       text);
 }
 
@@ -192,11 +194,13 @@ static void place_origin(const struct nki_space *space, const struct nki_bundle 
   int64_t from = bundle->fixed;
   rays->start[i] = NULL;
   rays->from[i] = -1;
+  rays->gradient[i] = bundle->gradients;
   if (from == NKI_FROM_RANDOM_TOKEN || (pair && from == NKI_FROM_CENTROID))
     from = random_token(space, random);
   if (from == NKI_FROM_SET) {
     rays->start[i] = row_of(bundle->set, ray / bundle->n_each);
     rays->from[i] = bundle->set->ids[ray / bundle->n_each];
+    if (bundle->gradients != NULL) rays->gradient[i] += ray / bundle->n_each * space->dim;
   } else if (from >= 0) {
     rays->start[i] = token_of(space, from);
     rays->from[i] = space->ids[from];
@@ -231,6 +235,10 @@ static int draw_direction(const struct nki_space *space, const struct nk_vectors
       rays->toward[i] = set->ids[part->first];
       rays->met[i] = row_of(set, part->first);
       difference(space, rays->met[i], base, u);
+      return NK_OK;
+    case NK_DIRECTION_GRADIENT:
+    case NK_DIRECTION_NATURAL:
+      for (size_t j = 0; j < space->dim; j++) u[j] = (double)rays->gradient[i][j];
       return NK_OK;
     default:
       draw_normals(space, part, random, u);
@@ -291,7 +299,9 @@ int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle
       int code = draw_direction(space, bundle->set, &parts[p], &random[i], rays, i, u + i * dim);
       if (code != NK_OK) return code;
     }
-    if (parts[p].kind == NK_DIRECTION_COVARIANCE) nki_gaussian_colour(space->gaussian, u, n);
+    if (parts[p].kind == NK_DIRECTION_NATURAL) nki_gaussian_whiten_gradients(space->gaussian, u, n);
+    if (parts[p].kind == NK_DIRECTION_NATURAL || parts[p].kind == NK_DIRECTION_COVARIANCE)
+      nki_gaussian_colour(space->gaussian, u, n);
     normalize(u, n, dim, 0);
   }
   if (n_parts == 2) mix(rays, dim);

@@ -55,6 +55,10 @@ void nki_direction_name(const struct nk_direction *direction, struct nk_buffer *
 /* The parts of a direction: two of a mixture, or itself. Returns their number. */
 size_t nki_direction_parts(const struct nk_direction *direction, struct nk_direction_part parts[2]);
 
+static inline bool nki_is_gradient(enum nk_direction_kind kind) {
+  return kind == NK_DIRECTION_GRADIENT || kind == NK_DIRECTION_NATURAL;
+}
+
 /* A block of rays origin + r u. */
 struct nki_rays {
   size_t n;
@@ -64,6 +68,7 @@ struct nki_rays {
   const float **start; /* [NKI_RAYS] the vector that is the origin, NULL for the centroid */
   int64_t *from;       /* [NKI_RAYS] id of the origin, -1 for the centroid */
   int64_t *toward;     /* [NKI_RAYS] id of the vector that the ray meets, -1 for none */
+  const float *gradient[NKI_RAYS]; /* at the origin; NULL where none is needed */
   const float *met[NKI_RAYS]; /* that vector, or of a mixture the first part's; NULL for none */
 };
 
@@ -73,6 +78,7 @@ struct nki_bundle {
   int64_t fixed; /* row of the token that is the origin, or one of the next three */
   uint64_t seed;
   const struct nk_vectors *set; /* as the options' */
+  const float *gradients;       /* [rows of the set or 1, dim] or NULL */
   size_t n_each;                /* NKI_FROM_SET: rays of each row */
   bool from_stored;             /* the centroid as floats hold it is the origin */
 };

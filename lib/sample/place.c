@@ -372,6 +372,7 @@ int nki_place_direction(struct sampling *s, size_t direction) {
       .fixed = s->fixed,
       .seed = o->seed,
       .set = o->set,
+      .gradients = s->gradients,
       .n_each = o->n,
       .from_stored =
           o->measure == NK_MEASURE_RADIUS || (o->measure == NK_MEASURE_ANGLE && o->about_zero)};

@@ -28,9 +28,27 @@ static void set_defaults(struct sampling *s) {
   }
 }
 
+/* The gradients are those of origins that are known before rays are drawn. */
+static int check_gradient(const struct sampling *s, const struct nk_direction *direction) {
+  const struct nk_sample_options *o = &s->options;
+  bool pair =
+      direction->kind == NK_DIRECTION_MIXTURE && (direction->parts[0].kind == NK_DIRECTION_PAIR ||
+                                                  direction->parts[1].kind == NK_DIRECTION_PAIR);
+  if (o->gradient == NULL)
+    return nk_fail(NK_EUSAGE, "a direction along gradients: there is nothing to differentiate");
+  if (o->origin == NK_ORIGIN_TOKENS || (o->origin == NK_ORIGIN_CENTROID && pair))
+    return nk_fail(NK_EUSAGE,
+                   "a direction along gradients: the origin is a random token: use the centroid, "
+                   "one token or the rows of a set");
+  if (o->unreached == NK_UNREACHED_REDRAW)
+    return nk_fail(NK_EUSAGE, "an origin has one gradient: no other ray can be drawn in its place");
+  return NK_OK;
+}
+
 /* What one part of a direction needs: tokens, components, the set. */
 static int check_part(struct sampling *s, const struct nk_direction_part *part, bool *tokens) {
   const struct nk_vectors *set = s->options.set;
+  if (nki_is_gradient(part->kind)) return NK_OK;
   if (part->kind >= NK_DIRECTION_MIXTURE)
     return nk_fail(NK_EUSAGE, "unknown direction, or a mixture in a mixture");
   *tokens = *tokens || part->kind == NK_DIRECTION_TOKEN || part->kind == NK_DIRECTION_PAIR ||
@@ -64,7 +82,11 @@ static int check_directions(struct sampling *s, bool *tokens) {
   for (size_t i = 0; i < s->options.n_directions; i++) {
     struct nk_direction_part parts[2];
     size_t n = nki_direction_parts(&s->options.directions[i], parts);
-    for (size_t p = 0; p < n && code == NK_OK; p++) code = check_part(s, &parts[p], tokens);
+    for (size_t p = 0; p < n && code == NK_OK; p++) {
+      code = check_part(s, &parts[p], tokens);
+      if (code == NK_OK && nki_is_gradient(parts[p].kind))
+        code = check_gradient(s, &s->options.directions[i]);
+    }
   }
   return code;
 }
@@ -213,6 +235,7 @@ static void free_memory(struct sampling *s) {
   nk_free(s->held_out);
   nk_free(s->distances);
   nk_free(s->token_squares);
+  nk_free(s->gradients);
   nk_free(s->centroid);
   nk_free(s->distance);
   nk_free(s->origin);
@@ -225,6 +248,51 @@ static void free_memory(struct sampling *s) {
   nk_free(s->n_unreached);
 }
 
+/* ---- Gradients ---- */
+
+static bool needs_gradients(const struct nk_sample_options *o) {
+  for (size_t i = 0; i < o->n_directions; i++) {
+    struct nk_direction_part parts[2];
+    size_t n = nki_direction_parts(&o->directions[i], parts);
+    for (size_t p = 0; p < n; p++)
+      if (nki_is_gradient(parts[p].kind)) return true;
+  }
+  return false;
+}
+
+/* Of n origins, which are finite, and not 0 where each ray is needed. */
+static int check_gradients(const struct sampling *s, size_t n) {
+  size_t dim = s->space.dim;
+  for (size_t i = 0; i < n; i++) {
+    double square = 0;
+    for (size_t j = 0; j < dim; j++) square += pow((double)s->gradients[i * dim + j], 2);
+    if (isfinite(square) && (square > 0 || s->options.unreached != NK_UNREACHED_ERROR)) continue;
+    bool from_set = s->fixed == NKI_FROM_SET;
+    int64_t id = from_set ? s->options.set->ids[i] : s->fixed < 0 ? -1 : s->space.ids[s->fixed];
+    struct nk_buffer origin = {0};
+    nki_name_origin(s, id, i, &origin);
+    int code = nk_fail(NK_EDATA, "the gradient at %s is %s", origin.failed ? "?" : origin.data,
+                       isfinite(square) ? "0: it has no direction" : "not finite");
+    nk_buffer_free(&origin);
+    return code;
+  }
+  return NK_OK;
+}
+
+static int find_gradients(struct sampling *s) {
+  const struct nk_sample_options *o = &s->options;
+  bool from_set = s->fixed == NKI_FROM_SET;
+  size_t dim = s->space.dim, n = from_set ? o->set->n : 1;
+  const float *origins = from_set       ? o->set->values
+                         : s->fixed < 0 ? s->centroid
+                                        : s->space.tokens + (size_t)s->fixed * dim;
+  if (!needs_gradients(o)) return NK_OK;
+  s->gradients = nk_alloc(n, dim * sizeof *s->gradients);
+  if (s->gradients == NULL) return NK_EMEMORY;
+  int code = o->gradient(o->user, origins, n, s->gradients);
+  return code == NK_OK ? check_gradients(s, n) : code;
+}
+
 /* ---- Nokens ---- */
 
 static struct nk_vectors *sample_rays(struct nk_region *region,
@@ -235,6 +303,7 @@ static struct nk_vectors *sample_rays(struct nk_region *region,
   if (code == NK_OK) code = check_options(&s);
   if (code == NK_OK) code = list_distances(&s);
   if (code == NK_OK) code = make_memory(&s);
+  if (code == NK_OK) code = find_gradients(&s);
   for (size_t d = 0; d < s.options.n_directions && code == NK_OK; d++)
     code = nki_place_direction(&s, d);
   if (code == NK_OK && s.options.unreached == NK_UNREACHED_SKIP) code = nki_omit_unreached(&s);

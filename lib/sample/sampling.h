@@ -21,6 +21,7 @@ struct sampling {
   size_t n_distances;
   size_t n_rays;         /* of a direction */
   double *token_squares; /* [n_fit] for metric knn */
+  float *gradients;      /* [rows of the set or 1, dim] at the origins, or NULL */
   float *centroid;       /* [dim] as a set holds it */
   struct nk_vectors *set;
   double *distance;                     /* [rows] asked */

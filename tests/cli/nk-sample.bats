@@ -213,6 +213,48 @@ columns() {
   [ "$output" -eq 1 ]
 }
 
+# the column of the answers in a prompt to nokens of standard input, by nk-run
+answers() { # answers PROMPT COLUMN
+  nk-run data/gpt2-tiny -p "$1" - | awk -F'\t' -v column="$2" '
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at[column] }'
+}
+
+@test "-d gradient raises what is maximized, -d natural more at a Mahalanobis distance" {
+  nk-sample "$region" -d gradient,natural,isotropic,covariance --model data/gpt2-tiny -p "The {} of" \
+    --maximize kl --with-origin --quantile 0.5 -o "$BATS_TEST_TMPDIR/steep.safetensors"
+  run -0 answers "The {} of" kl <"$BATS_TEST_TMPDIR/steep.safetensors"
+  # origin and noken of each direction
+  awk -v g="${lines[1]}" -v n="${lines[3]}" -v i="${lines[5]}" -v c="${lines[7]}" -v o="${lines[0]}" \
+    'BEGIN { exit !(g > 3 * o && n > 2 * g && g > 3 * i && g > 3 * c) }'
+  # a small step down
+  nk-sample "$region" -d gradient --model data/gpt2-tiny -p "The {} of" --minimize entropy \
+    --with-origin -m radius --distance 0.05 -o "$BATS_TEST_TMPDIR/down.safetensors"
+  run -0 answers "The {} of" entropy <"$BATS_TEST_TMPDIR/down.safetensors"
+  awk -v o="${lines[0]}" -v d="${lines[1]}" 'BEGIN { exit !(d < o) }'
+  for what in 'token: the' ids:300,301 'text: the end' flag:data/prompts/flags.tsv; do
+    nk-sample "$region" -d gradient --model data/gpt2-tiny --prompts data/prompts/plain.tsv \
+      --maximize "$what" -m radius --distance 1 --from token:300 >/dev/null
+  done
+}
+
+@test "-d gradient is refused where there is nothing to differentiate" {
+  for bad in '-d gradient' '--model data/gpt2-tiny' '-p {}' '-d gradient --model data/gpt2-tiny' \
+    '-d gradient --model data/gpt2-tiny -p The' \
+    '-d gradient --model data/gpt2-tiny -p {} --maximize size' \
+    '-d gradient --model data/gpt2-tiny -p {} --maximize token:zzzz' \
+    '-d gradient --model data/gpt2-tiny -p {} --maximize ids:9000' \
+    '-d gradient --model data/gpt2-tiny -p {} --maximize kl --minimize kl' \
+    '-d gradient --model data/gpt2-tiny -p {} --at 9' \
+    '-d natural --model data/gpt2-tiny -p {} --from tokens'; do
+    run -2 nk-sample "$region" --times 2 $bad -o "$BATS_TEST_TMPDIR/x.safetensors"
+    [ "${#lines[@]}" -eq 1 ]
+  done
+  nk-extract tests/fixtures/forward/gpt2 | nk-region fit --kind mahalanobis -o "$BATS_TEST_TMPDIR/small.safetensors"
+  run -1 nk-sample "$BATS_TEST_TMPDIR/small.safetensors" -d gradient --model data/gpt2-tiny -p {} --times 2
+  [[ $output == *"small.safetensors: vectors have "*" values, the model's have 128" ]]
+  [ ! -e "$BATS_TEST_TMPDIR/x.safetensors" ]
+}
+
 @test "a set that cannot be origins is refused by name" {
   cd "$BATS_TEST_TMPDIR"
   printf 'v1\tv2\n1\t2\n3\tnan\n' >two.tsv
