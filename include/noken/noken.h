@@ -43,6 +43,7 @@
 #include <noken/sample.h>
 #include <noken/search.h>
 #include <noken/tokenizer.h>
+#include <noken/tune.h>
 #include <noken/vectors.h>
 
 #endif

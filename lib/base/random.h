@@ -29,6 +29,8 @@ enum nki_random_purpose {
   NKI_RANDOM_GAUSSIAN,   /* nk_sample: a draw from a region's normal distribution */
   NKI_RANDOM_SHUFFLE,    /* nk_model_write: the order of a tensor's entries */
   NKI_RANDOM_SET_TEST,   /* nk_region_test: tokens to compare with, permutations */
+  NKI_RANDOM_TUNE_SPLIT, /* nk_tune: what is held out */
+  NKI_RANDOM_TUNE_STEP,  /* nk_tune: the batch of a step */
   NKI_N_RANDOM_PURPOSES
 };
 

@@ -1,0 +1,241 @@
+/* What a run of tuning reads: prompts as probes, whose references give targets and p-values, ordinary
+ * tokens beside them, texts in pieces, and the shares of all these that are held out. */
+#include <math.h>
+#include <noken/base.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "forward/tune.h"
+#include "model/dtype.h"
+#include "model/model.h"
+
+enum {
+  REFERENCE = 512, /* ordinary tokens of a probe's reference, as of a probe by itself */
+  ORDINARY = 512,  /* others, of the loss */
+  PIECE = 64,      /* tokens of a piece of text, at most: their distributions are held in memory */
+};
+
+/* What is split: streams of its random numbers. */
+enum { SPLIT_NOKENS, SPLIT_PROMPTS, SPLIT_ORDINARY, SPLIT_PIECES };
+
+static void add_hash(struct nk_tune *tune, const void *bytes, size_t n) {
+  uint64_t parts[2] = {tune->input, nki_hash(bytes, n)};
+  tune->input = nki_hash((const char *)parts, sizeof parts);
+}
+
+/* ---- Probes and targets ---- */
+
+struct nk_probe *nki_tune_probe(struct nk_tune *tune, size_t prompt) {
+  const struct nk_tune_options *o = &tune->options;
+  const struct nk_probe_options options = {.layer = o->layer,
+                                           .mode = o->mode,
+                                           .reference_ids = tune->reference,
+                                           .n_reference_ids = tune->n_reference};
+  const char *text = prompt < tune->n_prompts ? tune->prompts[prompt]
+                                              : nk_verify_prompts[prompt - tune->n_prompts];
+  return nk_probe_new(tune->model, text, &options);
+}
+
+static int copy_prompts(struct nk_tune *tune, const struct nk_tune_options *options) {
+  tune->n_prompts = options->n_prompts;
+  tune->prompts = nk_calloc(options->n_prompts, sizeof *tune->prompts);
+  if (tune->prompts == NULL) return NK_EMEMORY;
+  for (size_t p = 0; p < options->n_prompts; p++) {
+    tune->prompts[p] = nk_strdup(options->prompts[p]);
+    if (tune->prompts[p] == NULL) return NK_EMEMORY;
+    add_hash(tune, tune->prompts[p], strlen(tune->prompts[p]));
+  }
+  return NK_OK;
+}
+
+/* The prompts, and those of nk_verify, where ordinary tokens shall stay what they are too. */
+static int make_probes(struct nk_tune *tune) {
+  size_t n_prompts = tune->n_prompts, n = n_prompts + NK_VERIFY_PROMPTS;
+  tune->probes = nk_calloc(n, sizeof(struct nk_probe *));
+  if (tune->probes == NULL) return NK_EMEMORY;
+  for (; tune->n_probes < n; tune->n_probes++) {
+    tune->probes[tune->n_probes] = nki_tune_probe(tune, tune->n_probes);
+    if (tune->probes[tune->n_probes] == NULL) return nk_error_code();
+  }
+  int code = NK_OK;
+  for (size_t p = 0; p < n_prompts && code == NK_OK; p++) {
+    tune->probes[p]->reference = nki_reference_new(tune->probes[p]);
+    if (tune->probes[p]->reference == NULL) return nk_error_code();
+    code = nk_progress("references", p + 1, n_prompts);
+  }
+  return code;
+}
+
+/* out [n_vocabulary] = log q of the token in the probe's place. */
+static int read_target(struct nk_tune *tune, struct nk_probe *probe, int64_t token, float *out) {
+  double *sum = nk_calloc(tune->n_vocabulary, sizeof *sum);
+  if (sum == NULL) return NK_EMEMORY;
+  const struct nk_items items = {.tokens = &token, .n_tokens = 1};
+  const struct nki_wanted wanted = {.sum = sum};
+  int code = nki_probe_pass(probe, &items, &wanted);
+  for (size_t i = 0; i < tune->n_vocabulary && code == NK_OK; i++)
+    out[i] = (float)log(fmax(sum[i], 1e-38));
+  nk_free(sum);
+  return code;
+}
+
+static int make_targets(struct nk_tune *tune, const int64_t *token) {
+  tune->targets = nk_alloc(tune->n_prompts, sizeof *tune->targets);
+  if (tune->targets == NULL) return NK_EMEMORY;
+  for (size_t p = 0; p < tune->n_prompts; p++)
+    tune->targets[p] = tune->probes[p]->reference->side[0].log_mean;
+  if (token == NULL) return NK_OK;
+  tune->token_target = nk_alloc(tune->n_prompts, tune->n_vocabulary * sizeof(float));
+  int code = tune->token_target == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t p = 0; p < tune->n_prompts && code == NK_OK; p++) {
+    tune->targets[p] = tune->token_target + p * tune->n_vocabulary;
+    code = read_target(tune, tune->probes[p], *token, tune->targets[p]);
+  }
+  add_hash(tune, token, sizeof *token);
+  return code;
+}
+
+/* ---- Texts ---- */
+
+static int add_piece(struct nk_tune *tune, const int64_t *ids, size_t n) {
+  struct nk_sequence *grown =
+      nk_realloc(tune->pieces, tune->n_pieces, tune->n_pieces + 1, sizeof *grown);
+  int64_t *copy = nk_alloc(n, sizeof *copy);
+  if (grown != NULL) tune->pieces = grown;
+  if (grown == NULL || copy == NULL) {
+    nk_free(copy);
+    return NK_EMEMORY;
+  }
+  memcpy(copy, ids, n * sizeof *copy);
+  grown[tune->n_pieces++] = (struct nk_sequence){copy, n};
+  return NK_OK;
+}
+
+static int read_texts(struct nk_tune *tune, const struct nk_tune_options *options) {
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(tune->model);
+  size_t longest = nk_forward_shape(tune->forward)->n_positions;
+  if (longest > PIECE) longest = PIECE;
+  int code = tokenizer == NULL ? nk_error_code() : NK_OK;
+  for (size_t i = 0; i < options->n_texts && code == NK_OK; i++) {
+    const struct nk_text *text = &options->texts[i];
+    int64_t *ids = NULL;
+    size_t n = 0;
+    code = nk_prompt_encode(tokenizer, text->bytes, text->n, false, &ids, &n);
+    if (code != NK_OK) nk_fail_in(code, "text %zu", i + 1);
+    for (size_t at = 0; at < n && code == NK_OK; at += longest)
+      code = add_piece(tune, ids + at, n - at < longest ? n - at : longest);
+    nk_free(ids);
+    add_hash(tune, text->bytes, text->n);
+  }
+  return code;
+}
+
+/* ---- What is held out ---- */
+
+static size_t n_held(const struct nk_tune *tune, size_t n) {
+  size_t held = (size_t)((double)n * tune->options.hold_out + 0.5);
+  return n < 2 ? 0 : held < 1 ? 1 : held > n - 1 ? n - 1 : held;
+}
+
+/* A random order whose last ones are held out: of a single one none is. */
+static int split(const struct nk_tune *tune, size_t n, uint64_t stream, struct nki_split *out) {
+  struct nki_random random = nki_random_stream(tune->options.seed, NKI_RANDOM_TUNE_SPLIT, stream);
+  *out = (struct nki_split){.order = nk_alloc(n, sizeof *out->order), .n = n};
+  if (out->order == NULL) return NK_EMEMORY;
+  nki_random_permutation(&random, n, out->order);
+  out->n_train = n - n_held(tune, n);
+  return NK_OK;
+}
+
+/* groups [n] = the number of each row's ray, in the order of their first rows; *n_groups of them. */
+static void number_rays(const struct nk_vectors *set, size_t *groups, size_t *n_groups) {
+  const struct nk_column *ray = nk_vectors_column(set, "ray");
+  *n_groups = 0;
+  for (size_t i = 0; i < set->n; i++) {
+    size_t k = 0;
+    for (; k < i; k++) {
+      bool same = ray == NULL            ? set->ids[k] == set->ids[i]
+                  : ray->dtype == NK_I64 ? ray->data.integer[k] == ray->data.integer[i]
+                                         : ray->data.number[k] == ray->data.number[i];
+      if (same) break;
+    }
+    groups[i] = k < i ? groups[k] : (*n_groups)++;
+  }
+}
+
+/* Rays are split; the order is one of their rows. */
+static int split_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
+  struct nki_split *out = &tune->of_nokens, rays = {0};
+  size_t *groups = nk_alloc(set->n, sizeof *groups), n_rays;
+  *out = (struct nki_split){.order = nk_alloc(set->n, sizeof *out->order), .n = set->n};
+  int code = groups == NULL || out->order == NULL ? NK_EMEMORY : NK_OK;
+  if (code != NK_OK) goto done;
+  number_rays(set, groups, &n_rays);
+  if (n_rays < 2)
+    code = nk_fail(NK_EUSAGE, "%zu nokens of %zu ray%s: a part of two rays or more is held out",
+                   set->n, n_rays, n_rays == 1 ? "" : "s");
+  if (code == NK_OK) code = split(tune, n_rays, SPLIT_NOKENS, &rays);
+  for (size_t r = 0, at = 0; r < rays.n && code == NK_OK; r++) {
+    if (r == rays.n_train) out->n_train = at;
+    for (size_t i = 0; i < set->n; i++)
+      if (groups[i] == rays.order[r]) out->order[at++] = i;
+  }
+
+done:
+  nk_free(rays.order);
+  nk_free(groups);
+  return code;
+}
+
+/* ---- The whole ---- */
+
+static int read_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
+  if (set->dim != tune->dim)
+    return nk_fail(NK_EDATA, "vectors have %zu values, the model's have %zu", set->dim, tune->dim);
+  for (size_t i = 0; i < set->n; i++)
+    if (nki_first_not_finite(set->values + i * set->dim, set->dim) < set->dim)
+      return nk_fail(NK_EDATA, "vector %zu is not finite", i);
+  tune->nokens = nk_alloc(set->n, set->dim * sizeof *tune->nokens);
+  if (tune->nokens == NULL) return NK_EMEMORY;
+  if (set->n > 0) memcpy(tune->nokens, set->values, set->n * set->dim * sizeof *tune->nokens);
+  add_hash(tune, tune->nokens, set->n * set->dim * sizeof *tune->nokens);
+  int code = split_nokens(tune, set);
+  if (code == NK_OK) add_hash(tune, tune->of_nokens.order, set->n * sizeof(size_t));
+  return code;
+}
+
+/* The first of them are the references', the others the loss's. */
+static int draw_ordinary(struct nk_tune *tune) {
+  const struct nk_ordinary_options options = {.n = REFERENCE + ORDINARY,
+                                              .seed = tune->options.seed};
+  size_t n = 0;
+  int code = nk_ordinary_tokens(tune->model, &options, &tune->reference, &n);
+  if (code != NK_OK) return code;
+  tune->n_reference = n < REFERENCE + ORDINARY ? n / 2 : REFERENCE;
+  size_t rest = n - tune->n_reference;
+  if (rest < 2) return nk_fail(NK_EDATA, "the model has %zu ordinary tokens: too few", n);
+  tune->ordinary = nk_alloc(rest, sizeof *tune->ordinary);
+  if (tune->ordinary == NULL) return NK_EMEMORY;
+  memcpy(tune->ordinary, tune->reference + tune->n_reference, rest * sizeof *tune->ordinary);
+  return split(tune, rest, SPLIT_ORDINARY, &tune->of_ordinary);
+}
+
+int nki_tune_read(struct nk_tune *tune, const struct nk_tune_options *options) {
+  if (options->n_prompts == 0) return nk_fail(NK_EUSAGE, "no prompt");
+  int code = read_nokens(tune, options->nokens);
+  if (code == NK_OK) code = draw_ordinary(tune);
+  if (code == NK_OK) code = copy_prompts(tune, options);
+  if (code == NK_OK) code = make_probes(tune);
+  if (code == NK_OK) code = make_targets(tune, options->target);
+  if (code == NK_OK) code = read_texts(tune, options);
+  if (code == NK_OK) code = split(tune, tune->n_prompts, SPLIT_PROMPTS, &tune->of_prompts);
+  if (code == NK_OK) code = split(tune, tune->n_pieces, SPLIT_PIECES, &tune->of_pieces);
+  for (size_t i = 0; i < nk_model_n_tensors(tune->model) && code == NK_OK; i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(tune->model, i);
+    add_hash(tune, tensor->name, strlen(tensor->name));
+    add_hash(tune, tensor->data, tensor->n_bytes);
+  }
+  return code;
+}

@@ -1,0 +1,346 @@
+/* Tuning: the loss, its gradient and the optimizer against PyTorch (tests/fixtures/tune.py); what is
+ * held out; checkpoints; what is refused. */
+#include <math.h>
+
+#include "forward/tune.h"
+#include "model/safetensors.h"
+#include "unit.h"
+
+enum { N_SIGNS = 4, N_ROWS = 12 };
+static const char *const prompts[] = {"The {} of", "There was once a {} and", "Tell me about {}."};
+static const struct nk_text texts[] = {{"In the beginning God created", 28},
+                                       {"And God said, Let there be light: and there was", 47}};
+
+static const void *data_of(const struct nki_safetensors *file, const char *name, size_t *n) {
+  const struct nk_tensor *t = nki_safetensors_find(file, name);
+  if (t == NULL) fail_msg("%s", nk_error());
+  if (n != NULL) *n = t->shape[0];
+  return t->data;
+}
+
+static struct nk_model *open_model(const char *name) {
+  char path[256];
+  snprintf(path, sizeof path, "data/%s", name);
+  struct nk_model *model = nk_model_open(path);
+  if (model == NULL) fail_msg("%s", nk_error());
+  return model;
+}
+
+static struct nk_tune *open_run(struct nk_model *model, const struct nk_tune_options *options) {
+  struct nk_tune *tune = nk_tune_new(model, options);
+  if (tune == NULL) fail_msg("%s", nk_error());
+  return tune;
+}
+
+/* N_ROWS vectors of random size on as many rays. */
+static struct nk_vectors *make_nokens(size_t dim) {
+  struct nk_vectors *set = nk_vectors_new(N_ROWS, dim, NULL, false);
+  float *values = nk_vectors_writable(set);
+  uint32_t x = 7;
+  for (size_t i = 0; i < N_ROWS * dim; i++) {
+    x = x * 1664525u + 1013904223u;
+    values[i] = 0.3f * ((float)(x >> 8) / 8388608.0f - 1);
+  }
+  return set;
+}
+
+static struct nk_tune_options small_run(const struct nk_vectors *nokens) {
+  return (struct nk_tune_options){.nokens = nokens,
+                                  .prompts = prompts,
+                                  .n_prompts = 3,
+                                  .texts = texts,
+                                  .n_texts = 2,
+                                  .train = NK_TUNE_LAYERS,
+                                  .n_steps = 4,
+                                  .n_batch = 4,
+                                  .n_evaluate = 2,
+                                  .seed = 3};
+}
+
+/* ---- Against PyTorch ---- */
+
+static double sign_of(size_t i, size_t k) {
+  uint32_t x = (uint32_t)i * 2654435761u + 40503u * (uint32_t)(k + 1);
+  x = (x ^ x >> 16) * 0x45d9f3bu;
+  return (x ^ x >> 16) & 1 ? -1 : 1;
+}
+
+static void check_gradient(const struct nki_safetensors *file, const struct nki_tune_tensor *t,
+                           double longest) {
+  char name[300];
+  snprintf(name, sizeof name, "weight:%.200s", t->name);
+  const double *expected = data_of(file, name, NULL);
+  double squares = 0, products[N_SIGNS] = {0};
+  for (size_t i = 0; i < t->n; i++) {
+    squares += (double)t->gradient[i] * (double)t->gradient[i];
+    for (size_t k = 0; k < N_SIGNS; k++) products[k] += (double)t->gradient[i] * sign_of(i, k);
+  }
+  double worst = fabs(sqrt(squares) - expected[0]);
+  for (size_t k = 0; k < N_SIGNS; k++) worst = fmax(worst, fabs(products[k] - expected[k + 1]));
+  if (!(worst <= fmax(1e-5 * expected[0], 1e-6 * longest)))
+    fail_msg("%s: length %.7g, expected %.7g; relative error %.3g", t->name, sqrt(squares),
+             expected[0], worst / expected[0]);
+}
+
+static void compare_loss(const char *name, size_t layer) {
+  char path[256];
+  snprintf(path, sizeof path, "tests/fixtures/tune/%s.safetensors", name);
+  struct nki_safetensors *file = nki_safetensors_open(path);
+  if (file == NULL) fail_msg("%s", nk_error());
+  struct nk_model *model = open_model(name);
+  size_t n_nokens, n_tokens, n = 0;
+  const float *values = data_of(file, "nokens", &n_nokens);
+  const int64_t *tokens = data_of(file, "tokens", &n_tokens);
+  size_t dim = nk_forward_shape(nk_model_forward(model))->dim;
+  struct nk_vectors *set = nk_vectors_new(n_nokens, dim, NULL, false);
+  memcpy(nk_vectors_writable(set), values, n_nokens * dim * sizeof *values);
+  const struct nk_tune_options options = {.nokens = set,
+                                          .layer = layer,
+                                          .prompts = prompts,
+                                          .n_prompts = 2,
+                                          .texts = texts,
+                                          .n_texts = 1,
+                                          .weight = 2,
+                                          .target = data_of(file, "target", NULL)};
+  struct nk_tune *tune = open_run(model, &options);
+  struct nki_example examples[16];
+  for (size_t p = 0; p < 2; p++) {
+    size_t length;
+    char key[16];
+    snprintf(key, sizeof key, "prompt:%zu", p);
+    const int64_t *ids = data_of(file, key, &length);
+    assert_int_equal(tune->probes[p]->prompt.n, length);
+    assert_memory_equal(tune->probes[p]->prompt.ids, ids, length * sizeof *ids);
+    for (size_t i = 0; i < n_nokens; i++) examples[n++] = (struct nki_example){NKI_NOKEN, i, p};
+    for (size_t i = 0; i < n_tokens; i++) {
+      tune->ordinary[i] = tokens[i];
+      examples[n++] = (struct nki_example){NKI_ORDINARY, i, p};
+    }
+  }
+  examples[n++] = (struct nki_example){NKI_TEXT, 0, 0};
+  for (size_t i = 0; i < tune->n_tensors; i++)
+    for (size_t k = 0; k < tune->tensors[i].n; k++) tune->tensors[i].values[k] *= 1.05f;
+  double sums[NKI_N_EXAMPLES] = {0}, longest = 0;
+  size_t n_terms[NKI_N_EXAMPLES] = {0};
+  if (nki_tune_loss(tune, examples, n, true, sums, n_terms) != NK_OK) fail_msg("%s", nk_error());
+  /* A small divergence is exact to the rounding of float logarithms, about 1e-7 of a nat. */
+  const double *losses = data_of(file, "losses", NULL);
+  for (int kind = 0; kind < NKI_N_EXAMPLES; kind++) {
+    double loss = sums[kind] / (double)n_terms[kind];
+    if (!(fabs(loss - losses[kind]) <= 1e-5 * losses[kind] + 5e-7))
+      fail_msg("loss %d: %.9g, expected %.9g", kind, loss, losses[kind]);
+  }
+  for (size_t i = 0; i < tune->n_tensors; i++) {
+    char key[300];
+    snprintf(key, sizeof key, "weight:%.200s", tune->tensors[i].name);
+    longest = fmax(longest, *(const double *)data_of(file, key, NULL));
+  }
+  for (size_t i = 0; i < tune->n_tensors; i++) check_gradient(file, &tune->tensors[i], longest);
+  assert_int_equal(tune->n_tensors, nk_model_n_tensors(model));
+  nk_tune_free(tune);
+  nk_vectors_free(set);
+  nk_model_free(model);
+  nki_safetensors_free(file);
+}
+
+static void the_loss_and_its_gradient_are_those_of_pytorch(void **state) {
+  (void)state;
+  compare_loss("gpt2-tiny", 0);
+  compare_loss("llama-tiny", 2);
+}
+
+static void steps_are_those_of_pytorchs_adamw(void **state) {
+  (void)state;
+  struct nki_safetensors *file = nki_safetensors_open("tests/fixtures/tune/adamw.safetensors");
+  if (file == NULL) fail_msg("%s", nk_error());
+  size_t n, n_steps;
+  const float *gradients = data_of(file, "gradient", NULL), *before = data_of(file, "before", &n),
+              *after = data_of(file, "after", NULL);
+  const double *rates = data_of(file, "rates", &n_steps);
+  struct nki_tune_tensor tensor = {.name = "x",
+                                   .n = n,
+                                   .values = nk_alloc(n, sizeof(float)),
+                                   .gradient = nk_alloc(n, sizeof(float)),
+                                   .mean = nk_calloc(n, sizeof(float)),
+                                   .square = nk_calloc(n, sizeof(float))};
+  struct nk_tune tune = {.tensors = &tensor,
+                         .n_tensors = 1,
+                         .options = {.decay = *(const double *)data_of(file, "decay", NULL)}};
+  memcpy(tensor.values, before, n * sizeof *before);
+  for (size_t step = 0; step < n_steps; step++) {
+    memcpy(tensor.gradient, gradients + step * n, n * sizeof *gradients);
+    nki_tune_update(&tune, rates[step], step + 1);
+  }
+  for (size_t i = 0; i < n; i++)
+    if (!(fabsf(tensor.values[i] - after[i]) <= 1e-6f * fmaxf(1, fabsf(after[i]))))
+      fail_msg("element %zu: %.9g, expected %.9g", i, (double)tensor.values[i], (double)after[i]);
+  nk_free(tensor.values);
+  nk_free(tensor.gradient);
+  nk_free(tensor.mean);
+  nk_free(tensor.square);
+  nki_safetensors_free(file);
+}
+
+/* ---- Runs ---- */
+
+static void nokens_of_one_ray_are_held_out_together(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  int64_t rays[N_ROWS];
+  for (size_t i = 0; i < N_ROWS; i++) rays[i] = (int64_t)(i * 5 % 4);
+  assert_int_equal(nk_vectors_set_integers(set, "ray", rays), NK_OK);
+  struct nk_tune_options options = small_run(set);
+  for (options.seed = 0; options.seed < 3; options.seed++) {
+    struct nk_tune *tune = open_run(model, &options);
+    const struct nki_split *split = &tune->of_nokens;
+    bool seen[N_ROWS] = {false};
+    assert_int_equal(split->n_train, 9); /* of four rays one is held out */
+    for (size_t i = 0; i < N_ROWS; i++) {
+      assert_false(seen[split->order[i]]);
+      seen[split->order[i]] = true;
+      for (size_t k = 0; k < N_ROWS; k++)
+        if ((i < 9) != (k < 9)) assert_true(rays[split->order[i]] != rays[split->order[k]]);
+    }
+    assert_int_equal(tune->of_prompts.n_train, 2);
+    assert_int_equal(tune->of_pieces.n_train, 1);
+    nk_tune_free(tune);
+  }
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static void save_run(const struct nk_tune *tune, const char *path) {
+  struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
+  if (nk_tune_save(tune, output) != NK_OK || nk_output_commit(output) != NK_OK)
+    fail_msg("%s", nk_error());
+  nk_output_free(output);
+}
+
+static void assert_same_run(const struct nk_tune *a, const struct nk_tune *b) {
+  assert_int_equal(a->n_rows, b->n_rows);
+  assert_memory_equal(a->rows, b->rows, a->n_rows * sizeof *a->rows);
+  for (size_t i = 0; i < a->n_tensors; i++)
+    assert_memory_equal(a->tensors[i].values, b->tensors[i].values,
+                        a->tensors[i].n * sizeof(float));
+}
+
+static void a_run_from_a_checkpoint_ends_as_one_without(void **state) {
+  char path[300];
+  snprintf(path, sizeof path, "%s/run", (char *)*state);
+  struct nk_model *model = open_model("gpt2-tiny"), *other = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  struct nk_tune *whole = open_run(model, &options), *part = NULL;
+  bool done = false;
+  for (size_t step = 0; !done; step++) {
+    if (nk_tune_step(whole, &done) != NK_OK) fail_msg("%s", nk_error());
+    if (step == 0) save_run(whole, path); /* between two evaluations */
+  }
+  assert_int_equal(whole->n_rows, 3);
+  options.checkpoint = path;
+  part = open_run(other, &options);
+  assert_int_equal(part->step, 1);
+  do {
+    if (nk_tune_step(part, &done) != NK_OK) fail_msg("%s", nk_error());
+  } while (!done);
+  assert_same_run(whole, part);
+  nk_tune_free(part);
+  options.rate = 2e-3;
+  assert_null(nk_tune_new(other, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  assert_non_null(strstr(nk_error(), "rate is 0.001"));
+  options.rate = 0;
+  nk_vectors_writable(set)[5] += 1;
+  assert_null(nk_tune_new(other, &options));
+  assert_non_null(strstr(nk_error(), "other nokens, prompts, texts or of another model"));
+  nk_tune_free(whole);
+  nk_vectors_free(set);
+  nk_model_free(model);
+  nk_model_free(other);
+}
+
+static void the_model_is_as_it_was_after_a_run(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("llama-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  const struct nk_tensor *tensor = nk_model_find(model, "model.layers.0.mlp.down_proj.weight");
+  assert_non_null(tensor);
+  struct nk_tensor before = *tensor;
+  struct nk_tune *tune = open_run(model, &options);
+  bool done;
+  assert_int_equal(nk_tune_step(tune, &done), NK_OK);
+  assert_ptr_not_equal(tensor->data, before.data);
+  size_t n;
+  const struct nk_tune_row *rows = nk_tune_rows(tune, &n);
+  assert_int_equal(n, 1);
+  assert_true(rows[0].heldout_ordinary_loss < 1e-6); /* frozen and tuned are the same at step 0 */
+  nk_tune_free(tune);
+  assert_memory_equal(tensor, &before, sizeof before);
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static void parts_choose_their_tensors(void **state) {
+  (void)state;
+  static const struct {
+    enum nk_tune_part train;
+    size_t first, last, n;
+  } cases[] = {{NK_TUNE_EMBEDDING, 0, 0, 1}, {NK_TUNE_NORMS, 0, 0, 18}, {NK_TUNE_LAYERS, 1, 2, 24}};
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  for (size_t i = 0; i < 3; i++) {
+    struct nk_tune_options options = small_run(set);
+    options.train = cases[i].train;
+    options.first_layer = cases[i].first;
+    options.last_layer = cases[i].last;
+    struct nk_tune *tune = open_run(model, &options);
+    assert_int_equal(tune->n_tensors, cases[i].n);
+    for (size_t t = 0; t < tune->n_tensors; t++)
+      if (cases[i].train == NK_TUNE_NORMS) assert_non_null(strstr(tune->tensors[t].name, "ln_"));
+    nk_tune_free(tune);
+  }
+  struct nk_tune_options options = small_run(set);
+  options.first_layer = options.last_layer = 4;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "blocks 4 to 4: the model has blocks 0 to 3"));
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static void what_cannot_be_tuned_is_refused(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.hold_out = 1;
+  assert_null(nk_tune_new(model, &options));
+  options = small_run(set);
+  options.rate = -1;
+  assert_null(nk_tune_new(model, &options));
+  options = small_run(set);
+  options.n_prompts = 0;
+  assert_null(nk_tune_new(model, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  options = small_run(set);
+  int64_t rays[N_ROWS] = {0};
+  assert_int_equal(nk_vectors_set_integers(set, "ray", rays), NK_OK);
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "12 nokens of 1 ray"));
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_loss_and_its_gradient_are_those_of_pytorch),
+      cmocka_unit_test(steps_are_those_of_pytorchs_adamw),
+      cmocka_unit_test(nokens_of_one_ray_are_held_out_together),
+      cmocka_unit_test(a_run_from_a_checkpoint_ends_as_one_without),
+      cmocka_unit_test(the_model_is_as_it_was_after_a_run),
+      cmocka_unit_test(parts_choose_their_tensors),
+      cmocka_unit_test(what_cannot_be_tuned_is_refused),
+  };
+  return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
