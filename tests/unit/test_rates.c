@@ -178,6 +178,55 @@ static void kappa_and_its_interval_are_those_of_statsmodels(void **state) {
   }
 }
 
+/* Nokens of three kinds in 4 prompts, with other rates in two models; what one does in both is
+ * alike. Where little changes, the interval is longer than it needs to be: the least counts. */
+static void the_interval_of_a_paired_change_holds_it(void **state) {
+  (void)state;
+  enum { PROMPTS = 4, MOST_NOKENS = 96 };
+  static const double rates[][2][3] = {{{0.02, 0.05, 0.1}, {0.02, 0.05, 0.1}},
+                                       {{0.1, 0.5, 0.95}, {0.05, 0.05, 0.05}},
+                                       {{0.98, 0.98, 1}, {0.9, 0.95, 0.98}},
+                                       {{0, 0, 1}, {0, 0.5, 0.5}},
+                                       {{1, 1, 1}, {0.05, 0.05, 0.05}}};
+  static const size_t sizes[] = {16, 32, MOST_NOKENS};
+  for (size_t c = 0; c < sizeof rates / sizeof rates[0]; c++)
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+      struct nki_random random = nki_random_stream(300 + c, NKI_RANDOM_TEST, s);
+      double truth = 0, change[MOST_NOKENS];
+      size_t held = 0;
+      for (int kind = 0; kind < 3; kind++) truth += (rates[c][1][kind] - rates[c][0][kind]) / 3;
+      for (int rerun = 0; rerun < RERUNS; rerun++) {
+        for (size_t i = 0; i < sizes[s]; i++) {
+          size_t kind = (size_t)(3 * nki_random_uniform(&random));
+          change[i] = 0;
+          for (int p = 0; p < PROMPTS; p++) {
+            double before = nki_random_uniform(&random), other = nki_random_uniform(&random);
+            double after = nki_random_uniform(&random) < 0.8 ? before : other;
+            change[i] += (after < rates[c][1][kind]) - (before < rates[c][0][kind]);
+          }
+          change[i] /= PROMPTS;
+        }
+        held += holds(summary_paired_share(change, sizes[s], 0.95), truth);
+      }
+      if (getenv("NOKEN_COVERAGE") != NULL)
+        printf("paired %zu %6zu %.3f\n", c, sizes[s], (double)held / RERUNS);
+      if (!((double)held / RERUNS >= LEAST))
+        fail_msg("rates %zu, n %zu: held in %.3f", c, sizes[s], (double)held / RERUNS);
+    }
+}
+
+/* Of 50 pairs 3 change one way and 11 the other: Agresti and Min's formula by numpy, with scipy's
+ * quantile of Student's t in place of the normal one. */
+static void a_paired_change_of_single_pairs_has_the_interval_of_agresti_and_min(void **state) {
+  (void)state;
+  double change[50] = {0};
+  for (int i = 0; i < 14; i++) change[i] = i < 3 ? 1 : -1;
+  struct summary_interval interval = summary_paired_share(change, 50, 0.95);
+  assert_true(fabs(interval.value + 0.16) < 1e-12);
+  assert_true(fabs(interval.low - -0.29724833803869705) < 1e-9 &&
+              fabs(interval.high - -0.010443969653610663) < 1e-9);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_interval_of_a_rate_holds_it),
@@ -185,6 +234,8 @@ int main(void) {
       cmocka_unit_test(the_interval_of_extreme_prompts_holds_it),
       cmocka_unit_test(the_interval_of_a_mean_of_tokens_holds_it),
       cmocka_unit_test(rates_of_none_and_all_have_wilsons_interval_of_all_trials),
+      cmocka_unit_test(the_interval_of_a_paired_change_holds_it),
+      cmocka_unit_test(a_paired_change_of_single_pairs_has_the_interval_of_agresti_and_min),
       cmocka_unit_test(kappa_and_its_interval_are_those_of_statsmodels),
   };
   return cmocka_run_group_tests_name("rates", tests, NULL, NULL);

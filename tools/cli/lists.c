@@ -118,6 +118,27 @@ static bool is_verified(const char *verdict) {
   return length >= 8 && strcmp(verdict + length - 8, "verified") == 0;
 }
 
+int cli_read_directions(const struct cli_strings *lists, struct nk_direction **directions,
+                        size_t *n) {
+  size_t most = 0;
+  int code = NK_OK;
+  for (size_t i = 0; i < lists->n; i++)
+    for (const char *p = lists->item[i]; p != NULL; p = strchr(p + 1, ',')) most++;
+  *directions = nk_alloc(most, sizeof **directions);
+  *n = 0;
+  if (*directions == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < lists->n; i++)
+    for (const char *p = lists->item[i]; p != NULL && code == NK_OK;) {
+      size_t length = strcspn(p, ",");
+      char *name = nk_strndup(p, length);
+      if (name == NULL) return NK_EMEMORY;
+      code = nk_direction_parse(name, &(*directions)[(*n)++]);
+      nk_free(name);
+      p = p[length] != 0 ? p + length + 1 : NULL;
+    }
+  return code;
+}
+
 int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();

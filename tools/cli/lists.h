@@ -3,6 +3,7 @@
 #define CLI_LISTS_H
 
 #include <noken/probe.h>
+#include <noken/sample.h>
 
 #include "cli/frame.h"
 #include "cli/names.h"
@@ -21,6 +22,11 @@ int cli_match_ids(const struct cli_frame *frame, const int64_t *ids, size_t n, i
  * name, for the message. */
 int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
                      size_t *n);
+
+/* *directions [*n] (free with nk_free) = those that lists name: each of them one, or several with
+ * commas. */
+int cli_read_directions(const struct cli_strings *lists, struct nk_direction **directions,
+                        size_t *n);
 
 /* Adds to ids [*n] (from nk_alloc, or NULL) those of a table: all of them, or those verified where
  * it has a column `verdict`. */

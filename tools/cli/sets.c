@@ -129,20 +129,27 @@ static const char *find_word(const char *words, double value, size_t *length) {
   return *length > 0 ? words : NULL;
 }
 
+int cli_set_word(const struct nk_vectors *set, const struct nk_column *column, size_t row,
+                 const char **word, size_t *n) {
+  const char *words;
+  *n = 0;
+  *word = NULL;
+  int code = find_codes(set, column->name, &words);
+  if (code == NK_OK) *word = find_word(words, cli_column_number(column, row), n);
+  return code;
+}
+
 void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, size_t row,
                   struct cli_table *table) {
-  bool whole = column->dtype == NK_I64;
-  double value = cli_column_number(column, row);
   size_t length = 0;
-  const char *words;
-  if (find_codes(set, column->name, &words) != NK_OK) cli_table_fail(table);
-  const char *word = find_word(words, value, &length);
+  const char *word;
+  if (cli_set_word(set, column, row, &word, &length) != NK_OK) cli_table_fail(table);
   if (word != NULL)
     cli_table_text(table, word, length);
-  else if (whole)
+  else if (column->dtype == NK_I64)
     cli_table_integer(table, column->data.integer[row]);
   else
-    cli_table_number(table, value);
+    cli_table_number(table, cli_column_number(column, row));
 }
 
 void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table *table) {

@@ -52,6 +52,11 @@ void cli_set_row_tail(const struct nk_vectors *set, size_t row, struct cli_table
 void cli_set_cell(const struct nk_vectors *set, const struct nk_column *column, size_t row,
                   struct cli_table *table);
 
+/* *word [*n] = the word that the column's value in a row stands for; NULL where there is none.
+ * Returns NK_OK or a negative code. */
+int cli_set_word(const struct nk_vectors *set, const struct nk_column *column, size_t row,
+                 const char **word, size_t *n);
+
 /* Puts "set_" before a name with its closing 0. */
 void cli_set_prefix(struct nk_buffer *name);
 /* Copies the words of a column's values (noken.codes.NAME) to a column of another set. Returns

@@ -124,6 +124,20 @@ struct summary_interval summary_clustered_share(const double *share, size_t n, d
   return summary_share(mean, effective, summary_t_quantile((1 + level) / 2, count - 1));
 }
 
+struct summary_interval summary_paired_share(const double *change, size_t n, double level) {
+  double sum = 0, squares = 1, count = (double)n; /* and 2 pairs more */
+  for (size_t i = 0; i < n; i++) {
+    sum += change[i];
+    squares += change[i] * change[i];
+  }
+  double mean = sum / (count + 2), variance = squares / (count + 2) - mean * mean;
+  double half = summary_t_quantile((1 + level) / 2, count - 1) * sqrt(variance / (count + 2));
+  struct summary_interval out = {n > 0 ? sum / count : NAN, mean - half, mean + half};
+  if (out.low < -1) out.low = -1;
+  if (out.high > 1) out.high = 1;
+  return out;
+}
+
 struct summary_interval summary_kappa(size_t table[2][2], double level) {
   double n = 0, p[2][2], first[2], second[2], observed, chance = 0, squares = 0;
   for (int i = 0; i < 2; i++) n += (double)(table[i][0] + table[i][1]);

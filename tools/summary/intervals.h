@@ -38,6 +38,12 @@ struct summary_interval summary_stratified_share(const size_t *successes, size_t
  * and with Student's t; of n trials where all shares are the same. */
 struct summary_interval summary_clustered_share(const double *share, size_t n, double level);
 
+/* The mean change of a share in n pairs of clusters drawn from many, each of change [n] from -1 to
+ * 1: by Student's t with two pairs more, half of one changed each way, as Agresti and Min (2005) do
+ * for single pairs. Where no pair changes it has a length, and where few do it holds the truth as
+ * often as it says. */
+struct summary_interval summary_paired_share(const double *change, size_t n, double level);
+
 /* The mean of x [n] by Student's t. */
 struct summary_interval summary_mean(const double *x, size_t n, double level);
 

@@ -1,0 +1,156 @@
+# nk-compare as a user calls it. Rows of BEFORE are compared with pipes of the other tools, losses with
+# those of Transformers (tests/fixtures/compare.py). AFTER is a copy of gpt2-tiny whose glitch tokens
+# have the mean row, a copy with shuffled weights, or the model itself.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  export root=$BATS_TEST_DIRNAME/../.. few="-n 8 --reference 32 --ordinary 16 --controls 40"
+  export before=$root/data/gpt2-tiny prompts=$BATS_FILE_TMPDIR/prompts.tsv
+  cd "$BATS_FILE_TMPDIR"
+  printf 'prompt\ttext\nthe\tThe {} of\nsaid\tHe said: {}\n' >prompts.tsv
+  nk-glitch -q --fdr 0.05 "$before" | nk-verify -q "$before" >glitch.tsv
+  nk-convert -q --model hf "$before" --patch-rows glitch.tsv --with mean -o patched
+  nk-convert -q --model hf "$before" --shuffle-weights 1 -o shuffled
+  nk-compare -q $few --prompts prompts.tsv -d covariance,isotropic --quantile 0.5 --times 2 --at 2 \
+    --text "$root/data/prompts/contexts.txt" "$before" patched >patched.tsv
+}
+
+setup() { cd "$BATS_FILE_TMPDIR"; }
+
+# cells TABLE COND COLUMN...: the columns of the rows that meet a condition of awk, in which a
+# column's cell is $c["NAME"].
+cells() {
+  local table=$1 condition=$2
+  shift 2
+  awk -F '\t' -v names="$*" 'BEGIN { n = split(names, name, " ") }
+    NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+    '"$condition"' { for (i = 1; i <= n; i++) printf "%s%s", $c[name[i]], i < n ? "\t" : "\n" }' "$table"
+}
+
+# near BOUND A B: tables of numbers whose cells differ by at most BOUND.
+near() {
+  paste "$2" "$3" | awk -F '\t' -v bound="$1" 'NF % 2 == 1 { exit 1 }
+    { for (i = 1; i <= NF / 2; i++) { d = $i - $(i + NF / 2); if (d > bound || -d > bound) bad = 1 } }
+    END { exit bad || NR == 0 }' || { paste "$2" "$3"; return 1; }
+}
+
+@test "a model that is compared with itself has not changed" {
+  nk-compare -q $few -p 'The {} of' --quantile 0.9 --times 2 --text "$root/data/prompts/contexts.txt" \
+    "$before" "$before" >self.tsv
+  run -0 cells self.tsv '$c["model"] == "change"' value low high interval
+  [ "${#lines[@]}" -gt 40 ]
+  [ "$(printf '%s\n' "${lines[@]}" | sort -u)" = "$(printf '0\t\t\t\n0\t0\t0\tbootstrap\n0\t0\t0\tidentical')" ]
+}
+
+@test "the share of nokens out of distribution, their KL and entropy are those of a pipe" {
+  nk-extract "$before" | nk-region fit -q -o in.safetensors
+  nk-sample in.safetensors -n 8 -d covariance,isotropic --quantile 0.5 --times 2 -o nokens.safetensors
+  nk-run -q "$before" --prompts prompts.tsv --reference 32 --exclude glitch.tsv nokens.safetensors |
+    nk-summary --by distance --share 'p_value<=0.05' --median kl --median entropy -c ray >pipe.tsv
+  cells patched.tsv '$c["model"] == "before" && $1 ~ /^noken_(ood|kl|entropy)$/' value distance n >got
+  cells pipe.tsv 1 value distance n >expected
+  near 1e-6 got expected
+  cells patched.tsv '$c["model"] == "before" && $1 ~ /^noken_(ood|kl|entropy)$/' low high >got
+  cells pipe.tsv 1 low high >expected
+  near 0.15 got expected # the resamples are others, of 16 rays
+}
+
+@test "the behaviour of the changed model is that of a pipe" {
+  nk-run -q patched --prompts prompts.tsv --reference 32 nokens.safetensors |
+    nk-summary --by direction,distance --median entropy >pipe.tsv
+  cells patched.tsv '$c["model"] == "after" && $1 ~ /^noken_entropy (cov|iso)/' value >got
+  cells pipe.tsv 1 value >expected
+  near 1e-6 got expected
+}
+
+@test "with its own reference, the changed model is compared as by nk-run" {
+  nk-compare -q $few --prompts prompts.tsv --only nokens,glitch --own-reference --glitch glitch.tsv \
+    --nokens nokens.safetensors -d isotropic --quantile 0.5 "$before" patched >own.tsv
+  nk-run -q patched --prompts prompts.tsv --reference 32 --exclude glitch.tsv nokens.safetensors |
+    nk-summary --by distance --share 'p_value<=0.05' --median kl >pipe.tsv
+  cells own.tsv '$c["model"] == "after" && $1 ~ /^given_(ood|kl)$/' value >got
+  cells pipe.tsv 1 value >expected
+  near 1e-6 got expected
+}
+
+@test "the glitch tokens and their verdicts are those of nk-glitch and nk-verify" {
+  nk-verify -q patched glitch.tsv >after.tsv
+  for side in before after; do
+    table=$([ $side = before ] && echo glitch.tsv || echo after.tsv)
+    cells glitch.tsv '$c["verdict"] ~ /verified/' id | sort >listed
+    cells "$table" '$c["verdict"] ~ /verified/' id | sort | comm -12 listed - | wc -l >expected
+    cells patched.tsv "\$c[\"model\"] == \"$side\" && \$1 == \"glitch_verified\"" value n |
+      awk '{ print $1 * $2 }' >got
+    near 1e-4 got expected
+  done
+  nk-run -q "$before" --prompts prompts.tsv --reference 32 --exclude glitch.tsv \
+    --ids "$(paste -sd, listed)" | nk-summary --share 'p_value<=0.05' --median kl >pipe.tsv
+  cells patched.tsv '$c["model"] == "before" && $1 ~ /^glitch_(ood|kl)$/' value n >got
+  cells pipe.tsv 1 value n >expected
+  near 1e-6 got expected
+}
+
+@test "losses on a text are those of Transformers" {
+  cells patched.tsv '$1 == "text_loss" && $c["model"] == "before"' value n >got
+  nk-compare -q $few -p 'The {}' --only text --text "$root/data/prompts/contexts.txt" \
+    "$root/data/llama-tiny" "$root/data/llama-tiny" >llama.tsv
+  cells llama.tsv '$1 == "text_loss" && $c["model"] == "after"' value n >>got
+  cells "$BATS_TEST_DIRNAME/../fixtures/compare.tsv" 1 loss tokens >expected
+  near 1e-6 got expected
+}
+
+@test "by the reference of the original, shuffled weights give behaviour out of distribution" {
+  nk-compare -q $few -p 'The {} of' --only ordinary,streams,divergence --at 1,3 -n 4 -d isotropic \
+    --times 1 "$before" shuffled >shuffled.tsv
+  run -0 cells shuffled.tsv '$c["model"] == "after" && $1 ~ /_ood/' statistic at value
+  [ "$(printf '%s\n' "${lines[@]}" | sort -u)" = "ordinary_ood		1
+stream_ood	1	1
+stream_ood	3	1
+stream_ood all	1	1
+stream_ood all	3	1" ]
+  run -0 cells shuffled.tsv '$1 == "ordinary_ood change"' value low high
+  awk '{ exit !($2 > 0.5 && $1 <= $3 && $3 <= 1) }' <<<"${lines[0]}"
+  nk-compare -q $few -p 'The {} of' --only ordinary --own-reference "$before" shuffled >own.tsv
+  run -0 cells own.tsv '$1 == "ordinary_ood" && $c["model"] == "after"' value
+  awk '{ exit !($1 < 0.5) }' <<<"${lines[0]}"
+}
+
+@test "nk-plot draws both models' shares by distance" {
+  run -0 --separate-stderr nk-plot curve -x distance -y noken_ood --by model --format text patched.tsv
+  [[ "$output" = *before*after* ]]
+  [[ "$output" != *change* ]]
+}
+
+@test "models of other shapes or tokenizers are refused by what differs" {
+  run -1 nk-compare -q -p 'The {}' "$before" "$root/data/llama-tiny"
+  [[ "$output" = "nk-compare: gpt2-tiny has 4 heads of keys, llama-tiny has 2"* ]]
+  mkdir -p other
+  cp "$before"/config.json "$before"/model.safetensors other
+  sed 's/"LINE":8189/"LINE":8190/; s/"Otherwise":8190/"Otherwise":8189/' "$before/tokenizer.json" \
+    >other/tokenizer.json
+  run -1 nk-compare -q -p 'The {}' "$before" other
+  [ "$output" = "nk-compare: the tokenizers differ: token 8189 is 'LINE' in gpt2-tiny and 'Otherwise' in other" ]
+}
+
+@test "what cannot be compared is an error before anything runs" {
+  run -2 nk-compare "$before" "$before"
+  [ "$output" = "nk-compare: no prompt: use -p TEXT or --prompts FILE" ]
+  run -2 nk-compare -p '{}' --only ordinary,all "$before" "$before"
+  [[ "$output" = *"--only: unknown part 'all': ordinary,"* ]]
+  run -2 nk-compare -p '{}' --only ordinary --times 2 "$before" "$before"
+  [ "$output" = "nk-compare: --times has no use with --only ordinary" ]
+  run -2 nk-compare -p '{}' --only text "$before" "$before"
+  [ "$output" = "nk-compare: --only text needs a text: use --text FILE" ]
+  run -2 nk-compare -p '{}' --level 1 "$before" "$before"
+  run -2 nk-compare -p '{}' --at 0 "$before" "$before"
+  run -2 nk-compare -p '{}' --reference 7 "$before" "$before"
+  printf 'id\n9999\n' >far.tsv
+  run -1 nk-compare -p '{}' --glitch far.tsv "$before" "$before"
+  [ "$output" = "nk-compare: far.tsv: id 9999: the models have tokens 0 to 8191" ]
+  printf '\n\n' >empty.txt
+  run -1 nk-compare -q -p '{}' --only text --text empty.txt "$before" "$before"
+  [ "$output" = "nk-compare: empty.txt: no text" ]
+  nk-extract "$root/tests/fixtures/forward/gpt2" -o narrow.safetensors
+  run -1 nk-compare -p '{}' --only nokens --nokens narrow.safetensors "$before" "$before"
+  [[ "$output" = *"narrow.safetensors: vectors have "*" values, the models' have 128" ]]
+}
