@@ -186,7 +186,7 @@ struct nk_batch {
  * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED; NK_EUNSUPPORTED
  * for an override or a residual at a layer or site that llama.cpp does not show. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
- * sums. */
+ * sums; the native engine gives the same batch the same bytes each time with as many threads. */
 NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
 
 /* ---- Gradients ---- */
@@ -254,7 +254,8 @@ struct nk_gradient {
  * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
  * llama.cpp, for overrides at a site other than the stream and for other weights. What is refused before the run changes no answer; where the run
  * fails, the answers are not defined. Gradients do not depend on the other sequences, their order
- * or the number of threads beyond the rounding of float sums. */
+ * or the number of threads beyond the rounding of float sums; the same batch has the same bytes
+ * each time with as many threads. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);
 
