@@ -25,13 +25,50 @@ struct nki_region_rows {
   const float *x;
   size_t n;
   size_t token; /* they are the region's tokens from this one on, not fitted; or NKI_NO_TOKENS */
+  int64_t *kth; /* out: [n] rows of their k-th neighbours, where they are searched; or NULL */
 };
+
+/* What a combined score is made of. */
+enum nki_feature { NKI_NORM, NKI_L2, NKI_MAHALANOBIS, NKI_KNN, NKI_RESIDUAL, NKI_N_FEATURES };
+/* The features that a region judges alone, [NKI_N_RANKED - 1]. */
+const enum nki_feature *nki_region_alone(const struct nk_region *region);
 
 /* out [n] = scores of the region's kind. */
 int nki_region_score(const struct nk_region *region, const struct nki_region_rows *rows,
                      double *out);
+/* out [NKI_N_FEATURES, n] */
+int nki_region_features(const struct nk_region *region, const struct nki_region_rows *rows,
+                        double *out);
+/* out [n] = Mahalanobis distances of the logarithms of features [NKI_N_FEATURES, n]; slopes [n,
+ * NKI_N_FEATURES] = their derivatives by each feature, 0 where a distance or feature is 0; or NULL.
+ */
+int nki_region_joint(const struct nk_gaussian *joint, const double *features, size_t n, double *out,
+                     double *slopes);
+/* out [n] = combined scores from features [NKI_N_FEATURES, n]; joint [n]: their joint distances,
+ * NULL for a region without. */
+void nki_region_combine(const struct nk_region *region, const double *features, const double *joint,
+                        size_t n, double *out);
+/* The values between which a feature's rank among sorted [m] is at most so far from the middle. */
+void nki_rank_limits(const double *sorted, size_t m, double rank, double *least, double *most);
 /* Fits ranks and joint of a combined region to the tokens that rank the features. */
 int nki_region_fit_combined(struct nk_region *region, const struct nki_region_rows *rows);
+
+/* A score is at most `level` where each of a few features is between the values that have this
+ * score: how far rows are beyond these, and in which directions that grows. A score of ranks itself
+ * is linear from one token to the next only, and says little about where its surface lies.
+ *   scores     [n] as nki_region_score
+ *   excess     [n, n_limits] (f - value) / value of the value that is the closer one to feature f,
+ *              the other way round for the least; positive outside
+ *   gradients  [n, n_limits, dim] of that with respect to x; the k-th neighbour is held */
+int nki_region_excess(const struct nk_region *region, double level, const float *x, size_t n,
+                      double *scores, double *excess, double *gradients);
+/* How many features have limits. */
+size_t nki_region_n_limits(const struct nk_region *region);
+
+/* gradients [n, dim] = those of nki_region_distances with respect to x; zeros where a distance is
+ * 0. The k-th neighbour is held. */
+int nki_region_distance_gradients(const struct nk_region *region, enum nk_metric metric,
+                                  const float *x, size_t n, double *gradients);
 
 /* out [n] = distances of vectors x [n, dim] by a metric: from the mean of the fitting half (l2,
  * cosine), from its distribution (mahalanobis), to the k-th nearest token of it (knn, by the
@@ -42,8 +79,10 @@ int nki_region_distances(const struct nk_region *region, enum nk_metric metric, 
 /* out [n] = Mahalanobis distances of x [n, dim]. */
 int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_t n, double *out);
 /* out = distances to the k-th nearest (or the last there is) of the fitting tokens: of x [n, dim],
- * or for x NULL of each of those themselves to the others, [n_fit]. */
-int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out);
+ * or for x NULL of each of those themselves to the others, [n_fit]. kth = the rows of those
+ * neighbours; or NULL. */
+int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out,
+                   int64_t *kth);
 
 /* ---- Tokens and files ---- */
 

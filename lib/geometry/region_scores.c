@@ -24,7 +24,8 @@ int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_
   return code;
 }
 
-int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out) {
+int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out,
+                   int64_t *kth) {
   const struct nk_knn_options options = {.k = region->k, .metric = region->metric};
   if (region->tokens->values == NULL)
     return nk_fail(NK_EUSAGE, "distances to neighbours: the region does not hold its tokens");
@@ -33,6 +34,8 @@ int nki_region_knn(const struct nk_region *region, const float *x, size_t n, dou
   if (knn == NULL) return nk_error_code();
   for (size_t i = 0; i < knn->n; i++)
     out[i] = knn->k > 0 ? knn->distances[i * knn->k + knn->k - 1] : 0;
+  for (size_t i = 0; i < knn->n && kth != NULL; i++)
+    kth[i] = knn->k > 0 ? knn->rows[i * knn->k + knn->k - 1] : -1;
   nk_knn_free(knn);
   return NK_OK;
 }
@@ -94,23 +97,31 @@ static int measure(const struct nk_region *region, enum nk_region_kind kind,
     return NK_OK;
   }
   return kind == NK_REGION_MAHALANOBIS ? nki_region_mahalanobis(region, rows->x, rows->n, out)
-         : kind == NK_REGION_KNN       ? nki_region_knn(region, rows->x, rows->n, out)
+         : kind == NK_REGION_KNN       ? nki_region_knn(region, rows->x, rows->n, out, rows->kth)
                                        : residual(region, rows->x, rows->n, out);
 }
 
 /* ---- The combined score ---- */
 
-enum feature { NORM, L2, MAHALANOBIS, KNN, RESIDUAL, N_FEATURES };
+enum {
+  NORM = NKI_NORM,
+  L2 = NKI_L2,
+  MAHALANOBIS = NKI_MAHALANOBIS,
+  KNN = NKI_KNN,
+  RESIDUAL = NKI_RESIDUAL,
+  N_FEATURES = NKI_N_FEATURES
+};
 
 _Static_assert((int)N_FEATURES == (int)NKI_N_JOINT, "the joint distance is of these features");
 
-/* The features that are judged alone; LEGACY those of files without a joint distance. */
-static const enum feature ALONE[NKI_N_RANKED - 1] = {NORM, MAHALANOBIS, KNN};
-static const enum feature LEGACY[NKI_N_RANKED - 1] = {MAHALANOBIS, KNN, RESIDUAL};
+const enum nki_feature *nki_region_alone(const struct nk_region *region) {
+  static const enum nki_feature ALONE[NKI_N_RANKED - 1] = {NKI_NORM, NKI_MAHALANOBIS, NKI_KNN};
+  static const enum nki_feature LEGACY[NKI_N_RANKED - 1] = {NKI_MAHALANOBIS, NKI_KNN, NKI_RESIDUAL};
+  return region->joint != NULL ? ALONE : LEGACY;
+}
 
-/* out [N_FEATURES, n] */
-static int measure_features(const struct nk_region *region, const struct nki_region_rows *rows,
-                            double *out) {
+int nki_region_features(const struct nk_region *region, const struct nki_region_rows *rows,
+                        double *out) {
   size_t n = rows->n;
   nk_row_distances(rows->x, n, region->dim, nki_gaussian_mean(region->gaussian), out + NORM * n,
                    out + L2 * n, NULL);
@@ -131,12 +142,12 @@ static void copy_logarithms(const double *features, size_t n, const double *mean
     }
 }
 
-/* out [n] = Mahalanobis distances of the logarithms of features [N_FEATURES, n]. */
-static int measure_joint(const struct nk_gaussian *joint, const double *features, size_t n,
-                         double *out) {
+int nki_region_joint(const struct nk_gaussian *joint, const double *features, size_t n, double *out,
+                     double *slopes) {
   double *logs = nk_alloc(n, N_FEATURES * sizeof *logs);
   if (logs == NULL) return NK_EMEMORY;
   copy_logarithms(features, n, nki_gaussian_mean(joint), logs);
+  if (slopes != NULL) memcpy(slopes, logs, n * N_FEATURES * sizeof *logs);
   nki_gaussian_whiten(joint, logs, n);
   for (size_t i = 0; i < n; i++) {
     double square = 0;
@@ -144,6 +155,12 @@ static int measure_joint(const struct nk_gaussian *joint, const double *features
       square += logs[i * N_FEATURES + f] * logs[i * N_FEATURES + f];
     out[i] = sqrt(square);
   }
+  if (slopes != NULL) nki_gaussian_precision(joint, slopes, n);
+  for (size_t i = 0; i < n && slopes != NULL; i++)
+    for (size_t f = 0; f < N_FEATURES; f++) {
+      double *slope = &slopes[i * N_FEATURES + f], size = out[i] * features[f * n + i];
+      *slope = size > 0 ? *slope / size : 0;
+    }
   nk_free(logs);
   return NK_OK;
 }
@@ -194,10 +211,26 @@ static double rank_above(const double *sorted, size_t m, double score) {
   return 0.5 * place_among(sorted, m, score);
 }
 
-/* out [n] from features [N_FEATURES, n]; joint [n]: their joint distances, or NULL. */
-static void combine(const struct nk_region *region, const double *features, const double *joint,
-                    size_t n, double *out) {
-  const enum feature *alone = joint != NULL ? ALONE : LEGACY;
+static double value_beyond(double end, double median, double distance) {
+  double unit = fabs(end - median);
+  return end + (end < median ? -distance : distance) * (unit > 0 ? unit : 1);
+}
+
+void nki_rank_limits(const double *sorted, size_t m, double rank, double *least, double *most) {
+  double median = nki_quantile_sorted(sorted, m, 0.5), middle = 0.5 * (double)(m - 1);
+  double part = rank / (double)(m - 1); /* of all ranks, on either side of the middle */
+  if (rank > middle) {
+    *most = value_beyond(sorted[m - 1], median, rank - middle);
+    *least = value_beyond(sorted[0], median, rank - middle);
+    return;
+  }
+  *most = nki_quantile_sorted(sorted, m, fmin(0.5 + part, 1));
+  *least = nki_quantile_sorted(sorted, m, fmax(0.5 - part, 0));
+}
+
+void nki_region_combine(const struct nk_region *region, const double *features, const double *joint,
+                        size_t n, double *out) {
+  const enum nki_feature *alone = nki_region_alone(region);
   size_t m = region->n_ranks;
   for (size_t i = 0; i < n; i++) {
     double largest = 0;
@@ -219,9 +252,10 @@ static int score_combined(const struct nk_region *region, const struct nki_regio
   double *joint = region->joint != NULL ? nk_alloc(rows->n, sizeof *joint) : NULL;
   int code = features == NULL || (joint == NULL && region->joint != NULL)
                  ? NK_EMEMORY
-                 : measure_features(region, rows, features);
-  if (code == NK_OK && joint != NULL) code = measure_joint(region->joint, features, rows->n, joint);
-  if (code == NK_OK) combine(region, features, joint, rows->n, out);
+                 : nki_region_features(region, rows, features);
+  if (code == NK_OK && joint != NULL)
+    code = nki_region_joint(region->joint, features, rows->n, joint, NULL);
+  if (code == NK_OK) nki_region_combine(region, features, joint, rows->n, out);
   nk_free(features);
   nk_free(joint);
   return code;
@@ -231,14 +265,16 @@ int nki_region_fit_combined(struct nk_region *region, const struct nki_region_ro
   size_t n = rows->n;
   double *features = nk_alloc(n, N_FEATURES * sizeof *features);
   region->ranks = nk_alloc(NKI_N_RANKED, n * sizeof *region->ranks);
-  int code = features != NULL && region->ranks != NULL ? measure_features(region, rows, features)
+  int code = features != NULL && region->ranks != NULL ? nki_region_features(region, rows, features)
                                                        : NK_EMEMORY;
   if (code == NK_OK && (region->joint = fit_joint(features, n)) == NULL) code = nk_error_code();
   if (code == NK_OK)
-    code = measure_joint(region->joint, features, n, region->ranks + (NKI_N_RANKED - 1) * n);
+    code =
+        nki_region_joint(region->joint, features, n, region->ranks + (NKI_N_RANKED - 1) * n, NULL);
   for (size_t j = 0; j < NKI_N_RANKED && code == NK_OK; j++) {
     double *sorted = region->ranks + j * n;
-    if (j < NKI_N_RANKED - 1) memcpy(sorted, features + ALONE[j] * n, n * sizeof *sorted);
+    if (j < NKI_N_RANKED - 1)
+      memcpy(sorted, features + nki_region_alone(region)[j] * n, n * sizeof *sorted);
     nki_sort_numbers(sorted, n);
   }
   nk_free(features);
