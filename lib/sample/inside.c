@@ -39,6 +39,7 @@ struct draws {
   const struct nk_region *region;
   const struct nki_space *space;
   uint64_t seed;
+  double level;     /* of the p-values that are drawn again */
   float *x;         /* [n, dim] */
   int64_t *tokens;  /* [n] row of the token that a noken was drawn about */
   double *p_values; /* [n] */
@@ -95,7 +96,7 @@ static int draw_until_inside(struct draws *draws, size_t n) {
     if (code == NK_OK) code = draw_all(draws, list, left, attempt);
     size_t still = 0;
     for (size_t i = 0; i < left && code == NK_OK; i++)
-      if (!(draws->p_values[list[i]] > LEVEL)) list[still++] = list[i];
+      if (!(draws->p_values[list[i]] > draws->level)) list[still++] = list[i];
     left = still;
   }
   nk_free(list);
@@ -123,10 +124,11 @@ done:
   return code;
 }
 
-struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed) {
+struct nk_vectors *nki_sample_inside(struct nk_region *region, size_t n, double level,
+                                     uint64_t seed) {
   struct nki_space space;
   struct nk_vectors *set = NULL;
-  struct draws draws = {.region = region, .space = &space, .seed = seed};
+  struct draws draws = {.region = region, .space = &space, .seed = seed, .level = level};
   int code = nki_open_space(region, &space);
   if (code == NK_OK) code = nki_need_tokens(&space, "drawing from inside the region");
   if (code != NK_OK) goto done;
@@ -143,4 +145,8 @@ done:
   if (code == NK_OK) return set;
   nk_vectors_free(set);
   return NULL;
+}
+
+struct nk_vectors *nk_sample_inside(struct nk_region *region, size_t n, uint64_t seed) {
+  return nki_sample_inside(region, n, LEVEL, seed);
 }

@@ -42,6 +42,9 @@ int nki_need_neighbours(const struct nk_region *region, const struct nki_space *
                         const char *what);
 /* The row of the token called id; NK_ENOTFOUND when there is none. */
 int nki_find_token(const struct nki_space *space, int64_t id, int64_t *row);
+/* What distances by a metric need of the region. */
+int nki_check_metric(const struct nk_region *region, const struct nki_space *space,
+                     enum nk_metric metric);
 /* *sorted = the distances by a metric of the region's tokens that it was not fitted on, ascending,
  * *n of them. Free it. */
 int nki_held_out(struct nk_region *region, enum nk_metric metric, double **sorted, size_t *n);
@@ -151,6 +154,22 @@ void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *ra
  * block; NaN when there is none. */
 double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays *rays, size_t i,
                              double distance);
+
+/* ---- Vectors at a distance ---- */
+
+/* Where a metric from the centroid, as of nk_sample's nokens, has the value `distance`. */
+struct nki_distance_surface;
+struct nki_distance_surface *nki_surface_new(struct nk_region *region, enum nk_metric metric,
+                                             double distance);
+void nki_surface_free(struct nki_distance_surface *surface);
+/* scale [n]: what brings away [n, dim], vectors less the centroid, to the surface at the smallest
+ * radius; NaN where their ray never reaches it. */
+int nki_surface_scale(const struct nki_distance_surface *surface, const double *away, size_t n,
+                      double *scale);
+
+/* nk_sample_inside, with p-values above `level`. */
+struct nk_vectors *nki_sample_inside(struct nk_region *region, size_t n, double level,
+                                     uint64_t seed);
 
 /* ---- Nokens from a set ---- */
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "geometry/gaussian.h"
 #include "geometry/internal.h"
 #include "sample/sampling.h"
 
@@ -13,136 +12,11 @@ enum { STEPS = 5 };         /* towards a radius that rounding has changed */
 
 static const double CLOSE = 1e-6; /* relative, of a radius that needs no correction */
 
-static const double RADIANS = 3.14159265358979323846 / 180;
-
 const char *nki_measure_name(const struct nk_sample_options *options) {
   static const char *const METRICS[NK_N_METRICS] = {"distance", "l2 distance", "cosine distance",
                                                     "mahalanobis distance", "knn distance"};
   if (options->measure == NK_MEASURE_RADIUS) return "radius";
   return options->measure == NK_MEASURE_ANGLE ? "angle" : METRICS[options->metric];
-}
-
-static bool is_metric(const struct nk_sample_options *o, enum nk_metric metric) {
-  return o->measure == NK_MEASURE_METRIC && o->metric == metric;
-}
-
-/* ---- Radii of a block of rays ---- */
-
-/* One thread's memory. */
-struct work {
-  struct nki_rays rays;
-  double *white_origin, *white_u;       /* [NKI_RAYS, dim] whitened; metric mahalanobis */
-  struct nki_neighbours *neighbours;    /* metric knn */
-  struct nki_turning turning[NKI_RAYS]; /* about the centre of angles, and with keep_norm about 0 */
-};
-
-static void free_work(struct work *work) {
-  nk_free(work->rays.origin);
-  nk_free(work->rays.u);
-  nk_free(work->rays.other);
-  nk_free(work->rays.start);
-  nk_free(work->rays.from);
-  nk_free(work->rays.toward);
-  nk_free(work->white_origin);
-  nk_free(work->white_u);
-  nki_neighbours_free(work->neighbours);
-}
-
-static int make_work(const struct sampling *s, const struct nk_direction *direction,
-                     struct work *work) {
-  *work = (struct work){.rays.n = 0};
-  size_t size = NKI_RAYS * s->space.dim;
-  work->rays.origin = nk_alloc(size, sizeof(double));
-  work->rays.u = nk_alloc(size, sizeof(double));
-  work->rays.start = nk_alloc(NKI_RAYS, sizeof *work->rays.start);
-  work->rays.from = nk_alloc(NKI_RAYS, sizeof(int64_t));
-  work->rays.toward = nk_alloc(NKI_RAYS, sizeof(int64_t));
-  bool made = work->rays.origin != NULL && work->rays.u != NULL && work->rays.start != NULL &&
-              work->rays.from != NULL && work->rays.toward != NULL;
-  if (direction->kind == NK_DIRECTION_MIXTURE) {
-    work->rays.other = nk_alloc(size, sizeof(double));
-    made = made && work->rays.other != NULL;
-  }
-  if (is_metric(&s->options, NK_METRIC_MAHALANOBIS)) {
-    work->white_origin = nk_alloc(size, sizeof(double));
-    work->white_u = nk_alloc(size, sizeof(double));
-    made = made && work->white_origin != NULL && work->white_u != NULL;
-  } else if (is_metric(&s->options, NK_METRIC_KNN)) {
-    work->neighbours = nki_neighbours_new(&s->space, s->token_squares);
-    made = made && work->neighbours != NULL;
-  }
-  return made ? NK_OK : NK_EMEMORY;
-}
-
-static bool has_origin(const struct nki_rays *rays) {
-  for (size_t i = 0; i < rays->n; i++)
-    if (rays->start[i] != NULL) return true;
-  return false;
-}
-
-/* What all radii of a block need. Origins at the centroid are zeros, whitened or not. */
-static void prepare_block(const struct sampling *s, struct work *work) {
-  const struct nk_sample_options *o = &s->options;
-  size_t n = work->rays.n, dim = s->space.dim, bytes = n * dim * sizeof(double);
-  if (is_metric(o, NK_METRIC_MAHALANOBIS)) {
-    memcpy(work->white_origin, work->rays.origin, bytes);
-    memcpy(work->white_u, work->rays.u, bytes);
-    if (has_origin(&work->rays)) nki_gaussian_whiten(s->space.gaussian, work->white_origin, n);
-    nki_gaussian_whiten(s->space.gaussian, work->white_u, n);
-  } else if (is_metric(o, NK_METRIC_KNN)) {
-    nki_neighbours_block(work->neighbours, &work->rays);
-  }
-  bool about_zero = o->keep_norm || o->about_zero;
-  for (size_t i = 0; i < n && (o->keep_norm || o->measure == NK_MEASURE_ANGLE); i++)
-    work->turning[i] =
-        nki_turning_of(work->rays.origin + i * dim, about_zero ? s->space.mean : NULL,
-                       work->rays.u + i * dim, o->keep_norm ? s->space.mean : NULL, dim);
-}
-
-static double cosine_radius(const struct nki_space *space, const double *origin, const double *u,
-                            double distance) {
-  size_t dim = space->dim;
-  double length = sqrt(nki_product(space->mean, space->mean, dim));
-  double origin_m = nki_product(origin, space->mean, dim) / length + length;
-  double origin_square = nki_product(origin, origin, dim) + length * (2 * origin_m - length);
-  double origin_u = nki_product(origin, u, dim) + nki_product(space->mean, u, dim);
-  return nki_radius_of_cosine(origin_m, nki_product(u, space->mean, dim) / length, origin_square,
-                              origin_u, distance);
-}
-
-/* The radius at which x, scaled to the origin's length R, has the measure. The chord of an angle t
- * is 2 R sin(t / 2); |x - m|^2 = R^2 - 2 x.m + |m|^2. Angles about 0 and cosines stay as they are.
- */
-static double radius_on_sphere(const struct sampling *s, const struct nki_turning *turning,
-                               double distance) {
-  const double *mean = s->space.mean;
-  double length = turning->length, m_m = nki_product(mean, mean, s->space.dim);
-  if (s->options.measure == NK_MEASURE_RADIUS)
-    return distance < 2 * length ? nki_radius_of_angle(turning, 2 * asin(distance / (2 * length)))
-                                 : (double)NAN;
-  return nki_radius_of_product(turning,
-                               (length * length + m_m - distance * distance) / (2 * length));
-}
-
-/* The radius on the i-th ray of the block; NaN when there is none. */
-static double radius(const struct sampling *s, const struct work *work, size_t i, double distance) {
-  const struct nk_sample_options *o = &s->options;
-  size_t dim = s->space.dim, at = i * dim;
-  const double *origin = work->rays.origin + at, *u = work->rays.u + at;
-  if (!(nki_product(u, u, dim) > 0)) return NAN;
-  if (is_metric(o, NK_METRIC_COSINE)) return cosine_radius(&s->space, origin, u, distance);
-  if (o->measure == NK_MEASURE_ANGLE)
-    return nki_radius_of_angle(&work->turning[i], distance * RADIANS);
-  if (o->keep_norm) return radius_on_sphere(s, &work->turning[i], distance);
-  if (o->measure == NK_MEASURE_RADIUS) return distance;
-  if (o->metric == NK_METRIC_KNN)
-    return nki_neighbours_radius(work->neighbours, &work->rays, i, distance);
-  if (o->metric == NK_METRIC_MAHALANOBIS) {
-    origin = work->white_origin + at;
-    u = work->white_u + at;
-  }
-  return nki_radius_of_quadratic(nki_product(u, u, dim), nki_product(origin, u, dim),
-                                 nki_product(origin, origin, dim) - distance * distance);
 }
 
 /* ---- Failures ---- */
@@ -173,8 +47,8 @@ void nki_name_origin(const struct sampling *s, int64_t id, size_t row, struct nk
     nk_buffer_text(out, "the centroid");
 }
 
-static void note_unreached(struct sampling *s, const struct work *work, size_t i, size_t direction,
-                           size_t ray, double distance) {
+static void note_unreached(struct sampling *s, const struct nki_radii *work, size_t i,
+                           size_t direction, size_t ray, double distance) {
   const struct nk_sample_options *o = &s->options;
   const double *u = work->rays.u + i * s->space.dim;
   struct nk_buffer text = {0};
@@ -195,7 +69,7 @@ static void note_unreached(struct sampling *s, const struct work *work, size_t i
 }
 
 /* Whether an angle, or a length to keep, is defined at the origins of a block. */
-static bool check_origins(struct sampling *s, const struct work *work, size_t direction,
+static bool check_origins(struct sampling *s, const struct nki_radii *work, size_t direction,
                           const size_t *ray) {
   const struct nk_sample_options *o = &s->options;
   if (!o->keep_norm && o->measure != NK_MEASURE_ANGLE) return true;
@@ -228,7 +102,7 @@ static size_t row_of(const struct sampling *s, size_t direction, size_t ray, siz
 }
 
 /* x [dim] = the vector of the i-th ray of the block at radius r. */
-static void place_vector(const struct sampling *s, const struct work *work, size_t i, double r,
+static void place_vector(const struct sampling *s, const struct nki_radii *work, size_t i, double r,
                          float *x) {
   size_t dim = s->space.dim;
   const double *mean = s->space.mean, *u = work->rays.u + i * dim;
@@ -246,7 +120,7 @@ static void place_vector(const struct sampling *s, const struct work *work, size
   for (size_t j = 0; j < dim; j++) x[j] = (float)(scale * (mean[j] + origin[j] + r * u[j]));
 }
 
-static double radius_of(const struct sampling *s, const struct work *work, size_t i,
+static double radius_of(const struct sampling *s, const struct nki_radii *work, size_t i,
                         const float *x) {
   const float *start = work->rays.start[i];
   return sqrt(nki_distance_squares(x, start != NULL ? start : s->centroid, s->space.dim));
@@ -254,8 +128,8 @@ static double radius_of(const struct sampling *s, const struct work *work, size_
 
 /* Rounding to floats adds a length of its own to a small radius from a long origin. A few steps
  * choose r such that what is stored has the radius that is asked. */
-static void correct_radius(const struct sampling *s, const struct work *work, size_t i, double r,
-                           float *x) {
+static void correct_radius(const struct sampling *s, const struct nki_radii *work, size_t i,
+                           double r, float *x) {
   const double asked = r;
   for (int step = 0; step < STEPS; step++) {
     double radius = radius_of(s, work, i, x);
@@ -267,7 +141,7 @@ static void correct_radius(const struct sampling *s, const struct work *work, si
 
 /* Places the noken of the i-th ray of the block at radius r in that row, or without r the origin
  * itself. Distances from it are of the values that are stored. */
-static void place(struct sampling *s, const struct work *work, size_t i, const double *r,
+static void place(struct sampling *s, const struct nki_radii *work, size_t i, const double *r,
                   size_t row) {
   size_t dim = s->space.dim;
   float *x = nk_vectors_writable(s->set) + row * dim;
@@ -283,17 +157,17 @@ static void place(struct sampling *s, const struct work *work, size_t i, const d
   if (s->radius != NULL) s->radius[row] = radius_of(s, work, i, x);
   if (s->angle == NULL) return;
   const double *vertex = s->options.about_zero ? NULL : s->space.mean;
-  s->angle[row] = r != NULL ? nki_angle(start, x, vertex, dim) / RADIANS : 0;
+  s->angle[row] = r != NULL ? nki_angle(start, x, vertex, dim) / NKI_RADIANS : 0;
 }
 
 /* Places the nokens of the i-th ray of the block, number `ray`, at every distance. The place of a
  * distance that it does not reach, or s->n_distances. */
-static size_t place_ray(struct sampling *s, const struct work *work, size_t i, size_t direction,
-                        size_t ray) {
+static size_t place_ray(struct sampling *s, const struct nki_radii *work, size_t i,
+                        size_t direction, size_t ray) {
   size_t unreached = s->n_distances, first = s->options.with_origin, n_placed = 0, number;
   for (size_t q = 0; q < s->n_distances; q++) {
     size_t row = row_of(s, direction, ray, q, &number);
-    double r = q < first ? 0 : radius(s, work, i, s->distances[q]);
+    double r = q < first ? 0 : nki_radii_at(s, work, i, s->distances[q]);
     s->distance[row] = s->distances[q];
     s->ray[row] = (int64_t)number;
     s->direction[row] = isnan(r) ? -1 : (int64_t)direction;
@@ -314,9 +188,10 @@ static size_t place_ray(struct sampling *s, const struct work *work, size_t i, s
 
 /* Places the nokens of the rays numbered ray [n], at every distance; those that are to be drawn
  * again stay in ray, and their number is returned. */
-static size_t place_block(struct sampling *s, struct work *work, size_t direction, size_t *ray) {
+static size_t place_block(struct sampling *s, struct nki_radii *work, size_t direction,
+                          size_t *ray) {
   size_t n_again = 0;
-  prepare_block(s, work);
+  nki_radii_prepare(s, work);
   if (!check_origins(s, work, direction, ray)) return 0;
   for (size_t i = 0; i < work->rays.n; i++) {
     size_t unreached = place_ray(s, work, i, direction, ray[i]);
@@ -329,7 +204,7 @@ static size_t place_block(struct sampling *s, struct work *work, size_t directio
 }
 
 /* Draws n rays from number `first` on and places their nokens. */
-static void draw_block(struct sampling *s, struct work *work, const struct nki_bundle *bundle,
+static void draw_block(struct sampling *s, struct nki_radii *work, const struct nki_bundle *bundle,
                        size_t first, size_t n) {
   size_t direction = (size_t)(bundle->direction - s->options.directions), ray[NKI_RAYS] = {0};
   for (size_t i = 0; i < n; i++) ray[i] = first + i;
@@ -380,8 +255,8 @@ int nki_place_direction(struct sampling *s, size_t direction) {
   s->n_redrawn = 0;
 #pragma omp parallel
   {
-    struct work work;
-    int code = make_work(s, bundle.direction, &work);
+    struct nki_radii work;
+    int code = nki_radii_open(s, bundle.direction->kind == NK_DIRECTION_MIXTURE, &work);
     if (code != NK_OK) note_failure(s, 0, code, nk_error());
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
@@ -392,7 +267,7 @@ int nki_place_direction(struct sampling *s, size_t direction) {
       if (nk_progress("placing nokens", ++done, n_blocks) != NK_OK)
         note_failure(s, 0, NK_EINTERRUPTED, nk_error());
     }
-    free_work(&work);
+    nki_radii_close(&work);
   }
   if (s->code != NK_OK) return nk_fail(s->code, "%s", s->message);
   warn_unreached(s, direction);

@@ -141,11 +141,7 @@ static int check_options(struct sampling *s) {
   if (code == NK_OK) code = check_directions(s, &tokens);
   if (code == NK_OK && tokens)
     code = nki_need_tokens(&s->space, "an origin or direction from tokens");
-  if (code == NK_OK && metric && o->metric == NK_METRIC_KNN)
-    code = nki_need_neighbours(s->region, &s->space, "metric knn");
-  if (code == NK_OK && metric && o->metric == NK_METRIC_COSINE &&
-      !(nki_product(s->space.mean, s->space.mean, s->space.dim) > 0))
-    code = nk_fail(NK_EDATA, "the centroid is zero: there is no cosine distance to it");
+  if (code == NK_OK && metric) code = nki_check_metric(s->region, &s->space, o->metric);
   s->fixed = o->origin == NK_ORIGIN_TOKENS ? NKI_FROM_RANDOM_TOKEN
              : o->origin == NK_ORIGIN_SET  ? NKI_FROM_SET
                                            : NKI_FROM_CENTROID;
@@ -222,13 +218,7 @@ static int make_memory(struct sampling *s) {
       make_optional_columns(s, rows) != NK_OK)
     return NK_EMEMORY;
   for (size_t j = 0; j < dim; j++) s->centroid[j] = (float)s->space.mean[j];
-  if (o->measure != NK_MEASURE_METRIC || o->metric != NK_METRIC_KNN) return NK_OK;
-  s->token_squares = nk_alloc(s->space.n_fit, sizeof *s->token_squares);
-  if (s->token_squares == NULL) return NK_EMEMORY;
-  nk_row_distances(s->space.tokens, s->space.n_fit, dim, s->space.mean, s->token_squares, NULL,
-                   NULL);
-  for (size_t i = 0; i < s->space.n_fit; i++) s->token_squares[i] *= s->token_squares[i];
-  return NK_OK;
+  return nki_square_tokens(s);
 }
 
 static void free_memory(struct sampling *s) {

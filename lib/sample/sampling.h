@@ -38,6 +38,28 @@ struct sampling {
   char message[512];
 };
 
+/* ---- Radii of a block of rays (radii.c) ---- */
+
+#define NKI_RADIANS (3.14159265358979323846 / 180)
+
+/* One thread's memory. */
+struct nki_radii {
+  struct nki_rays rays;
+  double *white_origin, *white_u;       /* [NKI_RAYS, dim] whitened; metric mahalanobis */
+  struct nki_neighbours *neighbours;    /* metric knn */
+  struct nki_turning turning[NKI_RAYS]; /* about the centre of angles, and with keep_norm about 0 */
+};
+
+int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *radii);
+void nki_radii_close(struct nki_radii *radii);
+/* Computes what all radii of the rays that radii->rays holds need. */
+void nki_radii_prepare(const struct sampling *s, struct nki_radii *radii);
+/* The radius on the i-th ray at which the measure is `distance`; NaN when there is none. */
+double nki_radii_at(const struct sampling *s, const struct nki_radii *radii, size_t i,
+                    double distance);
+/* Fills token_squares, for metric knn. */
+int nki_square_tokens(struct sampling *s);
+
 /* What the distances are called in messages: "radius", "knn distance". */
 const char *nki_measure_name(const struct nk_sample_options *options);
 

@@ -43,6 +43,14 @@ int nki_need_neighbours(const struct nk_region *region, const struct nki_space *
   return nki_need_tokens(space, what);
 }
 
+int nki_check_metric(const struct nk_region *region, const struct nki_space *space,
+                     enum nk_metric metric) {
+  if (metric == NK_METRIC_KNN) return nki_need_neighbours(region, space, "metric knn");
+  if (metric == NK_METRIC_COSINE && !(nki_product(space->mean, space->mean, space->dim) > 0))
+    return nk_fail(NK_EDATA, "the centroid is zero: there is no cosine distance to it");
+  return NK_OK;
+}
+
 int nki_find_token(const struct nki_space *space, int64_t id, int64_t *row) {
   for (size_t i = 0; i < space->n_tokens; i++)
     if (space->ids[i] == id) {
