@@ -74,6 +74,31 @@ struct nk_search_options {
   uint64_t seed;
 };
 
+/* Nokens at which the objective is large, each the best of n_restarts runs of projected gradient
+ * ascent with momentum and steps that adapt (Auto-PGD: Croce and Hein, "Reliable evaluation of
+ * adversarial robustness with an ensemble of diverse parameter-free attacks", 2020). Gradients are
+ * taken in coordinates in which the constraint is round: whitened by the region's covariance for
+ * Mahalanobis distances and p-values. Every iterate keeps the constraint, and the one with the
+ * largest objective is returned. Without `from` the starts of a noken are draws; with it the first
+ * is the row itself (brought to the distance along its ray from the centroid), the others begin
+ * half of the radius, or of its distance from the centroid, away from it in random directions. A
+ * noken depends on the seed, n_restarts, n_steps, its number and its row alone, beyond the rounding
+ * of float sums. region is NULL for NK_WITHIN_RADIUS, or measures columns.
+ *
+ * Columns of the set: objective_start (at the first start) and objective (both in the objective's
+ * own sign), steps (gradients taken from the start that was best to its best iterate), agreed (how
+ * many of the starts reached it but for 0.02 of its gain over objective_start); with a region those
+ * of nk_sample's nokens that measure a place: l2, cosine, mahalanobis, knn, nearest, p_value; for
+ * NK_AT_DISTANCE distance, the bound; with `from` origin (the row's id), origin_row, radius (|x -
+ * row|) and what nokens from a set have of its rows.
+ *
+ * NULL on failure: NK_EUSAGE for a bound outside its range, options that do not go together and
+ * what nk_objective_run refuses; NK_EDATA for rows of `from` outside the region (the first is
+ * named) or on a ray that never reaches the distance, vectors of another dim, or where floats are
+ * too coarse for the bound; NK_EMEMORY; NK_EINTERRUPTED. */
+NK_API struct nk_vectors *nk_search(struct nk_region *region,
+                                    const struct nk_search_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,6 +31,7 @@ enum nki_random_purpose {
   NKI_RANDOM_SET_TEST,   /* nk_region_test: tokens to compare with, permutations */
   NKI_RANDOM_TUNE_SPLIT, /* nk_tune: what is held out */
   NKI_RANDOM_TUNE_STEP,  /* nk_tune: the batch of a step */
+  NKI_RANDOM_SEARCH,     /* nk_search: where restarts from a row begin */
   NKI_N_RANDOM_PURPOSES
 };
 
