@@ -132,7 +132,7 @@ int compare_streams(struct compare_job *job);
 int compare_divergence(struct compare_job *job); /* price.c */
 int compare_text(struct compare_job *job);
 
-/* KL(p || q) in nats of the distributions of logits x and y [n]; exactly 0 where these are equal. */
+/* KL(p || q) in nats of the distributions of logits x and y [n]; 0 where these are equal. */
 double compare_divergence_of(const float *x, const float *y, size_t n);
 
 #endif
