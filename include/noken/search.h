@@ -50,6 +50,32 @@ struct nk_objective_options {
 NK_API int nk_objective_run(const struct nk_objective_options *objective, const float *x, size_t n,
                             double *values, float *gradients);
 
+/* ==== The stiffest directions ==== */
+
+/* Valid when zeroed but for the probes. */
+struct nk_top_options {
+  struct nk_probe *const *probes; /* [n_probes] as of an objective */
+  size_t n_probes;
+  size_t k;      /* directions of each origin; 0: 4 */
+  bool fisher;   /* weigh the logits' changes by the distribution at the origin: see below */
+  uint64_t seed; /* of where the iteration starts */
+};
+
+/* The directions in which a vector in the probes' place changes the logits at the prompt's end most
+ * at each row of origins: the leading right singular vectors of the Jacobian J of the logits less
+ * their mean, of several probes of all their logits over the root of n_probes. With `fisher` of the
+ * logits less their mean by p, times the root of p: the KL divergence from the origin's
+ * distribution is then half the squared singular value times the squared length of a small step.
+ *
+ * The set has k unit vectors of each origin, those with the largest singular value first, and the
+ * columns singular_value (change of the logits per unit of length), component (from 1), origin (the
+ * row's id), origin_row, and residual, |J^T J v - s^2 v| / s^2: the iteration ends where all are
+ * 1e-3 or less, or after 50 steps. A step runs 2 (k + 8) + 1 sequences forward and k + 8 backward
+ * for each origin and probe; logits of 256 MiB are held at once. NULL on failure, as
+ * nk_objective_run; origins of NULL leave the error of the call before. */
+NK_API struct nk_vectors *nk_top_directions(const struct nk_top_options *options,
+                                            const struct nk_vectors *origins);
+
 /* ==== Search ==== */
 
 enum nk_constraint {

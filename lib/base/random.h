@@ -32,6 +32,7 @@ enum nki_random_purpose {
   NKI_RANDOM_TUNE_SPLIT, /* nk_tune: what is held out */
   NKI_RANDOM_TUNE_STEP,  /* nk_tune: the batch of a step */
   NKI_RANDOM_SEARCH,     /* nk_search: where restarts from a row begin */
+  NKI_RANDOM_TOP,        /* nk_top_directions: where the iteration starts */
   NKI_N_RANDOM_PURPOSES
 };
 

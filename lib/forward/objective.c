@@ -88,9 +88,8 @@ static void make_terms(const struct nk_objective_options *o, const struct nk_pro
     }
 }
 
-/* Adds the gradients of the overrides to those of their vectors. */
-static void add_gradients(const struct nk_probe *probe, const struct nk_batch *batch,
-                          const float *overrides, float *gradients) {
+void nki_add_vector_gradients(const struct nk_probe *probe, const struct nk_batch *batch,
+                              const float *overrides, float *gradients) {
   size_t dim = probe->forward->config.shape.dim;
   for (size_t i = 0; i < batch->n_overrides; i++)
     if (batch->overrides[i].vector != probe->fill)
@@ -121,7 +120,8 @@ static int run_block(const struct run *run, const struct nk_probe *probe, size_t
   if (code != NK_OK) goto done;
   for (size_t i = 0; i < n; i++) run->values[first + i] += gradient.values[i];
   if (run->gradients != NULL)
-    add_gradients(probe, &layout.batch, gradient.overrides, run->gradients + first * dim);
+    nki_add_vector_gradients(probe, &layout.batch, gradient.overrides,
+                             run->gradients + first * dim);
 done:
   nki_layout_free(&layout);
   nk_free(gradient.terms);
