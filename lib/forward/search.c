@@ -211,6 +211,7 @@ static int search_block(struct search *s, size_t first, size_t n) {
                          .constraint = &s->constraint,
                          .n = rows,
                          .n_steps = o->n_steps,
+                         .n_restarts = o->n_restarts,
                          .z = nk_alloc(rows, dim * sizeof(double)),
                          .best = nk_alloc(rows, dim * sizeof(float)),
                          .value = nk_alloc(rows, sizeof(double)),

@@ -57,6 +57,7 @@ struct nki_ascent {
   const struct nk_objective_options *objective;
   const struct nki_constraint *constraint;
   size_t n, n_steps;
+  size_t n_restarts;      /* rows of one noken, one after the other */
   const float *origins;   /* [n, dim] or NULL */
   const double *size;     /* [n] of the constraint about the centre */
   double *z;              /* [n, dim] in: the starts, where the constraint holds */
