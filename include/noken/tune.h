@@ -27,6 +27,8 @@ struct nk_tune;
 
 /* What is trained. */
 enum nk_tune_part {
+  NK_TUNE_HALF,      /* half of the blocks, from the one that nokens enter: with the embedding and
+                      * the last blocks, ordinary tokens change more for the same nokens */
   NK_TUNE_ALL,       /* every weight of the forward pass */
   NK_TUNE_EMBEDDING, /* the input embedding, which is the output matrix too where they are tied */
   NK_TUNE_LAYERS,    /* all of blocks first_layer to last_layer */
@@ -51,7 +53,8 @@ struct nk_tune_options {
   double decay;                   /* of weights, decoupled, as in AdamW */
   double weight;                  /* of what shall not change; 0: 1 */
   size_t n_batch;    /* nokens, and as many ordinary tokens, in a step; a quarter as many pieces of
-                      * text; 0: 32 */
+                      * text, in half of which a token is replaced by an
+                      * ordinary one; 0: 64 */
   double hold_out;   /* share of nokens, prompts, ordinary tokens and texts; 0: 0.2 */
   size_t n_evaluate; /* steps between two evaluations; 0: a twentieth of n_steps */
   uint64_t seed;     /* of what is held out, and of each step's batch */
@@ -71,12 +74,12 @@ struct nk_tune_row {
 enum { NK_TUNE_COLUMNS = 13 };
 extern NK_API const char *const nk_tune_columns[NK_TUNE_COLUMNS]; /* of a row, in its order */
 
-/* A run that has not begun, or that of the checkpoint. Nokens that are put in at layer 0 do not
- * depend on the input embedding; those of the residual stream are fixed vectors too. With one prompt
- * no prompt is held out. The model has other values (nk_model_use_values) until nk_tune_free. NULL
- * on failure, and for a model of NULL: NK_EUSAGE for options out of range, nokens of fewer than two
- * rays, and a checkpoint of other settings or input (the message names the difference);
- * NK_EUNSUPPORTED for weights that have no gradient (nk_gradient_run). */
+/* A run that has not begun, or that of the checkpoint. Nokens are fixed vectors, whatever the input
+ * embedding becomes. With one prompt none is held out. The model has other values
+ * (nk_model_use_values) until nk_tune_free. NULL on failure, and for a model of NULL: NK_EUSAGE for
+ * options out of range, nokens of fewer than two rays, and a checkpoint of other settings or input
+ * (the message names the difference); NK_EUNSUPPORTED for weights that have no gradient
+ * (nk_gradient_run). */
 NK_API struct nk_tune *nk_tune_new(struct nk_model *model, const struct nk_tune_options *options);
 NK_API void nk_tune_free(struct nk_tune *tune);
 

@@ -31,7 +31,7 @@ static int check_options(struct nk_tune_options *o) {
   if (o->n_steps == 0) o->n_steps = 400;
   if (o->rate == 0) o->rate = 1e-3;
   if (o->weight == 0) o->weight = 1;
-  if (o->n_batch == 0) o->n_batch = 32;
+  if (o->n_batch == 0) o->n_batch = 64;
   if (o->hold_out == 0) o->hold_out = 0.2;
   if (o->n_evaluate == 0) o->n_evaluate = o->n_steps < 20 ? 1 : o->n_steps / 20;
   if (!(o->rate > 0 && o->rate <= 1))
@@ -123,17 +123,22 @@ static void draw_batch(const struct nk_tune *tune, struct nki_example *examples,
   size_t n = tune->options.n_batch, n_others = tune->n_probes - tune->n_prompts;
   for (size_t i = 0; i < n; i++) {
     size_t noken = draw(&random, &tune->of_nokens), prompt = draw(&random, &tune->of_prompts);
-    *examples++ = (struct nki_example){NKI_NOKEN, noken, prompt};
+    *examples++ = (struct nki_example){.kind = NKI_NOKEN, .item = noken, .prompt = prompt};
   }
   for (size_t i = 0; i < n; i++) {
     size_t token = draw(&random, &tune->of_ordinary);
     size_t at = (size_t)nki_random_below(&random, tune->of_prompts.n_train + n_others);
     size_t prompt = at < tune->of_prompts.n_train ? tune->of_prompts.order[at]
                                                   : tune->n_prompts + at - tune->of_prompts.n_train;
-    *examples++ = (struct nki_example){NKI_ORDINARY, token, prompt};
+    *examples++ = (struct nki_example){.kind = NKI_ORDINARY, .item = token, .prompt = prompt};
   }
-  for (size_t i = 0; i < n_texts; i++)
-    *examples++ = (struct nki_example){NKI_TEXT, draw(&random, &tune->of_pieces), 0};
+  for (size_t i = 0; i < n_texts; i++) {
+    struct nki_example e = {.kind = NKI_TEXT, .item = draw(&random, &tune->of_pieces)};
+    size_t token = draw(&random, &tune->of_ordinary);
+    e.position = (size_t)nki_random_below(&random, tune->pieces[e.item].n);
+    e.token = i % 2 == 0 ? 0 : token + 1;
+    *examples++ = e;
+  }
 }
 
 static int take_step(struct nk_tune *tune) {

@@ -24,10 +24,11 @@ struct nki_split {
 enum nki_example_kind { NKI_NOKEN, NKI_ORDINARY, NKI_TEXT, NKI_N_EXAMPLES };
 
 /* What the loss is a mean over: a noken (its row), an ordinary token (its number) in a prompt, or a
- * piece of text. */
+ * piece of text, in which a token may be replaced. */
 struct nki_example {
   enum nki_example_kind kind;
   size_t item, prompt;
+  size_t token, position; /* of text: 1 + the ordinary token at the position; 0: as it is */
 };
 
 struct nk_tune {

@@ -37,7 +37,8 @@ static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *los
   if (kind == NKI_TEXT) n_prompts = 1;
   for (size_t p = 0; p < n_prompts; p++)
     for (size_t i = split->n_train; i < split->n && code == NK_OK; i++) {
-      examples[n++] = (struct nki_example){kind, split->order[i], prompts[p]};
+      examples[n++] =
+          (struct nki_example){.kind = kind, .item = split->order[i], .prompt = prompts[p]};
       bool last = p + 1 == n_prompts && i + 1 == split->n;
       if (n < AT_ONCE && !last) continue;
       code = nki_tune_loss(tune, examples, n, false, sums, n_terms);

@@ -1,5 +1,5 @@
-/* What a run of tuning reads: prompts as probes, whose references give targets and p-values, ordinary
- * tokens beside them, texts in pieces, and the shares of all these that are held out. */
+/* What a run of tuning reads: prompts as probes, whose references give targets, ordinary tokens
+ * beside these, texts in pieces, and the shares of all of them that are held out. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -149,7 +149,8 @@ static int split(const struct nk_tune *tune, size_t n, uint64_t stream, struct n
   return NK_OK;
 }
 
-/* groups [n] = the number of each row's ray, in the order of their first rows; *n_groups of them. */
+/* groups [n] = the number of each row's ray, in the order of their first rows; *n_groups of them.
+ */
 static void number_rays(const struct nk_vectors *set, size_t *groups, size_t *n_groups) {
   const struct nk_column *ray = nk_vectors_column(set, "ray");
   *n_groups = 0;

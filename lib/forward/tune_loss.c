@@ -1,5 +1,5 @@
-/* The loss of a batch of examples and its gradient: one sequence for each, all in one run, and before
- * it the frozen model on those that shall not change. */
+/* The loss of a batch of examples and its gradient: one sequence for each, all in one run, and
+ * before it the frozen model on those that shall not change. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -49,6 +49,12 @@ static void lay_prompt(struct layout *l, size_t s, int64_t *ids) {
   }
 }
 
+static void lay_piece(const struct nk_tune *tune, const struct nki_example *e, int64_t *ids) {
+  const struct nk_sequence *piece = &tune->pieces[e->item];
+  memcpy(ids, piece->ids, piece->n * sizeof *ids);
+  if (e->token > 0) ids[e->position] = tune->ordinary[e->token - 1];
+}
+
 static void put_terms(struct layout *l, size_t s, size_t n) {
   const struct nki_example *e = &l->examples[s];
   const float *target = e->kind == NKI_NOKEN ? l->tune->targets[e->prompt] : NULL;
@@ -96,7 +102,7 @@ static int lay_out(struct layout *l, size_t n) {
     const struct nki_example *e = &l->examples[s];
     size_t length = length_of(l->tune, e);
     if (e->kind == NKI_TEXT)
-      memcpy(ids, l->tune->pieces[e->item].ids, length * sizeof *ids);
+      lay_piece(l->tune, e, ids);
     else
       lay_prompt(l, s, ids);
     l->sequences[s] = (struct nk_sequence){ids, length};

@@ -45,6 +45,10 @@ static int add_blocks(struct nk_tune *tune) {
   size_t n = f->config.shape.n_layers;
   size_t first = o->train == NK_TUNE_LAYERS ? o->first_layer : 0;
   size_t last = o->train == NK_TUNE_LAYERS ? o->last_layer : n - 1;
+  if (o->train == NK_TUNE_HALF) {
+    first = o->layer < n ? o->layer : n - 1;
+    last = first + (n + 1) / 2 - 1 < n ? first + (n + 1) / 2 - 1 : n - 1;
+  }
   int code = NK_OK;
   if (first > last || last >= n)
     return nk_fail(NK_EUSAGE, "blocks %zu to %zu: the model has blocks 0 to %zu", first, last,

@@ -1,5 +1,5 @@
-/* Other values for tensors of an open model. The tensor that everything points to becomes one of F32
- * over the caller's values; what the file says of it is kept for the writer. */
+/* Other values for tensors of an open model. The tensor that everything points to becomes one of
+ * F32 over the caller's values; what the file says of it is kept for the writer. */
 #include <noken/base.h>
 #include <string.h>
 

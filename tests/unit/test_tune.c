@@ -1,5 +1,5 @@
-/* Tuning: the loss, its gradient and the optimizer against PyTorch (tests/fixtures/tune.py); what is
- * held out; checkpoints; what is refused. */
+/* Tuning: the loss, its gradient and the optimizer against PyTorch (tests/fixtures/tune.py); what
+ * is held out; checkpoints; what is refused. */
 #include <math.h>
 
 #include "forward/tune.h"
@@ -101,6 +101,7 @@ static void compare_loss(const char *name, size_t layer) {
                                           .texts = texts,
                                           .n_texts = 1,
                                           .weight = 2,
+                                          .train = NK_TUNE_ALL,
                                           .target = data_of(file, "target", NULL)};
   struct nk_tune *tune = open_run(model, &options);
   struct nki_example examples[16];
@@ -111,13 +112,14 @@ static void compare_loss(const char *name, size_t layer) {
     const int64_t *ids = data_of(file, key, &length);
     assert_int_equal(tune->probes[p]->prompt.n, length);
     assert_memory_equal(tune->probes[p]->prompt.ids, ids, length * sizeof *ids);
-    for (size_t i = 0; i < n_nokens; i++) examples[n++] = (struct nki_example){NKI_NOKEN, i, p};
+    for (size_t i = 0; i < n_nokens; i++)
+      examples[n++] = (struct nki_example){.kind = NKI_NOKEN, .item = i, .prompt = p};
     for (size_t i = 0; i < n_tokens; i++) {
       tune->ordinary[i] = tokens[i];
-      examples[n++] = (struct nki_example){NKI_ORDINARY, i, p};
+      examples[n++] = (struct nki_example){.kind = NKI_ORDINARY, .item = i, .prompt = p};
     }
   }
-  examples[n++] = (struct nki_example){NKI_TEXT, 0, 0};
+  examples[n++] = (struct nki_example){.kind = NKI_TEXT};
   for (size_t i = 0; i < tune->n_tensors; i++)
     for (size_t k = 0; k < tune->tensors[i].n; k++) tune->tensors[i].values[k] *= 1.05f;
   double sums[NKI_N_EXAMPLES] = {0}, longest = 0;
@@ -287,10 +289,13 @@ static void parts_choose_their_tensors(void **state) {
   static const struct {
     enum nk_tune_part train;
     size_t first, last, n;
-  } cases[] = {{NK_TUNE_EMBEDDING, 0, 0, 1}, {NK_TUNE_NORMS, 0, 0, 18}, {NK_TUNE_LAYERS, 1, 2, 24}};
+  } cases[] = {{NK_TUNE_HALF, 0, 0, 24},
+               {NK_TUNE_EMBEDDING, 0, 0, 1},
+               {NK_TUNE_NORMS, 0, 0, 18},
+               {NK_TUNE_LAYERS, 1, 2, 24}};
   struct nk_model *model = open_model("gpt2-tiny");
   struct nk_vectors *set = make_nokens(128);
-  for (size_t i = 0; i < 3; i++) {
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct nk_tune_options options = small_run(set);
     options.train = cases[i].train;
     options.first_layer = cases[i].first;

@@ -1,5 +1,5 @@
-/* Models whose tensors have other values, against models whose files have these values: each element
- * with the other sign, which is one bit of it in the file. */
+/* Models whose tensors have other values, against models whose files have these values: each
+ * element with the other sign, which is one bit of it in the file. */
 #include <dirent.h>
 #include <math.h>
 #include <sys/stat.h>

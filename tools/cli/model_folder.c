@@ -119,14 +119,18 @@ static void remove_folder(const char *folder) {
 
 /* ---- The whole ---- */
 
+int cli_check_model_folder(const struct nk_model *model, const char *folder) {
+  int code = check_source(model);
+  return code == NK_OK ? check_target(folder) : code;
+}
+
 int cli_write_model_folder(const struct nk_model *model,
                            const struct nk_model_write_options *options, const char *folder) {
   char part[32];
   struct nk_buffer temporary = {0};
   bool made = false;
   char *target = join(folder, NULL);
-  int code = target == NULL ? NK_EMEMORY : check_source(model);
-  if (code == NK_OK) code = check_target(target);
+  int code = target == NULL ? NK_EMEMORY : cli_check_model_folder(model, target);
   if (code != NK_OK) goto done;
   snprintf(part, sizeof part, ".%ld.part", (long)getpid());
   nk_buffer_printf(&temporary, "%s%s", target, part);

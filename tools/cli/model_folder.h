@@ -4,6 +4,10 @@
 
 #include <noken/model.h>
 
+/* Whether cli_write_model_folder can begin: NK_OK or its code, for a caller with long work before
+ * it. */
+int cli_check_model_folder(const struct nk_model *model, const char *folder);
+
 /* Writes model.safetensors into a new folder, or an empty one, with the configuration, tokenizer
  * and code files of the model's own folder as they are. The folder is made beside its place under
  * another name, and gets its own when it is complete. Returns NK_OK; NK_EUSAGE where the folder is
