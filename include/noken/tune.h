@@ -14,6 +14,7 @@
 #include <noken/base.h>
 #include <noken/forward.h>
 #include <noken/probe.h>
+#include <noken/region.h>
 #include <noken/vectors.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ enum nk_tune_part {
   NK_TUNE_NORMS,     /* all norms */
 };
 
-/* Valid when zeroed but for nokens and prompts, which are used by nk_tune_new alone. */
+/* Valid when zeroed but for nokens and prompts, which, as texts and target, are used by nk_tune_new
+ * alone. */
 struct nk_tune_options {
   const struct nk_vectors *nokens; /* rows with the same number in the column `ray` (without one:
                                     * with the same id) are all held out, or none */
@@ -57,8 +59,14 @@ struct nk_tune_options {
                       * ordinary one; 0: 64 */
   double hold_out;   /* share of nokens, prompts, ordinary tokens and texts; 0: 0.2 */
   size_t n_evaluate; /* steps between two evaluations; 0: a twentieth of n_steps */
-  uint64_t seed;     /* of what is held out, and of each step's batch */
-  const char *checkpoint; /* a file of nk_tune_save to go on from, or NULL */
+  /* Steps between two searches (nk_search), each of the nokens that are trained on at its distance
+   * (the column `distance`, of `metric` from the region) where they do the most with the weights of
+   * the moment, in four of the prompts; 0: nokens stay as they are given. */
+  size_t n_search;
+  struct nk_region *region; /* of n_search, as long as the run */
+  enum nk_metric metric;    /* default: NK_METRIC_MAHALANOBIS */
+  uint64_t seed;            /* of what is held out, and of each step's batch */
+  const char *checkpoint;   /* a file of nk_tune_save to go on from, or NULL */
 };
 
 /* One evaluation. NaN: nothing to measure (no texts; no steps before step 0). */

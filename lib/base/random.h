@@ -16,23 +16,24 @@ extern "C" {
  * all of them are given the same seed by a user. A new consumer gets a new purpose at the end: the
  * value is part of the generator's counter. */
 enum nki_random_purpose {
-  NKI_RANDOM_TEST,       /* data of tests and benchmarks */
-  NKI_RANDOM_SPLIT,      /* region: which tokens are fitted, ranked and calibrated */
-  NKI_RANDOM_RAY = 3,    /* nk_sample: origin and direction of a ray; 2 is not in use */
-  NKI_RANDOM_INSIDE,     /* nk_sample_inside: a resampled control */
-  NKI_RANDOM_MATCH = 6,  /* nk_sample_match: where a noken starts; 5 is not in use */
-  NKI_RANDOM_KNN_ROWS,   /* glitch indicators: the rows searched for neighbours */
-  NKI_RANDOM_REFERENCE,  /* probe: the reference tokens of a slot */
-  NKI_RANDOM_GENERATION, /* sampled tokens of a generated text */
-  NKI_RANDOM_MATCHED,    /* nk_ordinary_tokens: those like a list of tokens */
-  NKI_RANDOM_SET_RAY,    /* nk_sample: a ray from a row of a set */
-  NKI_RANDOM_GAUSSIAN,   /* nk_sample: a draw from a region's normal distribution */
-  NKI_RANDOM_SHUFFLE,    /* nk_model_write: the order of a tensor's entries */
-  NKI_RANDOM_SET_TEST,   /* nk_region_test: tokens to compare with, permutations */
-  NKI_RANDOM_TUNE_SPLIT, /* nk_tune: what is held out */
-  NKI_RANDOM_TUNE_STEP,  /* nk_tune: the batch of a step */
-  NKI_RANDOM_SEARCH,     /* nk_search: where restarts from a row begin */
-  NKI_RANDOM_TOP,        /* nk_top_directions: where the iteration starts */
+  NKI_RANDOM_TEST,        /* data of tests and benchmarks */
+  NKI_RANDOM_SPLIT,       /* region: which tokens are fitted, ranked and calibrated */
+  NKI_RANDOM_RAY = 3,     /* nk_sample: origin and direction of a ray; 2 is not in use */
+  NKI_RANDOM_INSIDE,      /* nk_sample_inside: a resampled control */
+  NKI_RANDOM_MATCH = 6,   /* nk_sample_match: where a noken starts; 5 is not in use */
+  NKI_RANDOM_KNN_ROWS,    /* glitch indicators: the rows searched for neighbours */
+  NKI_RANDOM_REFERENCE,   /* probe: the reference tokens of a slot */
+  NKI_RANDOM_GENERATION,  /* sampled tokens of a generated text */
+  NKI_RANDOM_MATCHED,     /* nk_ordinary_tokens: those like a list of tokens */
+  NKI_RANDOM_SET_RAY,     /* nk_sample: a ray from a row of a set */
+  NKI_RANDOM_GAUSSIAN,    /* nk_sample: a draw from a region's normal distribution */
+  NKI_RANDOM_SHUFFLE,     /* nk_model_write: the order of a tensor's entries */
+  NKI_RANDOM_SET_TEST,    /* nk_region_test: tokens to compare with, permutations */
+  NKI_RANDOM_TUNE_SPLIT,  /* nk_tune: what is held out */
+  NKI_RANDOM_TUNE_STEP,   /* nk_tune: the batch of a step */
+  NKI_RANDOM_SEARCH,      /* nk_search: where restarts from a row begin */
+  NKI_RANDOM_TOP,         /* nk_top_directions: where the iteration starts */
+  NKI_RANDOM_TUNE_SEARCH, /* nk_tune: the prompts of a search */
   NKI_N_RANDOM_PURPOSES
 };
 

@@ -87,6 +87,8 @@ void nk_tune_free(struct nk_tune *tune) {
   nk_free(tune->tensors);
   nk_free(tune->weights);
   nk_free(tune->nokens);
+  nk_free(tune->given);
+  nk_free(tune->distances);
   for (size_t p = 0; tune->prompts != NULL && p < tune->n_prompts; p++) nk_free(tune->prompts[p]);
   nk_free(tune->prompts);
   nk_free(tune->reference);
@@ -172,7 +174,8 @@ int nk_tune_step(struct nk_tune *tune, bool *done) {
   int code = NK_OK;
   if (!tune->done && tune->n_rows == 0) code = nki_tune_evaluate(tune);
   if (!tune->done && code == NK_OK) {
-    code = take_step(tune);
+    code = nki_tune_search(tune);
+    if (code == NK_OK) code = take_step(tune);
     bool last = tune->step == o->n_steps;
     if (code == NK_OK && (last || tune->step % o->n_evaluate == 0)) code = nki_tune_evaluate(tune);
     if (code == NK_OK && (last || tune->n_stale >= MOST_STALE)) finish(tune);

@@ -39,6 +39,8 @@ struct nk_tune {
   struct nki_tune_tensor *tensors; /* [n_tensors] */
   struct nk_weight_gradient *weights; /* [n_tensors] */
   size_t n_tensors;
+  float *given; /* [n_nokens, dim] and distances [n_nokens], where nokens are searched */
+  double *distances;
   float *nokens;            /* [n_nokens, dim] */
   char **prompts;           /* [n_prompts] */
   struct nk_probe **probes; /* [n_probes] of the prompts, then of prompts for ordinary tokens */
@@ -87,6 +89,13 @@ void nki_tune_update(struct nk_tune *tune, double rate, size_t step);
  * the tensors' gradients become those of the loss. */
 int nki_tune_loss(struct nk_tune *tune, const struct nki_example *examples, size_t n, bool train,
                   double *sums, size_t *n_terms);
+
+/* ---- Search (tune_search.c) ---- */
+
+/* The given nokens and their distances, where they are to be searched. */
+int nki_tune_read_distances(struct nk_tune *tune, const struct nk_tune_options *options);
+/* Searches the nokens that are trained on anew, where that is due before this step. */
+int nki_tune_search(struct nk_tune *tune);
 
 /* ---- Evaluation (tune_evaluate.c) ---- */
 

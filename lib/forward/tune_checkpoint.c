@@ -23,7 +23,7 @@ static float *array_of(const struct nki_tune_tensor *t, size_t kind) {
 
 /* ---- What the run was asked ---- */
 
-enum { MAX_SETTING = 64, N_SETTINGS = 15 };
+enum { MAX_SETTING = 64, N_SETTINGS = 17 };
 
 struct setting {
   const char *name;
@@ -46,7 +46,9 @@ static void describe(const struct nk_tune *tune, struct setting settings[N_SETTI
                  {"weight", o->weight},
                  {"n_batch", (double)o->n_batch},
                  {"hold_out", o->hold_out},
-                 {"n_evaluate", (double)o->n_evaluate}};
+                 {"n_evaluate", (double)o->n_evaluate},
+                 {"n_search", (double)o->n_search},
+                 {"metric", (double)o->metric}};
   size_t n = sizeof numbers / sizeof *numbers;
   for (size_t i = 0; i < n; i++) {
     settings[i].name = numbers[i].name;
@@ -98,6 +100,8 @@ int nk_tune_save(const struct nk_tune *tune, struct nk_output *output) {
     code = nki_safetensors_writer_metadata(writer, settings[i].name, settings[i].value);
   if (code == NK_OK) code = add(writer, "state", NK_F64, state, N_STATE);
   if (code == NK_OK) code = add(writer, "rows", NK_F64, tune->rows, tune->n_rows * NK_TUNE_COLUMNS);
+  if (code == NK_OK && tune->distances != NULL)
+    code = add(writer, "nokens", NK_F32, tune->nokens, tune->of_nokens.n * tune->dim);
   for (size_t i = 0; i < tune->n_tensors && code == NK_OK; i++)
     code = add_arrays(writer, &tune->tensors[i]);
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
@@ -142,22 +146,27 @@ static int find(const struct nki_safetensors *file, const char *name, enum nk_dt
   return NK_OK;
 }
 
+/* out [n] = the tensor's elements. */
+static int read_floats(const struct nki_safetensors *file, const char *name, size_t n, float *out) {
+  const struct nk_tensor *tensor = NULL;
+  int code = find(file, name, NK_F32, 1, &tensor);
+  if (code != NK_OK) return code;
+  if (tensor->n_elements != n)
+    return nk_fail(NK_EDATA, "tensor '%.200s' has %zu elements, expected %zu", tensor->name,
+                   tensor->n_elements, n);
+  memcpy(out, tensor->data, n * sizeof *out);
+  if (nki_first_not_finite(out, n) < n)
+    return nk_fail(NK_EDATA, "tensor '%.200s' is not finite", tensor->name);
+  return NK_OK;
+}
+
 static int read_arrays(const struct nki_safetensors *file, const struct nki_tune_tensor *t) {
   struct nk_buffer name = {0};
-  const struct nk_tensor *tensor = NULL;
   int code = NK_OK;
   for (size_t k = 0; k < N_KINDS && code == NK_OK; k++) {
     nk_buffer_clear(&name);
     nk_buffer_printf(&name, "%s:%s", kinds[k], t->name);
-    code = name.failed ? NK_EMEMORY : find(file, name.data, NK_F32, 1, &tensor);
-    if (code == NK_OK && tensor->n_elements != t->n)
-      code = nk_fail(NK_EDATA, "tensor '%.200s' has %zu elements, expected %zu", tensor->name,
-                     tensor->n_elements, t->n);
-    if (code != NK_OK) break;
-    float *out = array_of(t, k);
-    memcpy(out, tensor->data, t->n * sizeof *out);
-    if (nki_first_not_finite(out, t->n) < t->n)
-      code = nk_fail(NK_EDATA, "tensor '%.200s' is not finite", tensor->name);
+    code = name.failed ? NK_EMEMORY : read_floats(file, name.data, t->n, array_of(t, k));
   }
   nk_buffer_free(&name);
   return code;
@@ -197,6 +206,8 @@ int nki_tune_load(struct nk_tune *tune, const char *path) {
   if (file == NULL) return nk_error_code();
   int code = check_settings(tune, file);
   if (code == NK_OK) code = read_state(tune, file);
+  if (code == NK_OK && tune->distances != NULL)
+    code = read_floats(file, "nokens", tune->of_nokens.n * tune->dim, tune->nokens);
   for (size_t i = 0; i < tune->n_tensors && code == NK_OK; i++)
     code = read_arrays(file, &tune->tensors[i]);
   nki_safetensors_free(file);

@@ -192,7 +192,21 @@ done:
 
 /* ---- The whole ---- */
 
-static int read_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
+/* The distances, and the region by what it says of the nokens. */
+static int hash_distances(struct nk_tune *tune, const struct nk_vectors *set,
+                          const struct nk_region *region) {
+  if (tune->distances == NULL) return NK_OK;
+  double *scores = nk_alloc(set->n, sizeof *scores);
+  if (scores == NULL) return NK_EMEMORY;
+  int code = nk_region_score(region, set->values, set->n, scores, NULL);
+  if (code == NK_OK) add_hash(tune, scores, set->n * sizeof *scores);
+  add_hash(tune, tune->distances, set->n * sizeof *tune->distances);
+  nk_free(scores);
+  return code;
+}
+
+static int read_nokens(struct nk_tune *tune, const struct nk_tune_options *options) {
+  const struct nk_vectors *set = options->nokens;
   if (set->dim != tune->dim)
     return nk_fail(NK_EDATA, "vectors have %zu values, the model's have %zu", set->dim, tune->dim);
   for (size_t i = 0; i < set->n; i++)
@@ -202,7 +216,9 @@ static int read_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
   if (tune->nokens == NULL) return NK_EMEMORY;
   if (set->n > 0) memcpy(tune->nokens, set->values, set->n * set->dim * sizeof *tune->nokens);
   add_hash(tune, tune->nokens, set->n * set->dim * sizeof *tune->nokens);
-  int code = split_nokens(tune, set);
+  int code = nki_tune_read_distances(tune, options);
+  if (code == NK_OK) code = hash_distances(tune, set, options->region);
+  if (code == NK_OK) code = split_nokens(tune, set);
   if (code == NK_OK) add_hash(tune, tune->of_nokens.order, set->n * sizeof(size_t));
   return code;
 }
@@ -225,7 +241,7 @@ static int draw_ordinary(struct nk_tune *tune) {
 
 int nki_tune_read(struct nk_tune *tune, const struct nk_tune_options *options) {
   if (options->n_prompts == 0) return nk_fail(NK_EUSAGE, "no prompt");
-  int code = read_nokens(tune, options->nokens);
+  int code = read_nokens(tune, options);
   if (code == NK_OK) code = draw_ordinary(tune);
   if (code == NK_OK) code = copy_prompts(tune, options);
   if (code == NK_OK) code = make_probes(tune);

@@ -31,7 +31,7 @@ tune() { # tune FOLDER [OPTION]...: a short run
   tensor=h.0.mlp.c_fc.weight
   nk-extract data/gpt2-tiny -m $tensor | nk-convert --to f32 -o "$T/a"
   nk-extract "$T/short" -m $tensor | nk-convert --to f32 -o "$T/b"
-  ! cmp -s "$T/a" "$T/b"
+  run ! cmp -s "$T/a" "$T/b"
 }
 
 @test "a killed run goes on from its checkpoint and writes the same bytes" {
@@ -110,4 +110,21 @@ END
   cp data/gpt2-tiny/model.safetensors "$T/bad.checkpoint"
   run -1 --separate-stderr tune "$T/bad"
   [ "$stderr" = "nk-tune: $T/bad.checkpoint: no checkpoint of tuning" ]
+}
+
+@test "nokens are searched anew at their distances, and a run with searches goes on as well" {
+  local search=(--search-every 2 --region "$T/region" --checkpoint 1 --steps 4)
+  tune "$T/searched" "${search[@]}" --log "$T/searched.tsv"
+  tune "$T/given" --steps 4 --log "$T/given.tsv"
+  run ! cmp -s "$T/given/model.safetensors" "$T/searched/model.safetensors"
+  tune "$T/again" "${search[@]}" --log "$T/again.tsv" &
+  local pid=$!
+  while [ ! -e "$T/again.checkpoint" ] && kill -0 $pid; do sleep 0.05; done
+  pkill -KILL -P $pid || true
+  wait $pid || true
+  tune "$T/again" "${search[@]}" --log "$T/again.tsv"
+  cmp "$T/searched.tsv" "$T/again.tsv"
+  cmp "$T/searched/model.safetensors" "$T/again/model.safetensors"
+  run -2 --separate-stderr tune "$T/x" --search-every 2
+  [ "$stderr" = "nk-tune: --search-every N and --region REGION go together" ]
 }

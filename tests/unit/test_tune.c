@@ -262,6 +262,55 @@ static void a_run_from_a_checkpoint_ends_as_one_without(void **state) {
   nk_model_free(other);
 }
 
+/* The mean over the training prompts of KL(p || mean), the mean of nokens that are trained on. */
+static double mean_kl(struct nk_tune *tune, const float *nokens) {
+  const struct nki_split *split = &tune->of_nokens;
+  double sum = 0;
+  for (size_t p = 0; p < tune->of_prompts.n_train; p++) {
+    struct nk_vectors *set = nk_vectors_new(split->n, tune->dim, (float *)nokens, true);
+    struct nk_probe *probe = tune->probes[tune->of_prompts.order[p]];
+    struct nk_behaviour *b = nk_probe_run(probe, &(struct nk_items){.vectors = set});
+    for (size_t i = 0; i < split->n_train; i++) sum += b->kl[split->order[i]];
+    nk_behaviour_free(b);
+    nk_vectors_free(set);
+  }
+  return sum;
+}
+
+static void searched_nokens_do_more_at_the_same_distance(void **state) {
+  (void)state;
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *embedding = nk_model_vectors(model, NK_MATRIX_INPUT);
+  struct nk_region *region = nk_region_fit(embedding, NULL, 0, NULL);
+  if (region == NULL) fail_msg("%s", nk_error());
+  struct nk_vectors *set = make_nokens(128);
+  float distances[N_ROWS], after[N_ROWS];
+  double column[N_ROWS];
+  assert_int_equal(nk_mahalanobis(region->gaussian, set->values, N_ROWS, distances), NK_OK);
+  for (size_t i = 0; i < N_ROWS; i++) column[i] = (double)distances[i];
+  struct nk_tune_options options = small_run(set);
+  options.n_search = 2;
+  options.region = region;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "without the column 'distance'"));
+  assert_int_equal(nk_vectors_set_numbers(set, "distance", column), NK_OK);
+  struct nk_tune *tune = open_run(model, &options);
+  if (nki_tune_search(tune) != NK_OK) fail_msg("%s", nk_error());
+  assert_int_equal(nk_mahalanobis(region->gaussian, tune->nokens, N_ROWS, after), NK_OK);
+  for (size_t i = 0; i < N_ROWS; i++) {
+    size_t row = tune->of_nokens.order[i];
+    bool same = memcmp(tune->nokens + row * 128, set->values + row * 128, 128 * sizeof(float)) == 0;
+    assert_true(same == (i >= tune->of_nokens.n_train)); /* what is held out stays */
+    assert_true(fabsf(after[row] - distances[row]) <= 1e-4f * distances[row]);
+  }
+  assert_true(mean_kl(tune, tune->nokens) > 1.2 * mean_kl(tune, set->values));
+  nk_tune_free(tune);
+  nk_vectors_free(set);
+  nk_vectors_free(embedding);
+  nk_region_free(region);
+  nk_model_free(model);
+}
+
 static void the_model_is_as_it_was_after_a_run(void **state) {
   (void)state;
   struct nk_model *model = open_model("llama-tiny");
@@ -343,6 +392,7 @@ int main(void) {
       cmocka_unit_test(steps_are_those_of_pytorchs_adamw),
       cmocka_unit_test(nokens_of_one_ray_are_held_out_together),
       cmocka_unit_test(a_run_from_a_checkpoint_ends_as_one_without),
+      cmocka_unit_test(searched_nokens_do_more_at_the_same_distance),
       cmocka_unit_test(the_model_is_as_it_was_after_a_run),
       cmocka_unit_test(parts_choose_their_tensors),
       cmocka_unit_test(what_cannot_be_tuned_is_refused),

@@ -54,11 +54,30 @@ static int read_target(struct tune_job *job) {
 
 /* ---- Sets, prompts, texts ---- */
 
+/* A size that was not given is 0, the library's default; 0 itself is refused. */
+static int check_size(const char *name, size_t given, size_t *out) {
+  if (given == 0) return nk_fail(NK_EUSAGE, "%s: at least 1", name);
+  *out = given == TUNE_NOT_GIVEN ? 0 : given;
+  return NK_OK;
+}
+
 static int read_nokens(struct tune_job *job) {
   if (job->options.nokens == NULL) return nk_fail(NK_EUSAGE, "--nokens SET is needed");
   job->nokens = nk_vectors_read(job->options.nokens);
   job->tune.nokens = job->nokens;
   return job->nokens == NULL ? nk_error_code() : NK_OK;
+}
+
+static int read_region(struct tune_job *job) {
+  const struct tune_options *o = &job->options;
+  int code = check_size("--search-every", o->search, &job->tune.n_search);
+  if (code != NK_OK) return code;
+  if ((o->region == NULL) != (o->search == TUNE_NOT_GIVEN))
+    return nk_fail(NK_EUSAGE, "--search-every N and --region REGION go together");
+  if (o->region == NULL) return NK_OK;
+  job->tune.metric = (enum nk_metric)(o->metric + NK_METRIC_L2);
+  job->tune.region = job->region = nk_region_read(o->region);
+  return job->region == NULL ? nk_error_code() : NK_OK;
 }
 
 static int read_prompts(struct tune_job *job) {
@@ -128,13 +147,6 @@ static int find_checkpoint(struct tune_job *job) {
   return NK_OK;
 }
 
-/* A size that was not given is 0, the library's default; 0 itself is refused. */
-static int check_size(const char *name, size_t given, size_t *out) {
-  if (given == 0) return nk_fail(NK_EUSAGE, "%s: at least 1", name);
-  *out = given == TUNE_NOT_GIVEN ? 0 : given;
-  return NK_OK;
-}
-
 static int read_numbers(struct tune_job *job) {
   const struct tune_options *o = &job->options;
   struct nk_tune_options *t = &job->tune;
@@ -163,6 +175,7 @@ int tune_read(struct tune_job *job) {
   int code = read_numbers(job);
   if (code == NK_OK) code = name_checkpoint(job);
   if (code == NK_OK) code = read_nokens(job);
+  if (code == NK_OK) code = read_region(job);
   if (code == NK_OK) code = read_prompts(job);
   if (code == NK_OK) code = read_lines(job);
   if (code != NK_OK) return code;
@@ -176,6 +189,7 @@ int tune_read(struct tune_job *job) {
 
 void tune_free(struct tune_job *job) {
   nk_vectors_free(job->nokens);
+  nk_region_free(job->region);
   nk_model_free(job->model);
   cli_prompts_free(&job->prompts);
   cli_strings_free(&job->options.texts);

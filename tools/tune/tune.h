@@ -10,10 +10,10 @@
 
 struct tune_options {
   struct cli_strings texts, prompts; /* of -p and --prompts */
-  const char *nokens, *text, *train, *target, *log;
-  size_t at, steps, batch, evaluate, checkpoint;
+  const char *nokens, *text, *train, *target, *log, *region;
+  size_t at, steps, batch, evaluate, checkpoint, search;
   double rate, decay, weight, hold_out;
-  int mode;
+  int mode, metric;
 };
 
 struct tune_job {
@@ -21,6 +21,7 @@ struct tune_job {
   struct tune_options options;
   struct nk_model *model;
   struct nk_vectors *nokens;
+  struct nk_region *region; /* or NULL */
   struct cli_prompts prompts;
   const char **prompt_texts; /* [prompts.n] */
   struct nk_file *file;      /* of --text */
