@@ -204,6 +204,57 @@ NK_API void nk_perturb_free(struct nk_perturb *perturb);
 NK_API int nk_perturb_run(struct nk_perturb *perturb, const size_t *place, const float *vectors,
                           size_t n, struct nk_effects *effects);
 
+/* ==== Traces ==== */
+
+/* Which outputs inside the model carry what an item does: activation patching (Heimersheim and
+ * Nanda, "How to use and interpret activation patching", 2024). An item's run is compared with that
+ * of an ordinary token in its place, at the probe's last offset, by E = KL(run || ordinary run) of
+ * the next token's distributions, in nats: that direction is nk_behaviour's, and no pair of answers
+ * is needed whose logits could be compared. One output of one run is put into the other:
+ *
+ *   undone  1 - E'/E, E' being E of the item's run with the ordinary run's output there: 1 where
+ *           that suffices to undo the effect, below 0 where it makes it larger
+ *   caused  E''/E, E'' being E of the ordinary run with the item's output there: 1 where that
+ *           suffices to cause the effect
+ *
+ * Divergences do not add up, and outputs can stand in for each other, so that neither has a sum of
+ * 1 over the sites. Both runs have the ordinary token in the place; the item's has the vector over
+ * it at the probe's layer, so that the runs differ in the vector alone. E, E' and E'' are means
+ * over several ordinary tokens. */
+
+struct nk_trace_site {
+  enum nk_site site; /* NK_SITE_STREAM: the item itself, in one of its places */
+  size_t layer, head;
+  size_t position; /* from 0 at the prompt's first token */
+};
+
+/* Valid when zeroed. */
+struct nk_trace_options {
+  bool heads;        /* the outputs of single heads too */
+  size_t n_ordinary; /* tokens, of the probe's reference_ids where it has them, else drawn by its
+                      * seed as nk_ordinary_tokens draws them; 0: 8 */
+};
+
+struct nk_trace {
+  size_t n_items, n_sites, n_ordinary;
+  /* [n_sites] the places; then by block, from the probe's layer on: attention, the mlp, heads, each
+   * at all positions from the first place to the one that is read. */
+  struct nk_trace_site *sites;
+  double *effect;          /* [n_items] E */
+  double *undone, *caused; /* [n_items, n_sites]; NaN for an effect below 1e-9, where roundings are
+                            * as large */
+  size_t n_runs; /* sequences that were run: for each ordinary token 2 n_sites + 1 of each item, and
+                  * 1 of each block of items */
+};
+
+/* Traces the items. Tokens are traced as their input embeddings: NK_EUSAGE where the probe's layer
+ * is not 0 or its mode not NK_REPLACE. Memory beside nk_forward_run's: up to 512 MiB, or the
+ * outputs of two runs (n_positions n_layers (2 dim + n_heads head_dim) floats each). NULL on failure, and
+ * for a probe or items of NULL. Free with nk_trace_free. */
+NK_API struct nk_trace *nk_probe_trace(const struct nk_probe *probe, const struct nk_items *items,
+                                       const struct nk_trace_options *options);
+NK_API void nk_trace_free(struct nk_trace *trace);
+
 /* ==== Ordinary tokens ==== */
 
 /* A text of n bytes. */

@@ -146,12 +146,24 @@ NKI_CLONES static double sum_halves(const struct nki_distributions *o,
   return sum;
 }
 
+/* From sum q d, sum q d (e^d - 1), S and log(1 + S). */
+static double kl_reverse(double mean, double product, double s, double log_z) {
+  return fmax((mean + product) / (1 + s) - log_z, 0);
+}
+
+double nki_kl_reverse(const struct nki_distributions *o, double *scratch) {
+  double sums[3];
+  sum_differences(o, scratch, sums);
+  double s = sums[0] + sums[1];
+  return kl_reverse(sums[1], sums[2], s, log1p(s));
+}
+
 void nki_divergences(const struct nki_distributions *o, double *scratch,
                      struct nki_divergences *out) {
   double sums[3];
   sum_differences(o, scratch, sums);
   double s = sums[0] + sums[1], log_z = log1p(s);
   out->kl = fmax(log_z - sums[1], 0);
-  out->kl_reverse = fmax((sums[1] + sums[2]) / (1 + s) - log_z, 0);
+  out->kl_reverse = kl_reverse(sums[1], sums[2], s, log_z);
   out->js = fmax(sum_halves(o, scratch, s, log_z) / 2, 0);
 }

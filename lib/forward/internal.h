@@ -360,9 +360,10 @@ struct nki_distributions {
 struct nki_divergences {
   double kl, kl_reverse, js; /* KL(base || other), KL(other || base), Jensen-Shannon; nats */
 };
-/* Of the distributions o; scratch [n]; one thread. */
+/* Of the distributions o; scratch [n]; one thread. The second: kl_reverse alone. */
 void nki_divergences(const struct nki_distributions *o, double *scratch,
                      struct nki_divergences *out);
+double nki_kl_reverse(const struct nki_distributions *o, double *scratch);
 
 /* ---- Values that are not finite (finite.c) ---- */
 

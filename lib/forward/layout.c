@@ -4,7 +4,7 @@
 
 #include "forward/probe.h"
 
-static bool is_place(const struct nk_probe *probe, size_t position) {
+bool nki_probe_is_place(const struct nk_probe *probe, size_t position) {
   if (probe->at_position) return position == probe->position;
   for (size_t s = 0; s < probe->prompt.n_slots; s++)
     if (probe->prompt.slots[s] == position) return true;
@@ -28,7 +28,7 @@ static void lay_item(const struct nk_probe *probe, const struct nki_slice *slice
   int64_t *ids = l->ids + item * length;
   l->sequences[item] = (struct nk_sequence){ids, length};
   for (size_t i = first; i < prompt->n; i++) {
-    bool place = is_place(probe, i);
+    bool place = nki_probe_is_place(probe, i);
     ids[i - first] = place && is_token ? slice->tokens[item] : prompt->ids[i];
     if (place && replaces) ids[i - first] = NK_VECTOR;
     if (ids[i - first] == NK_VECTOR && !(place && replaces))

@@ -17,9 +17,7 @@ static size_t n_items(const struct nk_items *items) {
   return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
 }
 
-/* NK_OK, or a negative code for a probe or items of NULL, as a failed call leaves them: its error
- * stays. */
-static int check_items(const struct nk_probe *probe, const struct nk_items *items) {
+int nki_check_items(const struct nk_probe *probe, const struct nk_items *items) {
   if (probe == NULL || items == NULL || (items->tokens == NULL && items->vectors == NULL))
     return nki_fail_null();
   size_t dim = probe->forward->config.shape.dim;
@@ -327,7 +325,8 @@ const size_t *nk_probe_offsets(const struct nk_probe *probe, size_t *n) {
 /* ---- Behaviour, generation, capture ---- */
 
 struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items *items) {
-  if (check_items(probe, items) != NK_OK || nki_probe_need_reference(probe) != NK_OK) return NULL;
+  if (nki_check_items(probe, items) != NK_OK || nki_probe_need_reference(probe) != NK_OK)
+    return NULL;
   struct nk_behaviour *b = nki_behaviour_new(probe, n_items(items));
   if (b == NULL) return NULL;
   struct nki_wanted wanted = {.log_mean = probe->reference->side[0].log_mean, .into = b};
@@ -341,7 +340,7 @@ struct nk_behaviour *nk_probe_run(struct nk_probe *probe, const struct nk_items 
 
 int nk_probe_generate(struct nk_probe *probe, const struct nk_items *items, int64_t *ids,
                       size_t *lengths) {
-  int code = check_items(probe, items);
+  int code = nki_check_items(probe, items);
   if (code != NK_OK) return code;
   struct nki_wanted wanted = {.ids = ids, .lengths = lengths};
   return nki_probe_pass(probe, items, &wanted);
@@ -349,7 +348,7 @@ int nk_probe_generate(struct nk_probe *probe, const struct nk_items *items, int6
 
 int nk_probe_capture(struct nk_probe *probe, const struct nk_items *items, const size_t *layers,
                      size_t n_layers, float *out) {
-  int code = check_items(probe, items);
+  int code = nki_check_items(probe, items);
   if (code != NK_OK) return code;
   struct nki_wanted wanted = {.layers = layers, .n_layers = n_layers, .residuals = out};
   return nki_probe_pass(probe, items, &wanted);

@@ -71,6 +71,8 @@ struct nki_layout {
   struct nk_override *overrides; /* each vector is one of the items' or the probe's fill */
 };
 
+/* Whether an item stands at the position. */
+bool nki_probe_is_place(const struct nk_probe *probe, size_t position);
 /* NK_OK or NK_EMEMORY; free in either case. The arrays of the slice have to outlive the layout. */
 int nki_layout_make(const struct nk_probe *probe, const struct nki_slice *slice,
                     struct nki_layout *layout);
@@ -93,6 +95,9 @@ struct nki_wanted {
 /* Runs the items in the probe's place. NK_OK or a negative code. */
 int nki_probe_pass(const struct nk_probe *probe, const struct nk_items *items,
                    const struct nki_wanted *wanted);
+/* NK_OK, or a negative code for a probe or items of NULL, as a failed call leaves them: its error
+ * stays. */
+int nki_check_items(const struct nk_probe *probe, const struct nk_items *items);
 /* Computes the probe's reference, once. NK_OK or a negative code. */
 int nki_probe_need_reference(struct nk_probe *probe);
 
