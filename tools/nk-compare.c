@@ -5,9 +5,10 @@ static int compare(struct compare_job *job) {
   static const struct {
     enum compare_part part;
     int (*write)(struct compare_job *job);
-  } parts[] = {{COMPARE_ORDINARY, compare_ordinary},     {COMPARE_RANDOM, compare_random},
-               {COMPARE_GLITCH, compare_glitch},         {COMPARE_STREAMS, compare_streams},
-               {COMPARE_DIVERGENCE, compare_divergence}, {COMPARE_TEXT, compare_text}};
+  } parts[] = {{COMPARE_ORDINARY, compare_ordinary}, {COMPARE_RANDOM, compare_random},
+               {COMPARE_SEARCHED, compare_searched}, {COMPARE_GLITCH, compare_glitch},
+               {COMPARE_STREAMS, compare_streams},   {COMPARE_DIVERGENCE, compare_divergence},
+               {COMPARE_TEXT, compare_text}};
   int code = compare_open(job);
   struct nk_output *output = code == NK_OK ? cli_output(job->run, NK_OUTPUT_TEXT) : NULL;
   job->table = cli_new_table(job->run, output);
@@ -19,17 +20,22 @@ static int compare(struct compare_job *job) {
 
 int main(int argc, char **argv) {
   struct cli_run run;
-  struct compare_job job = {
-      .run = &run,
-      .options = {
-          .n = 32, .n_ordinary = 256, .n_reference = 256, .n_controls = 200, .level = 0.05}};
+  struct compare_job job = {.run = &run,
+                            .options = {.n = 32,
+                                        .n_searched = 8,
+                                        .n_restarts = 2,
+                                        .n_steps = 50,
+                                        .n_ordinary = 256,
+                                        .n_reference = 256,
+                                        .n_controls = 200,
+                                        .level = 0.05}};
   struct compare_options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},
       {0, "prompts", CLI_OPTION_LIST, &o->prompts, "FILE", "a table of prompts (prompt, text)"},
       CLI_CHAT_OPTION(&o->chat),
       {0, "only", CLI_OPTION_STRING, &o->only, "LIST",
-       "compare these parts: ordinary, nokens, glitch, streams, divergence, text"},
+       "compare these parts: ordinary, nokens, searched, glitch, streams, divergence, text"},
       {'n', "number", CLI_OPTION_SIZE, &o->n, "N",
        "random nokens for each direction and distance (32)"},
       {'d', "direction", CLI_OPTION_LIST, &o->directions, "LIST",
@@ -38,6 +44,10 @@ int main(int argc, char **argv) {
        "quantiles of the tokens' own distances (0.5,0.9,0.99)"},
       {0, "times", CLI_OPTION_STRING, &o->times, "LIST",
        "multiples of the tokens' largest distance (1.5,2,4)"},
+      {0, "searched", CLI_OPTION_SIZE, &o->n_searched, "N",
+       "search N nokens at each distance, against each model (8)"},
+      {0, "restarts", CLI_OPTION_SIZE, &o->n_restarts, "N", "starts of each of them (2)"},
+      {0, "steps", CLI_OPTION_SIZE, &o->n_steps, "N", "gradients of each start (50)"},
       {0, "region", CLI_OPTION_STRING, &o->region, "REGION",
        "the region nokens are drawn from (BEFORE's embedding)"},
       {0, "nokens", CLI_OPTION_STRING, &o->nokens, "SET", "also compare these nokens"},

@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  export root=$BATS_TEST_DIRNAME/../.. few="-n 8 --reference 32 --ordinary 16 --controls 40"
+  export root=$BATS_TEST_DIRNAME/../.. few="-n 8 --reference 32 --ordinary 16 --controls 40 --searched 4 --restarts 1 --steps 10"
   export before=$root/data/gpt2-tiny prompts=$BATS_FILE_TMPDIR/prompts.tsv
   cd "$BATS_FILE_TMPDIR"
   printf 'prompt\ttext\nthe\tThe {} of\nsaid\tHe said: {}\n' >prompts.tsv
@@ -115,6 +115,20 @@ stream_ood all	3	1" ]
   awk '{ exit !($1 < 0.5) }' <<<"${lines[0]}"
 }
 
+@test "searched nokens do more than random ones, and are searched in each model anew" {
+  nk-compare -q $few --prompts prompts.tsv --only nokens,searched -n 40 -d isotropic --quantile 0.5 \
+    --times 2 --glitch glitch.tsv "$before" shuffled >searched.tsv
+  value() { cells searched.tsv "\$1 == \"$1\" && \$c[\"model\"] == \"$2\"" value | paste -sd '\t'; }
+  { value noken_kl before; value searched_kl before; value transfer_kl before
+    value transfer_kl after; value searched_kl after; } >values
+  cat values
+  # two distances; both find what their own model does
+  awk -F '\t' '{ for (i = 1; i <= 2; i++) v[NR, i] = $i } END { for (i = 1; i <= 2; i++) {
+    if (!(v[2, i] > 1.5 * v[1, i] && v[2, i] == v[3, i] && v[5, i] >= v[4, i])) exit 1 } }' values
+  run -0 cells searched.tsv '$1 ~ /^(searched|transfer)_ood all$/ && $c["model"] == "after"' n clusters
+  [ "${lines[0]}" = "16	4" ]
+}
+
 @test "nk-plot draws both models' shares by distance" {
   run -0 --separate-stderr nk-plot curve -x distance -y noken_ood --by model --format text patched.tsv
   [[ "$output" = *before*after* ]]
@@ -141,6 +155,9 @@ stream_ood all	3	1" ]
   [ "$output" = "nk-compare: --times has no use with --only ordinary" ]
   run -2 nk-compare -p '{}' --only text "$before" "$before"
   [ "$output" = "nk-compare: --only text needs a text: use --text FILE" ]
+  run -2 nk-compare -p '{}' --only searched -d isotropic "$before" "$before"
+  [ "$output" = "nk-compare: --direction has no use with --only searched" ]
+  run -2 nk-compare -p '{}' --searched 0 "$before" "$before"
   run -2 nk-compare -p '{}' --level 1 "$before" "$before"
   run -2 nk-compare -p '{}' --at 0 "$before" "$before"
   run -2 nk-compare -p '{}' --reference 7 "$before" "$before"

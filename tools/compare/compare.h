@@ -16,16 +16,17 @@ enum compare_side { COMPARE_BEFORE, COMPARE_AFTER, COMPARE_SIDES };
 enum compare_part {
   COMPARE_ORDINARY = 1,    /* behaviour of ordinary tokens */
   COMPARE_RANDOM = 2,      /* of random nokens, and of a given set */
-  COMPARE_GLITCH = 4,      /* of glitch tokens, and verdicts on them and on controls */
-  COMPARE_STREAMS = 8,     /* of nokens in the residual stream */
-  COMPARE_DIVERGENCE = 16, /* between the models' answers to ordinary tokens */
-  COMPARE_TEXT = 32        /* losses on a text */
+  COMPARE_SEARCHED = 4,    /* of nokens searched against each model */
+  COMPARE_GLITCH = 8,      /* of glitch tokens, and verdicts on them and on controls */
+  COMPARE_STREAMS = 16,    /* of nokens in the residual stream */
+  COMPARE_DIVERGENCE = 32, /* between the models' answers to ordinary tokens */
+  COMPARE_TEXT = 64        /* losses on a text */
 };
 
 struct compare_options {
   struct cli_strings texts, prompts, directions;
   const char *chat, *region, *nokens, *quantiles, *times, *at, *glitch, *text, *only;
-  size_t n, n_ordinary, n_reference, n_controls;
+  size_t n, n_searched, n_restarts, n_steps, n_ordinary, n_reference, n_controls;
   double level;
   bool own_reference, unverified;
 };
@@ -129,6 +130,7 @@ int compare_ordinary(struct compare_job *job); /* tokens.c */
 int compare_glitch(struct compare_job *job);
 int compare_random(struct compare_job *job); /* nokens.c */
 int compare_streams(struct compare_job *job);
+int compare_searched(struct compare_job *job);   /* searched.c */
 int compare_divergence(struct compare_job *job); /* price.c */
 int compare_text(struct compare_job *job);
 

@@ -6,7 +6,7 @@
 /* ---- Options ---- */
 
 static int read_parts(struct compare_job *job) {
-  static const char *const names[] = {"ordinary", "nokens",     "glitch",
+  static const char *const names[] = {"ordinary", "nokens",     "searched", "glitch",
                                       "streams",  "divergence", "text"};
   enum { N_NAMES = sizeof names / sizeof *names };
   const char *text = job->options.only;
@@ -18,7 +18,7 @@ static int read_parts(struct compare_job *job) {
     while (i < N_NAMES && (strlen(names[i]) != length || strncmp(names[i], text, length) != 0)) i++;
     if (i == N_NAMES)
       return nk_fail(NK_EUSAGE,
-                     "--only: unknown part '%.*s': ordinary, nokens, glitch, streams, "
+                     "--only: unknown part '%.*s': ordinary, nokens, searched, glitch, streams, "
                      "divergence, text",
                      (int)length, text);
     job->parts |= 1U << i;
@@ -34,14 +34,17 @@ static bool has(const struct compare_job *job, unsigned parts) {
 /* What is given has a part that uses it; a part has what it needs. */
 static int check_options(struct compare_job *job) {
   const struct compare_options *o = &job->options;
-  enum { SAMPLED = COMPARE_RANDOM | COMPARE_STREAMS };
+  enum {
+    SAMPLED = COMPARE_RANDOM | COMPARE_SEARCHED | COMPARE_STREAMS,
+    FROM_REGION = COMPARE_RANDOM | COMPARE_SEARCHED
+  };
   const struct {
     const char *name;
     bool given;
     unsigned parts;
   } uses[] = {{"--nokens", o->nokens != NULL, COMPARE_RANDOM},
-              {"--region", o->region != NULL, COMPARE_RANDOM},
-              {"--direction", o->directions.n > 0, SAMPLED},
+              {"--region", o->region != NULL, FROM_REGION},
+              {"--direction", o->directions.n > 0, COMPARE_RANDOM | COMPARE_STREAMS},
               {"--quantile", o->quantiles != NULL, SAMPLED},
               {"--times", o->times != NULL, SAMPLED},
               {"--at", o->at != NULL, COMPARE_STREAMS},
@@ -54,7 +57,10 @@ static int check_options(struct compare_job *job) {
   if (o->text == NULL) job->parts &= ~(unsigned)COMPARE_TEXT;
   if (!(o->level > 0 && o->level < 1))
     return nk_fail(NK_EUSAGE, "--level %g: a number between 0 and 1 is needed", o->level);
-  if (o->n == 0) return nk_fail(NK_EUSAGE, "-n: 1 noken or more is needed");
+  if (o->n == 0 || o->n_searched == 0)
+    return nk_fail(NK_EUSAGE, "-n, --searched: 1 noken or more is needed");
+  if (o->n_restarts == 0 || o->n_steps == 0)
+    return nk_fail(NK_EUSAGE, "--restarts, --steps: 1 or more are needed");
   if (o->n_ordinary == 0) return nk_fail(NK_EUSAGE, "--ordinary: 1 or more tokens are needed");
   if (o->n_reference < 8) return nk_fail(NK_EUSAGE, "--reference: 8 tokens or more are needed");
   return NK_OK;
@@ -205,7 +211,7 @@ static int check_dim(const struct compare_job *job, const char *path, size_t dim
 
 static int read_region(struct compare_job *job) {
   const char *path = job->options.region;
-  if (!has(job, COMPARE_RANDOM)) return NK_OK;
+  if (!has(job, COMPARE_RANDOM | COMPARE_SEARCHED)) return NK_OK;
   if (path == NULL) {
     struct nk_vectors *set = nk_model_vectors(job->model[COMPARE_BEFORE], NK_MATRIX_INPUT);
     job->region = compare_fit(set, job->run->common.seed);
