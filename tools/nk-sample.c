@@ -55,28 +55,6 @@ static int read_distances(const struct options *o, struct lists *lists,
   return code;
 }
 
-/* Each use of --direction names one direction, or several with commas. */
-static int read_directions(const struct cli_strings *names, struct lists *lists,
-                           struct nk_sample_options *out) {
-  size_t most = 0;
-  int code = NK_OK;
-  for (size_t i = 0; i < names->n; i++)
-    for (const char *p = names->item[i]; p != NULL; p = strchr(p + 1, ',')) most++;
-  lists->directions = nk_alloc(most, sizeof *lists->directions);
-  if (lists->directions == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < names->n; i++)
-    for (const char *p = names->item[i]; p != NULL && code == NK_OK;) {
-      size_t length = strcspn(p, ",");
-      char *name = nk_strndup(p, length);
-      if (name == NULL) return NK_EMEMORY;
-      code = nk_direction_parse(name, &lists->directions[out->n_directions++]);
-      nk_free(name);
-      p = p[length] != 0 ? p + length + 1 : NULL;
-    }
-  out->directions = lists->directions;
-  return code;
-}
-
 static int read_origin(const char *from, struct nk_sample_options *out) {
   static const char token[] = "token:";
   int64_t *ids = NULL;
@@ -168,7 +146,9 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, struct options
     sample.set = from;
   }
   code = read_origin(o->from, &sample);
-  if (code == NK_OK) code = read_directions(&o->directions, &lists, &sample);
+  if (code == NK_OK)
+    code = cli_read_directions(&o->directions, &lists.directions, &sample.n_directions);
+  sample.directions = lists.directions;
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
   if (code == NK_OK) code = read_gradient(run, o, region, &sample, &model);
   if (code == NK_OK) set = or_none(nk_sample(region, &sample), number(o));
