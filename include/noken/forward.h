@@ -245,9 +245,9 @@ struct nk_gradient {
  *
  * The inside of all blocks is kept from the forward pass; where batch->memory does not hold 1024
  * positions of that beside the prefix's, the streams between blocks alone are, and each block is
- * run a second time. The prefix's is kept during the whole run where it has gradients. Terms take
- * memory beside that: dim floats for each term of a stream, 3 dim floats for each one of a
- * distribution in a group, one at the same position as another too.
+ * run a second time. The prefix's is kept during the whole run where it has gradients. Beside that
+ * memory, each term of a stream takes dim floats, and logits a quarter of it at most: terms at one
+ * position share its logits.
  *
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers

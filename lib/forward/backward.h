@@ -62,7 +62,7 @@ struct nki_logit_slope {
   float p, p_log_p, p_other, other;
   bool of_exp_other; /* o may be -infinity */
 };
-/* d [n] = that of n logits; other [n] or NULL (as 0); one thread. */
+/* d [n] += that of n logits; other [n] or NULL (as 0); one thread. */
 void nki_logits_back(const struct nki_logit_slope *slope, const float *logits, const float *other,
                      size_t n, float *d);
 
@@ -152,11 +152,11 @@ int nki_weight_arrays_finish(const struct nk_forward *forward, const struct nk_g
 int nki_outer_norm_back(const struct nk_forward *forward, const struct nki_weight *norm,
                         const struct nki_arrays *to, const float *x, size_t n, float *d);
 
-/* The terms of final rows: terms[i] of row i of hidden [n, dim], with what nki_readout answered in
- * asks[i]. Sets their values that need all logits and d [n, dim], the gradient of hidden of each
- * weighted term. NK_OK or a negative code. */
-int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
-                     struct nk_term *const *terms, struct nk_ask *const *asks, float *d);
+/* The terms of final rows, with the asks that they are answered in: terms[k] of asks[k]. Sets the
+ * terms' values and d [n, dim], the gradient of the rows of all their weighted terms. NK_OK or a
+ * negative code. */
+int nki_readout_back(const struct nki_back *back, struct nki_readers *readers,
+                     struct nk_term *const *terms, float *d);
 /* True for terms of the next token's distribution. */
 static inline bool nki_term_distribution(const struct nk_term *term) {
   return term->kind < NK_TERM_STREAM;
@@ -170,6 +170,7 @@ struct nki_pass_gradient {
   size_t lowest;    /* the lowest layer that has a gradient */
   bool again;       /* blocks but the last one are run again before they are differentiated */
   float *overrides; /* [n_overrides, dim], or NULL */
+  size_t memory;    /* bytes for logits */
 };
 /* From a pass that was run with tapes of the layers from `lowest` on. NK_OK or a negative code. */
 int nki_pass_back(const struct nki_pass_gradient *gradient, struct nki_pass *pass);

@@ -3,6 +3,7 @@
  * its gradient; the overrides there, last one first, take it: a vector that was added has the
  * gradient of its row, one that replaced the row leaves none to what was before it. */
 #include <noken/base.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "forward/backward.h"
@@ -28,41 +29,73 @@ static struct nki_stream stream_at(const struct pass_back *p, size_t layer) {
 
 /* ---- Terms ---- */
 
-/* The terms of the distribution: their values, and their gradients to g_final. */
-static int readout_back(const struct pass_back *p) {
+/* Terms of the distribution by row. */
+struct reading {
+  struct nki_place *places; /* [n_terms] row of the pass and number of the term, by row */
+  struct nk_term **terms;   /* [n_terms] */
+  struct nk_ask **asks;     /* [n_terms] */
+  size_t *start;            /* [n + 1] the first term of each row */
+  size_t n, n_terms;
+  float *hidden, *d; /* [n, dim] */
+};
+
+static int compare_places(const void *a, const void *b) {
+  const struct nki_place *x = a, *y = b;
+  if (x->row != y->row) return x->row < y->row ? -1 : 1;
+  return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static void reading_free(struct reading *r) {
+  nk_free(r->places);
+  nk_free(r->terms);
+  nk_free(r->asks);
+  nk_free(r->start);
+  nk_free(r->hidden);
+  nk_free(r->d);
+}
+
+/* NK_OK or NK_EMEMORY; free in either case. */
+static int reading_make(const struct pass_back *p, struct reading *r) {
   const struct nki_pass_gradient *gradient = p->gradient;
   const struct nki_pass *pass = p->pass;
-  size_t dim = forward_of(p)->config.shape.dim, n = 0;
-  const struct nki_stream values = {.x = pass->final, .n = pass->n_final, .rows = pass->final_rows};
-  struct nk_term **terms = nk_alloc(pass->n_asks, sizeof(struct nk_term *));
-  struct nk_ask **asks = nk_alloc(pass->n_asks, sizeof(struct nk_ask *));
-  size_t *rows = nk_alloc(pass->n_asks, sizeof *rows);
-  float *hidden = NULL, *d = NULL;
-  int code = NK_EMEMORY;
-  if (terms == NULL || asks == NULL || rows == NULL) goto done;
-  for (size_t i = 0; i < pass->n_asks; i++) {
-    size_t k = pass->asks[i].index;
-    if (!nki_term_distribution(&gradient->terms[k])) continue;
-    rows[n] = pass->asks[i].row;
-    terms[n] = &gradient->terms[k];
-    asks[n++] = &gradient->batch->asks[k];
+  size_t dim = forward_of(p)->config.shape.dim;
+  *r = (struct reading){.places = nk_alloc(pass->n_asks, sizeof *r->places),
+                        .terms = nk_alloc(pass->n_asks, sizeof(struct nk_term *)),
+                        .asks = nk_alloc(pass->n_asks, sizeof(struct nk_ask *)),
+                        .start = nk_alloc(pass->n_asks + 1, sizeof *r->start)};
+  if (r->places == NULL || r->terms == NULL || r->asks == NULL || r->start == NULL)
+    return NK_EMEMORY;
+  for (size_t i = 0; i < pass->n_asks; i++)
+    if (nki_term_distribution(&gradient->terms[pass->asks[i].index]))
+      r->places[r->n_terms++] = pass->asks[i];
+  qsort(r->places, r->n_terms, sizeof *r->places, compare_places);
+  for (size_t k = 0; k < r->n_terms; k++) {
+    r->terms[k] = &gradient->terms[r->places[k].index];
+    r->asks[k] = &gradient->batch->asks[r->places[k].index];
+    if (k == 0 || r->places[k].row != r->places[k - 1].row) r->start[r->n++] = k;
   }
-  hidden = nk_alloc(n, dim * sizeof *hidden);
-  d = nk_alloc(n, dim * sizeof *d);
-  if (hidden == NULL || d == NULL) goto done;
-  for (size_t i = 0; i < n; i++)
-    memcpy(hidden + i * dim, nki_stream_row(&values, rows[i], dim), dim * sizeof *hidden);
-  code = nki_readout(forward_of(p), hidden, n, asks);
-  if (code == NK_OK) code = nki_readout_back(gradient->back, hidden, n, terms, asks, d);
+  r->start[r->n] = r->n_terms;
+  r->hidden = nk_alloc(r->n, dim * sizeof(float));
+  r->d = nk_alloc(r->n, dim * sizeof(float));
+  return r->hidden == NULL || r->d == NULL ? NK_EMEMORY : NK_OK;
+}
+
+/* The terms of the distribution: their values, and their gradients to g_final. */
+static int readout_back(const struct pass_back *p) {
+  const struct nki_pass *pass = p->pass;
+  size_t dim = forward_of(p)->config.shape.dim;
+  const struct nki_stream values = {.x = pass->final, .n = pass->n_final, .rows = pass->final_rows};
   const struct nki_stream stream = stream_at(p, pass->depth);
-  for (size_t i = 0; i < n && code == NK_OK; i++)
-    nki_add(nki_stream_row(&stream, rows[i], dim), d + i * dim, dim);
-done:
-  nk_free(terms);
-  nk_free(asks);
-  nk_free(rows);
-  nk_free(hidden);
-  nk_free(d);
+  struct reading r;
+  int code = reading_make(p, &r);
+  for (size_t i = 0; i < r.n && code == NK_OK; i++)
+    memcpy(r.hidden + i * dim, nki_stream_row(&values, r.places[r.start[i]].row, dim),
+           dim * sizeof(float));
+  struct nki_readers readers = {r.hidden, r.n, r.start, r.asks, p->gradient->memory};
+  if (code == NK_OK) code = nki_readout_back(p->gradient->back, &readers, r.terms, r.d);
+  for (size_t i = 0; i < r.n && code == NK_OK; i++)
+    nki_add(nki_stream_row(&stream, r.places[r.start[i]].row, dim), r.d + i * dim, dim);
+  reading_free(&r);
   return code;
 }
 

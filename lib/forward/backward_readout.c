@@ -1,5 +1,6 @@
-/* The gradient of the next token's distribution: logits are computed a second time, a block of the
- * vocabulary after the other, and become their gradients, which are multiplied with the block. */
+/* The gradient of the next token's distribution: logits are seen a second time, a block of the
+ * vocabulary after the other, and become their gradients, which are multiplied with the block. All
+ * terms at one position share its logits. */
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -11,16 +12,20 @@ enum { RUN = 512 }; /* tokens of a float sum */
 struct readout_back {
   const struct nk_forward *forward;
   const struct nki_weight_arrays *arrays; /* or NULL */
-  struct nk_term *const *terms;
-  struct nk_ask *const *asks;
-  double *sums;    /* [n] of what the second pass adds up; logs of summed probabilities */
-  float *totals;   /* [n] of the distributions that KL divergences are from, else 0 */
+  const struct nki_readers *readers;
+  struct nk_term *const *terms; /* [n_terms] */
+  double *sums;    /* [n_terms] of what the second pass adds up; logs of summed probabilities */
+  float *totals;   /* [n_terms] of the distributions that KL divergences are from, else 0 */
   float *logits_d; /* [rows of a tile, block] */
   float *normed_d; /* [n, dim] */
 };
 
 static float id_weight(const struct nk_term *t, size_t k) {
   return t->id_weights == NULL ? 1.0f : t->id_weights[k];
+}
+
+static bool is_log_sum(const struct nk_term *t) {
+  return t->kind == NK_TERM_LOG_PROB && t->summed;
 }
 
 /* The log of the sum of the ids' weighted probabilities. */
@@ -89,22 +94,30 @@ static float total_of(const float *other, size_t n) {
   return (float)sum;
 }
 
-/* d [n] = the gradients of a row's logits, with what a cap makes of them. */
-static void row_back(const struct readout_back *r, const struct nki_logits *l, size_t i, float *d) {
-  const struct nk_term *t = r->terms[l->row + i];
-  const struct nk_ask *ask = r->asks[l->row + i];
-  const float *logits = l->logits + i * l->ld, cap = r->forward->config.logit_cap;
+/* d [n] += the gradients of a row's logits of term k. */
+static void term_back(const struct readout_back *r, const struct nki_logits *l, size_t k,
+                      const float *logits, float *d) {
+  const struct nk_term *t = r->terms[k];
+  const struct nk_ask *ask = r->readers->asks[k];
   const float *other =
       t->vector == NULL || t->kind <= NK_TERM_ENTROPY ? NULL : t->vector + l->first;
-  const struct nki_logit_slope slope = slope_of(t, ask, r->totals[l->row + i]);
+  const struct nki_logit_slope slope = slope_of(t, ask, r->totals[k]);
+  if (l->first == 0 && is_log_sum(t)) r->sums[k] = log_sum(t, ask);
   nki_logits_back(&slope, logits, other, l->n, d);
-  for (size_t k = 0; k < t->n_ids && t->kind == NK_TERM_LOG_PROB; k++)
-    if ((size_t)t->ids[k] >= l->first && (size_t)t->ids[k] - l->first < l->n)
-      d[(size_t)t->ids[k] - l->first] +=
-          (float)t->weight * id_slope(t, ask, r->sums[l->row + i], k);
-  if (cap > 0) nki_soft_cap_back(logits, d, l->n, cap);
+  for (size_t i = 0; i < t->n_ids && t->kind == NK_TERM_LOG_PROB; i++)
+    if ((size_t)t->ids[i] >= l->first && (size_t)t->ids[i] - l->first < l->n)
+      d[(size_t)t->ids[i] - l->first] += (float)t->weight * id_slope(t, ask, r->sums[k], i);
   if (t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS)
-    r->sums[l->row + i] += sum_of(t, ask, logits, other, l->n);
+    r->sums[k] += sum_of(t, ask, logits, other, l->n);
+}
+
+/* d [n] = the gradients of a row's logits, with what a cap makes of them. */
+static void row_back(const struct readout_back *r, const struct nki_logits *l, size_t i, float *d) {
+  const float *logits = l->logits + i * l->ld, cap = r->forward->config.logit_cap;
+  const size_t *start = r->readers->start + l->row + i;
+  memset(d, 0, l->n * sizeof *d);
+  for (size_t k = start[0]; k < start[1]; k++) term_back(r, l, k, logits, d);
+  if (cap > 0) nki_soft_cap_back(logits, d, l->n, cap);
 }
 
 static void block_back(void *argument, const struct nki_logits *l) {
@@ -142,7 +155,7 @@ static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
     case NK_TERM_LOG_PROB:
       for (size_t k = 0; k < t->n_ids && !t->summed; k++)
         t->value += (double)ask->log_probs[k] * (double)id_weight(t, k);
-      if (t->summed) t->value = sum;
+      if (t->summed) t->value = log_sum(t, ask);
       break;
     case NK_TERM_ENTROPY:
       t->value = ask->entropy;
@@ -178,28 +191,31 @@ static int final_norm_back(const struct nki_back *back, const float *hidden, siz
                              back->arrays == NULL ? NULL : &back->arrays->final_norm, hidden, n, d);
 }
 
-int nki_readout_back(const struct nki_back *back, float *hidden, size_t n,
-                     struct nk_term *const *terms, struct nk_ask *const *asks, float *d) {
+int nki_readout_back(const struct nki_back *back, struct nki_readers *readers,
+                     struct nk_term *const *terms, float *d) {
   const struct nk_forward *forward = back->work->forward;
-  size_t dim = forward->config.shape.dim, tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
-  struct readout_back r = {
-      .forward = forward, .arrays = back->arrays, .terms = terms, .asks = asks, .normed_d = d};
-  r.sums = nk_calloc(n, sizeof *r.sums);
-  r.totals = nk_calloc(n, sizeof *r.totals);
+  size_t dim = forward->config.shape.dim, n = readers->n, n_terms = readers->start[n];
+  size_t tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
+  struct readout_back r = {.forward = forward,
+                           .arrays = back->arrays,
+                           .readers = readers,
+                           .terms = terms,
+                           .normed_d = d};
+  r.sums = nk_calloc(n_terms, sizeof *r.sums);
+  r.totals = nk_calloc(n_terms, sizeof *r.totals);
   r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
   int code = r.sums == NULL || r.totals == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
   bool again = !back->values_only;
   memset(d, 0, n * dim * sizeof *d);
-  for (size_t i = 0; i < n && code == NK_OK; i++) {
-    if (terms[i]->kind == NK_TERM_KL_REVERSE)
-      r.totals[i] = total_of(terms[i]->vector, forward->config.shape.n_vocabulary);
-    if (terms[i]->kind == NK_TERM_LOG_PROB && terms[i]->summed)
-      r.sums[i] = log_sum(terms[i], asks[i]);
-    again = again || terms[i]->kind == NK_TERM_KL_REVERSE || terms[i]->kind == NK_TERM_LOGITS;
+  for (size_t k = 0; k < n_terms && code == NK_OK; k++) {
+    if (terms[k]->kind == NK_TERM_KL_REVERSE)
+      r.totals[k] = total_of(terms[k]->vector, forward->config.shape.n_vocabulary);
+    again = again || terms[k]->kind == NK_TERM_KL_REVERSE || terms[k]->kind == NK_TERM_LOGITS;
   }
-  if (code == NK_OK && again) code = nki_readout_visit(forward, hidden, n, block_back, &r);
-  for (size_t i = 0; i < n && code == NK_OK; i++) set_value(terms[i], asks[i], r.sums[i]);
-  if (code == NK_OK && again) code = final_norm_back(back, hidden, n, d);
+  if (code == NK_OK) code = nki_readout_twice(forward, readers, again ? block_back : NULL, &r);
+  for (size_t k = 0; k < n_terms && code == NK_OK; k++)
+    set_value(terms[k], readers->asks[k], r.sums[k]);
+  if (code == NK_OK && again) code = final_norm_back(back, readers->final, n, d);
   nk_free(r.sums);
   nk_free(r.totals);
   nk_free(r.logits_d);

@@ -181,9 +181,10 @@ static size_t inside_floats(const struct run *run, bool all) {
   return all ? sum : most;
 }
 
-/* Bytes of a row of a group: its stream and the stream's gradient, those at the end, its tapes. */
+/* Bytes of a row of a group: its stream and the stream's gradient, those at the end, what the
+ * read-out has of it (three rows), its tapes. */
 static size_t row_bytes(const struct run *run, bool all) {
-  size_t n_streams = 6 + run->plan.depth - run->lowest;
+  size_t n_streams = 7 + run->plan.depth - run->lowest;
   return (n_streams * run->forward->config.shape.dim + inside_floats(run, all)) * sizeof(float);
 }
 
@@ -288,7 +289,8 @@ static int differentiate(struct run *run, struct nki_pass *pass) {
                                              .terms = run->gradient->terms,
                                              .lowest = run->lowest,
                                              .again = !run->keep,
-                                             .overrides = run->gradient->overrides};
+                                             .overrides = run->gradient->overrides,
+                                             .memory = nki_plan_memory(&run->plan) / 4};
   return nki_pass_back(&gradient, pass);
 }
 

@@ -338,9 +338,18 @@ struct nki_logits {
   const float *normed; /* [n_rows, dim] the rows after the final norm and logit_scale */
 };
 typedef void nki_visit_logits(void *argument, const struct nki_logits *logits);
-/* All logits of final [n, nki_final_width], a block of tokens and rows at a time. NK_OK or a
- * negative code. */
-int nki_readout_visit(const struct nk_forward *forward, float *final, size_t n,
+/* Rows as in nki_readout, of which row i has asks [start[i], start[i + 1]). */
+struct nki_readers {
+  float *final; /* [n, dim], overwritten */
+  size_t n;
+  const size_t *start; /* [n + 1] */
+  struct nk_ask *const *asks;
+  size_t memory; /* bytes for logits */
+};
+/* Answers the asks, then visits all logits (visit NULL: none), a block of tokens and rows at a time,
+ * when the asks of these rows are answered; of the native engine, without sums. The unembedding is
+ * widened twice for as many rows as have their logits in `memory`. NK_OK or a negative code. */
+int nki_readout_twice(const struct nk_forward *forward, struct nki_readers *readers,
                       nki_visit_logits *visit, void *argument);
 /* True when anything of the next token's distribution is asked. */
 bool nki_ask_distribution(const struct nk_ask *ask);

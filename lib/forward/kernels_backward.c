@@ -337,20 +337,20 @@ NKI_CLONES void nki_logits_back(const struct nki_logit_slope *slope, const float
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
       float log_p = logits[i] - shift;
-      d[i] = nki_exp_of(log_p) * (a + b * log_p);
+      d[i] += nki_exp_of(log_p) * (a + b * log_p);
     }
     return;
   }
   if (slope->of_exp_other) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-      d[i] = nki_exp_of(logits[i] - shift) * a + f * exp_or_0(other[i]);
+      d[i] += nki_exp_of(logits[i] - shift) * a + f * exp_or_0(other[i]);
     return;
   }
 #pragma omp simd
   for (size_t i = 0; i < n; i++) {
     float log_p = logits[i] - shift;
-    d[i] = nki_exp_of(log_p) * (a + b * log_p + c * other[i]) + f * other[i];
+    d[i] += nki_exp_of(log_p) * (a + b * log_p + c * other[i]) + f * other[i];
   }
 }
 

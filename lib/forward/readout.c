@@ -23,7 +23,8 @@ struct readout {
   const float *final; /* normed, or [n, vocabulary] logits */
   float *scratch;     /* [NKI_VOCABULARY_BLOCK, dim] */
   float *bias;        /* [NKI_VOCABULARY_BLOCK] */
-  float *products;    /* [NKI_ROW_TILE, NKI_VOCABULARY_BLOCK] */
+  float *products;    /* [NKI_ROW_TILE, NKI_VOCABULARY_BLOCK], or those kept: */
+  bool keep, kept;    /* [rows of a visit, vocabulary], to be filled or filled */
 };
 
 /* Tokens [first, first + n) of the vocabulary. */
@@ -103,39 +104,43 @@ static struct block load_block(const struct readout *r, size_t first) {
   return block;
 }
 
-/* Those of the rows from `row` on: where they are, or computed into r->products. */
+/* Those of the rows from `row` on, `at` rows into the visit: where they are, or computed into
+ * r->products. */
 static struct logits block_logits(const struct readout *r, const struct block *block, size_t row,
-                                  size_t n_rows) {
+                                  size_t at, size_t n_rows) {
   const struct nki_config *c = &r->forward->config;
   size_t n = block->n, vocabulary = c->shape.n_vocabulary;
   if (block->weight == NULL)
     return (struct logits){r->final + row * vocabulary + block->first, vocabulary};
+  float *y = r->keep ? r->products + at * vocabulary + block->first : r->products;
+  size_t ld = r->keep ? vocabulary : n;
+  const struct logits logits = {y, ld};
+  if (r->kept) return logits;
   const struct nki_product product = {.weight = block->weight,
                                       .n_out = n,
                                       .total = n,
                                       .n_in = c->shape.dim,
                                       .x = r->final + row * c->shape.dim,
                                       .ld_x = c->shape.dim,
-                                      .y = r->products,
-                                      .ld_y = n};
+                                      .y = y,
+                                      .ld_y = ld};
   nki_multiply(&product, n_rows);
-  if (block->bias != NULL) nki_add_bias(r->products, n_rows, n, n, block->bias);
-  const struct logits logits = {r->products, n};
+  if (block->bias != NULL) nki_add_bias(y, n_rows, n, ld, block->bias);
   if (c->logit_cap == 0) return logits;
 #pragma omp parallel for
-  for (size_t i = 0; i < n_rows; i++) nki_soft_cap(r->products + i * n, n, c->logit_cap);
+  for (size_t i = 0; i < n_rows; i++) nki_soft_cap(y + i * ld, n, c->logit_cap);
   return logits;
 }
 
-/* Calls visit for each block of the vocabulary and tile of rows. */
-static void visit_blocks(const struct readout *r, size_t n_rows, nki_visit_logits *visit,
+/* Calls visit for each block of the vocabulary and tile of rows [from, end). */
+static void visit_blocks(const struct readout *r, size_t from, size_t end, nki_visit_logits *visit,
                          void *argument) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
   for (size_t first = 0; first < vocabulary; first += NKI_VOCABULARY_BLOCK) {
     const struct block block = load_block(r, first);
-    for (size_t row = 0; row < n_rows; row += NKI_ROW_TILE) {
-      size_t tile = n_rows - row < NKI_ROW_TILE ? n_rows - row : NKI_ROW_TILE;
-      const struct logits logits = block_logits(r, &block, row, tile);
+    for (size_t row = from; row < end; row += NKI_ROW_TILE) {
+      size_t tile = end - row < NKI_ROW_TILE ? end - row : NKI_ROW_TILE;
+      const struct logits logits = block_logits(r, &block, row, row - from, tile);
       const struct nki_logits seen = {.first = first,
                                       .n = block.n,
                                       .row = row,
@@ -194,16 +199,18 @@ static void close_readout(struct readout *r) {
   nk_free(r->products);
 }
 
-/* NK_OK or a negative code; close_readout in either case. */
-static int open_readout(const struct nk_forward *forward, float *final, size_t n,
+/* For visits of at most n_kept rows whose logits are kept; 0: none are. NK_OK or a negative code;
+ * close_readout in either case. */
+static int open_readout(const struct nk_forward *forward, float *final, size_t n, size_t n_kept,
                         struct readout *r) {
   size_t dim = forward->config.shape.dim, tile = n < NKI_ROW_TILE ? n : NKI_ROW_TILE;
-  *r = (struct readout){.forward = forward, .final = final};
+  size_t row = n_kept > 0 ? forward->config.shape.n_vocabulary : NKI_VOCABULARY_BLOCK;
+  *r = (struct readout){.forward = forward, .final = final, .keep = n_kept > 0};
   if (forward->engine->gives_logits) return NK_OK;
   r->final = r->normed = nk_alloc(n * dim, sizeof(float));
   r->scratch = nk_alloc(NKI_VOCABULARY_BLOCK * dim, sizeof(float));
   r->bias = nk_alloc(NKI_VOCABULARY_BLOCK, sizeof(float));
-  r->products = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof(float));
+  r->products = nk_alloc(n_kept > 0 ? n_kept : tile, row * sizeof(float));
   if (r->normed == NULL || r->scratch == NULL || r->bias == NULL || r->products == NULL)
     return NK_EMEMORY;
   return normalize(forward, final, n, r->normed);
@@ -213,7 +220,7 @@ int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct
   struct readout r;
   if (n == 0) return NK_OK;
   struct row *rows = nk_calloc(n, sizeof *rows);
-  int code = open_readout(forward, final, n, &r);
+  int code = open_readout(forward, final, n, 0, &r);
   if (code == NK_OK && rows == NULL) code = NK_EMEMORY;
   if (code != NK_OK) goto done;
   bool sums = false, finite = true;
@@ -222,24 +229,61 @@ int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct
     rows[i].moments.max = -INFINITY;
     sums = sums || asks[i]->sum != NULL;
   }
-  visit_blocks(&r, n, reduce, rows);
+  visit_blocks(&r, 0, n, reduce, rows);
   for (size_t i = 0; i < n; i++) finite = finish(&rows[i]) && finite;
   if (!finite)
     code = nki_fail_logits(forward, r.final, n);
   else if (sums)
-    visit_blocks(&r, n, sum_probabilities, rows);
+    visit_blocks(&r, 0, n, sum_probabilities, rows);
 done:
   close_readout(&r);
   nk_free(rows);
   return code;
 }
 
-int nki_readout_visit(const struct nk_forward *forward, float *final, size_t n,
+/* Reduces the blocks of rows with any number of asks. */
+struct shared {
+  struct row *rows;    /* of the asks */
+  const size_t *start; /* [n + 1] */
+};
+
+static void reduce_shared(void *argument, const struct nki_logits *l) {
+  const struct shared *s = argument;
+#pragma omp parallel for schedule(dynamic, 8)
+  for (size_t i = 0; i < l->n_rows; i++)
+    for (size_t k = s->start[l->row + i]; k < s->start[l->row + i + 1]; k++)
+      take_block(&s->rows[k], l->logits + i * l->ld, l->first, l->n);
+}
+
+int nki_readout_twice(const struct nk_forward *forward, struct nki_readers *readers,
                       nki_visit_logits *visit, void *argument) {
   struct readout r;
+  size_t n = readers->n, n_asks = n == 0 ? 0 : readers->start[n];
+  size_t most = 1 + readers->memory / sizeof(float) / forward->config.shape.n_vocabulary;
   if (n == 0) return NK_OK;
-  int code = open_readout(forward, final, n, &r);
-  if (code == NK_OK) visit_blocks(&r, n, visit, argument);
+  if (most > n || visit == NULL) most = n;
+  struct row *rows = nk_calloc(n_asks, sizeof *rows);
+  struct shared shared = {rows, readers->start};
+  int code = open_readout(forward, readers->final, n, visit == NULL ? 0 : most, &r);
+  if (code == NK_OK && rows == NULL) code = NK_EMEMORY;
+  for (size_t i = 0; i < n_asks && code == NK_OK; i++) {
+    rows[i].ask = readers->asks[i];
+    rows[i].moments.max = -INFINITY;
+  }
+  for (size_t row = 0; row < n && code == NK_OK; row += most) {
+    size_t end = n - row < most ? n : row + most;
+    bool finite = true;
+    r.kept = false;
+    visit_blocks(&r, row, end, reduce_shared, &shared);
+    for (size_t i = readers->start[row]; i < readers->start[end]; i++)
+      finite = finish(&rows[i]) && finite;
+    r.kept = true;
+    if (!finite)
+      code = nki_fail_logits(forward, r.final, n);
+    else if (visit != NULL)
+      visit_blocks(&r, row, end, visit, argument);
+  }
   close_readout(&r);
+  nk_free(rows);
   return code;
 }

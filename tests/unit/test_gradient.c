@@ -574,6 +574,47 @@ static void every_kind_of_term_has_the_gradient_of_its_differences(void **state)
   close_fixture(&f);
 }
 
+/* Terms share the logits of their position, and each has its own reference. */
+static void terms_at_one_position_add_up(void **state) {
+  (void)state;
+  static const int64_t ids[] = {3, 17};
+  static const float zero[MAX_DIM];
+  float one[LLAMA_TOKENS], other[LLAMA_TOKENS], vector[LLAMA_TOKENS], g[MAX_DIM];
+  double sum[MAX_DIM] = {0};
+  make_reference(-4, 0, one);
+  make_reference(-2, 0.1f, other);
+  for (size_t i = 0; i < LLAMA_TOKENS; i++) vector[i] = cosf((float)i);
+  struct nk_term terms[] = {{.position = 9, .kind = NK_TERM_KL, .weight = 1, .vector = one},
+                            {.position = 9, .kind = NK_TERM_KL, .weight = -2, .vector = other},
+                            {.position = 8, .kind = NK_TERM_ENTROPY, .weight = 0.5},
+                            {.position = 9, .kind = NK_TERM_ENTROPY, .weight = 3},
+                            {.position = 9, .kind = NK_TERM_KL_REVERSE, .weight = 1, .vector = one},
+                            {.position = 9, .kind = NK_TERM_LOGITS, .weight = 1, .vector = vector},
+                            {.position = 9, .weight = 1, .ids = ids, .n_ids = 2}};
+  enum { N = sizeof terms / sizeof terms[0] };
+  struct fixture f;
+  open_fixture(&f, "llama");
+  double values[N];
+  for (size_t i = 0; i < N; i++) {
+    struct nk_term term = terms[i];
+    values[i] = value_at(&f, &term, zero, g);
+    for (size_t k = 0; k < f.shape->dim; k++) sum[k] += (double)g[k];
+  }
+  struct nk_sequence sequence = {f.ids, f.length};
+  struct nk_override override = {.position = 5, .layer = 1, .mode = NK_ADD, .vector = zero};
+  struct nk_batch batch = {
+      .sequences = &sequence, .n_sequences = 1, .overrides = &override, .n_overrides = 1};
+  struct nk_gradient gradient = {.terms = terms, .n_terms = N, .overrides = g};
+  assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_OK);
+  double length = length_of(sum, f.shape->dim);
+  for (size_t i = 0; i < N; i++)
+    if (!(fabs(terms[i].value - values[i]) <= 1e-6 * fabs(values[i])))
+      fail_msg("term %zu: %.9g together, %.9g alone", i, terms[i].value, values[i]);
+  for (size_t k = 0; k < f.shape->dim; k++)
+    assert_true(fabs((double)g[k] - sum[k]) <= 1e-5 * length);
+  close_fixture(&f);
+}
+
 /* sum q (log q - log p) over the tokens with q > 0, by the forward pass's log p. */
 static void a_reference_may_leave_tokens_out(void **state) {
   (void)state;
@@ -902,6 +943,7 @@ int main(void) {
       cmocka_unit_test(a_long_sequence_has_the_gradients_of_one_behind_a_prefix),
       cmocka_unit_test(a_gradient_is_the_forward_passs_central_difference),
       cmocka_unit_test(every_kind_of_term_has_the_gradient_of_its_differences),
+      cmocka_unit_test(terms_at_one_position_add_up),
       cmocka_unit_test(a_reference_may_leave_tokens_out),
       cmocka_unit_test(what_no_term_depends_on_has_a_gradient_of_0),
       cmocka_unit_test(a_later_replacement_leaves_nothing_to_an_earlier_vector),
