@@ -11,7 +11,8 @@ static const size_t NOT_GIVEN = SIZE_MAX;
 enum { NOT_CHOSEN = -1, MAHALANOBIS = 2, RADIUS = 4, ANGLE = 5 };
 
 struct options {
-  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs, *model;
+  const char *distances, *quantiles, *times, *from, *from_set, *match, *vectors, *pairs, *model,
+      *along;
   struct cli_objective objective; /* of gradients */
   struct cli_strings directions;
   size_t n, gaussian, steps; /* NOT_GIVEN without the option */
@@ -74,12 +75,11 @@ static int read_origin(const char *from, struct nk_sample_options *out) {
   return code;
 }
 
-static bool has_gradient(const struct nk_sample_options *sample) {
+/* Whether a direction, or a part of one, is of that kind. */
+static bool uses(const struct nk_sample_options *sample, enum nk_direction_kind kind) {
   for (size_t i = 0; i < sample->n_directions; i++) {
     const struct nk_direction *d = &sample->directions[i];
-    const enum nk_direction_kind kinds[] = {d->kind, d->parts[0].kind, d->parts[1].kind};
-    for (size_t k = 0; k < 3; k++)
-      if (kinds[k] == NK_DIRECTION_GRADIENT || kinds[k] == NK_DIRECTION_NATURAL) return true;
+    if (d->kind == kind || d->parts[0].kind == kind || d->parts[1].kind == kind) return true;
   }
   return false;
 }
@@ -88,7 +88,7 @@ static bool has_gradient(const struct nk_sample_options *sample) {
 static int read_gradient(const struct cli_run *run, struct options *o,
                          const struct nk_region *region, struct nk_sample_options *sample,
                          struct nk_model **model) {
-  bool wanted = has_gradient(sample);
+  bool wanted = uses(sample, NK_DIRECTION_GRADIENT) || uses(sample, NK_DIRECTION_NATURAL);
   if (!wanted && (o->model != NULL || cli_objective_given(&o->objective)))
     return nk_fail(NK_EUSAGE, "--model and its prompts are of -d gradient and natural");
   if (!wanted) return NK_OK;
@@ -119,6 +119,20 @@ static struct nk_vectors *or_none(struct nk_vectors *set, size_t n) {
   return empty;
 }
 
+/* Reads the sets whose rows are origins and directions: sets [2], to be freed in either case. */
+static int read_sets(const struct options *o, struct nk_sample_options *sample,
+                     struct nk_vectors **sets) {
+  if (o->from_set != NULL && (sets[0] = nk_vectors_read(o->from_set)) == NULL)
+    return nk_error_code();
+  if (o->along != NULL && (sets[1] = nk_vectors_read(o->along)) == NULL) return nk_error_code();
+  sample->set = sets[0];
+  sample->along = sets[1];
+  size_t n_origins = sets[0] == NULL ? 1 : sets[0]->n;
+  bool each = sets[1] != NULL && n_origins > 0 && sets[1]->n % n_origins == 0;
+  if (o->n == NOT_GIVEN && each) sample->n = sets[1]->n / n_origins;
+  return NK_OK;
+}
+
 static struct nk_vectors *make_on_rays(const struct cli_run *run, struct options *o,
                                        struct nk_region *region) {
   static const struct {
@@ -137,25 +151,23 @@ static struct nk_vectors *make_on_rays(const struct cli_run *run, struct options
                                      .seed = run->common.seed,
                                      .unreached = (enum nk_unreached)o->unreached};
   struct lists lists = {NULL, NULL, NULL, NULL};
-  struct nk_vectors *from = NULL, *set = NULL;
+  struct nk_vectors *sets[2] = {NULL, NULL}, *set = NULL;
   struct nk_model *model = NULL;
-  int code = NK_OK;
-  if (o->from_set != NULL) {
-    from = nk_vectors_read(o->from_set);
-    if (from == NULL) return NULL;
-    sample.set = from;
-  }
-  code = read_origin(o->from, &sample);
+  int code = read_sets(o, &sample, sets);
+  if (code == NK_OK) code = read_origin(o->from, &sample);
   if (code == NK_OK)
     code = cli_read_directions(&o->directions, &lists.directions, &sample.n_directions);
   sample.directions = lists.directions;
   if (code == NK_OK) code = read_distances(o, &lists, &sample);
+  if (code == NK_OK && uses(&sample, NK_DIRECTION_ALONG) != (o->along != NULL))
+    code = nk_fail(NK_EUSAGE, "-d along and --along SET need one another");
   if (code == NK_OK) code = read_gradient(run, o, region, &sample, &model);
   if (code == NK_OK) set = or_none(nk_sample(region, &sample), number(o));
   cli_objective_free(&o->objective);
   nk_model_free(model);
   free_lists(&lists);
-  nk_vectors_free(from);
+  nk_vectors_free(sets[0]);
+  nk_vectors_free(sets[1]);
   return set;
 }
 
@@ -261,7 +273,7 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
   bool rays = o->distances != NULL || o->quantiles != NULL || o->times != NULL ||
               o->directions.n > 0 || o->from != NULL || o->from_set != NULL || o->keep_norm ||
               o->with_origin || o->angle_at != 0 || o->metric != NOT_CHOSEN ||
-              o->unreached != NK_UNREACHED_ERROR || o->model != NULL ||
+              o->unreached != NK_UNREACHED_ERROR || o->model != NULL || o->along != NULL ||
               cli_objective_given(&o->objective);
   bool gaussian = o->gaussian != NOT_GIVEN;
   if (o->match != NULL && o->vectors == NULL)
@@ -274,8 +286,12 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
                    "--path exclude one another");
   if (o->n != NOT_GIVEN && (gaussian || o->path >= 0))
     return nk_fail(NK_EUSAGE, "-n is not used with --gaussian N and --path");
-  if (o->from_set != NULL && is_stdin(o->from_set) && is_stdin(cli_operand(run, 0)))
-    return nk_fail(NK_EUSAGE, "--from-set and REGION are both standard input");
+  bool from_stdin = o->from_set != NULL && is_stdin(o->from_set);
+  bool along_stdin = o->along != NULL && is_stdin(o->along);
+  if (from_stdin + along_stdin + is_stdin(cli_operand(run, 0)) > 1 && (from_stdin || along_stdin))
+    return nk_fail(NK_EUSAGE, "%s and %s are both standard input",
+                   from_stdin ? "--from-set" : "--along",
+                   from_stdin && along_stdin ? "--along" : "REGION");
   int code = check_rays(o);
   return code == NK_OK ? check_paths(run, o) : code;
 }
@@ -309,7 +325,8 @@ int main(int argc, char **argv) {
        "multiples of the tokens' largest distance"},
       {'d', "direction", CLI_OPTION_LIST, &o.directions, "LIST",
        "isotropic (default), covariance, pc:A-B, token, pair, difference, towards, "
-       "towards:ROW, gradient, natural, mixture:A+B"},
+       "towards:ROW, gradient, natural, along, mixture:A+B"},
+      {0, "along", CLI_OPTION_STRING, &o.along, "SET", "rows that are directions of -d along"},
       {0, "model", CLI_OPTION_STRING, &o.model, "MODEL", "whose answers a gradient changes"},
       CLI_OBJECTIVE_OPTIONS(&o.objective),
       {0, "from", CLI_OPTION_STRING, &o.from, "ORIGIN", "centroid (default), token:ID or tokens"},

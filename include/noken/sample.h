@@ -30,6 +30,7 @@ enum nk_direction_kind {
   NK_DIRECTION_GRADIENT,   /* the gradient at the origin, by the options' `gradient` */
   NK_DIRECTION_NATURAL,    /* the covariance of the tokens times it: the steepest way by Mahalanobis
                             * distance */
+  NK_DIRECTION_ALONG,      /* a row of the options' `along`, of the ray's number */
   NK_N_DIRECTION_KINDS
 };
 
@@ -46,8 +47,8 @@ struct nk_direction {
 };
 
 /* Reads "isotropic", "covariance", "pc:3-10" or "pc:3", "token", "pair", "difference", "towards",
- * "towards:7" (row 7), "gradient", "natural", or "mixture:A+B" of two of these. Returns NK_OK or
- * NK_EUSAGE. */
+ * "towards:7" (row 7), "gradient", "natural", "along", or "mixture:A+B" of two of these. Returns
+ * NK_OK or NK_EUSAGE. */
 NK_API int nk_direction_parse(const char *text, struct nk_direction *direction);
 
 enum nk_origin {
@@ -113,6 +114,9 @@ struct nk_sample_options {
    * `user`; returns NK_OK or, after nk_fail, a negative code. A gradient of 0 has no direction. */
   int (*gradient)(void *user, const float *origins, size_t n, float *out);
   void *user;
+  /* NK_DIRECTION_ALONG: vectors of any length above 0, [n, dim] one for each ray of an origin, or
+   * [rows of set, n, dim] for each ray. toward is then the id of the row. */
+  const struct nk_vectors *along;
   /* Paths: from and to these rows of set, pairs [n_pairs, 2], by id or with pairs_are_rows by their
    * number from 0, in `steps` steps (0: 10). */
   const int64_t *pairs;

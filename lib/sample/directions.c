@@ -31,6 +31,7 @@ static const struct {
     [NK_DIRECTION_MIXTURE] = {"mixture:", PARTS},
     [NK_DIRECTION_GRADIENT] = {"gradient", NOTHING},
     [NK_DIRECTION_NATURAL] = {"natural", NOTHING},
+    [NK_DIRECTION_ALONG] = {"along", NOTHING},
 };
 
 static bool is_digit(char c) {
@@ -90,7 +91,8 @@ int nk_direction_parse(const char *text, struct nk_direction *direction) {
   return nk_fail(
       NK_EUSAGE,
       "unknown direction '%s': isotropic, covariance, pc:A-B (components A to B, from 1), token, "
-      "pair, difference, towards, towards:ROW, gradient, natural, or mixture:A+B of two of these",
+      "pair, difference, towards, towards:ROW, gradient, natural, along, or mixture:A+B of two of "
+      "these",
       text);
 }
 
@@ -194,13 +196,12 @@ static void place_origin(const struct nki_space *space, const struct nki_bundle 
   int64_t from = bundle->fixed;
   rays->start[i] = NULL;
   rays->from[i] = -1;
-  rays->gradient[i] = bundle->gradients;
+  rays->number[i] = ray;
   if (from == NKI_FROM_RANDOM_TOKEN || (pair && from == NKI_FROM_CENTROID))
     from = random_token(space, random);
   if (from == NKI_FROM_SET) {
     rays->start[i] = row_of(bundle->set, ray / bundle->n_each);
     rays->from[i] = bundle->set->ids[ray / bundle->n_each];
-    if (bundle->gradients != NULL) rays->gradient[i] += ray / bundle->n_each * space->dim;
   } else if (from >= 0) {
     rays->start[i] = token_of(space, from);
     rays->from[i] = space->ids[from];
@@ -214,10 +215,12 @@ static void place_origin(const struct nki_space *space, const struct nki_bundle 
 }
 
 /* u = the direction of the i-th ray of the block, not yet of unit length. */
-static int draw_direction(const struct nki_space *space, const struct nk_vectors *set,
+static int draw_direction(const struct nki_space *space, const struct nki_bundle *bundle,
                           const struct nk_direction_part *part, struct nki_random *random,
                           struct nki_rays *rays, size_t i, double *u) {
   const float *base = rays->start[i];
+  const struct nk_vectors *set = bundle->set, *along = bundle->along;
+  size_t ray = rays->number[i], row = bundle->fixed == NKI_FROM_SET ? ray / bundle->n_each : 0;
   rays->toward[i] = -1;
   switch (part->kind) {
     case NK_DIRECTION_TOKEN:
@@ -238,7 +241,13 @@ static int draw_direction(const struct nki_space *space, const struct nk_vectors
       return NK_OK;
     case NK_DIRECTION_GRADIENT:
     case NK_DIRECTION_NATURAL:
-      for (size_t j = 0; j < space->dim; j++) u[j] = (double)rays->gradient[i][j];
+      for (size_t j = 0; j < space->dim; j++)
+        u[j] = (double)bundle->gradients[row * space->dim + j];
+      return NK_OK;
+    case NK_DIRECTION_ALONG:
+      row = along->n == bundle->n_each ? ray % bundle->n_each : ray;
+      rays->toward[i] = along->ids[row];
+      for (size_t j = 0; j < space->dim; j++) u[j] = (double)row_of(along, row)[j];
       return NK_OK;
     default:
       draw_normals(space, part, random, u);
@@ -296,7 +305,7 @@ int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle
   for (size_t p = 0; p < n_parts; p++) {
     double *u = p == 0 ? rays->u : rays->other;
     for (size_t i = 0; i < n; i++) {
-      int code = draw_direction(space, bundle->set, &parts[p], &random[i], rays, i, u + i * dim);
+      int code = draw_direction(space, bundle, &parts[p], &random[i], rays, i, u + i * dim);
       if (code != NK_OK) return code;
     }
     if (parts[p].kind == NK_DIRECTION_NATURAL) nki_gaussian_whiten_gradients(space->gaussian, u, n);

@@ -71,7 +71,7 @@ struct nki_rays {
   const float **start; /* [NKI_RAYS] the vector that is the origin, NULL for the centroid */
   int64_t *from;       /* [NKI_RAYS] id of the origin, -1 for the centroid */
   int64_t *toward;     /* [NKI_RAYS] id of the vector that the ray meets, -1 for none */
-  const float *gradient[NKI_RAYS]; /* at the origin; NULL where none is needed */
+  size_t number[NKI_RAYS];
   const float *met[NKI_RAYS]; /* that vector, or of a mixture the first part's; NULL for none */
 };
 
@@ -80,10 +80,11 @@ struct nki_bundle {
   const struct nk_direction *direction;
   int64_t fixed; /* row of the token that is the origin, or one of the next three */
   uint64_t seed;
-  const struct nk_vectors *set; /* as the options' */
-  const float *gradients;       /* [rows of the set or 1, dim] or NULL */
-  size_t n_each;                /* NKI_FROM_SET: rays of each row */
-  bool from_stored;             /* the centroid as floats hold it is the origin */
+  const struct nk_vectors *set;   /* as the options' */
+  const float *gradients;         /* [rows of the set or 1, dim] or NULL */
+  const struct nk_vectors *along; /* as the options' */
+  size_t n_each;                  /* NKI_FROM_SET: rays of each row */
+  bool from_stored;               /* the centroid as floats hold it is the origin */
 };
 enum { NKI_FROM_CENTROID = -1, NKI_FROM_RANDOM_TOKEN = -2, NKI_FROM_SET = -3 };
 

@@ -248,6 +248,7 @@ int nki_place_direction(struct sampling *s, size_t direction) {
       .seed = o->seed,
       .set = o->set,
       .gradients = s->gradients,
+      .along = o->along,
       .n_each = o->n,
       .from_stored =
           o->measure == NK_MEASURE_RADIUS || (o->measure == NK_MEASURE_ANGLE && o->about_zero)};

@@ -45,10 +45,27 @@ static int check_gradient(const struct sampling *s, const struct nk_direction *d
   return NK_OK;
 }
 
+/* A row for each ray of an origin, or for each ray. */
+static int check_along(const struct sampling *s) {
+  const struct nk_sample_options *o = &s->options;
+  int code = nki_need_set(o->along, &s->space, "directions along rows");
+  if (code != NK_OK) return code;
+  size_t n_origins = o->origin == NK_ORIGIN_SET ? o->set->n : 1;
+  if (o->along->n != o->n && (o->along->n % o->n != 0 || o->along->n / o->n != n_origins))
+    return nk_fail(NK_EUSAGE,
+                   "directions along %zu rows: expected %zu, one for each ray of an origin%s",
+                   o->along->n, o->n, n_origins > 1 ? ", or one for each ray" : "");
+  if (o->unreached == NK_UNREACHED_REDRAW)
+    return nk_fail(NK_EUSAGE, "a ray has one row to be along: no other can be drawn in its place");
+  return nki_fail_in_set(nki_check_rows(o->along->values, NULL, 0, o->along->n, o->along->dim),
+                         o->along);
+}
+
 /* What one part of a direction needs: tokens, components, the set. */
 static int check_part(struct sampling *s, const struct nk_direction_part *part, bool *tokens) {
   const struct nk_vectors *set = s->options.set;
   if (nki_is_gradient(part->kind)) return NK_OK;
+  if (part->kind == NK_DIRECTION_ALONG) return check_along(s);
   if (part->kind >= NK_DIRECTION_MIXTURE)
     return nk_fail(NK_EUSAGE, "unknown direction, or a mixture in a mixture");
   *tokens = *tokens || part->kind == NK_DIRECTION_TOKEN || part->kind == NK_DIRECTION_PAIR ||

@@ -237,6 +237,21 @@ answers() { # answers PROMPT COLUMN
   done
 }
 
+@test "-d along takes its directions from the rows of a set" {
+  cd "$BATS_TEST_TMPDIR"
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 300-301 -o two.safetensors
+  nk-extract "$OLDPWD/data/gpt2-tiny" --ids 400-405 -o six.safetensors
+  nk-sample "$region" --from-set two.safetensors -d along,isotropic --along six.safetensors -m radius \
+    --distance 0.5 -o rays.safetensors
+  [ "$(columns toward direction <rays.safetensors | tr '\t\n' ', ')" = \
+    "400,along 401,along 402,along -1,isotropic -1,isotropic -1,isotropic 403,along 404,along 405,along -1,isotropic -1,isotropic -1,isotropic " ]
+  run -2 nk-sample "$region" --from-set two.safetensors -d along --along six.safetensors -n 4 -m radius --distance 1
+  [[ $output == *"directions along 6 rows: expected 4, one for each ray of an origin, or one for each ray" ]]
+  run -2 nk-sample "$region" -d along --times 2
+  run -2 nk-sample "$region" -d isotropic --along six.safetensors --times 2
+  run -2 nk-sample - -d along --along - --times 2
+}
+
 @test "-d gradient is refused where there is nothing to differentiate" {
   for bad in '-d gradient' '--model data/gpt2-tiny' '-p {}' '-d gradient --model data/gpt2-tiny' \
     '-d gradient --model data/gpt2-tiny -p The' \

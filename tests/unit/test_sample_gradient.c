@@ -1,4 +1,4 @@
-/* Nokens along gradients, of functions that have them in closed form. */
+/* Nokens along gradients of functions that have them in closed form, and along the rows of a set. */
 #include "nokens.h"
 
 enum { ROWS = 4 };
@@ -166,6 +166,54 @@ static void the_natural_gradient_is_steepest_by_mahalanobis_distance(void **stat
   nk_region_free(region);
 }
 
+/* ---- Along rows ---- */
+
+static const struct nk_direction along = {.kind = NK_DIRECTION_ALONG};
+
+/* A row for each ray of an origin, then one for each ray of all. */
+static void rays_run_along_the_rows_of_their_numbers(void **state) {
+  (void)state;
+  enum { RAYS = 3 };
+  static const double two = 2;
+  struct nk_region *region = make_region();
+  struct nk_vectors *set = make_set(), *rows = nk_vectors_new(ROWS * RAYS, DIM, NULL, false);
+  float *u = nk_vectors_writable(rows);
+  for (size_t i = 0; i < ROWS * RAYS; i++) {
+    rows->ids[i] = 500 + 2 * (int64_t)i;
+    for (size_t j = 0; j < DIM; j++) u[i * DIM + j] = cosf((float)(i * DIM + j));
+  }
+  for (int all = 0; all < 2; all++) {
+    rows->n = all ? ROWS * RAYS : RAYS;
+    const struct nk_sample_options options = {.n = RAYS,
+                                              .directions = &along,
+                                              .n_directions = 1,
+                                              .origin = NK_ORIGIN_SET,
+                                              .set = set,
+                                              .measure = NK_MEASURE_RADIUS,
+                                              .distances = &two,
+                                              .n_distances = 1,
+                                              .along = rows};
+    struct nk_vectors *made = nk_sample(region, &options);
+    if (made == NULL) fail_msg("%s", nk_error());
+    assert_int_equal(made->n, ROWS * RAYS);
+    for (size_t i = 0; i < made->n; i++) {
+      size_t row = all ? i : i % RAYS;
+      double square = 0;
+      for (size_t j = 0; j < DIM; j++) square += pow((double)u[row * DIM + j], 2);
+      for (size_t j = 0; j < DIM; j++) {
+        double expected =
+            (double)set->values[i / RAYS * DIM + j] + 2 * (double)u[row * DIM + j] / sqrt(square);
+        assert_true(fabs((double)made->values[i * DIM + j] - expected) < 2e-6);
+      }
+      assert_int_equal(nk_vectors_column(made, "toward")->data.integer[i], rows->ids[row]);
+    }
+    nk_vectors_free(made);
+  }
+  nk_vectors_free(rows);
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
 /* ---- Refusals ---- */
 
 static int zero_at_third(void *user, const float *origins, size_t n, float *out) {
@@ -248,12 +296,47 @@ static void origins_without_a_gradient_are_named(void **state) {
   nk_region_free(region);
 }
 
+static void rows_that_rays_cannot_run_along_are_refused(void **state) {
+  (void)state;
+  static const double one = 1;
+  struct nk_region *region = make_region();
+  struct nk_vectors *set = make_set(), *rows = nk_vectors_new(6, DIM, NULL, false);
+  float *u = nk_vectors_writable(rows);
+  memset(u, 0, 6 * DIM * sizeof *u);
+  struct nk_sample_options o = {.n = 6,
+                                .directions = &along,
+                                .n_directions = 1,
+                                .origin = NK_ORIGIN_SET,
+                                .set = set,
+                                .measure = NK_MEASURE_RADIUS,
+                                .distances = &one,
+                                .n_distances = 1};
+  expect_failure(region, &o, NK_EUSAGE, "directions along rows: no set is given");
+  o.along = rows;
+  expect_failure(region, &o, NK_EDATA, "it has no direction");
+  o.n = 2;
+  expect_failure(region, &o, NK_EUSAGE,
+                 "directions along 6 rows: expected 2, one for each ray of an origin, or one for "
+                 "each ray");
+  o.n = 6;
+  o.unreached = NK_UNREACHED_REDRAW;
+  expect_failure(region, &o, NK_EUSAGE, "no other can be drawn in its place");
+  o.unreached = NK_UNREACHED_ERROR;
+  u[DIM + 2] = NAN;
+  expect_failure(region, &o, NK_EDATA, "row 1 holds a NaN");
+  nk_vectors_free(rows);
+  nk_vectors_free(set);
+  nk_region_free(region);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nokens_lie_on_the_gradient_at_each_row),
       cmocka_unit_test(one_origin_has_one_ray),
       cmocka_unit_test(the_natural_gradient_is_steepest_by_mahalanobis_distance),
+      cmocka_unit_test(rays_run_along_the_rows_of_their_numbers),
       cmocka_unit_test(origins_without_a_gradient_are_named),
+      cmocka_unit_test(rows_that_rays_cannot_run_along_are_refused),
   };
   return cmocka_run_group_tests_name("sample_gradient", tests, NULL, NULL);
 }
