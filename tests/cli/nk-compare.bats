@@ -73,6 +73,21 @@ near() {
   near 1e-6 got expected
 }
 
+# The ids are those of the reference: ordinary tokens by seed 0, without the glitch tokens.
+@test "nokens in the residual stream are those of a pipe" {
+  ids=2079,7219,5117,1820,6053,1749,3973,4566,5253,7800,4930,3760,555,2563,3598,6761,5925,\
+4979,1579,7838,4688,3286,1434,8129,8163,4483,5316,725,923,5026,1438,5829,5519,4873,\
+6356,2792,4114,6619,420,1406,1548,7235,5668,2288,1580,5642,5510,1783,6486,1840,5698,\
+2569,2338,1975,761,3144,733,7203,5857,5689,4348,3234,8103,6465
+  nk-run -q "$before" --prompts prompts.tsv --ids "$ids" --capture 2 | nk-region fit -q -o states.safetensors
+  nk-sample states.safetensors -n 8 -d covariance,isotropic --quantile 0.5 --times 2 -o states.nokens
+  nk-run -q "$before" --prompts prompts.tsv --reference 32 --exclude glitch.tsv --at 2 states.nokens |
+    nk-summary --by distance --share 'p_value<=0.05' --median kl --median entropy >pipe.tsv
+  cells patched.tsv '$c["model"] == "before" && $1 ~ /^stream_(ood|kl|entropy)$/' distance at value n >got
+  cells pipe.tsv 1 distance value n | sed 's/\t/\t2\t/' >expected
+  near 1e-5 got expected
+}
+
 @test "the glitch tokens and their verdicts are those of nk-glitch and nk-verify" {
   nk-verify -q patched glitch.tsv >after.tsv
   for side in before after; do
@@ -160,6 +175,8 @@ stream_ood all	3	1" ]
   run -2 nk-compare -p '{}' --searched 0 "$before" "$before"
   run -2 nk-compare -p '{}' --level 1 "$before" "$before"
   run -2 nk-compare -p '{}' --at 0 "$before" "$before"
+  run -2 nk-compare -p '{}' --reference 18 "$before" "$before"
+  [ "$output" = "nk-compare: --reference 18: no p-value is below 0.0526, and none is at most --level 0.05; use 19 tokens or more" ]
   run -2 nk-compare -p '{}' --reference 7 "$before" "$before"
   printf 'id\n9999\n' >far.tsv
   run -1 nk-compare -p '{}' --glitch far.tsv "$before" "$before"

@@ -48,7 +48,7 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
     head -n 2 stats.tsv >few.tsv
 } || { not_ok "the tools run without a fault" "they do not"; end; exit; }
 
-few_items="--unverified --reference 8 --ordinary 8 --controls 4 -n 2 --quantile 0.5 \
+few_items="--unverified --reference 8 --level 0.2 --ordinary 8 --controls 4 -n 2 --quantile 0.5 \
   --searched 2 --restarts 1 --steps 2 --region region.safetensors"
 commands=(
   "nk-extract -q model -o out"

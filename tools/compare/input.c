@@ -1,4 +1,5 @@
 /* nk-compare's input: which parts are compared, and what the options name. */
+#include <math.h>
 #include <string.h>
 
 #include "compare/compare.h"
@@ -63,6 +64,12 @@ static int check_options(struct compare_job *job) {
     return nk_fail(NK_EUSAGE, "--restarts, --steps: 1 or more are needed");
   if (o->n_ordinary == 0) return nk_fail(NK_EUSAGE, "--ordinary: 1 or more tokens are needed");
   if (o->n_reference < 8) return nk_fail(NK_EUSAGE, "--reference: 8 tokens or more are needed");
+  double p_min = 1 / ((double)o->n_reference + 1);
+  if (p_min > o->level)
+    return nk_fail(NK_EUSAGE,
+                   "--reference %zu: no p-value is below %.3g, and none is at most --level %g; use "
+                   "%.0f tokens or more",
+                   o->n_reference, p_min, o->level, ceil(1 / o->level - 1 - 1e-9));
   return NK_OK;
 }
 
