@@ -3,14 +3,14 @@
  * "Finding structure with randomness", SIAM Review 2011, section 4.5). J v is a central difference
  * of the forward pass; the products with the transpose are gradients. A singular value is
  * |J^T u|, u the unit vector of J v: errors of the difference across u change it by their square.
- *
- * Rows of several origins go through the model together; of a probe's logits there is a block. */
+ * Rows of several origins go through the model together. */
+#include "forward/directions.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/random.h"
-#include "forward/objective.h"
 #include "geometry/internal.h"
 #include "model/dtype.h"
 
@@ -19,24 +19,6 @@ static const double STEP = 2e-3;       /* of the difference, in lengths of the o
 static const double TOLERANCE = 1e-3;  /* of residuals, at which the iteration ends */
 static const double DEPENDENT = 1e-10; /* what is left of a row that the others span */
 static const size_t LOGIT_BYTES = (size_t)256 << 20;
-
-/* Origins that are at work together. */
-struct block {
-  const struct nk_top_options *options;
-  size_t dim, vocabulary;
-  size_t k, width; /* directions wanted, and iterated, of an origin */
-  size_t n_each;   /* rows of the forward pass of an origin: a pair for each direction, itself */
-  size_t first, n; /* origins */
-  const float *x;  /* [n, dim] */
-  double *step;    /* [n] lengths of the differences */
-  double *v;       /* [n, width, dim] orthonormal */
-  double *b;       /* [n, width, dim] J^T J v */
-  double *gram;    /* [n, width, width] products of J v */
-  float *moved;    /* [n, n_each, dim] */
-  float *logits;   /* [n, n_each, vocabulary]; then J v, weighted, in the first rows of an origin */
-  float *slopes;   /* [n, width, dim] */
-  double *residual, *value; /* [n, width] */
-};
 
 /* ---- Rows of doubles ---- */
 
@@ -78,139 +60,11 @@ static void turn_rows(const double *turn, const double *rows, size_t n, size_t d
       for (size_t d = 0; d < dim; d++) out[i * dim + d] += turn[i * n + j] * rows[j * dim + d];
 }
 
-/* ---- J v ---- */
-
-/* moved = the origin a step forward and back along each direction, and the origin itself. */
-static void move(const struct block *block) {
-  size_t dim = block->dim;
-#pragma omp parallel for
-  for (size_t o = 0; o < block->n; o++)
-    for (size_t i = 0; i < block->n_each; i++) {
-      const float *x = block->x + o * dim;
-      const double *v = block->v + (o * block->width + i / 2) * dim;
-      double step = i / 2 == block->width ? 0 : i % 2 == 0 ? block->step[o] : -block->step[o];
-      float *out = block->moved + (o * block->n_each + i) * dim;
-      for (size_t d = 0; d < dim; d++)
-        out[d] = step == 0 ? x[d] : (float)((double)x[d] + step * v[d]);
-    }
-}
-
-static int read_logits(const struct block *block, const struct nk_probe *probe) {
-  const struct nki_slice slice = {.n = block->n * block->n_each, .vectors = block->moved};
-  struct nki_layout layout;
-  struct nk_ask *asks = nk_calloc(slice.n, sizeof *asks);
-  int code = nki_layout_make(probe, &slice, &layout);
-  if (asks == NULL) code = NK_EMEMORY;
-  if (code != NK_OK) goto done;
-  for (size_t i = 0; i < slice.n; i++)
-    asks[i] = (struct nk_ask){.sequence = i,
-                              .position = probe->base + probe->end,
-                              .distribution = true,
-                              .logits = block->logits + i * block->vocabulary};
-  layout.batch.asks = asks;
-  layout.batch.n_asks = slice.n;
-  code = nk_forward_run(probe->forward, &layout.batch);
-done:
-  nki_layout_free(&layout);
-  nk_free(asks);
-  return code;
-}
-
-/* p [n] = the softmax of the logits. */
-static void softmax(const float *logits, size_t n, double *p) {
-  double most = -INFINITY, sum = 0;
-  for (size_t i = 0; i < n; i++) most = fmax(most, (double)logits[i]);
-  for (size_t i = 0; i < n; i++) sum += p[i] = exp((double)logits[i] - most);
-  for (size_t i = 0; i < n; i++) p[i] /= sum;
-}
-
-/* One origin: its rows of logits become J v less its mean (with weights p: the root of p times what
- * is left of the mean by p), and their products are added to its gram. Then what the transpose is
- * multiplied with takes their place. p [vocabulary] or NULL. */
-static void weigh(const struct block *block, size_t origin, const double *p, double share) {
-  size_t n = block->vocabulary, width = block->width;
-  float *rows = block->logits + origin * block->n_each * n;
-  double *gram = block->gram + origin * width * width;
-  for (size_t i = 0; i < width; i++) {
-    const float *forward = rows + 2 * i * n, *back = forward + n;
-    float *out = rows + i * n; /* at or before what it is made from */
-    double mean = 0;
-    for (size_t t = 0; t < n; t++) {
-      double slope = ((double)forward[t] - (double)back[t]) / (2 * block->step[origin]);
-      out[t] = (float)slope;
-      mean += p == NULL ? slope / (double)n : p[t] * slope;
-    }
-    for (size_t t = 0; t < n; t++)
-      out[t] = (float)(((double)out[t] - mean) * (p == NULL ? 1 : sqrt(p[t])));
-  }
-  for (size_t i = 0; i < width; i++)
-    for (size_t j = 0; j <= i; j++) {
-      double sum = 0;
-      for (size_t t = 0; t < n; t++) sum += (double)rows[i * n + t] * (double)rows[j * n + t];
-      gram[i * width + j] += share * sum;
-      if (j < i) gram[j * width + i] += share * sum;
-    }
-  for (size_t i = 0; i < width * n && p != NULL; i++)
-    rows[i] = (float)((double)rows[i] * sqrt(p[i % n]));
-}
-
-static int weigh_all(const struct block *block) {
-  size_t n = block->vocabulary;
-  double share = 1 / (double)block->options->n_probes;
-  bool failed = false;
-#pragma omp parallel for
-  for (size_t o = 0; o < block->n; o++) {
-    double *p = block->options->fisher ? nk_alloc(n, sizeof *p) : NULL;
-    if (block->options->fisher && p == NULL) {
-#pragma omp atomic write
-      failed = true;
-      continue;
-    }
-    if (p != NULL) softmax(block->logits + ((o + 1) * block->n_each - 1) * n, n, p);
-    weigh(block, o, p, share);
-    nk_free(p);
-  }
-  return failed ? nk_fail(NK_EMEMORY, "no memory for the weights of logits") : NK_OK;
-}
-
-/* ---- Products with the transpose ---- */
-
-/* Adds the probe's part of J^T J v to b. */
-static int pull(const struct block *block, const struct nk_probe *probe) {
-  size_t n = block->n * block->width, dim = block->dim, width = block->width;
-  const struct nki_slice slice = {.n = n, .vectors = block->slopes};
-  struct nki_layout layout;
-  struct nk_gradient gradient = {.terms = nk_calloc(n, sizeof *gradient.terms), .n_terms = n};
-  for (size_t i = 0; i < n; i++)
-    memcpy(block->slopes + i * dim, block->x + i / width * dim, dim * sizeof(float));
-  int code = nki_layout_make(probe, &slice, &layout);
-  if (code == NK_OK) gradient.overrides = nk_alloc(layout.batch.n_overrides, dim * sizeof(float));
-  if (gradient.terms == NULL || gradient.overrides == NULL) code = NK_EMEMORY;
-  if (code != NK_OK) goto done;
-  for (size_t i = 0; i < n; i++)
-    gradient.terms[i] = (struct nk_term){
-        .sequence = i,
-        .position = probe->base + probe->end,
-        .kind = NK_TERM_LOGITS,
-        .weight = 1 / (double)block->options->n_probes,
-        .vector = block->logits + (i / width * block->n_each + i % width) * block->vocabulary};
-  code = nk_gradient_run(probe->forward, &layout.batch, &gradient);
-  if (code != NK_OK) goto done;
-  memset(block->slopes, 0, n * dim * sizeof(float));
-  nki_add_vector_gradients(probe, &layout.batch, gradient.overrides, block->slopes);
-  for (size_t i = 0; i < n * dim; i++) block->b[i] += (double)block->slopes[i];
-done:
-  nki_layout_free(&layout);
-  nk_free(gradient.terms);
-  nk_free(gradient.overrides);
-  return code;
-}
-
 /* ---- The iteration ---- */
 
 /* Turns an origin's rows to the directions that J keeps orthogonal, with the largest first, and
  * measures them. */
-static int turn(struct block *block, size_t origin) {
+static int turn(struct nki_directions *block, size_t origin) {
   size_t width = block->width, dim = block->dim;
   double *v = block->v + origin * width * dim, *b = block->b + origin * width * dim;
   double *values = nk_alloc(width, sizeof *values), *vectors = NULL;
@@ -236,34 +90,31 @@ done:
   return code;
 }
 
-static int multiply(struct block *block) {
+static int multiply(struct nki_directions *block) {
   size_t n = block->n * block->width;
   int code = NK_OK;
   memset(block->b, 0, n * block->dim * sizeof *block->b);
   memset(block->gram, 0, n * block->width * sizeof *block->gram);
-  move(block);
-  for (size_t i = 0; i < block->options->n_probes && code == NK_OK; i++) {
-    code = read_logits(block, block->options->probes[i]);
-    if (code == NK_OK) code = weigh_all(block);
-    if (code == NK_OK) code = pull(block, block->options->probes[i]);
-  }
+  nki_directions_move(block);
+  for (size_t i = 0; i < block->options->n_probes && code == NK_OK; i++)
+    code = nki_directions_multiply(block, block->options->probes[i]);
   for (size_t o = 0; o < block->n && code == NK_OK; o++) code = turn(block, o);
   return code;
 }
 
 /* Whether all directions that are wanted have small residuals. */
-static bool has_converged(const struct block *block) {
+static bool has_converged(const struct nki_directions *block) {
   for (size_t o = 0; o < block->n; o++)
     for (size_t i = 0; i < block->k; i++)
       if (block->residual[o * block->width + i] > TOLERANCE) return false;
   return true;
 }
 
-static struct nki_random stream_of(const struct block *block, size_t origin) {
+static struct nki_random stream_of(const struct nki_directions *block, size_t origin) {
   return nki_random_stream(block->options->seed, NKI_RANDOM_TOP, block->first + origin);
 }
 
-static int iterate(struct block *block) {
+static int iterate(struct nki_directions *block) {
   size_t size = block->width * block->dim;
   for (size_t o = 0; o < block->n; o++) {
     struct nki_random random = stream_of(block, o);
@@ -286,7 +137,7 @@ static int iterate(struct block *block) {
 
 /* ---- Blocks of origins ---- */
 
-static void free_block(struct block *block) {
+static void free_block(struct nki_directions *block) {
   nk_free(block->step);
   nk_free(block->v);
   nk_free(block->b);
@@ -298,7 +149,7 @@ static void free_block(struct block *block) {
   nk_free(block->value);
 }
 
-static int make_block(struct block *block, size_t n) {
+static int make_block(struct nki_directions *block, size_t n) {
   size_t rows = n * block->width, dim = block->dim;
   block->step = nk_alloc(n, sizeof *block->step);
   block->v = nk_alloc(rows, dim * sizeof *block->v);
@@ -321,7 +172,7 @@ struct columns {
   int64_t *component, *origin, *row;
 };
 
-static void take(const struct block *block, const struct nk_vectors *origins, float *out,
+static void take(const struct nki_directions *block, const struct nk_vectors *origins, float *out,
                  const struct columns *columns) {
   size_t dim = block->dim, k = block->k;
   for (size_t i = 0; i < block->n * k; i++) {
@@ -338,7 +189,7 @@ static void take(const struct block *block, const struct nk_vectors *origins, fl
   }
 }
 
-static int run_blocks(struct block *block, const struct nk_vectors *origins, float *out,
+static int run_blocks(struct nki_directions *block, const struct nk_vectors *origins, float *out,
                       const struct columns *columns) {
   size_t most = LOGIT_BYTES / (block->n_each * block->vocabulary * sizeof(float));
   if (most < 1) most = 1;
@@ -388,7 +239,7 @@ struct nk_vectors *nk_top_directions(const struct nk_top_options *options,
   size_t k = options->k == 0 ? DIRECTIONS : options->k, rows;
   if (check(options, origins, k) != NK_OK) return NULL;
   const struct nk_forward_shape *shape = &options->probes[0]->forward->config.shape;
-  struct block block = {
+  struct nki_directions block = {
       .options = options, .dim = shape->dim, .vocabulary = shape->n_vocabulary, .k = k};
   block.width = k + EXTRA < shape->dim ? k + EXTRA : shape->dim;
   block.n_each = 2 * block.width + 1;
