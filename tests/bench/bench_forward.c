@@ -4,7 +4,7 @@
  *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
  *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp; and
  *   bench_forward --gradient  the gradients of the entropies with respect to the nokens, over the
- *                           forward pass in the same run; and PyTorch's
+ *                           forward pass in the same run; and PyTorch's; the entropy as an objective
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *
@@ -14,7 +14,7 @@
 #include <cblas.h>
 #include <math.h>
 
-#include "forward/probe.h"
+#include "forward/objective.h"
 #include "model.h"
 
 enum { N_NOKENS = 512, LENGTH = 24, SLOT = 12 };
@@ -278,6 +278,52 @@ static void differentiate(void *argument) {
   model_check(nk_gradient_run(d->forward, &d->batch, &d->gradient) == NK_OK);
 }
 
+struct objective {
+  struct nk_objective_options options;
+  const float *x;
+  double values[N_NOKENS];
+  float *gradients; /* [N_NOKENS, dim] */
+};
+
+static void run_objective(void *argument) {
+  struct objective *o = argument;
+  model_check(nk_objective_run(&o->options, o->x, N_NOKENS, o->values, o->gradients) == NK_OK);
+}
+
+/* The same gradients by a probe, which the model has no tokenizer for. */
+static void bench_objective(struct nk_model *model, struct differentiated *d) {
+  static struct objective objective;
+  size_t slot = SLOT, end = LENGTH - 1 - SLOT, dim = nk_forward_shape(d->forward)->dim;
+  int64_t ids[LENGTH];
+  memcpy(ids, d->batch.prefix.ids, LENGTH * sizeof *ids);
+  struct nk_probe probe = {
+      .model = model,
+      .forward = d->forward,
+      .prompt = {.name = "bench", .ids = ids, .n = LENGTH, .slots = &slot, .n_slots = 1},
+      .base = SLOT,
+      .first = SLOT,
+      .end = end,
+      .offsets = &end,
+      .n_offsets = 1};
+  struct nk_probe *const probes[] = {&probe};
+  objective.options =
+      (struct nk_objective_options){.probes = probes, .n_probes = 1, .kind = NK_OBJECTIVE_ENTROPY};
+  objective.x = d->batch.overrides[0].vector;
+  objective.gradients = malloc(N_NOKENS * dim * sizeof(float));
+  if (objective.gradients == NULL) exit(2);
+  double whole = 1e300, gradient = 1e300, worst = 0;
+  for (int i = 0; i < 3; i++) {
+    gradient = fmin(gradient, bench_min(1, differentiate, d));
+    whole = fmin(whole, bench_min(1, run_objective, &objective));
+  }
+  for (size_t k = 0; k < N_NOKENS * dim; k++)
+    worst = fmax(worst, fabs((double)objective.gradients[k] - (double)d->gradient.overrides[k]));
+  printf("objective: %.3f s, its gradients alone %.3f s; they differ by at most %.3g\n", whole,
+         gradient, worst);
+  bench_ratio("objective_over_gradient", whole / gradient, 1.1);
+  free(objective.gradients);
+}
+
 /* Both in turn, so that other load disturbs both; products count twice, forward and backward. */
 static int bench_gradient(const char *folder) {
   static struct nk_term terms[N_NOKENS];
@@ -310,6 +356,7 @@ static int bench_gradient(const char *folder) {
   printf("length of the gradients: %.6g (forward_torch.py prints its own)\n", sqrt(squares));
   bench_ratio("gradient_gpt2_small_over_forward", both / forward, 3.3);
   bench_ratio("gradient_gpt2_small_over_sgemm", both * rate / needed, 1 / 0.75);
+  bench_objective(model, &d);
   nk_model_free(model);
   bench_torch(folder, "--gradient", "gradient_torch_over_noken", N_NOKENS / both, 1);
   free(d.gradient.overrides);
