@@ -41,7 +41,7 @@ static int check_dims(const struct search *s) {
   const struct nk_search_options *o = &s->options;
   size_t dim = o->objective.probes[0]->forward->config.shape.dim;
   if (s->region != NULL && s->region->dim != dim)
-    return nk_fail(NK_EDATA, "search: the region is for %zu values, the model's vectors have %zu",
+    return nk_fail(NK_EDATA, "the region is for %zu values, the model's vectors have %zu",
                    s->region->dim, dim);
   if (o->from == NULL) return NK_OK;
   if (o->from->dim != dim)
@@ -63,8 +63,8 @@ static int open_search(struct search *s) {
   size_t rows;
   if (s->n > NKI_MOST_SET_RAYS || o->n_restarts > NKI_MOST_SET_RAYS ||
       !nk_size_mul(s->n, o->n_restarts, &rows))
-    return nk_fail(NK_EUSAGE, "search: %zu starts of %zu nokens: at most %d of each", o->n_restarts,
-                   s->n, (int)NKI_MOST_SET_RAYS);
+    return nk_fail(NK_EUSAGE, "%zu starts of %zu nokens: at most %d of each", o->n_restarts, s->n,
+                   (int)NKI_MOST_SET_RAYS);
   s->dim = s->constraint.dim;
   s->set = nk_vectors_new(s->n, s->dim, NULL, false);
   s->objective = nk_alloc(s->n, sizeof *s->objective);
@@ -264,8 +264,8 @@ static int check_found(const struct search *s, const double *radius) {
                     ? found[i] <= o->bound * (1 + TOLERANCE)
                     : fabs(found[i] - o->bound) <= TOLERANCE * o->bound;
     if (!kept)
-      return nk_fail(NK_EDATA, "search: noken %zu: %s %.9g instead of %.9g: floats are too coarse",
-                     i, name, found[i], o->bound);
+      return nk_fail(NK_EDATA, "noken %zu: %s %.9g instead of %.9g: floats are too coarse", i, name,
+                     found[i], o->bound);
   }
   return NK_OK;
 }

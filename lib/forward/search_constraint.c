@@ -28,7 +28,7 @@ static int find_level(struct nki_constraint *c) {
   double least = c->bound * (double)(calibration->n + 1) * (1 - 1e-12);
   if (!(c->bound > calibration->p_min && c->bound <= 1))
     return nk_fail(NK_EUSAGE,
-                   "search: a p-value of at least %g: expected one above the region's least, %g, "
+                   "a p-value of at least %g: expected one above the region's least, %g, "
                    "and at most 1",
                    c->bound, calibration->p_min);
   size_t n_above = (size_t)ceil(least) - 1; /* calibrating scores that are as large or larger */
@@ -41,18 +41,18 @@ int nki_constraint_open(struct nk_region *region, const struct nk_search_options
   struct nki_constraint *c = constraint;
   *c = (struct nki_constraint){
       .kind = options->constraint, .bound = options->bound, .metric = options->metric};
-  if (c->kind > NK_WITHIN_RADIUS) return nk_fail(NK_EUSAGE, "search: unknown constraint");
+  if (c->kind > NK_WITHIN_RADIUS) return nk_fail(NK_EUSAGE, "unknown constraint");
   if (c->kind != NK_WITHIN_REGION && !(c->bound > 0 && isfinite(c->bound)))
-    return nk_fail(NK_EUSAGE, "search: a %s of %g: expected a number above 0",
+    return nk_fail(NK_EUSAGE, "a %s of %g: expected a number above 0",
                    c->kind == NK_AT_DISTANCE ? "distance" : "radius", c->bound);
   if (c->kind == NK_WITHIN_RADIUS) {
     if (options->from == NULL)
-      return nk_fail(NK_EUSAGE, "search: a radius needs origins: a set to start from");
+      return nk_fail(NK_EUSAGE, "a radius needs origins: a set to start from");
     c->dim = options->from->dim;
     return NK_OK;
   }
   if (region == NULL) return nki_null("the region");
-  if (c->metric >= NK_N_METRICS) return nk_fail(NK_EUSAGE, "search: unknown metric");
+  if (c->metric >= NK_N_METRICS) return nk_fail(NK_EUSAGE, "unknown metric");
   if (c->metric == NK_METRIC_DEFAULT) c->metric = NK_METRIC_MAHALANOBIS;
   c->region = region;
   c->mean = nki_gaussian_mean(region->gaussian);
