@@ -70,7 +70,7 @@ struct nk_tune *nk_tune_new(struct nk_model *model, const struct nk_tune_options
 
 void nk_tune_free(struct nk_tune *tune) {
   if (tune == NULL) return;
-  if (tune->forward != NULL) nki_tune_use(tune, false);
+  if (tune->has_values) nki_tune_use(tune, false);
   for (size_t i = 0; i < tune->n_tensors; i++) {
     struct nki_tune_tensor *t = &tune->tensors[i];
     nk_free(t->values);

@@ -60,6 +60,7 @@ struct nk_tune {
   size_t n_sums;
   struct nk_tune_row *rows; /* [n_rows] */
   size_t n_rows;
+  bool has_values; /* the model has the trained values */
   bool done;
 };
 

@@ -45,8 +45,12 @@ static int add_blocks(struct nk_tune *tune) {
   size_t n = f->config.shape.n_layers;
   size_t first = o->train == NK_TUNE_LAYERS ? o->first_layer : 0;
   size_t last = o->train == NK_TUNE_LAYERS ? o->last_layer : n - 1;
+  if (o->train == NK_TUNE_HALF && o->layer >= n)
+    return nk_fail(NK_EUSAGE,
+                   "nokens enter at layer %zu, after the last block: choose what to train",
+                   o->layer);
   if (o->train == NK_TUNE_HALF) {
-    first = o->layer < n ? o->layer : n - 1;
+    first = o->layer;
     last = first + (n + 1) / 2 - 1 < n ? first + (n + 1) / 2 - 1 : n - 1;
   }
   int code = NK_OK;
@@ -125,6 +129,7 @@ int nki_tune_choose(struct nk_tune *tune) {
     code = nki_tensor_widen(nk_model_find(tune->model, t->name), 0, t->n, t->values);
     memcpy(t->best, t->values, t->n * sizeof *t->best);
   }
+  tune->has_values = code == NK_OK;
   return code == NK_OK ? nki_tune_use(tune, true) : code;
 }
 

@@ -100,6 +100,14 @@ END
   [ "$stderr" = "nk-tune: share 1 to hold out: between 0 and 1" ]
   run -2 --separate-stderr tune "$T/x" --target ' nosuchtoken'
   [ "$stderr" = "nk-tune: --target: no token ' nosuchtoken'" ]
+  run -2 --separate-stderr tune "$T/x" --at 4
+  [ "$stderr" = "nk-tune: nokens enter at layer 4, after the last block: choose what to train" ]
+  run -1 --separate-stderr tune "$T/no/x"
+  [ "$stderr" = "nk-tune: $T/no/x.checkpoint: No such file or directory" ]
+  [ -z "$output" ]
+  nk-extract tests/fixtures/forward/gpt2 --no-text -o "$T/narrow"
+  run -1 --separate-stderr tune "$T/x" --nokens "$T/narrow"
+  [ "$stderr" = "nk-tune: $T/narrow: vectors have 16 values, the model's have 128" ]
   [ ! -e "$T/x" ]
 }
 

@@ -378,6 +378,11 @@ static void what_cannot_be_tuned_is_refused(void **state) {
   assert_null(nk_tune_new(model, &options));
   assert_int_equal(nk_error_code(), NK_EUSAGE);
   options = small_run(set);
+  options.train = NK_TUNE_HALF;
+  options.layer = 4;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "after the last block"));
+  options = small_run(set);
   int64_t rays[N_ROWS] = {0};
   assert_int_equal(nk_vectors_set_integers(set, "ray", rays), NK_OK);
   assert_null(nk_tune_new(model, &options));

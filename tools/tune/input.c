@@ -64,8 +64,18 @@ static int check_size(const char *name, size_t given, size_t *out) {
 static int read_nokens(struct tune_job *job) {
   if (job->options.nokens == NULL) return nk_fail(NK_EUSAGE, "--nokens SET is needed");
   job->nokens = nk_vectors_read(job->options.nokens);
+  if (job->nokens == NULL) return nk_error_code();
+  int code = nk_vectors_check_finite(&job->nokens, false);
   job->tune.nokens = job->nokens;
-  return job->nokens == NULL ? nk_error_code() : NK_OK;
+  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", job->options.nokens);
+}
+
+static int check_dim(const struct tune_job *job) {
+  const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(job->model));
+  if (shape == NULL) return nk_error_code();
+  if (job->nokens->dim == shape->dim) return NK_OK;
+  return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", job->options.nokens,
+                 job->nokens->dim, shape->dim);
 }
 
 static int read_region(struct tune_job *job) {
@@ -182,6 +192,7 @@ int tune_read(struct tune_job *job) {
   job->model = nk_model_open(job->run->operands[0]);
   if (job->model == NULL) return nk_error_code();
   code = cli_check_model_folder(job->model, job->run->common.output);
+  if (code == NK_OK) code = check_dim(job);
   if (code == NK_OK) code = read_train(job);
   if (code == NK_OK) code = read_target(job);
   return code == NK_OK ? find_checkpoint(job) : code;
