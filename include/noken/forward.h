@@ -238,10 +238,9 @@ struct nk_gradient {
  * neither overrides nor weights are asked for, it computes their values alone) with
  * respect to the vectors of its overrides: replaced or added vectors at any layer and position, of
  * the prefix too; and the scalars' mean with respect to weights: those of safetensors files but
- * experts, their routers, sinks, and norms of heads that are clipped or have a tensor each. What no
- * term depends on has a gradient of 0. In a mixture of experts the choice of experts is held and
- * their shares are differentiated. The derivative of ReLU at 0 is 0, as is that of values that are
- * clipped.
+ * values of MXFP4. What no term depends on has a gradient of 0. In a mixture of experts the choice
+ * of experts is held and their shares are differentiated. The derivative of ReLU at 0 is 0, as is
+ * that of values that are clipped.
  *
  * The inside of all blocks is kept from the forward pass; where batch->memory does not hold 1024
  * positions of that beside the prefix's, the streams between blocks alone are, and each block is

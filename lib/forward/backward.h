@@ -27,6 +27,9 @@ void nki_clip_back(const float *x, size_t ld_x, size_t n, size_t width, float li
  * NULL where there is neither norm nor clipping. */
 void nki_rotate_back(const struct nki_rotation *rotation, const float *x, size_t ld_x, float *d,
                      const uint32_t *positions, size_t n);
+/* The clipping of normed heads alone, as nki_rotate_back has it. */
+void nki_unclip_heads(const struct nki_rotation *rotation, const float *x, size_t ld_x, float *d,
+                      size_t n);
 /* h and activating->gate as nki_activate takes them become their gradients, d [n, width], that of
  * the activated values, becomes these values. */
 void nki_activate_back(const struct nki_activating *activating, float *h, float *d, size_t n);
@@ -81,6 +84,7 @@ struct nki_attention_gradient {
   float *k, *v; /* added to: [rows, ld_kv], those of a view from its row `own` on */
   size_t ld_kv;
   float *prefix_k, *prefix_v; /* added to: [n_prefix, n_kv_heads * head_dim], or NULL */
+  float *sinks;               /* added to: [n_heads], or NULL */
 };
 /* NK_OK or NK_EMEMORY. */
 int nki_attend_back(const struct nki_attention_gradient *gradient);
@@ -91,13 +95,16 @@ int nki_attend_back(const struct nki_attention_gradient *gradient);
  * matrix are in turn. */
 struct nki_arrays {
   float *weight, *bias;
+  float *
+      *each; /* [n_each] of a part that is in as many tensors, each of them NULL or not; or NULL */
 };
 struct nki_block_arrays {
   struct nki_arrays part[NKI_N_PARTS];
   bool any;
 };
 struct nki_weight_arrays {
-  struct nki_block_arrays *blocks; /* [n_layers] */
+  struct nki_block_arrays *blocks; /* [n_blocks] */
+  size_t n_blocks;
   struct nki_arrays unembedding, final_norm, embedding_norm;
   float *embedding, *positions;
   size_t lowest; /* the lowest layer whose stream's gradient they need; n_layers + 1: none */

@@ -3,6 +3,9 @@
  *
  *   dV = P^T dO,  dP = dO V^T,  dS = P (dP - sum(dO O)) scale,  dQ = dS K,  dK = dS^T Q
  *
+ * and with a sink, which has the rest of the probability and no value, its gradient is the sum of
+ * -(1 - sum(P)) sum(dO O) over the queries.
+ *
  * A thread has all chunks of a sequence and all heads that share its keys, so that no two threads
  * add to one gradient; where the prefix's keys have one too, all chunks of a head of keys. */
 #include <cblas.h>
@@ -17,6 +20,7 @@
 struct scratch {
   struct nki_scratch p, d;
   float *capped; /* or NULL */
+  float *sinks;  /* of all threads: [rows of q, n_heads], or NULL */
 };
 
 /* Scores of the cap that the softmax applies. */
@@ -39,6 +43,13 @@ static void probabilities_back(const struct nki_attention_gradient *g,
   nki_attention_scores(&of_output, chunk, head, true, &s->d);
 }
 
+/* The gradient of the sink's score by one query, whose probabilities are p [n]. */
+static float sink_back(const float *p, size_t n, float dot) {
+  double rest = 1;
+  for (size_t i = 0; i < n; i++) rest -= (double)p[i];
+  return (float)(-rest * (double)dot);
+}
+
 /* d = dS; 0 where a query sees no key. */
 static void scores_back(const struct nki_attention_gradient *g, const struct nki_chunk *chunk,
                         size_t head, const struct scratch *s) {
@@ -49,6 +60,7 @@ static void scores_back(const struct nki_attention_gradient *g, const struct nki
     size_t lo = a->window > 0 && hi > a->window ? hi - a->window : 0;
     float *d = s->d.scores + r * s->d.width, *p = s->p.scores + r * s->p.width;
     float dot = nki_row_product(g->out + row * ld + at, a->out + row * ld + at, a->head_dim);
+    if (s->sinks != NULL) s->sinks[row * a->n_heads + head] = sink_back(p + lo, hi - lo, dot);
     nki_softmax_back(p + lo, d + lo, hi - lo, dot, a->scale);
     if (s->capped != NULL)
       nki_soft_cap_back(s->capped + r * s->p.width + lo, d + lo, hi - lo, a->cap);
@@ -144,14 +156,34 @@ static size_t share_out(const struct nki_chunk *chunks, size_t n_chunks, bool to
   return n;
 }
 
+/* g->sinks += the sums over the queries, in their order. */
+static void add_sinks(const struct nki_attention_gradient *g, const float *parts) {
+  const struct nki_attention *a = g->attention;
+  for (size_t head = 0; head < a->n_heads; head++) {
+    double sum = 0;
+    for (size_t v = 0; v < a->n_views; v++)
+      for (size_t r = a->views[v].first; r < a->views[v].first + a->views[v].n; r++)
+        sum += (double)parts[r * a->n_heads + head];
+    g->sinks[head] += (float)sum;
+  }
+}
+
+/* [rows of q, n_heads]. */
+static float *make_sinks(const struct nki_attention *a) {
+  size_t n = 0;
+  for (size_t v = 0; v < a->n_views; v++)
+    if (a->views[v].first + a->views[v].n > n) n = a->views[v].first + a->views[v].n;
+  return nk_alloc(n, a->n_heads * sizeof(float));
+}
+
 int nki_attend_back(const struct nki_attention_gradient *g) {
   const struct nki_attention *a = g->attention;
   size_t n_chunks, width, n_packed = NKI_FEW_KEYS * a->head_dim;
   int code = NK_EMEMORY;
-  float *scratch = NULL;
+  float *scratch = NULL, *sinks = g->sinks == NULL ? NULL : make_sinks(a);
   struct nki_chunk *chunks = nki_attention_cut(a, &n_chunks, &width);
   size_t *start = nk_alloc(n_chunks + 1, sizeof *start);
-  if (chunks == NULL || start == NULL) goto done;
+  if (chunks == NULL || start == NULL || (g->sinks != NULL && sinks == NULL)) goto done;
   size_t part = NKI_CHUNK * width, each = 3 * part + n_packed;
   scratch = nk_alloc((size_t)omp_get_max_threads() * each, sizeof *scratch);
   if (scratch == NULL) goto done;
@@ -162,12 +194,16 @@ int nki_attend_back(const struct nki_attention_gradient *g) {
       for (size_t k = start[i]; k < start[i + 1]; k++) {
         float *mine = scratch + (size_t)omp_get_thread_num() * each, *packed = mine + 3 * part;
         size_t own = nki_chunk_width(&chunks[k]);
-        const struct scratch s = {
-            {mine, packed, own}, {mine + part, packed, own}, a->cap > 0 ? mine + 2 * part : NULL};
+        const struct scratch s = {{mine, packed, own},
+                                  {mine + part, packed, own},
+                                  a->cap > 0 ? mine + 2 * part : NULL,
+                                  sinks};
         chunk_back(g, &chunks[k], kv_head, &s);
       }
+  if (sinks != NULL) add_sinks(g, sinks);
   code = NK_OK;
 done:
+  nk_free(sinks);
   nk_free(scratch);
   nk_free(chunks);
   nk_free(start);

@@ -67,7 +67,7 @@ static void scatter(const struct piece_back *p, const float *from, float *to) {
 /* Where the gradients of a part of this layer are added. */
 static struct nki_arrays arrays_of(const struct piece_back *p, enum nki_part part) {
   const struct nki_weight_arrays *arrays = p->back->arrays;
-  return arrays == NULL ? (struct nki_arrays){NULL, NULL}
+  return arrays == NULL ? (struct nki_arrays){NULL, NULL, NULL}
                         : arrays->blocks[p->piece.layer].part[part];
 }
 
@@ -195,8 +195,7 @@ static void add_prefix(const struct piece_back *p, const struct heads_back *d) {
   }
 }
 
-/* The gradients of the weights of the heads' norms, which are not clipped, from d; x are the heads
- * before the norms. */
+/* The gradients of the weights of the heads' norms, from d; x are the heads before the norms. */
 static void head_norm_weights(const struct piece_back *p, const struct nki_rotation *r, bool keys,
                               const struct rows *x, const struct rows *d, size_t n) {
   const struct nki_arrays to = arrays_of(p, keys ? NKI_K_NORM : NKI_Q_NORM);
@@ -204,8 +203,9 @@ static void head_norm_weights(const struct piece_back *p, const struct nki_rotat
   size_t width = whole ? r->n_heads * r->head_dim : r->head_dim;
   for (size_t at = 0; at < r->n_heads * r->head_dim; at += width) {
     const struct nki_normed_rows rows = {n, width, x->at + at, x->ld, d->at + at, d->ld};
+    float *weight = to.weight == NULL ? NULL : to.weight + (each ? at : 0);
     nki_norm_weights_back(&rows, r->norm.rms, r->norm.eps,
-                          to.weight == NULL ? NULL : to.weight + (each ? at : 0),
+                          to.each == NULL ? weight : to.each[at / width],
                           to.bias == NULL ? NULL : to.bias + (each ? at : 0));
   }
 }
@@ -219,7 +219,9 @@ static void turn_back(const struct piece_back *p, bool keys, const struct rows *
   rotation.ld = d->ld;
   nki_rotate_back(&rotation, NULL, 0, d->at, positions, n);
   if (x->at == NULL) return;
-  if (rotation.norm.scale.weight != NULL) head_norm_weights(p, &rotation, keys, x, d, n);
+  bool weights = rotation.norm.scale.weight != NULL && has_arrays(p);
+  if (weights && rotation.clip > 0) nki_unclip_heads(&rotation, x->at, x->ld, d->at, n);
+  if (weights) head_norm_weights(p, &rotation, keys, x, d, n);
   rotation.rotary_dim = 0;
   nki_rotate_back(&rotation, x->at, x->ld, d->at, positions, n);
 }
@@ -260,7 +262,8 @@ static int heads_back(struct piece_back *p, const struct heads_back *d) {
       .v = d->k + kv,
       .ld_kv = d->ld_kv,
       .prefix_k = back->prefix_dk == NULL ? NULL : back->prefix_dk + prefix,
-      .prefix_v = back->prefix_dv == NULL ? NULL : back->prefix_dv + prefix};
+      .prefix_v = back->prefix_dv == NULL ? NULL : back->prefix_dv + prefix,
+      .sinks = arrays_of(p, NKI_SINKS).weight};
   int code = nki_attend_back(&gradient);
   add_prefix(p, d);
   rotate_back(p, d);

@@ -50,6 +50,59 @@ static void inner_back(const struct nki_config *c, const struct nki_mlp *mlp, fl
   multiply_back(mlp, mlp->up.weight, n, product);
 }
 
+/* ---- Weights ---- */
+
+/* Where the gradients of an mlp's weights are added. */
+struct mlp_arrays {
+  struct nki_arrays gate_up, gate, up, down;
+};
+
+/* What they are made of: y [n, dim] the input, inner the gradients of the inner values,
+ * h [n, width] the activated values, d [n, dim] the gradient of the output. */
+struct mlp_rows {
+  const float *y, *h;
+  float *inner, *d;
+};
+
+static void weights_back(const struct mlp_arrays *to, const struct nki_mlp *mlp, size_t dim,
+                         const struct mlp_rows *rows, size_t n) {
+  size_t width = mlp->width, ld = nki_mlp_row(mlp);
+  bool fused = mlp->gate_up.weight != NULL, gated = ld > width;
+  struct nki_product product = {.in_out = mlp->in_out,
+                                .n_out = fused ? ld : width,
+                                .total = fused ? ld : width,
+                                .n_in = dim,
+                                .x = rows->y,
+                                .ld_x = dim,
+                                .y = rows->inner,
+                                .ld_y = ld};
+  const struct nki_arrays *first = fused ? &to->gate_up : gated ? &to->gate : NULL;
+  if (first != NULL) {
+    nki_multiply_weight(&product, n, first->weight);
+    nki_sum_rows(rows->inner, n, product.n_out, ld, first->bias);
+  }
+  if (!fused) {
+    product.y = gated ? rows->inner + width : rows->inner;
+    nki_multiply_weight(&product, n, to->up.weight);
+    nki_sum_rows(product.y, n, width, ld, to->up.bias);
+  }
+  const struct nki_product down = {.in_out = mlp->in_out,
+                                   .n_out = dim,
+                                   .total = dim,
+                                   .n_in = width,
+                                   .x = rows->h,
+                                   .ld_x = width,
+                                   .y = rows->d,
+                                   .ld_y = dim};
+  nki_multiply_weight(&down, n, to->down.weight);
+  nki_sum_rows(rows->d, n, dim, dim, to->down.bias);
+}
+
+static const struct nki_arrays *arrays_of(const struct nki_back *back, size_t layer) {
+  bool any = back->arrays != NULL && back->arrays->blocks[layer].any;
+  return any ? back->arrays->blocks[layer].part : NULL;
+}
+
 /* ---- A mixture ---- */
 
 /* Products of the gradient d of the rows' output with the output itself. */
@@ -73,6 +126,54 @@ static void rows_back(struct nki_back *back, const struct nki_mlp *mlp, size_t n
   memcpy(h, dact, n * mlp->width * sizeof *h);
   inner_back(c, mlp, inner, n, h, m->rows);
   share_back(mlp, dact, h, m->out, n, c->shape.dim, products);
+}
+
+static void scale_rows(float *x, size_t n, size_t width, const float *factors) {
+#pragma omp parallel for
+  for (size_t r = 0; r < n; r++)
+    for (size_t k = 0; k < width; k++) x[r * width + k] *= factors[r];
+}
+
+/* What rows_back has left of n rows, whose outputs have the shares, and their input in m->rows. */
+static void shared_weights_back(const struct nki_back *back, const struct mlp_arrays *to,
+                                const struct nki_mlp *mlp, size_t n, const float *shares) {
+  struct nki_work *work = back->work;
+  struct nki_mixture *m = work->mixture;
+  size_t dim = work->forward->config.shape.dim;
+  const struct mlp_rows rows = {m->rows, back->dact + n * mlp->width, work->mlp, m->out};
+  scale_rows(work->mlp, n, nki_mlp_row(mlp), shares);
+  scale_rows(m->out, n, dim, shares);
+  weights_back(to, mlp, dim, &rows, n);
+}
+
+/* The arrays of one expert of a part. */
+static struct nki_arrays of_expert(const struct nki_back *back, size_t layer, enum nki_part part,
+                                   size_t expert) {
+  const struct nki_weight *w = &back->work->forward->blocks[layer].part[part];
+  struct nki_arrays to = back->arrays->blocks[layer].part[part];
+  size_t n = back->work->forward->config.n_experts;
+  if (to.weight != NULL) to.weight += expert * (w->weight->n_elements / n);
+  if (to.bias != NULL) to.bias += expert * (w->bias->n_elements / n);
+  if (to.each != NULL) to.weight = to.each[expert];
+  return to;
+}
+
+static void expert_weights_back(const struct nki_back *back, size_t layer, size_t expert,
+                                const struct nki_mlp *mlp, const float *y) {
+  struct nki_mixture *m = back->work->mixture;
+  const struct nki_choice *choices = m->choices + m->start[expert];
+  size_t n = m->start[expert + 1] - m->start[expert];
+  size_t dim = back->work->forward->config.shape.dim;
+  if (arrays_of(back, layer) == NULL) return;
+  const struct mlp_arrays to = {of_expert(back, layer, NKI_EXPERTS_GATE_UP, expert),
+                                of_expert(back, layer, NKI_EXPERTS_GATE, expert),
+                                of_expert(back, layer, NKI_EXPERTS_UP, expert),
+                                of_expert(back, layer, NKI_EXPERTS_DOWN, expert)};
+  for (size_t i = 0; i < n; i++) {
+    memcpy(m->rows + i * dim, y + choices[i].row * dim, dim * sizeof *y);
+    back->dscores[i] = choices[i].share; /* not in use yet */
+  }
+  shared_weights_back(back, &to, mlp, n, back->dscores);
 }
 
 /* The choice of `expert` among the row's. */
@@ -105,11 +206,27 @@ static void expert_back(struct nki_back *back, size_t layer, size_t expert, cons
     for (size_t k = 0; k < dim; k++) to[k] += choices[i].share * m->rows[i * dim + k];
     dshares[find_choice(c, m, choices[i].row, expert)] = products[i];
   }
+  expert_weights_back(back, layer, expert, &mlp, y);
 }
 
-/* The same of the expert that all rows have. */
-static void shared_back(struct nki_back *back, const float *y, size_t n, const float *d,
-                        float *dy) {
+/* The same of the expert that all rows have; slopes [n] are those of its share. */
+static void all_weights_back(const struct nki_back *back, size_t layer, const struct nki_mlp *mlp,
+                             const float *y, size_t n, const float *slopes) {
+  struct nki_mixture *m = back->work->mixture;
+  const struct nki_arrays *part = arrays_of(back, layer);
+  size_t dim = back->work->forward->config.shape.dim;
+  if (part == NULL) return;
+  const struct mlp_arrays to = {
+      {NULL}, part[NKI_SHARED_GATE], part[NKI_SHARED_UP], part[NKI_SHARED_DOWN]};
+  const struct nki_product scale = {
+      .n_out = 1, .total = 1, .n_in = dim, .x = y, .ld_x = dim, .y = (float *)slopes, .ld_y = 1};
+  nki_multiply_weight(&scale, n, part[NKI_SHARED_SCALE].weight);
+  memcpy(m->rows, y, n * dim * sizeof *y);
+  shared_weights_back(back, &to, mlp, n, back->dscores);
+}
+
+static void shared_back(struct nki_back *back, size_t layer, const float *y, size_t n,
+                        const float *d, float *dy) {
   struct nki_work *work = back->work;
   size_t dim = work->forward->config.shape.dim;
   struct nki_mixture *m = work->mixture;
@@ -122,9 +239,12 @@ static void shared_back(struct nki_back *back, const float *y, size_t n, const f
   for (size_t r = 0; r < n; r++) {
     float share = (float)nki_shared_share(work, y + r * dim);
     float slope = share * (1 - share) * m->sum[r];
+    back->dscores[r] = share; /* not in use yet */
+    m->sum[r] = slope;
     for (size_t k = 0; k < dim; k++)
       dy[r * dim + k] += share * m->rows[r * dim + k] + slope * weight[k];
   }
+  all_weights_back(back, layer, &mlp, y, n, m->sum);
 }
 
 /* dscores [n_experts] of a row, from the shares' gradients: that of a softmax over the active
@@ -145,7 +265,8 @@ static void scores_back(const struct nki_config *c, const struct nki_mixture *m,
   }
 }
 
-static void router_back(struct nki_back *back, size_t n, const float *dshares, float *dy) {
+static void router_back(struct nki_back *back, size_t layer, const float *y, size_t n,
+                        const float *dshares, float *dy) {
   const struct nki_config *c = &back->work->forward->config;
 #pragma omp parallel for
   for (size_t r = 0; r < n; r++)
@@ -161,6 +282,15 @@ static void router_back(struct nki_back *back, size_t n, const float *dshares, f
                                       .y = dy,
                                       .ld_y = c->shape.dim};
   nki_multiply_back(&product, n);
+  const struct nki_arrays *part = arrays_of(back, layer);
+  if (part == NULL) return;
+  struct nki_product weight = product;
+  weight.x = y;
+  weight.ld_x = c->shape.dim;
+  weight.y = back->dscores;
+  weight.ld_y = c->n_experts;
+  nki_multiply_weight(&weight, n, part[NKI_ROUTER].weight);
+  nki_sum_rows(back->dscores, n, c->n_experts, c->n_experts, part[NKI_ROUTER].bias);
 }
 
 static int mixture_back(struct nki_back *back, size_t layer, const float *y, size_t n,
@@ -173,48 +303,10 @@ static int mixture_back(struct nki_back *back, size_t layer, const float *y, siz
   if (dshares == NULL) return NK_EMEMORY;
   memset(dy, 0, n * c->shape.dim * sizeof *dy);
   for (size_t e = 0; e < c->n_experts; e++) expert_back(back, layer, e, y, d, dshares, dy);
-  if (work->floats[NKI_SHARED_UP].weight != NULL) shared_back(back, y, n, d, dy);
-  router_back(back, n, dshares, dy);
+  if (work->floats[NKI_SHARED_UP].weight != NULL) shared_back(back, layer, y, n, d, dy);
+  router_back(back, layer, y, n, dshares, dy);
   nk_free(dshares);
   return NK_OK;
-}
-
-/* Gradients of the weights: of up and gate from those of the inner values, of down from h, the
- * activated values, and d [n, dim]; and of the biases. */
-static void weights_back(const struct nki_back *back, size_t layer, const struct nki_mlp *mlp,
-                         float *inner, const float *y, size_t n, float *d) {
-  if (back->arrays == NULL || !back->arrays->blocks[layer].any) return;
-  const struct nki_arrays *part = back->arrays->blocks[layer].part;
-  size_t dim = back->work->forward->config.shape.dim, width = mlp->width, ld = nki_mlp_row(mlp);
-  bool fused = mlp->gate_up.weight != NULL, gated = ld > width;
-  struct nki_product product = {.in_out = mlp->in_out,
-                                .n_out = fused ? ld : width,
-                                .total = fused ? ld : width,
-                                .n_in = dim,
-                                .x = y,
-                                .ld_x = dim,
-                                .y = inner,
-                                .ld_y = ld};
-  const struct nki_arrays *first = fused ? &part[NKI_GATE_UP] : gated ? &part[NKI_GATE] : NULL;
-  if (first != NULL) {
-    nki_multiply_weight(&product, n, first->weight);
-    nki_sum_rows(inner, n, product.n_out, ld, first->bias);
-  }
-  if (!fused) {
-    product.y = gated ? inner + width : inner;
-    nki_multiply_weight(&product, n, part[NKI_UP].weight);
-    nki_sum_rows(product.y, n, width, ld, part[NKI_UP].bias);
-  }
-  const struct nki_product down = {.in_out = mlp->in_out,
-                                   .n_out = dim,
-                                   .total = dim,
-                                   .n_in = width,
-                                   .x = back->work->mlp,
-                                   .ld_x = width,
-                                   .y = d,
-                                   .ld_y = dim};
-  nki_multiply_weight(&down, n, part[NKI_DOWN].weight);
-  nki_sum_rows(d, n, dim, dim, part[NKI_DOWN].bias);
 }
 
 int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float *y, size_t n,
@@ -224,6 +316,10 @@ int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float 
   const struct nki_mlp mlp = nki_mlp_of_layer(back->work);
   down_back(c, &mlp, d, n, back->work->mlp);
   inner_back(c, &mlp, inner, n, back->work->mlp, dy);
-  weights_back(back, layer, &mlp, inner, y, n, d);
+  const struct nki_arrays *part = arrays_of(back, layer);
+  if (part == NULL) return NK_OK;
+  const struct mlp_arrays to = {part[NKI_GATE_UP], part[NKI_GATE], part[NKI_UP], part[NKI_DOWN]};
+  const struct mlp_rows rows = {y, back->work->mlp, inner, d};
+  weights_back(&to, &mlp, c->shape.dim, &rows, n);
   return NK_OK;
 }

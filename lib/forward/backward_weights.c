@@ -9,32 +9,44 @@
 
 /* ---- Finding ---- */
 
+/* Values of MXFP4 have no gradient. */
 static void take(const struct nki_weight *weight, const struct nk_tensor *tensor, float *gradient,
                  struct nki_arrays *out, bool *found) {
-  if (weight->weight == tensor) out->weight = gradient;
+  bool here = weight->weight == tensor && weight->scales == NULL;
+  if (here) out->weight = gradient;
   if (weight->bias == tensor) out->bias = gradient;
-  *found = *found || weight->weight == tensor || weight->bias == tensor;
+  *found = *found || here || weight->bias == tensor;
 }
 
-/* Whether the gradient of the part is computed. */
-static bool is_part(const struct nki_config *c, enum nki_part part) {
-  bool experts = part >= NKI_ROUTER && part <= NKI_SHARED_SCALE;
-  bool clipped = c->qkv_clip > 0 && (part == NKI_Q_NORM || part == NKI_K_NORM);
-  return !experts && !clipped && part != NKI_SINKS;
+/* The same of one of a part's tensors. NK_OK or NK_EMEMORY. */
+static int take_each(const struct nki_weight *weight, const struct nk_tensor *tensor,
+                     float *gradient, struct nki_arrays *out, bool *found) {
+  for (size_t i = 0; weight->each != NULL && i < weight->n_each; i++) {
+    if (weight->each[i] != tensor) continue;
+    if (out->each == NULL) out->each = nk_calloc(weight->n_each, sizeof *out->each);
+    if (out->each == NULL) return NK_EMEMORY;
+    out->each[i] = gradient;
+    *found = true;
+  }
+  return NK_OK;
 }
 
 /* The parts of blocks; lowest becomes the first block that has one. */
-static void take_blocks(const struct nk_forward *f, const struct nk_tensor *tensor, float *gradient,
-                        struct nki_weight_arrays *a, bool *found) {
+static int take_blocks(const struct nk_forward *f, const struct nk_tensor *tensor, float *gradient,
+                       struct nki_weight_arrays *a, bool *found) {
   for (size_t layer = 0; layer < f->config.shape.n_layers; layer++)
     for (int part = 0; part < NKI_N_PARTS; part++) {
+      const struct nki_weight *weight = &f->blocks[layer].part[part];
+      struct nki_arrays *out = &a->blocks[layer].part[part];
       bool here = false;
-      if (!is_part(&f->config, (enum nki_part)part)) continue;
-      take(&f->blocks[layer].part[part], tensor, gradient, &a->blocks[layer].part[part], &here);
+      take(weight, tensor, gradient, out, &here);
+      int code = take_each(weight, tensor, gradient, out, &here);
+      if (code != NK_OK) return code;
       if (!here) continue;
       *found = a->blocks[layer].any = true;
       if (layer < a->lowest) a->lowest = layer;
     }
+  return NK_OK;
 }
 
 static int take_tensor(const struct nk_forward *f, const struct nk_weight_gradient *all,
@@ -53,7 +65,8 @@ static int take_tensor(const struct nk_forward *f, const struct nk_weight_gradie
   if (f->positions == tensor) a->positions = w->gradient;
   below = below || f->embedding == tensor || f->positions == tensor;
   if (below) a->lowest = 0;
-  take_blocks(f, tensor, w->gradient, a, &found);
+  int code = take_blocks(f, tensor, w->gradient, a, &found);
+  if (code != NK_OK) return code;
   if (!found && !below)
     return nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
                    tensor->name);
@@ -67,6 +80,7 @@ int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gra
   if (gradient->n_weights == 0) return NK_OK;
   if (forward->model->own != NULL)
     return nk_fail(NK_EUNSUPPORTED, "gradients of weights need a safetensors file");
+  arrays->n_blocks = n_layers;
   arrays->blocks = nk_calloc(n_layers, sizeof *arrays->blocks);
   int code = arrays->blocks == NULL ? NK_EMEMORY : NK_OK;
   for (size_t i = 0; i < gradient->n_weights && code == NK_OK; i++)
@@ -99,6 +113,8 @@ int nki_weight_arrays_check(const struct nk_forward *forward, const struct nk_gr
 }
 
 void nki_weight_arrays_free(struct nki_weight_arrays *arrays) {
+  for (size_t layer = 0; arrays->blocks != NULL && layer < arrays->n_blocks; layer++)
+    for (int part = 0; part < NKI_N_PARTS; part++) nk_free(arrays->blocks[layer].part[part].each);
   nk_free(arrays->blocks);
 }
 

@@ -346,9 +346,10 @@ struct nki_readers {
   struct nk_ask *const *asks;
   size_t memory; /* bytes for logits */
 };
-/* Answers the asks, then visits all logits (visit NULL: none), a block of tokens and rows at a time,
- * when the asks of these rows are answered; of the native engine, without sums. The unembedding is
- * widened twice for as many rows as have their logits in `memory`. NK_OK or a negative code. */
+/* Answers the asks, then visits all logits (visit NULL: none), a block of tokens and rows at a
+ * time, when the asks of these rows are answered; of the native engine, without sums. The
+ * unembedding is widened twice for as many rows as have their logits in `memory`. NK_OK or a
+ * negative code. */
 int nki_readout_twice(const struct nk_forward *forward, struct nki_readers *readers,
                       nki_visit_logits *visit, void *argument);
 /* True when anything of the next token's distribution is asked. */

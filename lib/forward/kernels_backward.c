@@ -173,6 +173,20 @@ static void heads_back(const struct nki_rotation *r, const float *x, float *d) {
   }
 }
 
+void nki_unclip_heads(const struct nki_rotation *r, const float *x, size_t ld_x, float *d,
+                      size_t n) {
+  const struct nki_head_norm *h = &r->norm;
+  size_t width = h->kind == NKI_QK_NORM_WHOLE ? r->n_heads * r->head_dim : r->head_dim;
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t row = 0; row < n; row++) {
+    struct norm norm = {h->rms, h->plus_one ? 1.0f : 0.0f, h->eps, h->scale.weight, h->scale.bias};
+    for (size_t at = 0; at < r->n_heads * r->head_dim; at += width) {
+      unclip_row(&norm, x + row * ld_x + at, width, r->clip, d + row * r->ld + at);
+      if (h->kind == NKI_QK_NORM_EACH) norm.weight += width;
+    }
+  }
+}
+
 void nki_rotate_back(const struct nki_rotation *rotation, const float *x, size_t ld_x, float *d,
                      const uint32_t *positions, size_t n) {
   size_t half = rotation->rotary_dim / 2;
