@@ -14,6 +14,8 @@ struct options {
   double p_value, distance, quantile, times, radius; /* of which one is given */
   size_t n, restarts, steps;
   int metric, mode;
+  size_t top; /* directions of each origin; 0: a search */
+  bool fisher;
 };
 
 /* ---- Usage ---- */
@@ -31,9 +33,22 @@ static bool has_region(const struct cli_run *run, const struct options *o) {
   return run->n_operands > 1 || !is_given(o->radius);
 }
 
+/* Directions are of all logits at each origin, without a search. */
+static int check_top(const struct cli_run *run, const struct options *o, int n_constraints) {
+  if (n_constraints > 0 || o->metric >= 0 || o->n > 0 || o->restarts > 0 || o->steps > 0)
+    return nk_fail(NK_EUSAGE, "--top-directions and options of a search exclude one another");
+  if (o->objective.maximize != NULL || o->objective.minimize != NULL)
+    return nk_fail(NK_EUSAGE, "--top-directions are of all logits: without --maximize, --minimize");
+  if (run->n_operands > 1)
+    return nk_fail(NK_EUSAGE, "--top-directions without a region: origins are of --from-set SET");
+  return NK_OK;
+}
+
 static int check_usage(const struct cli_run *run, const struct options *o) {
   int n = is_given(o->p_value) + is_given(o->distance) + is_given(o->quantile) +
           is_given(o->times) + is_given(o->radius);
+  if (o->top > 0) return check_top(run, o, n);
+  if (o->fisher) return nk_fail(NK_EUSAGE, "--fisher is of --top-directions");
   bool at_distance = is_given(o->distance) || is_given(o->quantile) || is_given(o->times);
   if (n != 1)
     return nk_fail(NK_EUSAGE,
@@ -115,6 +130,25 @@ static int find(const struct cli_run *run, struct options *o, struct nk_model *m
   return code;
 }
 
+/* ---- The stiffest directions ---- */
+
+/* At each row of --from-set, or of standard input. */
+static int find_directions(const struct cli_run *run, struct options *o, struct nk_model *model,
+                           struct nk_vectors **found) {
+  struct nk_vectors *origins = NULL;
+  o->objective.maximize = "entropy"; /* it has no reference to compute */
+  int code = open_objective(run, o, model);
+  if (code == NK_OK && (origins = nk_vectors_read(o->from_set)) == NULL) code = nk_error_code();
+  const struct nk_top_options top = {.probes = o->objective.options.probes,
+                                     .n_probes = o->objective.options.n_probes,
+                                     .k = o->top,
+                                     .fisher = o->fisher,
+                                     .seed = run->common.seed};
+  if (code == NK_OK && (*found = nk_top_directions(&top, origins)) == NULL) code = nk_error_code();
+  nk_vectors_free(origins);
+  return code;
+}
+
 static int search(const struct cli_run *run, struct options *o) {
   struct nk_region *region = NULL;
   struct nk_vectors *found = NULL;
@@ -122,9 +156,12 @@ static int search(const struct cli_run *run, struct options *o) {
   if (code != NK_OK) return code;
   struct nk_model *model = nk_model_open(run->operands[0]);
   if (model == NULL) return nk_error_code();
-  if (has_region(run, o) && (region = nk_region_read(cli_operand(run, 1))) == NULL)
+  bool directions = o->top > 0;
+  if (!directions && has_region(run, o) && (region = nk_region_read(cli_operand(run, 1))) == NULL)
     code = nk_error_code();
-  if (code == NK_OK) code = find(run, o, model, region, &found);
+  if (code == NK_OK)
+    code =
+        directions ? find_directions(run, o, model, &found) : find(run, o, model, region, &found);
   if (code == NK_OK) code = cli_write_set(run, found);
   nk_vectors_free(found);
   nk_region_free(region);
@@ -163,6 +200,9 @@ int main(int argc, char **argv) {
       {'n', "number", CLI_OPTION_SIZE, &o.n, "N", "nokens (1)"},
       {0, "restarts", CLI_OPTION_SIZE, &o.restarts, "N", "starts of each noken (4)"},
       {0, "steps", CLI_OPTION_SIZE, &o.steps, "N", "steps of each start (50)"},
+      {0, "top-directions", CLI_OPTION_SIZE, &o.top, "K",
+       "output the K directions that change logits most instead"},
+      {0, "fisher", CLI_OPTION_FLAG, &o.fisher, NULL, "of them: weigh logits by probability"},
   };
   const struct cli_tool tool = {
       .name = "nk-search",

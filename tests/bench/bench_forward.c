@@ -4,7 +4,7 @@
  *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
  *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp; and
  *   bench_forward --gradient  the gradients of the entropies with respect to the nokens, over the
- *                           forward pass in the same run; and PyTorch's; the entropy as an objective
+ *                           forward pass in the same run; the same as an objective; and PyTorch's
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *

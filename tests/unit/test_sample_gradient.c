@@ -1,4 +1,4 @@
-/* Nokens along gradients of functions that have them in closed form, and along the rows of a set. */
+/* Nokens along gradients of functions that have them in closed form, and along rows of a set. */
 #include "nokens.h"
 
 enum { ROWS = 4 };
