@@ -102,9 +102,10 @@ enum nk_site {
   NK_SITE_HEAD,      /* [head_dim] one head's output, before the output projection */
 };
 
-/* vector [dim] replaces, or is added to, the residual stream at this place, or [..] the output at
- * another site. Several at one place are applied in the order given. A position of the prefix belongs to all sequences: it is
- * overridden with sequence NK_PREFIX, and cannot be overridden for one sequence alone. */
+/* vector [dim] replaces, or is added to, the residual stream at this place, or the output at
+ * another site, of a head [head_dim]. Several at one place are applied in the order given. A
+ * position of the prefix belongs to all sequences: it is overridden with sequence NK_PREFIX, and
+ * cannot be overridden for one sequence alone. */
 struct nk_override {
   size_t sequence; /* or NK_PREFIX */
   size_t position;
@@ -251,10 +252,10 @@ struct nk_gradient {
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
  * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
- * llama.cpp, for overrides at a site other than the stream and for other weights. What is refused before the run changes no answer; where the run
- * fails, the answers are not defined. Gradients do not depend on the other sequences, their order
- * or the number of threads beyond the rounding of float sums; the same batch has the same bytes
- * each time with as many threads. */
+ * llama.cpp, for overrides at a site other than the stream and for other weights. What is refused
+ * before the run changes no answer; where the run fails, the answers are not defined. Gradients do
+ * not depend on the other sequences, their order or the number of threads beyond the rounding of
+ * float sums; the same batch has the same bytes each time with as many threads. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);
 
