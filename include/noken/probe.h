@@ -249,8 +249,8 @@ struct nk_trace {
 
 /* Traces the items. Tokens are traced as their input embeddings: NK_EUSAGE where the probe's layer
  * is not 0 or its mode not NK_REPLACE. Memory beside nk_forward_run's: up to 512 MiB, or the
- * outputs of two runs (n_positions n_layers (2 dim + n_heads head_dim) floats each). NULL on failure, and
- * for a probe or items of NULL. Free with nk_trace_free. */
+ * outputs of two runs (n_positions n_layers (2 dim + n_heads head_dim) floats each). NULL on
+ * failure, and for a probe or items of NULL. Free with nk_trace_free. */
 NK_API struct nk_trace *nk_probe_trace(const struct nk_probe *probe, const struct nk_items *items,
                                        const struct nk_trace_options *options);
 NK_API void nk_trace_free(struct nk_trace *trace);

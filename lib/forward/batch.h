@@ -231,8 +231,8 @@ struct nki_stream {
 float *nki_stream_row(const struct nki_stream *stream, size_t row, size_t dim);
 
 /* Applies the overrides at `layer` and the site to those of the rows that the stream has, then
- * reads what is asked there. *changed (may be NULL) = whether there was an override. NK_OK, or NK_EDATA when a
- * row that is read is not finite. */
+ * reads what is asked there. *changed (may be NULL) = whether there was an override. NK_OK, or
+ * NK_EDATA when a row that is read is not finite. */
 int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
               const struct nki_pass *pass, size_t layer, const struct nki_stream *stream,
               bool *changed);
