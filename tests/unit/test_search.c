@@ -1,0 +1,155 @@
+/* nk_search on the shipped models: the constraint by another way than the search's, and what it
+ * finds against one step of gradient ascent from the same start with the best of many lengths. */
+#include "unit.h"
+
+#include <math.h>
+#include "geometry/gaussian.h"
+#include "geometry/internal.h"
+
+enum { DIM = 128, FOUND = 3, LENGTHS = 40 };
+
+static const double DISTANCE = 12;
+
+struct world {
+  struct nk_model *model;
+  struct nk_region *region;
+  struct nk_probe *probe;
+  struct nk_search_options search;
+};
+
+static void open_world(const char *path, struct world *w) {
+  const struct nk_probe_options probe = {.n_reference = 64};
+  *w = (struct world){.model = nk_model_open(path)};
+  struct nk_vectors *tokens = nk_model_vectors(w->model, NK_MATRIX_INPUT);
+  w->region = nk_region_fit(tokens, NULL, 0, NULL);
+  nk_vectors_free(tokens);
+  w->probe = nk_probe_new(w->model, "The {} of", &probe);
+  if (w->region == NULL || w->probe == NULL) fail_msg("%s", nk_error());
+  assert_int_equal(w->region->dim, DIM);
+  w->search = (struct nk_search_options){.objective = {.probes = &w->probe, .n_probes = 1},
+                                         .constraint = NK_AT_DISTANCE,
+                                         .bound = DISTANCE,
+                                         .n = FOUND,
+                                         .n_restarts = 1,
+                                         .n_steps = 10};
+}
+
+static void close_world(struct world *w) {
+  nk_probe_free(w->probe);
+  nk_region_free(w->region);
+  nk_model_free(w->model);
+}
+
+/* The Mahalanobis distance by the inverse of the covariance. */
+static double distance_of(const struct nk_region *region, const double *away) {
+  double solved[DIM], square = 0;
+  memcpy(solved, away, sizeof solved);
+  nki_gaussian_precision(region->gaussian, solved, 1);
+  for (size_t j = 0; j < DIM; j++) square += away[j] * solved[j];
+  return sqrt(square);
+}
+
+static void assert_close(double got, double want) {
+  if (!(fabs(got - want) <= 1e-4 * fabs(want))) fail_msg("got %.9g, not %.9g", got, want);
+}
+
+static void away_of(const struct nk_region *region, const float *x, double *away) {
+  const double *mean = nki_gaussian_mean(region->gaussian);
+  for (size_t j = 0; j < DIM; j++) away[j] = (double)x[j] - mean[j];
+}
+
+/* The largest objective after one step from x in a direction, scaled back to the distance. */
+static double best_step(const struct world *w, const float *x, const double *direction) {
+  const double *mean = nki_gaussian_mean(w->region->gaussian);
+  double size = 0, values[LENGTHS], best = -INFINITY;
+  float moved[LENGTHS * DIM];
+  double from[DIM], away[DIM];
+  away_of(w->region, x, from);
+  for (size_t j = 0; j < DIM; j++) size += direction[j] * direction[j];
+  double unit = distance_of(w->region, direction);
+  assert_true(size > 0 && unit > 0);
+  for (size_t l = 0; l < LENGTHS; l++) {
+    double length = DISTANCE * 4 * pow(0.75, (double)l);
+    for (size_t j = 0; j < DIM; j++) away[j] = from[j] + length / unit * direction[j];
+    double scale = DISTANCE / distance_of(w->region, away);
+    for (size_t j = 0; j < DIM; j++) moved[l * DIM + j] = (float)(mean[j] + scale * away[j]);
+  }
+  assert_int_equal(nk_objective_run(&w->search.objective, moved, LENGTHS, values, NULL), NK_OK);
+  for (size_t l = 0; l < LENGTHS; l++) best = fmax(best, values[l]);
+  return best;
+}
+
+/* The covariance times the gradient: the steepest direction by Mahalanobis distance. */
+static void natural(const struct nk_region *region, const float *gradient, double *out) {
+  for (size_t i = 0; i < DIM; i++) {
+    out[i] = 0;
+    for (size_t j = 0; j < DIM; j++)
+      out[i] += nki_gaussian_covariance(region->gaussian, i > j ? i : j, i > j ? j : i) *
+                (double)gradient[j];
+  }
+}
+
+static void check_model(const char *path) {
+  struct world w;
+  open_world(path, &w);
+  struct nk_vectors *found = nk_search(w.region, &w.search);
+  const struct nk_sample_options rays = {.n = FOUND, .distances = &DISTANCE, .n_distances = 1};
+  struct nk_vectors *starts = nk_sample(w.region, &rays);
+  if (found == NULL || starts == NULL) fail_msg("%s", nk_error());
+  const double *objective = nk_vectors_column(found, "objective")->data.number;
+  const double *at_start = nk_vectors_column(found, "objective_start")->data.number;
+  double values[FOUND];
+  float gradients[FOUND * DIM];
+  assert_int_equal(nk_objective_run(&w.search.objective, starts->values, FOUND, values, gradients),
+                   NK_OK);
+  for (size_t i = 0; i < FOUND; i++) {
+    double away[DIM], plain[DIM], steepest[DIM];
+    away_of(w.region, found->values + i * DIM, away);
+    assert_close(distance_of(w.region, away), DISTANCE);
+    assert_close(at_start[i], values[i]);
+    for (size_t j = 0; j < DIM; j++) plain[j] = (double)gradients[i * DIM + j];
+    natural(w.region, gradients + i * DIM, steepest);
+    double one = fmax(best_step(&w, starts->values + i * DIM, plain),
+                      best_step(&w, starts->values + i * DIM, steepest));
+    assert_true(one > at_start[i]);
+    if (!(objective[i] > one)) fail_msg("%s, %zu: %g, one step %g", path, i, objective[i], one);
+  }
+  assert_int_equal(nk_objective_run(&w.search.objective, found->values, FOUND, values, NULL),
+                   NK_OK);
+  for (size_t i = 0; i < FOUND; i++) assert_close(objective[i], values[i]);
+  nk_vectors_free(found);
+  nk_vectors_free(starts);
+  close_world(&w);
+}
+
+static void found_nokens_beat_one_step_of_gradient_ascent(void **state) {
+  (void)state;
+  check_model("data/gpt2-tiny");
+  check_model("data/llama-tiny");
+}
+
+static void a_failed_call_is_passed_on(void **state) {
+  (void)state;
+  struct world w;
+  open_world("data/gpt2-tiny", &w);
+  assert_null(nk_search(NULL, &w.search));
+  w.search.constraint = NK_WITHIN_RADIUS;
+  assert_null(nk_search(w.region, &w.search));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  w.search.constraint = NK_WITHIN_REGION;
+  w.search.bound = w.region->calibration->p_min;
+  assert_null(nk_search(w.region, &w.search));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  w.search.objective.n_probes = 0;
+  assert_null(nk_search(w.region, &w.search));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  close_world(&w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(found_nokens_beat_one_step_of_gradient_ascent),
+      cmocka_unit_test(a_failed_call_is_passed_on),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
