@@ -103,13 +103,14 @@ struct nk_search_options {
 /* Nokens at which the objective is large, each the best of n_restarts runs of projected gradient
  * ascent: in turn with steps that adapt (Auto-PGD: Croce and Hein, "Reliable evaluation of
  * adversarial robustness with an ensemble of diverse parameter-free attacks", 2020) and by Adam
- * (Kingma and Ba, 2015). Gradients are taken in coordinates in which the constraint is round: whitened by the region's covariance for
- * Mahalanobis distances and p-values. Every iterate keeps the constraint, and the one with the
- * largest objective is returned. Without `from` the starts of a noken are draws; with it the first
- * is the row itself (brought to the distance along its ray from the centroid), the others begin
- * half of the radius, or of its distance from the centroid, away from it in random directions. A
- * noken depends on the seed, n_restarts, n_steps, its number and its row alone, beyond the rounding
- * of float sums. region is NULL for NK_WITHIN_RADIUS, or measures columns.
+ * (Kingma and Ba, 2015). Gradients are taken in coordinates in which the constraint is round:
+ * whitened by the region's covariance for Mahalanobis distances and p-values. Every iterate keeps
+ * the constraint, and the one with the largest objective is returned. Without `from` the starts of
+ * a noken are draws; with it the first is the row itself (brought to the distance along its ray
+ * from the centroid), the others begin half of the radius, or of its distance from the centroid,
+ * away from it in random directions. A noken depends on the seed, n_restarts, n_steps, its number
+ * and its row alone, beyond the rounding of float sums. region is NULL for NK_WITHIN_RADIUS, or
+ * measures columns.
  *
  * Columns of the set: objective_start (at the first start) and objective (both in the objective's
  * own sign), steps (gradients taken from the start that was best to its best iterate), agreed (how

@@ -1,8 +1,8 @@
 #!/bin/bash
 # What nk-search finds beside random nokens at the same distance: a table of both shipped models,
 # two prompts and six distances, with the 0.99 quantile and the largest KL divergence of N_RANDOM
-# random nokens and the median of N_FOUND found ones. Takes N_RANDOM (1000), N_FOUND (32) and the number of
-# steps (50); needs the tools in PATH.
+# random nokens and the median of N_FOUND found ones. Takes N_RANDOM (1000), N_FOUND (32) and the
+# number of steps (50); needs the tools in PATH.
 set -euo pipefail
 n_random=${1:-1000} n_found=${2:-32} n_steps=${3:-50}
 folder=$(mktemp -d)
