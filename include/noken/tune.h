@@ -61,7 +61,8 @@ struct nk_tune_options {
   size_t n_evaluate; /* steps between two evaluations; 0: a twentieth of n_steps */
   /* Steps between two searches (nk_search), each of the nokens that are trained on at its distance
    * (the column `distance`, of `metric` from the region) where they do the most with the weights of
-   * the moment, in four of the prompts; 0: nokens stay as they are given. */
+   * the moment, in four of the prompts; those held out are searched so before each evaluation. 0:
+   * nokens stay as they are given. */
   size_t n_search;
   struct nk_region *region; /* of n_search, as long as the run */
   enum nk_metric metric;    /* default: NK_METRIC_MAHALANOBIS */

@@ -97,6 +97,8 @@ int nki_tune_loss(struct nk_tune *tune, const struct nki_example *examples, size
 int nki_tune_read_distances(struct nk_tune *tune, const struct nk_tune_options *options);
 /* Searches the nokens that are trained on anew, where that is due before this step. */
 int nki_tune_search(struct nk_tune *tune);
+/* Searches those that are held out, in these prompts; NK_OK where none are searched. */
+int nki_tune_search_held(struct nk_tune *tune, const size_t *prompts, size_t n_prompts);
 
 /* ---- Evaluation (tune_evaluate.c) ---- */
 

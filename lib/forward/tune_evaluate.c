@@ -153,7 +153,10 @@ int nki_tune_evaluate(struct nk_tune *tune) {
                             .text_loss = tune->n_pieces > 0 ? sums[NKI_TEXT] / n : (double)NAN};
   row.rate = tune->step > 0 ? nki_tune_rate(&tune->options, tune->step) : 0;
   row.loss = total(tune, row.noken_loss, row.ordinary_loss, row.text_loss);
-  int code = measure(tune, NKI_NOKEN, &row.heldout_noken_loss);
+  const size_t *prompts;
+  size_t n_prompts = held_prompts(tune, &prompts);
+  int code = nki_tune_search_held(tune, prompts, n_prompts);
+  if (code == NK_OK) code = measure(tune, NKI_NOKEN, &row.heldout_noken_loss);
   if (code == NK_OK) code = measure(tune, NKI_ORDINARY, &row.heldout_ordinary_loss);
   if (code == NK_OK) code = measure(tune, NKI_TEXT, &row.heldout_text_loss);
   if (code == NK_OK) code = measure_shares(tune, &row);

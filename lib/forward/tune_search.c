@@ -43,24 +43,41 @@ static int search_group(struct nk_tune *tune, const struct nk_objective_options 
   return code;
 }
 
-/* The nokens that are trained on, a distance at a time. */
-static int search_all(struct nk_tune *tune, const struct nk_objective_options *objective) {
-  const struct nki_split *split = &tune->of_nokens;
-  size_t *rows = nk_alloc(split->n_train, sizeof *rows);
-  bool *done = nk_calloc(split->n_train, sizeof *done);
-  int code = rows == NULL || done == NULL ? NK_EMEMORY : NK_OK;
-  for (size_t first = 0; first < split->n_train && code == NK_OK; first++) {
-    struct group group = {.rows = rows, .distance = tune->distances[split->order[first]]};
+/* The nokens of rows [n], a distance at a time. */
+static int search_rows(struct nk_tune *tune, const struct nk_objective_options *objective,
+                       const size_t *rows, size_t n) {
+  size_t *some = nk_alloc(n, sizeof *some);
+  bool *done = nk_calloc(n, sizeof *done);
+  int code = some == NULL || done == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t first = 0; first < n && code == NK_OK; first++) {
+    struct group group = {.rows = some, .distance = tune->distances[rows[first]]};
     if (done[first]) continue;
-    for (size_t i = first; i < split->n_train; i++)
-      if (tune->distances[split->order[i]] == group.distance) {
-        rows[group.n++] = split->order[i];
+    for (size_t i = first; i < n; i++)
+      if (tune->distances[rows[i]] == group.distance) {
+        some[group.n++] = rows[i];
         done[i] = true;
       }
     code = search_group(tune, objective, &group);
   }
-  nk_free(rows);
+  nk_free(some);
   nk_free(done);
+  return code;
+}
+
+/* The first of the prompts, by probes of the model as it is now. */
+static int search_in(struct nk_tune *tune, const size_t *prompts, size_t n_prompts,
+                     const size_t *rows, size_t n) {
+  struct nk_probe *probes[PROMPTS] = {NULL};
+  size_t n_probes = n_prompts < PROMPTS ? n_prompts : PROMPTS;
+  int code = NK_OK;
+  for (size_t p = 0; p < n_probes && code == NK_OK; p++) {
+    probes[p] = nki_tune_probe(tune, prompts[p]);
+    if (probes[p] == NULL) code = nk_error_code();
+  }
+  const struct nk_objective_options objective = {
+      .probes = probes, .n_probes = n_probes, .kind = NK_OBJECTIVE_KL};
+  if (code == NK_OK) code = search_rows(tune, &objective, rows, n);
+  for (size_t p = 0; p < n_probes; p++) nk_probe_free(probes[p]);
   return code;
 }
 
@@ -69,20 +86,20 @@ int nki_tune_search(struct nk_tune *tune) {
   if (every == 0 || tune->step % every != 0) return NK_OK;
   struct nki_random random =
       nki_random_stream(tune->options.seed, NKI_RANDOM_TUNE_SEARCH, tune->step);
-  size_t *order = nk_alloc(n, sizeof *order), n_probes = n < PROMPTS ? n : PROMPTS;
-  struct nk_probe *probes[PROMPTS] = {NULL};
-  int code = order == NULL ? NK_EMEMORY : NK_OK;
-  if (code == NK_OK) nki_random_permutation(&random, n, order);
-  for (size_t p = 0; p < n_probes && code == NK_OK; p++) {
-    probes[p] = nki_tune_probe(tune, tune->of_prompts.order[order[p]]);
-    if (probes[p] == NULL) code = nk_error_code();
-  }
-  const struct nk_objective_options objective = {
-      .probes = probes, .n_probes = n_probes, .kind = NK_OBJECTIVE_KL};
-  if (code == NK_OK) code = search_all(tune, &objective);
-  for (size_t p = 0; p < n_probes; p++) nk_probe_free(probes[p]);
-  nk_free(order);
+  size_t *prompts = nk_alloc(n, sizeof *prompts);
+  if (prompts == NULL) return NK_EMEMORY;
+  nki_random_permutation(&random, n, prompts);
+  for (size_t p = 0; p < n; p++) prompts[p] = tune->of_prompts.order[prompts[p]];
+  int code = search_in(tune, prompts, n, tune->of_nokens.order, tune->of_nokens.n_train);
+  nk_free(prompts);
   return code;
+}
+
+int nki_tune_search_held(struct nk_tune *tune, const size_t *prompts, size_t n_prompts) {
+  const struct nki_split *split = &tune->of_nokens;
+  if (tune->options.n_search == 0) return NK_OK;
+  return search_in(tune, prompts, n_prompts, split->order + split->n_train,
+                   split->n - split->n_train);
 }
 
 int nki_tune_read_distances(struct nk_tune *tune, const struct nk_tune_options *options) {

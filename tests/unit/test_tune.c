@@ -82,16 +82,25 @@ static void check_gradient(const struct nki_safetensors *file, const struct nki_
              expected[0], worst / expected[0]);
 }
 
+static void check_gradients(const struct nki_safetensors *file, const struct nk_tune *tune) {
+  double longest = 0;
+  for (size_t i = 0; i < tune->n_tensors; i++) {
+    char key[300];
+    snprintf(key, sizeof key, "weight:%.200s", tune->tensors[i].name);
+    longest = fmax(longest, *(const double *)data_of(file, key, NULL));
+  }
+  for (size_t i = 0; i < tune->n_tensors; i++) check_gradient(file, &tune->tensors[i], longest);
+}
+
 static void compare_loss(const char *name, size_t layer) {
   char path[256];
   snprintf(path, sizeof path, "tests/fixtures/tune/%s.safetensors", name);
   struct nki_safetensors *file = nki_safetensors_open(path);
   if (file == NULL) fail_msg("%s", nk_error());
   struct nk_model *model = open_model(name);
-  size_t n_nokens, n_tokens, n = 0;
+  size_t n_nokens, n_tokens, n = 0, dim = nk_forward_shape(nk_model_forward(model))->dim;
   const float *values = data_of(file, "nokens", &n_nokens);
   const int64_t *tokens = data_of(file, "tokens", &n_tokens);
-  size_t dim = nk_forward_shape(nk_model_forward(model))->dim;
   struct nk_vectors *set = nk_vectors_new(n_nokens, dim, NULL, false);
   memcpy(nk_vectors_writable(set), values, n_nokens * dim * sizeof *values);
   const struct nk_tune_options options = {.nokens = set,
@@ -122,7 +131,7 @@ static void compare_loss(const char *name, size_t layer) {
   examples[n++] = (struct nki_example){.kind = NKI_TEXT};
   for (size_t i = 0; i < tune->n_tensors; i++)
     for (size_t k = 0; k < tune->tensors[i].n; k++) tune->tensors[i].values[k] *= 1.05f;
-  double sums[NKI_N_EXAMPLES] = {0}, longest = 0;
+  double sums[NKI_N_EXAMPLES] = {0};
   size_t n_terms[NKI_N_EXAMPLES] = {0};
   if (nki_tune_loss(tune, examples, n, true, sums, n_terms) != NK_OK) fail_msg("%s", nk_error());
   /* A small divergence is exact to the rounding of float logarithms, about 1e-7 of a nat. */
@@ -132,12 +141,7 @@ static void compare_loss(const char *name, size_t layer) {
     if (!(fabs(loss - losses[kind]) <= 1e-5 * losses[kind] + 5e-7))
       fail_msg("loss %d: %.9g, expected %.9g", kind, loss, losses[kind]);
   }
-  for (size_t i = 0; i < tune->n_tensors; i++) {
-    char key[300];
-    snprintf(key, sizeof key, "weight:%.200s", tune->tensors[i].name);
-    longest = fmax(longest, *(const double *)data_of(file, key, NULL));
-  }
-  for (size_t i = 0; i < tune->n_tensors; i++) check_gradient(file, &tune->tensors[i], longest);
+  check_gradients(file, tune);
   assert_int_equal(tune->n_tensors, nk_model_n_tensors(model));
   nk_tune_free(tune);
   nk_vectors_free(set);
@@ -304,6 +308,13 @@ static void searched_nokens_do_more_at_the_same_distance(void **state) {
     assert_true(fabsf(after[row] - distances[row]) <= 1e-4f * distances[row]);
   }
   assert_true(mean_kl(tune, tune->nokens) > 1.2 * mean_kl(tune, set->values));
+  if (nki_tune_evaluate(tune) != NK_OK) fail_msg("%s", nk_error());
+  assert_int_equal(nk_mahalanobis(region->gaussian, tune->nokens, N_ROWS, after), NK_OK);
+  for (size_t i = tune->of_nokens.n_train; i < N_ROWS; i++) { /* for an evaluation it is searched */
+    size_t row = tune->of_nokens.order[i];
+    assert_memory_not_equal(tune->nokens + row * 128, set->values + row * 128, 512);
+    assert_true(fabsf(after[row] - distances[row]) <= 1e-4f * distances[row]);
+  }
   nk_tune_free(tune);
   nk_vectors_free(set);
   nk_vectors_free(embedding);
