@@ -144,6 +144,18 @@ stream_ood all	3	1" ]
   [ "${lines[0]}" = "16	4" ]
 }
 
+@test "searched nokens are those of nk-search" {
+  nk-compare -q --prompts prompts.tsv --only searched --searched 4 --restarts 1 --steps 10 --times 2 \
+    "$before" shuffled >searched.tsv
+  nk-extract "$before" | nk-region fit -q -o in.safetensors
+  nk-search -q "$before" in.safetensors --prompts prompts.tsv --times 2 -n 4 --restarts 1 --steps 10 |
+    nk-run -q "$before" --prompts prompts.tsv |
+    nk-summary --share 'p_value<=0.05' --median kl --median entropy >pipe.tsv
+  cells searched.tsv '$c["model"] == "before" && $1 ~ /^searched_(ood|kl|entropy)$/' value n >got
+  cells pipe.tsv 1 value n >expected
+  near 1e-4 got expected
+}
+
 @test "nk-plot draws both models' shares by distance" {
   run -0 --separate-stderr nk-plot curve -x distance -y noken_ood --by model --format text patched.tsv
   [[ "$output" = *before*after* ]]
