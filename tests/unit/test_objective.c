@@ -1,67 +1,11 @@
 /* Objectives on the shipped models: against PyTorch's autograd in double
- * (tests/fixtures/forward/objectives.py), behaviour of probes, and differences of their values. */
+ * (tests/fixtures/forward/objectives.py), and the behaviour of probes. */
 #include <math.h>
 
-#include "model/safetensors.h"
-#include "unit.h"
+#include "objectives.h"
 
-enum { MAX_DIM = 128, N_PLACES = 3, N_KINDS = 4, N_VECTORS = 2, N_PROMPTS = 2 };
-static const char *const MODELS[] = {"gpt2-tiny", "llama-tiny"};
-static const char *const PROMPTS[N_PROMPTS] = {"The {} of", "He said {} and then {} was"};
-static const int64_t REFERENCE[] = {400,  500,  600,  700,  800,  900,
-                                    1000, 1100, 1200, 1300, 1400, 1500};
-enum { N_REFERENCE = sizeof REFERENCE / sizeof REFERENCE[0] };
+enum { N_KINDS = 4 };
 static const int64_t TOKENS[] = {5, 300, 4000}, TEXT[] = {300, 17, 900};
-static const struct {
-  size_t layer;
-  enum nk_override_mode mode;
-} PLACES[N_PLACES] = {{0, NK_REPLACE}, {2, NK_REPLACE}, {1, NK_ADD}};
-
-struct world {
-  struct nk_model *model;
-  size_t dim;
-  struct nki_safetensors *file;
-  struct nk_probe *probes[N_PLACES][N_PROMPTS];
-};
-
-static struct nk_probe *new_probe(struct nk_model *model, const char *prompt,
-                                  struct nk_probe_options options) {
-  options.reference_ids = REFERENCE;
-  options.n_reference_ids = N_REFERENCE;
-  struct nk_probe *probe = nk_probe_new(model, prompt, &options);
-  if (probe == NULL) fail_msg("%s", nk_error());
-  return probe;
-}
-
-static void open_world(const char *name, struct world *w) {
-  char path[256];
-  snprintf(path, sizeof path, "data/%s", name);
-  w->model = nk_model_open(path);
-  struct nk_forward *forward = nk_model_forward(w->model);
-  if (forward == NULL) fail_msg("%s", nk_error());
-  w->dim = nk_forward_shape(forward)->dim;
-  snprintf(path, sizeof path, "tests/fixtures/gradients/objectives-%s.safetensors", name);
-  w->file = nki_safetensors_open(path);
-  if (w->file == NULL) fail_msg("%s", nk_error());
-  for (size_t p = 0; p < N_PLACES; p++)
-    for (size_t i = 0; i < N_PROMPTS; i++)
-      w->probes[p][i] =
-          new_probe(w->model, PROMPTS[i],
-                    (struct nk_probe_options){.layer = PLACES[p].layer, .mode = PLACES[p].mode});
-}
-
-static void close_world(struct world *w) {
-  for (size_t p = 0; p < N_PLACES; p++)
-    for (size_t i = 0; i < N_PROMPTS; i++) nk_probe_free(w->probes[p][i]);
-  nki_safetensors_free(w->file);
-  nk_model_free(w->model);
-}
-
-static const void *data_of(const struct world *w, const char *name) {
-  const struct nk_tensor *t = nki_safetensors_find(w->file, name);
-  assert_non_null(t);
-  return t->data;
-}
 
 static struct nk_objective_options objective_of(const struct world *w, size_t place,
                                                 enum nk_objective kind) {
@@ -119,14 +63,6 @@ static void objectives_equal_autograd(void **state) {
 }
 
 /* ---- Against probes ---- */
-
-/* The set of rows x, not a copy. */
-static struct nk_vectors *set_of(const float *x, size_t n, size_t dim) {
-  struct nk_vectors *set = nk_vectors_new(n, dim, NULL, true);
-  assert_non_null(set);
-  set->values = x;
-  return set;
-}
 
 static void kl_and_entropy_are_those_of_behaviour(void **state) {
   (void)state;
