@@ -455,15 +455,14 @@ static int attend(const struct nki_piece *piece) {
 
 /* ---- After attention ---- */
 
-/* Whether a product is normed, scaled or read before it is added to the stream, or is added at once.
- */
+/* Whether a product is normed, scaled or read before it is added to the stream, or added at once. */
 static bool is_aside(const struct nki_piece *piece, enum nki_part norm) {
   return piece->work->floats[norm].weight != NULL || piece->pass->sites != NULL ||
          piece->work->forward->config.residual_scale != 1.0f;
 }
 
-/* x += scale * norm(y + bias), y [n, dim], with what the batch has there; x is in piece->x; keep (may
- * be NULL) = y + bias. NK_OK, or NK_EDATA when y is not finite. */
+/* x += scale * norm(y + bias), y [n, dim], with what the batch has there; x is in piece->x; keep
+ * (may be NULL) = y + bias. NK_OK, or NK_EDATA when y is not finite. */
 static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *keep, size_t n,
                      float *y, float *x) {
   const struct nki_config *c = &piece->work->forward->config;
@@ -482,9 +481,9 @@ static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *k
   return code;
 }
 
-/* Parallel blocks: x += heads W_o and both biases (with sites: its own bias); y = what the mlp reads.
- * Its input x was checked by the block's first norm, its output is by the next one. NK_OK, or
- * NK_EDATA when an output that is read is not finite. */
+/* Parallel blocks: x += heads W_o and both biases (with sites: its own bias); y = what the mlp
+ * reads. Its input x was checked by the block's first norm, its output is by the next one. NK_OK,
+ * or NK_EDATA when an output that is read is not finite. */
 static int finish_parallel(const struct nki_piece *piece, struct nki_product product) {
   struct nki_work *work = piece->work;
   bool apart = piece->pass->sites != NULL;

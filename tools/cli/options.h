@@ -82,8 +82,8 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
  * the example and the name of the manual page. Lines have at most 80 columns. */
 void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out);
 
-/* Appends a line for each option, "--name ARGUMENT" and "-o ARGUMENT", and for each command that the
- * options name: what completion of command lines is made of. */
+/* Appends a line for each option, "--name ARGUMENT" and "-o ARGUMENT", and for each command that
+ * the options name: what completion of command lines is made of. */
 void cli_options_list(const struct cli_tool *tool, struct nk_buffer *out);
 
 /* Parses "0.5,0.9,0.99" and "3,10-20" (both ends of a range are in it). *out [*n], free with

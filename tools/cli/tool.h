@@ -42,8 +42,8 @@ struct cli_run {
 };
 
 /* Parses the command line, sets the number of threads, installs the hooks. Exits with status 0
- * after printing help, the version or, for --list-options alone, the list of the options, and with 2 after a usage error, such as a number of operands
- * outside [min_operands, max_operands]. */
+ * after printing help, the version or, for --list-options alone, a list of the options, and with 2
+ * after a usage error, such as a number of operands outside [min_operands, max_operands]. */
 void cli_begin(struct cli_run *run, const struct cli_tool *tool, int argc, char **argv,
                size_t min_operands, size_t max_operands);
 
