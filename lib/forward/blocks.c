@@ -455,7 +455,7 @@ static int attend(const struct nki_piece *piece) {
 
 /* ---- After attention ---- */
 
-/* Is a product normed, scaled or read before it is added to the stream? Else it is added at once. */
+/* Is a product normed, scaled or read before it is added to the stream, or added at once? */
 static bool is_aside(const struct nki_piece *piece, enum nki_part norm) {
   return piece->work->floats[norm].weight != NULL || piece->pass->sites != NULL ||
          piece->work->forward->config.residual_scale != 1.0f;
