@@ -4,7 +4,8 @@
  *   bench_forward           noken, on F32 and on quantized weights, and PyTorch and llama.cpp where
  *                           they can be had; 1,000 nokens through SmolLM2-135M, and llama.cpp; and
  *   bench_forward --gradient  the gradients of the entropies with respect to the nokens, over the
- *                           forward pass in the same run; the same as an objective; and PyTorch's
+ *                           forward pass in the same run; the same as an objective; and PyTorch's;
+ *                           then the gradients with respect to all weights
  *   bench_forward --verify  verification of 1,000 candidates together, and one at a time
  *   bench_forward --7b      Llama 2 7B's shape with 4 of its 32 blocks, extrapolated to all 32
  *
@@ -324,6 +325,39 @@ static void bench_objective(struct nk_model *model, struct differentiated *d) {
   free(objective.gradients);
 }
 
+/* The same with respect to all weights too, whose products count as the others of the backward
+ * pass do: three times those of the forward pass. */
+static void bench_weights(struct nk_model *model, struct differentiated *d, const char *folder) {
+  size_t n = nk_model_n_tensors(model), embedding = 0;
+  struct nk_weight_gradient *weights = calloc(n, sizeof *weights);
+  if (weights == NULL) exit(2);
+  for (size_t i = 0; i < n; i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(model, i);
+    weights[i] =
+        (struct nk_weight_gradient){tensor->name, malloc(tensor->n_elements * sizeof(float))};
+    if (weights[i].gradient == NULL) exit(2);
+    if (strcmp(tensor->name, "wte.weight") == 0) embedding = i;
+  }
+  d->gradient.weights = weights;
+  d->gradient.n_weights = n;
+  double seconds = 1e300, rate = 0, squares = 0;
+  for (int i = 0; i < 2; i++) {
+    seconds = fmin(seconds, bench_min(1, differentiate, d));
+    rate = fmax(rate, gemm_rate());
+  }
+  double needed = 3 * ((SLOT + N_NOKENS * (LENGTH - SLOT)) * 2.0 * 85e6 + N_NOKENS * 2.0 * 38.6e6);
+  for (size_t k = 0; k < nk_model_tensor(model, embedding)->n_elements; k++)
+    squares += pow((double)weights[embedding].gradient[k], 2);
+  printf("gradients of weights: %.3f s; %.0f GFLOP/s of sgemm's %.0f\n", seconds,
+         needed / seconds * 1e-9, rate * 1e-9);
+  printf("length of the embeddings' gradient: %.6g (forward_torch.py prints its own)\n",
+         sqrt(squares));
+  bench_ratio("gradient_weights_gpt2_small_over_sgemm", seconds * rate / needed, 1 / 0.75);
+  bench_torch(folder, "--weights", "gradient_weights_torch_over_noken", N_NOKENS / seconds, 1);
+  for (size_t i = 0; i < n; i++) free(weights[i].gradient);
+  free(weights);
+}
+
 /* Both in turn, so that other load disturbs both; products count twice, forward and backward. */
 static int bench_gradient(const char *folder) {
   static struct nk_term terms[N_NOKENS];
@@ -357,8 +391,9 @@ static int bench_gradient(const char *folder) {
   bench_ratio("gradient_gpt2_small_over_forward", both / forward, 3.3);
   bench_ratio("gradient_gpt2_small_over_sgemm", both * rate / needed, 1 / 0.75);
   bench_objective(model, &d);
-  nk_model_free(model);
   bench_torch(folder, "--gradient", "gradient_torch_over_noken", N_NOKENS / both, 1);
+  bench_weights(model, &d, folder);
+  nk_model_free(model);
   free(d.gradient.overrides);
   return bench_over;
 }

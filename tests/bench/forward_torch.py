@@ -6,6 +6,8 @@ the entropy at the end, the prefix's keys and values computed once and shared.
                                   entropies, to be compared
     forward_torch.py --gradient FOLDER  the same of the entropies' gradients with respect to the
                                   nokens, and their length
+    forward_torch.py --weights FOLDER  and with respect to all weights; the length of the embedding
+                                  matrix's gradient
 """
 import json
 import math
@@ -84,18 +86,27 @@ def gradients(w, vectors):
     return leaves.grad
 
 
+def all_gradients(w, vectors):
+    for leaf in w.values():
+        leaf.grad = None
+        leaf.requires_grad_()
+    gradients(w, vectors)
+    return w["wte.weight"].grad / N
+
+
 def main():
-    gradient = "--gradient" in sys.argv
-    torch.set_grad_enabled(gradient)
+    weights, gradient = "--weights" in sys.argv, "--gradient" in sys.argv
+    torch.set_grad_enabled(weights or gradient)
     w = read(sys.argv[-1] + "/model.safetensors")
-    rows = w["wte.weight"][[17 * i for i in range(N)]]
+    work = all_gradients if weights else gradients if gradient else run
+    rows = w["wte.weight"][[17 * i for i in range(N)]].clone()
     torch.set_num_threads(len(__import__("os").sched_getaffinity(0)))
     best = math.inf
     for _ in range(2):
         start = time.time()
-        out = gradients(w, rows) if gradient else run(w, rows)
+        out = work(w, rows)
         best = min(best, time.time() - start)
-    print(f"{N / best:.2f} {out.norm().item() if gradient else out.sum().item():.3f}")
+    print(f"{N / best:.2f} {(out.norm() if weights or gradient else out.sum()).item():.6g}")
 
 
 if __name__ == "__main__":
