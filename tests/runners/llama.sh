@@ -34,8 +34,8 @@ source=$cache/llama.cpp
 llama=$(find "$libraries" -name 'libllama.*so' ! -name '*common*' | sort | head -n 1)
 ggml=$(find "$libraries" -name 'libggml.*so' | sort | head -n 1)
 for program in llama ggml tokens; do
-  [ ! -x "$cache/$program" ] || [ -n "$(find "$here/$program.c" -newer "$cache/$program")" ] ||
-    continue
+  [ ! -x "$cache/$program" ] ||
+    [ -n "$(find "$here/$program.c" "$here/../../include" -newer "$cache/$program")" ] || continue
   cc -O2 -o "$cache/$program" "$here/$program.c" -I "$here/../../include" -I "$source/include" \
     -I "$source/ggml/include" -L "$build/lib" -lnoken "$llama" "$ggml" \
     "$libraries/libggml-base.so" -lm -Wl,-rpath,"$build/lib:$libraries" \
