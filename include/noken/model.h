@@ -138,9 +138,9 @@ struct nk_patch {
 
 /* From now on the elements of the tensor called name are values [n_elements] of the caller's, who
  * may change them between calls and keeps them until the model has others or is freed; NULL: those
- * of the file again. The tensor is then one of F32. Copies of it that the model holds, as of tied
- * matrices, follow; so does the forward pass, open or not, but what was computed before (probes'
- * references, sets over the model's memory) stays. nk_model_write rounds the values to the type in
+ * of the file again. The tensor is then one of F32. Of tied input and output matrices that the file
+ * holds twice the other one follows; so does the forward pass, open or not, but what was computed
+ * before (probes' references, sets over the model's memory) stays. nk_model_write rounds the values to the type in
  * the file. Not while another thread uses the model. Returns NK_OK, NK_ENOTFOUND, NK_EUNSUPPORTED
  * (a GGUF; a type other than F32, F16, BF16 and F64) or NK_EMEMORY; for a model of NULL the code of
  * the failed call that gave it. */

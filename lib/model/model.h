@@ -89,6 +89,10 @@ const char *nki_model_path(const struct nk_model *model, const char *file);
 bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b);
 /* The output matrix of a model that is not tied, else NULL without an error. */
 const struct nk_tensor *nki_model_untied(const struct nk_model *model);
+/* The other one of two tied matrices that a file holds twice, where the tensor is one of them; else
+ * NULL without an error. */
+const struct nk_tensor *nki_model_copy(const struct nk_model *model,
+                                       const struct nk_tensor *tensor);
 /* The tensor's other values, where it has them now; else NULL. */
 const struct nki_values *nki_model_values(const struct nk_model *model,
                                           const struct nk_tensor *tensor);

@@ -321,6 +321,19 @@ const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enum nk_ma
   return tensor != NULL ? tensor : fail_missing(model, architecture, which);
 }
 
+const struct nk_tensor *nki_model_copy(const struct nk_model *model,
+                                       const struct nk_tensor *tensor) {
+  const struct nki_architecture *architecture = nki_model_architecture(model);
+  const struct nk_tensor *input = find_matrix(model, architecture, NK_MATRIX_INPUT);
+  const struct nk_tensor *output = find_matrix(model, architecture, NK_MATRIX_OUTPUT);
+  bool tied = false;
+  if (input == NULL || output == NULL || input == output || (tensor != input && tensor != output))
+    return NULL;
+  if (nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied) == NULL) nki_clear_error();
+  if (!tied || !have_same_bytes(input, output)) return NULL;
+  return tensor == input ? output : input;
+}
+
 /* ---- Rows, without opening more than is needed ---- */
 
 int nk_model_count_rows(const char *name, size_t *n_rows) {

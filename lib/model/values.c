@@ -43,18 +43,12 @@ static int add(struct nk_model *model, const struct nk_tensor *tensor, size_t gr
   return NK_OK;
 }
 
-/* The tensor and its copies, as a group: tied matrices that a checkpoint holds twice stay the same.
- * An untied output matrix that equals the input matrix is not its copy. */
+/* The tensor, and with it the other of two tied matrices that a file holds twice, as a group: they
+ * stay the same. Any other tensors of equal bytes, as of repeated blocks, are not copies. */
 static int add_group(struct nk_model *model, const struct nk_tensor *tensor, size_t group) {
-  const struct nk_tensor *untied = nki_model_untied(model);
+  const struct nk_tensor *copy = nki_model_copy(model, tensor);
   int code = add(model, tensor, group);
-  for (size_t i = 0; i < model->n_tensors && code == NK_OK && tensor->n_dims == 2; i++) {
-    const struct nk_tensor *other = model->tensors[i];
-    if (other != tensor && other != untied && tensor != untied && other->n_dims == 2 &&
-        other->shape[1] == tensor->shape[1] && nki_tensors_alike(other, tensor))
-      code = add(model, other, group);
-  }
-  return code;
+  return code == NK_OK && copy != NULL ? add(model, copy, group) : code;
 }
 
 static int find_group(struct nk_model *model, const struct nk_tensor *tensor, size_t *group) {

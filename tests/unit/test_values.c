@@ -174,8 +174,9 @@ static void a_tied_matrix_that_is_there_twice_has_them_twice(void **state) {
   snprintf(path, sizeof path, "%s/model.safetensors", folder);
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
-  static const char *const names[] = {"wte.weight", "lm_head.weight"};
-  for (size_t i = 0; i < 2; i++)
+  static const char *const names[] = {"wte.weight", "lm_head.weight", "h.0.a.weight",
+                                      "h.1.a.weight"}; /* those of blocks are equal by chance */
+  for (size_t i = 0; i < 4; i++)
     assert_int_equal(
         nki_safetensors_writer_add(
             writer,
@@ -194,7 +195,11 @@ static void a_tied_matrix_that_is_there_twice_has_them_twice(void **state) {
   assert_true(tied);
   assert_ptr_equal(out->data, others);
   assert_ptr_equal(nk_model_find(model, "lm_head.weight")->data, others);
+  assert_memory_equal(nk_model_find(model, "h.0.a.weight")->data, matrix, sizeof matrix);
+  assert_int_equal(nk_model_use_values(model, "h.0.a.weight", others), NK_OK);
+  assert_memory_equal(nk_model_find(model, "h.1.a.weight")->data, matrix, sizeof matrix);
   assert_int_equal(nk_model_use_values(model, "lm_head.weight", NULL), NK_OK);
+  assert_ptr_equal(nk_model_find(model, "h.0.a.weight")->data, others);
   assert_memory_equal(nk_model_find(model, "wte.weight")->data, matrix, sizeof matrix);
   nk_model_free(model);
 }
