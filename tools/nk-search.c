@@ -7,6 +7,7 @@
 #include "cli/tool.h"
 
 #define NOT_GIVEN ((double)NAN)
+#define SIZE_NOT_GIVEN SIZE_MAX
 
 struct options {
   struct cli_objective objective;
@@ -14,7 +15,7 @@ struct options {
   double p_value, distance, quantile, times, radius; /* of which one is given */
   size_t n, restarts, steps;
   int metric, mode;
-  size_t top; /* directions of each origin; 0: a search */
+  size_t top; /* directions of each origin; not given: a search */
   bool fisher;
 };
 
@@ -33,9 +34,25 @@ static bool has_region(const struct cli_run *run, const struct options *o) {
   return run->n_operands > 1 || !is_given(o->radius);
 }
 
+static bool is_size_given(size_t number) {
+  return number != SIZE_NOT_GIVEN;
+}
+
+static int check_size(const char *name, size_t number) {
+  return number > 0 ? NK_OK : nk_fail(NK_EUSAGE, "%s: at least 1", name);
+}
+
+static int check_sizes(const struct options *o) {
+  int code = check_size("-n", o->n);
+  if (code == NK_OK) code = check_size("--restarts", o->restarts);
+  if (code == NK_OK) code = check_size("--steps", o->steps);
+  return code == NK_OK ? check_size("--top-directions", o->top) : code;
+}
+
 /* Directions are of all logits at each origin, without a search. */
 static int check_top(const struct cli_run *run, const struct options *o, int n_constraints) {
-  if (n_constraints > 0 || o->metric >= 0 || o->n > 0 || o->restarts > 0 || o->steps > 0)
+  if (n_constraints > 0 || o->metric >= 0 || is_size_given(o->n) || is_size_given(o->restarts) ||
+      is_size_given(o->steps))
     return nk_fail(NK_EUSAGE, "--top-directions and options of a search exclude one another");
   if (o->objective.maximize != NULL || o->objective.minimize != NULL)
     return nk_fail(NK_EUSAGE, "--top-directions are of all logits: without --maximize, --minimize");
@@ -47,7 +64,9 @@ static int check_top(const struct cli_run *run, const struct options *o, int n_c
 static int check_usage(const struct cli_run *run, const struct options *o) {
   int n = is_given(o->p_value) + is_given(o->distance) + is_given(o->quantile) +
           is_given(o->times) + is_given(o->radius);
-  if (o->top > 0) return check_top(run, o, n);
+  int code = check_sizes(o);
+  if (code != NK_OK) return code;
+  if (is_size_given(o->top)) return check_top(run, o, n);
   if (o->fisher) return nk_fail(NK_EUSAGE, "--fisher is of --top-directions");
   bool at_distance = is_given(o->distance) || is_given(o->quantile) || is_given(o->times);
   if (n != 1)
@@ -58,7 +77,7 @@ static int check_usage(const struct cli_run *run, const struct options *o) {
     return nk_fail(NK_EUSAGE, "--metric is of --distance, --quantile and --times");
   if (is_given(o->radius) && o->from_set == NULL)
     return nk_fail(NK_EUSAGE, "--radius needs --from-set SET, the origins");
-  if (o->n > 0 && o->from_set != NULL)
+  if (is_size_given(o->n) && o->from_set != NULL)
     return nk_fail(NK_EUSAGE, "-n and --from-set exclude one another: each row gives one noken");
   if (has_region(run, o) && is_stdin(o->from_set) && is_stdin(cli_operand(run, 1)))
     return nk_fail(NK_EUSAGE, "--from-set and REGION are both standard input");
@@ -112,10 +131,17 @@ static int open_objective(const struct cli_run *run, struct options *o, struct n
   return code == NK_OK ? cli_objective_open(run, model, &o->objective) : code;
 }
 
+/* nk_search's default where a number is not given. */
+static size_t size_of(size_t number) {
+  return is_size_given(number) ? number : 0;
+}
+
 static int find(const struct cli_run *run, struct options *o, struct nk_model *model,
                 struct nk_region *region, struct nk_vectors **found) {
-  struct nk_search_options search = {
-      .n = o->n, .n_restarts = o->restarts, .n_steps = o->steps, .seed = run->common.seed};
+  struct nk_search_options search = {.n = size_of(o->n),
+                                     .n_restarts = size_of(o->restarts),
+                                     .n_steps = size_of(o->steps),
+                                     .seed = run->common.seed};
   struct nk_vectors *from = NULL;
   int code = open_objective(run, o, model);
   search.objective = o->objective.options;
@@ -156,7 +182,7 @@ static int search(const struct cli_run *run, struct options *o) {
   if (code != NK_OK) return code;
   struct nk_model *model = nk_model_open(run->operands[0]);
   if (model == NULL) return nk_error_code();
-  bool directions = o->top > 0;
+  bool directions = is_size_given(o->top);
   if (!directions && has_region(run, o) && (region = nk_region_read(cli_operand(run, 1))) == NULL)
     code = nk_error_code();
   if (code == NK_OK)
@@ -176,6 +202,10 @@ int main(int argc, char **argv) {
                       .quantile = NOT_GIVEN,
                       .times = NOT_GIVEN,
                       .radius = NOT_GIVEN,
+                      .n = SIZE_NOT_GIVEN,
+                      .restarts = SIZE_NOT_GIVEN,
+                      .steps = SIZE_NOT_GIVEN,
+                      .top = SIZE_NOT_GIVEN,
                       .metric = -1};
   const struct cli_option options[] = {
       CLI_OBJECTIVE_OPTIONS(&o.objective),

@@ -44,7 +44,7 @@ struct nk_objective_options {
  * several slots, they hold the same vector, and the gradient is that of all. The first run with
  * NK_OBJECTIVE_KL computes the probes' references. Rows are run in blocks of bounded memory.
  * Returns NK_OK or a negative code: NK_EUSAGE for probes that do not go together, an id that does
- * not exist, a text longer than the context; NK_EDATA for a vector that is not finite; those of
+ * not exist or that TOKENS has twice, a text longer than the context; NK_EDATA for a vector that is not finite; those of
  * nk_probe_run and nk_gradient_run; for a probe of NULL that of the failed call that gave it. Where
  * it fails, values and gradients are not defined. */
 NK_API int nk_objective_run(const struct nk_objective_options *objective, const float *x, size_t n,
@@ -71,8 +71,9 @@ struct nk_top_options {
  * columns singular_value (change of the logits per unit of length), component (from 1), origin (the
  * row's id), origin_row, and residual, |J^T J v - s^2 v| / s^2: the iteration ends where all are
  * 1e-3 or less, or after 50 steps. A step runs 2 (k + 8) + 1 sequences forward and k + 8 backward
- * for each origin and probe; logits of 256 MiB are held at once. NULL on failure, as
- * nk_objective_run; origins of NULL leave the error of the call before. */
+ * for each origin and probe. The logits of all of an origin's sequences are held at once, 4
+ * (2 (k + 8) + 1) bytes times the vocabulary; those of several origins as long as they fit in 256
+ * MiB. NULL on failure, as nk_objective_run; origins of NULL leave the error of the call before. */
 NK_API struct nk_vectors *nk_top_directions(const struct nk_top_options *options,
                                             const struct nk_vectors *origins);
 

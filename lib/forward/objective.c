@@ -18,6 +18,17 @@ struct run {
 
 /* ---- Checks ---- */
 
+/* A token that is summed twice would count twice; a text may repeat one. */
+static int check_twice(const int64_t *ids, size_t n, size_t n_vocabulary) {
+  unsigned char *given = nk_calloc(n_vocabulary, 1);
+  if (given == NULL) return NK_EMEMORY;
+  size_t i = 0;
+  while (i < n && given[ids[i]]++ == 0) i++;
+  nk_free(given);
+  if (i == n) return NK_OK;
+  return nk_fail(NK_EUSAGE, "objective: id %lld is given twice", (long long)ids[i]);
+}
+
 static int check_ids(const struct nk_objective_options *o, const struct nk_forward_shape *shape) {
   if (o->kind != NK_OBJECTIVE_TOKENS && o->kind != NK_OBJECTIVE_TEXT) return NK_OK;
   if (o->ids == NULL || o->n_ids == 0)
@@ -26,7 +37,7 @@ static int check_ids(const struct nk_objective_options *o, const struct nk_forwa
     if (o->ids[i] < 0 || (size_t)o->ids[i] >= shape->n_vocabulary)
       return nk_fail(NK_EUSAGE, "objective: id %lld: the model has tokens 0 to %zu",
                      (long long)o->ids[i], shape->n_vocabulary - 1);
-  return NK_OK;
+  return o->kind == NK_OBJECTIVE_TEXT ? NK_OK : check_twice(o->ids, o->n_ids, shape->n_vocabulary);
 }
 
 static int check_probe(const struct nk_objective_options *o, size_t number) {

@@ -126,13 +126,25 @@ above() {
   [[ $output == *"the region is for 16 values, the model's vectors have 128"* ]]
   for bad in '--p-value 0.00001' '--p-value 2' '--distance 0' '--distance -3' '--quantile 2' \
     '--times 2 --p-value 0.1' '' '-m l2 --p-value 0.1' '--radius 1' "--times 1 -n 2 --from-set $t/outside" \
-    '--times 1 --maximize nothing' '--times 1 --at 7'; do
+    '--times 1 --maximize nothing' '--times 1 --at 7' '--times 1 -n 0' '--times 1 --restarts 0' \
+    '--times 1 --steps 0'; do
     run -2 nk-search -q data/gpt2-tiny "$region" -p {} $bad -o "$t/x" </dev/null
     [ "${#lines[@]}" -eq 1 ]
   done
   run -2 nk-search -q data/gpt2-tiny "$region" --times 1 -o "$t/x"
   [ "$output" = "nk-search: no prompt: use -p TEXT or --prompts FILE" ]
+  run -2 nk-search -q data/gpt2-tiny -p {} --top-directions 0
+  [ "$output" = "nk-search: --top-directions: at least 1" ]
   [ ! -e "$t/x" ]
+}
+
+@test "a token that a list has twice counts once" {
+  for list in ids:3 ids:3,3 ids:3-3,3; do
+    nk-search -q data/gpt2-tiny "$region" -p 'The {} of' --times 1.5 --steps 1 --restarts 1 \
+      --maximize "$list" | nk-convert --to f32 >"$t/$list"
+  done
+  cmp "$t/ids:3" "$t/ids:3,3"
+  cmp "$t/ids:3" "$t/ids:3-3,3"
 }
 
 @test "an interrupted search leaves no file" {

@@ -224,6 +224,9 @@ static void what_cannot_be_an_objective_is_refused(void **state) {
   o.ids = &beyond;
   o.n_ids = 1;
   assert_refused(&o, x, NK_EUSAGE, "id 8192: the model has tokens 0 to 8191");
+  o.ids = (const int64_t[]){3, 17, 3};
+  o.n_ids = 3;
+  assert_refused(&o, x, NK_EUSAGE, "id 3 is given twice");
   o = good;
   o.probes = mixed;
   assert_refused(&o, x, NK_EUSAGE, "expected the model, the layer and the mode");

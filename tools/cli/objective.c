@@ -1,6 +1,7 @@
 /* Objectives on the command line. */
 #include "cli/objective.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/chat.h"
@@ -17,6 +18,22 @@ static int read_token(struct cli_objective *o, const struct nk_tokenizer *tokeni
   if (o->ids == NULL) return NK_EMEMORY;
   o->ids[0] = id;
   o->options.n_ids = 1;
+  return NK_OK;
+}
+
+static int compare_ids(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Each token is summed once, however often the list has it. */
+static int read_ids(struct cli_objective *o, const char *list) {
+  size_t n = 0, *n_kept = &o->options.n_ids;
+  int code = cli_parse_ids("ids:", list, &o->ids, &n);
+  if (code != NK_OK) return code;
+  qsort(o->ids, n, sizeof *o->ids, compare_ids);
+  for (size_t i = 0; i < n; i++)
+    if (i == 0 || o->ids[i] != o->ids[*n_kept - 1]) o->ids[(*n_kept)++] = o->ids[i];
   return NK_OK;
 }
 
@@ -60,8 +77,7 @@ static int read_kind(struct cli_objective *o, struct nk_model *model, const char
   if (tokenizer == NULL) return nk_error_code();
   o->options.kind = NK_OBJECTIVE_TOKENS;
   if ((argument = argument_of(text, "token:")) != NULL) return read_token(o, tokenizer, argument);
-  if ((argument = argument_of(text, "ids:")) != NULL)
-    return cli_parse_ids("ids:", argument, &o->ids, &o->options.n_ids);
+  if ((argument = argument_of(text, "ids:")) != NULL) return read_ids(o, argument);
   if ((argument = argument_of(text, "flag:")) != NULL)
     return read_flags(o, model, tokenizer, argument);
   o->options.kind = NK_OBJECTIVE_TEXT;
