@@ -1,6 +1,8 @@
 /* Gradients of weights: which part of the forward pass each tensor is, and the order of its
  * elements. Gradients are summed in the caller's arrays. */
 #include <noken/base.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "forward/backward.h"
@@ -9,68 +11,104 @@
 
 /* ---- Finding ---- */
 
-/* Values of MXFP4 have no gradient. */
-static void take(const struct nki_weight *weight, const struct nk_tensor *tensor, float *gradient,
-                 struct nki_arrays *out, bool *found) {
-  bool here = weight->weight == tensor && weight->scales == NULL;
-  if (here) out->weight = gradient;
-  if (weight->bias == tensor) out->bias = gradient;
-  *found = *found || here || weight->bias == tensor;
+struct given {
+  const struct nk_tensor *tensor;
+  size_t number; /* of the weight */
+};
+
+/* The weights whose gradients are wanted, so that each tensor of the model is looked up once. */
+struct wanted {
+  const struct nk_weight_gradient *weights; /* [n] */
+  struct given *given;                      /* [n] in the order of their tensors' addresses */
+  bool *found;                              /* [n] whether a part of the pass is weight i */
+  size_t n;
+};
+
+static int compare_given(const void *a, const void *b) {
+  uintptr_t x = (uintptr_t)((const struct given *)a)->tensor;
+  uintptr_t y = (uintptr_t)((const struct given *)b)->tensor;
+  return (x > y) - (x < y);
 }
 
-/* The same of one of a part's tensors. NK_OK or NK_EMEMORY. */
-static int take_each(const struct nki_weight *weight, const struct nk_tensor *tensor,
-                     float *gradient, struct nki_arrays *out, bool *found) {
+static int list_wanted(const struct nk_forward *forward, const struct nk_gradient *gradient,
+                       struct wanted *wanted) {
+  size_t n = gradient->n_weights;
+  struct given *given = nk_alloc(n, sizeof *given);
+  *wanted = (struct wanted){gradient->weights, given, nk_calloc(n, sizeof(bool)), n};
+  if (given == NULL || wanted->found == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < n; i++) {
+    given[i] = (struct given){nk_model_find(forward->model, gradient->weights[i].tensor), i};
+    if (given[i].tensor == NULL) return nk_error_code();
+  }
+  qsort(given, n, sizeof *given, compare_given);
+  for (size_t i = 1; i < n; i++)
+    if (given[i].tensor == given[i - 1].tensor)
+      return nk_fail(NK_EUSAGE, "tensor '%s' is given twice", given[i].tensor->name);
+  return NK_OK;
+}
+
+/* True where the tensor is wanted: *to becomes its gradient. */
+static bool take_one(struct wanted *wanted, const struct nk_tensor *tensor, float **to) {
+  const struct given key = {.tensor = tensor};
+  const struct given *at = bsearch(&key, wanted->given, wanted->n, sizeof key, compare_given);
+  if (tensor == NULL || at == NULL) return false;
+  *to = wanted->weights[at->number].gradient;
+  wanted->found[at->number] = true;
+  return true;
+}
+
+/* A part outside the blocks, or of a block. Values of MXFP4 have no gradient. */
+static bool take(struct wanted *wanted, const struct nki_weight *weight, struct nki_arrays *out) {
+  bool any = weight->scales == NULL && take_one(wanted, weight->weight, &out->weight);
+  return take_one(wanted, weight->bias, &out->bias) || any;
+}
+
+/* The same of a part in several tensors. NK_OK or NK_EMEMORY. */
+static int take_each(struct wanted *wanted, const struct nki_weight *weight, struct nki_arrays *out,
+                     bool *any) {
+  float *gradient;
   for (size_t i = 0; weight->each != NULL && i < weight->n_each; i++) {
-    if (weight->each[i] != tensor) continue;
+    if (!take_one(wanted, weight->each[i], &gradient)) continue;
     if (out->each == NULL) out->each = nk_calloc(weight->n_each, sizeof *out->each);
     if (out->each == NULL) return NK_EMEMORY;
     out->each[i] = gradient;
-    *found = true;
+    *any = true;
   }
   return NK_OK;
 }
 
 /* The parts of blocks; lowest becomes the first block that has one. */
-static int take_blocks(const struct nk_forward *f, const struct nk_tensor *tensor, float *gradient,
-                       struct nki_weight_arrays *a, bool *found) {
-  for (size_t layer = 0; layer < f->config.shape.n_layers; layer++)
+static int take_blocks(const struct nk_forward *f, struct wanted *wanted,
+                       struct nki_weight_arrays *a) {
+  for (size_t layer = 0; layer < f->config.shape.n_layers; layer++) {
+    bool *any = &a->blocks[layer].any;
     for (int part = 0; part < NKI_N_PARTS; part++) {
       const struct nki_weight *weight = &f->blocks[layer].part[part];
       struct nki_arrays *out = &a->blocks[layer].part[part];
-      bool here = false;
-      take(weight, tensor, gradient, out, &here);
-      int code = take_each(weight, tensor, gradient, out, &here);
+      if (take(wanted, weight, out)) *any = true;
+      int code = take_each(wanted, weight, out, any);
       if (code != NK_OK) return code;
-      if (!here) continue;
-      *found = a->blocks[layer].any = true;
-      if (layer < a->lowest) a->lowest = layer;
     }
+    if (*any && layer < a->lowest) a->lowest = layer;
+  }
   return NK_OK;
 }
 
-static int take_tensor(const struct nk_forward *f, const struct nk_weight_gradient *all,
-                       const struct nk_weight_gradient *w, struct nki_weight_arrays *a) {
-  bool found = false, below = false;
-  const struct nk_tensor *tensor = nk_model_find(f->model, w->tensor);
-  if (tensor == NULL) return nk_error_code();
-  for (const struct nk_weight_gradient *other = all; other < w; other++)
-    if (strcmp(other->tensor, w->tensor) == 0)
-      return nk_fail(NK_EUSAGE, "tensor '%s' is given twice", tensor->name);
+static int take_all(const struct nk_forward *f, struct wanted *wanted,
+                    struct nki_weight_arrays *a) {
   const struct nki_weight unembedding = {.weight = f->unembedding, .bias = f->unembedding_bias};
-  take(&unembedding, tensor, w->gradient, &a->unembedding, &found);
-  take(&f->final_norm, tensor, w->gradient, &a->final_norm, &found);
-  take(&f->embedding_norm, tensor, w->gradient, &a->embedding_norm, &below);
-  if (f->embedding == tensor) a->embedding = w->gradient;
-  if (f->positions == tensor) a->positions = w->gradient;
-  below = below || f->embedding == tensor || f->positions == tensor;
+  take(wanted, &unembedding, &a->unembedding);
+  take(wanted, &f->final_norm, &a->final_norm);
+  int code = take_blocks(f, wanted, a);
+  bool below = take(wanted, &f->embedding_norm, &a->embedding_norm);
+  below = take_one(wanted, f->embedding, &a->embedding) || below;
+  below = take_one(wanted, f->positions, &a->positions) || below;
   if (below) a->lowest = 0;
-  int code = take_blocks(f, tensor, w->gradient, a, &found);
-  if (code != NK_OK) return code;
-  if (!found && !below)
-    return nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
-                   tensor->name);
-  return NK_OK;
+  for (size_t i = 0; i < wanted->n && code == NK_OK; i++)
+    if (!wanted->found[i])
+      code = nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
+                     nk_model_find(f->model, wanted->weights[i].tensor)->name);
+  return code;
 }
 
 int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gradient *gradient,
@@ -80,11 +118,14 @@ int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gra
   if (gradient->n_weights == 0) return NK_OK;
   if (forward->model->own != NULL)
     return nk_fail(NK_EUNSUPPORTED, "gradients of weights need a safetensors file");
+  struct wanted wanted;
   arrays->n_blocks = n_layers;
   arrays->blocks = nk_calloc(n_layers, sizeof *arrays->blocks);
-  int code = arrays->blocks == NULL ? NK_EMEMORY : NK_OK;
-  for (size_t i = 0; i < gradient->n_weights && code == NK_OK; i++)
-    code = take_tensor(forward, gradient->weights, &gradient->weights[i], arrays);
+  int code = list_wanted(forward, gradient, &wanted);
+  if (arrays->blocks == NULL) code = NK_EMEMORY;
+  if (code == NK_OK) code = take_all(forward, &wanted, arrays);
+  nk_free(wanted.given);
+  nk_free(wanted.found);
   return code;
 }
 

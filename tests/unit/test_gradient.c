@@ -819,6 +819,9 @@ static void numbers_beyond_a_float_are_refused(void **state) {
   g[0] = norm[0] = 7;
   assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_ENOTFOUND);
   assert_true(g[0] == 7 && norm[0] == 7);
+  weights[1] = weights[0];
+  assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_EUSAGE);
+  if (strstr(nk_error(), "is given twice") == NULL) fail_msg("%s", nk_error());
   gradient.n_weights = 1;
   assert_int_equal(nk_gradient_run(f.forward, &batch, &gradient), NK_EDATA);
   if (strstr(nk_error(), "override 0: its gradient") == NULL) fail_msg("%s", nk_error());
