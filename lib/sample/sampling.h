@@ -50,12 +50,12 @@ struct nki_radii {
   struct nki_turning turning[NKI_RAYS]; /* about the centre of angles, and with keep_norm about 0 */
 };
 
-int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *radii);
-void nki_radii_close(struct nki_radii *radii);
-/* Computes what all radii of the rays that radii->rays holds need. */
-void nki_radii_prepare(const struct sampling *s, struct nki_radii *radii);
+int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *work);
+void nki_radii_close(struct nki_radii *work);
+/* Computes what all radii of the rays that work->rays holds need. */
+void nki_radii_prepare(const struct sampling *s, struct nki_radii *work);
 /* The radius on the i-th ray at which the measure is `distance`; NaN when there is none. */
-double nki_radii_at(const struct sampling *s, const struct nki_radii *radii, size_t i,
+double nki_radii_at(const struct sampling *s, const struct nki_radii *work, size_t i,
                     double distance);
 /* Fills token_squares, for metric knn. */
 int nki_square_tokens(struct sampling *s);

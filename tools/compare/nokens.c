@@ -75,7 +75,8 @@ static int compare_layer(struct compare_job *job, struct nk_probe *const *reader
   struct nk_vectors *nokens = sample_states(job, readers, layer);
   int code = nokens != NULL ? NK_OK : nk_error_code();
   for (int side = 0; side < COMPARE_SIDES && code == NK_OK; side++)
-    code = compare_new_probes(job, side, layer, job->probes[side], &probes[side]);
+    code =
+        compare_new_probes(job, (enum compare_side)side, layer, job->probes[side], &probes[side]);
   if (code == NK_OK) code = run_set(job, "stream", layer, probes, nokens);
   for (int side = 0; side < COMPARE_SIDES; side++) compare_free_probes(job, probes[side]);
   nk_vectors_free(nokens);
