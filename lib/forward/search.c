@@ -22,7 +22,7 @@ enum { ROWS = 512 };
 static const double AWAY = 0.5;
 
 static const double AGREED = 0.02;    /* of the gain: objectives that are the same */
-static const double TOLERANCE = 1e-5; /* relative, of a distance or radius */
+static const double TOLERANCE = 1e-5; /* relative, of a distance */
 
 struct search {
   struct nk_region *region; /* or NULL */
@@ -92,7 +92,7 @@ static int draw_starts(struct search *s) {
   const struct nk_search_options *o = &s->options;
   size_t rows = s->n * o->n_restarts;
   if (o->constraint == NK_WITHIN_REGION) {
-    double level = fmax(INSIDE, nextafter(o->bound, 0));
+    double level = fmax(INSIDE, nextafter(s->constraint.bound, 0));
     s->drawn = nki_sample_inside(s->region, rows, level, o->seed);
   } else {
     const struct nk_sample_options rays = {.n = rows,
@@ -114,7 +114,7 @@ static int check_inside(const struct search *s, size_t first, size_t n) {
                        : nk_region_score(s->region, from->values + first * s->dim, n, NULL, p);
   size_t n_outside = 0, outside = 0;
   for (size_t i = 0; i < n && code == NK_OK; i++)
-    if (p[i] < s->options.bound && n_outside++ == 0) outside = i;
+    if (p[i] < s->constraint.bound && n_outside++ == 0) outside = i;
   if (n_outside > 0)
     code = nki_fail_in_set(
         nk_fail(NK_EDATA,
@@ -259,9 +259,9 @@ static int check_found(const struct search *s, const double *radius) {
                                                          : nk_metric_names[s->constraint.metric];
   const double *found = radius != NULL ? radius : nk_vectors_column(s->set, name)->data.number;
   for (size_t i = 0; i < s->n; i++) {
-    bool kept = o->constraint == NK_WITHIN_REGION ? found[i] >= o->bound
+    bool kept = o->constraint == NK_WITHIN_REGION ? found[i] >= s->constraint.bound
                 : o->constraint == NK_WITHIN_RADIUS
-                    ? found[i] <= o->bound * (1 + TOLERANCE)
+                    ? found[i] <= o->bound
                     : fabs(found[i] - o->bound) <= TOLERANCE * o->bound;
     if (!kept)
       return nk_fail(NK_EDATA, "noken %zu: %s %.9g instead of %.9g: floats are too coarse", i, name,

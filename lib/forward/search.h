@@ -15,7 +15,7 @@
 
 struct nki_constraint {
   enum nk_constraint kind;
-  double bound;
+  double bound;             /* of the region a p-value that scores can have */
   struct nk_region *region; /* NULL for a radius */
   const double *mean;       /* [dim] its centre; NULL for a radius */
   size_t dim;
@@ -34,7 +34,7 @@ void nki_constraint_close(struct nki_constraint *constraint);
  */
 void nki_to_coordinates(const struct nki_constraint *constraint, const float *origins,
                         const float *x, size_t n, double *z);
-/* The other way round; work [n, dim]. */
+/* The other way round; work [n, dim]. Floats are rounded towards origins. */
 void nki_to_vectors(const struct nki_constraint *constraint, const float *origins, const double *z,
                     size_t n, double *work, float *x);
 /* In place: gradients [n, dim] with respect to vectors become those with respect to coordinates. */

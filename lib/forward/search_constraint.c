@@ -2,6 +2,7 @@
  * ray from the centroid, as nk_sample places nokens. A radius: along the ray from the origin. The
  * region: to where all of its features are within their limits, as far as their gradients tell, a
  * few times, and when that does not suffice by halving the step. */
+#include <float.h>
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -20,18 +21,23 @@ static const double INSIDE = 3e-2;
 /* Rows are kept so far from the score itself, relative, that its rounding changes no p-value. */
 static const double ROUNDING = 1e-6;
 
+/* A p-value that is meant differs by so much, relative, from the one that is written. */
+static const double ROUNDING_OF_P = 1e-12;
+
 /* ---- The constraint ---- */
 
-/* The largest score with a p-value of at least `bound`. */
+/* The largest score with a p-value of at least the bound, which becomes the least p-value that there
+ * is from it on, but for rounding. */
 static int find_level(struct nki_constraint *c) {
   const struct nk_conformal *calibration = c->region->calibration;
-  double least = c->bound * (double)(calibration->n + 1) * (1 - 1e-12);
-  if (!(c->bound > calibration->p_min && c->bound <= 1))
+  double places = ceil(c->bound * (double)(calibration->n + 1) * (1 - ROUNDING_OF_P));
+  if (!(c->bound <= 1 && places >= 2)) /* every score has the least p-value */
     return nk_fail(NK_EUSAGE,
                    "a p-value of at least %g: expected one above the region's least, %g, "
                    "and at most 1",
                    c->bound, calibration->p_min);
-  size_t n_above = (size_t)ceil(least) - 1; /* calibrating scores that are as large or larger */
+  size_t n_above = (size_t)places - 1; /* calibrating scores that are as large or larger */
+  c->bound = places / (double)(calibration->n + 1);
   c->level = calibration->scores[calibration->n - n_above] * (1 - ROUNDING);
   return NK_OK;
 }
@@ -42,9 +48,9 @@ int nki_constraint_open(struct nk_region *region, const struct nk_search_options
   *c = (struct nki_constraint){
       .kind = options->constraint, .bound = options->bound, .metric = options->metric};
   if (c->kind > NK_WITHIN_RADIUS) return nk_fail(NK_EUSAGE, "unknown constraint");
-  if (c->kind != NK_WITHIN_REGION && !(c->bound > 0 && isfinite(c->bound)))
-    return nk_fail(NK_EUSAGE, "a %s of %g: expected a number above 0",
-                   c->kind == NK_AT_DISTANCE ? "distance" : "radius", c->bound);
+  if (c->kind != NK_WITHIN_REGION && !(c->bound > 0 && c->bound <= (double)FLT_MAX))
+    return nk_fail(NK_EUSAGE, "a %s of %g: expected a number above 0, of at most %.3g",
+                   c->kind == NK_AT_DISTANCE ? "distance" : "radius", c->bound, (double)FLT_MAX);
   if (c->kind == NK_WITHIN_RADIUS) {
     if (options->from == NULL)
       return nk_fail(NK_EUSAGE, "a radius needs origins: a set to start from");
@@ -76,12 +82,19 @@ void nki_to_coordinates(const struct nki_constraint *c, const float *origins, co
   if (c->whitened) nki_gaussian_whiten(c->region->gaussian, z, n);
 }
 
+/* Origin plus away, rounded towards the origin: the difference of both is never longer. */
+static float step_from(float origin, double away) {
+  float x = (float)((double)origin + away);
+  return fabs((double)x - (double)origin) > fabs(away) ? nextafterf(x, origin) : x;
+}
+
 void nki_to_vectors(const struct nki_constraint *c, const float *origins, const double *z, size_t n,
                     double *work, float *x) {
   memcpy(work, z, n * c->dim * sizeof *z);
   if (c->whitened) nki_gaussian_colour(c->region->gaussian, work, n);
   for (size_t i = 0; i < n * c->dim; i++)
-    x[i] = (float)(work[i] + (c->mean != NULL ? c->mean[i % c->dim] : (double)origins[i]));
+    x[i] =
+        c->mean != NULL ? (float)(work[i] + c->mean[i % c->dim]) : step_from(origins[i], work[i]);
 }
 
 void nki_to_coordinate_gradients(const struct nki_constraint *c, double *gradients, size_t n) {
@@ -203,10 +216,12 @@ static int onto_distance(const struct nki_constraint *c, const double *from, dou
   return code;
 }
 
+/* Within the radius but for what sums in double leave of it. */
 static void into_radius(const struct nki_constraint *c, double *z, size_t n) {
+  double most = c->bound * (1 - 1e-12);
   for (size_t i = 0; i < n; i++) {
     double *row = z + i * c->dim, length = sqrt(nki_product(row, row, c->dim));
-    for (size_t j = 0; j < c->dim && length > c->bound; j++) row[j] *= c->bound / length;
+    for (size_t j = 0; j < c->dim && length > most; j++) row[j] *= most / length;
   }
 }
 

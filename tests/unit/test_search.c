@@ -137,18 +137,86 @@ static void a_failed_call_is_passed_on(void **state) {
   assert_null(nk_search(w.region, &w.search));
   assert_int_equal(nk_error_code(), NK_EUSAGE);
   w.search.constraint = NK_WITHIN_REGION;
-  w.search.bound = w.region->calibration->p_min;
-  assert_null(nk_search(w.region, &w.search));
-  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  double p_min = w.region->calibration->p_min;
+  const double refused[] = {p_min, nextafter(p_min, 1), p_min * (1 + 1e-13), 1 + 1e-9, NAN};
+  for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    w.search.bound = refused[i];
+    assert_null(nk_search(w.region, &w.search));
+    assert_int_equal(nk_error_code(), NK_EUSAGE);
+  }
   w.search.objective.n_probes = 0;
   assert_null(nk_search(w.region, &w.search));
   assert_int_equal(nk_error_code(), NK_EUSAGE);
   close_world(&w);
 }
 
+/* The least bound above p_min, and one that a p-value meets but for its last digits: its next score
+ * counts. */
+static void p_values_are_kept_at_the_ends(void **state) {
+  (void)state;
+  struct world w;
+  open_world("data/gpt2-tiny", &w);
+  double p_min = w.region->calibration->p_min;
+  const double bounds[] = {p_min * 1.5, nextafter(2 * p_min, 1)};
+  w.search.constraint = NK_WITHIN_REGION;
+  w.search.n_steps = 3;
+  for (size_t b = 0; b < 2; b++) {
+    w.search.bound = bounds[b];
+    struct nk_vectors *found = nk_search(w.region, &w.search);
+    if (found == NULL) fail_msg("%s", nk_error());
+    double p[FOUND];
+    assert_int_equal(nk_region_score(w.region, found->values, FOUND, NULL, p), NK_OK);
+    for (size_t i = 0; i < FOUND; i++) assert_true(p[i] >= 2 * p_min * (1 - 1e-9));
+    nk_vectors_free(found);
+  }
+  close_world(&w);
+}
+
+/* Far below the spacing of floats, about it, and far above; with one component as large as those of
+ * streams. */
+static void a_radius_is_never_exceeded(void **state) {
+  (void)state;
+  static const double RADII[] = {1e-12, 3e-8, 1e-6, 1e-4, 1e-2, 10};
+  struct world w;
+  open_world("data/gpt2-tiny", &w);
+  struct nk_vectors *tokens = nk_model_vectors(w.model, NK_MATRIX_INPUT);
+  struct nk_vectors *from = nk_vectors_new(FOUND, DIM, NULL, false);
+  float *x = nk_vectors_writable(from);
+  memcpy(x, tokens->values + 300 * DIM, FOUND * DIM * sizeof *x);
+  x[5] = 3000.123F;
+  w.search.constraint = NK_WITHIN_RADIUS;
+  w.search.from = from;
+  w.search.n_restarts = 2;
+  w.search.n_steps = 3;
+  for (size_t r = 0; r < sizeof RADII / sizeof *RADII; r++) {
+    w.search.bound = RADII[r];
+    struct nk_vectors *found = nk_search(NULL, &w.search);
+    if (found == NULL) fail_msg("radius %g: %s", RADII[r], nk_error());
+    for (size_t i = 0; i < FOUND; i++) {
+      double square = 0;
+      for (size_t j = i * DIM; j < (i + 1) * DIM; j++)
+        square += pow((double)found->values[j] - (double)x[j], 2);
+      if (!(sqrt(square) <= RADII[r])) fail_msg("%.17g beyond %g", sqrt(square), RADII[r]);
+      if (i > 0 && RADII[r] >= 1e-6) assert_true(sqrt(square) > 0.5 * RADII[r]);
+    }
+    nk_vectors_free(found);
+  }
+  const double refused[] = {0, -1, 3.5e38, 1e300, INFINITY, NAN};
+  for (size_t r = 0; r < sizeof refused / sizeof *refused; r++) {
+    w.search.bound = refused[r];
+    assert_null(nk_search(NULL, &w.search));
+    assert_int_equal(nk_error_code(), NK_EUSAGE);
+  }
+  nk_vectors_free(from);
+  nk_vectors_free(tokens);
+  close_world(&w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(found_nokens_beat_one_step_of_gradient_ascent),
+      cmocka_unit_test(p_values_are_kept_at_the_ends),
+      cmocka_unit_test(a_radius_is_never_exceeded),
       cmocka_unit_test(a_failed_call_is_passed_on),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
