@@ -75,6 +75,7 @@ static void add_neighbour(const struct rows *rows, size_t i, double value, doubl
   }
   double length = sqrt(nki_sum_squares(x, dim)), other = sqrt(nki_sum_squares(t, dim));
   double cosine = 1 - value;
+  if (!(length > 0 && other > 0)) return; /* rows of zeros are at the same distance from all */
   for (size_t j = 0; j < dim; j++)
     out[j] += weight / length * (cosine * (double)x[j] / length - (double)t[j] / other);
 }

@@ -223,10 +223,31 @@ static void limits_are_where_the_score_is_the_level(void **state) {
   check_limits(&(struct nk_region_options){.kind = NK_REGION_KNN, .metric = NK_METRIC_COSINE}, 0.2);
 }
 
+/* Cosine distances of tokens on the other side of the origin are above 1; that of zeros is half the
+ * square of a unit vector. */
+static void a_neighbour_of_zeros_has_no_gradient(void **state) {
+  (void)state;
+  const struct nk_region_options options = {
+      .kind = NK_REGION_KNN, .metric = NK_METRIC_COSINE, .k = 1};
+  struct nk_vectors *set = draw(1, TOKENS);
+  float *x = nk_vectors_writable(set), row[DIM];
+  for (size_t i = 0; i < TOKENS * DIM; i++) x[i] = i / DIM % 2 == 0 ? 0 : 1 + fabsf(x[i]);
+  for (size_t j = 0; j < DIM; j++) row[j] = -1;
+  struct nk_region *region = nk_region_fit(set, NULL, 0, &options);
+  if (region == NULL) fail_msg("%s", nk_error());
+  double score, excess, gradient[DIM];
+  assert_int_equal(nki_region_excess(region, 0.5, row, 1, &score, &excess, gradient), NK_OK);
+  assert_float_equal(score, 0.5, 1e-6);
+  for (size_t j = 0; j < DIM; j++) assert_true(fabs(gradient[j]) <= 0); /* not NaN */
+  nk_region_free(region);
+  nk_vectors_free(set);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(distances_have_the_gradients_of_differences),
       cmocka_unit_test(the_cosine_distance_has_the_gradient_of_differences),
+      cmocka_unit_test(a_neighbour_of_zeros_has_no_gradient),
       cmocka_unit_test(limits_are_where_the_score_is_the_level),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
