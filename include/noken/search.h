@@ -109,9 +109,9 @@ struct nk_search_options {
  * the constraint, and the one with the largest objective is returned. Without `from` the starts of
  * a noken are draws; with it the first is the row itself (brought to the distance along its ray
  * from the centroid), the others begin half of the radius, or of its distance from the centroid,
- * away from it in random directions. A noken depends on the seed, n_restarts, n_steps, its number
- * and its row alone, beyond the rounding of float sums. region is NULL for NK_WITHIN_RADIUS, or
- * measures columns.
+ * away from it in random directions. The starts of a noken depend on the seed, n_restarts, its
+ * number and its row alone; where it ends also on rounding, which depends on the batch and which
+ * steps amplify. region is NULL for NK_WITHIN_RADIUS, or measures columns.
  *
  * Columns of the set: objective_start (at the first start) and objective (both in the objective's
  * own sign), steps (gradients taken from the start that was best to its best iterate), agreed (how
