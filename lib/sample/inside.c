@@ -91,8 +91,10 @@ static int draw_until_inside(struct draws *draws, size_t n) {
   for (size_t i = 0; i < n && code == NK_OK; i++) list[i] = i;
   for (size_t attempt = 0; left > 0 && code == NK_OK; attempt++) {
     if (attempt == MOST_DRAWS)
-      code = nk_fail(NK_EDATA, "%zu of %zu nokens are outside the region after %d draws each", left,
-                     n, MOST_DRAWS);
+      code = nk_fail(NK_EDATA,
+                     "%zu of %zu nokens: none of %d draws each has a p-value above %.6g; choose a "
+                     "smaller one",
+                     left, n, MOST_DRAWS, draws->level);
     if (code == NK_OK) code = draw_all(draws, list, left, attempt);
     size_t still = 0;
     for (size_t i = 0; i < left && code == NK_OK; i++)

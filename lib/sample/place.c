@@ -187,9 +187,10 @@ static size_t place_ray(struct sampling *s, const struct nki_radii *work, size_t
 }
 
 /* Places the nokens of the rays numbered ray [n], at every distance; those that are to be drawn
- * again stay in ray, and their number is returned. */
-static size_t place_block(struct sampling *s, struct nki_radii *work, size_t direction,
-                          size_t *ray) {
+ * again stay in ray, and their number is returned; *never = a distance that the first does not
+ * reach. */
+static size_t place_block(struct sampling *s, struct nki_radii *work, size_t direction, size_t *ray,
+                          double *never) {
   size_t n_again = 0;
   nki_radii_prepare(s, work);
   if (!check_origins(s, work, direction, ray)) return 0;
@@ -198,7 +199,9 @@ static size_t place_block(struct sampling *s, struct nki_radii *work, size_t dir
     if (unreached == s->n_distances) continue;
     if (s->options.unreached == NK_UNREACHED_ERROR)
       note_unreached(s, work, i, direction, ray[i], s->distances[unreached]);
-    if (s->options.unreached == NK_UNREACHED_REDRAW) ray[n_again++] = ray[i];
+    if (s->options.unreached != NK_UNREACHED_REDRAW) continue;
+    if (n_again == 0) *never = s->distances[unreached];
+    ray[n_again++] = ray[i];
   }
   return n_again;
 }
@@ -207,17 +210,20 @@ static size_t place_block(struct sampling *s, struct nki_radii *work, size_t dir
 static void draw_block(struct sampling *s, struct nki_radii *work, const struct nki_bundle *bundle,
                        size_t first, size_t n) {
   size_t direction = (size_t)(bundle->direction - s->options.directions), ray[NKI_RAYS] = {0};
+  double never = 0;
   for (size_t i = 0; i < n; i++) ray[i] = first + i;
   for (size_t attempt = 0; n > 0; attempt++) {
     int code = attempt < MOST_DRAWS
                    ? nki_make_rays(&s->space, bundle, ray, n, attempt, &work->rays)
-                   : nk_fail(NK_EDATA, "%d rays drawn in the place of ray %zu never reach every %s",
-                             MOST_DRAWS, ray[0], nki_measure_name(&s->options));
+                   : nk_fail(NK_EDATA,
+                             "%d rays drawn in the place of ray %zu never reach every distance: "
+                             "%s %.9g; choose another one, or other origins",
+                             MOST_DRAWS, ray[0], nki_measure_name(&s->options), never);
     if (code != NK_OK) {
       note_failure(s, direction * s->n_rays + ray[0], code, nk_error());
       return;
     }
-    n = place_block(s, work, direction, ray);
+    n = place_block(s, work, direction, ray, &never);
 #pragma omp atomic
     s->n_redrawn += n;
   }

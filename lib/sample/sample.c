@@ -184,8 +184,12 @@ static int list_distances(struct sampling *s) {
       return nk_fail(NK_EUSAGE, "quantile %g is not between 0 and 1", o->quantiles[i]);
     s->distances[count++] = nki_quantile_sorted(s->held_out, s->n_held_out, o->quantiles[i]);
   }
-  for (size_t i = 0; i < o->n_times; i++)
+  for (size_t i = 0; i < o->n_times; i++) {
+    if (!(o->times[i] > 0 && isfinite(o->times[i])))
+      return nk_fail(NK_EUSAGE, "%g times the largest distance: expected a number above 0",
+                     o->times[i]);
     s->distances[count++] = o->times[i] * s->held_out[s->n_held_out - 1];
+  }
   for (size_t i = first; i < count; i++) {
     if (!(s->distances[i] > 0 && isfinite(s->distances[i])))
       return nk_fail(NK_EUSAGE, "distance %g is not a number above 0", s->distances[i]);

@@ -106,13 +106,13 @@ above() {
   above "$(cat "$t/added")" 0
 }
 
-@test "the same command gives the same bytes, and the first nokens of more" {
+@test "the same command gives the same bytes, and the first nokens of more the same starts" {
   search=(nk-search -q data/gpt2-tiny "$region" -p 'The {} of' --times 2 --steps 6)
   "${search[@]}" -n 2 --threads 2 >"$t/two"
   "${search[@]}" -n 2 --threads 2 | cmp - "$t/two"
-  "${search[@]}" -n 3 --threads 1 | nk-convert --to tsv | numbers objective >"$t/three"
-  nk-convert --to tsv "$t/two" | numbers objective | while read -r value; do
-    awk -v v="$value" '($1 - v) ^ 2 < (1e-3 * v) ^ 2 { found = 1 } END { exit !found }' "$t/three"
+  "${search[@]}" -n 3 --threads 1 | nk-convert --to tsv | numbers objective_start >"$t/three"
+  nk-convert --to tsv "$t/two" | numbers objective_start | while read -r value; do
+    awk -v v="$value" '($1 - v) ^ 2 < (1e-4 * v) ^ 2 { found = 1 } END { exit !found }' "$t/three"
   done
 }
 
@@ -120,6 +120,8 @@ above() {
   nk-sample -q "$region" --times 2 -o "$t/outside"
   run -1 nk-search -q data/gpt2-tiny "$region" -p {} --p-value 0.1 --from-set "$t/outside" -o "$t/x"
   [[ $output == "nk-search: $t/outside: row 0, id 0: p-value "*", expected at least 0.1 to start"* ]]
+  run -2 nk-search -q data/gpt2-tiny -p {} --radius 1e300 --from-set "$t/outside" -o "$t/x"
+  [[ $output == *"a radius of 1e+300: expected a number above 0, of at most 3.4e+38" ]]
   run -1 nk-search -q data/llama-tiny tests/fixtures/forward/gpt2 -p {} --p-value 0.1 -o "$t/x"
   nk-extract -q tests/fixtures/forward/gpt2 | nk-region fit -q --kind mahalanobis -o "$t/small"
   run -1 nk-search -q data/gpt2-tiny "$t/small" -p {} --times 1 -o "$t/x"
@@ -131,6 +133,15 @@ above() {
     run -2 nk-search -q data/gpt2-tiny "$region" -p {} $bad -o "$t/x" </dev/null
     [ "${#lines[@]}" -eq 1 ]
   done
+  run -2 nk-search -q data/gpt2-tiny "$region" -p {} --times -1 -o "$t/x"
+  [ "$output" = "nk-search: -1 times the largest distance: expected a number above 0" ]
+  run -2 nk-search -q data/gpt2-tiny "$region" -p {} --times 1 --maximize text: -o "$t/x"
+  [ "$output" = "nk-search: --maximize text: the text is empty" ]
+  run -1 nk-search -q data/gpt2-tiny "$region" -p {} -m cosine --distance 1.99 -o "$t/x"
+  [[ $output == *"reach every distance: cosine distance 1.99; choose another one, or other origins" ]]
+  run -1 nk-search -q data/gpt2-tiny "$region" -p {} --p-value 1 -o "$t/x"
+  [ "${#lines[@]}" -eq 1 ]
+  [[ $output == *"has a p-value above 1; choose a smaller one" ]]
   run -2 nk-search -q data/gpt2-tiny "$region" --times 1 -o "$t/x"
   [ "$output" = "nk-search: no prompt: use -p TEXT or --prompts FILE" ]
   run -2 nk-search -q data/gpt2-tiny -p {} --top-directions 0

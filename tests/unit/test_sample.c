@@ -380,7 +380,8 @@ static void rays_that_never_reach_a_distance_are_drawn_again(void **state) {
   options.n_distances = 1;
   assert_null(nk_sample(region, &options));
   assert_string_equal(nk_error(),
-                      "1000 rays drawn in the place of ray 0 never reach every cosine distance");
+                      "1000 rays drawn in the place of ray 0 never reach every distance: cosine "
+                      "distance 1.97; choose another one, or other origins");
   options.unreached = NK_UNREACHED_SKIP;
   assert_null(nk_sample(region, &options));
   assert_string_equal(nk_error(), "no ray reaches any of the distances");

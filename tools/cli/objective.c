@@ -81,7 +81,9 @@ static int read_kind(struct cli_objective *o, struct nk_model *model, const char
   if ((argument = argument_of(text, "flag:")) != NULL)
     return read_flags(o, model, tokenizer, argument);
   o->options.kind = NK_OBJECTIVE_TEXT;
-  if ((argument = argument_of(text, "text:")) != NULL)
+  if ((argument = argument_of(text, "text:")) != NULL && *argument == 0)
+    return nk_fail(NK_EUSAGE, "%s text: the text is empty", option);
+  if (argument != NULL)
     return nk_tokenizer_encode(tokenizer, argument, strlen(argument), NK_ENCODE_WITHIN, &o->ids,
                                &o->options.n_ids);
   o->options.kind = strcmp(text, "kl") == 0 ? NK_OBJECTIVE_KL : NK_OBJECTIVE_ENTROPY;
