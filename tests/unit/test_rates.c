@@ -149,6 +149,9 @@ static void rates_of_none_and_all_have_wilsons_interval_of_all_trials(void **sta
   assert_true(fabs(high.low - 150 / (150 + z * z)) < 1e-12);
   struct summary_interval clusters = summary_clustered_share(same, 4, 0.95);
   assert_true(clusters.high == 1 && fabs(clusters.low - 4 / (4 + t * t)) < 1e-12);
+  const double sizes[] = {0.8, 1.2, 1, 1}; /* of 4, 6, 5 and 5 values, all of them successes */
+  struct summary_interval unequal = summary_clustered_share(sizes, 4, 0.95);
+  assert_true(unequal.value == 1 && unequal.high == 1 && unequal.low == clusters.low);
   assert_true(isnan(summary_clustered_share(same, 1, 0.95).low));
   assert_true(isnan(summary_clustered_share(same, 0, 0.95).value));
 }

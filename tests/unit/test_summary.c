@@ -350,6 +350,51 @@ static void one_cluster_has_no_interval(void **state) {
   assert_near(result.first.low, 1 / (1 + t * t / 20));
 }
 
+/* Pairs that all change by 1: 30 clusters whose values are far apart. A share of none has no length
+ * by its resamples, but has one in truth. */
+static void a_change_that_all_pairs_have_keeps_its_resampled_interval(void **state) {
+  (void)state;
+  enum { N = 30 };
+  double value[2 * N];
+  uint8_t second[2 * N];
+  uint32_t cluster[2 * N];
+  const struct summary_options options = {.level = 0.95, .n_resamples = 200};
+  struct summary_sample sample = {2 * N, value, second, 1, {cluster}, {N}, {{N}, {N}}};
+  struct summary_result result;
+  for (uint32_t i = 0; i < 2 * N; i++) {
+    cluster[i] = i / 2;
+    second[i] = i % 2 == 0;
+    value[i] = 100 * (double)cluster[i] + (i % 2);
+  }
+  for (enum summary_statistic s = SUMMARY_MEAN; s <= SUMMARY_QUANTILE; s++) {
+    assert_int_equal(summary_estimate(&sample, s, 0.5, &options, &result), NK_OK);
+    assert_near(result.difference.low, 1);
+    assert_near(result.difference.high, 1);
+  }
+  for (size_t i = 0; i < 2 * N; i++) value[i] = 0;
+  assert_int_equal(summary_estimate(&sample, SUMMARY_SHARE, 0, &options, &result), NK_OK);
+  assert_true(result.difference.low < -0.05 && result.difference.high > 0.05);
+}
+
+/* scipy 1.17, stats.binom: the places k with cdf(k - 1, n, 0.99) <= 0.025 < cdf(k, n, 0.99) below, and
+ * the least k with cdf(k - 1, n, 0.99) >= 0.975 above. */
+static void a_high_quantile_is_bounded_by_order_statistics(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  double x[N];
+  for (int i = 0; i < N; i++) x[i] = i + 1;
+  struct summary_interval q = summary_clustered_quantile(x, N, N, 0.99, 0.95);
+  assert_near(q.low, 983);
+  assert_near(q.high, 997);
+  q = summary_clustered_quantile(x, 367, 367, 0.99, 0.95); /* 0.99^367 > 0.025 */
+  assert_true(isfinite(q.low) && isnan(q.high));
+  q = summary_clustered_quantile(x, 368, 368, 0.99, 0.95);
+  assert_near(q.high, 368);
+  q = summary_clustered_quantile(x, N, N / 2, 0.99, 0.95);
+  assert_near(q.low, 2 * (490 - 1) + 1);
+  assert_near(q.high, 2 * 500);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(distributions_are_those_of_scipy),
@@ -366,6 +411,8 @@ int main(void) {
       cmocka_unit_test(clusters_that_are_not_told_leave_intervals_too_short),
       cmocka_unit_test(resamples_do_not_depend_on_threads),
       cmocka_unit_test(one_cluster_has_no_interval),
+      cmocka_unit_test(a_change_that_all_pairs_have_keeps_its_resampled_interval),
+      cmocka_unit_test(a_high_quantile_is_bounded_by_order_statistics),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -83,6 +83,20 @@ static int estimate_share(const struct sample *s, double cut, struct estimate *o
   return code;
 }
 
+/* ---- Quantiles of both models together ---- */
+
+static int compare_doubles(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Resamples of a quantile near the maximum hold it too seldom: they have no larger value. */
+static void estimate_quantile(const struct sample *s, double p, struct estimate *out) {
+  qsort(s->value[AFTER], s->n, sizeof(double), compare_doubles); /* clusters are of one size */
+  out->row[CHANGE] = summary_clustered_quantile(s->value[AFTER], s->n, s->n_clusters, p, LEVEL);
+  out->interval[CHANGE] = "binomial";
+}
+
 /* ---- Means and quantiles ---- */
 
 struct entry {
@@ -145,7 +159,7 @@ static int resample(const struct sample *s, const struct compare_row *row, uint6
 
 /* The largest of so many, of which there is no interval. */
 static void find_maximum(const struct sample *s, struct estimate *out) {
-  double most[COMPARE_SIDES] = {-INFINITY, -INFINITY};
+  double most[COMPARE_SIDES] = {NAN, NAN}; /* fmax passes over a NaN */
   for (int side = 0; side < COMPARE_SIDES; side++) {
     for (size_t i = 0; i < s->n; i++) most[side] = fmax(most[side], s->value[side][i]);
     out->row[side] = (struct summary_interval){most[side], NAN, NAN};
@@ -165,14 +179,16 @@ static int estimate(const struct compare_job *job, const struct compare_row *row
     code = estimate_share(s, row->cut, out);
   else if (row->statistic == COMPARE_MAXIMUM)
     find_maximum(s, out);
+  else if (row->statistic == COMPARE_QUANTILE && s->one)
+    estimate_quantile(s, row->cut, out);
   else
     code = resample(s, row, job->run->common.seed, out);
-  if (s->same && !s->one) { /* not a sample of what changed */
+  if (s->same && !s->one && s->n > 0) { /* not a sample of what changed */
     out->row[CHANGE] = (struct summary_interval){0, 0, 0};
     out->interval[CHANGE] = "identical";
   }
   for (int r = 0; r < N_ROWS; r++)
-    if (isnan(out->row[r].low)) out->interval[r] = NULL;
+    if (isnan(out->row[r].low) && isnan(out->row[r].high)) out->interval[r] = NULL;
   return code;
 }
 

@@ -120,7 +120,8 @@ struct summary_interval summary_clustered_share(const double *share, size_t n, d
   }
   mean = same && n > 0 ? share[0] : mean / count;
   for (size_t i = 0; i < n; i++) squares += (share[i] - mean) * (share[i] - mean);
-  if (!same) effective = mean * (1 - mean) / (squares / (count - 1) / count);
+  if (mean > 1 - 1e-12) mean = 1; /* to rounding */
+  if (!same && mean < 1) effective = mean * (1 - mean) / (squares / (count - 1) / count);
   return summary_share(mean, effective, summary_t_quantile((1 + level) / 2, count - 1));
 }
 
@@ -222,6 +223,20 @@ struct summary_interval summary_quantile(const double *sorted, size_t n, double 
   if (n == 0 || !(p > 0 && p < 1)) return out;
   out.low = value_at(sorted, n, lower_place(count, p, tail));
   out.high = value_at(sorted, n, count + 1 - lower_place(count, 1 - p, tail));
+  return out;
+}
+
+/* Where each cluster is one value repeated, the k-th of n_clusters is each of the places (k - 1) size
+ * + 1 to k size: the outer one is taken. */
+struct summary_interval summary_clustered_quantile(const double *sorted, size_t n,
+                                                   size_t n_clusters, double p, double level) {
+  struct summary_interval out = {summary_quantile_value(sorted, n, p), NAN, NAN};
+  double tail = (1 - level) / 2, count = (double)n_clusters, size = (double)n / count;
+  if (n == 0 || !(p > 0 && p < 1)) return out;
+  double low = floor(lower_place(count, p, tail));
+  double high = count + 1 - floor(lower_place(count, 1 - p, tail));
+  out.low = value_at(sorted, n, (low - 1) * size + 1);
+  out.high = value_at(sorted, n, high * size);
   return out;
 }
 

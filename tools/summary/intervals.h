@@ -35,7 +35,8 @@ struct summary_interval summary_share_of(size_t k, size_t n, double level);
 struct summary_interval summary_stratified_share(const size_t *successes, size_t n_strata,
                                                  size_t n_each, double level);
 /* The mean of the shares of n clusters, drawn from many: the same, with the variance of the shares
- * and with Student's t; of n trials where all shares are the same. */
+ * and with Student's t; of n trials where all shares are the same, or their mean is 1. Of clusters
+ * that differ in size a share is that of its successes in the mean size, which may be above 1. */
 struct summary_interval summary_clustered_share(const double *share, size_t n, double level);
 
 /* The mean change of a share in n pairs of clusters drawn from many, each of change [n] from -1 to
@@ -53,6 +54,12 @@ double summary_quantile_value(const double *sorted, size_t n, double p);
 /* The same with the distribution-free interval of order statistics, interpolated as Hettmansperger
  * and Sheather (1986) do for the median and Nyblom (1992) for any quantile. */
 struct summary_interval summary_quantile(const double *sorted, size_t n, double p, double level);
+
+/* The same of values in n_clusters clusters of equal size that are independent of each other: the
+ * order statistics that hold it for so many independent values, whole ones, as those within a
+ * cluster may be alike. It holds the quantile at least as often as it says. */
+struct summary_interval summary_clustered_quantile(const double *sorted, size_t n,
+                                                   size_t n_clusters, double p, double level);
 
 /* The probability that a row of the first group has a larger value than one of the second, ties
  * counted half (the area under the ROC curve). sorted [n] ascending; second [n]: whether a row is

@@ -226,7 +226,17 @@ static struct summary_interval interval_of(double value, double *values, size_t 
   return out;
 }
 
-/* Replaces the intervals of the result. */
+/* Whether every cluster is in both groups: the change of each is known. */
+static bool is_paired(const struct summary_sample *s) {
+  for (size_t kind = 0; kind < s->n_kinds; kind++)
+    for (int group = 0; group < 2; group++)
+      if (s->n_in[group][kind] != s->n_clusters[kind]) return false;
+  return true;
+}
+
+/* Replaces the intervals of the result. Resamples that agree on a difference do not say that it is
+ * certain: it has the interval of independent groups, but for a mean or a quantile of pairs, where
+ * that would be the interval of another question. */
 static int estimate_clustered(const struct job *job, struct summary_result *result) {
   const struct summary_sample *s = job->sample;
   double level = job->options->level, df[N_PARTS];
@@ -244,7 +254,8 @@ static int estimate_clustered(const struct job *job, struct summary_result *resu
   if (code == NK_OK) code = run(job, &all);
   if (code == NK_OK) code = set_degrees(job, &one, df);
   for (size_t part = 0; part < N_PARTS && code == NK_OK; part++) {
-    bool constant = part == DIFFERENCE && variance_of(all.value[part], all.n) == 0;
+    bool constant = part == DIFFERENCE && variance_of(all.value[part], all.n) == 0 &&
+                    (job->statistic == SUMMARY_SHARE || !is_paired(s));
     *parts[part] =
         interval_of(parts[part]->value, all.value[part], all.n, df[part], level, is_share[part]);
     if (constant) *parts[part] = summary_difference(&result->first, &result->second);

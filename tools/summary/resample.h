@@ -50,7 +50,9 @@ struct summary_result {
  * would give the variance of the resamples (as Dean and Pagano 2015 do in surveys), with Student's
  * t; where all resamples agree, that number is the number of clusters. Means, quantiles and
  * differences have percentiles of the resamples, those that Student's t asks for (the expanded
- * percentile interval, Hesterberg 2015). Its degrees of freedom are those of the kinds of clusters,
+ * percentile interval, Hesterberg 2015); where all resamples of a difference agree, it has the
+ * interval of independent groups, but for means and quantiles of groups with the same clusters. Its
+ * degrees of freedom are those of the kinds of clusters,
  * by their part in the variance. There is no interval where a kind has one cluster. */
 int summary_estimate(const struct summary_sample *sample, enum summary_statistic statistic,
                      double p, const struct summary_options *options,
