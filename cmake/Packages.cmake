@@ -25,6 +25,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package's is the first line of its description
 set(about "Finds glitch tokens of language models, samples vectors at controlled
 distances from what a model knows, and measures what they do.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME noken)
@@ -56,6 +57,7 @@ foreach(part tools:noken library:${library} development:libnoken-dev)
     DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/${package} COMPONENT ${component}
     EXCLUDE_FROM_ALL)
 endforeach()
-install(FILES cmake/debian/${library} DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides
+configure_file(cmake/debian/overrides.in debian/${library} @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/debian/${library} DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides
   COMPONENT library EXCLUDE_FROM_ALL)
 include(CPack)

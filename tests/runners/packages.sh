@@ -1,8 +1,8 @@
 #!/bin/bash
 # packages.sh: builds the Debian packages in build-package; lintian finds no error in them; they are
 # installed in a bare root, used there, and removed, after which the root has the files that it had.
-# lintian and a root each need a package and, for the root, the rights of root: what is missing is
-# skipped with the reason.
+# lintian and a root each need a package and, for the root, the rights of root: exit status 77, with
+# the reason in the last line, where a part was skipped and the others passed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=$PWD/build-package
@@ -12,17 +12,27 @@ cmake --preset package --log-level=WARNING >/dev/null
 cmake --build --preset package
 (cd "$build" && cpack) >"$build/cpack.log"
 packages=("$build"/*.deb)
+skipped=
 [ ${#packages[@]} -eq 3 ]
+# Each has a summary of its own; pages are compressed, and no other file but the changelog.
+summaries=$(for package in "${packages[@]}"; do dpkg-deb -f "$package" Description | sed -n 1p; done)
+[ "$(sort -u <<<"$summaries" | wc -l)" -eq 3 ]
+odd=$(for package in "${packages[@]}"; do dpkg-deb -c "$package"; done |
+  awk '!/\/doc\// && (/\.gz/ != /\/man\/man[17]\/./)')
+if [ -n "$odd" ]; then
+  printf 'packages: compressed, or a page that is not:\n%s\n' "$odd" >&2
+  exit 1
+fi
 
 if command -v lintian >/dev/null; then
   lintian --allow-root --fail-on error "${packages[@]}"
 else
-  echo "# skip lintian: it is not installed"
+  skipped="lintian is not installed"
 fi
 
 if ! command -v mmdebstrap >/dev/null || [ "$(id -u)" -ne 0 ]; then
-  echo "# skip packages in a bare root: mmdebstrap and the rights of root are needed"
-  exit 0
+  echo "${skipped:+$skipped; }a bare root needs mmdebstrap and the rights of root"
+  exit 77
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf --one-file-system "$scratch"' EXIT
@@ -51,7 +61,8 @@ for page in tools/*.[17]; do
 done
 in_root bash -c 'source /usr/share/bash-completion/completions/nk && complete -p nk-run'
 
-in_root dpkg --purge noken libnoken-dev libnoken0 >"$scratch/log" 2>&1
+mapfile -t names < <(for package in "${packages[@]}"; do dpkg-deb -f "$package" Package; done)
+in_root dpkg --purge "${names[@]}" >"$scratch/log" 2>&1
 rm -r "$root"/*.deb "$root/model"
 list_files >"$scratch/after"
 # What any package leaves: dpkg's log and its copies of lists, the caches of ldconfig and man.
@@ -60,5 +71,9 @@ left=$(diff "$scratch/before" "$scratch/after" |
 if [ -n "$left" ]; then
   printf 'packages: after their removal the root differs:\n%s\n' "$left" >&2
   exit 1
+fi
+if [ -n "$skipped" ]; then
+  echo "$skipped"
+  exit 77
 fi
 echo "packages: built, checked, installed, removed"
