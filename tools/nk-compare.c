@@ -1,4 +1,6 @@
 /* nk-compare: what differs between a model and a changed copy of it, in one table. */
+#include <math.h>
+
 #include "compare/compare.h"
 
 static int compare(struct compare_job *job) {
@@ -14,21 +16,21 @@ static int compare(struct compare_job *job) {
   job->table = cli_new_table(job->run, output);
   if (code == NK_OK) code = job->table != NULL ? compare_head(job->table) : nk_error_code();
   for (size_t i = 0; i < sizeof parts / sizeof *parts && code == NK_OK; i++)
-    if ((job->parts & parts[i].part) != 0) code = parts[i].write(job);
+    if (compare_has(job, parts[i].part)) code = parts[i].write(job);
   return cli_close(job->table, output, code);
 }
 
 int main(int argc, char **argv) {
   struct cli_run run;
   struct compare_job job = {.run = &run,
-                            .options = {.n = 32,
-                                        .n_searched = 8,
-                                        .n_restarts = 2,
-                                        .n_steps = 50,
-                                        .n_ordinary = 256,
-                                        .n_reference = 256,
-                                        .n_controls = 200,
-                                        .level = 0.05}};
+                            .options = {.n = COMPARE_NOT_GIVEN,
+                                        .n_searched = COMPARE_NOT_GIVEN,
+                                        .n_restarts = COMPARE_NOT_GIVEN,
+                                        .n_steps = COMPARE_NOT_GIVEN,
+                                        .n_ordinary = COMPARE_NOT_GIVEN,
+                                        .n_reference = COMPARE_NOT_GIVEN,
+                                        .n_controls = COMPARE_NOT_GIVEN,
+                                        .level = (double)NAN}};
   struct compare_options *o = &job.options;
   const struct cli_option options[] = {
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},

@@ -4,7 +4,8 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  export root=$BATS_TEST_DIRNAME/../.. few="-n 8 --reference 32 --ordinary 16 --controls 40 --searched 4 --restarts 1 --steps 10"
+  export root=$BATS_TEST_DIRNAME/../.. search="--searched 4 --restarts 1 --steps 10"
+  export few="-n 8 --reference 32 --ordinary 16 --controls 40 $search"
   export before=$root/data/gpt2-tiny prompts=$BATS_FILE_TMPDIR/prompts.tsv
   cd "$BATS_FILE_TMPDIR"
   printf 'prompt\ttext\nthe\tThe {} of\nsaid\tHe said: {}\n' >prompts.tsv
@@ -39,7 +40,7 @@ near() {
     "$before" "$before" >self.tsv
   run -0 cells self.tsv '$c["model"] == "change"' value low high interval
   [ "${#lines[@]}" -gt 40 ]
-  [ "$(printf '%s\n' "${lines[@]}" | sort -u)" = "$(printf '0\t\t\t\n0\t0\t0\tbootstrap\n0\t0\t0\tidentical')" ]
+  [ "$(printf '%s\n' "${lines[@]}" | sort -u)" = "$(printf '0\t\t\t\n0\t0\t\tbinomial\n0\t0\t0\tbootstrap\n0\t0\t0\tidentical')" ]
 }
 
 @test "the share of nokens out of distribution, their KL and entropy are those of a pipe" {
@@ -64,7 +65,7 @@ near() {
 }
 
 @test "with its own reference, the changed model is compared as by nk-run" {
-  nk-compare -q $few --prompts prompts.tsv --only nokens,glitch --own-reference --glitch glitch.tsv \
+  nk-compare -q -n 8 --reference 32 --controls 40 --prompts prompts.tsv --only nokens,glitch --own-reference --glitch glitch.tsv \
     --nokens nokens.safetensors -d isotropic --quantile 0.5 "$before" patched >own.tsv
   nk-run -q patched --prompts prompts.tsv --reference 32 --exclude glitch.tsv nokens.safetensors |
     nk-summary --by distance --share 'p_value<=0.05' --median kl >pipe.tsv
@@ -107,7 +108,7 @@ near() {
 
 @test "losses on a text are those of Transformers" {
   cells patched.tsv '$1 == "text_loss" && $c["model"] == "before"' value n >got
-  nk-compare -q $few -p 'The {}' --only text --text "$root/data/prompts/contexts.txt" \
+  nk-compare -q --only text --text "$root/data/prompts/contexts.txt" \
     "$root/data/llama-tiny" "$root/data/llama-tiny" >llama.tsv
   cells llama.tsv '$1 == "text_loss" && $c["model"] == "after"' value n >>got
   cells "$BATS_TEST_DIRNAME/../fixtures/compare.tsv" 1 loss tokens >expected
@@ -115,7 +116,7 @@ near() {
 }
 
 @test "by the reference of the original, shuffled weights give behaviour out of distribution" {
-  nk-compare -q $few -p 'The {} of' --only ordinary,streams,divergence --at 1,3 -n 4 -d isotropic \
+  nk-compare -q --reference 32 --ordinary 16 -p 'The {} of' --only ordinary,streams,divergence --at 1,3 -n 4 -d isotropic \
     --times 1 "$before" shuffled >shuffled.tsv
   run -0 cells shuffled.tsv '$c["model"] == "after" && $1 ~ /_ood/' statistic at value
   [ "$(printf '%s\n' "${lines[@]}" | sort -u)" = "ordinary_ood		1
@@ -125,13 +126,13 @@ stream_ood all	1	1
 stream_ood all	3	1" ]
   run -0 cells shuffled.tsv '$1 == "ordinary_ood change"' value low high
   awk '{ exit !($2 > 0.5 && $1 <= $3 && $3 <= 1) }' <<<"${lines[0]}"
-  nk-compare -q $few -p 'The {} of' --only ordinary --own-reference "$before" shuffled >own.tsv
+  nk-compare -q --reference 32 --ordinary 16 -p 'The {} of' --only ordinary --own-reference "$before" shuffled >own.tsv
   run -0 cells own.tsv '$1 == "ordinary_ood" && $c["model"] == "after"' value
   awk '{ exit !($1 < 0.5) }' <<<"${lines[0]}"
 }
 
 @test "searched nokens do more than random ones, and are searched in each model anew" {
-  nk-compare -q $few --prompts prompts.tsv --only nokens,searched -n 40 -d isotropic --quantile 0.5 \
+  nk-compare -q $search --reference 32 --prompts prompts.tsv --only nokens,searched -n 40 -d isotropic --quantile 0.5 \
     --times 2 --glitch glitch.tsv "$before" shuffled >searched.tsv
   value() { cells searched.tsv "\$1 == \"$1\" && \$c[\"model\"] == \"$2\"" value | paste -sd '\t'; }
   { value noken_kl before; value searched_kl before; value transfer_kl before
@@ -180,10 +181,32 @@ stream_ood all	3	1" ]
   [[ "$output" = *"--only: unknown part 'all': ordinary,"* ]]
   run -2 nk-compare -p '{}' --only ordinary --times 2 "$before" "$before"
   [ "$output" = "nk-compare: --times has no use with --only ordinary" ]
-  run -2 nk-compare -p '{}' --only text "$before" "$before"
+  run -2 nk-compare --only text "$before" "$before"
   [ "$output" = "nk-compare: --only text needs a text: use --text FILE" ]
   run -2 nk-compare -p '{}' --only searched -d isotropic "$before" "$before"
   [ "$output" = "nk-compare: --direction has no use with --only searched" ]
+  while read -r part option; do # a number, a flag and a prompt as well as a file
+    run -2 nk-compare -p '{}' --only $part $option "$before" "$before"
+    [[ "$output" = "nk-compare: ${option%% *} has no use with --only $part" ]]
+  done <<<'ordinary --searched 4
+ordinary --controls 3
+ordinary --number 4
+divergence --reference 20
+divergence --level 0.1
+divergence --own-reference
+searched --ordinary 16'
+  run -2 nk-compare -p '{}' --only text --text "$root/data/prompts/contexts.txt" "$before" "$before"
+  [ "$output" = "nk-compare: --prompt has no use with --only text" ]
+  run -2 nk-compare -p '{}' --quantile 2 none none
+  [ "$output" = "nk-compare: --quantile 2: a number from 0 to 1 is needed" ]
+  run -2 nk-compare -p '{}' --times 1,0 none none
+  [ "$output" = "nk-compare: --times 0: a number above 0 is needed" ]
+  run -2 nk-compare -p '{}' --at 1,2,1 "$before" "$before"
+  [ "$output" = "nk-compare: --at: layer 1 is given twice" ]
+  run -1 nk-compare -p '{}' --region none "$before" "$before"
+  [ "$output" = "nk-compare: none: No such file or directory" ]
+  run -1 nk-compare -p '{}' --text none "$before" "$before"
+  [ "$output" = "nk-compare: none: No such file or directory" ]
   run -2 nk-compare -p '{}' --searched 0 "$before" "$before"
   run -2 nk-compare -p '{}' --level 1 "$before" "$before"
   run -2 nk-compare -p '{}' --at 0 "$before" "$before"
@@ -194,9 +217,68 @@ stream_ood all	3	1" ]
   run -1 nk-compare -p '{}' --glitch far.tsv "$before" "$before"
   [ "$output" = "nk-compare: far.tsv: id 9999: the models have tokens 0 to 8191" ]
   printf '\n\n' >empty.txt
-  run -1 nk-compare -q -p '{}' --only text --text empty.txt "$before" "$before"
+  run -1 nk-compare -q --only text --text empty.txt "$before" "$before"
   [ "$output" = "nk-compare: empty.txt: no text" ]
   nk-extract "$root/tests/fixtures/forward/gpt2" -o narrow.safetensors
   run -1 nk-compare -p '{}' --only nokens --nokens narrow.safetensors "$before" "$before"
   [[ "$output" = *"narrow.safetensors: vectors have "*" values, the models' have 128" ]]
+}
+
+@test "too few prompts or tokens are an error, not a change of 0" {
+  printf 'prompt\ttext\n' >none.tsv
+  run -1 nk-compare --only divergence --prompts none.tsv "$before" "$before"
+  [ "$output" = "nk-compare: none.tsv: no prompts: a row for each is needed" ]
+  run -1 nk-compare -q -p '{}' --only ordinary --unverified --reference 4200 "$before" "$before"
+  [ "$output" = "nk-compare: $before: no ordinary tokens are left for --ordinary 256: --reference 4200 takes 7900; use fewer" ]
+  # the list leaves 24 of 7900 tokens, 12 of them to judge by
+  nk-tokens -q "$before" >tokens.tsv
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; print "id"; next }
+    $c["category"] == "ok" && ++n > 24 { print $c["id"] }' tokens.tsv >most.tsv
+  run -1 nk-compare -q -p '{}' --only glitch --controls 0 --unverified --glitch most.tsv "$before" "$before"
+  [ "$output" = "nk-compare: $before: 12 ordinary tokens to judge by, of --reference 256: no p-value is below 0.0769, and none is at most --level 0.05; use a higher level" ]
+}
+
+@test "a glitch token that is listed twice is one" {
+  printf 'id\n552\n700\n552\n' >twice.tsv
+  nk-compare -q -p '{} of' --only glitch --controls 0 --reference 20 --unverified --glitch twice.tsv \
+    "$before" "$before" >twice
+  run -0 cells twice '$1 == "glitch_ood"' n clusters
+  [ "${lines[0]}" = "2	2" ]
+}
+
+@test "a model whose weights are corrupt is named, without advice that does not help" {
+  mkdir -p broken
+  cp "$before"/*.json broken
+  python3 -c '
+import json, struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8 : 8 + n])
+name = next(k for k in header if k.endswith("ln_f.weight"))
+at, end = (8 + n + x for x in header[name]["data_offsets"])
+data[at:end] = b"\xff" * (end - at)
+open("broken/model.safetensors", "wb").write(data)' "$before/model.safetensors"
+  run -1 nk-compare -q -p '{}' --only ordinary broken "$before"
+  [[ "$output" = "nk-compare: broken: "* && "$output" != *unverified* ]]
+}
+
+@test "the 0.99 quantile of divergences has no upper end where tokens are too few" {
+  nk-compare -q -p 'The {} of' --only divergence --unverified --ordinary 367 "$before" shuffled >few
+  nk-compare -q -p 'The {} of' --only divergence --unverified --ordinary 368 "$before" shuffled >many
+  run -0 cells few '$1 == "divergence_q99"' high interval
+  [ "${lines[0]}" = "	binomial" ]
+  # the largest of 368, as 0.99^368 < 0.025
+  [ "$(cells many '$1 == "divergence_q99"' high)" = "$(cells many '$1 == "divergence_max"' value)" ]
+}
+
+@test "given nokens that are all at their own distances have one row" {
+  nk-extract "$before" | nk-region fit -q | nk-sample -q -n 1 -d isotropic --distance 1,2,3,4,5,6 \
+    -o own.safetensors
+  run -0 --separate-stderr nk-compare -p 'The {} of' --only nokens -n 2 -d isotropic --times 2 \
+    --unverified --reference 20 --nokens own.safetensors "$before" "$before"
+  [[ "$stderr" = *"given: no rows by distance: the 6 nokens have more than 3"* ]]
+  printf '%s\n' "$output" >own
+  [ "$(cells own '$1 ~ /^given_ood/ && $c["model"] == "before"' statistic n)" = "given_ood all	6" ]
+  run -0 cells own '$1 ~ /^noken_ood/ && $c["model"] == "before"' statistic n
+  [ "${lines[*]}" = "noken_ood	2 noken_ood all	2" ]
 }

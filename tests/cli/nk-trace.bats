@@ -76,6 +76,8 @@ column() {
   [[ "$output" == *"has no slot {}"* ]]
   run -2 nk-trace data/gpt2-tiny "$nokens" -p '{} of' --at 5
   [[ "$output" == *"--at"* ]]
+  run -2 nk-trace data/gpt2-tiny "$nokens" -p '{} of' --at 1,1
+  [ "$output" = "nk-trace: --at: layer 1 is given twice" ]
   run -2 nk-trace data/gpt2-tiny "$nokens" -p '{} of' --ordinary 0
   [[ "$output" == *"--ordinary"* ]]
   run -2 nk-trace data/gpt2-tiny --ids 9000 -p '{} of'
@@ -88,4 +90,7 @@ column() {
   run -1 nk-trace data/gpt2-tiny "$t/small.tsv" -p '{} of'
   [[ "$output" == *"vectors have 2 values, the model's have 128"* ]]
   run -1 nk-trace "$t/none" "$nokens" -p '{} of'
+  printf 'prompt\ttext\n' >"$t/prompts.tsv"
+  run -1 nk-trace data/gpt2-tiny "$nokens" --prompts "$t/prompts.tsv"
+  [ "$output" = "nk-trace: $t/prompts.tsv: no prompts: a row for each is needed" ]
 }

@@ -48,8 +48,7 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
     head -n 2 stats.tsv >few.tsv
 } || { not_ok "the tools run without a fault" "they do not"; end; exit; }
 
-few_items="--unverified --reference 8 --level 0.2 --ordinary 8 --controls 4 -n 2 --quantile 0.5 \
-  --searched 2 --restarts 1 --steps 2 --region region.safetensors"
+few_tokens="--unverified --reference 8 --level 0.2"
 commands=(
   "nk-extract -q model -o out"
   "nk-tokens -q model -o out"
@@ -79,8 +78,10 @@ commands=(
   "nk-run -q model -p h{}h --generate 3 nokens.safetensors -o out"
   "nk-boundary -q model -p h{}h --level 1e-6 rays.safetensors -o out"
   "nk-boundary -q model -p h{}h --level 1e-6 --dose --window 3 rays.safetensors -o out"
-  "nk-compare -q -p h{}h $few_items --only ordinary,nokens,streams,divergence model model -o out"
-  "nk-compare -q -p h{}h $few_items --only searched,glitch --glitch few.tsv model model -o out"
+  "nk-compare -q -p h{}h $few_tokens --ordinary 8 -n 2 --quantile 0.5 --region region.safetensors \
+    --only ordinary,nokens,streams,divergence model model -o out"
+  "nk-compare -q -p h{}h $few_tokens --controls 4 --quantile 0.5 --searched 2 \
+    --restarts 1 --steps 2 --region region.safetensors --only searched,glitch --glitch few.tsv model model -o out"
   "nk-plot -q histogram -x norm stats.tsv --format svg -o out"
   "nk-convert -q --to tsv set.safetensors -o out"
   "nk-convert -q --to word2vec set.safetensors -o out"

@@ -376,8 +376,8 @@ static void a_change_that_all_pairs_have_keeps_its_resampled_interval(void **sta
   assert_true(result.difference.low < -0.05 && result.difference.high > 0.05);
 }
 
-/* scipy 1.17, stats.binom: the places k with cdf(k - 1, n, 0.99) <= 0.025 < cdf(k, n, 0.99) below, and
- * the least k with cdf(k - 1, n, 0.99) >= 0.975 above. */
+/* scipy 1.17, stats.binom: below, the place k with cdf(k - 1, n, 0.99) <= 0.025 < cdf(k, n, 0.99);
+ * above, the least k with cdf(k - 1, n, 0.99) >= 0.975. */
 static void a_high_quantile_is_bounded_by_order_statistics(void **state) {
   (void)state;
   enum { N = 1000 };

@@ -101,6 +101,9 @@ int cli_parse_layers(const char *what, const char *text, size_t least, size_t mo
                      (long long)ids[i], least, most);
     else
       (*layers)[i] = (size_t)ids[i];
+    for (size_t k = 0; k < i && code == NK_OK; k++)
+      if (ids[k] == ids[i])
+        code = nk_fail(NK_EUSAGE, "%s: layer %lld is given twice", what, (long long)ids[i]);
   }
   nk_free(ids);
   return code;
@@ -139,6 +142,22 @@ int cli_read_directions(const struct cli_strings *lists, struct nk_direction **d
   return code;
 }
 
+/* Keeps the first of equal ids [*n]. */
+static int keep_different(int64_t *ids, size_t *n) {
+  size_t kept = 0;
+  struct id_row *sorted = sort_ids(ids, *n);
+  bool *again = nk_calloc(*n, sizeof *again);
+  int code = sorted == NULL || again == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t i = 1; i < *n && code == NK_OK; i++)
+    again[sorted[i].row] = sorted[i].id == sorted[i - 1].id;
+  for (size_t i = 0; i < *n && code == NK_OK; i++)
+    if (!again[i]) ids[kept++] = ids[i];
+  if (code == NK_OK) *n = kept;
+  nk_free(sorted);
+  nk_free(again);
+  return code;
+}
+
 int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
   struct cli_frame *frame = cli_frame_read(path);
   if (frame == NULL) return nk_error_code();
@@ -156,7 +175,7 @@ int cli_read_verified(const char *path, int64_t **ids, size_t *n) {
     if (code == NK_OK) ++*n;
   }
   cli_frame_free(frame);
-  return code;
+  return code == NK_OK ? keep_different(*ids, n) : code;
 }
 
 /* ---- Prompts ---- */
@@ -209,6 +228,8 @@ int cli_read_all_prompts(struct cli_prompts *prompts, const struct cli_strings *
     code = cli_prompts_add(prompts, NULL, texts->item[i], false, NULL);
   for (size_t i = 0; i < tables->n && code == NK_OK; i++)
     code = cli_read_prompts(prompts, tables->item[i]);
+  if (code == NK_OK && tables->n > 0 && prompts->n == 0)
+    code = nk_fail(NK_EDATA, "%s: no prompts: a row for each is needed", tables->item[0]);
   return code;
 }
 

@@ -18,8 +18,8 @@ int cli_read_tokens(const char *list, const char *table, size_t n_vocabulary, in
  * where there is none. Returns NK_OK or a negative code. */
 int cli_match_ids(const struct cli_frame *frame, const int64_t *ids, size_t n, int64_t *row_of);
 
-/* "1,3-5" as layers from `least` to `most`: *layers [*n], free with nk_free. `what` is the option's
- * name, for the message. */
+/* "1,3-5" as different layers from `least` to `most`: *layers [*n], free with nk_free. `what` is
+ * the option's name, for the message. */
 int cli_parse_layers(const char *what, const char *text, size_t least, size_t most, size_t **layers,
                      size_t *n);
 
@@ -29,7 +29,7 @@ int cli_read_directions(const struct cli_strings *lists, struct nk_direction **d
                         size_t *n);
 
 /* Adds to ids [*n] (from nk_alloc, or NULL) those of a table: all of them, or those verified where
- * it has a column `verdict`. */
+ * it has a column `verdict`; each once. */
 int cli_read_verified(const char *path, int64_t **ids, size_t *n);
 
 struct cli_prompt {
@@ -54,7 +54,8 @@ int cli_prompts_add(struct cli_prompts *prompts, const char *name, const char *t
 /* Adds the prompts of a table with the columns `prompt` (name), `text` and optionally `repetition`
  * (1 or 0; missing: 0) and `special`. The text is escaped as in all tables. */
 int cli_read_prompts(struct cli_prompts *prompts, const char *path);
-/* Adds texts, then the prompts of tables: what -p and --prompts gave. */
+/* Adds texts, then the prompts of tables: what -p and --prompts gave. NK_EDATA where
+ * tables are given and there are no prompts. */
 int cli_read_all_prompts(struct cli_prompts *prompts, const struct cli_strings *texts,
                          const struct cli_strings *tables);
 void cli_prompts_free(struct cli_prompts *prompts);

@@ -115,8 +115,15 @@ int compare_write_tokens(const struct compare_job *job, const char *name,
 enum common { NOTHING, DISTANCE, DIRECTION, N_COMMON };
 static const char *const COMMON[N_COMMON] = {"", "distance", "direction"};
 
-/* Distances of a set that are no more than this are groups; others are all different. */
-enum { MOST_GROUPS = 256 };
+/* Most groups of a set that was given: a quantity that hardly two nokens have alike has none. */
+enum { MOST_GIVEN = 256, MEMBERS = 2 };
+
+/* A set, and the most groups that it can have. */
+struct grouping {
+  const struct nk_vectors *set;
+  size_t most;
+  size_t *of, *items, *first; /* [set->n] room */
+};
 
 static bool is_alike(const struct nk_vectors *set, enum common common, size_t a, size_t b) {
   for (int c = DISTANCE; c <= (int)common; c++)
@@ -124,16 +131,16 @@ static bool is_alike(const struct nk_vectors *set, enum common common, size_t a,
   return true;
 }
 
-/* of [set->n] = the group of each noken, in order of first appearance; returns how many there are,
- * or MOST_GROUPS + 1 where there are more. */
-static size_t find_groups(const struct nk_vectors *set, enum common common, size_t *of) {
-  size_t first[MOST_GROUPS], n = 0;
-  for (size_t i = 0; i < set->n; i++) {
-    size_t g = 0;
-    while (g < n && !is_alike(set, common, first[g], i)) g++;
-    if (g == MOST_GROUPS) return MOST_GROUPS + 1;
-    if (g == n) first[n++] = i;
-    of[i] = g;
+/* g->of = the group of each noken, in order of first appearance; returns how many there are, or
+ * g->most + 1 where there are more. */
+static size_t find_groups(const struct grouping *g, enum common common) {
+  size_t n = 0;
+  for (size_t i = 0; i < g->set->n; i++) {
+    size_t k = 0;
+    while (k < n && !is_alike(g->set, common, g->first[k], i)) k++;
+    if (k == n && n == g->most) return g->most + 1;
+    if (k == n) g->first[n++] = i;
+    g->of[i] = k;
   }
   return n;
 }
@@ -181,18 +188,27 @@ static int write_nokens(const struct writer *w, const struct nk_vectors *set, en
   return code;
 }
 
-/* The rows of all groups; `of` and items [set->n] are room. */
-static int write_groups(const struct writer *w, const struct nk_vectors *set, enum common common,
-                        size_t layer, size_t *of, size_t *items) {
-  if (common != NOTHING && nk_vectors_column(set, COMMON[common]) == NULL) return NK_OK;
-  size_t n_groups = find_groups(set, common, of);
+/* The rows of all groups; *n_groups: 0 where the set has no such groups. */
+static int write_groups(const struct writer *w, const struct grouping *g, enum common common,
+                        size_t layer, size_t *n_groups) {
+  const struct nk_vectors *set = g->set;
+  size_t before = *n_groups;
   int code = NK_OK;
-  if (n_groups > MOST_GROUPS) return NK_OK;
-  for (size_t g = 0; g < n_groups && code == NK_OK; g++) {
+  *n_groups = 0;
+  if (common != NOTHING && nk_vectors_column(set, COMMON[common]) == NULL) return NK_OK;
+  size_t n_found = find_groups(g, common);
+  if (n_found > g->most) {
+    nk_warn("%s: no rows by %s: the %zu nokens have more than %zu", w->name, COMMON[common], set->n,
+            g->most);
+    return NK_OK;
+  }
+  *n_groups = n_found;
+  if (common == DIRECTION && n_found == before) return NK_OK; /* one direction */
+  for (size_t k = 0; k < n_found && code == NK_OK; k++) {
     size_t n = 0;
     for (size_t i = 0; i < set->n; i++)
-      if (of[i] == g) items[n++] = i;
-    code = write_nokens(w, set, common, layer, items, n);
+      if (g->of[i] == k) g->items[n++] = i;
+    code = write_nokens(w, set, common, layer, g->items, n);
   }
   return code;
 }
@@ -215,21 +231,18 @@ static int find_clusters(const struct nk_vectors *set, size_t *cluster) {
 
 int compare_write_nokens(const struct compare_job *job, const char *name, size_t layer,
                          const struct nk_vectors *set, const struct compare_behaviour *behaviour) {
-  size_t *room = nk_alloc(set->n, 3 * sizeof *room);
+  size_t *room = nk_alloc(set->n, 4 * sizeof *room), n_groups = 0;
   if (room == NULL) return NK_EMEMORY;
-  size_t *of = room, *items = room + set->n, *cluster = room + 2 * set->n;
+  size_t *cluster = room + 3 * set->n;
+  struct grouping g = {set, set->n, room, room + set->n, room + 2 * set->n};
   const struct writer writer = {
       .job = job, .name = name, .behaviour = behaviour, .cluster = cluster, .all = true};
   int code = find_clusters(set, cluster);
-  size_t n_distances = 0;
-  if (nk_vectors_column(set, COMMON[DISTANCE]) != NULL)
-    n_distances = find_groups(set, DISTANCE, of);
-  if (code == NK_OK && n_distances > 0)
-    code = write_groups(&writer, set, DISTANCE, layer, of, items);
-  if (code == NK_OK && n_distances > 0 && nk_vectors_column(set, COMMON[DIRECTION]) != NULL &&
-      find_groups(set, DIRECTION, of) > n_distances)
-    code = write_groups(&writer, set, DIRECTION, layer, of, items);
-  if (code == NK_OK) code = write_groups(&writer, set, NOTHING, layer, of, items);
+  if (set == job->nokens) g.most = set->n / MEMBERS < MOST_GIVEN ? set->n / MEMBERS : MOST_GIVEN;
+  if (code == NK_OK) code = write_groups(&writer, &g, DISTANCE, layer, &n_groups);
+  if (code == NK_OK && n_groups > 0) code = write_groups(&writer, &g, DIRECTION, layer, &n_groups);
+  g.most = set->n;
+  if (code == NK_OK) code = write_groups(&writer, &g, NOTHING, layer, &n_groups);
   nk_free(room);
   return code;
 }

@@ -5,6 +5,7 @@
 #include <noken/noken.h>
 
 #include "cli/chat.h"
+#include "cli/contexts.h"
 #include "cli/tool.h"
 
 #define COMPARE_NOT_GIVEN SIZE_MAX /* a number of an option */
@@ -20,9 +21,14 @@ enum compare_part {
   COMPARE_GLITCH = 8,      /* of glitch tokens, and verdicts on them and on controls */
   COMPARE_STREAMS = 16,    /* of nokens in the residual stream */
   COMPARE_DIVERGENCE = 32, /* between the models' answers to ordinary tokens */
-  COMPARE_TEXT = 64        /* losses on a text */
+  COMPARE_TEXT = 64,       /* losses on a text */
+
+  COMPARE_JUDGED = COMPARE_ORDINARY | COMPARE_RANDOM | COMPARE_SEARCHED | COMPARE_GLITCH |
+                   COMPARE_STREAMS, /* by a reference */
+  COMPARE_PROMPTED = COMPARE_JUDGED | COMPARE_DIVERGENCE
 };
 
+/* Numbers that are not given are COMPARE_NOT_GIVEN, the level NaN. */
 struct compare_options {
   struct cli_strings texts, prompts, directions;
   const char *chat, *region, *nokens, *quantiles, *times, *at, *glitch, *text, *only;
@@ -39,6 +45,7 @@ struct compare_job {
   const struct nk_forward_shape *shape; /* of both */
   const struct nk_tokenizer *tokenizer; /* of both */
   struct cli_prompts prompts;
+  struct cli_contexts text;
   /* Probes of layer 0, read at the prompt's end: [prompts.n]. Those of AFTER have BEFORE's
    * reference, or with --own-reference their own of the same tokens. */
   struct nk_probe **probes[COMPARE_SIDES];
@@ -54,7 +61,12 @@ struct compare_job {
   struct cli_table *table;
 };
 
-/* ---- Input (input.c, models.c): NK_OK or a negative code ---- */
+/* ---- Input (options.c, models.c, input.c): NK_OK or a negative code ---- */
+
+/* Chooses the parts and sets defaults; NK_EUSAGE where an option has no use or no sense. */
+int compare_read_options(struct compare_job *job);
+/* Whether one of the parts is compared. */
+bool compare_has(const struct compare_job *job, unsigned parts);
 
 /* Reads the options and what they name, opens the models, and draws the tokens. */
 int compare_open(struct compare_job *job);

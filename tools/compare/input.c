@@ -1,111 +1,22 @@
-/* nk-compare's input: which parts are compared, and what the options name. */
-#include <math.h>
-#include <string.h>
-
+/* nk-compare's input: what the options name. */
 #include "compare/compare.h"
 
-/* ---- Options ---- */
-
-static int read_parts(struct compare_job *job) {
-  static const char *const names[] = {"ordinary", "nokens",     "searched", "glitch",
-                                      "streams",  "divergence", "text"};
-  enum { N_NAMES = sizeof names / sizeof *names };
-  const char *text = job->options.only;
-  job->parts = (1U << N_NAMES) - 1;
-  if (text == NULL) return NK_OK;
-  job->parts = 0;
-  for (;;) {
-    size_t length = strcspn(text, ","), i = 0;
-    while (i < N_NAMES && (strlen(names[i]) != length || strncmp(names[i], text, length) != 0)) i++;
-    if (i == N_NAMES)
-      return nk_fail(NK_EUSAGE,
-                     "--only: unknown part '%.*s': ordinary, nokens, searched, glitch, streams, "
-                     "divergence, text",
-                     (int)length, text);
-    job->parts |= 1U << i;
-    if (text[length] == 0) return NK_OK;
-    text += length + 1;
-  }
-}
-
-static bool has(const struct compare_job *job, unsigned parts) {
-  return (job->parts & parts) != 0;
-}
-
-/* What is given has a part that uses it; a part has what it needs. */
-static int check_options(struct compare_job *job) {
-  const struct compare_options *o = &job->options;
-  enum {
-    SAMPLED = COMPARE_RANDOM | COMPARE_SEARCHED | COMPARE_STREAMS,
-    FROM_REGION = COMPARE_RANDOM | COMPARE_SEARCHED
-  };
-  const struct {
-    const char *name;
-    bool given;
-    unsigned parts;
-  } uses[] = {{"--nokens", o->nokens != NULL, COMPARE_RANDOM},
-              {"--region", o->region != NULL, FROM_REGION},
-              {"--direction", o->directions.n > 0, COMPARE_RANDOM | COMPARE_STREAMS},
-              {"--quantile", o->quantiles != NULL, SAMPLED},
-              {"--times", o->times != NULL, SAMPLED},
-              {"--at", o->at != NULL, COMPARE_STREAMS},
-              {"--text", o->text != NULL, COMPARE_TEXT}};
-  for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
-    if (uses[i].given && !has(job, uses[i].parts))
-      return nk_fail(NK_EUSAGE, "%s has no use with --only %s", uses[i].name, o->only);
-  if (o->text == NULL && o->only != NULL && has(job, COMPARE_TEXT))
-    return nk_fail(NK_EUSAGE, "--only text needs a text: use --text FILE");
-  if (o->text == NULL) job->parts &= ~(unsigned)COMPARE_TEXT;
-  if (!(o->level > 0 && o->level < 1))
-    return nk_fail(NK_EUSAGE, "--level %g: a number between 0 and 1 is needed", o->level);
-  if (o->n == 0 || o->n_searched == 0)
-    return nk_fail(NK_EUSAGE, "-n, --searched: 1 noken or more is needed");
-  if (o->n_restarts == 0 || o->n_steps == 0)
-    return nk_fail(NK_EUSAGE, "--restarts, --steps: 1 or more are needed");
-  if (o->n_ordinary == 0) return nk_fail(NK_EUSAGE, "--ordinary: 1 or more tokens are needed");
-  if (o->n_reference < 8) return nk_fail(NK_EUSAGE, "--reference: 8 tokens or more are needed");
-  double p_min = 1 / ((double)o->n_reference + 1);
-  if (p_min > o->level)
-    return nk_fail(NK_EUSAGE,
-                   "--reference %zu: no p-value is below %.3g, and none is at most --level %g; use "
-                   "%.0f tokens or more",
-                   o->n_reference, p_min, o->level, ceil(1 / o->level - 1 - 1e-9));
-  return NK_OK;
-}
-
-static int read_numbers(const char *option, const char *text, double **out, size_t *n) {
-  return text != NULL ? cli_parse_numbers(option, text, out, n) : NK_OK;
-}
-
-/* Directions and distances, of the embedding and of streams alike. */
-static int read_sample(struct compare_job *job) {
-  const struct compare_options *o = &job->options;
-  struct nk_sample_options *sample = &job->sample;
-  static const char *const names[] = {"covariance", "isotropic", "token"};
-  struct cli_strings directions = o->directions;
-  bool given = o->quantiles != NULL || o->times != NULL;
-  if (directions.n == 0) directions = (struct cli_strings){(const char **)names, 3};
-  int code = cli_read_directions(&directions, &job->directions, &sample->n_directions);
-  if (code == NK_OK)
-    code = read_numbers("--quantile", given ? o->quantiles : "0.5,0.9,0.99", &job->quantiles,
-                        &sample->n_quantiles);
-  if (code == NK_OK)
-    code = read_numbers("--times", given ? o->times : "1.5,2,4", &job->times, &sample->n_times);
-  sample->n = o->n;
-  sample->directions = job->directions;
-  sample->quantiles = job->quantiles;
-  sample->times = job->times;
-  sample->seed = job->run->common.seed;
-  return code;
-}
+/* ---- Prompts, texts and layers ---- */
 
 static int read_prompts(struct compare_job *job) {
   const struct compare_options *o = &job->options;
-  if (o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
+  if (!compare_has(job, COMPARE_PROMPTED)) return NK_OK;
   int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
   if (code != NK_OK) return code;
   return cli_chat_prompts(job->run, o->chat, job->model[COMPARE_BEFORE], &job->prompts);
+}
+
+static int read_text(struct compare_job *job) {
+  if (!compare_has(job, COMPARE_TEXT)) return NK_OK;
+  int code = cli_contexts_read(job->model[COMPARE_BEFORE], job->options.text, &job->text);
+  for (size_t i = 0; i < job->text.n && code == NK_OK; i++)
+    if (job->text.item[i].n >= 2) return NK_OK;
+  return code != NK_OK ? code : nk_fail(NK_EDATA, "%s: no line has two tokens", job->text.name);
 }
 
 static int read_layers(struct compare_job *job) {
@@ -158,7 +69,7 @@ static int find_glitch(struct compare_job *job) {
 
 static int read_glitch(struct compare_job *job) {
   const char *path = job->options.glitch;
-  if (path == NULL) return has(job, COMPARE_GLITCH) ? find_glitch(job) : NK_OK;
+  if (path == NULL) return compare_has(job, COMPARE_GLITCH) ? find_glitch(job) : NK_OK;
   int code = cli_read_verified(path, &job->glitch, &job->n_glitch);
   for (size_t i = 0; i < job->n_glitch && code == NK_OK; i++)
     if (job->glitch[i] < 0 || (size_t)job->glitch[i] >= job->shape->n_vocabulary)
@@ -168,18 +79,29 @@ static int read_glitch(struct compare_job *job) {
   return code;
 }
 
-/* The reference of all probes and other ordinary tokens, neither of them glitch tokens. */
-static int draw_tokens(struct compare_job *job) {
+static int draw(const struct compare_job *job, const struct nk_ordinary_options *how, int64_t **ids,
+                size_t *n) {
+  int code = nk_ordinary_tokens(job->model[COMPARE_BEFORE], how, ids, n);
+  return code == NK_OK ? code : nk_fail_in(code, "%s", job->run->operands[COMPARE_BEFORE]);
+}
+
+/* The reference of all probes, by half of which behaviour is judged. */
+static int draw_reference(struct compare_job *job, struct nk_ordinary_options how) {
   const struct compare_options *o = &job->options;
-  struct nk_model *before = job->model[COMPARE_BEFORE];
-  struct nk_ordinary_options how = {.excluded = job->glitch,
-                                    .n_excluded = job->n_glitch,
-                                    .unverified = o->unverified,
-                                    .n = 2 * o->n_reference,
-                                    .seed = job->run->common.seed};
-  int code = nk_ordinary_tokens(before, &how, &job->reference, &job->n_reference);
-  code = cli_hint(code, NK_EDATA, "use --unverified");
-  if (code != NK_OK || !has(job, COMPARE_ORDINARY | COMPARE_DIVERGENCE)) return code;
+  how.n = 2 * o->n_reference;
+  int code = draw(job, &how, &job->reference, &job->n_reference);
+  double p_min = 1 / ((double)(job->n_reference / 2) + 1);
+  if (code != NK_OK || p_min <= o->level) return code;
+  return nk_fail(NK_EDATA,
+                 "%s: %zu ordinary tokens to judge by, of --reference %zu: no p-value is below "
+                 "%.3g, and none is at most --level %g; use a higher level",
+                 job->run->operands[COMPARE_BEFORE], job->n_reference / 2, o->n_reference, p_min,
+                 o->level);
+}
+
+/* Tokens that are not in the reference. */
+static int draw_ordinary(struct compare_job *job, struct nk_ordinary_options how) {
+  const struct compare_options *o = &job->options;
   int64_t *excluded = nk_alloc(job->n_glitch + job->n_reference, sizeof *excluded);
   if (excluded == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < job->n_glitch; i++) excluded[i] = job->glitch[i];
@@ -187,8 +109,26 @@ static int draw_tokens(struct compare_job *job) {
   how.excluded = excluded;
   how.n_excluded = job->n_glitch + job->n_reference;
   how.n = o->n_ordinary;
-  code = nk_ordinary_tokens(before, &how, &job->ordinary, &job->n_ordinary);
+  int code = draw(job, &how, &job->ordinary, &job->n_ordinary);
   nk_free(excluded);
+  if (job->n_reference == 0 || !(code == NK_EDATA || (code == NK_OK && job->n_ordinary == 0)))
+    return code; /* the model could repeat those of the reference */
+  return nk_fail(NK_EDATA,
+                 "%s: no ordinary tokens are left for --ordinary %zu: --reference %zu takes %zu; "
+                 "use fewer",
+                 job->run->operands[COMPARE_BEFORE], o->n_ordinary, o->n_reference,
+                 job->n_reference);
+}
+
+/* Neither are glitch tokens. */
+static int draw_tokens(struct compare_job *job) {
+  const struct nk_ordinary_options how = {.excluded = job->glitch,
+                                          .n_excluded = job->n_glitch,
+                                          .unverified = job->options.unverified,
+                                          .seed = job->run->common.seed};
+  int code = compare_has(job, COMPARE_JUDGED) ? draw_reference(job, how) : NK_OK;
+  if (code == NK_OK && compare_has(job, COMPARE_ORDINARY | COMPARE_DIVERGENCE))
+    code = draw_ordinary(job, how);
   return code;
 }
 
@@ -218,16 +158,17 @@ static int check_dim(const struct compare_job *job, const char *path, size_t dim
 
 static int read_region(struct compare_job *job) {
   const char *path = job->options.region;
-  if (!has(job, COMPARE_RANDOM | COMPARE_SEARCHED)) return NK_OK;
-  if (path == NULL) {
-    struct nk_vectors *set = nk_model_vectors(job->model[COMPARE_BEFORE], NK_MATRIX_INPUT);
-    job->region = compare_fit(set, job->run->common.seed);
-    nk_vectors_free(set);
-  } else {
-    job->region = nk_region_read(path);
-  }
-  if (job->region == NULL) return nk_error_code();
-  return path == NULL ? NK_OK : check_dim(job, path, job->region->dim);
+  if (path == NULL) return NK_OK;
+  job->region = nk_region_read(path);
+  return job->region == NULL ? nk_error_code() : check_dim(job, path, job->region->dim);
+}
+
+static int fit_region(struct compare_job *job) {
+  if (job->region != NULL || !compare_has(job, COMPARE_RANDOM | COMPARE_SEARCHED)) return NK_OK;
+  struct nk_vectors *set = nk_model_vectors(job->model[COMPARE_BEFORE], NK_MATRIX_INPUT);
+  job->region = compare_fit(set, job->run->common.seed);
+  nk_vectors_free(set);
+  return job->region == NULL ? nk_error_code() : NK_OK;
 }
 
 static int read_nokens(struct compare_job *job) {
@@ -266,23 +207,26 @@ void compare_free_probes(const struct compare_job *job, struct nk_probe **probes
   nk_free(probes);
 }
 
+static int make_probes(struct compare_job *job) {
+  if (!compare_has(job, COMPARE_JUDGED)) return NK_OK;
+  int code = compare_new_probes(job, COMPARE_BEFORE, 0, NULL, &job->probes[COMPARE_BEFORE]);
+  struct nk_probe **before = job->options.own_reference ? NULL : job->probes[COMPARE_BEFORE];
+  if (code != NK_OK) return code;
+  return compare_new_probes(job, COMPARE_AFTER, 0, before, &job->probes[COMPARE_AFTER]);
+}
+
 int compare_open(struct compare_job *job) {
-  int code = read_parts(job);
-  if (code == NK_OK) code = check_options(job);
-  if (code == NK_OK) code = read_sample(job);
+  int code = compare_read_options(job);
   if (code == NK_OK) code = compare_open_models(job);
   if (code == NK_OK) code = read_prompts(job);
   if (code == NK_OK) code = read_layers(job);
+  if (code == NK_OK) code = read_text(job);
   if (code == NK_OK) code = read_nokens(job);
+  if (code == NK_OK) code = read_region(job);
   if (code == NK_OK) code = read_glitch(job);
   if (code == NK_OK) code = draw_tokens(job);
-  if (code == NK_OK) code = read_region(job);
-  if (code == NK_OK)
-    code = compare_new_probes(job, COMPARE_BEFORE, 0, NULL, &job->probes[COMPARE_BEFORE]);
-  struct nk_probe **before = job->options.own_reference ? NULL : job->probes[COMPARE_BEFORE];
-  if (code == NK_OK)
-    code = compare_new_probes(job, COMPARE_AFTER, 0, before, &job->probes[COMPARE_AFTER]);
-  return code;
+  if (code == NK_OK) code = fit_region(job);
+  return code == NK_OK ? make_probes(job) : code;
 }
 
 void compare_free(struct compare_job *job) {
@@ -292,6 +236,7 @@ void compare_free(struct compare_job *job) {
   nk_vectors_free(job->nokens);
   nk_region_free(job->region);
   cli_prompts_free(&job->prompts);
+  cli_contexts_free(&job->text);
   for (int side = 0; side < COMPARE_SIDES; side++) nk_model_free(job->model[side]);
   nk_free(job->reference);
   nk_free(job->ordinary);

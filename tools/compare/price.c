@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli/contexts.h"
 #include "compare/compare.h"
 
 static const struct compare_row ROW = {.distance = (double)NAN,
@@ -199,27 +198,21 @@ static int write_loss(const struct compare_job *job, double *const loss[COMPARE_
 }
 
 int compare_text(struct compare_job *job) {
-  struct cli_contexts contexts = {0};
+  const struct cli_contexts *text = &job->text;
   double *loss[COMPARE_SIDES] = {NULL, NULL};
   size_t *line = NULL, n = 0, most = 0;
-  int code = cli_contexts_read(job->model[COMPARE_BEFORE], job->options.text, &contexts);
-  for (size_t i = 0; i < contexts.n; i++) most += contexts.item[i].n;
-  if (code == NK_OK) {
-    line = nk_alloc(most, sizeof *line);
-    for (int side = 0; side < COMPARE_SIDES; side++) loss[side] = nk_alloc(most, sizeof(double));
-    if (line == NULL || loss[0] == NULL || loss[1] == NULL) code = NK_EMEMORY;
-  }
+  for (size_t i = 0; i < text->n; i++) most += text->item[i].n;
+  line = nk_alloc(most, sizeof *line);
+  for (int side = 0; side < COMPARE_SIDES; side++) loss[side] = nk_alloc(most, sizeof(double));
+  int code = line == NULL || loss[0] == NULL || loss[1] == NULL ? NK_EMEMORY : NK_OK;
   for (int side = 0; side < COMPARE_SIDES && code == NK_OK; side++) {
     n = 0;
-    for (size_t first = 0, end; first < contexts.n && code == NK_OK; first = end)
-      code = run_lines(&contexts, job->model[side], first, &end, loss[side], line, &n);
+    for (size_t first = 0, end; first < text->n && code == NK_OK; first = end)
+      code = run_lines(text, job->model[side], first, &end, loss[side], line, &n);
     if (code != NK_OK && code != NK_EMEMORY) nk_fail_in(code, "%s", job->run->operands[side]);
   }
-  if (code == NK_OK && n == 0)
-    code = nk_fail(NK_EDATA, "%s: no line has two tokens", contexts.name);
   number_lines(line, n);
   if (code == NK_OK) code = write_loss(job, loss, line, n);
-  cli_contexts_free(&contexts);
   for (int side = 0; side < COMPARE_SIDES; side++) nk_free(loss[side]);
   nk_free(line);
   return code;

@@ -226,8 +226,8 @@ struct summary_interval summary_quantile(const double *sorted, size_t n, double 
   return out;
 }
 
-/* Where each cluster is one value repeated, the k-th of n_clusters is each of the places (k - 1) size
- * + 1 to k size: the outer one is taken. */
+/* Where each cluster is one value repeated, the k-th of n_clusters has the places (k - 1) size + 1
+ * to k size: the outer one is taken. */
 struct summary_interval summary_clustered_quantile(const double *sorted, size_t n,
                                                    size_t n_clusters, double p, double level) {
   struct summary_interval out = {summary_quantile_value(sorted, n, p), NAN, NAN};
