@@ -15,8 +15,8 @@
 enum { CORRECTIONS = 4, HALVINGS = 8, SWEEPS = 50 };
 
 /* A corrected row is aimed at a score so far inside, relative, as the corrections end beside the
- * surface. */
-static const double INSIDE = 3e-2;
+ * surface: where several features have limits, and for one alone. */
+static const double INSIDE = 3e-2, INSIDE_ALONE = 1e-5;
 
 /* Rows are kept so far from the score itself, relative, that its rounding changes no p-value. */
 static const double ROUNDING = 1e-6;
@@ -141,10 +141,12 @@ static int judge(const struct nki_constraint *c, struct outside *o, bool correct
   size_t still = 0, dim = c->dim;
   for (size_t l = 0; l < o->n; l++) memcpy(o->z + l * dim, z + o->row[l] * dim, dim * sizeof *z);
   nki_to_vectors(c, NULL, o->z, o->n, o->work, o->x);
-  int code = nki_region_excess(c->region, c->level * (1 - INSIDE), o->x, o->n, o->score, o->excess,
-                               o->gradient);
+  double aim = c->level * (1 - (o->n_limits > 1 ? INSIDE : INSIDE_ALONE));
+  int code = corrects
+                 ? nki_region_excess(c->region, aim, o->x, o->n, o->score, o->excess, o->gradient)
+                 : nk_region_score(c->region, o->x, o->n, o->score, NULL);
   if (code != NK_OK) return code;
-  nki_to_coordinate_gradients(c, o->gradient, o->n * o->n_limits);
+  if (corrects) nki_to_coordinate_gradients(c, o->gradient, o->n * o->n_limits);
 #pragma omp parallel for schedule(static)
   for (size_t l = 0; l < o->n; l++) {
     double *row = z + o->row[l] * dim;

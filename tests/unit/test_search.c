@@ -172,6 +172,31 @@ static void p_values_are_kept_at_the_ends(void **state) {
   close_world(&w);
 }
 
+/* A noken that presses against a single limit ends beside it: not a whole margin inside. */
+static void a_single_limit_is_used_up(void **state) {
+  (void)state;
+  static const enum nk_region_kind KINDS[] = {NK_REGION_MAHALANOBIS, NK_REGION_SUBSPACE};
+  struct world w;
+  open_world("data/gpt2-tiny", &w);
+  struct nk_vectors *tokens = nk_model_vectors(w.model, NK_MATRIX_INPUT);
+  w.search.constraint = NK_WITHIN_REGION;
+  w.search.bound = 0.5;
+  w.search.n_steps = 20;
+  for (size_t k = 0; k < 2; k++) {
+    const struct nk_region_options options = {.kind = KINDS[k]};
+    struct nk_region *region = nk_region_fit(tokens, NULL, 0, &options);
+    struct nk_vectors *found = nk_search(region, &w.search);
+    if (found == NULL) fail_msg("%s", nk_error());
+    const double *p = nk_vectors_column(found, "p_value")->data.number;
+    double least = fmin(p[0], fmin(p[1], p[2]));
+    if (!(least >= 0.5 && least < 0.51)) fail_msg("kind %zu: p-value %g", k, least);
+    nk_vectors_free(found);
+    nk_region_free(region);
+  }
+  nk_vectors_free(tokens);
+  close_world(&w);
+}
+
 /* Far below the spacing of floats, about it, and far above; with one component as large as those of
  * streams. */
 static void a_radius_is_never_exceeded(void **state) {
@@ -216,6 +241,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(found_nokens_beat_one_step_of_gradient_ascent),
       cmocka_unit_test(p_values_are_kept_at_the_ends),
+      cmocka_unit_test(a_single_limit_is_used_up),
       cmocka_unit_test(a_radius_is_never_exceeded),
       cmocka_unit_test(a_failed_call_is_passed_on),
   };
