@@ -70,10 +70,12 @@ struct nk_top_options {
  * The set has k unit vectors of each origin, those with the largest singular value first, and the
  * columns singular_value (change of the logits per unit of length), component (from 1), origin (the
  * row's id), origin_row, and residual, |J^T J v - s^2 v| / s^2: the iteration ends where all are
- * 1e-3 or less, or after 50 steps. A step runs 2 (k + 8) + 1 sequences forward and k + 8 backward
+ * 1e-3 or less, or after 50 steps; those of values far below the largest stay larger, by the
+ * rounding of differences of floats. A step runs 2 (k + 8) + 1 sequences forward and k + 8 backward
  * for each origin and probe. The logits of all of an origin's sequences are held at once, 4
  * (2 (k + 8) + 1) bytes times the vocabulary; those of several origins as long as they fit in 256
- * MiB. NULL on failure, as nk_objective_run; origins of NULL leave the error of the call before. */
+ * MiB. NULL on failure, as nk_objective_run, and NK_EDATA where no direction changes a logit;
+ * origins of NULL leave the error of the call before. */
 NK_API struct nk_vectors *nk_top_directions(const struct nk_top_options *options,
                                             const struct nk_vectors *origins);
 

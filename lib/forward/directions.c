@@ -225,6 +225,15 @@ static int check(const struct nk_top_options *o, const struct nk_vectors *origin
   return NK_OK;
 }
 
+/* Whether a direction was found: rows that attention never carries to the end have none. */
+static int check_values(const double *value, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (value[i] > 0) return NK_OK;
+  return nk_fail(NK_EDATA,
+                 "no direction changes the logits at the prompt's end: what is at the slot does "
+                 "not reach it from that layer on; take a lower layer or the end");
+}
+
 static int set_columns(struct nk_vectors *set, const struct columns *c) {
   int code = nk_vectors_set_numbers(set, "singular_value", c->value);
   if (code == NK_OK) code = nk_vectors_set_integers(set, "component", c->component);
@@ -257,6 +266,7 @@ struct nk_vectors *nk_top_directions(const struct nk_top_options *options,
               columns.component != NULL && columns.origin != NULL && columns.row != NULL;
   int code = made ? NK_OK : NK_EMEMORY;
   if (code == NK_OK) code = run_blocks(&block, origins, nk_vectors_writable(set), &columns);
+  if (code == NK_OK) code = check_values(columns.value, rows);
   if (code == NK_OK) code = set_columns(set, &columns);
   nk_free(columns.value);
   nk_free(columns.residual);

@@ -26,8 +26,8 @@ static const double ROUNDING_OF_P = 1e-12;
 
 /* ---- The constraint ---- */
 
-/* The largest score with a p-value of at least the bound, which becomes the least p-value that there
- * is from it on, but for rounding. */
+/* The largest score with a p-value of at least the bound, which becomes the least p-value that
+ * there is from it on, but for rounding. */
 static int find_level(struct nki_constraint *c) {
   const struct nk_conformal *calibration = c->region->calibration;
   double places = ceil(c->bound * (double)(calibration->n + 1) * (1 - ROUNDING_OF_P));

@@ -24,6 +24,12 @@ setup() {
       END { exit !(NR == 25 && !bad) }'
 }
 
+@test "a place that the end of the prompt does not read is refused" {
+  run -1 nk-search -q data/gpt2-tiny --top-directions 2 -p "The {} of" --at 4 --from-set "$words"
+  [[ $output == "nk-search: no direction changes the logits at the prompt's end: "* ]]
+  [ "${#lines[@]}" -eq 1 ]
+}
+
 @test "the answer changes nearer along the stiffest directions than along random ones" {
   for how in "" --fisher; do
     nk-search data/gpt2-tiny --top-directions 4 $how -p "The {} of" <"$words" |
