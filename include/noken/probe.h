@@ -219,8 +219,9 @@ NK_API int nk_perturb_run(struct nk_perturb *perturb, const size_t *place, const
  *
  * Divergences do not add up, and outputs can stand in for each other, so that neither has a sum of
  * 1 over the sites. Both runs have the ordinary token in the place; the item's has the vector over
- * it at the probe's layer, so that the runs differ in the vector alone. E, E' and E'' are means
- * over several ordinary tokens. */
+ * it at the probe's layer, so that the runs differ in the vector alone: with one place, replacing
+ * the item itself gives the ordinary run; of several, each is replaced alone. E, E' and E'' are
+ * means over several ordinary tokens. */
 
 struct nk_trace_site {
   enum nk_site site; /* NK_SITE_STREAM: the item itself, in one of its places */
@@ -241,8 +242,8 @@ struct nk_trace {
    * at all positions from the first place to the one that is read. */
   struct nk_trace_site *sites;
   double *effect;          /* [n_items] E */
-  double *undone, *caused; /* [n_items, n_sites]; NaN for an effect below 1e-9, where roundings are
-                            * as large */
+  double *undone, *caused; /* [n_items, n_sites]; NaN for an effect below 1e-9, where roundings of
+                            * logits are more than 5% of it */
   size_t n_runs; /* sequences that were run: for each ordinary token 2 n_sites + 1 of each item, and
                   * 1 of each block of items */
 };

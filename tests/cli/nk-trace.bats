@@ -40,6 +40,12 @@ column() {
   done
 }
 
+@test "of several slots each is replaced alone" {
+  nk-trace -q data/gpt2-tiny "$nokens" -p '{}{} of' --ordinary 1 >"$t/out"
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+    $c["site"] == "stream" { n++; if ($c["undone"] > 0.999) bad = 1 } END { exit bad || n != 6 }' "$t/out"
+}
+
 @test "heads are traced where they are wanted" {
   nk-trace -q data/llama-tiny --ids 700 --heads -p '{} of' --ordinary 1 >"$t/out"
   [ "$(wc -l <"$t/out")" -eq $((1 + 1 + 4 * 6 * 2)) ]

@@ -81,7 +81,8 @@ commands=(
   "nk-compare -q -p h{}h $few_tokens --ordinary 8 -n 2 --quantile 0.5 --region region.safetensors \
     --only ordinary,nokens,streams,divergence model model -o out"
   "nk-compare -q -p h{}h $few_tokens --controls 4 --quantile 0.5 --searched 2 \
-    --restarts 1 --steps 2 --region region.safetensors --only searched,glitch --glitch few.tsv model model -o out"
+    --restarts 1 --steps 2 --region region.safetensors \
+    --only searched,glitch --glitch few.tsv model model -o out"
   "nk-plot -q histogram -x norm stats.tsv --format svg -o out"
   "nk-convert -q --to tsv set.safetensors -o out"
   "nk-convert -q --to word2vec set.safetensors -o out"
