@@ -85,18 +85,21 @@ static void add_feature(const struct rows *rows, enum nki_feature feature, size_
                         double weight, double *out) {
   size_t dim = rows->region->dim;
   const double *mean = nki_gaussian_mean(rows->region->gaussian);
+  const double *made = feature == NKI_MAHALANOBIS ? rows->precision : rows->residual;
   const float *x = rows->x + i * dim;
   if (!(value > 0) || weight == 0) return;
   if (feature == NKI_KNN) {
     add_neighbour(rows, i, value, weight, out);
     return;
   }
-  for (size_t j = 0; j < dim; j++)
-    out[j] += weight / value *
-              (feature == NKI_NORM          ? (double)x[j]
-               : feature == NKI_L2          ? (double)x[j] - mean[j]
-               : feature == NKI_MAHALANOBIS ? rows->precision[i * dim + j]
-                                            : rows->residual[i * dim + j]);
+  for (size_t j = 0; j < dim; j++) {
+    double away = (double)x[j];
+    if (feature == NKI_L2) away -= mean[j];
+    if (feature == NKI_MAHALANOBIS || feature == NKI_RESIDUAL)
+      away =
+          made[i * dim + j]; /* NOLINT(clang-analyzer-core.NullDereference): the caller made it */
+    out[j] += weight / value * away;
+  }
 }
 
 /* ---- Distances ---- */

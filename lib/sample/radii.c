@@ -111,9 +111,9 @@ double nki_radii_at(const struct sampling *s, const struct nki_radii *work, size
     return nki_radius_of_angle(&work->turning[i], distance * NKI_RADIANS);
   if (o->keep_norm) return radius_on_sphere(s, &work->turning[i], distance);
   if (o->measure == NK_MEASURE_RADIUS) return distance;
-  if (o->metric == NK_METRIC_KNN)
+  if (is_metric(o, NK_METRIC_KNN))
     return nki_neighbours_radius(work->neighbours, &work->rays, i, distance);
-  if (o->metric == NK_METRIC_MAHALANOBIS) {
+  if (is_metric(o, NK_METRIC_MAHALANOBIS)) {
     origin = work->white_origin + at;
     u = work->white_u + at;
   }

@@ -73,10 +73,10 @@ int compare_open(struct compare_job *job);
 void compare_free(struct compare_job *job);
 /* Opens both models; NK_EDATA where their shapes or tokenizers differ. */
 int compare_open_models(struct compare_job *job);
-/* *probes [prompts.n] (free with compare_free_probes) of one model at a layer; `reference_of`
+/* *out [prompts.n] (free with compare_free_probes) of one model at a layer; `reference_of`
  * [prompts.n] or NULL: see nk_probe_options. */
 int compare_new_probes(const struct compare_job *job, enum compare_side side, size_t layer,
-                       struct nk_probe *const *reference_of, struct nk_probe ***probes);
+                       struct nk_probe *const *reference_of, struct nk_probe ***out);
 void compare_free_probes(const struct compare_job *job, struct nk_probe **probes);
 /* A region of the rows of a set that are no padding. NULL on failure. */
 struct nk_region *compare_fit(const struct nk_vectors *set, uint64_t seed);
