@@ -13,7 +13,8 @@ bin=$1 out=$2
   cat <<'END'
 )
 
-# The value of the option before, an option, a command; else readline's default, a file.
+# The value of the option before, an option, a command; else readline's default, a file. In
+# --option=value the = is a word of its own.
 _noken() {
   local tool=${1##*/} word=$2 before=$3 first=1 name argument values= options= commands=
   if [ "$tool" = nk ]; then
@@ -24,6 +25,8 @@ _noken() {
     fi
     tool=nk-${COMP_WORDS[1]#nk-} first=2
   fi
+  [ "$word" = = ] && word=
+  [ "$before" = = ] && before=${COMP_WORDS[COMP_CWORD - 2]}
   while read -r name argument; do
     case $name in
       -*) options+=" $name" ;;

@@ -14,6 +14,10 @@ complete_line() {
   [ "$output" = "--offsets" ]
   run -0 complete_line nk-run --mode re
   [ "$output" = replace ]
+  run -0 complete_line nk-search --metric = co
+  [ "$output" = cosine ]
+  run -0 complete_line nk search --metric =
+  [ "$output" = "l2 cosine mahalanobis knn" ]
   run -0 complete_line nk region sco
   [ "$output" = score ]
   run -0 complete_line nk glit
@@ -39,4 +43,14 @@ complete_line() {
 @test "a list of options goes to a closed pipe or a full device as other output does" {
   run -1 bash -c 'nk-run --list-options >/dev/full'
   [[ $output = *"No space left"* ]]
+  cd "$BATS_TEST_TMPDIR"
+  mkfifo gone
+  : <gone & # it has gone when the pipe is written
+  exec 7>gone
+  wait $!
+  status=0
+  nk-run --list-options >&7 2>errors || status=$?
+  exec 7>&-
+  [ "$status" -eq 141 ] # SIGPIPE
+  [ ! -s errors ]
 }
