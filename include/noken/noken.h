@@ -26,6 +26,7 @@
  *   forward.h    the forward pass, with vectors in place of embeddings or residuals
  *   probe.h      prompts with slots: behaviour, generation, capture, verification
  *   search.h     objectives of vectors, and the vectors that do the most
+ *   tune.h       fine-tuning, so that nokens do what ordinary tokens do
  *
  * Structs whose members are in a header can be read directly; the others are opaque. Objects are
  * made by nk_x_new, _open or _read, or by the call that computes them, and freed by nk_x_free,
