@@ -140,10 +140,10 @@ struct nk_patch {
  * may change them between calls and keeps them until the model has others or is freed; NULL: those
  * of the file again. The tensor is then one of F32. Of tied input and output matrices that the file
  * holds twice the other one follows; so does the forward pass, open or not, but what was computed
- * before (probes' references, sets over the model's memory) stays. nk_model_write rounds the values to the type in
- * the file. Not while another thread uses the model. Returns NK_OK, NK_ENOTFOUND, NK_EUNSUPPORTED
- * (a GGUF; a type other than F32, F16, BF16 and F64) or NK_EMEMORY; for a model of NULL the code of
- * the failed call that gave it. */
+ * before (probes' references, sets over the model's memory) stays. nk_model_write rounds the values
+ * to the type in the file. Not while another thread uses the model. Returns NK_OK, NK_ENOTFOUND,
+ * NK_EUNSUPPORTED (a GGUF; a type other than F32, F16, BF16 and F64) or NK_EMEMORY; for a model of
+ * NULL the code of the failed call that gave it. */
 NK_API int nk_model_use_values(struct nk_model *model, const char *name, const float *values);
 
 enum nk_model_format { NK_MODEL_GGUF, NK_MODEL_SAFETENSORS };

@@ -1,4 +1,5 @@
 /* A run of tuning: its options, its steps, its end. */
+#include <inttypes.h>
 #include <math.h>
 #include <noken/base.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "base/random.h"
 #include "forward/tune.h"
 
-enum { MOST_STALE = 5 }; /* evaluations in turn that do not lower the loss */
+enum { MOST_BATCH = 1 << 16 };
 
 const char *const nk_tune_columns[NK_TUNE_COLUMNS] = {"step",
                                                       "rate",
@@ -42,7 +43,15 @@ static int check_options(struct nk_tune_options *o) {
     return nk_fail(NK_EUSAGE, "decay %g: from 0, below 1 / rate", o->decay);
   if (!(o->hold_out > 0 && o->hold_out < 1))
     return nk_fail(NK_EUSAGE, "share %g to hold out: between 0 and 1", o->hold_out);
+  if (o->n_batch > MOST_BATCH)
+    return nk_fail(NK_EUSAGE, "a batch of %zu nokens: at most %d", o->n_batch, MOST_BATCH);
   return NK_OK;
+}
+
+static int check_target(const struct nk_tune *tune, const int64_t *target) {
+  if (target == NULL || (*target >= 0 && (uint64_t)*target < tune->n_vocabulary)) return NK_OK;
+  return nk_fail(NK_EUSAGE, "target token %" PRId64 ": the model has tokens 0 to %zu", *target,
+                 tune->n_vocabulary - 1);
 }
 
 struct nk_tune *nk_tune_new(struct nk_model *model, const struct nk_tune_options *options) {
@@ -59,10 +68,13 @@ struct nk_tune *nk_tune_new(struct nk_model *model, const struct nk_tune_options
   if (code == NK_OK) {
     tune->dim = nk_forward_shape(tune->forward)->dim;
     tune->n_vocabulary = nk_forward_shape(tune->forward)->n_vocabulary;
-    code = nki_tune_read(tune, options);
+    code = check_target(tune, options->target);
   }
   if (code == NK_OK) code = nki_tune_choose(tune);
+  if (code == NK_OK) code = nki_tune_read(tune, options);
   if (code == NK_OK && options->checkpoint != NULL) code = nki_tune_load(tune, options->checkpoint);
+  if (code == NK_OK) code = nki_tune_refer(tune, options);
+  if (code == NK_OK) code = nki_tune_use(tune, true);
   if (code == NK_OK) return tune;
   nk_tune_free(tune);
   return NULL;
@@ -163,6 +175,8 @@ static int take_step(struct nk_tune *tune) {
 
 /* The values with the lowest held-out loss become the model's. */
 static void finish(struct nk_tune *tune) {
+  if (!(tune->best_loss < tune->rows[0].heldout_loss))
+    nk_warn("no step lowered the held-out loss: the weights are as they were");
   for (size_t i = 0; i < tune->n_tensors; i++)
     memcpy(tune->tensors[i].values, tune->tensors[i].best, tune->tensors[i].n * sizeof(float));
   tune->done = true;
@@ -178,7 +192,7 @@ int nk_tune_step(struct nk_tune *tune, bool *done) {
     if (code == NK_OK) code = take_step(tune);
     bool last = tune->step == o->n_steps;
     if (code == NK_OK && (last || tune->step % o->n_evaluate == 0)) code = nki_tune_evaluate(tune);
-    if (code == NK_OK && (last || tune->n_stale >= MOST_STALE)) finish(tune);
+    if (code == NK_OK && (last || tune->n_stale >= NKI_TUNE_STALE)) finish(tune);
     if (code == NK_OK)
       code = nk_progress("steps", tune->done ? o->n_steps : tune->step, o->n_steps);
   }

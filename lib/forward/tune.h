@@ -21,6 +21,8 @@ struct nki_split {
   size_t n, n_train;
 };
 
+enum { NKI_TUNE_STALE = 5 }; /* evaluations in turn that do not lower the loss: the end */
+
 enum nki_example_kind { NKI_NOKEN, NKI_ORDINARY, NKI_TEXT, NKI_N_EXAMPLES };
 
 /* What the loss is a mean over: a noken (its row), an ordinary token (its number) in a prompt, or a
@@ -60,7 +62,7 @@ struct nk_tune {
   size_t n_sums;
   struct nk_tune_row *rows; /* [n_rows] */
   size_t n_rows;
-  bool has_values; /* the model has the trained values */
+  bool has_values; /* the model may have the trained values */
   bool done;
 };
 
@@ -71,13 +73,15 @@ double nki_tune_rate(const struct nk_tune_options *options, size_t step);
 
 /* The probe of a prompt for the model as it is now; NULL on failure. */
 struct nk_probe *nki_tune_probe(struct nk_tune *tune, size_t prompt);
-/* Probes, targets, ordinary tokens, pieces of text, and what is held out. NK_OK or a negative
- * code. */
+/* Probes, ordinary tokens, pieces of text, what is held out, and the hash of all. NK_OK or a
+ * negative code. */
 int nki_tune_read(struct nk_tune *tune, const struct nk_tune_options *options);
+/* The prompts' references by the model of the files, and targets: the long part. */
+int nki_tune_refer(struct nk_tune *tune, const struct nk_tune_options *options);
 
 /* ---- Weights (tune_weights.c) ---- */
 
-/* Chooses the tensors and gives the model copies of their values. */
+/* Chooses the tensors and copies their values, which the model can use from now on. */
 int nki_tune_choose(struct nk_tune *tune);
 /* The model has the trained values, or those of its files. */
 int nki_tune_use(struct nk_tune *tune, bool trained);

@@ -1,6 +1,7 @@
 /* Checkpoints of tuning: a safetensors file of values, moments, best values, rows and numbers, with
  * what the run was asked in its metadata. */
 #include <inttypes.h>
+#include <math.h>
 #include <noken/base.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,7 +170,48 @@ static int read_arrays(const struct nki_safetensors *file, const struct nki_tune
     code = name.failed ? NK_EMEMORY : read_floats(file, name.data, t->n, array_of(t, k));
   }
   nk_buffer_free(&name);
+  for (size_t i = 0; i < t->n && code == NK_OK; i++)
+    if (t->square[i] < 0)
+      code = nk_fail(NK_EDATA, "tensor 'square:%.200s': element %zu is %g, below 0", t->name, i,
+                     (double)t->square[i]);
   return code;
+}
+
+static bool is_count(double x, double most) {
+  return x >= 0 && x <= most && x == floor(x);
+}
+
+/* Whether a run of these options can have been in this state. */
+static int check_state(const struct nk_tune_options *o, const double *state) {
+  double n = (double)o->n_steps, sums = fmod(state[STEP], (double)o->n_evaluate);
+  if (!is_count(state[STEP], n) || !is_count(state[STALE], state[STEP]))
+    return nk_fail(NK_EDATA, "tensor 'state': step %g of %g, %g evaluations without a lower loss",
+                   state[STEP], n, state[STALE]);
+  bool ends = state[STEP] == n || state[STALE] >= NKI_TUNE_STALE;
+  if (state[DONE] != (ends ? 1 : 0))
+    return nk_fail(NK_EDATA, "tensor 'state': done is %g at step %g of %g", state[DONE],
+                   state[STEP], n);
+  if (state[N_SUMS] != (ends ? 0 : sums))
+    return nk_fail(NK_EDATA, "tensor 'state': sums of %g steps at step %g", state[N_SUMS],
+                   state[STEP]);
+  for (size_t i = 0; i < N_STATE; i++)
+    if (!isfinite(state[i]))
+      return nk_fail(NK_EDATA, "tensor 'state': number %zu is %g", i, state[i]);
+  return NK_OK;
+}
+
+/* An evaluation before the first step, each n_evaluate steps and after the last one. */
+static int check_rows(const struct nk_tune *tune) {
+  size_t every = tune->options.n_evaluate, step = tune->step;
+  size_t n = step == 0 ? 0 : 1 + step / every + (tune->done && step % every != 0);
+  if (tune->n_rows != n && !(step == 0 && tune->n_rows == 1))
+    return nk_fail(NK_EDATA, "%zu rows at step %zu, expected %zu", tune->n_rows, step, n);
+  for (size_t i = 0; i < tune->n_rows; i++) {
+    size_t at = i * every < step ? i * every : step;
+    if (tune->rows[i].step != (double)at)
+      return nk_fail(NK_EDATA, "row %zu is of step %g, expected %zu", i, tune->rows[i].step, at);
+  }
+  return NK_OK;
 }
 
 static int read_state(struct nk_tune *tune, const struct nki_safetensors *file) {
@@ -181,11 +223,8 @@ static int read_state(struct nk_tune *tune, const struct nki_safetensors *file) 
                    N_STATE);
   if (code != NK_OK) return code;
   memcpy(state, tensor->data, sizeof state);
-  for (size_t i = 0; i < BEST_LOSS; i++)
-    if (!(state[i] >= 0 && state[i] <= (double)tune->options.n_steps))
-      return nk_fail(NK_EDATA, "tensor 'state': number %zu is %g", i, state[i]);
-  if (!(state[N_SUMS] >= 0 && state[N_SUMS] <= state[STEP]))
-    return nk_fail(NK_EDATA, "tensor 'state': number %d is %g", N_SUMS, state[N_SUMS]);
+  code = check_state(&tune->options, state);
+  if (code != NK_OK) return code;
   tune->step = (size_t)state[STEP];
   tune->n_stale = (size_t)state[STALE];
   tune->best_loss = state[BEST_LOSS];
@@ -198,7 +237,7 @@ static int read_state(struct nk_tune *tune, const struct nki_safetensors *file) 
   if (tune->rows == NULL) return NK_EMEMORY;
   memcpy(tune->rows, tensor->data, tensor->n_bytes);
   tune->n_rows = tensor->n_elements / NK_TUNE_COLUMNS;
-  return NK_OK;
+  return check_rows(tune);
 }
 
 int nki_tune_load(struct nk_tune *tune, const char *path) {

@@ -2,6 +2,7 @@
  * beside these, texts in pieces, and the shares of all of them that are held out. */
 #include <math.h>
 #include <noken/base.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -20,9 +21,15 @@ enum {
 /* What is split: streams of its random numbers. */
 enum { SPLIT_NOKENS, SPLIT_PROMPTS, SPLIT_ORDINARY, SPLIT_PIECES };
 
+/* With the size, so that no two lists of arrays are one. */
 static void add_hash(struct nk_tune *tune, const void *bytes, size_t n) {
-  uint64_t parts[2] = {tune->input, nki_hash(bytes, n)};
+  uint64_t parts[3] = {tune->input, n, nki_hash(bytes, n)};
   tune->input = nki_hash((const char *)parts, sizeof parts);
+}
+
+static void add_count(struct nk_tune *tune, size_t n) {
+  const uint64_t count = n;
+  add_hash(tune, &count, sizeof count);
 }
 
 /* ---- Probes and targets ---- */
@@ -42,7 +49,13 @@ static int copy_prompts(struct nk_tune *tune, const struct nk_tune_options *opti
   tune->n_prompts = options->n_prompts;
   tune->prompts = nk_calloc(options->n_prompts, sizeof *tune->prompts);
   if (tune->prompts == NULL) return NK_EMEMORY;
+  add_count(tune, options->n_prompts);
   for (size_t p = 0; p < options->n_prompts; p++) {
+    for (size_t k = 0; k < p; k++)
+      if (strcmp(options->prompts[k], options->prompts[p]) == 0)
+        return nk_fail(NK_EUSAGE,
+                       "prompts %zu and %zu are the same: held out, it would be read too", k + 1,
+                       p + 1);
     tune->prompts[p] = nk_strdup(options->prompts[p]);
     if (tune->prompts[p] == NULL) return NK_EMEMORY;
     add_hash(tune, tune->prompts[p], strlen(tune->prompts[p]));
@@ -52,20 +65,16 @@ static int copy_prompts(struct nk_tune *tune, const struct nk_tune_options *opti
 
 /* The prompts, and those of nk_verify, where ordinary tokens shall stay what they are too. */
 static int make_probes(struct nk_tune *tune) {
-  size_t n_prompts = tune->n_prompts, n = n_prompts + NK_VERIFY_PROMPTS;
+  size_t n = tune->n_prompts + NK_VERIFY_PROMPTS;
   tune->probes = nk_calloc(n, sizeof(struct nk_probe *));
   if (tune->probes == NULL) return NK_EMEMORY;
   for (; tune->n_probes < n; tune->n_probes++) {
     tune->probes[tune->n_probes] = nki_tune_probe(tune, tune->n_probes);
-    if (tune->probes[tune->n_probes] == NULL) return nk_error_code();
+    const struct nk_probe *probe = tune->probes[tune->n_probes];
+    if (probe == NULL) return nk_error_code();
+    add_hash(tune, probe->prompt.ids, probe->prompt.n * sizeof *probe->prompt.ids);
   }
-  int code = NK_OK;
-  for (size_t p = 0; p < n_prompts && code == NK_OK; p++) {
-    tune->probes[p]->reference = nki_reference_new(tune->probes[p]);
-    if (tune->probes[p]->reference == NULL) return nk_error_code();
-    code = nk_progress("references", p + 1, n_prompts);
-  }
-  return code;
+  return NK_OK;
 }
 
 /* out [n_vocabulary] = log q of the token in the probe's place. */
@@ -93,43 +102,17 @@ static int make_targets(struct nk_tune *tune, const int64_t *token) {
     tune->targets[p] = tune->token_target + p * tune->n_vocabulary;
     code = read_target(tune, tune->probes[p], *token, tune->targets[p]);
   }
-  add_hash(tune, token, sizeof *token);
   return code;
 }
 
-/* ---- Texts ---- */
-
-static int add_piece(struct nk_tune *tune, const int64_t *ids, size_t n) {
-  struct nk_sequence *grown =
-      nk_realloc(tune->pieces, tune->n_pieces, tune->n_pieces + 1, sizeof *grown);
-  int64_t *copy = nk_alloc(n, sizeof *copy);
-  if (grown != NULL) tune->pieces = grown;
-  if (grown == NULL || copy == NULL) {
-    nk_free(copy);
-    return NK_EMEMORY;
+int nki_tune_refer(struct nk_tune *tune, const struct nk_tune_options *options) {
+  int code = NK_OK;
+  for (size_t p = 0; p < tune->n_prompts && code == NK_OK; p++) {
+    tune->probes[p]->reference = nki_reference_new(tune->probes[p]);
+    if (tune->probes[p]->reference == NULL) return nk_error_code();
+    code = nk_progress("references", p + 1, tune->n_prompts);
   }
-  memcpy(copy, ids, n * sizeof *copy);
-  grown[tune->n_pieces++] = (struct nk_sequence){copy, n};
-  return NK_OK;
-}
-
-static int read_texts(struct nk_tune *tune, const struct nk_tune_options *options) {
-  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(tune->model);
-  size_t longest = nk_forward_shape(tune->forward)->n_positions;
-  if (longest > PIECE) longest = PIECE;
-  int code = tokenizer == NULL ? nk_error_code() : NK_OK;
-  for (size_t i = 0; i < options->n_texts && code == NK_OK; i++) {
-    const struct nk_text *text = &options->texts[i];
-    int64_t *ids = NULL;
-    size_t n = 0;
-    code = nk_prompt_encode(tokenizer, text->bytes, text->n, false, &ids, &n);
-    if (code != NK_OK) nk_fail_in(code, "text %zu", i + 1);
-    for (size_t at = 0; at < n && code == NK_OK; at += longest)
-      code = add_piece(tune, ids + at, n - at < longest ? n - at : longest);
-    nk_free(ids);
-    add_hash(tune, text->bytes, text->n);
-  }
-  return code;
+  return code == NK_OK ? make_targets(tune, options->target) : code;
 }
 
 /* ---- What is held out ---- */
@@ -149,43 +132,138 @@ static int split(const struct nk_tune *tune, size_t n, uint64_t stream, struct n
   return NK_OK;
 }
 
-/* groups [n] = the number of each row's ray, in the order of their first rows; *n_groups of them.
- */
-static void number_rays(const struct nk_vectors *set, size_t *groups, size_t *n_groups) {
-  const struct nk_column *ray = nk_vectors_column(set, "ray");
-  *n_groups = 0;
-  for (size_t i = 0; i < set->n; i++) {
-    size_t k = 0;
-    for (; k < i; k++) {
-      bool same = ray == NULL            ? set->ids[k] == set->ids[i]
-                  : ray->dtype == NK_I64 ? ray->data.integer[k] == ray->data.integer[i]
-                                         : ray->data.number[k] == ray->data.number[i];
-      if (same) break;
-    }
-    groups[i] = k < i ? groups[k] : (*n_groups)++;
-  }
+/* An item by what it has in common with others. */
+struct keyed {
+  uint64_t key;
+  size_t item;
+};
+
+static int compare_keys(const void *a, const void *b) {
+  const struct keyed *x = a, *y = b;
+  if (x->key != y->key) return x->key < y->key ? -1 : 1;
+  return x->item < y->item ? -1 : x->item > y->item;
 }
 
-/* Rays are split; the order is one of their rows. */
-static int split_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
-  struct nki_split *out = &tune->of_nokens, rays = {0};
-  size_t *groups = nk_alloc(set->n, sizeof *groups), n_rays;
-  *out = (struct nki_split){.order = nk_alloc(set->n, sizeof *out->order), .n = set->n};
-  int code = groups == NULL || out->order == NULL ? NK_EMEMORY : NK_OK;
+/* groups [n] = the number of each item's key, in the order of their first items; *n_groups of them.
+ * Sorts the items [n]. */
+static void number_groups(struct keyed *items, size_t n, size_t *groups, size_t *n_groups) {
+  qsort(items, n, sizeof *items, compare_keys);
+  size_t first = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (items[i].key != items[first].key) first = i;
+    groups[items[i].item] = items[first].item;
+  }
+  *n_groups = 0;
+  for (size_t i = 0; i < n; i++) groups[i] = groups[i] == i ? (*n_groups)++ : groups[groups[i]];
+}
+
+/* Groups are split; the order is one of the n items. */
+static int split_groups(const struct nk_tune *tune, const size_t *groups, size_t n, size_t n_groups,
+                        uint64_t stream, struct nki_split *out) {
+  struct nki_split by_group = {0};
+  size_t *at = nk_calloc(n_groups + 1, sizeof *at), place = 0;
+  int code = at == NULL ? NK_EMEMORY : split(tune, n_groups, stream, &by_group);
   if (code != NK_OK) goto done;
-  number_rays(set, groups, &n_rays);
+  *out = (struct nki_split){.order = nk_alloc(n, sizeof *out->order), .n = n, .n_train = n};
+  if (out->order == NULL) code = NK_EMEMORY;
+  if (code != NK_OK) goto done;
+  for (size_t i = 0; i < n; i++) at[groups[i]]++;
+  for (size_t g = 0; g < n_groups; g++) { /* from sizes to the places of their first items */
+    size_t size = at[by_group.order[g]];
+    at[by_group.order[g]] = place;
+    if (g == by_group.n_train) out->n_train = place;
+    place += size;
+  }
+  for (size_t i = 0; i < n; i++) out->order[at[groups[i]]++] = i;
+
+done:
+  nk_free(by_group.order);
+  nk_free(at);
+  return code;
+}
+
+static int split_nokens(struct nk_tune *tune, const struct nk_vectors *set) {
+  const struct nk_column *ray = nk_vectors_column(set, "ray");
+  struct keyed *rows = nk_alloc(set->n, sizeof *rows);
+  size_t *groups = nk_alloc(set->n, sizeof *groups), n_rays;
+  int code = rows == NULL || groups == NULL ? NK_EMEMORY : NK_OK;
+  if (code != NK_OK) goto done;
+  for (size_t i = 0; i < set->n; i++) {
+    rows[i] = (struct keyed){.key = (uint64_t)set->ids[i], .item = i};
+    if (ray == NULL) continue;
+    double number = ray->dtype == NK_I64 ? 0 : ray->data.number[i] + 0.0; /* no -0 */
+    memcpy(&rows[i].key, &number, sizeof number);
+    if (ray->dtype == NK_I64) rows[i].key = (uint64_t)ray->data.integer[i];
+  }
+  number_groups(rows, set->n, groups, &n_rays);
   if (n_rays < 2)
     code = nk_fail(NK_EUSAGE, "%zu nokens of %zu ray%s: a part of two rays or more is held out",
                    set->n, n_rays, n_rays == 1 ? "" : "s");
-  if (code == NK_OK) code = split(tune, n_rays, SPLIT_NOKENS, &rays);
-  for (size_t r = 0, at = 0; r < rays.n && code == NK_OK; r++) {
-    if (r == rays.n_train) out->n_train = at;
-    for (size_t i = 0; i < set->n; i++)
-      if (groups[i] == rays.order[r]) out->order[at++] = i;
-  }
+  if (code == NK_OK)
+    code = split_groups(tune, groups, set->n, n_rays, SPLIT_NOKENS, &tune->of_nokens);
 
 done:
-  nk_free(rays.order);
+  nk_free(rows);
+  nk_free(groups);
+  return code;
+}
+
+/* ---- Texts ---- */
+
+/* The pieces of a text's ids [n], of that group. */
+static int add_pieces(struct nk_tune *tune, const int64_t *ids, size_t n, size_t longest,
+                      size_t group, size_t **groups) {
+  size_t n_more = (n + longest - 1) / longest, n_all = tune->n_pieces + n_more;
+  struct nk_sequence *pieces = nk_realloc(tune->pieces, tune->n_pieces, n_all, sizeof *pieces);
+  if (pieces != NULL) tune->pieces = pieces;
+  size_t *grown = nk_realloc(*groups, tune->n_pieces, n_all, sizeof *grown);
+  if (grown != NULL) *groups = grown;
+  if (pieces == NULL || grown == NULL) return NK_EMEMORY;
+  for (size_t at = 0; at < n; at += longest) {
+    size_t length = n - at < longest ? n - at : longest;
+    int64_t *copy = nk_alloc(length, sizeof *copy);
+    if (copy == NULL) return NK_EMEMORY;
+    memcpy(copy, ids + at, length * sizeof *copy);
+    grown[tune->n_pieces] = group;
+    pieces[tune->n_pieces++] = (struct nk_sequence){copy, length};
+  }
+  add_hash(tune, ids, n * sizeof *ids);
+  return NK_OK;
+}
+
+/* groups [n_texts]: those of equal texts are one; by hashes, as an error puts two on one side. */
+static int group_texts(const struct nk_tune_options *options, size_t *groups, size_t *n_groups) {
+  struct keyed *items = nk_alloc(options->n_texts, sizeof *items);
+  if (items == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < options->n_texts; i++)
+    items[i] = (struct keyed){nki_hash(options->texts[i].bytes, options->texts[i].n), i};
+  number_groups(items, options->n_texts, groups, n_groups);
+  nk_free(items);
+  if (options->n_texts < 2 || *n_groups > 1) return NK_OK;
+  return nk_fail(NK_EUSAGE, "%zu texts, all the same: a part of two or more is held out",
+                 options->n_texts);
+}
+
+static int read_texts(struct nk_tune *tune, const struct nk_tune_options *options) {
+  const struct nk_tokenizer *tokenizer = nk_model_tokenizer(tune->model);
+  size_t longest = nk_forward_shape(tune->forward)->n_positions, n_groups = 0;
+  size_t *of_texts = nk_alloc(options->n_texts, sizeof *of_texts), *groups = NULL;
+  if (longest > PIECE) longest = PIECE;
+  int code = tokenizer == NULL ? nk_error_code() : of_texts == NULL ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK) code = group_texts(options, of_texts, &n_groups);
+  add_count(tune, options->n_texts);
+  for (size_t i = 0; i < options->n_texts && code == NK_OK; i++) {
+    const struct nk_text *text = &options->texts[i];
+    int64_t *ids = NULL;
+    size_t n = 0;
+    code = nk_prompt_encode(tokenizer, text->bytes, text->n, false, &ids, &n);
+    if (code != NK_OK) nk_fail_in(code, "text %zu", i + 1);
+    if (code == NK_OK) code = add_pieces(tune, ids, n, longest, of_texts[i], &groups);
+    nk_free(ids);
+  }
+  if (code == NK_OK)
+    code = split_groups(tune, groups, tune->n_pieces, n_groups, SPLIT_PIECES, &tune->of_pieces);
+  nk_free(of_texts);
   nk_free(groups);
   return code;
 }
@@ -236,23 +314,37 @@ static int draw_ordinary(struct nk_tune *tune) {
   tune->ordinary = nk_alloc(rest, sizeof *tune->ordinary);
   if (tune->ordinary == NULL) return NK_EMEMORY;
   memcpy(tune->ordinary, tune->reference + tune->n_reference, rest * sizeof *tune->ordinary);
+  add_hash(tune, tune->reference, n * sizeof *tune->reference);
   return split(tune, rest, SPLIT_ORDINARY, &tune->of_ordinary);
+}
+
+/* The configuration and all tensors. */
+static int hash_model(struct nk_tune *tune) {
+  char *config = tune->model->config == NULL
+                     ? NULL
+                     : json_dumps(tune->model->config, JSON_SORT_KEYS | JSON_COMPACT);
+  if (tune->model->config != NULL && config == NULL)
+    return nk_fail(NK_EMEMORY, "%s: out of memory", nk_model_name(tune->model));
+  if (config != NULL) add_hash(tune, config, strlen(config));
+  free(config);
+  add_count(tune, nk_model_n_tensors(tune->model));
+  for (size_t i = 0; i < nk_model_n_tensors(tune->model); i++) {
+    const struct nk_tensor *tensor = nk_model_tensor(tune->model, i);
+    add_hash(tune, tensor->name, strlen(tensor->name));
+    add_hash(tune, tensor->data, tensor->n_bytes);
+  }
+  return NK_OK;
 }
 
 int nki_tune_read(struct nk_tune *tune, const struct nk_tune_options *options) {
   if (options->n_prompts == 0) return nk_fail(NK_EUSAGE, "no prompt");
   int code = read_nokens(tune, options);
-  if (code == NK_OK) code = draw_ordinary(tune);
   if (code == NK_OK) code = copy_prompts(tune, options);
+  if (code == NK_OK) code = draw_ordinary(tune);
   if (code == NK_OK) code = make_probes(tune);
-  if (code == NK_OK) code = make_targets(tune, options->target);
+  add_count(tune, options->target != NULL);
+  if (options->target != NULL) add_hash(tune, options->target, sizeof *options->target);
   if (code == NK_OK) code = read_texts(tune, options);
   if (code == NK_OK) code = split(tune, tune->n_prompts, SPLIT_PROMPTS, &tune->of_prompts);
-  if (code == NK_OK) code = split(tune, tune->n_pieces, SPLIT_PIECES, &tune->of_pieces);
-  for (size_t i = 0; i < nk_model_n_tensors(tune->model) && code == NK_OK; i++) {
-    const struct nk_tensor *tensor = nk_model_tensor(tune->model, i);
-    add_hash(tune, tensor->name, strlen(tensor->name));
-    add_hash(tune, tensor->data, tensor->n_bytes);
-  }
-  return code;
+  return code == NK_OK ? hash_model(tune) : code;
 }

@@ -117,6 +117,9 @@ static int check_gradients(const struct nk_tune *tune) {
 int nki_tune_choose(struct nk_tune *tune) {
   int code = choose(tune);
   if (code != NK_OK) return code;
+  if (tune->n_tensors == 0)
+    return nk_fail(NK_EUSAGE, "%s: no weights to train: its norms have none",
+                   nk_model_name(tune->model));
   tune->weights = nk_calloc(tune->n_tensors, sizeof *tune->weights);
   if (tune->weights == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < tune->n_tensors; i++) tune->weights[i].tensor = tune->tensors[i].name;
@@ -130,7 +133,8 @@ int nki_tune_choose(struct nk_tune *tune) {
     memcpy(t->best, t->values, t->n * sizeof *t->best);
   }
   tune->has_values = code == NK_OK;
-  return code == NK_OK ? nki_tune_use(tune, true) : code;
+  if (code == NK_OK) code = nki_tune_use(tune, true); /* whether it can */
+  return code == NK_OK ? nki_tune_use(tune, false) : code;
 }
 
 /* ---- AdamW ---- */

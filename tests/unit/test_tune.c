@@ -216,6 +216,74 @@ static void nokens_of_one_ray_are_held_out_together(void **state) {
   nk_model_free(model);
 }
 
+/* All pieces of a line, and of lines with the same text, are on one side. */
+static void pieces_of_one_text_are_held_out_together(void **state) {
+  (void)state;
+  static char line[1200];
+  for (size_t i = 0; i + 4 < sizeof line; i += 4) memcpy(line + i, "the ", 5);
+  const struct nk_text lines[] = {{line, strlen(line)}, texts[0], {line, strlen(line)}, texts[1]};
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.n_prompts = 1;
+  options.texts = lines;
+  options.n_texts = 4;
+  struct nk_tune *tune = open_run(model, &options);
+  const struct nki_split *split = &tune->of_pieces;
+  size_t n = (tune->n_pieces - 2) / 2;
+  bool held[64] = {false};
+  assert_true(n > 2 && tune->n_pieces < 64);
+  for (size_t i = split->n_train; i < split->n; i++) held[split->order[i]] = true;
+  for (size_t i = 0; i < n; i++) {
+    assert_true(held[i] == held[0]);
+    assert_true(held[n + 1 + i] == held[0]);
+  }
+  assert_true(split->n_train < split->n);
+  nk_tune_free(tune);
+  const struct nk_text same[] = {texts[0], texts[0]};
+  options.texts = same;
+  options.n_texts = 2;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "2 texts, all the same"));
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static uint64_t input_of(struct nk_model *model, const struct nk_tune_options *options) {
+  struct nk_tune *tune = open_run(model, options);
+  uint64_t input = tune->input;
+  nk_tune_free(tune);
+  return input;
+}
+
+static void the_input_is_known_by_its_parts_and_the_configuration(void **state) {
+  char path[300], command[1800];
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.n_texts = 0;
+  options.n_prompts = 1;
+  const uint64_t input = input_of(model, &options);
+  assert_true(input == input_of(model, &options));
+  const int64_t target = 300;
+  options.target = &target;
+  assert_true(input != input_of(model, &options));
+  options.target = NULL;
+  snprintf(path, sizeof path, "%s/other", (char *)*state);
+  snprintf(command, sizeof command,
+           "cp -rL data/gpt2-tiny '%s' && chmod -R u+w '%s' && sed -i "
+           "'s/\"layer_norm_epsilon\": *[-0-9.e]*/\"layer_norm_epsilon\": 0.001/' "
+           "'%s/config.json' && ! cmp -s data/gpt2-tiny/config.json '%s/config.json'",
+           path, path, path, path);
+  assert_int_equal(system(command), 0);
+  struct nk_model *other = nk_model_open(path);
+  if (other == NULL) fail_msg("%s", nk_error());
+  assert_true(input != input_of(other, &options));
+  nk_vectors_free(set);
+  nk_model_free(model);
+  nk_model_free(other);
+}
+
 static void save_run(const struct nk_tune *tune, const char *path) {
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   if (nk_tune_save(tune, output) != NK_OK || nk_output_commit(output) != NK_OK)
@@ -264,6 +332,97 @@ static void a_run_from_a_checkpoint_ends_as_one_without(void **state) {
   nk_vectors_free(set);
   nk_model_free(model);
   nk_model_free(other);
+}
+
+static void refuse_checkpoint(struct nk_tune *tune, const char *path, const char *message) {
+  nk_free(tune->rows);
+  tune->rows = NULL;
+  assert_int_equal(nki_tune_load(tune, path), NK_EDATA);
+  if (strstr(nk_error(), message) == NULL || strstr(nk_error(), path) == NULL)
+    fail_msg("'%s', expected '%s'", nk_error(), message);
+}
+
+/* The first number of the file's state, the step, is another one. */
+static void patch_step(const char *path, double step) {
+  struct nki_safetensors *file = nki_safetensors_open(path);
+  if (file == NULL) fail_msg("%s", nk_error());
+  const struct nk_file *mapped = nki_safetensors_file(file);
+  size_t n = mapped->size;
+  size_t at = (size_t)((const unsigned char *)data_of(file, "state", NULL) - mapped->data);
+  unsigned char *bytes = nk_alloc(n, 1);
+  memcpy(bytes, mapped->data, n);
+  memcpy(bytes + at, &step, sizeof step);
+  nki_safetensors_free(file);
+  write_bytes(path, bytes, n);
+  nk_free(bytes);
+}
+
+static void a_checkpoint_of_no_possible_state_is_refused(void **state) {
+  char path[300];
+  snprintf(path, sizeof path, "%s/hostile", (char *)*state);
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.n_prompts = 1;
+  struct nk_tune *tune = open_run(model, &options), *to = open_run(model, &options);
+  bool done = false;
+  for (size_t step = 0; step < 2; step++) assert_int_equal(nk_tune_step(tune, &done), NK_OK);
+  save_run(tune, path);
+  if (nki_tune_load(to, path) != NK_OK) fail_msg("%s", nk_error());
+  patch_step(path, 1.5);
+  refuse_checkpoint(to, path, "step 1.5 of 4");
+  patch_step(path, 3);
+  refuse_checkpoint(to, path, "sums of 0 steps at step 3");
+  tune->step = 4;
+  save_run(tune, path);
+  refuse_checkpoint(to, path, "done is 0 at step 4 of 4");
+  tune->step = 2;
+  double best = tune->best_loss;
+  tune->best_loss = (double)NAN;
+  save_run(tune, path);
+  refuse_checkpoint(to, path, "number 2 is nan");
+  tune->best_loss = best;
+  size_t n_rows = tune->n_rows;
+  tune->n_rows = 0;
+  save_run(tune, path);
+  refuse_checkpoint(to, path, "0 rows at step 2, expected 2");
+  tune->n_rows = n_rows;
+  tune->rows[1].step = 1;
+  save_run(tune, path);
+  refuse_checkpoint(to, path, "row 1 is of step 1, expected 2");
+  tune->rows[1].step = 2;
+  tune->tensors[0].square[3] = -1;
+  save_run(tune, path);
+  refuse_checkpoint(to, path, "element 3 is -1, below 0");
+  nk_tune_free(to);
+  nk_tune_free(tune);
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+static void keep_warning(const char *message, void *user) {
+  snprintf(user, 200, "%s", message);
+}
+
+static void a_run_that_lowers_nothing_says_so(void **state) {
+  (void)state;
+  char warning[200] = "";
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.n_steps = 1;
+  options.rate = 1;
+  options.n_prompts = 1;
+  struct nk_tune *tune = open_run(model, &options);
+  bool done = false;
+  nk_on_warning(keep_warning, warning);
+  assert_int_equal(nk_tune_step(tune, &done), NK_OK);
+  nk_on_warning(NULL, NULL);
+  assert_true(done);
+  assert_string_equal(warning, "no step lowered the held-out loss: the weights are as they were");
+  nk_tune_free(tune);
+  nk_vectors_free(set);
+  nk_model_free(model);
 }
 
 /* The mean over the training prompts of KL(p || mean), the mean of nokens that are trained on. */
@@ -394,6 +553,27 @@ static void what_cannot_be_tuned_is_refused(void **state) {
   assert_null(nk_tune_new(model, &options));
   assert_non_null(strstr(nk_error(), "after the last block"));
   options = small_run(set);
+  options.n_batch = SIZE_MAX / 2 + 1;
+  assert_null(nk_tune_new(model, &options));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  options = small_run(set);
+  const int64_t target = -1;
+  options.target = &target;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "target token -1: the model has tokens 0 to "));
+  options = small_run(set);
+  const char *const twice[] = {prompts[0], prompts[1], prompts[0]};
+  options.prompts = twice;
+  assert_null(nk_tune_new(model, &options));
+  assert_non_null(strstr(nk_error(), "prompts 1 and 3 are the same"));
+  options = small_run(set);
+  options.train = NK_TUNE_NORMS;
+  struct nk_model *olmo = nk_model_open("tests/fixtures/forward/olmo");
+  assert_non_null(olmo);
+  assert_null(nk_tune_new(olmo, &options));
+  assert_non_null(strstr(nk_error(), "no weights to train: its norms have none"));
+  nk_model_free(olmo);
+  options = small_run(set);
   int64_t rays[N_ROWS] = {0};
   assert_int_equal(nk_vectors_set_integers(set, "ray", rays), NK_OK);
   assert_null(nk_tune_new(model, &options));
@@ -407,7 +587,11 @@ int main(void) {
       cmocka_unit_test(the_loss_and_its_gradient_are_those_of_pytorch),
       cmocka_unit_test(steps_are_those_of_pytorchs_adamw),
       cmocka_unit_test(nokens_of_one_ray_are_held_out_together),
+      cmocka_unit_test(pieces_of_one_text_are_held_out_together),
+      cmocka_unit_test(the_input_is_known_by_its_parts_and_the_configuration),
       cmocka_unit_test(a_run_from_a_checkpoint_ends_as_one_without),
+      cmocka_unit_test(a_checkpoint_of_no_possible_state_is_refused),
+      cmocka_unit_test(a_run_that_lowers_nothing_says_so),
       cmocka_unit_test(searched_nokens_do_more_at_the_same_distance),
       cmocka_unit_test(the_model_is_as_it_was_after_a_run),
       cmocka_unit_test(parts_choose_their_tensors),
