@@ -68,6 +68,7 @@ int tune_run(struct tune_job *job) {
   if (output == NULL) return nk_error_code();
   struct nk_tune *tune = nk_tune_new(job->model, &job->tune);
   code = tune == NULL ? nk_error_code() : take_steps(job, tune);
+  if (code == NK_OK) code = save(job, tune); /* kept where the table or folder cannot be written */
   if (code == NK_OK) code = write_table(job, tune, output);
   if (code == NK_OK) code = nk_output_commit(output);
   const struct nk_model_write_options options = {.format = NK_MODEL_SAFETENSORS};
