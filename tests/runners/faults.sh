@@ -73,6 +73,13 @@ commands=(
   "nk-sample -q region.safetensors --from-set few.safetensors -m radius --distance 1 -o out"
   "nk-sample -q region.safetensors --gaussian 5 -o out"
   "nk-sample -q --path slerp --pairs pairs.tsv --vectors set.safetensors region.safetensors -o out"
+  "nk-sample -q -d gradient --model model -p h{}h --maximize entropy --quantile 0.5 \
+    region.safetensors -o out"
+  "nk-search -q model region.safetensors -p h{}h --maximize entropy --quantile 0.5 --restarts 2 \
+    --steps 2 -o out"
+  "nk-search -q model -p h{}h --top-directions 2 --from-set nokens.safetensors -o out"
+  "nk-trace -q -p h{}h --ids 3 --unverified --ordinary 4 model nokens.safetensors -o out"
+  "nk-summary -q --by text --median norm --resamples 100 stats.tsv -o out"
   "nk-run -q model -p h{}h nokens.safetensors -o out"
   "nk-run -q model -p h{}h --at 1 --region region.safetensors nokens.safetensors -o out"
   "nk-run -q model -p h{}h --generate 3 nokens.safetensors -o out"
