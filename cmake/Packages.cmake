@@ -25,7 +25,8 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_LIBRARY_OUTPUT_DIRECTORY})
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "") # each package's is the first line of its description
+# Each package's summary is the first line of its description.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(about "Finds glitch tokens of language models, samples vectors at controlled
 distances from what a model knows, and measures what they do.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME noken)
@@ -58,6 +59,7 @@ foreach(part tools:noken library:${library} development:libnoken-dev)
     EXCLUDE_FROM_ALL)
 endforeach()
 configure_file(cmake/debian/overrides.in debian/${library} @ONLY)
-install(FILES ${CMAKE_BINARY_DIR}/debian/${library} DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides
+install(FILES ${CMAKE_BINARY_DIR}/debian/${library}
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides
   COMPONENT library EXCLUDE_FROM_ALL)
 include(CPack)

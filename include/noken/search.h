@@ -44,9 +44,9 @@ struct nk_objective_options {
  * several slots, they hold the same vector, and the gradient is that of all. The first run with
  * NK_OBJECTIVE_KL computes the probes' references. Rows are run in blocks of bounded memory.
  * Returns NK_OK or a negative code: NK_EUSAGE for probes that do not go together, an id that does
- * not exist or that TOKENS has twice, a text longer than the context; NK_EDATA for a vector that is not finite; those of
- * nk_probe_run and nk_gradient_run; for a probe of NULL that of the failed call that gave it. Where
- * it fails, values and gradients are not defined. */
+ * not exist or that TOKENS has twice, a text longer than the context; NK_EDATA for a vector that is
+ * not finite; those of nk_probe_run and nk_gradient_run; for a probe of NULL that of the failed
+ * call that gave it. Where it fails, values and gradients are not defined. */
 NK_API int nk_objective_run(const struct nk_objective_options *objective, const float *x, size_t n,
                             double *values, float *gradients);
 

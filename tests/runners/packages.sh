@@ -15,7 +15,9 @@ packages=("$build"/*.deb)
 skipped=
 [ ${#packages[@]} -eq 3 ]
 # Each has a summary of its own; pages are compressed, and no other file but the changelog.
-summaries=$(for package in "${packages[@]}"; do dpkg-deb -f "$package" Description | sed -n 1p; done)
+summaries=$(for package in "${packages[@]}"; do
+  dpkg-deb -f "$package" Description | sed -n 1p
+done)
 [ "$(sort -u <<<"$summaries" | wc -l)" -eq 3 ]
 odd=$(for package in "${packages[@]}"; do dpkg-deb -c "$package"; done |
   awk '!/\/doc\// && (/\.gz/ != /\/man\/man[17]\/./)')
