@@ -20,6 +20,20 @@ static int compare(struct compare_job *job) {
   return cli_close(job->table, output, code);
 }
 
+/* What behaviour is judged by. */
+/* clang-format off */
+#define ORDINARY_OPTIONS(o)                                                                        \
+  {0, "ordinary", CLI_OPTION_SIZE, &(o)->n_ordinary, "N", "compare N ordinary tokens (256)"},      \
+  {0, "reference", CLI_OPTION_SIZE, &(o)->n_reference, "N",                                        \
+   "judge behaviour by N ordinary tokens (256)"},                                                  \
+  {0, "own-reference", CLI_OPTION_FLAG, &(o)->own_reference, NULL,                                 \
+   "judge AFTER by its own ordinary tokens, not by BEFORE's"},                                     \
+  {0, "unverified", CLI_OPTION_FLAG, &(o)->unverified, NULL,                                       \
+   "allow ordinary tokens that BEFORE cannot repeat"},                                             \
+  {0, "level", CLI_OPTION_NUMBER, &(o)->level, "A",                                                \
+   "behaviour is out of distribution where p_value <= A (0.05)"}
+/* clang-format on */
+
 int main(int argc, char **argv) {
   struct cli_run run;
   struct compare_job job = {.run = &run,
@@ -59,15 +73,7 @@ int main(int argc, char **argv) {
       {0, "controls", CLI_OPTION_SIZE, &o->n_controls, "N",
        "verify N ordinary tokens like the glitch tokens (200)"},
       {0, "text", CLI_OPTION_STRING, &o->text, "FILE", "a text whose lines give losses"},
-      {0, "ordinary", CLI_OPTION_SIZE, &o->n_ordinary, "N", "compare N ordinary tokens (256)"},
-      {0, "reference", CLI_OPTION_SIZE, &o->n_reference, "N",
-       "judge behaviour by N ordinary tokens (256)"},
-      {0, "own-reference", CLI_OPTION_FLAG, &o->own_reference, NULL,
-       "judge AFTER by its own ordinary tokens, not by BEFORE's"},
-      {0, "unverified", CLI_OPTION_FLAG, &o->unverified, NULL,
-       "allow ordinary tokens that BEFORE cannot repeat"},
-      {0, "level", CLI_OPTION_NUMBER, &o->level, "A",
-       "behaviour is out of distribution where p_value <= A (0.05)"},
+      ORDINARY_OPTIONS(o),
   };
   const struct cli_tool tool = {
       .name = "nk-compare",

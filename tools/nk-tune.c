@@ -1,4 +1,5 @@
 /* nk-tune: a fine-tuned copy of a model in which nokens do what ordinary tokens do. */
+#include "cli/chat.h"
 #include "tune/tune.h"
 
 int main(int argc, char **argv) {
@@ -9,7 +10,7 @@ int main(int argc, char **argv) {
                                      .evaluate = TUNE_NOT_GIVEN,
                                      .checkpoint = TUNE_NOT_GIVEN,
                                      .search = TUNE_NOT_GIVEN,
-                                     .metric = NK_METRIC_MAHALANOBIS - NK_METRIC_L2,
+                                     .metric = TUNE_NO_METRIC,
                                      .rate = -1,
                                      .weight = -1,
                                      .hold_out = -1}};
@@ -18,6 +19,7 @@ int main(int argc, char **argv) {
       {0, "nokens", CLI_OPTION_STRING, &o->nokens, "SET", "the vectors to train on (needed)"},
       {'p', "prompt", CLI_OPTION_LIST, &o->texts, "TEXT", "a prompt with slots {}; repeatable"},
       {0, "prompts", CLI_OPTION_LIST, &o->prompts, "FILE", "a table of prompts (prompt, text)"},
+      CLI_CHAT_OPTION(&o->chat),
       {0, "text", CLI_OPTION_STRING, &o->text, "FILE",
        "lines of text whose distributions shall not change"},
       {0, "target", CLI_OPTION_STRING, &o->target, "TOKEN",

@@ -76,7 +76,7 @@ struct nk_tune_row {
   double loss, noken_loss, ordinary_loss, text_loss; /* of the batches since the last row */
   double heldout_loss, heldout_noken_loss, heldout_ordinary_loss, heldout_text_loss;
   double heldout_share;   /* held-out nokens in held-out prompts with p_value <= 0.05, by reference
-                          * tokens in the frozen model */
+                          * tokens in the model at this step */
   double ordinary_share;  /* the same of held-out ordinary tokens, which are not in the reference */
   double next_token_loss; /* -log p of the next token of held-out texts, nats */
 };

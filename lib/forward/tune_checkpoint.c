@@ -136,22 +136,20 @@ static int check_settings(const struct nk_tune *tune, const struct nki_safetenso
   return NK_OK;
 }
 
-/* *data [n] = the tensor's elements, of 0 or more rows of `row` numbers. */
-static int find(const struct nki_safetensors *file, const char *name, enum nk_dtype dtype,
-                size_t row, const struct nk_tensor **out) {
+/* The tensor, of 0 or more rows of `row` numbers; NULL on failure. */
+static const struct nk_tensor *find(const struct nki_safetensors *file, const char *name,
+                                    enum nk_dtype dtype, size_t row) {
   const struct nk_tensor *tensor = nki_safetensors_find(file, name);
-  if (tensor == NULL) return nk_error_code();
-  if (tensor->dtype != dtype || tensor->n_dims != 1 || tensor->n_elements % row != 0)
-    return nk_fail(NK_EDATA, "tensor '%.200s' has another type or shape", tensor->name);
-  *out = tensor;
-  return NK_OK;
+  if (tensor == NULL) return NULL;
+  if (tensor->dtype == dtype && tensor->n_dims == 1 && tensor->n_elements % row == 0) return tensor;
+  nk_fail(NK_EDATA, "tensor '%.200s' has another type or shape", tensor->name);
+  return NULL;
 }
 
 /* out [n] = the tensor's elements. */
 static int read_floats(const struct nki_safetensors *file, const char *name, size_t n, float *out) {
-  const struct nk_tensor *tensor = NULL;
-  int code = find(file, name, NK_F32, 1, &tensor);
-  if (code != NK_OK) return code;
+  const struct nk_tensor *tensor = find(file, name, NK_F32, 1);
+  if (tensor == NULL) return nk_error_code();
   if (tensor->n_elements != n)
     return nk_fail(NK_EDATA, "tensor '%.200s' has %zu elements, expected %zu", tensor->name,
                    tensor->n_elements, n);
@@ -216,14 +214,13 @@ static int check_rows(const struct nk_tune *tune) {
 
 static int read_state(struct nk_tune *tune, const struct nki_safetensors *file) {
   double state[N_STATE];
-  const struct nk_tensor *tensor = NULL;
-  int code = find(file, "state", NK_F64, N_STATE, &tensor);
-  if (code == NK_OK && tensor->n_elements != N_STATE)
-    code = nk_fail(NK_EDATA, "tensor 'state' has %zu numbers, expected %d", tensor->n_elements,
+  const struct nk_tensor *tensor = find(file, "state", NK_F64, N_STATE);
+  if (tensor == NULL) return nk_error_code();
+  if (tensor->n_elements != N_STATE)
+    return nk_fail(NK_EDATA, "tensor 'state' has %zu numbers, expected %d", tensor->n_elements,
                    N_STATE);
-  if (code != NK_OK) return code;
   memcpy(state, tensor->data, sizeof state);
-  code = check_state(&tune->options, state);
+  int code = check_state(&tune->options, state);
   if (code != NK_OK) return code;
   tune->step = (size_t)state[STEP];
   tune->n_stale = (size_t)state[STALE];
@@ -231,8 +228,8 @@ static int read_state(struct nk_tune *tune, const struct nki_safetensors *file) 
   tune->n_sums = (size_t)state[N_SUMS];
   tune->done = state[DONE] != 0;
   memcpy(tune->sums, state + SUMS, sizeof tune->sums);
-  code = find(file, "rows", NK_F64, NK_TUNE_COLUMNS, &tensor);
-  if (code != NK_OK) return code;
+  tensor = find(file, "rows", NK_F64, NK_TUNE_COLUMNS);
+  if (tensor == NULL) return nk_error_code();
   tune->rows = nk_alloc(tensor->n_elements, sizeof(double));
   if (tune->rows == NULL) return NK_EMEMORY;
   memcpy(tune->rows, tensor->data, tensor->n_bytes);

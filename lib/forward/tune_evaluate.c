@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "forward/tune.h"
 
-enum { AT_ONCE = 64 };          /* examples of a run */
-static const double OUT = 0.05; /* p-values at most so large are out of distribution */
+enum { AT_ONCE = 64, PIECES_AT_ONCE = 8 }; /* examples of a run: a piece has many distributions */
+static const double OUT = 0.05;            /* p-values at most so large are out of distribution */
 
 /* The prompts of an evaluation: those held out; where none is, all. */
 static size_t held_prompts(const struct nk_tune *tune, const size_t **prompts) {
@@ -33,6 +33,7 @@ static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *los
   const struct nki_split *split = split_of(tune, kind);
   const size_t *prompts;
   size_t n_prompts = held_prompts(tune, &prompts);
+  size_t most = kind == NKI_TEXT ? PIECES_AT_ONCE : AT_ONCE;
   int code = NK_OK;
   if (kind == NKI_TEXT) n_prompts = 1;
   for (size_t p = 0; p < n_prompts; p++)
@@ -40,7 +41,7 @@ static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *los
       examples[n++] =
           (struct nki_example){.kind = kind, .item = split->order[i], .prompt = prompts[p]};
       bool last = p + 1 == n_prompts && i + 1 == split->n;
-      if (n < AT_ONCE && !last) continue;
+      if (n < most && !last) continue;
       code = nki_tune_loss(tune, examples, n, false, sums, n_terms);
       n = 0;
     }
@@ -95,8 +96,10 @@ static int measure_shares(struct nk_tune *tune, struct nk_tune_row *row) {
     nk_behaviour_free(b);
     nk_probe_free(probe);
   }
-  row->heldout_share = (double)out / (double)(n_prompts * held.set->n);
-  row->ordinary_share = (double)out_tokens / (double)(n_prompts * held.items.n_tokens);
+  if (code == NK_OK) {
+    row->heldout_share = (double)out / (double)(n_prompts * held.set->n);
+    row->ordinary_share = (double)out_tokens / (double)(n_prompts * held.items.n_tokens);
+  }
   free_held(&held);
   return code;
 }

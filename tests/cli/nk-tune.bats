@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-  export T=$BATS_FILE_TMPDIR
+  export T=$BATS_FILE_TMPDIR ROOT=$PWD
   nk-extract data/gpt2-tiny | nk-region fit -q -o "$T/region"
   nk-sample "$T/region" -n 6 -d isotropic,covariance --times 1.5,3 -o "$T/nokens"
 }
@@ -135,4 +135,22 @@ END
   cmp "$T/searched/model.safetensors" "$T/again/model.safetensors"
   run -2 --separate-stderr tune "$T/x" --search-every 2
   [ "$stderr" = "nk-tune: --search-every N and --region REGION go together" ]
+}
+
+@test "a folder that cannot be made anew in its place, and a metric of nothing, are refused at once" {
+  cd "$BATS_TEST_TMPDIR"
+  ln -s . link
+  for folder in "" . link; do
+    run -2 nk-tune -q "$ROOT/data/gpt2-tiny" --nokens "$T/nokens" -p 'a {} b' -o "$folder"
+    [[ $output == "nk-tune: '$folder': the folder is made anew in its place: name a folder" ]]
+  done
+  run -2 nk-tune -q "$ROOT/data/gpt2-tiny" --nokens "$T/nokens" -p 'a {} b' -m l2 -o folder
+  [[ $output == "nk-tune: --metric is of the distances of --search-every N" ]]
+}
+
+@test "prompts are put into a chat format, which the model has to know" {
+  run -2 nk-tune -q data/gpt2-tiny --nokens "$T/nokens" -p 'a {} b' --chat nothing -o "$T/chat"
+  [[ $output == *"nothing"* ]]
+  run -1 tune "$T/chat" --chat phi
+  [[ $output == *"the model's tokenizer has no token '<|user|>'"* ]]
 }

@@ -53,6 +53,11 @@ static int check_source(const struct nk_model *model) {
 }
 
 static int check_target(const char *folder) {
+  struct stat status;
+  const char *last = strrchr(folder, '/') != NULL ? strrchr(folder, '/') + 1 : folder;
+  bool link = lstat(folder, &status) == 0 && S_ISLNK(status.st_mode);
+  if (link || *last == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+    return nk_fail(NK_EUSAGE, "'%s': the folder is made anew in its place: name a folder", folder);
   DIR *directory = opendir(folder);
   if (directory == NULL) return errno == ENOENT ? NK_OK : nk_fail_errno("%s", folder);
   bool empty = true;
@@ -120,8 +125,11 @@ static void remove_folder(const char *folder) {
 /* ---- The whole ---- */
 
 int cli_check_model_folder(const struct nk_model *model, const char *folder) {
-  int code = check_source(model);
-  return code == NK_OK ? check_target(folder) : code;
+  char *target = join(folder, NULL);
+  int code = target == NULL ? NK_EMEMORY : check_source(model);
+  if (code == NK_OK) code = check_target(target);
+  nk_free(target);
+  return code;
 }
 
 int cli_write_model_folder(const struct nk_model *model,

@@ -90,7 +90,8 @@ static int draw_reference(struct compare_job *job, struct nk_ordinary_options ho
   const struct compare_options *o = &job->options;
   how.n = 2 * o->n_reference;
   int code = draw(job, &how, &job->reference, &job->n_reference);
-  double p_min = 1 / ((double)(job->n_reference / 2) + 1);
+  size_t half = job->n_reference / 2;
+  double p_min = 1 / ((double)half + 1);
   if (code != NK_OK || p_min <= o->level) return code;
   return nk_fail(NK_EDATA,
                  "%s: %zu ordinary tokens to judge by, of --reference %zu: no p-value is below "

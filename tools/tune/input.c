@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/chat.h"
 #include "cli/model_folder.h"
 #include "tune/tune.h"
 
@@ -84,8 +85,10 @@ static int read_region(struct tune_job *job) {
   if (code != NK_OK) return code;
   if ((o->region == NULL) != (o->search == TUNE_NOT_GIVEN))
     return nk_fail(NK_EUSAGE, "--search-every N and --region REGION go together");
+  if (o->region == NULL && o->metric != TUNE_NO_METRIC)
+    return nk_fail(NK_EUSAGE, "--metric is of the distances of --search-every N");
   if (o->region == NULL) return NK_OK;
-  job->tune.metric = (enum nk_metric)(o->metric + NK_METRIC_L2);
+  if (o->metric != TUNE_NO_METRIC) job->tune.metric = (enum nk_metric)(o->metric + NK_METRIC_L2);
   job->tune.region = job->region = nk_region_read(o->region);
   return job->region == NULL ? nk_error_code() : NK_OK;
 }
@@ -94,7 +97,11 @@ static int read_prompts(struct tune_job *job) {
   const struct tune_options *o = &job->options;
   if (o->texts.n == 0 && o->prompts.n == 0)
     return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
-  int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
+  return cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
+}
+
+static int put_into_chat(struct tune_job *job) {
+  int code = cli_chat_prompts(job->run, job->options.chat, job->model, &job->prompts);
   if (code != NK_OK) return code;
   job->prompt_texts = nk_alloc(job->prompts.n, sizeof *job->prompt_texts);
   if (job->prompt_texts == NULL) return NK_EMEMORY;
@@ -192,6 +199,7 @@ int tune_read(struct tune_job *job) {
   job->model = nk_model_open(job->run->operands[0]);
   if (job->model == NULL) return nk_error_code();
   code = cli_check_model_folder(job->model, job->run->common.output);
+  if (code == NK_OK) code = put_into_chat(job);
   if (code == NK_OK) code = check_dim(job);
   if (code == NK_OK) code = read_train(job);
   if (code == NK_OK) code = read_target(job);

@@ -8,9 +8,11 @@
 
 #define TUNE_NOT_GIVEN SIZE_MAX
 
+enum { TUNE_NO_METRIC = -1 };
+
 struct tune_options {
   struct cli_strings texts, prompts; /* of -p and --prompts */
-  const char *nokens, *text, *train, *target, *log, *region;
+  const char *nokens, *text, *train, *target, *log, *region, *chat;
   size_t at, steps, batch, evaluate, checkpoint, search;
   double rate, decay, weight, hold_out;
   int mode, metric;
