@@ -305,7 +305,7 @@ origins of a set apart" "${contexts[@]}"
   run -2 nk-run "$gpt2" rays.tsv --paired
   [ "$output" = "nk-run: no prompt: use -p TEXT or --prompts FILE, or --contexts FILE" ]
   run -2 nk-run "$gpt2" rays.tsv --paired -p 'The {}' --norms 4,4,3
-  [ "$output" = "nk-run: --norms: layer 4 is there twice" ]
+  [ "$output" = "nk-run: --norms: layer 4 is given twice" ]
   run -2 nk-run "$gpt2" rays.tsv --paired -p 'The {}' --position -99
   [[ "$output" == "nk-run: prompt '1' has "[0-9]*" tokens, none at position -99" ]]
   run -2 nk-run "$gpt2" - --paired --contexts - <rays.tsv

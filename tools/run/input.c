@@ -109,16 +109,10 @@ static int read_prompts(struct run_job *job) {
   return code == NK_OK ? cli_chat_prompts(job->run, o->chat, job->model, &job->prompts) : code;
 }
 
-/* Each has a column: once. */
 static int read_norms(struct run_job *job) {
   const char *text = job->options.norms;
   if (text == NULL) return NK_OK;
-  int code = cli_parse_layers("--norms", text, 1, job->shape->n_layers, &job->norms, &job->n_norms);
-  for (size_t i = 0; i < job->n_norms && code == NK_OK; i++)
-    for (size_t k = 0; k < i; k++)
-      if (job->norms[k] == job->norms[i])
-        return nk_fail(NK_EUSAGE, "--norms: layer %zu is there twice", job->norms[i]);
-  return code;
+  return cli_parse_layers("--norms", text, 1, job->shape->n_layers, &job->norms, &job->n_norms);
 }
 
 int run_read_position(struct run_job *job) {
