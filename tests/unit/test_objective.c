@@ -83,7 +83,8 @@ static void kl_and_entropy_are_those_of_behaviour(void **state) {
         o.n_probes = 1;
         run(&o, x, N_VECTORS, got, NULL);
         for (size_t v = 0; v < N_VECTORS; v++)
-          assert_true(fabs(got[v] - want[v]) <= 1e-6 * fmax(1, want[v]));
+          if (!(fabs(got[v] - want[v]) <= 4e-6 * fmax(1, want[v]))) /* roundings of logits */
+            fail_msg("kind %d, place %zu: %.9g, of behaviour %.9g", kind, p, got[v], want[v]);
       }
       nk_behaviour_free(b);
     }

@@ -222,7 +222,8 @@ static void a_radius_is_never_exceeded(void **state) {
       for (size_t j = i * DIM; j < (i + 1) * DIM; j++)
         square += pow((double)found->values[j] - (double)x[j], 2);
       if (!(sqrt(square) <= RADII[r])) fail_msg("%.17g beyond %g", sqrt(square), RADII[r]);
-      if (i > 0 && RADII[r] >= 1e-6) assert_true(sqrt(square) > 0.5 * RADII[r]);
+      /* Below, what a step gains is less than the rounding of the objective. */
+      if (i > 0 && RADII[r] >= 1e-4) assert_true(sqrt(square) > 0.5 * RADII[r]);
     }
     nk_vectors_free(found);
   }
