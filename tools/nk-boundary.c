@@ -3,6 +3,7 @@
 
 #include "boundary/report.h"
 #include "cli/engine.h"
+#include "cli/probes.h"
 #include "cli/tool.h"
 
 enum { READ_END, READ_PLACE };
@@ -69,10 +70,8 @@ static int check_options(const struct options *o) {
 static int read_set(struct job *job) {
   job->set = nk_vectors_read(cli_operand(job->run, 1));
   if (job->set == NULL) return nk_error_code();
-  if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
-                   cli_operand_name(job->run, 1), job->set->dim, job->shape->dim);
-  int code = nk_vectors_check_finite(&job->set, false);
+  int code = cli_check_dim(cli_operand_name(job->run, 1), job->set->dim, job->shape);
+  if (code == NK_OK) code = nk_vectors_check_finite(&job->set, false);
   if (code != NK_OK) return code;
   code = boundary_rays_of(job->set, &job->rays);
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", cli_operand_name(job->run, 1));

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/objective.h"
+#include "cli/probes.h"
 #include "cli/tool.h"
 
 static const size_t NOT_GIVEN = SIZE_MAX;
@@ -96,13 +97,11 @@ static int read_gradient(const struct cli_run *run, struct options *o,
   *model = nk_model_open(o->model);
   int code = cli_objective_open(run, *model, &o->objective);
   if (code != NK_OK) return code;
-  size_t dim = nk_forward_shape(nk_model_forward(*model))->dim;
-  if (region->dim != dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
-                   cli_operand_name(run, 0), region->dim, dim);
+  code = cli_check_dim(cli_operand_name(run, 0), region->dim,
+                       nk_forward_shape(nk_model_forward(*model)));
   sample->gradient = cli_objective_gradient;
   sample->user = &o->objective;
-  return NK_OK;
+  return code;
 }
 
 /* ---- The ways to make nokens ---- */

@@ -4,6 +4,7 @@
 #include "cli/behaviour_table.h"
 #include "cli/chat.h"
 #include "cli/lists.h"
+#include "cli/probes.h"
 #include "cli/sets.h"
 #include "cli/tool.h"
 
@@ -23,9 +24,7 @@ struct job {
   struct nk_model *model;
   const struct nk_forward_shape *shape;
   struct cli_prompts prompts;
-  struct nk_vectors *set; /* or NULL */
-  int64_t *tokens;        /* [items.n_tokens] */
-  struct nk_items items;
+  struct cli_items items;
   size_t *layers; /* of --at */
   size_t n_layers;
   struct nk_probe **probes;      /* [prompts.n, n_layers] */
@@ -35,33 +34,13 @@ struct job {
 
 /* ---- Input ---- */
 
-static int read_items(struct job *job) {
-  const struct options *o = &job->options;
-  int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
-                             &job->items.n_tokens);
-  if (code != NK_OK) return code;
-  job->items.tokens = job->tokens;
-  if (job->run->n_operands < 2 && (o->ids != NULL || o->ids_from != NULL)) return NK_OK;
-  job->set = nk_vectors_read(cli_operand(job->run, 1));
-  if (job->set == NULL) return nk_error_code();
-  if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
-                   cli_operand_name(job->run, 1), job->set->dim, job->shape->dim);
-  code = cli_check_finite(&job->set, o->skip_bad);
-  job->items.vectors = job->set;
-  return code;
-}
-
 static int open_model(struct job *job) {
   const struct options *o = &job->options;
-  if (o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
   if (o->ordinary == 0) return nk_fail(NK_EUSAGE, "--ordinary: one token or more is needed");
   job->model = nk_model_open(job->run->operands[0]);
   job->shape = nk_forward_shape(nk_model_forward(job->model));
   if (job->shape == NULL) return nk_error_code();
-  int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
-  if (code == NK_OK) code = cli_chat_prompts(job->run, o->chat, job->model, &job->prompts);
+  int code = cli_open_prompts(job->run, &o->texts, &o->prompts, o->chat, job->model, &job->prompts);
   if (code == NK_OK)
     code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,
                             &job->layers, &job->n_layers);
@@ -69,24 +48,12 @@ static int open_model(struct job *job) {
 }
 
 static void free_probes(struct job *job) {
-  for (size_t i = 0; job->probes != NULL && i < job->prompts.n * job->n_layers; i++)
-    nk_probe_free(job->probes[i]);
-  nk_free(job->probes);
-  job->probes = NULL;
+  cli_probes_free(&job->probes, job->prompts.n * job->n_layers);
 }
 
 static int make_probes(struct job *job) {
-  job->probes = nk_calloc(job->prompts.n * job->n_layers, sizeof(struct nk_probe *));
-  if (job->probes == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < job->prompts.n * job->n_layers; i++) {
-    const struct cli_prompt *prompt = &job->prompts.item[i / job->n_layers];
-    struct nk_probe_options options = job->probe;
-    options.name = prompt->name;
-    options.layer = job->layers[i % job->n_layers];
-    job->probes[i] = nk_probe_new(job->model, prompt->text, &options);
-    if (job->probes[i] == NULL) return nk_error_code();
-  }
-  return NK_OK;
+  return cli_new_probes(job->model, &job->prompts, job->layers, job->n_layers, &job->probe,
+                        &job->probes);
 }
 
 /* Checks all options before any work; the ordinary tokens are the same in all prompts. */
@@ -98,7 +65,8 @@ static int prepare(struct job *job) {
   job->probe.seed = job->run->common.seed;
   int code = open_model(job);
   if (code == NK_OK) code = make_probes(job);
-  if (code == NK_OK) code = read_items(job);
+  if (code == NK_OK)
+    code = cli_read_items(job->run, o->ids, o->ids_from, o->skip_bad, job->shape, &job->items);
   if (code != NK_OK) return code;
   free_probes(job);
   code = nk_ordinary_tokens(job->model, &how, &job->ordinary, &job->probe.n_reference_ids);
@@ -183,13 +151,13 @@ static int trace(struct job *job) {
   const struct nk_trace_options options = {.heads = job->options.heads,
                                            .n_ordinary = job->probe.n_reference_ids};
   const struct cli_behaviour_table what = {.tokenizer = nk_model_tokenizer(job->model),
-                                           .items = &job->items,
+                                           .items = &job->items.all,
                                            .at = job->options.at != NULL};
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
   struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
   code = table == NULL ? nk_error_code() : write_head(&what, table);
   for (size_t i = 0; i < job->prompts.n * job->n_layers && code == NK_OK; i++) {
-    struct nk_trace *found = nk_probe_trace(job->probes[i], &job->items, &options);
+    struct nk_trace *found = nk_probe_trace(job->probes[i], &job->items.all, &options);
     code = found == NULL ? nk_error_code() : write_rows(job, &what, i, found, table);
     nk_trace_free(found);
   }
@@ -198,10 +166,9 @@ static int trace(struct job *job) {
 
 static void free_job(struct job *job) {
   free_probes(job);
-  nk_vectors_free(job->set);
+  cli_items_free(&job->items);
   cli_prompts_free(&job->prompts);
   nk_model_free(job->model);
-  nk_free(job->tokens);
   nk_free(job->layers);
   nk_free(job->ordinary);
   cli_strings_free(&job->options.texts);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/chat.h"
+#include "cli/probes.h"
 
 /* ---- What is made large ---- */
 
@@ -120,14 +120,6 @@ static int read_layer(struct cli_objective *o, struct nk_model *model) {
   return code;
 }
 
-static int read_prompts(const struct cli_run *run, struct cli_objective *o,
-                        struct nk_model *model) {
-  if (o->texts.n == 0 && o->tables.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
-  int code = cli_read_all_prompts(&o->prompts, &o->texts, &o->tables);
-  return code == NK_OK ? cli_chat_prompts(run, o->chat, model, &o->prompts) : code;
-}
-
 static int make_probes(const struct cli_run *run, struct cli_objective *o, struct nk_model *model) {
   const struct nk_ordinary_options ordinary = {.seed = run->common.seed};
   int code = NK_OK;
@@ -135,13 +127,8 @@ static int make_probes(const struct cli_run *run, struct cli_objective *o, struc
     code = nk_ordinary_tokens(model, &ordinary, &o->ordinary, &o->probe.n_reference_ids);
     o->probe.reference_ids = o->ordinary;
   }
-  o->probes = nk_calloc(o->prompts.n, sizeof(struct nk_probe *));
-  if (o->probes == NULL) code = NK_EMEMORY;
-  for (size_t i = 0; i < o->prompts.n && code == NK_OK; i++) {
-    o->probe.name = o->prompts.item[i].name;
-    o->probes[i] = nk_probe_new(model, o->prompts.item[i].text, &o->probe);
-    if (o->probes[i] == NULL) code = nk_error_code();
-  }
+  if (code == NK_OK)
+    code = cli_new_probes(model, &o->prompts, &o->probe.layer, 1, &o->probe, &o->probes);
   o->options.probes = o->probes;
   o->options.n_probes = o->prompts.n;
   return code;
@@ -154,7 +141,8 @@ bool cli_objective_given(const struct cli_objective *o) {
 
 int cli_objective_open(const struct cli_run *run, struct nk_model *model, struct cli_objective *o) {
   int code = read_layer(o, model);
-  if (code == NK_OK) code = read_prompts(run, o, model);
+  if (code == NK_OK)
+    code = cli_open_prompts(run, &o->texts, &o->tables, o->chat, model, &o->prompts);
   if (code == NK_OK) code = read_objective(o, model);
   return code == NK_OK ? make_probes(run, o, model) : code;
 }
@@ -168,8 +156,7 @@ int cli_objective_gradient(void *objective, const float *origins, size_t n, floa
 }
 
 void cli_objective_free(struct cli_objective *o) {
-  for (size_t i = 0; i < o->prompts.n && o->probes != NULL; i++) nk_probe_free(o->probes[i]);
-  nk_free(o->probes);
+  cli_probes_free(&o->probes, o->prompts.n);
   nk_free(o->ids);
   nk_free(o->ordinary);
   cli_prompts_free(&o->prompts);

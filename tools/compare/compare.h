@@ -6,6 +6,7 @@
 
 #include "cli/chat.h"
 #include "cli/contexts.h"
+#include "cli/probes.h"
 #include "cli/tool.h"
 
 #define COMPARE_NOT_GIVEN SIZE_MAX /* a number of an option */

@@ -6,9 +6,8 @@
 static int read_prompts(struct compare_job *job) {
   const struct compare_options *o = &job->options;
   if (!compare_has(job, COMPARE_PROMPTED)) return NK_OK;
-  int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
-  if (code != NK_OK) return code;
-  return cli_chat_prompts(job->run, o->chat, job->model[COMPARE_BEFORE], &job->prompts);
+  return cli_open_prompts(job->run, &o->texts, &o->prompts, o->chat, job->model[COMPARE_BEFORE],
+                          &job->prompts);
 }
 
 static int read_text(struct compare_job *job) {

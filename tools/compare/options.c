@@ -85,8 +85,6 @@ static int check_needs(struct compare_job *job) {
   if (o->text == NULL && o->only != NULL && compare_has(job, COMPARE_TEXT))
     return nk_fail(NK_EUSAGE, "--only text needs a text: use --text FILE");
   if (o->text == NULL) job->parts &= ~(unsigned)COMPARE_TEXT;
-  if (compare_has(job, COMPARE_PROMPTED) && o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
   if (!(o->level > 0 && o->level < 1))
     return nk_fail(NK_EUSAGE, "--level %g: a number between 0 and 1 is needed", o->level);
   if (o->n == 0 || o->n_searched == 0)

@@ -81,26 +81,12 @@ done:
 /* ---- Probes ---- */
 
 static int make_probes(struct run_job *job) {
-  job->probes = nk_calloc(job->prompts.n * job->n_layers, sizeof(struct nk_probe *));
-  if (job->probes == NULL) return NK_EMEMORY;
-  for (size_t p = 0; p < job->prompts.n; p++)
-    for (size_t l = 0; l < job->n_layers; l++) {
-      struct nk_probe_options options = job->probe;
-      options.name = job->prompts.item[p].name;
-      options.repetition = job->prompts.item[p].repetition;
-      options.layer = job->layers[l];
-      struct nk_probe *probe = nk_probe_new(job->model, job->prompts.item[p].text, &options);
-      if (probe == NULL) return nk_error_code();
-      job->probes[p * job->n_layers + l] = probe;
-    }
-  return NK_OK;
+  return cli_new_probes(job->model, &job->prompts, job->layers, job->n_layers, &job->probe,
+                        &job->probes);
 }
 
 void run_free_probes(struct run_job *job) {
-  for (size_t i = 0; job->probes != NULL && i < job->prompts.n * job->n_layers; i++)
-    nk_probe_free(job->probes[i]);
-  nk_free(job->probes);
-  job->probes = NULL;
+  cli_probes_free(&job->probes, job->prompts.n * job->n_layers);
 }
 
 /* Checks all options before any work. */
@@ -127,7 +113,7 @@ static int prepare(struct run_job *job) {
 
 static struct cli_behaviour_table describe(const struct run_job *job) {
   struct cli_behaviour_table table = {.tokenizer = nk_model_tokenizer(job->model),
-                                      .items = &job->items,
+                                      .items = &job->items.all,
                                       .at = job->options.at != NULL,
                                       .norms = job->norms,
                                       .n_norms = job->n_norms,
@@ -143,13 +129,13 @@ static int run_probe(const struct run_job *job, const struct cli_behaviour_table
                      size_t index, struct cli_table *table) {
   struct nk_probe *probe = job->probes[index];
   bool sums = job->options.flag_summary;
-  struct nk_behaviour *behaviour = sums ? NULL : nk_probe_run(probe, &job->items);
-  size_t n = job->n_items, generate = job->options.generate;
+  struct nk_behaviour *behaviour = sums ? NULL : nk_probe_run(probe, &job->items.all);
+  size_t n = job->items.n, generate = job->options.generate;
   int64_t *ids = nk_alloc(n, (generate + 1) * sizeof *ids);
   size_t *lengths = nk_alloc(n, sizeof *lengths);
   bool failed = (behaviour == NULL && !sums) || ids == NULL || lengths == NULL;
   int code = failed ? nk_error_code() : NK_OK;
-  if (code == NK_OK && generate > 0) code = nk_probe_generate(probe, &job->items, ids, lengths);
+  if (code == NK_OK && generate > 0) code = nk_probe_generate(probe, &job->items.all, ids, lengths);
   const struct cli_behaviour_result result = {.prompt = &job->prompts.item[index / job->n_layers],
                                               .layer = job->layers[index % job->n_layers],
                                               .behaviour = behaviour,
@@ -195,7 +181,7 @@ int run_answers(struct run_job *job) {
   if (code != NK_OK) return code;
   if (job->options.capture == NULL) return print_table(job);
   struct nk_vectors *set =
-      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items);
+      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items.all);
   code = cli_write_set(job->run, set);
   nk_vectors_free(set);
   return code;

@@ -35,7 +35,7 @@ int run_paired(struct run_job *job) {
   if (code == NK_OK) code = run_read_items(job);
   if (code != NK_OK) return code;
   const struct cli_paired paired = {.model = job->model,
-                                    .set = job->set,
+                                    .set = job->items.set,
                                     .name = cli_operand_name(job->run, 1),
                                     .contexts = o->contexts,
                                     .prompts = &job->prompts,

@@ -83,30 +83,14 @@ static int check_mode(const struct cli_run *run, const struct run_options *o) {
 
 int run_read_items(struct run_job *job) {
   const struct run_options *o = &job->options;
-  int code = cli_read_tokens(o->ids, o->ids_from, job->shape->n_vocabulary, &job->tokens,
-                             &job->items.n_tokens);
-  if (code != NK_OK) return code;
-  job->items.tokens = job->tokens;
-  job->n_items = job->items.n_tokens;
-  if (job->run->n_operands < 2 && (o->ids != NULL || o->ids_from != NULL)) return NK_OK;
-  job->set = nk_vectors_read(cli_operand(job->run, 1));
-  if (job->set == NULL) return nk_error_code();
-  if (job->set->dim != job->shape->dim)
-    return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu",
-                   cli_operand_name(job->run, 1), job->set->dim, job->shape->dim);
-  code = cli_check_finite(&job->set, o->skip_bad);
-  job->items.vectors = job->set;
-  job->n_items += job->set->n;
-  return code;
+  return cli_read_items(job->run, o->ids, o->ids_from, o->skip_bad, job->shape, &job->items);
 }
 
 static int read_prompts(struct run_job *job) {
   const struct run_options *o = &job->options;
-  if (o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE%s",
-                   o->paired || o->capture != NULL ? ", or --contexts FILE" : "");
-  int code = cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
-  return code == NK_OK ? cli_chat_prompts(job->run, o->chat, job->model, &job->prompts) : code;
+  if (o->texts.n == 0 && o->prompts.n == 0 && (o->paired || o->capture != NULL))
+    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE, or --contexts FILE");
+  return cli_open_prompts(job->run, &o->texts, &o->prompts, o->chat, job->model, &job->prompts);
 }
 
 static int read_norms(struct run_job *job) {
@@ -172,10 +156,9 @@ void run_free(struct run_job *job) {
   struct run_options *o = &job->options;
   run_free_probes(job);
   nk_flags_free(job->flags);
-  nk_vectors_free(job->set);
+  cli_items_free(&job->items);
   cli_prompts_free(&job->prompts);
   nk_model_free(job->model);
-  nk_free(job->tokens);
   nk_free(job->layers);
   nk_free(job->norms);
   nk_free(job->fill);

@@ -7,6 +7,7 @@
 #include "cli/engine.h"
 #include "cli/flag_summary.h"
 #include "cli/lens.h"
+#include "cli/probes.h"
 #include "cli/tool.h"
 
 #define RUN_NOT_GIVEN SIZE_MAX /* a number of an option */
@@ -27,10 +28,7 @@ struct run_job {
   struct nk_model *model;
   const struct nk_forward_shape *shape;
   struct cli_prompts prompts;
-  struct nk_vectors *set; /* or NULL */
-  int64_t *tokens;        /* [items.n_tokens] */
-  struct nk_items items;
-  size_t n_items;
+  struct cli_items items;
   struct nk_probe_options probe; /* what all probes have in common */
   struct nk_probe **probes;      /* [prompts.n, n_layers] */
   size_t *layers, *norms;        /* of --at, of --norms */

@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cli/chat.h"
 #include "cli/model_folder.h"
+#include "cli/probes.h"
 #include "tune/tune.h"
 
 /* ---- What is trained ---- */
@@ -71,14 +71,6 @@ static int read_nokens(struct tune_job *job) {
   return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", job->options.nokens);
 }
 
-static int check_dim(const struct tune_job *job) {
-  const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(job->model));
-  if (shape == NULL) return nk_error_code();
-  if (job->nokens->dim == shape->dim) return NK_OK;
-  return nk_fail(NK_EDATA, "%s: vectors have %zu values, the model's have %zu", job->options.nokens,
-                 job->nokens->dim, shape->dim);
-}
-
 static int read_region(struct tune_job *job) {
   const struct tune_options *o = &job->options;
   int code = check_size("--search-every", o->search, &job->tune.n_search);
@@ -95,13 +87,7 @@ static int read_region(struct tune_job *job) {
 
 static int read_prompts(struct tune_job *job) {
   const struct tune_options *o = &job->options;
-  if (o->texts.n == 0 && o->prompts.n == 0)
-    return nk_fail(NK_EUSAGE, "no prompt: use -p TEXT or --prompts FILE");
-  return cli_read_all_prompts(&job->prompts, &o->texts, &o->prompts);
-}
-
-static int put_into_chat(struct tune_job *job) {
-  int code = cli_chat_prompts(job->run, job->options.chat, job->model, &job->prompts);
+  int code = cli_open_prompts(job->run, &o->texts, &o->prompts, o->chat, job->model, &job->prompts);
   if (code != NK_OK) return code;
   job->prompt_texts = nk_alloc(job->prompts.n, sizeof *job->prompt_texts);
   if (job->prompt_texts == NULL) return NK_EMEMORY;
@@ -193,14 +179,15 @@ int tune_read(struct tune_job *job) {
   if (code == NK_OK) code = name_checkpoint(job);
   if (code == NK_OK) code = read_nokens(job);
   if (code == NK_OK) code = read_region(job);
-  if (code == NK_OK) code = read_prompts(job);
   if (code == NK_OK) code = read_lines(job);
   if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
   if (job->model == NULL) return nk_error_code();
   code = cli_check_model_folder(job->model, job->run->common.output);
-  if (code == NK_OK) code = put_into_chat(job);
-  if (code == NK_OK) code = check_dim(job);
+  if (code == NK_OK) code = read_prompts(job);
+  const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(job->model));
+  if (code == NK_OK && shape == NULL) code = nk_error_code();
+  if (code == NK_OK) code = cli_check_dim(job->options.nokens, job->nokens->dim, shape);
   if (code == NK_OK) code = read_train(job);
   if (code == NK_OK) code = read_target(job);
   return code == NK_OK ? find_checkpoint(job) : code;
