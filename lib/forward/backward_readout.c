@@ -94,6 +94,18 @@ static float total_of(const float *other, size_t n) {
   return (float)sum;
 }
 
+/* Whether the term's value is a sum that nki_readout does not give. */
+static bool has_sum(const struct nk_term *t) {
+  return t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS;
+}
+
+/* Adds the row's part of term k's sum, where it has one. */
+static void add_sum(const struct readout_back *r, const struct nki_logits *l, size_t k,
+                    const float *logits) {
+  const struct nk_term *t = r->terms[k];
+  if (has_sum(t)) r->sums[k] += sum_of(t, r->readers->asks[k], logits, t->vector + l->first, l->n);
+}
+
 /* d [n] += the gradients of a row's logits of term k. */
 static void term_back(const struct readout_back *r, const struct nki_logits *l, size_t k,
                       const float *logits, float *d) {
@@ -107,8 +119,7 @@ static void term_back(const struct readout_back *r, const struct nki_logits *l, 
   for (size_t i = 0; i < t->n_ids && t->kind == NK_TERM_LOG_PROB; i++)
     if ((size_t)t->ids[i] >= l->first && (size_t)t->ids[i] - l->first < l->n)
       d[(size_t)t->ids[i] - l->first] += (float)t->weight * id_slope(t, ask, r->sums[k], i);
-  if (t->kind == NK_TERM_KL_REVERSE || t->kind == NK_TERM_LOGITS)
-    r->sums[k] += sum_of(t, ask, logits, other, l->n);
+  add_sum(r, l, k, logits);
 }
 
 /* d [n] = the gradients of a row's logits, with what a cap makes of them. */
@@ -147,6 +158,16 @@ static void block_back(void *argument, const struct nki_logits *l) {
                                       .y = r->normed_d + l->row * dim,
                                       .ld_y = dim};
   nki_multiply_back(&product, l->n_rows);
+}
+
+/* The sums alone. */
+static void block_values(void *argument, const struct nki_logits *l) {
+  const struct readout_back *r = argument;
+#pragma omp parallel for
+  for (size_t i = 0; i < l->n_rows; i++) {
+    const size_t *start = r->readers->start + l->row + i;
+    for (size_t k = start[0]; k < start[1]; k++) add_sum(r, l, k, l->logits + i * l->ld);
+  }
 }
 
 static void set_value(struct nk_term *t, const struct nk_ask *ask, double sum) {
@@ -205,17 +226,22 @@ int nki_readout_back(const struct nki_back *back, struct nki_readers *readers,
   r.totals = nk_calloc(n_terms, sizeof *r.totals);
   r.logits_d = nk_alloc(tile * NKI_VOCABULARY_BLOCK, sizeof *r.logits_d);
   int code = r.sums == NULL || r.totals == NULL || r.logits_d == NULL ? NK_EMEMORY : NK_OK;
-  bool again = !back->values_only;
+  bool gradients = !back->values_only, again = gradients;
   memset(d, 0, n * dim * sizeof *d);
   for (size_t k = 0; k < n_terms && code == NK_OK; k++) {
     if (terms[k]->kind == NK_TERM_KL_REVERSE)
       r.totals[k] = total_of(terms[k]->vector, forward->config.shape.n_vocabulary);
-    again = again || terms[k]->kind == NK_TERM_KL_REVERSE || terms[k]->kind == NK_TERM_LOGITS;
+    again = again || has_sum(terms[k]);
   }
-  if (code == NK_OK) code = nki_readout_twice(forward, readers, again ? block_back : NULL, &r);
+  if (code == NK_OK)
+    code = nki_readout_twice(forward, readers,
+                             gradients ? block_back
+                             : again   ? block_values
+                                       : NULL,
+                             &r);
   for (size_t k = 0; k < n_terms && code == NK_OK; k++)
     set_value(terms[k], readers->asks[k], r.sums[k]);
-  if (code == NK_OK && again) code = final_norm_back(back, readers->final, n, d);
+  if (code == NK_OK && gradients) code = final_norm_back(back, readers->final, n, d);
   nk_free(r.sums);
   nk_free(r.totals);
   nk_free(r.logits_d);
