@@ -1,15 +1,13 @@
 /* The table of architectures: its rows are complete, each that runs has a fixture, and nk-extract
  * and the forward pass read the same matrices of every fixture. */
-#include <dirent.h>
 #include <math.h>
 
+#include "families.h"
 #include "forward/internal.h"
 #include "model/dtype.h"
 #include "model/model_config.h"
 #include "model/safetensors.h"
 #include "unit.h"
-
-static const char FIXTURES[] = "tests/fixtures/forward";
 
 /* ---- The rows ---- */
 
@@ -85,21 +83,16 @@ static void open_folder(struct fixture *f, const char *folder, const char *name)
 /* Calls check for every folder of the fixtures; returns their number. */
 static size_t for_each_fixture(void (*check)(struct fixture *f, const char *folder),
                                const char *folder) {
-  size_t n = 0;
-  DIR *directory = opendir(FIXTURES);
-  assert_non_null(directory);
-  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+  assert_int_equal(list_fixtures(), 0);
+  for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
     char path[512];
-    snprintf(path, sizeof path, "%s/%.60s", FIXTURES, entry->d_name);
-    if (entry->d_name[0] == '.' || strchr(entry->d_name, '.') != NULL) continue;
-    open_folder(&f, path, entry->d_name);
+    snprintf(path, sizeof path, "%s/%.63s", FIXTURES, NAMES[i]);
+    open_folder(&f, path, NAMES[i]);
     check(&f, folder);
     close_fixture(&f);
-    n++;
   }
-  closedir(directory);
-  return n;
+  return N_NAMES;
 }
 
 /* ---- The same matrices ---- */

@@ -1,17 +1,13 @@
 /* The forward pass against Hugging Face Transformers (tests/fixtures/forward/make.py), for every
  * architecture. */
-#include <dirent.h>
 #include <math.h>
 
+#include "families.h"
 #include "forward/internal.h"
 #include "model/safetensors.h"
 #include "unit.h"
 
 enum { MAX_LENGTH = 64, MAX_DIM = 64, MAX_VOCABULARY = 64, MAX_LAYERS = 64 };
-static const char FIXTURES[] = "tests/fixtures/forward";
-enum { MAX_FIXTURES = 128 };
-static char NAMES[MAX_FIXTURES][64]; /* the folders of FIXTURES */
-static size_t N_NAMES;
 
 struct fixture {
   const char *name;
@@ -738,20 +734,8 @@ static void a_capture_that_is_not_finite_is_an_error(void **state) {
   nk_model_free(model);
 }
 
-/* Whether the entry is a model's folder: the script beside them has a dot in its name. */
-static int is_fixture(const struct dirent *entry) {
-  return strchr(entry->d_name, '.') == NULL;
-}
-
-static int list_fixtures(void **state) {
-  struct dirent **entries;
-  int n = scandir(FIXTURES, &entries, is_fixture, alphasort);
-  for (int i = 0; i < n; i++) {
-    if (i < MAX_FIXTURES) snprintf(NAMES[N_NAMES++], sizeof NAMES[0], "%.63s", entries[i]->d_name);
-    free(entries[i]);
-  }
-  if (n >= 0) free(entries);
-  return n < 16 || n > MAX_FIXTURES ? -1 : make_folder(state);
+static int prepare(void **state) {
+  return list_fixtures() == 0 ? make_folder(state) : -1;
 }
 
 int main(void) {
@@ -777,5 +761,5 @@ int main(void) {
       cmocka_unit_test(a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor),
       cmocka_unit_test(a_capture_that_is_not_finite_is_an_error),
   };
-  return cmocka_run_group_tests(tests, list_fixtures, remove_folder);
+  return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

@@ -1,14 +1,13 @@
 /* Gradients against PyTorch's autograd in double (tests/fixtures/forward/gradients.py), for every
  * architecture and the shipped models, and against differences of the forward pass itself. */
-#include <dirent.h>
 #include <float.h>
 #include <math.h>
 
+#include "families.h"
 #include "model/safetensors.h"
 #include "unit.h"
 
 enum { MAX_PLACES = 16, MAX_TERMS = 16, MAX_DIM = 128, MAX_LENGTH = 64 };
-static const char FIXTURES[] = "tests/fixtures/forward";
 static const char *const SHIPPED[] = {"gpt2-tiny", "llama-tiny"};
 
 /* ---- A fixture ---- */
@@ -164,20 +163,14 @@ static void check(struct fixture *f, size_t n_prefix, size_t memory, double tole
 
 static void every_family_equals_autograd(void **state) {
   (void)state;
-  DIR *folder = opendir(FIXTURES);
-  const struct dirent *entry;
-  size_t n = 0;
-  assert_non_null(folder);
-  while ((entry = readdir(folder)) != NULL) {
+  assert_int_equal(list_fixtures(), 0);
+  for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
-    if (strchr(entry->d_name, '.') != NULL || strcmp(entry->d_name, "__pycache__") == 0) continue;
-    open_fixture(&f, entry->d_name);
+    open_fixture(&f, NAMES[i]);
     for (size_t n_prefix = 0; n_prefix <= 8; n_prefix += 4) check(&f, n_prefix, 0, 1e-4);
     close_fixture(&f);
-    n++;
   }
-  closedir(folder);
-  assert_true(n > 40);
+  assert_true(N_NAMES > 40);
 }
 
 static void the_shipped_models_equal_autograd(void **state) {
@@ -304,17 +297,13 @@ static void check_all_weights(struct fixture *f, double tolerance) {
 
 static void weights_of_every_family_equal_autograd(void **state) {
   (void)state;
-  DIR *folder = opendir(FIXTURES);
-  const struct dirent *entry;
-  assert_non_null(folder);
-  while ((entry = readdir(folder)) != NULL) {
+  assert_int_equal(list_fixtures(), 0);
+  for (size_t i = 0; i < N_NAMES; i++) {
     struct fixture f;
-    if (strchr(entry->d_name, '.') != NULL || strcmp(entry->d_name, "__pycache__") == 0) continue;
-    open_fixture(&f, entry->d_name);
+    open_fixture(&f, NAMES[i]);
     check_all_weights(&f, 1e-4);
     close_fixture(&f);
   }
-  closedir(folder);
 }
 
 static void weights_of_the_shipped_models_equal_autograd(void **state) {

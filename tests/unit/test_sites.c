@@ -1,18 +1,15 @@
 /* What is read and overridden inside the blocks: against PyTorch (tests/fixtures/sites.py) on the
  * shipped models, and by consistency on a model of every family. */
-#include <dirent.h>
 #include <math.h>
 
+#include "families.h"
 #include "forward/internal.h"
 #include "model/safetensors.h"
 #include "unit.h"
 
 enum { MAX_LENGTH = 16, MAX_DIM = 128, MAX_LAYERS = 64, MAX_HEADS = 16, MAX_VOCABULARY = 8192 };
 enum { MAX_ROW = 640 }; /* of all layers side by side */
-enum { MAX_FIXTURES = 128, PREFIX = 4 };
-static const char FIXTURES[] = "tests/fixtures/forward";
-static char NAMES[MAX_FIXTURES][64]; /* the folders of FIXTURES */
-static size_t N_NAMES;
+enum { PREFIX = 4 };
 
 struct fixture {
   const char *name;
@@ -426,21 +423,9 @@ static void gradients_are_refused_at_sites(void **state) {
   close_fixture(&f);
 }
 
-/* Whether the entry is a model's folder: the script beside them has a dot in its name. */
-static int is_fixture(const struct dirent *entry) {
-  return strchr(entry->d_name, '.') == NULL;
-}
-
-static int list_fixtures(void **state) {
+static int prepare(void **state) {
   (void)state;
-  struct dirent **entries;
-  int n = scandir(FIXTURES, &entries, is_fixture, alphasort);
-  for (int i = 0; i < n; i++) {
-    if (i < MAX_FIXTURES) snprintf(NAMES[N_NAMES++], sizeof NAMES[0], "%.63s", entries[i]->d_name);
-    free(entries[i]);
-  }
-  if (n >= 0) free(entries);
-  return n < 16 || n > MAX_FIXTURES ? -1 : 0;
+  return list_fixtures();
 }
 
 int main(void) {
@@ -456,5 +441,5 @@ int main(void) {
       cmocka_unit_test(a_site_that_does_not_exist_is_an_error),
       cmocka_unit_test(gradients_are_refused_at_sites),
   };
-  return cmocka_run_group_tests(tests, list_fixtures, NULL);
+  return cmocka_run_group_tests(tests, prepare, NULL);
 }
