@@ -13,18 +13,6 @@ static struct nk_vectors *run(const struct nk_top_options *options, const struct
   return top;
 }
 
-static const double *numbers(const struct nk_vectors *set, const char *name) {
-  const struct nk_column *column = nk_vectors_column(set, name);
-  assert_true(column != NULL && column->dtype != NK_I64);
-  return column->data.number;
-}
-
-static const int64_t *integers(const struct nk_vectors *set, const char *name) {
-  const struct nk_column *column = nk_vectors_column(set, name);
-  assert_true(column != NULL && column->dtype == NK_I64);
-  return column->data.integer;
-}
-
 static double cosine(const float *x, const float *y, size_t n) {
   double xx = 0, yy = 0, xy = 0;
   for (size_t i = 0; i < n; i++) {

@@ -1,12 +1,6 @@
 /* Draws from a region's normal distribution, and paths between rows of a set. */
 #include "nokens.h"
 
-static const double *numbers(const struct nk_vectors *set, const char *name) {
-  const struct nk_column *column = nk_vectors_column(set, name);
-  if (column == NULL) fail_msg("no column %s", name);
-  return column->data.number;
-}
-
 /* ---- The normal cloud ---- */
 
 static struct nk_vectors *draw(struct nk_region *region, size_t n, uint64_t seed) {

@@ -31,18 +31,6 @@ static struct nk_vectors *make_set(void) {
   return set;
 }
 
-static const double *numbers(const struct nk_vectors *set, const char *name) {
-  const struct nk_column *column = nk_vectors_column(set, name);
-  if (column == NULL || column->dtype == NK_I64) fail_msg("no numbers called %s", name);
-  return column->data.number;
-}
-
-static const int64_t *integers(const struct nk_vectors *set, const char *name) {
-  const struct nk_column *column = nk_vectors_column(set, name);
-  if (column == NULL || column->dtype != NK_I64) fail_msg("no integers called %s", name);
-  return column->data.integer;
-}
-
 static double length_of(const float *x) {
   double square = 0;
   for (size_t j = 0; j < DIM; j++) square += (double)x[j] * (double)x[j];

@@ -1,4 +1,4 @@
-/* What the unit tests share: cmocka, a folder for their files, whole files in one call. */
+/* What the unit tests share: cmocka, a folder for their files, whole files, columns of sets. */
 #ifndef NOKEN_UNIT_H
 #define NOKEN_UNIT_H
 
@@ -33,6 +33,19 @@ static inline void write_bytes(const char *path, const void *bytes, size_t n) {
   assert_non_null(file);
   assert_int_equal(fwrite(bytes, 1, n, file), n);
   assert_int_equal(fclose(file), 0);
+}
+
+/* The values of a set's column, which has to be there. */
+static inline const double *numbers(const struct nk_vectors *set, const char *name) {
+  const struct nk_column *column = nk_vectors_column(set, name);
+  if (column == NULL || column->dtype == NK_I64) fail_msg("no numbers called %s", name);
+  return column->data.number;
+}
+
+static inline const int64_t *integers(const struct nk_vectors *set, const char *name) {
+  const struct nk_column *column = nk_vectors_column(set, name);
+  if (column == NULL || column->dtype != NK_I64) fail_msg("no integers called %s", name);
+  return column->data.integer;
 }
 
 #endif
