@@ -22,6 +22,13 @@ install(FILES ${topics} DESTINATION ${CMAKE_INSTALL_MANDIR}/man7 COMPONENT tools
 # is.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/noken)
 file(CREATE_LINK ${CMAKE_SOURCE_DIR}/plots ${CMAKE_BINARY_DIR}/share/noken/plots SYMBOLIC)
+# nk-survey is a script; its parts and the prompts are found in the same way.
+configure_file(tools/nk-survey.sh bin/nk-survey COPYONLY)
+install(PROGRAMS ${CMAKE_BINARY_DIR}/bin/nk-survey DESTINATION ${CMAKE_INSTALL_BINDIR}
+  COMPONENT tools)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/data/prompts ${CMAKE_BINARY_DIR}/share/noken/prompts SYMBOLIC)
+file(CREATE_LINK ${CMAKE_SOURCE_DIR}/tools/survey ${CMAKE_BINARY_DIR}/share/noken/survey SYMBOLIC)
+install(DIRECTORY tools/survey/ DESTINATION ${CMAKE_INSTALL_DATADIR}/noken/survey COMPONENT tools)
 install(DIRECTORY plots/ DESTINATION ${CMAKE_INSTALL_DATADIR}/noken/plots COMPONENT tools OPTIONAL)
 install(DIRECTORY data/prompts/ DESTINATION ${CMAKE_INSTALL_DATADIR}/noken/prompts COMPONENT tools
   OPTIONAL)

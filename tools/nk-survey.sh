@@ -1,0 +1,300 @@
+#!/bin/bash
+# nk-survey: the whole study of a model as pipelines of the other tools, and its report. This file
+# runs steps; the steps themselves are in share/noken/survey/, a file for each question.
+set -euo pipefail
+export LC_ALL=C
+
+bin=$(dirname "$(realpath "$0")")
+share=$(realpath "$bin/../share/noken")
+export PATH=$bin:$PATH
+parts='glitch unusual likeness reach streams worst blind'
+
+help() {
+  cat <<'END'
+usage: nk-survey [OPTION]... MODEL -o FOLDER
+       nk-survey --unblind RATINGS... -o FOLDER
+       nk-survey --compare FOLDER... -o FILE
+the whole study of a model in one command, and its report
+
+      --quick             a small sample of everything: two minutes for a
+                          model as small as those in data/
+      --only LIST         these questions alone: glitch, unusual, likeness,
+                          reach, streams, worst, blind
+      --tune              train copies on random and on searched nokens too
+      --prompts TABLE     other prompts (prompt, text)
+      --chat FORMAT       put prompts into this chat format; auto: the model's
+      --flag TABLE        other patterns of unwanted text (name, pattern)
+      --contexts FILE     other lines of text, for the residual stream
+      --dry-run           print the pipelines, and run none
+      --unblind           add raters' judgements of blind.tsv to the report
+      --compare           put the results in several folders on one page
+  -o, --output FOLDER     write tables, pictures and report.html here
+      --threads N         number of threads (default: one per core)
+      --seed N            seed of random numbers (default: 0)
+  -q, --quiet             print no pipelines and no progress
+  -h, --help              print this help and exit
+      --version           print the version and exit
+
+example: nk-survey data/gpt2-tiny --quick -o survey
+manual: man nk-survey
+END
+}
+
+# fail MESSAGE [STATUS]: ends the survey with one line.
+fail() {
+  printf 'nk-survey: %s\n' "$1" >&2
+  exit "${2:-1}"
+}
+
+# Prints standard input; a full disk or a closed pipe is an error of one line.
+print() { cat 2>/dev/null || fail 'cannot write to standard output'; }
+
+# The options, as the help has them: --NAME, or --NAME VALUE.
+list_options() {
+  help | sed -nE 's/^ {2,6}(-[a-z], )?(--[a-z-]+) ?([A-Z]+)?( .*)?$/\2 \3/p'
+}
+
+# ---- Options ----
+mode=study model= folder= quick=0 only=$parts tune=0 chat=none seed=0 dry=0 quiet=0
+prompts=$share/prompts/survey.tsv flags=$share/prompts/flags.tsv
+contexts=$share/prompts/contexts.txt operands=()
+
+parse_options() {
+  local long arguments
+  long=$(list_options | sed 's/^--//; s/ $//; s/ .*/:/' | paste -sd ,)
+  arguments=$(getopt -n nk-survey -o o:qh --long "$long,list-options" -- "$@") || exit 2
+  eval set -- "$arguments"
+  while [ "$1" != -- ]; do
+    case $1 in
+      --quick) quick=1 ;;
+      --tune) tune=1 ;;
+      --dry-run) dry=1 ;;
+      -q | --quiet) quiet=1 ;;
+      --unblind | --compare)
+        [ $mode = study ] || fail 'choose one of --unblind and --compare' 2
+        mode=${1#--}
+        ;;
+      -o | --output) folder=$2 && shift ;;
+      --only) only=${2//,/ } && shift ;;
+      --flag) flags=$2 && shift ;;
+      --threads) export OMP_NUM_THREADS=$2 && shift ;;
+      --prompts | --chat | --contexts | --seed) printf -v "${1#--}" %s "$2" && shift ;;
+      -h | --help) help | print && exit ;;
+      --version) nk --version | sed '1s/^nk /nk-survey /' | print && exit ;;
+      --list-options) { list_options && printf '%s\n' '-o FOLDER' '-q ' '-h '; } | print && exit ;;
+    esac
+    shift
+  done
+  operands=("${@:2}")
+  [ -n "$folder" ] || fail 'name the output with -o; see nk-survey --help' 2
+  [[ $seed =~ ^[0-9]{1,18}$ ]] || fail "--seed $seed: a whole number is needed" 2
+  local part
+  for part in $only; do
+    [[ " $parts " == *" $part "* ]] || fail "--only $part: the parts are ${parts// /, }" 2
+  done
+}
+
+# ---- Steps ----
+# A step is done when steps/NAME.sh is there, the pipeline that ran. Where that is another than now
+# (other options), it is run anew, and all steps after it.
+planning=0 planned=0 stale=0
+
+say() { [ $quiet = 1 ] || printf '%s\n' "$@"; }
+
+# step NAME TITLE RUNS: the pipeline on standard input. RUNS is about how many sequences it takes
+# through the model.
+step() {
+  local name=$1 text runs=${3:-0}
+  text="# $2"$'\n'$(cat)
+  if [ $dry = 1 ]; then
+    printf '\n%s\n' "$text"
+  elif [ $stale = 0 ] && [ -e "steps/$name.sh" ] && [ "$text" = "$(<"steps/$name.sh")" ]; then
+    [ $planning = 1 ] || say "# $2 (done before)"
+  else
+    stale=1
+    planned=$((planned + runs))
+    [ $planning = 1 ] || run_step "$name" "$text"
+  fi
+}
+
+run_step() { # run_step NAME TEXT
+  local script=steps/$1.sh status=0
+  say '' "$2"
+  rm -f "$script"
+  printf '%s\n' "$2" >"$script.part" || fail "$script cannot be written"
+  bash -e -o pipefail "$script.part" || status=$?
+  [ $status -eq 0 ] || fail "the step '$1' failed, see above; the same command goes on from it"
+  mv "$script.part" "$script"
+}
+
+# has TABLE N WHAT: whether a table of an earlier step has N rows or more. If not, the report says
+# that there are too few.
+has() {
+  local n=0
+  [ $dry$planning = 00 ] || return 0
+  n=$(awk 'END { print NR > 0 ? NR - 1 : 0 }' "$1")
+  [ "$n" -ge "$2" ] || { write missing "$3: there are $n, and $2 are needed." && return 1; }
+}
+
+# can PROPERTY WHAT: whether the model has a property, as nk-info prints it. If not, the report
+# says why.
+can() {
+  local value
+  value=$(info "$1")
+  case $value in
+    '' | no*) write missing "$2: ${value:-no}." && return 1 ;;
+  esac
+}
+
+# The value of a property of the model, as nk-info prints it.
+info() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' <<<"$facts"; }
+
+# ---- What the report says: lines of report.txt, and claims with their numbers in claims.tsv ----
+write() { # write DIRECTIVE FIELD...
+  local IFS=$'\t'
+  [ $dry$planning = 00 ] || return 0
+  printf '%s\n' "$*" >>report.txt.part
+}
+
+section() { write section "$part" "$1"; }
+text() { local IFS=" "; write text "$*"; }
+picture() { write picture "$@"; } # FILE STEP ALT CAPTION
+table() { write table "$@"; }     # FILE STEP CAPTION COLUMNS ROWS
+
+# claim KEY STEP UNIT SENTENCE TABLE [COLUMN=VALUE]...: the sentence, in which {} stands for the
+# value and the interval in the one row of a table of nk-summary's that has these values.
+claim() {
+  [ $dry$planning = 00 ] || return 0
+  key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' '
+    function cell(column) { return column in at ? $at[column] : "" }
+    BEGIN { for (i = 2; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
+        wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { for (name in wanted) if (cell(name) "" != wanted[name] "") next
+      n = cell("n"); clusters = ""
+      if (n == "") n = cell("n_first") + cell("n_second")
+      for (i = 1; i <= NF; i++) for (name in at) if (at[name] == i && name ~ /^n_/ &&
+          name !~ /^n_(first|second)$/) clusters = clusters (clusters ? ", " : "") $i " " substr(name, 3)
+      line = ENVIRON["key"] OFS ENVIRON["part"] OFS ENVIRON["sentence"] OFS cell("value") OFS \
+        cell("low") OFS cell("high") OFS cell("level") OFS n OFS clusters OFS ENVIRON["unit"] OFS \
+        cell("interval") OFS ENVIRON["step"]
+      found++ }
+    END { if (found == 1) print line
+      else { printf "%d rows of %s are about %s\n", found, ARGV[1], ENVIRON["key"] >"/dev/stderr"
+        exit 1 } }' "${@:5}" >>claims.tsv.part || fail "the claim '$1' has no number"
+  write claim "$1"
+}
+
+# ---- The folder ----
+# A digest of each of the model's files, under its name without folders.
+digest() {
+  awk -F '\t' '$1 == "file" { print $2 }' <<<"$facts" | while IFS= read -r file; do
+    printf '%s  %s\n' "$(b2sum <"$file" | cut -c 1-32)" "${file##*/}"
+  done
+}
+
+# Enters the folder, alone: what a killed survey left running ends first.
+enter() {
+  mkdir -p "$folder/steps" && cd "$folder" || fail "$folder: the folder cannot be made"
+  exec 9>.lock
+  if ! flock -n 9; then
+    say "# waiting for another survey in $folder to end"
+    flock 9
+  fi
+  rm -f -- *.part steps/*.part
+}
+
+# The folder is this model's: the same files, or none yet.
+claim_folder() {
+  digest >model.sums.part
+  if [ -e model.sums ] && ! cmp -s model.sums model.sums.part; then
+    fail "$folder holds the survey of another model; name another folder"
+  fi
+  printf '%s\n' "$facts" >model.tsv.part
+  mv model.tsv.part model.tsv
+  mv model.sums.part model.sums
+}
+
+# ---- Modes ----
+source_parts() {
+  stale=0 planned=0
+  step_inputs
+  for part in $only; do . "$share/survey/$part.sh"; done
+}
+
+# The inputs that pipelines name by a name in the folder, and what they were made by.
+step_inputs() {
+  local lines=1000000
+  [ $quick = 0 ] || lines=7
+  step inputs "The prompts, the patterns of unwanted text and the contexts, for $(nk --version | head -n 1)" <<END
+head -n $lines $(printf %q "$prompts") > prompts.tsv  # $(b2sum <"$prompts" | cut -c 1-16)
+cp $(printf %q "$flags") flags.tsv  # $(b2sum <"$flags" | cut -c 1-16)
+cp $(printf %q "$contexts") contexts.txt  # $(b2sum <"$contexts" | cut -c 1-16)
+END
+}
+
+# How long the steps that are left may take, from the time of a few runs.
+say_cost() {
+  local start few many
+  planning=1 source_parts
+  planning=0
+  [ $planned -gt 0 ] && [ $quiet = 0 ] || return 0
+  local probe=(nk-run -q "$model" -p 'He said to the {}' --unverified --reference 16 -o /dev/null)
+  start=${EPOCHREALTIME/./}
+  "${probe[@]}" --ids 0-15 || return 0
+  few=$((${EPOCHREALTIME/./} - start))
+  "${probe[@]}" --ids 0-79 || return 0
+  many=$((${EPOCHREALTIME/./} - start - few))
+  awk -v runs=$planned -v us=$((many > few ? many - few : 1)) 'BEGIN {
+    minutes = runs * us / 64 / 6e7 * 2
+    printf "# About %d sequences are left to run: ", runs
+    if (minutes < 1) print "a minute or two."
+    else if (minutes < 100) printf "some %d minutes.\n", minutes + 1
+    else printf "some %.1f hours.\n", minutes / 60 }'
+}
+
+study() {
+  [ ${#operands[@]} -eq 1 ] || fail 'name one model; see nk-survey --help' 2
+  model=${operands[0]}
+  local facts
+  [ ! -e "$model" ] || model=$(realpath "$model")
+  facts=$(nk-info "$model") || exit 1
+  prompts=$(realpath "$prompts") flags=$(realpath "$flags") contexts=$(realpath "$contexts")
+  printf -v model %q "$model"
+  chat_option=
+  [ "$chat" = none ] || printf -v chat_option -- " --chat %q" "$chat"
+  if [ $dry = 1 ]; then
+    printf '#!/bin/bash\nset -euo pipefail\nmkdir -p %q && cd %q\n' "$folder" "$folder"
+    source_parts
+    return
+  fi
+  enter
+  claim_folder
+  say_cost
+  rm -f report.txt.part claims.tsv.part
+  source_parts
+  write_report
+}
+
+# The head of the report, what the parts wrote, and what raters said.
+write_report() {
+  mv claims.tsv.part claims.tsv
+  {
+    printf 'title\t%s\n' "Glitch tokens and nokens: $(info model)"
+    printf 'fact\tModel\t%s\n' "$(info model)"
+    cat report.txt.part
+  } >report.txt.new.part
+  rm report.txt.part
+  mv report.txt.new.part report.txt
+  render
+}
+
+render() {
+  awk -f "$share/survey/report.awk" -v share="$share/survey" report.txt >report.html.part ||
+    fail 'the report cannot be written'
+  mv report.html.part report.html
+  say '' "# The report is $folder/report.html"
+}
+
+parse_options "$@"
+"$mode"

@@ -1,0 +1,52 @@
+# Which tokens are glitch tokens, and how sure are we?
+top=200 controls=400 drawn=3000
+[ $quick = 0 ] || top=50 controls=200 drawn=400
+
+section 'Which tokens are glitch tokens, and how sure are we?'
+text 'Training pushes the output rows of tokens that it never shows along one path: they end in one' \
+  'ball. A token is ranked by how its rows look as if it were one of them (the score is 1 for a' \
+  'typical row in the ball, 0 for a typical token), and then the model is asked to repeat it.'
+
+step ranking 'Rank the vocabulary by its weights' <<END
+nk-glitch $model -o ranking.tsv
+nk-glitch $model --summary -o ranking-summary.tsv
+nk-summary --share 'q_value<=0.05' -w 'q_value>=0' -o listed.tsv ranking.tsv
+nk-plot scatter -x exposure -y input_norm --mark 'q_value<=0.05' --label 10 --label-by score \\
+  --xlabel "distance from the ball of rows that training never showed (log of its radius)" \\
+  --ylabel "norm of the input row" --title "Tokens that the weights list, and the others" \\
+  -o ranking.svg ranking.tsv
+END
+claim listed ranking share 'Of the tokens that text can contain the weights list {} as hardly trained, at a false discovery rate of 5%.' \
+  listed.tsv
+text "$(awk -F '\t' '$1 == "conclusion" { print "What the list is worth: " $2 "." }' ranking-summary.tsv 2>/dev/null)"
+picture ranking.svg ranking 'Each token by the distance of its output row from those of unused tokens and by the norm of its input row; listed tokens are red.' \
+  'The vocabulary by two distances; the tokens listed at a false discovery rate of 5% in red.'
+
+if can runs 'What the model does with the tokens cannot be seen'; then
+  step verdicts "Ask the model to repeat them, or at least the first $top, and ordinary tokens" \
+    $((3 * ($(info tokens) / 20 + controls))) <<END
+awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
+  \$at["q_value"] != "" && (\$at["q_value"] <= 0.05 || ++n <= $top)' ranking.tsv > candidates.tsv
+nk-verify $model$chat_option --controls $controls --seed $seed -o verdicts.tsv candidates.tsv
+nk-summary --between 'control==0,control==1' --share 'max_prob<0.01' -o repeated.tsv verdicts.tsv
+nk-summary -b category -w 'control==0' --share 'max_prob<0.01' -o categories.tsv verdicts.tsv
+nk-plot histogram -x max_prob --log x --by control --title 'How likely the model repeats a token' \\
+  --xlabel 'largest probability of the token where it should be repeated' -o verdicts.svg verdicts.tsv
+awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
+  \$at["control"] == 0 && \$at["verdict"] ~ /verified/' verdicts.tsv > glitch.tsv
+END
+  claim verified verdicts share 'Of the listed tokens and the next by rank the model fails to repeat {}.' \
+    repeated.tsv 'between=control==0'
+  claim control verdicts share 'Of ordinary tokens of the same lengths and categories it fails to repeat {}.' \
+    repeated.tsv 'between=control==1'
+
+  step ordinary "Draw ordinary tokens that the model repeats" $((3 * drawn)) <<END
+awk -F '\t' 'NR == FNR { skip[\$1]; next } FNR > 1 && \$3 == "ok" && !(\$1 in skip) { print \$1 }' \\
+  candidates.tsv ranking.tsv | sort -n |
+  awk '{ id[NR - 1] = \$1 } END { print "id"; n = NR < $drawn ? NR : $drawn
+    for (i = 0; i < n; i++) print id[int(i * NR / n)] }' > drawn.tsv
+nk-verify $model$chat_option --controls 0 drawn.tsv |
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
+    \$at["verdict"] ~ /rejected/' > ordinary.tsv
+END
+fi
