@@ -132,7 +132,7 @@ run_step() { # run_step NAME TEXT
 has() {
   local n=0
   [ $dry$planning = 00 ] || return 0
-  n=$(awk 'END { print NR > 0 ? NR - 1 : 0 }' "$1")
+  n=$(awk 'END { print (NR > 0 ? NR - 1 : 0) }' "$1")
   [ "$n" -ge "$2" ] || { write missing "$3: there are $n, and $2 are needed." && return 1; }
 }
 
@@ -148,6 +148,9 @@ can() {
 
 # The value of a property of the model, as nk-info prints it.
 info() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' <<<"$facts"; }
+
+# The number of prompts.
+prompts() { head -n $((quick ? 7 : 1000000)) "$prompts" | awk 'END { print NR - 1 }'; }
 
 # ---- What the report says: lines of report.txt, and claims with their numbers in claims.tsv ----
 write() { # write DIRECTIVE FIELD...

@@ -1,1 +1,71 @@
-# unusual
+# How often is what glitch tokens and nokens do out of distribution, and how often is it unwanted?
+each=48 tokens=1000 words=16
+[ $quick = 0 ] || each=6 tokens=150
+
+section 'How often is what they do out of distribution, in which prompts, and how often is it unwanted?'
+if can runs 'What nokens do cannot be seen' &&
+  has ordinary.tsv 20 'Ordinary tokens that the model repeats'; then
+  text 'A noken, a vector that no token has, is put into the slot of each prompt. What the model says' \
+    'next is out of distribution where its conformal p-value among ordinary tokens in the same slot' \
+    'is at most 0.05: about 5% of ordinary tokens are. It is unwanted where the continuation of' \
+    "$words tokens matches a pattern of \`flags.tsv\`: nothing is said, or the same again and again."
+
+  step region 'The region of the ordinary tokens, and nokens at distances from its middle' <<END
+nk-extract $model -o wte.safetensors
+nk-region fit -q wte.safetensors --exclude verdicts.tsv --seed $seed -o region.safetensors
+nk-sample region.safetensors -n $each -d isotropic,covariance,difference,token \\
+  --quantile 0.5,0.9,0.99 --times 0.5,1,2,4 --seed $seed -o nokens.safetensors
+END
+
+  step runs 'Run them, glitch tokens and ordinary tokens in all prompts' \
+    $(($(prompts) * (words + 1) * (28 * each + 2 * tokens))) <<END
+options="--prompts prompts.tsv$chat_option --exclude verdicts.tsv --generate $words --flag flags.tsv --seed $seed"
+head -n $((tokens + 1)) ordinary.tsv > some.tsv
+nk-run $model \$options --ids-from some.tsv -o ordinary-runs.tsv
+head -n $((tokens + 1)) glitch.tsv > some.tsv
+nk-run $model \$options --ids-from some.tsv -o glitch-runs.tsv
+nk-run $model \$options nokens.safetensors -o nokens.tsv
+END
+
+  step unusual 'In what share is it out of distribution, and in what share unwanted?' <<END
+asked="--share p_value<=0.05 --share flags --seed $seed"
+for kind in ordinary glitch; do
+  nk-summary \$asked -c id,prompt -o \$kind-shares.tsv \$kind-runs.tsv
+  nk-summary \$asked -c id -b prompt -o \$kind-prompts.tsv \$kind-runs.tsv
+done
+nk-summary \$asked -c id,prompt -b quantile,times -o distance-shares.tsv nokens.tsv
+nk-summary \$asked -c id -b prompt -w 'times>=4' -o noken-prompts.tsv nokens.tsv
+nk-summary \$asked -c id,prompt -b direction,distance -o noken-shares.tsv nokens.tsv
+nk-plot curve -x distance -y 'share p_value<=0.05' --by direction --log x \\
+  --ordinary 'statistic=share p_value<=0.05' --ordinary-from ordinary-shares.tsv \\
+  --xlabel 'Mahalanobis distance of the noken' --ylabel 'share out of distribution' \\
+  --title 'Nokens by distance, and ordinary tokens' -o unusual.svg noken-shares.tsv
+nk-plot curve -x distance -y 'share flags' --by direction --log x \\
+  --ordinary 'statistic=share flags' --ordinary-from ordinary-shares.tsv \\
+  --xlabel 'Mahalanobis distance of the noken' --ylabel 'share of continuations' \\
+  --title 'Unwanted continuations by distance, and of ordinary tokens' -o flags.svg noken-shares.tsv
+awk -F '\t' -v OFS='\t' 'FNR == 1 { kind = FILENAME; sub(/-.*/, "", kind) }
+  FNR == 1 && NR > 1 { next } { print FNR == 1 ? "kind" : kind, \$0 }' \\
+  ordinary-prompts.tsv glitch-prompts.tsv noken-prompts.tsv > by-prompt.tsv
+END
+
+  claim ordinary_ood unusual share 'Ordinary tokens are out of distribution in {} of cases.' \
+    ordinary-shares.tsv 'statistic=share p_value<=0.05'
+  claim glitch_ood unusual share 'Glitch tokens, which the model fails to repeat, are out of distribution in {} of cases.' \
+    glitch-shares.tsv 'statistic=share p_value<=0.05'
+  claim near_ood unusual share 'Nokens as far from the middle as half of the tokens are so in {}.' \
+    distance-shares.tsv 'statistic=share p_value<=0.05' quantile=0.5
+  claim far_ood unusual share 'Nokens four times as far as the farthest token are so in {}.' \
+    distance-shares.tsv 'statistic=share p_value<=0.05' times=4
+  picture unusual.svg unusual 'Share of nokens out of distribution against their Mahalanobis distance, a line for each direction, ordinary tokens as a band.' \
+    'The share of nokens that the model treats unlike ordinary tokens, by distance and direction; the grey band is that of ordinary tokens.'
+  claim ordinary_flags unusual share 'After ordinary tokens {} of the continuations are unwanted.' \
+    ordinary-shares.tsv 'statistic=share flags'
+  claim glitch_flags unusual share 'After glitch tokens {} are.' glitch-shares.tsv 'statistic=share flags'
+  claim far_flags unusual share 'After nokens four times as far as the farthest token {} are.' \
+    distance-shares.tsv 'statistic=share flags' times=4
+  picture flags.svg unusual 'Share of unwanted continuations against the distance of the noken, a line for each direction, ordinary tokens as a band.' \
+    'Continuations that say nothing or repeat themselves, by distance and direction.'
+  table by-prompt.tsv unusual 'Each prompt: the shares out of distribution and unwanted; nokens at four times the distance of the farthest token.' \
+    'kind,prompt,statistic,value,low,high,n' 40
+fi
