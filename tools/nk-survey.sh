@@ -25,6 +25,7 @@ the whole study of a model in one command, and its report
       --chat FORMAT       put prompts into this chat format; auto: the model's
       --flag TABLE        other patterns of unwanted text (name, pattern)
       --contexts FILE     other lines of text, for the residual stream
+      --truth TABLE       training counts (id, count, steps), to judge the list
       --dry-run           print the pipelines, and run none
       --unblind           add raters' judgements of blind.tsv to the report
       --compare           put the results in several folders on one page
@@ -55,7 +56,7 @@ list_options() {
 }
 
 # ---- Options ----
-mode=study model= folder= quick=0 only=$parts tune=0 chat=none seed=0 dry=0 quiet=0
+mode=study model='' folder='' truth='' quick=0 only=$parts tune=0 chat=none seed=0 dry=0 quiet=0
 prompts=$share/prompts/survey.tsv flags=$share/prompts/flags.tsv
 contexts=$share/prompts/contexts.txt operands=()
 
@@ -78,10 +79,10 @@ parse_options() {
       --only) only=${2//,/ } && shift ;;
       --flag) flags=$2 && shift ;;
       --threads) export OMP_NUM_THREADS=$2 && shift ;;
-      --prompts | --chat | --contexts | --seed) printf -v "${1#--}" %s "$2" && shift ;;
-      -h | --help) help | print && exit ;;
-      --version) nk --version | sed '1s/^nk /nk-survey /' | print && exit ;;
-      --list-options) { list_options && printf '%s\n' '-o FOLDER' '-q ' '-h '; } | print && exit ;;
+      --prompts | --chat | --contexts | --truth | --seed) printf -v "${1#--}" %s "$2" && shift ;;
+      -h | --help) help | print; exit ;;
+      --version) nk --version | sed '1s/^nk /nk-survey /' | print; exit ;;
+      --list-options) { list_options && printf '%s\n' '-o FOLDER' '-q ' '-h '; } | print; exit ;;
     esac
     shift
   done
@@ -123,7 +124,10 @@ run_step() { # run_step NAME TEXT
   rm -f "$script"
   printf '%s\n' "$2" >"$script.part" || fail "$script cannot be written"
   bash -e -o pipefail "$script.part" || status=$?
-  [ $status -eq 0 ] || fail "the step '$1' failed, see above; the same command goes on from it"
+  if [ $status -ne 0 ]; then
+    say "# The step '$1' failed. The same command goes on from it."
+    exit 1
+  fi
   mv "$script.part" "$script"
 }
 
@@ -175,9 +179,9 @@ claim() {
     NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
     { for (name in wanted) if (cell(name) "" != wanted[name] "") next
       n = cell("n"); clusters = ""
-      if (n == "") n = cell("n_first") + cell("n_second")
+      if (n == "") n = "tokens" in at ? cell("tokens") : cell("n_first") + cell("n_second")
       for (i = 1; i <= NF; i++) for (name in at) if (at[name] == i && name ~ /^n_/ &&
-          name !~ /^n_(first|second)$/) clusters = clusters (clusters ? ", " : "") $i " " substr(name, 3)
+          name !~ /^n_(first|second)$/) clusters = clusters (clusters ? ", " : "") $i " " (name == "n_id" ? "items" : substr(name, 3) "s")
       line = ENVIRON["key"] OFS ENVIRON["part"] OFS ENVIRON["sentence"] OFS cell("value") OFS \
         cell("low") OFS cell("high") OFS cell("level") OFS n OFS clusters OFS ENVIRON["unit"] OFS \
         cell("interval") OFS ENVIRON["step"]
@@ -233,6 +237,7 @@ step_inputs() {
 head -n $lines $(printf %q "$prompts") > prompts.tsv  # $(b2sum <"$prompts" | cut -c 1-16)
 cp $(printf %q "$flags") flags.tsv  # $(b2sum <"$flags" | cut -c 1-16)
 cp $(printf %q "$contexts") contexts.txt  # $(b2sum <"$contexts" | cut -c 1-16)
+${truth:+cp $(printf %q "$truth") truth.tsv  # $(b2sum <"$truth" | cut -c 1-16)}
 END
 }
 
@@ -262,7 +267,11 @@ study() {
   local facts
   [ ! -e "$model" ] || model=$(realpath "$model")
   facts=$(nk-info "$model") || exit 1
-  prompts=$(realpath "$prompts") flags=$(realpath "$flags") contexts=$(realpath "$contexts")
+  local file
+  for file in prompts flags contexts truth; do
+    [ -z "${!file}" ] || [ -r "${!file}" ] || fail "--${file/flags/flag} ${!file}: cannot be read"
+    [ -z "${!file}" ] || printf -v "$file" %s "$(realpath "${!file}")"
+  done
   printf -v model %q "$model"
   chat_option=
   [ "$chat" = none ] || printf -v chat_option -- " --chat %q" "$chat"
@@ -281,7 +290,13 @@ study() {
 
 # The head of the report, what the parts wrote, and what raters said.
 write_report() {
-  mv claims.tsv.part claims.tsv
+  touch claims.tsv.part
+  {
+    printf 'key\tsection\tsentence\tvalue\tlow\thigh\tlevel\tn\tclusters\tunit\tinterval\tstep\n'
+    cat claims.tsv.part
+  } >claims.tsv.new.part
+  rm claims.tsv.part
+  mv claims.tsv.new.part claims.tsv
   {
     printf 'title\t%s\n' "Glitch tokens and nokens: $(info model)"
     printf 'fact\tModel\t%s\n' "$(info model)"

@@ -22,6 +22,19 @@ text "$(awk -F '\t' '$1 == "conclusion" { print "What the list is worth: " $2 ".
 picture ranking.svg ranking 'Each token by the distance of its output row from those of unused tokens and by the norm of its input row; listed tokens are red.' \
   'The vocabulary by two distances; the tokens listed at a false discovery rate of 5% in red.'
 
+if [ -n "$truth" ]; then
+  step truth 'Compare the list with how often training showed each token' <<END
+nk-glitch $model --truth truth.tsv -o indicators.tsv
+by=\$(head -n 1 truth.tsv | grep -qw steps && echo steps || echo count)
+nk-summary --with truth.tsv -w 'q_value>=0' -w "\$by==0" --share 'q_value<=0.05' -o found.tsv ranking.tsv
+nk-summary --with truth.tsv -w 'q_value<=0.05' --share "\$by>10" -o false.tsv ranking.tsv
+END
+  claim found truth share 'Of the tokens that training never showed the list has {}.' found.tsv
+  claim false truth share 'Of the listed tokens training showed {} in more than 10 steps.' false.tsv
+  table indicators.tsv truth 'The ranking and its indicators against the counts of training: tokens seen in no step, and in at most ten.' \
+    'indicator,steps=seen in at most,positives=tokens,auc=AUC,average_precision,spearman=rank correlation' 40
+fi
+
 if can runs 'What the model does with the tokens cannot be seen'; then
   step verdicts "Ask the model to repeat them, or at least the first $top, and ordinary tokens" \
     $((3 * ($(info tokens) / 20 + controls))) <<END
@@ -39,6 +52,24 @@ END
     repeated.tsv 'between=control==0'
   claim control verdicts share 'Of ordinary tokens of the same lengths and categories it fails to repeat {}.' \
     repeated.tsv 'between=control==1'
+
+  picture verdicts.svg verdicts 'Histogram of the largest probability of the token where it should be repeated, for listed tokens and ordinary ones.' \
+    'How likely the model repeats listed tokens (0) and ordinary tokens (1).'
+  table categories.tsv verdicts 'Listed tokens by category: the share that the model fails to repeat.' \
+    'category,value=not repeated,low,high,n=tokens' 20
+  table glitch.tsv verdicts 'The glitch tokens: listed, and not repeated.' \
+    'id,text,category,score,q_value,max_prob=probability,verdict,other_token=part of' 30
+
+  if [ "$(info tokens)" -le 20000 ] || [ $quick = 0 ]; then
+    step agreement 'Ask for the whole vocabulary whether weights and behaviour agree' \
+      $((3 * $(info tokens))) <<END
+nk-verify $model$chat_option --agree --summary -o agreement.tsv ranking.tsv
+END
+    claim kappa agreement '' "Over all tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
+      agreement.tsv cell=kappa
+    table agreement.tsv agreement 'Tokens that the weights list, and tokens that the model fails to repeat.' \
+      'cell,tokens,value=share,low,high' 10
+  fi
 
   step ordinary "Draw ordinary tokens that the model repeats" $((3 * drawn)) <<END
 awk -F '\t' 'NR == FNR { skip[\$1]; next } FNR > 1 && \$3 == "ok" && !(\$1 in skip) { print \$1 }' \\
