@@ -297,6 +297,7 @@ int plot_canvas_draw(struct plot_canvas *canvas, struct nk_output *output) {
     code = nk_fail(NK_EMEMORY, "out of memory for a picture");
   if (code == NK_OK) code = plot_gnuplot(&canvas->script, &picture);
   if (code == NK_OK && canvas->text) tidy_text(&picture);
+  if (code == NK_OK && canvas->plot->format == PLOT_SVG) code = plot_svg_shorten(&picture);
   if (code == NK_OK) code = nk_output_write(output, picture.data, picture.size);
   nk_buffer_free(&picture);
   return code;

@@ -2,7 +2,7 @@
  *
  *   table -> rows (data.c, estimates.c) -> bins, quantiles, densities (summary.c) -> axes and
  *   margins (axes.c, canvas.c, layout.c) -> labels (text.c, labels.c, annotate.c) -> script
- *   (script.c) -> gnuplot
+ *   (script.c) -> gnuplot -> shorter SVG (svg.c)
  *
  * Positions and lengths on the canvas are in 1/96 inch, from its lower left corner; on a text
  * terminal in characters. Functions that return int return NK_OK or a negative code, unless they
@@ -317,6 +317,8 @@ void plot_notes_free(struct plot_notes *notes);
 /* Runs gnuplot on script and appends its output to picture. NK_EIO, with gnuplot's message, where
  * it is missing or fails. */
 int plot_gnuplot(const struct nk_buffer *script, struct nk_buffer *picture);
+/* Rewrites gnuplot's SVG: bold fonts by their weight, and points in an eighth of the bytes. */
+int plot_svg_shorten(struct nk_buffer *picture);
 /* The path of a template. Free with nk_free; NULL on failure. */
 char *plot_template_path(const char *name);
 
