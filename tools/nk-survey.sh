@@ -116,6 +116,7 @@ step() {
     planned=$((planned + runs))
     [ $planning = 1 ] || run_step "$name" "$text"
   fi
+  write step "$name"
 }
 
 run_step() { # run_step NAME TEXT
@@ -308,8 +309,9 @@ write_report() {
 }
 
 render() {
-  awk -f "$share/survey/report.awk" -v share="$share/survey" report.txt >report.html.part ||
-    fail 'the report cannot be written'
+  local parts=$share/survey
+  awk -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/report.awk" "$parts/report.css" \
+    "$parts/report.js" claims.tsv report.txt >report.html.part || fail 'the report cannot be written'
   mv report.html.part report.html
   say '' "# The report is $folder/report.html"
 }

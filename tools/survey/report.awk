@@ -1,11 +1,11 @@
 # The report of a survey as one page. In the survey's folder:
 #
 #   LC_ALL=C awk -f text.awk -f picture.awk -f report.awk \
-#     report.css report.js claims.tsv report.txt steps/*.sh > report.html
+#     report.css report.js claims.tsv report.txt > report.html
 #
 # with the paths of the first five files. report.txt has a directive a line, its fields separated by
-# tabs; claims.tsv a row a claim; the steps are shown in the order in which they are given. Pictures
-# and tables are read from the working folder. Output depends on these files alone.
+# tabs; claims.tsv a row a claim. Pictures, tables and steps/NAME.sh are read from the folder. The
+# page is made of these files alone.
 
 BEGIN {
   FS = "\t"
@@ -17,9 +17,7 @@ BEGIN {
 FILENAME == ARGV[1] { style[++n_style] = $0; next }
 FILENAME == ARGV[2] { script[++n_script] = $0; next }
 FILENAME == ARGV[3] { claim_row("", FNR, $0); next }
-FILENAME == ARGV[4] { if ($0 != "") { directive[++n_directives] = $0; line_of[n_directives] = FNR }; next }
-FNR == 1 { step_begin(FILENAME); if (sub(/^# */, "")) { step_title[n_steps] = $0; next } }
-{ step_line[n_steps, ++step_lines[n_steps]] = $0 }
+$0 != "" { directive[++n_directives] = $0; line_of[n_directives] = FNR }
 
 # ---- Claims and steps ----
 
@@ -45,18 +43,24 @@ function claims_of(folder,   line, row, code, file) {
   close(file)
 }
 
-function step_begin(path,   name) {
-  name = path
-  sub(/^.*\//, "", name)
-  sub(/\.sh$/, "", name)
-  step_name[++n_steps] = name
-  step_number[name] = n_steps
+# Reads steps/NAME.sh, whose first line is "# TITLE".
+function read_step(name,   file, line, code) {
+  if (name in step_number) return
+  step_number[name] = ++n_steps
+  step_title[n_steps] = name
+  file = "steps/" name ".sh"
+  while ((code = (getline line < file)) > 0) {
+    if (step_lines[n_steps] == 0 && sub(/^# */, "", line)) step_title[n_steps] = line
+    else step_line[n_steps, ++step_lines[n_steps]] = line
+  }
+  if (code < 0) fail(file ": cannot be read")
+  close(file)
 }
 
 # The link to a step's command.
 function link(name) {
   if (name == "" || name == "-") return ""
-  if (!(name in step_number)) fail("step '" valid(name) "' is not among the steps")
+  if (!(name in step_number)) fail("step '" valid(name) "': report.txt does not list it")
   return "<a class=\"command\" href=\"#step-" step_number[name] "\">command " step_number[name] "</a>"
 }
 
@@ -69,12 +73,12 @@ function claim_estimate(folder, key) {
                   claim[folder, key, "unit"])
 }
 
-# "n = 120 · 12 clusters", where they are known.
+# "n = 120 · 12 clusters", where they are known. Clusters of two kinds are a text: "40 id, 16 prompt".
 function claim_size(folder, key,   n, clusters) {
   n = claim[folder, key, "n"]
   clusters = claim[folder, key, "clusters"]
   return join(given(n) ? "<i>n</i> = " number(n) : "",
-              given(clusters) ? number(clusters) (clusters == 1 ? " cluster" : " clusters") : "")
+              !given(clusters) ? "" : is_number(clusters) ? number(clusters) (clusters == 1 ? " cluster" : " clusters") : attribute(clusters))
 }
 
 # "95% Wilson"
@@ -158,7 +162,7 @@ function put_cell(s, numeric) {
   if (!given(s)) return numeric ? "<td class=\"n\">" dash : "<td>"
   if (!numeric) return "<td>" token(s)
   if (s ~ /^-?[0-9]+$/) return "<td class=\"n\">" s
-  return "<td class=\"n\" data-v=\"" s "\">" decimals(s + 0, decimals_of(s + 0))
+  return "<td class=\"n\" data-v=\"" s "\">" number(s)
 }
 
 function put_table(file, step, caption, columns, most,   rows, i, row, line, note) {
@@ -312,7 +316,7 @@ function put_contents(   i, field, n) {
 
 function put_directive(line, at,   field, n) {
   n = split(line, field, "\t")
-  if (field[1] == "title" || field[1] == "lead" || field[1] == "fact") return
+  if (field[1] ~ /^(title|lead|fact|step)$/) return
   if (field[1] == "section") {
     if (in_section++) print "</section>"
     print "<section id=\"" field[2] "\">"
@@ -333,7 +337,7 @@ function put_commands(   i, j) {
   print "<p>Each step as it was run, in the folder of this report.</p>"
   for (i = 1; i <= n_steps; i++) {
     print "<div class=\"step\" id=\"step-" i "\">"
-    print "<h3><span>" i "</span> " text(step_title[i] == "" ? step_name[i] : step_title[i]) "</h3>"
+    print "<h3><span>" i "</span> " text(step_title[i]) "</h3>"
     printf "<pre tabindex=\"0\"><code>"
     for (j = 1; j <= step_lines[i]; j++) print attribute(step_line[i, j])
     print "</code></pre>"
@@ -347,6 +351,7 @@ END {
   for (i = 1; i <= n_directives && directive[i] !~ /^title\t/; i++) continue
   title = i > n_directives ? "Survey" : substr(directive[i], 7)
   gsub(/`/, "", title)
+  for (i = 1; i <= n_directives; i++) if (directive[i] ~ /^step\t/) read_step(substr(directive[i], 6))
   put_head(title)
   put_top()
   put_contents()

@@ -127,10 +127,11 @@ function decimals_of(x,   e) {
   return e > 2 ? 0 : 2 - e
 }
 
-# A number alone: a whole one in full, others to 3 significant digits.
+# A number alone: a whole one in full, others to 3 significant digits, or to those that it has.
 function number(s) {
   if (!is_number(s)) return attribute(s)
   if (s ~ /^-?[0-9]+$/) return length(s) < 16 ? group(s) : attribute(s)
+  if (s ~ /^-?[0-9]?\.?[0-9][0-9]?$/) return group(s)
   return decimals(s + 0, decimals_of(s + 0))
 }
 
