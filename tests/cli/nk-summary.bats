@@ -54,10 +54,28 @@ matches() {
     --resamples 10000
 }
 
+@test "each interval has the name of its method" {
+  names() { nk-summary -q "${@:2}" "$rows" | tail -n +2 | cut -f "1,$1"; }
+  [ "$(names 6 --count --share 'kl<=1' --mean kl --median kl)" = "count	
+share kl<=1	Wilson
+mean kl	Student's t
+median kl	order statistics" ]
+  two=(--between training=never,seen)
+  [ "$(names 7 "${two[@]}" --share 'kl<=1' --mean kl --auc kl | sed -n '3p;6,7p')" = "share kl<=1	Newcombe
+mean kl	Zou-Donner
+auc kl	DeLong" ]
+  [ "$(names 6 -c id --share 'kl<=1' --mean kl --median kl)" = "share kl<=1	Wilson
+mean kl	bootstrap
+median kl	bootstrap" ]
+  [ "$(names 7 "${two[@]}" -c id --share 'kl<=1' --share 'kl<=0' --auc kl | sed -n '3p;6,7p')" = "share kl<=1	bootstrap
+share kl<=0	Newcombe
+auc kl	Wilson" ]
+}
+
 @test "groups are in order: numbers ascending, texts as they appear" {
   printf 'q\tkind\tx\n%s' $'0.9\tz\t1\n0.9\ta\t1\n10\tz\t1\n0.5\tz\t1\n' >order.tsv
   run -0 nk-summary --by kind,q order.tsv
-  [ "${lines[0]}" = "kind	q	statistic	value	low	high	level	n	missing" ]
+  [ "${lines[0]}" = "kind	q	statistic	value	low	high	level	interval	n	missing" ]
   [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,4)" = "z	0.5	1
 z	0.9	1
 z	10	1
@@ -66,7 +84,7 @@ a	0.9	1" ]
 
 @test "rows without a value are counted and left out; an infinity is a value" {
   run -0 nk-summary --by kind --median kl --share 'kl<=1' small.tsv
-  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,7-)" = "near	share kl<=1	0.5	2	0
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,8-)" = "near	share kl<=1	0.5	2	0
 near	median kl	1	2	0
 far	share kl<=1	0	2	1
 far	median kl	inf	2	1" ]
@@ -74,7 +92,7 @@ far	median kl	inf	2	1" ]
 
 @test "texts are compared as texts, an empty one too" {
   run -0 nk-summary --share 'flags==echo' --share 'flags!=' --share flags --share 'kind!=near' small.tsv
-  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,6)" = "share flags==echo	0.4	5
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,7)" = "share flags==echo	0.4	5
 share flags!=	0.4	5
 share flags	0.4	5
 share kind!=near	0.6	5" ]
@@ -82,7 +100,7 @@ share kind!=near	0.6	5" ]
 
 @test "conditions are groups, and --where keeps the rows that meet them" {
   run -0 nk-summary --by 'id==0' --where 'prompt==b' --where 'kl<9' small.tsv
-  [ "${lines[0]}" = "id==0	statistic	value	low	high	level	n	missing" ]
+  [ "${lines[0]}" = "id==0	statistic	value	low	high	level	interval	n	missing" ]
   [ "${#lines[@]}" -eq 2 ]
   [[ "${lines[1]}" == "1	count	1	"* ]]
 }
@@ -99,7 +117,7 @@ flag==0	1" ]
 @test "a column with the name of one of the summary's own is carried with set_" {
   printf 'n\tvalue\tfirst\n4\t1\t1\n4\t3\t2\n' >own.tsv
   run -0 nk-summary -q --by n,value -c first --between 'value==1,value==3' own.tsv
-  [ "${lines[0]}" = "set_n	set_value	statistic	between	value	low	high	level	n	missing	n_first	n_second	set_n_first" ]
+  [ "${lines[0]}" = "set_n	set_value	statistic	between	value	low	high	level	interval	n	missing	n_first	n_second	set_n_first" ]
   [[ "${lines[1]}" == "4	1	count	value==1	1	"* ]]
   nk-summary --by n own.tsv >once
   run -0 nk-summary --by statistic --mean value once
@@ -138,7 +156,7 @@ b	7	7	" ]
 
 @test "--between prints both groups and how they compare; --two-sided exchanges them" {
   run -0 nk-summary --between kind=near,far --auc kl --median kl small.tsv
-  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,7-)" = "median kl	near	1	2	0	2	0
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1-3,8-)" = "median kl	near	1	2	0	2	0
 median kl	far	inf	2	1	0	2
 median kl	near - far	-inf	4	1	2	2
 auc kl	near > far	0	4	1	2	2" ]
@@ -150,7 +168,7 @@ auc kl	near > far	0	4	1	2	2" ]
 
 @test "clusters can be combinations of columns" {
   run -0 nk-summary -q --cluster id+prompt --mean kl small.tsv
-  [ "${lines[0]}" = "statistic	value	low	high	level	n	missing	n_id+prompt" ]
+  [ "${lines[0]}" = "statistic	value	low	high	level	interval	n	missing	n_id+prompt" ]
   [[ "${lines[1]}" == *"	4	1	4" ]]
 }
 
@@ -165,28 +183,28 @@ auc kl	near > far	0	4	1	2	2" ]
 @test "--level widens intervals: Wilson's of 2 in 5 at 99%" {
   # statsmodels.stats.proportion.proportion_confint(2, 5, 0.01, "wilson")
   run -0 nk-summary --share flags --level 0.99 small.tsv
-  [ "${lines[1]}" = "share flags	0.4	0.0827078622	0.831343802	0.99	5	0" ]
+  [ "${lines[1]}" = "share flags	0.4	0.0827078622	0.831343802	0.99	Wilson	5	0" ]
 }
 
 @test "few clusters give a warning, one gives no interval" {
   run -0 --separate-stderr nk-summary -c prompt --mean kl small.tsv
   [ "$stderr" = "nk-summary: warning: a group has rows of 2 different 'prompt': intervals from fewer than 5 clusters can be too short" ]
   run -0 --separate-stderr nk-summary -c prompt --mean kl --where 'prompt==a' small.tsv
-  [ "${lines[1]}" = "mean kl	1			0.95	2	0	1" ]
+  [ "${lines[1]}" = "mean kl	1			0.95		2	0	1" ]
   [ "$stderr" = "nk-summary: warning: a group has rows of 1 different 'prompt': it has no interval" ]
 }
 
 @test "tables without rows, of one row and of ties are ordinary" {
   echo kl >none.tsv
   run -0 nk-summary --mean kl --median kl --share 'kl<1' none.tsv
-  [ "${lines[1]}" = "share kl<1				0.95	0	0" ]
+  [ "${lines[1]}" = "share kl<1				0.95		0	0" ]
   run -0 nk-summary --by kl --mean kl none.tsv
   [ "${#lines[@]}" -eq 1 ]
   printf 'kl\n3\n' >one.tsv
   run -0 nk-summary --mean kl --median kl one.tsv
-  [ "${lines[1]}" = "mean kl	3			0.95	1	0" ]
+  [ "${lines[1]}" = "mean kl	3			0.95		1	0" ]
   run -0 nk-summary --between 'kl<1,kl>9' --auc kl --mean kl one.tsv
-  [ "${lines[1]}" = "mean kl	kl<1				0.95	0	0	0	0" ]
+  [ "${lines[1]}" = "mean kl	kl<1				0.95		0	0	0	0" ]
 }
 
 @test "JSON Lines in and out" {

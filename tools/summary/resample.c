@@ -258,8 +258,12 @@ static int estimate_clustered(const struct job *job, struct summary_result *resu
                     (job->statistic == SUMMARY_SHARE || !is_paired(s));
     *parts[part] =
         interval_of(parts[part]->value, all.value[part], all.n, df[part], level, is_share[part]);
-    if (constant) *parts[part] = summary_difference(&result->first, &result->second);
+    if (constant)
+      *parts[part] = summary_difference(&result->first, &result->second);
+    else if (part == DIFFERENCE)
+      result->of_difference = "bootstrap";
   }
+  result->of_groups = is_share[FIRST] ? "Wilson" : "bootstrap";
   for (size_t part = 0; part < N_PARTS; part++) {
     nk_free(all.value[part]);
     nk_free(one.value[part]);
@@ -268,6 +272,13 @@ static int estimate_clustered(const struct job *job, struct summary_result *resu
 }
 
 /* ---- The statistic ---- */
+
+/* Of independent rows. */
+static const char *name_interval(enum summary_statistic statistic) {
+  if (statistic == SUMMARY_SHARE) return "Wilson";
+  if (statistic == SUMMARY_MEAN) return "Student's t";
+  return statistic == SUMMARY_QUANTILE ? "order statistics" : "DeLong";
+}
 
 static struct summary_interval estimate_part(const double *sorted, size_t n,
                                              enum summary_statistic statistic, double p,
@@ -294,7 +305,13 @@ int summary_estimate(const struct summary_sample *sample, enum summary_statistic
   nk_free(part);
   if (statistic == SUMMARY_AUC)
     parts[0] = summary_auc(sample->value, sample->second, sample->n, options->level);
-  *result = (struct summary_result){parts[0], parts[1], summary_difference(&parts[0], &parts[1])};
+  *result = (struct summary_result){
+      .first = parts[0],
+      .second = parts[1],
+      .difference = summary_difference(&parts[0], &parts[1]),
+      .of_groups = name_interval(statistic),
+      .of_difference = statistic == SUMMARY_SHARE ? "Newcombe" : "Zou-Donner",
+  };
   struct job job = {.sample = sample, .options = options, .statistic = statistic, .p = p};
   return sample->n_kinds > 0 ? estimate_clustered(&job, result) : NK_OK;
 }

@@ -41,6 +41,8 @@ struct summary_options {
  * undefined where it is empty. The AUC is in `first`. */
 struct summary_result {
   struct summary_interval first, second, difference;
+  /* The names of the methods that made the intervals: of the groups, of the difference. */
+  const char *of_groups, *of_difference;
 };
 
 /* The statistic (p: of a quantile) with its intervals. Results do not depend on the number of

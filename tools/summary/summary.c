@@ -119,7 +119,7 @@ static void write_side(struct job *job, enum side side) {
 }
 
 static int write_row(struct job *job, size_t group, const struct summary_measure *measure,
-                     enum side side, const struct summary_interval *interval) {
+                     enum side side, const struct summary_interval *interval, const char *method) {
   const struct summary_plan *plan = &job->plan;
   const struct summary_sample *s = &job->work.sample;
   const bool in[2] = {side != SECOND, side != FIRST};
@@ -137,6 +137,10 @@ static int write_row(struct job *job, size_t group, const struct summary_measure
   cli_table_number(job->table, interval->low);
   cli_table_number(job->table, interval->high);
   cli_table_number(job->table, plan->options.level);
+  if (isnan(interval->low) && isnan(interval->high))
+    cli_table_missing(job->table);
+  else
+    cli_table_string(job->table, method);
   cli_table_integer(job->table, (int64_t)used);
   cli_table_integer(job->table, (int64_t)(n_rows - used));
   for (size_t g = 0; g < 2 && plan->between.n > 0; g++)
@@ -156,12 +160,13 @@ static int write_result(struct job *job, size_t group, const struct summary_meas
   if (measure->statistic == SUMMARY_AUC) {
     bool exchange = job->plan.two_sided && auc->value < 0.5;
     if (exchange) *auc = (struct summary_interval){1 - auc->value, 1 - auc->high, 1 - auc->low};
-    return write_row(job, group, measure, exchange ? AUC_EXCHANGED : AUC, auc);
+    return write_row(job, group, measure, exchange ? AUC_EXCHANGED : AUC, auc, result->of_groups);
   }
-  int code = write_row(job, group, measure, FIRST, &result->first);
-  if (code == NK_OK && both) code = write_row(job, group, measure, SECOND, &result->second);
+  int code = write_row(job, group, measure, FIRST, &result->first, result->of_groups);
+  if (code == NK_OK && both)
+    code = write_row(job, group, measure, SECOND, &result->second, result->of_groups);
   if (code == NK_OK && both && measure->statistic != SUMMARY_COUNT)
-    code = write_row(job, group, measure, DIFFERENCE, &result->difference);
+    code = write_row(job, group, measure, DIFFERENCE, &result->difference, result->of_difference);
   return code;
 }
 
@@ -181,7 +186,7 @@ static int summarize(struct job *job, size_t group, const struct summary_measure
   const struct summary_sample *s = &job->work.sample;
   int code = make_sample(job, measure, group);
   if (code != NK_OK) return code;
-  struct summary_result result = {{0, NAN, NAN}, {0, NAN, NAN}, {NAN, NAN, NAN}};
+  struct summary_result result = {.first = {0, NAN, NAN}, .second = {0, NAN, NAN}};
   if (measure->statistic == SUMMARY_COUNT) {
     for (size_t i = 0; i < s->n; i++) (s->second[i] ? &result.second : &result.first)->value++;
   } else {
@@ -219,7 +224,7 @@ static int add_name(struct cli_names *names, const char *format, const char *nam
 
 /* The summary's own columns come after those of --by, but have their names in any case. */
 static int write_head(const struct job *job) {
-  static const char *const middle[] = {"value", "low", "high", "level", "n", "missing"};
+  static const char *const middle[] = {"value", "low", "high", "level", "interval", "n", "missing"};
   const struct summary_plan *plan = &job->plan;
   struct cli_names names = {0};
   bool both = plan->between.n > 0;
