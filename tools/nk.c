@@ -13,10 +13,10 @@
 enum { PATH_SIZE = 4096 };
 
 /* In the order in which they are used. */
-static const char *const names[] = {"extract", "tokens",   "stats",   "pca",     "knn",
-                                    "glitch",  "verify",   "region",  "sample",  "run",
-                                    "search",  "boundary", "trace",   "compare", "tune",
-                                    "summary", "plot",     "convert", "survey"};
+static const char *const names[] = {"info", "extract", "tokens",   "stats",   "pca",
+                                    "knn",  "glitch",  "verify",   "region",  "sample",
+                                    "run",  "search",  "boundary", "trace",   "compare",
+                                    "tune", "summary", "plot",     "convert", "survey"};
 
 /* The path of nk-NAME in the folder of this program: all tools are installed there. */
 static void tool_path(const char *name, char path[PATH_SIZE]) {

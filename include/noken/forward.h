@@ -70,6 +70,19 @@ NK_API int nk_model_use_engine(struct nk_model *model, const struct nk_engine_op
  * when a server does not answer. The first call must return before other threads call it. */
 NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
 
+enum nk_ability {
+  NK_ABILITY_RUN,
+  NK_ABILITY_GRADIENTS,        /* of vectors put in: nk_gradient_run, nk_search */
+  NK_ABILITY_WEIGHT_GRADIENTS, /* nk_tune */
+};
+
+/* Whether the model's forward pass can be opened and has the ability, without reading weights.
+ * *engine (may be NULL) = the one that runs it, never NK_ENGINE_AUTO. Returns NK_OK, or the code
+ * that nk_model_forward, or the call that needs the ability, would fail with, and its message; but
+ * of a model for llama.cpp, only the file's metadata are checked. */
+NK_API int nk_model_check_ability(const struct nk_model *model, enum nk_ability ability,
+                                  enum nk_engine *engine);
+
 /* NULL for a forward pass of NULL. */
 NK_API const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward);
 

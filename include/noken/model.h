@@ -128,6 +128,28 @@ NK_API const struct nk_tensor *nk_model_matrix(const struct nk_model *model, enu
  * a tokenizer is found. Returns NK_OK or a negative code (a damaged file). */
 NK_API int nk_model_count_rows(const char *name, size_t *n_rows);
 
+/* What a model is, as its configuration and the headers of its files state it. NULL and 0: they do
+ * not. Strings live as long as the model. */
+struct nk_model_facts {
+  const char *type; /* config.json's model_type, of a multimodal model its language model's; of a
+                     * GGUF that of the same family, or general.architecture */
+  bool gguf;        /* else safetensors */
+  size_t n_layers;  /* blocks */
+  size_t dim;       /* of the residual stream */
+  size_t n_heads, n_kv_heads;
+  size_t n_positions;  /* the longest context; the forward pass may have fewer (Phi-3) */
+  size_t n_parameters; /* elements of the weights that are there: causal masks, tables of
+                        * frequencies and integers that are not packed weights are not counted */
+  size_t n_missing;    /* shards that the index names and that are not there */
+  /* [n_files] paths of the files that noken reads of the model, sorted: weights, config.json, the
+   * index of the shards, the tokenizer's. */
+  const char *const *files;
+  size_t n_files;
+};
+
+/* Reads no weights. Returns NK_OK or a negative code. */
+NK_API int nk_model_describe(const struct nk_model *model, struct nk_model_facts *facts);
+
 /* Rows of one of the model's tensors with other values (nk_patch_rows makes them). */
 struct nk_patch {
   const struct nk_tensor *tensor; /* 2-D, of F32, F16, BF16 or F64 */

@@ -94,6 +94,11 @@ static int take_blocks(const struct nk_forward *f, struct wanted *wanted,
   return NK_OK;
 }
 
+static int fail_without(const struct nk_tensor *tensor) {
+  return nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
+                 tensor->name);
+}
+
 static int take_all(const struct nk_forward *f, struct wanted *wanted,
                     struct nki_weight_arrays *a) {
   const struct nki_weight unembedding = {.weight = f->unembedding, .bias = f->unembedding_bias};
@@ -105,10 +110,27 @@ static int take_all(const struct nk_forward *f, struct wanted *wanted,
   below = take_one(wanted, f->positions, &a->positions) || below;
   if (below) a->lowest = 0;
   for (size_t i = 0; i < wanted->n && code == NK_OK; i++)
-    if (!wanted->found[i])
-      code = nk_fail(NK_EUNSUPPORTED, "tensor '%s': the gradient of this weight is not implemented",
-                     nk_model_find(f->model, wanted->weights[i].tensor)->name);
+    if (!wanted->found[i]) code = fail_without(nk_model_find(f->model, wanted->weights[i].tensor));
   return code;
+}
+
+static int fail_not_safetensors(void) {
+  return nk_fail(NK_EUNSUPPORTED, "gradients of weights need a safetensors file");
+}
+
+int nki_check_weight_gradients(const struct nk_forward *forward) {
+  if (forward->model->own != NULL) return fail_not_safetensors();
+  for (size_t layer = 0; layer < forward->config.shape.n_layers; layer++)
+    for (int part = 0; part < NKI_N_PARTS; part++) {
+      const struct nki_weight *weight = &forward->blocks[layer].part[part];
+      if (weight->scales != NULL) return fail_without(weight->weight);
+    }
+  return NK_OK;
+}
+
+int nki_fail_no_gradients(const struct nk_forward *forward) {
+  return nk_fail(NK_EUNSUPPORTED, "%s has no gradients: use the native engine",
+                 forward->engine->name);
 }
 
 int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gradient *gradient,
@@ -116,8 +138,7 @@ int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gra
   size_t n_layers = forward->config.shape.n_layers;
   *arrays = (struct nki_weight_arrays){.lowest = n_layers + 1};
   if (gradient->n_weights == 0) return NK_OK;
-  if (forward->model->own != NULL)
-    return nk_fail(NK_EUNSUPPORTED, "gradients of weights need a safetensors file");
+  if (forward->model->own != NULL) return fail_not_safetensors();
   struct wanted wanted;
   arrays->n_blocks = n_layers;
   arrays->blocks = nk_calloc(n_layers, sizeof *arrays->blocks);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "forward/internal.h"
+#include "forward/backward.h"
 #include "model/model.h"
 #include "model/model_config.h"
 
@@ -39,8 +39,9 @@ static struct nk_forward *open_native(const struct nk_model *model) {
   return NULL;
 }
 
+/* check: the file's metadata alone are read, and the forward pass cannot run. */
 static struct nk_forward *open_llama(const struct nk_model *model,
-                                     const struct nk_engine_options *options) {
+                                     const struct nk_engine_options *options, bool check) {
   const char *path = gguf_path(model);
   if (path == NULL) {
     nk_fail(NK_EUNSUPPORTED, "%s: llama.cpp runs GGUF files", nk_model_name(model));
@@ -49,7 +50,7 @@ static struct nk_forward *open_llama(const struct nk_model *model,
   struct nk_forward *forward = new_forward(model);
   if (forward == NULL) return NULL;
   forward->engine = &nki_llama_engine;
-  if (nki_llama_open(forward, path, options) == NK_OK) return forward;
+  if (nki_llama_open(forward, path, options, check) == NK_OK) return forward;
   free_part(forward);
   return NULL;
 }
@@ -62,17 +63,17 @@ static const char *without_name(const char *message, const struct nk_model *mode
                                                                               : message;
 }
 
-static struct nk_forward *open_part(const struct nk_model *model) {
+static struct nk_forward *open_part(const struct nk_model *model, bool check) {
   static const struct nk_engine_options defaults;
   const struct nk_engine_options *options = model->parts[NKI_MODEL_ENGINE].object;
   if (options == NULL) options = &defaults;
-  if (options->engine == NK_ENGINE_LLAMA) return open_llama(model, options);
+  if (options->engine == NK_ENGINE_LLAMA) return open_llama(model, options, check);
   struct nk_forward *forward = open_native(model);
   bool other = forward == NULL && options->engine == NK_ENGINE_AUTO &&
                nk_error_code() == NK_EUNSUPPORTED && gguf_path(model) != NULL;
   if (!other) return forward;
   char *reason = nk_strdup(nk_error());
-  forward = open_llama(model, options);
+  forward = open_llama(model, options, check);
   if (forward == NULL && reason != NULL)
     nk_fail(nk_error_code(), "%s; by llama.cpp: %s", reason, without_name(nk_error(), model));
   nk_free(reason);
@@ -109,8 +110,27 @@ int nk_model_use_engine(struct nk_model *model, const struct nk_engine_options *
 struct nk_forward *nk_model_forward(struct nk_model *model) {
   if (model == NULL) return NULL;
   struct nki_model_slot *slot = &model->parts[NKI_MODEL_FORWARD];
-  if (slot->object == NULL) *slot = (struct nki_model_slot){open_part(model), free_part};
+  if (slot->object == NULL) *slot = (struct nki_model_slot){open_part(model, false), free_part};
   return slot->object;
+}
+
+/* NK_OK where the engine has gradients of what the ability says. */
+static int check_gradients(const struct nk_forward *forward, enum nk_ability ability) {
+  if (forward->engine != &nki_native_engine) return nki_fail_no_gradients(forward);
+  return ability == NK_ABILITY_WEIGHT_GRADIENTS ? nki_check_weight_gradients(forward) : NK_OK;
+}
+
+int nk_model_check_ability(const struct nk_model *model, enum nk_ability ability,
+                           enum nk_engine *engine) {
+  if (model == NULL) return nki_fail_null();
+  struct nk_forward *const open = model->parts[NKI_MODEL_FORWARD].object;
+  struct nk_forward *forward = open != NULL ? open : open_part(model, true);
+  if (forward == NULL) return nk_error_code();
+  bool native = forward->engine == &nki_native_engine;
+  if (engine != NULL) *engine = native ? NK_ENGINE_NATIVE : NK_ENGINE_LLAMA;
+  int code = ability == NK_ABILITY_RUN ? NK_OK : check_gradients(forward, ability);
+  if (open == NULL) free_part(forward);
+  return code;
 }
 
 const struct nk_forward_shape *nk_forward_shape(const struct nk_forward *forward) {

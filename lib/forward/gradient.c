@@ -110,9 +110,7 @@ static int check_term(const struct run *run, size_t i) {
 }
 
 static int check(const struct run *run) {
-  if (run->forward->engine != &nki_native_engine)
-    return nk_fail(NK_EUNSUPPORTED, "%s has no gradients: use the native engine",
-                   run->forward->engine->name);
+  if (run->forward->engine != &nki_native_engine) return nki_fail_no_gradients(run->forward);
   if (run->batch.n_asks > 0 || run->batch.generation != NULL)
     return nk_fail(NK_EUSAGE, "the batch of a gradient has neither asks nor a generation");
   for (size_t i = 0; i < run->batch.n_overrides; i++)

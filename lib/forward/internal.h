@@ -145,9 +145,10 @@ static inline size_t nki_final_width(const struct nk_forward *forward) {
 /* Opens forward->model in the native engine (weights.c). NK_OK or a negative code; free in either
  * case. */
 int nki_native_open(struct nk_forward *forward);
-/* The same by llama.cpp (llama.c), of the GGUF file at path. */
+/* The same by llama.cpp (llama.c), of the GGUF file at path. check: whether it knows the file's
+ * architecture and tokenizer, without the weights; what is open then cannot run. */
 int nki_llama_open(struct nk_forward *forward, const char *path,
-                   const struct nk_engine_options *options);
+                   const struct nk_engine_options *options, bool check);
 
 /* Reads config.json. NK_OK or a negative code; *out is the model's row of the table. */
 int nki_config_read(const struct nk_model *model, struct nki_config *config,

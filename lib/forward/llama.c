@@ -261,7 +261,7 @@ static int load_module(struct session *s) {
 }
 
 int nki_llama_open(struct nk_forward *forward, const char *path,
-                   const struct nk_engine_options *options) {
+                   const struct nk_engine_options *options, bool check) {
   struct session *s = forward->session = nk_calloc(1, sizeof *s);
   if (s == NULL) return NK_EMEMORY;
   forward->engine = &nki_llama_engine;
@@ -270,10 +270,12 @@ int nki_llama_open(struct nk_forward *forward, const char *path,
   const struct nki_llama_open how = {.path = path,
                                      .n_gpu_layers = options->n_gpu_layers,
                                      .rpc = options->rpc,
+                                     .check = check,
                                      .fail = nk_fail,
                                      .warn = nk_warn};
   s->llama = s->module->open(&how);
   if (s->llama == NULL) return nk_fail_in(nk_error_code(), "%s", nk_model_name(forward->model));
+  if (check) return NK_OK;
   s->facts = s->module->facts(s->llama);
   forward->config.shape = s->facts->shape;
   forward->config.shape.architecture = s->facts->architecture;

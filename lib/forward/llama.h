@@ -14,14 +14,15 @@
 #include <stdint.h>
 
 #define NKI_LLAMA_SYMBOL "noken_llama_module"
-enum { NKI_LLAMA_VERSION = 1 }; /* of this interface */
+enum { NKI_LLAMA_VERSION = 2 }; /* of this interface */
 
 struct nki_llama; /* a model that llama.cpp has loaded: the module's */
 
 struct nki_llama_open {
   const char *path; /* of the GGUF file, or of the first of its parts */
   size_t n_gpu_layers;
-  const char *rpc;                                                /* HOST:PORT,.. or NULL */
+  const char *rpc; /* HOST:PORT,.. or NULL */
+  bool check;      /* read the metadata alone: only free may follow */
   int (*fail)(int code, const char *format, ...) NK_PRINTF(2, 3); /* nk_fail */
   void (*warn)(const char *format, ...) NK_PRINTF(1, 2);          /* nk_warn */
 };

@@ -65,6 +65,8 @@ struct nk_model {
   size_t n_tensors;
   struct nki_values *values; /* [n_values] of all tensors that ever had other values */
   size_t n_values;
+  const char **used; /* [n_used] paths of the files that are read (describe.c) */
+  size_t n_used;
   bool *warned; /* of how the output matrix was chosen: once a model */
   struct nki_model_slot parts[NKI_N_MODEL_PARTS];
 };
@@ -84,6 +86,12 @@ int nki_model_fail_absent(const struct nk_model *model, const char *name);
 /* Path of a file of the model's folder ("tokenizer.json"). NULL, without an error, when it is not
  * there or the model is a single file. */
 const char *nki_model_path(const struct nk_model *model, const char *file);
+
+/* model->used. NK_OK or NK_EMEMORY. */
+int nki_model_list_files(struct nk_model *model);
+/* Whether the tensor is a weight: older checkpoints of GPT-2 and others hold causal masks
+ * [1, 1, n, n] with the value under them, and tables of rotary frequencies. */
+bool nki_is_weight(const struct nk_tensor *tensor);
 
 /* Whether the tensors have the same bytes. */
 bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b);

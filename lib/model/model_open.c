@@ -143,6 +143,7 @@ struct nk_model *nk_model_open(const char *name) {
                  : NK_EMEMORY;
   if (code == NK_OK) code = read_config(model);
   if (code == NK_OK) code = open_weights(model);
+  if (code == NK_OK) code = nki_model_list_files(model);
   if (code == NK_OK) return model;
   nk_model_free(model);
   return NULL;
@@ -159,6 +160,7 @@ void nk_model_free(struct nk_model *model) {
   nk_free(model->shards);
   nk_free(model->tensors);
   nk_free(model->by_name);
+  nk_free(model->used);
   nk_free(model->warned);
   nk_free(model->values);
   nk_free(model->own);

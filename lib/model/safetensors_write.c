@@ -23,16 +23,6 @@ struct writing {
 
 /* ---- The order of entries ---- */
 
-/* Whether the tensor is a weight: older checkpoints of GPT-2 and others hold causal masks
- * [1, 1, n, n] with the value under them, and tables of rotary frequencies. */
-static bool is_weight(const struct nk_tensor *tensor) {
-  bool is_mask = tensor->n_dims == 4 && tensor->shape[0] == 1 && tensor->shape[1] == 1;
-  bool is_float =
-      tensor->dtype <= NK_F64 || (tensor->dtype >= NK_F8_E4M3 && tensor->dtype <= NK_F8_E8M0);
-  return is_float && !is_mask && !nki_ends_with(tensor->name, ".masked_bias") &&
-         !nki_ends_with(tensor->name, "inv_freq");
-}
-
 /* The first tensor with the same bytes, which may be this one: tied matrices that a checkpoint
  * holds twice stay the same. */
 static const struct nk_tensor *first_alike(const struct writing *w, size_t index) {
@@ -167,7 +157,7 @@ static int write_values(const struct nki_values *values, struct nki_safetensors_
 /* ---- Tensors ---- */
 
 static bool is_changed(const struct writing *w, const struct nk_tensor *tensor) {
-  return (w->options->shuffle && is_weight(tensor)) || patch_of(w, tensor) != NULL ||
+  return (w->options->shuffle && nki_is_weight(tensor)) || patch_of(w, tensor) != NULL ||
          nki_model_values(w->model, tensor) != NULL;
 }
 

@@ -239,6 +239,31 @@ static void every_architecture_that_runs_has_a_fixture(void **state) {
       fail_msg("%s has no fixture", nki_architectures[i].type);
 }
 
+/* ---- What a model is ---- */
+
+static void check_facts(struct fixture *f, const char *folder) {
+  const struct nk_forward_shape *shape = nk_forward_shape(f->forward);
+  struct nk_model_facts facts;
+  enum nk_engine engine = NK_ENGINE_AUTO;
+  (void)folder;
+  assert_int_equal(nk_model_describe(f->model, &facts), NK_OK);
+  if (strcmp(facts.type, shape->architecture) != 0 || facts.n_layers != shape->n_layers ||
+      facts.dim != shape->dim || facts.n_heads != shape->n_heads ||
+      facts.n_kv_heads != shape->n_kv_heads ||
+      (facts.n_positions != shape->n_positions && strcmp(f->name, "phi3-longrope") != 0))
+    fail_msg("%s: another shape than that of the forward pass", f->name);
+  assert_int_equal(nk_model_check_ability(f->model, NK_ABILITY_RUN, &engine), NK_OK);
+  assert_int_equal(engine, NK_ENGINE_NATIVE);
+}
+
+static void the_description_has_the_shape_of_the_forward_pass(void **state) {
+  struct nk_model_facts facts;
+  assert_true(for_each_fixture(check_facts, *state) >= 45);
+  nk_fail(NK_ENOTFOUND, "a call before");
+  assert_int_equal(nk_model_describe(NULL, &facts), NK_ENOTFOUND);
+  assert_int_equal(nk_model_check_ability(NULL, NK_ABILITY_RUN, NULL), NK_ENOTFOUND);
+}
+
 /* ---- Tied, untied, nested ---- */
 
 /* How a copy of a fixture differs from it. */
@@ -366,6 +391,7 @@ int main(void) {
       cmocka_unit_test(parts_are_named_by_prefix_block_and_part),
       cmocka_unit_test(extract_and_the_forward_pass_read_the_same_matrices),
       cmocka_unit_test(every_architecture_that_runs_has_a_fixture),
+      cmocka_unit_test(the_description_has_the_shape_of_the_forward_pass),
       cmocka_unit_test(tied_untied_and_nested_models_are_read_alike),
       cmocka_unit_test(sizes_beyond_the_weights_are_refused_before_they_are_allocated),
   };

@@ -263,26 +263,32 @@ static size_t read_size(const struct llama_model *model, const char *architectur
   return number == 0 || number > 1u << 24 ? usual : (size_t)number;
 }
 
-static int read_facts(struct nki_llama *l) {
+/* What the metadata say: the architecture, which predicts the next token. */
+static int read_architecture(struct nki_llama *l) {
   const struct llama_model *m = l->model;
-  struct nki_llama_facts *facts = &l->facts;
-  struct nk_forward_shape *shape = &facts->shape;
-  char *architecture = facts->architecture;
+  char *architecture = l->facts.architecture;
   if (llama_model_meta_val_str(m, "general.architecture", architecture,
-                               sizeof facts->architecture) <= 0)
+                               sizeof l->facts.architecture) <= 0)
     return l->fail(NK_EDATA, "no general.architecture");
   if (llama_model_has_encoder(m) || !llama_model_has_decoder(m) || llama_model_is_diffusion(m))
     return l->fail(NK_EUNSUPPORTED, "architecture '%s' does not predict the next token",
                    architecture);
+  return NK_OK;
+}
+
+static int read_facts(struct nki_llama *l) {
+  const struct llama_model *m = l->model;
+  struct nki_llama_facts *facts = &l->facts;
+  struct nk_forward_shape *shape = &facts->shape;
   shape->n_layers = (size_t)llama_model_n_layer(m);
   shape->dim = (size_t)llama_model_n_embd(m);
   shape->n_vocabulary = (size_t)llama_vocab_n_tokens(llama_model_get_vocab(m));
   shape->n_positions = (size_t)llama_model_n_ctx_train(m);
   shape->n_heads = (size_t)llama_model_n_head(m);
   shape->n_kv_heads = (size_t)llama_model_n_head_kv(m);
-  shape->head_dim = read_size(m, architecture, "attention.key_length",
+  shape->head_dim = read_size(m, facts->architecture, "attention.key_length",
                               shape->n_heads == 0 ? 0 : shape->dim / shape->n_heads);
-  shape->mlp_dim = read_size(m, architecture, "feed_forward_length", 0);
+  shape->mlp_dim = read_size(m, facts->architecture, "feed_forward_length", 0);
   facts->most_sequences = llama_max_parallel_sequences();
   facts->one_by_one = llama_model_is_recurrent(m) || llama_model_is_hybrid(m);
   facts->layers = calloc(shape->n_layers + 1, sizeof *facts->layers);
@@ -325,10 +331,13 @@ static int load(struct nki_llama *l, const struct nki_llama_open *how) {
   params.n_gpu_layers = how->n_gpu_layers > 0 && how->n_gpu_layers < 1u << 20
                             ? (int32_t)how->n_gpu_layers
                             : 1 << 20; /* all; of no effect without devices */
+  params.vocab_only = how->check;
   first_error[0] = 0;
   l->model = llama_model_load_from_file(how->path, params);
   if (l->model == NULL)
     return how->fail(NK_EDATA, "llama.cpp cannot load the file: %s", first_error);
+  code = read_architecture(l);
+  if (code != NK_OK || how->check) return code;
   code = read_facts(l);
   return code == NK_OK ? look_at_graph(l) : code;
 }
