@@ -12,8 +12,6 @@ parts='glitch unusual likeness reach streams worst blind'
 help() {
   cat <<'END'
 usage: nk-survey [OPTION]... MODEL -o FOLDER
-       nk-survey --unblind RATINGS... -o FOLDER
-       nk-survey --compare FOLDER... -o FILE
 the whole study of a model in one command, and its report
 
       --quick             a small sample of everything: two minutes for a
@@ -27,8 +25,10 @@ the whole study of a model in one command, and its report
       --contexts FILE     other lines of text, for the residual stream
       --truth TABLE       training counts (id, count, steps), to judge the list
       --dry-run           print the pipelines, and run none
-      --unblind           add raters' judgements of blind.tsv to the report
-      --compare           put the results in several folders on one page
+      --unblind           add raters' judgements, the filled-in copies of
+                          blind.tsv that are named instead of a model
+      --compare           put the results in the folders that are named instead
+                          of a model on one page
   -o, --output FOLDER     write tables, pictures and report.html here
       --threads N         number of threads (default: one per core)
       --seed N            seed of random numbers (default: 0)
@@ -299,8 +299,12 @@ write_report() {
   rm claims.tsv.part
   mv claims.tsv.new.part claims.tsv
   {
-    printf 'title\t%s\n' "Glitch tokens and nokens: $(info model)"
-    printf 'fact\tModel\t%s\n' "$(info model)"
+    local name
+    name=$(info model)
+    printf 'title\t%s\n' "Glitch tokens and nokens: ${name##*/}"
+    printf 'fact\t%s\t%s\n' Model "$name" Architecture "$(info model_type)" \
+      Tokens "$(info tokens)" Blocks "$(info blocks)" Dimensions "$(info dimension)" \
+      Weights "$(info parameters)" Survey "$([ $quick = 1 ] && echo quick || echo full), seed $seed"
     cat report.txt.part
   } >report.txt.new.part
   rm report.txt.part
@@ -311,7 +315,7 @@ write_report() {
 render() {
   local parts=$share/survey
   awk -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/report.awk" "$parts/report.css" \
-    "$parts/report.js" claims.tsv report.txt >report.html.part || fail 'the report cannot be written'
+    "$parts/report.js" claims.tsv report.txt >report.html.part || fail "$folder/report.html cannot be written"
   mv report.html.part report.html
   say '' "# The report is $folder/report.html"
 }

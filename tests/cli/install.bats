@@ -77,8 +77,8 @@ END
 }
 
 @test "every tool is installed with its page" {
-  for source in tools/nk*.c; do
-    name=$(basename "$source" .c)
+  for source in tools/nk*.c tools/nk-*.sh; do
+    name=$(basename "${source%.*}")
     [ -x "$prefix/bin/$name" ]
     [ -f "$prefix/share/man/man1/$name.1" ]
   done

@@ -77,9 +77,9 @@ done
 check "noken-models lists the families that run natively" runs_natively
 check "noken-models: the matrices of the other families are tested" matrices_are_tested
 
-for source in tools/nk-*.c tools/nk.c; do
+for source in tools/nk-*.c tools/nk-*.sh tools/nk.c; do
   [ -f "$source" ] || continue
-  tool=$(basename "$source" .c)
+  tool=$(basename "${source%.*}")
   check "$tool has a page" has_page "$tool"
   check "$tool: mandoc finds no fault in the page" lints "$tool.1"
   check "$tool: --help fits on a screen" help_fits "$tool"

@@ -1,6 +1,6 @@
 # Which tokens are glitch tokens, and how sure are we?
-top=200 controls=400 drawn=3000
-[ $quick = 0 ] || top=50 controls=200 drawn=400
+top=200 controls=400 drawn=3000 agreed=20000
+[ $quick = 0 ] || top=50 controls=200 drawn=400 agreed=1000
 
 section 'Which tokens are glitch tokens, and how sure are we?'
 text 'Training pushes the output rows of tokens that it never shows along one path: they end in one' \
@@ -60,16 +60,17 @@ END
   table glitch.tsv verdicts 'The glitch tokens: listed, and not repeated.' \
     'id,text,category,score,q_value,max_prob=probability,verdict,other_token=part of' 30
 
-  if [ "$(info tokens)" -le 20000 ] || [ $quick = 0 ]; then
-    step agreement 'Ask for the whole vocabulary whether weights and behaviour agree' \
-      $((3 * $(info tokens))) <<END
-nk-verify $model$chat_option --agree --summary -o agreement.tsv ranking.tsv
+  step agreement "Ask for $agreed tokens of the whole vocabulary whether weights and behaviour agree" \
+    $((3 * agreed)) <<END
+{ head -n 1 ranking.tsv && tail -n +2 ranking.tsv | sort -n | awk '{ row[NR - 1] = \$0 }
+  END { n = NR < $agreed ? NR : $agreed; for (i = 0; i < n; i++) print row[int(i * NR / n)] }'
+} > some.tsv
+nk-verify $model$chat_option --agree --summary -o agreement.tsv some.tsv
 END
-    claim kappa agreement '' "Over all tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
-      agreement.tsv cell=kappa
-    table agreement.tsv agreement 'Tokens that the weights list, and tokens that the model fails to repeat.' \
-      'cell,tokens,value=share,low,high' 10
-  fi
+  claim kappa agreement '' "Over all tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
+    agreement.tsv cell=kappa
+  table agreement.tsv agreement 'Tokens that the weights list, and tokens that the model fails to repeat.' \
+    'cell,tokens,value=share,low,high' 10
 
   step ordinary "Draw ordinary tokens that the model repeats" $((3 * drawn)) <<END
 awk -F '\t' 'NR == FNR { skip[\$1]; next } FNR > 1 && \$3 == "ok" && !(\$1 in skip) { print \$1 }' \\

@@ -1,0 +1,135 @@
+# nk-survey as a user calls it: its steps, how it goes on after an interruption, what it refuses, and
+# what it says. The numbers of the first two questions are counted anew by awk.
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+  export root=$BATS_TEST_DIRNAME/../..
+  export model=$root/data/gpt2-tiny options="--quick --only glitch,unusual"
+  cd "$BATS_FILE_TMPDIR"
+  nk-survey $options --truth "$model/counts.tsv" "$model" -o whole >output
+}
+
+setup() { cd "$BATS_TEST_TMPDIR" && whole=$BATS_FILE_TMPDIR/whole; }
+
+# claim KEY COLUMN: a cell of the whole survey's claims.
+claim() {
+  awk -F '\t' -v key="$1" -v column="$2" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i }
+    $1 == key { print $at[column] }' "$whole/claims.tsv"
+}
+
+# share TABLE CONDITION: the share of rows of a table that meet a condition of awk, in which a
+# column's cell is $c["NAME"].
+share() {
+  awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+    { n++; hits += ('"$2"') } END { printf "%.9g %d\n", hits / n, n }' "$whole/$1"
+}
+
+same_folder() { diff -r -x .lock "$whole" "$1"; }
+
+@test "the claims are what the tables say" {
+  [ "$(claim glitch_ood value) $(claim glitch_ood n)" = "$(share glitch-runs.tsv '$c["p_value"] <= 0.05')" ]
+  [ "$(claim ordinary_flags value) $(claim ordinary_flags n)" = "$(share ordinary-runs.tsv '$c["flags"] != ""')" ]
+  [ "$(claim far_ood n)" = $((6 * 4 * 6)) ]
+  listed=$(awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) c[$i] = i; next }
+    FNR == NR { ranked += $c["q_value"] != ""; listed += $c["q_value"] != "" && $c["q_value"] <= 0.05 }
+    END { printf "%.9g %d\n", listed / ranked, ranked }' "$whole/ranking.tsv")
+  [ "$(claim listed value) $(claim listed n)" = "$listed" ]
+  [ "$(claim ordinary_ood clusters)" = '150 items, 6 prompts' ]
+}
+
+@test "each claim is in the report, with the command that made it" {
+  while IFS=$'\t' read -r key _ sentence _; do
+    [ "$key" = key ] || grep -qF "${sentence%%\{\}*}" "$whole/report.html"
+  done <"$whole/claims.tsv"
+  grep -qF 'nk-sample region.safetensors' "$whole/report.html"
+  run ! grep -oE '(src|href)="?[a-z]+:' "$whole/report.html"
+}
+
+@test "pipelines are printed, and --dry-run prints a script that does the same" {
+  nk-survey $options --truth "$model/counts.tsv" "$model" -o dry --dry-run >script
+  [ ! -e dry ]
+  bash script
+  rm -r "dry/steps" 2>/dev/null || true
+  run -1 diff -rq "$whole" dry
+  for line in "${lines[@]}"; do [[ $line == "Only in $whole"* ]]; done
+  grep -vE '^(#|$|set|mkdir)' script | while IFS= read -r line; do
+    grep -qF -- "$line" "$BATS_FILE_TMPDIR/output"
+  done
+}
+
+@test "a second run does nothing, and the folder can be moved" {
+  cp -r "$whole" moved
+  run -0 nk-survey $options --truth "$model/counts.tsv" "$model" -o moved
+  run ! grep -q '^nk-' <<<"$output"
+  same_folder moved
+}
+
+@test "killed at any moment and run again it ends with the same bytes" {
+  seed=$RANDOM
+  echo "seed $seed"
+  RANDOM=$seed
+  for _ in 1 2 3 4 5 6; do
+    setsid nk-survey $options --truth "$model/counts.tsv" "$model" -o killed >/dev/null 2>&1 &
+    sleep "$((RANDOM % 5)).$((RANDOM % 10))"
+    kill -KILL -- -$! 2>/dev/null || true
+    wait $! || true
+  done
+  nk-survey -q $options --truth "$model/counts.tsv" "$model" -o killed
+  same_folder killed
+}
+
+@test "what a killed survey left running ends before the next one begins" {
+  nk-survey $options --truth "$model/counts.tsv" "$model" -o killed >/dev/null 2>&1 &
+  until [ -e killed/ranking.tsv ]; do sleep 0.1; done
+  kill -KILL $!
+  nk-survey $options --truth "$model/counts.tsv" "$model" -o killed >output
+  same_folder killed
+}
+
+@test "other options run the steps anew that they change" {
+  cp -r "$whole" other
+  run -0 nk-survey $options --seed 5 "$model" -o other
+  [[ $output == *"# Rank the vocabulary by its weights (done before)"* ]]
+  [[ $output == *"nk-verify"*"--seed 5"* ]]
+  run ! same_folder other
+}
+
+@test "the survey of another model is refused" {
+  cp -r "$whole" other
+  run -1 --separate-stderr nk-survey -q $options "$root/data/llama-tiny" -o other
+  [ "${#stderr_lines[@]}" = 1 ]
+  [[ $stderr == "nk-survey: other holds the survey of another model"* ]]
+  same_folder other
+}
+
+@test "a full disk ends it with one line, and it goes on when there is room" {
+  mkdir small
+  mount -t tmpfs -o size=400k none small 2>/dev/null || skip 'no tmpfs can be mounted here'
+  run -1 --separate-stderr nk-survey -q $options --truth "$model/counts.tsv" "$model" -o small/out
+  mount -o remount,size=100m small
+  echo "$stderr"
+  [ "${#stderr_lines[@]}" = 1 ]
+  [[ $stderr == *'No space left on device'* ]]
+  nk-survey -q $options --truth "$model/counts.tsv" "$model" -o small/out
+  same_folder small/out
+  umount small
+}
+
+@test "paths may have spaces and quotes" {
+  mkdir "a model's" && cp "$model"/*.json "$model"/*.safetensors "a model's"
+  nk-survey -q --quick --only glitch "a model's" -o 'an "out" folder'
+  cmp "$whole/ranking.tsv" 'an "out" folder/ranking.tsv'
+}
+
+@test "faults of usage" {
+  run -2 --separate-stderr nk-survey "$model"
+  [ "$stderr" = 'nk-survey: name the output with -o; see nk-survey --help' ]
+  run -2 nk-survey -o x
+  run -2 nk-survey -o x --only glitch,nothing "$model"
+  [[ $output == *'the parts are glitch, unusual'* ]]
+  run -2 nk-survey -o x --seed 1e3 "$model"
+  run -1 nk-survey -o x --prompts nothing.tsv "$model"
+  [ "$output" = 'nk-survey: --prompts nothing.tsv: cannot be read' ]
+  run -1 nk-survey -o x nothing
+  [ ! -e x ]
+}
