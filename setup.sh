@@ -38,6 +38,7 @@ developer_packages=(
   clang-format clang-tidy clang-tools cppcheck shellcheck
   gcovr                                        # test.sh --coverage
   lintian mmdebstrap                           # of the Debian packages
+  chromium tidy                                # of nk-survey's page
 )
 
 missing_packages() { # missing_packages PACKAGE...

@@ -105,9 +105,10 @@ function group(s,   sign, whole, rest, r) {
   return sign whole r rest
 }
 
-# x with d decimals; a 0 that is exact is "0".
+# x with d decimals; a 0 that is exact is "0", and a percentage of 100 is "100".
 function decimals(x, d,   s) {
   if (x == 0) return "0"
+  if (x == 100) return "100"
   if (d < 0) { # of a very large or very small number
     s = sprintf("%.2e", x)
     sub(/e\+?/, "e", s)
