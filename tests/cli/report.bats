@@ -30,10 +30,12 @@ report() {
     "$parts/report.css" "$parts/report.js" claims.tsv report.txt
 }
 
+spaces() { sed 's/\xc2\xa0/ /g'; } # those that do not break lines
+
 # estimates: "value low high unit" a line, as the report's sentences have them
 estimates() {
   LC_ALL=C awk -F '\t' -f "$REPOSITORY/tools/survey/text.awk" -f <(
-    echo '{ print estimate($1, $2, $3, $4) }')
+    echo '{ print estimate($1, $2, $3, $4) }') | spaces
 }
 
 browser() {
@@ -57,7 +59,7 @@ browser() {
 }
 
 @test "a claim has its sentence, n, interval and command" {
-  tr '\n' ' ' <report.html >line
+  tr '\n' ' ' <report.html | spaces >line
   grep -qF '<p>The model fails to repeat <b>37% [31, 43]</b> of the listed tokens.</p> <p class="badge"><i>n</i> = 264 · 95% Wilson · <a class="command" href="#step-2">command 2</a></p>' line
   grep -qF 'repeat <b>0.4% [0.1, 1.2]</b> of ordinary' line
   grep -qF '<i>n</i> = 1,000 · 1 cluster · 95% Wilson' line
@@ -209,7 +211,7 @@ END
   printf 'title\tTwo models\ncomparison\tgpt2 & tiny=../a\tllama=../b\n' >report.txt
   : >claims.tsv
   report awk >report.html
-  tr '\n' ' ' <report.html >line
+  tr '\n' ' ' <report.html | spaces >line
   grep -qF '<th scope="col">gpt2 &amp; tiny</th><th scope="col">llama</th>' line
   grep -qF 'fails to repeat … of the listed tokens. <span class="from">95% Wilson</span></th><td><b>37% [31, 43]</b><br><span class="from"><i>n</i> = 264</span></td><td><b>50% [44, 56]</b>' line
   grep -qE 'Flagged were … of the nokens.*</td><td>–</td></tr> <tr><th scope="row">No length' line

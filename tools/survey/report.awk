@@ -215,7 +215,7 @@ function compare_row(key, n, folders,   i, line, folder, first) {
   for (i = 1; !((folders[i], key) in claim_known); i++) continue
   first = folders[i]
   line = claim[first, key, "sentence"]
-  sub(/[{][}]/, "\342\200\246", line)
+  sub(/[{][}][.]?/, "\342\200\246", line)
   line = text(line)
   if (claim_interval(first, key) != "") line = line " <span class=\"from\">" claim_interval(first, key) "</span>"
   line = "<th scope=\"row\">" line "</th>"
@@ -242,7 +242,7 @@ function put_comparison(n, field,   i, j, labels, folders, line, seen) {
     line = line "<th scope=\"col\">" attribute(labels[i - 1]) "</th>"
   }
   n--
-  print "<figure class=\"table\">"
+  print "<figure class=\"table wide\">"
   print "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Claims of all surveys\"><table class=\"compared\">"
   print "<thead><tr>" line "</tr></thead>"
   print "<tbody>"
@@ -255,7 +255,7 @@ function put_comparison(n, field,   i, j, labels, folders, line, seen) {
   print "</tbody></table></div>"
   print "</figure>"
   for (j = 1; j <= n_compared; j++) {
-    print "<figure class=\"beside\">"
+    print "<figure class=\"beside wide\">"
     print "<div class=\"row\">"
     for (i = 1; i <= n; i++) {
       print "<div><p>" attribute(labels[i]) "</p>"

@@ -165,7 +165,7 @@ function estimate(value, low, high, unit,   v, l, h, scale, d, mark, after, r) {
   r = v ? decimals(value * scale, d) mark : ""
   low = l ? decimals(low * scale, d) : ""
   high = h ? decimals(high * scale, d) : ""
-  if (l && h) return (v ? r " [" low ", " high "]" : low mark " to " high mark) after
+  if (l && h) return (v ? r " [" low ",\302\240" high "]" : low mark " to " high mark) after
   if (l) r = v ? r " (at least " low mark ")" : "at least " low mark
   if (h) r = v ? r " (at most " high mark ")" : "at most " high mark
   return r after
