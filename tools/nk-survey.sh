@@ -137,7 +137,7 @@ run_step() { # run_step NAME TEXT
 has() {
   local n=0
   [ $dry$planning = 00 ] || return 0
-  n=$(awk 'END { print (NR > 0 ? NR - 1 : 0) }' "$1")
+  [ ! -e "$1" ] || n=$(awk 'END { print (NR > 0 ? NR - 1 : 0) }' "$1")
   [ "$n" -ge "$2" ] || { write missing "$3: there are $n, and $2 are needed." && return 1; }
 }
 
