@@ -29,7 +29,6 @@ packages=(
   libopenblas-openmp-dev liblapacke-dev libfaiss-dev libjansson-dev libpcre2-dev libutf8proc-dev
   gnuplot-nox fonts-dejavu-core      # nk-plot
   libcmocka-dev bats mandoc          # tests
-  bsdextrautils                      # column, in demo.sh
   dpkg-dev debian-archive-keyring    # to fetch the sources of FAISS's C API
 )
 

@@ -49,6 +49,23 @@ awk -F '\t' -v OFS='\t' 'FNR == 1 { kind = FILENAME; sub(/-.*/, "", kind) }
   ordinary-prompts.tsv glitch-prompts.tsv noken-prompts.tsv > by-prompt.tsv
 END
 
+  step examples 'Some of the continuations, a token or noken in each prompt in turn' <<END
+awk -F '\t' -v OFS='\t' -v prompts=$(prompts) '
+  FNR == 1 { split("", at); split("", item); n = 0; for (i = 1; i <= NF; i++) at[\$i] = i
+    kind = FILENAME; sub(/-.*|s[.].*/, "", kind)
+    if (NR == 1) print "kind", "token", "prompt", "continuation", "p_value", "flags"; next }
+  kind == "noken" && \$at["times"] != 4 { next }
+  { if (!(\$at["id"] in item)) item[\$at["id"]] = n++
+    if (!(\$at["prompt"] in prompt)) prompt[\$at["prompt"]] = p++
+    i = item[\$at["id"]]
+    if (kind == "noken") i = i % $each < 2 ? int(i / $each) * 2 + i % $each : 9
+    if (i < 8)
+      if (i % prompts == prompt[\$at["prompt"]])
+        print kind, kind == "noken" ? \$at["direction"] : \$at["text"], \$at["prompt"],
+          \$at["continuation"], \$at["p_value"], \$at["flags"] }
+' ordinary-runs.tsv glitch-runs.tsv nokens.tsv > examples.tsv
+END
+
   claim ordinary_ood unusual share 'Ordinary tokens are out of distribution in {} of cases.' \
     ordinary-shares.tsv 'statistic=share p_value<=0.05'
   claim glitch_ood unusual share 'Glitch tokens, which the model fails to repeat, are out of distribution in {} of cases.' \
@@ -66,6 +83,8 @@ END
     distance-shares.tsv 'statistic=share flags' times=4
   picture flags.svg unusual 'Share of unwanted continuations against the distance of the noken, a line for each direction, ordinary tokens as a band.' \
     'Continuations that say nothing or repeat themselves, by distance and direction.'
+  table examples.tsv examples 'Continuations after ordinary tokens, glitch tokens and nokens (their direction is named) at four times the distance of the farthest token.' \
+    'kind,token,prompt,continuation,p_value=p-value,flags' 24
   table by-prompt.tsv unusual 'Each prompt: the shares out of distribution and unwanted; nokens at four times the distance of the farthest token.' \
     'kind,prompt,statistic,value,low,high,n' 40
 fi
