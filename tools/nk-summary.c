@@ -4,29 +4,43 @@
 
 #include "cli/tool.h"
 #include "summary/summary.h"
+#include "summary/two_samples.h"
 
 struct options {
   struct summary summary;
-  const char *with;
+  const char *with, *against;
 };
+
+/* Reads the table of an option; NULL without it. */
+static int read_table(const char *path, struct cli_frame **frame) {
+  if (path == NULL) return NK_OK;
+  *frame = cli_frame_read(path);
+  return *frame != NULL ? NK_OK : nk_error_code();
+}
 
 static int summarize(struct options *o, const struct cli_run *run) {
   struct summary *summary = &o->summary;
   if (summary->level == 0 || summary->n_resamples == 0) /* defaults of the struct, not of a user */
     return nk_fail(NK_EUSAGE, "level %g, %zu resamples: 0 is not possible", summary->level,
                    summary->n_resamples);
-  struct cli_frame *with = NULL, *frame = cli_frame_read(cli_operand(run, 0));
+  if (summary->energy == NULL && (o->against != NULL || summary->strata != NULL))
+    return nk_fail(NK_EUSAGE, "options --against and --strata are those of --energy");
+  struct cli_frame *with = NULL, *against = NULL, *frame = cli_frame_read(cli_operand(run, 0));
   int code = frame != NULL ? NK_OK : nk_error_code();
-  if (code == NK_OK && o->with != NULL && (with = cli_frame_read(o->with)) == NULL)
-    code = nk_error_code();
+  if (code == NK_OK) code = read_table(o->with, &with);
+  if (code == NK_OK) code = read_table(o->against, &against);
   struct nk_output *output = code == NK_OK ? cli_output(run, NK_OUTPUT_TEXT) : NULL;
   struct cli_table *table = cli_new_table(run, output);
   summary->with = with;
+  summary->against = against;
   summary->seed = run->common.seed;
-  if (code == NK_OK) code = table != NULL ? summary_write(summary, frame, table) : nk_error_code();
+  if (code == NK_OK && table == NULL) code = nk_error_code();
+  if (code == NK_OK)
+    code = (summary->energy != NULL ? summary_write_energy : summary_write)(summary, frame, table);
   code = cli_close(table, output, code);
   cli_frame_free(frame);
   cli_frame_free(with);
+  cli_frame_free(against);
   return code;
 }
 
@@ -54,6 +68,11 @@ int main(int argc, char **argv) {
        "two groups and their difference; COND,COND"},
       {0, "auc", CLI_OPTION_LIST, &s->auc, "COL", "P(A > B) of the groups of --between"},
       {0, "two-sided", CLI_OPTION_FLAG, &s->two_sided, NULL, "an AUC below 0.5: P(B > A)"},
+      {0, "energy", CLI_OPTION_STRING, &s->energy, "COL,COL",
+       "energy distance of two samples, by these features"},
+      {0, "against", CLI_OPTION_STRING, &o.against, "FILE",
+       "the second sample: all rows of a table"},
+      {0, "strata", CLI_OPTION_STRING, &s->strata, "A,B", "compare rows with the same A and B"},
       {'c', "cluster", CLI_OPTION_STRING, &s->cluster, "A,B", "resample these columns' values"},
       {0, "level", CLI_OPTION_NUMBER, &s->level, "P", "confidence (default: 0.95)"},
       {0, "resamples", CLI_OPTION_SIZE, &s->n_resamples, "N", "resamples (default: 2000)",

@@ -207,6 +207,78 @@ auc kl	near > far	0	4	1	2	2" ]
   [ "${lines[1]}" = "mean kl	kl<1				0.95		0	0	0	0" ]
 }
 
+energy=(--energy entropy,kl --strata prompt -c id --resamples 5000)
+
+@test "energy distances and their p-values are those of dcor and numpy" {
+  nk-summary --by times "${energy[@]}" --against "$fixture/glitch.tsv" "$fixture/nokens.tsv" >got
+  perl -e '
+    my ($got, $expected, $bad, $n) = (@ARGV, 0, 0);
+    open my $g, "<", $got or die;
+    open my $e, "<", $expected or die;
+    chomp(my @names = split /\t/, <$g>);
+    <$e>;
+    while (my $line = <$e>) {
+      my ($times, $value, $p, $median, $q95) = split /\t/, $line;
+      my %row;
+      chomp(@row{@names} = split /\t/, <$g>);
+      my $error = 4 * sqrt($p * (1 - $p) * (1 / 5000 + 1 / 20000)) + 1 / 5000;
+      $bad ||= $row{times} != $times || abs($row{value} - $value) > 1e-9;
+      $bad ||= abs($row{p_value} - $p) > $error || abs($row{null_median} - $median) > 0.003;
+      $bad ||= abs($row{null_q95} - $q95) > 0.005 || !($row{low} < $value && $value < $row{high});
+      $bad ||= $row{interval} ne "bootstrap" || $row{n_prompt} != 4;
+      $n++;
+    }
+    exit($bad || $n != 3)' got "$fixture/energy.tsv"
+  [ "$(cut -f 1,8-11,15 got)" = "times	n	missing	n_first	n_second	n_id
+0.5	136	0	56	80	34
+1	128	0	48	80	32
+2	130	2	50	80	33" ]
+}
+
+@test "the energy distance of two groups of a table is that of two tables" {
+  awk -F '\t' 'NR == 1 || $2 == 2' "$fixture/nokens.tsv" >two.tsv
+  nk-summary -w times=0.5 "${energy[@]}" --against two.tsv "$fixture/nokens.tsv" >tables
+  nk-summary --between times=0.5,2 "${energy[@]}" "$fixture/nokens.tsv" >groups
+  [ "$(head -n 1 groups | cut -f 1-3)" = "statistic	between	value" ]
+  [ "$(sed -n 2p groups | cut -f 2)" = "0.5 ~ 2" ]
+  cut -f 1,3- groups | cmp - tables
+  nk-summary --threads 1 --between times=0.5,2 "${energy[@]}" "$fixture/nokens.tsv" | cmp - groups
+  nk-summary --seed 1 --between times=0.5,2 "${energy[@]}" "$fixture/nokens.tsv" >other
+  [ "$(cut -f 3 other)" = "$(cut -f 3 groups)" ]
+  run -1 cmp -s other groups
+}
+
+@test "groups without rows, of one item and of equal rows have an energy distance or none" {
+  printf 'id\tx\n0\t1\n1\t1\n2\t1\n' >equal.tsv
+  run -0 nk-summary -q --energy x --against equal.tsv equal.tsv
+  [ "$(printf '%s\n' "${lines[1]}" | cut -f 1-2,11)" = "energy x	0	1" ]
+  run -0 --separate-stderr nk-summary --energy x -c id -w id=0 --against equal.tsv equal.tsv
+  [ "${lines[1]}" = "energy x				0.95		4	0	1	3				4" ]
+  [ "$stderr" = "nk-summary: warning: a group has rows of 1 different 'id': it has no interval" ]
+  run -0 nk-summary --energy x -w x=7 --against equal.tsv equal.tsv
+  [ "${lines[1]}" = "energy x				0.95		3	0	0	3			" ]
+}
+
+@test "faults of --energy are named" {
+  run -2 nk-summary --energy kl small.tsv
+  [ "$output" = "nk-summary: option --energy: two samples are needed; use one of --against and --between" ]
+  run -2 nk-summary --energy kl --against small.tsv --between kind=near,far small.tsv
+  run -2 nk-summary --energy kl --against small.tsv --mean kl small.tsv
+  [ "$output" = "nk-summary: option --energy: other statistics are not printed beside it" ]
+  run -2 nk-summary --energy kl --against small.tsv -c id,prompt small.tsv
+  [ "$output" = "nk-summary: option --cluster: 'id,prompt': --energy takes one kind; use --strata for prompts" ]
+  run -2 nk-summary --energy kl,kl --against small.tsv small.tsv
+  [ "$output" = "nk-summary: option --energy: 'kl' is given twice" ]
+  run -2 nk-summary --energy 'kl<1' --against small.tsv small.tsv
+  [ "$output" = "nk-summary: option --energy: 'kl<1': a condition is not a feature" ]
+  run -1 nk-summary --energy kl --between kind=near,far -c id small.tsv
+  [ "$output" = "nk-summary: small.tsv: row 3: its 'id' is in both groups; --energy compares groups of different ones" ]
+  run -2 nk-summary --mean kl --strata prompt small.tsv
+  [ "$output" = "nk-summary: options --against and --strata are those of --energy" ]
+  run -1 nk-summary --energy kl --against "$rows" --strata kind small.tsv
+  [ "$output" = "nk-summary: $rows: no column 'kind'; the columns are: id prompt training kl" ]
+}
+
 @test "JSON Lines in and out" {
   run -0 bash -c "nk-summary --by kind --json small.tsv | nk-summary --mean value"
   [[ "${lines[1]}" == "mean value	2.5	"* ]]

@@ -72,6 +72,10 @@ int summary_group(const struct summary_table *table, const struct summary_factor
  * their first appearance. of [n] is that of summary_group. */
 int summary_groups_sort(const struct summary_table *table, const struct summary_factors *factors,
                         struct summary_groups *groups, size_t n);
+/* The rows of each group g, in their order: (*order)[(*begin)[g]] to before (*order)[(*begin)[g +
+ * 1]], of the n that were given. Both are to be freed by nk_free, also after a failure. */
+int summary_groups_rows(const struct summary_groups *groups, size_t n, size_t **order,
+                        size_t **begin);
 void summary_groups_free(struct summary_groups *groups);
 
 #endif

@@ -132,8 +132,8 @@ static int set_rows(struct summary_plan *plan) {
   return NK_OK;
 }
 
-/* Whether the items of a list "A,B" differ: each gives a column. */
-static int check_differ(const char *option, const char *list) {
+/* Each item gives a column, or a feature. */
+int summary_check_differ(const char *option, const char *list) {
   struct cli_names names = {0};
   size_t index;
   int code = NK_OK;
@@ -208,8 +208,8 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *s,
   if (!(level > 0 && level < 1)) return nk_fail(NK_EUSAGE, "level %g: not between 0 and 1", level);
   if (plan->options.n_resamples < 100)
     return nk_fail(NK_EUSAGE, "%zu resamples: at least 100 are needed", plan->options.n_resamples);
-  int code = check_differ("--by", s->by);
-  if (code == NK_OK) code = check_differ("--cluster", s->cluster);
+  int code = summary_check_differ("--by", s->by);
+  if (code == NK_OK) code = summary_check_differ("--cluster", s->cluster);
   if (code == NK_OK) code = join(&plan->table);
   for (size_t i = 0; i < s->where.n && code == NK_OK; i++)
     code = summary_factors_add(&plan->where, s->where.item[i], '\n', &plan->table);

@@ -24,6 +24,10 @@ struct summary {
   size_t n_resamples;          /* (0: 2000) */
   uint64_t seed;
   const struct cli_frame *with; /* a table whose columns are joined by `id`, or NULL */
+  /* In place of these statistics (summary/two_samples.h): */
+  const char *energy;              /* "A,B": the features of an energy distance; or NULL */
+  const struct cli_frame *against; /* the second sample, or NULL: the groups of `between` */
+  const char *strata;              /* "A,B": rows are compared within these columns' values */
 };
 
 struct summary_measure {
@@ -56,6 +60,8 @@ struct summary_plan {
  * that is not a number) or NK_EMEMORY. */
 int summary_plan_make(struct summary_plan *plan, const struct summary *summary,
                       const struct cli_frame *frame);
+/* NK_EUSAGE where two items of a list "A,B" of the option are the same. */
+int summary_check_differ(const char *option, const char *list);
 void summary_plan_free(struct summary_plan *plan);
 
 #endif

@@ -15,17 +15,20 @@ static uint64_t mix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-static uint64_t next(uint64_t *state) {
-  return mix(*state += 0x9E3779B97F4A7C15U);
+uint64_t summary_stream(uint64_t seed, uint64_t resample, uint64_t kind) {
+  return mix(mix(mix(seed) + resample) + kind);
+}
+
+size_t summary_below(uint64_t *stream, size_t n) {
+  return (size_t)((double)(mix(*stream += 0x9E3779B97F4A7C15U) >> 11) * 0x1p-53 * (double)n);
 }
 
 /* counts [n]: how often each of n clusters is drawn in n draws. */
 static void draw_counts(uint32_t *counts, size_t n, uint64_t seed, uint64_t resample,
                         uint64_t kind) {
-  uint64_t state = mix(mix(mix(seed) + resample) + kind);
+  uint64_t stream = summary_stream(seed, resample, kind);
   memset(counts, 0, n * sizeof *counts);
-  for (size_t i = 0; i < n; i++)
-    counts[(size_t)((double)(next(&state) >> 11) * 0x1p-53 * (double)n)]++;
+  for (size_t i = 0; i < n; i++) counts[summary_below(&stream, n)]++;
 }
 
 /* ---- Statistics of weighted rows ---- */
@@ -206,17 +209,12 @@ static int compare_doubles(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* The interval from resamples, values [n], which are overwritten. */
-static struct summary_interval interval_of(double value, double *values, size_t n, double df,
-                                           double level, bool is_share) {
+struct summary_interval summary_percentiles(double value, double *values, size_t n, double df,
+                                            double level) {
   struct summary_interval out = {value, NAN, NAN};
   size_t valid = 0;
   if (!(df > 0) || isnan(value)) return out;
   double t = summary_t_quantile((1 + level) / 2, df), widen = (df + 1) / df;
-  if (is_share) {
-    double variance = variance_of(values, n) * widen;
-    return summary_share(value, variance > 0 ? value * (1 - value) / variance : df + 1, t);
-  }
   double tail = summary_normal(-t * sqrt(widen));
   for (size_t i = 0; i < n; i++)
     if (!isnan(values[i])) values[valid++] = values[i];
@@ -224,6 +222,16 @@ static struct summary_interval interval_of(double value, double *values, size_t 
   out.low = summary_quantile_value(values, valid, tail);
   out.high = summary_quantile_value(values, valid, 1 - tail);
   return out;
+}
+
+/* The interval from resamples, values [n], which are overwritten. */
+static struct summary_interval interval_of(double value, double *values, size_t n, double df,
+                                           double level, bool is_share) {
+  if (!is_share) return summary_percentiles(value, values, n, df, level);
+  if (!(df > 0) || isnan(value)) return (struct summary_interval){value, NAN, NAN};
+  double variance = variance_of(values, n) * (df + 1) / df;
+  return summary_share(value, variance > 0 ? value * (1 - value) / variance : df + 1,
+                       summary_t_quantile((1 + level) / 2, df));
 }
 
 /* Whether every cluster is in both groups: the change of each is known. */

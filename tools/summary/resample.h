@@ -45,6 +45,17 @@ struct summary_result {
   const char *of_groups, *of_difference;
 };
 
+/* Random numbers of a resample: the state of stream (seed, resample, kind), and the next number
+ * below n of a stream. */
+uint64_t summary_stream(uint64_t seed, uint64_t resample, uint64_t kind);
+size_t summary_below(uint64_t *stream, size_t n);
+
+/* The bootstrap's interval of a value from those of resamples [n], which are sorted: the
+ * percentiles that Student's t with df degrees of freedom asks for (Hesterberg 2015). Values that
+ * are NaN are left out. */
+struct summary_interval summary_percentiles(double value, double *values, size_t n, double df,
+                                            double level);
+
 /* The statistic (p: of a quantile) with its intervals. Results do not depend on the number of
  * threads. Returns NK_OK or NK_EMEMORY.
  *

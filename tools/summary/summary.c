@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/names.h"
-#include "cli/sets.h"
+#include "summary/head.h"
 #include "summary/plan.h"
 
 /* A row of a sample, before its values are sorted. */
@@ -35,9 +35,6 @@ struct job {
   struct cli_table *table;
   size_t fewest, fewest_kind; /* clusters of any sample; 0: none yet */
 };
-
-/* Simulated 95% intervals of means hold the truth in 93% of tables with 5 clusters, 89% with 3. */
-enum { FEW = 5 };
 
 /* ---- Samples ---- */
 
@@ -196,67 +193,24 @@ static int summarize(struct job *job, size_t group, const struct summary_measure
   return code == NK_OK ? write_result(job, group, measure, &result) : code;
 }
 
-static void warn_of_few(const struct job *job) {
-  if (job->fewest == 0 || job->fewest >= FEW) return;
-  const char *kind = job->plan.kind_name[job->fewest_kind];
-  if (job->fewest == 1)
-    nk_warn("a group has rows of 1 different '%s': it has no interval", kind);
-  else
-    nk_warn(
-        "a group has rows of %zu different '%s': intervals from fewer than %d clusters can be "
-        "too short",
-        job->fewest, kind, FEW);
-}
-
 /* ---- All groups ---- */
 
-/* Adds a name to those of columns, after as many times "set_" as make it unlike them. */
-static int add_name(struct cli_names *names, const char *format, const char *name) {
-  struct nk_buffer text = {0};
-  size_t index;
-  nk_buffer_printf(&text, format, name);
-  nk_buffer_byte(&text, 0);
-  while (!text.failed && cli_names_find(names, text.data) >= 0) cli_set_prefix(&text);
-  int code = text.failed ? NK_EMEMORY : cli_names_add(names, text.data, &index);
-  nk_buffer_free(&text);
-  return code;
-}
-
-/* The summary's own columns come after those of --by, but have their names in any case. */
 static int write_head(const struct job *job) {
   static const char *const middle[] = {"value", "low", "high", "level", "interval", "n", "missing"};
   const struct summary_plan *plan = &job->plan;
   struct cli_names names = {0};
   bool both = plan->between.n > 0;
-  int code = add_name(&names, "%s", "statistic");
-  if (code == NK_OK && both) code = add_name(&names, "%s", "between");
+  int code = summary_add_name(&names, "%s", "statistic");
+  if (code == NK_OK && both) code = summary_add_name(&names, "%s", "between");
   for (size_t i = 0; i < sizeof middle / sizeof *middle && code == NK_OK; i++)
-    code = add_name(&names, "%s", middle[i]);
-  if (code == NK_OK && both) code = add_name(&names, "%s", "n_first");
-  if (code == NK_OK && both) code = add_name(&names, "%s", "n_second");
+    code = summary_add_name(&names, "%s", middle[i]);
+  if (code == NK_OK && both) code = summary_add_name(&names, "%s", "n_first");
+  if (code == NK_OK && both) code = summary_add_name(&names, "%s", "n_second");
   for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++)
-    code = add_name(&names, "n_%s", plan->kind_name[k]);
-  size_t n_own = names.n;
-  for (size_t f = 0; f < plan->by.n && code == NK_OK; f++)
-    code = add_name(&names, "%s", plan->by.item[f].name);
-  for (size_t i = n_own; i < names.n && code == NK_OK; i++)
-    code = cli_table_column(job->table, cli_names_item(&names, i));
-  for (size_t i = 0; i < n_own && code == NK_OK; i++)
-    code = cli_table_column(job->table, cli_names_item(&names, i));
+    code = summary_add_name(&names, "n_%s", plan->kind_name[k]);
+  if (code == NK_OK) code = summary_write_head(&names, &plan->by, job->table);
   cli_names_free(&names);
   return code;
-}
-
-/* order and begin: the rows of each group, in the table's order. */
-static int sort_rows(struct job *job) {
-  size_t n = job->plan.n_rows;
-  job->order = nk_alloc(n, sizeof *job->order);
-  job->begin = nk_calloc(job->groups.n + 2, sizeof *job->begin);
-  if (job->order == NULL || job->begin == NULL) return NK_EMEMORY;
-  for (size_t i = 0; i < n; i++) job->begin[job->groups.of[i] + 2]++;
-  for (size_t g = 2; g < job->groups.n + 2; g++) job->begin[g] += job->begin[g - 1];
-  for (size_t i = 0; i < n; i++) job->order[job->begin[job->groups.of[i] + 1]++] = i;
-  return NK_OK;
 }
 
 static int work_alloc(struct job *job) {
@@ -309,7 +263,7 @@ int summary_write(const struct summary *summary, const struct cli_frame *frame,
     code = summary_groups_sort(&plan->table, &plan->by, &job.groups, plan->n_rows);
   for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++)
     code = summary_group(&plan->table, &plan->kinds[k], plan->row, plan->n_rows, &job.kinds[k]);
-  if (code == NK_OK) code = sort_rows(&job);
+  if (code == NK_OK) code = summary_groups_rows(&job.groups, plan->n_rows, &job.order, &job.begin);
   if (code == NK_OK) code = work_alloc(&job);
   if (code == NK_OK) code = write_head(&job);
   for (size_t g = 0; g < job.groups.n && code == NK_OK; g++) {
@@ -317,7 +271,8 @@ int summary_write(const struct summary *summary, const struct cli_frame *frame,
       code = summarize(&job, g, &plan->measure[m]);
     if (code == NK_OK && plan->n_kinds > 0) code = nk_progress("groups", g + 1, job.groups.n);
   }
-  if (code == NK_OK) warn_of_few(&job);
+  if (code == NK_OK && plan->n_kinds > 0)
+    summary_warn_of_few(job.fewest, plan->kind_name[job.fewest_kind]);
   job_free(&job);
   return code;
 }
