@@ -154,6 +154,19 @@ can() {
 # The value of a property of the model, as nk-info prints it.
 info() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' <<<"$facts"; }
 
+# cell COLUMN TABLE COLUMN=VALUE...: a cell of the first row that has these values; nothing before the
+# table is there.
+cell() {
+  [ $dry$planning = 00 ] || return 0
+  awk -F '\t' 'BEGIN { column = ARGV[1]; ARGV[1] = ""
+      for (i = 3; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
+        wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
+    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { for (name in wanted) if (!(name in at) || $at[name] "" != wanted[name] "") next
+      if (column in at) print $at[column]
+      exit }' "$@"
+}
+
 # The number of prompts.
 prompts() { head -n $((quick ? 7 : 1000000)) "$prompts" | awk 'END { print NR - 1 }'; }
 
