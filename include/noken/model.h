@@ -175,13 +175,13 @@ struct nk_model_write_options {
   enum nk_model_format format;
   enum nk_dtype dtype; /* of a GGUF's matrices: NK_F32, NK_F16, NK_BF16 or NK_Q8_0 */
   /* The entries of each tensor in a random order, for a model of the same values that knows
-   * nothing. Tensors with the same bytes, as tied matrices have, get the same order. What is not a
-   * weight keeps its values: integers and truth values, causal masks, rotary frequencies. Of
-   * safetensors alone. */
+   * nothing. Tied matrices that the model holds twice get the same order. What is not a weight
+   * keeps its values: integers and truth values, causal masks, rotary frequencies. Of safetensors
+   * alone. */
   bool shuffle;
   uint64_t seed; /* of the order */
-  /* [n_patches] rows to replace, in copies of the tensor that the model holds too. Of safetensors
-   * alone, and not with `shuffle`. */
+  /* [n_patches] rows to replace, in the other one of two tied matrices too. Of safetensors alone,
+   * and not with `shuffle`. */
   const struct nk_patch *patches;
   size_t n_patches;
 };

@@ -93,10 +93,6 @@ int nki_model_list_files(struct nk_model *model);
  * [1, 1, n, n] with the value under them, and tables of rotary frequencies. */
 bool nki_is_weight(const struct nk_tensor *tensor);
 
-/* Whether the tensors have the same bytes. */
-bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b);
-/* The output matrix of a model that is not tied, else NULL without an error. */
-const struct nk_tensor *nki_model_untied(const struct nk_model *model);
 /* The other one of two tied matrices that a file holds twice, where the tensor is one of them; else
  * NULL without an error. */
 const struct nk_tensor *nki_model_copy(const struct nk_model *model,

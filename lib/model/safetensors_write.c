@@ -18,19 +18,9 @@ struct writing {
   const struct nk_model_write_options *options;
   const struct nk_tensor **tensors; /* [n] in the order of the file */
   size_t n;
-  const struct nk_tensor *untied; /* the output matrix of an untied model, else NULL */
 };
 
 /* ---- The order of entries ---- */
-
-/* The first tensor with the same bytes, which may be this one: tied matrices that a checkpoint
- * holds twice stay the same. */
-static const struct nk_tensor *first_alike(const struct writing *w, size_t index) {
-  const struct nk_tensor *tensor = w->tensors[index];
-  for (size_t i = 0; i < index; i++)
-    if (nki_tensors_alike(w->tensors[i], tensor)) return w->tensors[i];
-  return tensor;
-}
 
 /* A stream's number below 2^56: by name, so that the order does not depend on the shards that a
  * tensor and others are in. */
@@ -50,11 +40,15 @@ static inline void permute(unsigned char *bytes, size_t n, size_t size, struct n
   }
 }
 
-static void shuffle(const struct writing *w, size_t index, unsigned char *bytes) {
-  const struct nk_tensor *tensor = w->tensors[index];
+/* Tied matrices that a checkpoint holds twice stay the same: both have the order of the input
+ * matrix. */
+static void shuffle(const struct writing *w, const struct nk_tensor *tensor, unsigned char *bytes) {
   size_t n = tensor->n_elements;
-  struct nki_random random = nki_random_stream(w->options->seed, NKI_RANDOM_SHUFFLE,
-                                               number_of(first_alike(w, index)->name));
+  const struct nk_tensor *input = nki_model_copy(w->model, tensor) == NULL
+                                      ? tensor
+                                      : nk_model_matrix(w->model, NK_MATRIX_INPUT, NULL);
+  struct nki_random random =
+      nki_random_stream(w->options->seed, NKI_RANDOM_SHUFFLE, number_of(input->name));
   switch (nki_dtype_size(tensor->dtype)) {
     case 1:
       permute(bytes, n, 1, &random);
@@ -73,18 +67,13 @@ static void shuffle(const struct writing *w, size_t index, unsigned char *bytes)
 
 /* ---- Other rows ---- */
 
-/* The patch of a tensor, or of one that it is a copy of; NULL where there is none. An untied output
- * matrix that equals the input matrix, as at the beginning of training, is not its copy. */
+/* The patch of a tensor, or of the one that it is a copy of; NULL where there is none. */
 static const struct nk_patch *patch_of(const struct writing *w, const struct nk_tensor *tensor) {
   const struct nk_model_write_options *o = w->options;
-  for (size_t i = 0; i < o->n_patches; i++)
-    if (o->patches[i].tensor == tensor) return &o->patches[i];
-  for (size_t i = 0; i < o->n_patches; i++) {
-    const struct nk_tensor *other = o->patches[i].tensor;
-    if (tensor != w->untied && tensor->n_dims == 2 && tensor->shape[1] == other->shape[1] &&
-        nki_tensors_alike(tensor, other))
-      return &o->patches[i];
-  }
+  const struct nk_tensor *copy = o->n_patches > 0 ? nki_model_copy(w->model, tensor) : NULL;
+  for (int i = 0; i < 2 && (i == 0 || copy != NULL); i++)
+    for (size_t p = 0; p < o->n_patches; p++)
+      if (o->patches[p].tensor == (i == 0 ? tensor : copy)) return &o->patches[p];
   return NULL;
 }
 
@@ -161,11 +150,10 @@ static bool is_changed(const struct writing *w, const struct nk_tensor *tensor) 
          nki_model_values(w->model, tensor) != NULL;
 }
 
-static int write_changed(const struct writing *w, size_t index,
+static int write_changed(const struct writing *w, const struct nk_tensor *tensor,
                          struct nki_safetensors_writer *writer) {
-  const struct nki_values *values = nki_model_values(w->model, w->tensors[index]);
+  const struct nki_values *values = nki_model_values(w->model, tensor);
   if (values != NULL) return write_values(values, writer);
-  const struct nk_tensor *tensor = w->tensors[index];
   const struct nk_patch *patch = patch_of(w, tensor);
   unsigned char *bytes = nk_alloc(tensor->n_bytes, 1);
   if (bytes == NULL) return NK_EMEMORY;
@@ -173,7 +161,7 @@ static int write_changed(const struct writing *w, size_t index,
   if (patch != NULL)
     put_rows(patch, bytes);
   else
-    shuffle(w, index, bytes);
+    shuffle(w, tensor, bytes);
   int code = nki_safetensors_writer_bytes(writer, bytes, tensor->n_bytes);
   nk_free(bytes);
   return code;
@@ -223,7 +211,7 @@ static int write_tensors(const struct writing *w, struct nki_safetensors_writer 
   }
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   for (size_t i = 0; i < w->n && code == NK_OK; i++) {
-    if (is_changed(w, w->tensors[i])) code = write_changed(w, i, writer);
+    if (is_changed(w, w->tensors[i])) code = write_changed(w, w->tensors[i], writer);
     if (code == NK_OK) code = nk_progress("tensors", i + 1, w->n);
   }
   return code;
@@ -235,7 +223,6 @@ int nki_model_write_safetensors(const struct nk_model *model,
   struct writing w = {.model = model, .options = options};
   struct nki_safetensors_writer *writer = NULL;
   int code = check(&w);
-  if (code == NK_OK && options->n_patches > 0) w.untied = nki_model_untied(model);
   if (code == NK_OK) code = order_tensors(&w);
   if (code == NK_OK && (writer = nki_safetensors_writer_new(output)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = write_tensors(&w, writer);

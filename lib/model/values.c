@@ -6,18 +6,6 @@
 #include "base/error.h"
 #include "model/model.h"
 
-bool nki_tensors_alike(const struct nk_tensor *a, const struct nk_tensor *b) {
-  return a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
-         (a->data == b->data || memcmp(a->data, b->data, a->n_bytes) == 0);
-}
-
-const struct nk_tensor *nki_model_untied(const struct nk_model *model) {
-  bool tied = false;
-  const struct nk_tensor *output = nk_model_matrix(model, NK_MATRIX_OUTPUT, &tied);
-  if (output == NULL) nki_clear_error(); /* the input matrix alone is known */
-  return output != NULL && !tied ? output : NULL;
-}
-
 const struct nki_values *nki_model_values(const struct nk_model *model,
                                           const struct nk_tensor *tensor) {
   for (size_t i = 0; i < model->n_values; i++)
