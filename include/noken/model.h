@@ -184,6 +184,9 @@ struct nk_model_write_options {
    * and not with `shuffle`. */
   const struct nk_patch *patches;
   size_t n_patches;
+  /* Nothing is written, and the output may be NULL: whether the model can be, as far as that does
+   * not depend on values. Of safetensors alone. */
+  bool check_only;
 };
 
 /* Writes the model, a tensor at a time. As GGUF for llama.cpp: matrices of the dtype (F16 for Q8_0

@@ -223,7 +223,9 @@ int nki_model_write_safetensors(const struct nk_model *model,
   struct writing w = {.model = model, .options = options};
   struct nki_safetensors_writer *writer = NULL;
   int code = check(&w);
-  if (code == NK_OK) code = order_tensors(&w);
+  if (code != NK_OK || options->check_only)
+    return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", nk_model_name(model));
+  code = order_tensors(&w);
   if (code == NK_OK && (writer = nki_safetensors_writer_new(output)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = write_tensors(&w, writer);
   if (code == NK_OK)

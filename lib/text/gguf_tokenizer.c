@@ -435,11 +435,11 @@ static int put_tokenizer(struct nki_gguf_writing *w, size_t n_tokens) {
 int nk_model_write(const struct nk_model *model, const struct nk_model_write_options *options,
                    struct nk_output *output) {
   static const struct nk_model_write_options defaults;
-  if (model == NULL || output == NULL) return nki_fail_null();
   if (options == NULL) options = &defaults;
+  if (model == NULL || (output == NULL && !options->check_only)) return nki_fail_null();
   if (options->format == NK_MODEL_SAFETENSORS)
     return nki_model_write_safetensors(model, options, output);
-  if (options->shuffle || options->n_patches > 0)
-    return nk_fail(NK_EUSAGE, "a GGUF is not shuffled or patched: write safetensors");
+  if (options->shuffle || options->n_patches > 0 || options->check_only)
+    return nk_fail(NK_EUSAGE, "a GGUF is not shuffled, patched or checked: write safetensors");
   return nki_gguf_write(model, options->dtype, put_tokenizer, output);
 }

@@ -143,6 +143,33 @@ END
   [ "$output" = "nk-convert: $tmp/none/model: No such file or directory" ]
 }
 
+@test "what a killed process left is removed, but no file that it cannot have written" {
+  nk-convert --model hf data/gpt2-tiny -o "$tmp/model"
+  mkdir "$tmp/again.noken-part"
+  for file in config.json other.json model.safetensors model.safetensors.12.part; do
+    echo left > "$tmp/again.noken-part/$file"
+  done
+  nk-convert --model hf data/gpt2-tiny -o "$tmp/again"
+  diff -r "$tmp/model" "$tmp/again"
+  [ ! -e "$tmp/again.noken-part" ]
+  mkdir "$tmp/notes.noken-part"
+  echo kept > "$tmp/notes.noken-part/notes.md"
+  run -2 --separate-stderr nk-convert --model hf data/gpt2-tiny -o "$tmp/notes"
+  [[ $stderr == *"notes.noken-part: holds 'notes.md', not a file of a folder in the making"* ]]
+  [ "$(cat "$tmp/notes.noken-part/notes.md")" = kept ]
+  cp -r data/gpt2-tiny "$tmp/left.noken-part"
+  run -2 --separate-stderr nk-convert --model hf "$tmp/left.noken-part" -o "$tmp/left"
+  [[ $stderr == *"what is left of a folder that was not completed"* ]]
+  cmp data/gpt2-tiny/model.safetensors "$tmp/left.noken-part/model.safetensors"
+}
+
+@test "two processes do not write one folder" {
+  command -v flock >/dev/null || skip "flock is not installed"
+  mkdir "$tmp/busy.noken-part"
+  run -2 --separate-stderr flock "$tmp/busy.noken-part" nk-convert --model hf data/gpt2-tiny -o "$tmp/busy"
+  [ "$stderr" = "nk-convert: $tmp/busy: another process writes this folder" ]
+}
+
 @test "models that are no folders, and bad uses, are errors that say so" {
   run -2 --separate-stderr nk-convert --model hf data/gpt2-tiny
   [[ $stderr == *"name it with -o FOLDER"* ]]

@@ -103,12 +103,30 @@ END
   run -2 --separate-stderr tune "$T/x" --at 4
   [ "$stderr" = "nk-tune: nokens enter at layer 4, after the last block: choose what to train" ]
   run -1 --separate-stderr tune "$T/no/x"
-  [ "$stderr" = "nk-tune: $T/no/x.checkpoint: No such file or directory" ]
+  [ "$stderr" = "nk-tune: $T/no/x: No such file or directory" ]
   [ -z "$output" ]
   nk-extract tests/fixtures/forward/gpt2 --no-text -o "$T/narrow"
   run -1 --separate-stderr tune "$T/x" --nokens "$T/narrow"
   [ "$stderr" = "nk-tune: $T/narrow: vectors have 16 values, the model's have 128" ]
   [ ! -e "$T/x" ]
+}
+
+@test "what the folder cannot be written of is found before anything is trained" {
+  local m=$BATS_TEST_TMPDIR/model
+  mkdir "$m"
+  cp data/gpt2-tiny/*.json "$m"
+  cp data/gpt2-tiny/model.safetensors "$m/model-00001-of-00002.safetensors"
+  echo '{"weight_map": {"wte.weight": "model-00001-of-00002.safetensors", "tower.weight":
+    "model-00002-of-00002.safetensors"}}' >"$m/model.safetensors.index.json"
+  local arguments=(--nokens "$T/nokens" -p 'The {} of' --steps 100000 -o "$T/x")
+  run -1 --separate-stderr nk-tune -q "$m" "${arguments[@]}"
+  [[ "${stderr##*$'\n'}" == "nk-tune: model: 1 of 2 shards are missing" ]]
+  rm "$m/model.safetensors.index.json"
+  mv "$m/model-00001-of-00002.safetensors" "$m/model.safetensors"
+  echo 'version https://git-lfs.github.com/spec/v1' >"$m/vocab.txt"
+  run -1 --separate-stderr nk-tune -q "$m" "${arguments[@]}"
+  [[ "$stderr" == "nk-tune: $m/vocab.txt: is a Git LFS pointer"* ]]
+  [ -z "$(ls "$T" | grep '^x')" ]
 }
 
 @test "a damaged checkpoint is refused" {

@@ -1,12 +1,14 @@
 /* A library for LD_PRELOAD that makes one call of a program fail: call FAULT_AT (from 1) of the
  * kind FAULT_KIND: alloc, write, read, open, map, name (rename, link) or close. Calls are counted
  * from main on, without those of OpenMP and OpenBLAS, which end the process when memory is out.
- * With FAULT_COUNT=FILE, the number of calls is written to that file when the process ends.
+ * With FAULT_COUNT=FILE, the number of calls is written to that file when the process ends. With
+ * FAULT_KILLS the process is killed at that call.
  * Programs that the program starts are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -21,6 +23,7 @@
 static atomic_long calls;
 static atomic_bool armed;
 static long fault_at;
+static bool kills;
 static const char *fault_kind = "";
 static char count_path[512];
 
@@ -55,7 +58,9 @@ static bool is_ignored(const void *caller) {
 /* Counts a call; true where it has to fail. */
 static bool fails(const char *kind, const void *caller) {
   if (!atomic_load(&armed) || strcmp(kind, fault_kind) != 0 || is_ignored(caller)) return false;
-  return atomic_fetch_add(&calls, 1) + 1 == fault_at;
+  bool here = atomic_fetch_add(&calls, 1) + 1 == fault_at;
+  if (here && kills) raise(SIGKILL);
+  return here;
 }
 
 #define CALLER __builtin_return_address(0)
@@ -170,6 +175,7 @@ static int main_with_faults(int argc, char **argv, char **environment) {
   const char *at = getenv("FAULT_AT"), *kind = getenv("FAULT_KIND"), *count = getenv("FAULT_COUNT");
   fault_at = at != NULL ? strtol(at, NULL, 10) : 0;
   if (kind != NULL) fault_kind = kind;
+  kills = getenv("FAULT_KILLS") != NULL;
   if (count != NULL) snprintf(count_path, sizeof count_path, "%s", count);
   unsetenv("LD_PRELOAD");
   find_ignored();

@@ -3,8 +3,10 @@
 # (faults.c) makes one allocation, write, read, open, mmap, rename or close fail, in turn for the
 # calls of each tool on a tiny model: six of each kind, with --all up to 2000. The tool has to
 # end with status 0 and the output it has without a fault, or with status 1 or 2, one line on
-# standard error and the old file. Then: kill -9 while a file is written, a file that becomes
-# shorter while it is mapped, a limit on the size of files, and one file as input and output.
+# standard error and the old file. What writes a folder is killed at each of these calls too, and
+# has to write the same folder when it is run again. Then: kill -9 while a file is written, a file
+# that becomes shorter while it is mapped, a limit on the size of files, and one file as input and
+# output.
 # Prints TAP.
 #
 # Needs the tools in PATH; NOKEN_BUILD is the build folder. Runs from the root of the repository.
@@ -146,6 +148,72 @@ for command in "${commands[@]}"; do
   read -ra words <<<"$command"
   for kind in alloc write read open map name close; do
     check "${command% -o out}: a failed $kind" survives "$kind" "${words[@]}"
+  done
+done
+
+# ---- Folders: one call fails, or the process is killed there ----
+
+folder_commands=(
+  "nk-convert -q --model hf --patch-rows few.tsv --with mean model"
+  "nk-tune -q --nokens nokens.safetensors -p h{}h -p a{}h --train norms --steps 2 --batch 2 \
+    --evaluate 2 model"
+)
+
+# What is wrong after a run that ended with status $1; nothing where all is right. Only a checkpoint
+# may be left of a run that failed.
+judge_folder() {
+  if [ "$1" -gt 2 ]; then
+    echo "status $1"
+  elif [ "$1" -eq 0 ]; then
+    diff -r folder expected-folder >/dev/null || echo "status 0 with another folder"
+    [ "$(find . -maxdepth 1 -name 'folder*' | wc -l)" -eq 1 ] || echo "a file is left"
+  else
+    [ "$(wc -l <errors)" -eq 1 ] && grep -q '^nk-[a-z]*: .' errors ||
+      echo "not one line on standard error"
+    [ -z "$(find . -maxdepth 1 -name 'folder*' ! -name folder.checkpoint)" ] ||
+      echo "a folder is left"
+  fi
+}
+
+folder_survives() { # folder_survives fault|kill KIND COMMAND...
+  local how=$1 kind=$2 calls step at status found bad=0
+  shift 2
+  rm -rf folder folder.* expected-folder
+  run_with "$kind" 0 "$@" -o folder || { cat errors; return 1; }
+  mv folder expected-folder
+  calls=$(cat count)
+  step=$(((calls + most - 1) / most))
+  for ((at = calls > 0 ? 1 : 0; at > 0 && at <= calls; at += step)); do
+    rm -rf folder folder.*
+    status=0
+    if [ "$how" = kill ]; then
+      FAULT_KILLS=1 run_with "$kind" "$at" "$@" -o folder || status=$?
+      found=
+      [ "$status" -eq 137 ] || found="status $status instead of a kill"
+      status=0
+      run_with none 0 "$@" -o folder || status=$?
+      [ "$status" -eq 0 ] || found="status $status of the second run"
+      found=${found:-$(judge_folder "$status")}
+    else
+      run_with "$kind" "$at" "$@" -o folder || status=$?
+      found=$(judge_folder "$status")
+    fi
+    [ -z "$found" ] && continue
+    echo "$kind $at of $calls: $found: $(head -c 300 errors)"
+    bad=$((bad + 1))
+    [ "$bad" -lt 5 ] || break
+  done
+  [ "$bad" -eq 0 ]
+}
+
+for command in "${folder_commands[@]}"; do
+  read -ra words <<<"$command"
+  for kind in alloc write read open map name close; do
+    check "$command: a failed $kind" folder_survives fault "$kind" "${words[@]}"
+  done
+  for kind in write open name close; do
+    check "$command: kill -9 at a $kind, and a second run" \
+      folder_survives kill "$kind" "${words[@]}"
   done
 done
 

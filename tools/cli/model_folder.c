@@ -1,29 +1,37 @@
-/* Folders of models. The weights come last, so that what a killed process leaves behind, under
- * another name, does not look whole either. */
+/* Folders of models. A folder is made beside its place under a longer name and renamed. What a
+ * killed process leaves there is removed by the next one that writes or checks the same folder. The
+ * weights come last, so that it does not look whole either. */
 #include "cli/model_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char WEIGHTS[] = "model.safetensors";
+static const char WEIGHTS[] = "model.safetensors", PART[] = ".noken-part";
 
 /* ---- Paths ---- */
 
-/* "FOLDER/NAME", or "FOLDER" without its last slashes; free with nk_free. */
-static char *join(const char *folder, const char *name) {
+/* The folder's path without its last slashes, and what follows it; free with nk_free. */
+static char *extend(const char *folder, const char *separator, const char *name) {
   struct nk_buffer path = {0};
   size_t n = strlen(folder);
   while (n > 1 && folder[n - 1] == '/') n--;
   nk_buffer_append(&path, folder, n);
-  if (name != NULL) nk_buffer_printf(&path, "/%s", name);
+  nk_buffer_text(&path, separator);
+  nk_buffer_text(&path, name);
   char *copy = path.failed ? NULL : nk_strndup(path.data, path.size);
   if (path.failed) nk_fail(NK_EMEMORY, "%s: out of memory", folder);
   nk_buffer_free(&path);
   return copy;
+}
+
+static char *join(const char *folder, const char *name) {
+  return extend(folder, "/", name);
 }
 
 static bool ends_in(const char *name, const char *end) {
@@ -40,11 +48,19 @@ static bool is_copied(const char *name) {
   return false;
 }
 
+/* Whether a folder in the making can have a file of that name. */
+static bool is_written(const char *name) {
+  return is_copied(name) || strcmp(name, WEIGHTS) == 0 || ends_in(name, ".part");
+}
+
 /* ---- Checks ---- */
 
 static int check_source(const struct nk_model *model) {
   const char *folder = nk_model_folder(model);
   struct stat status;
+  if (ends_in(nk_model_name(model), PART))
+    return nk_fail(NK_EUSAGE, "%s: what is left of a folder that was not completed: rename it",
+                   nk_model_name(model));
   if (folder != NULL && stat(folder, &status) == 0 && S_ISDIR(status.st_mode)) return NK_OK;
   return nk_fail(NK_EUNSUPPORTED,
                  "%s: a single file: a folder is written of a model that is a folder with its "
@@ -69,20 +85,25 @@ static int check_target(const char *folder) {
 
 /* ---- Files ---- */
 
+/* Where `to` is NULL, `from` is opened only. */
 static int copy_file(const char *from, const char *to) {
   struct nk_file *file = nk_file_open(from);
-  struct nk_output *output = file == NULL ? NULL : nk_output_open(to, NK_OUTPUT_BINARY);
-  int code = output == NULL ? nk_error_code() : nk_output_write(output, file->data, file->size);
-  if (code == NK_OK) code = nk_output_commit(output);
+  struct nk_output *output = NULL;
+  int code = file == NULL ? nk_error_code() : NK_OK;
+  if (code == NK_OK && to != NULL) {
+    output = nk_output_open(to, NK_OUTPUT_BINARY);
+    code = output == NULL ? nk_error_code() : nk_output_write(output, file->data, file->size);
+    if (code == NK_OK) code = nk_output_commit(output);
+  }
   nk_output_free(output);
   nk_file_free(file);
   return code;
 }
 
 static int copy_entry(const char *source, const char *target, const char *name) {
-  char *from = join(source, name), *to = join(target, name);
+  char *from = join(source, name), *to = target != NULL ? join(target, name) : NULL;
   struct stat status;
-  int code = from == NULL || to == NULL ? NK_EMEMORY : NK_OK;
+  int code = from == NULL || (to == NULL && target != NULL) ? NK_EMEMORY : NK_OK;
   if (code == NK_OK && stat(from, &status) != 0)
     code = nk_fail_errno("%s", from);
   else if (code == NK_OK && S_ISREG(status.st_mode))
@@ -92,6 +113,7 @@ static int copy_entry(const char *source, const char *target, const char *name) 
   return code;
 }
 
+/* Where the target is NULL, it finds out whether the files can be read. */
 static int copy_files(const char *source, const char *target) {
   DIR *directory = opendir(source);
   if (directory == NULL) return nk_fail_errno("%s", source);
@@ -113,46 +135,87 @@ static int write_weights(const struct nk_model *model, const struct nk_model_wri
   return code;
 }
 
-/* The error of before stays. */
-static void remove_folder(const char *folder) {
-  DIR *directory = opendir(folder);
-  for (struct dirent *entry; directory != NULL && (entry = readdir(directory)) != NULL;)
-    unlinkat(dirfd(directory), entry->d_name, 0);
-  if (directory != NULL) closedir(directory);
-  rmdir(folder);
+/* ---- The folder in the making ---- */
+
+struct part {
+  char *path;     /* FOLDER.noken-part */
+  DIR *directory; /* locked; NULL before it is made */
+};
+
+/* Removes what a process that was killed has left: files of names that are written, complete or
+ * not. The folder itself stays. */
+static int clear(const struct part *part) {
+  rewinddir(part->directory);
+  for (struct dirent *entry; (entry = readdir(part->directory)) != NULL;) {
+    const char *name = entry->d_name;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+    if (!is_written(name))
+      return nk_fail(NK_EUSAGE, "%s: holds '%s', not a file of a folder in the making: rename it",
+                     part->path, name);
+    if (unlinkat(dirfd(part->directory), name, 0) != 0)
+      return nk_fail_errno("%s/%s", part->path, name);
+  }
+  return NK_OK;
+}
+
+/* Makes the folder, or takes what another process has left. */
+static int open_part(const char *target, struct part *part) {
+  *part = (struct part){.path = extend(target, PART, "")};
+  if (part->path == NULL) return NK_EMEMORY;
+  if (mkdir(part->path, 0777) != 0 && errno != EEXIST) return nk_fail_errno("%s", target);
+  part->directory = opendir(part->path);
+  if (part->directory == NULL) return nk_fail_errno("%s", part->path);
+  if (flock(dirfd(part->directory), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+    return clear(part);
+  closedir(part->directory);
+  part->directory = NULL;
+  return nk_fail(NK_EUSAGE, "%s: another process writes this folder", target);
+}
+
+/* Removes the folder unless it was renamed. The error of before stays. */
+static void close_part(struct part *part, bool renamed) {
+  if (part->directory != NULL && !renamed) {
+    rewinddir(part->directory);
+    for (struct dirent *entry; (entry = readdir(part->directory)) != NULL;)
+      if (is_written(entry->d_name)) unlinkat(dirfd(part->directory), entry->d_name, 0);
+    rmdir(part->path);
+  }
+  if (part->directory != NULL) closedir(part->directory);
+  nk_free(part->path);
 }
 
 /* ---- The whole ---- */
 
 int cli_check_model_folder(const struct nk_model *model, const char *folder) {
-  char *target = join(folder, NULL);
+  const struct nk_model_write_options options = {.format = NK_MODEL_SAFETENSORS,
+                                                 .check_only = true};
+  struct part part = {0};
+  char *target = extend(folder, "", "");
   int code = target == NULL ? NK_EMEMORY : check_source(model);
   if (code == NK_OK) code = check_target(target);
+  if (code == NK_OK) code = nk_model_write(model, &options, NULL);
+  if (code == NK_OK) code = copy_files(nk_model_folder(model), NULL);
+  if (code == NK_OK) code = open_part(target, &part);
+  close_part(&part, false);
   nk_free(target);
   return code;
 }
 
 int cli_write_model_folder(const struct nk_model *model,
                            const struct nk_model_write_options *options, const char *folder) {
-  char part[32];
-  struct nk_buffer temporary = {0};
-  bool made = false;
-  char *target = join(folder, NULL);
-  int code = target == NULL ? NK_EMEMORY : cli_check_model_folder(model, target);
-  if (code != NK_OK) goto done;
-  snprintf(part, sizeof part, ".%ld.part", (long)getpid());
-  nk_buffer_printf(&temporary, "%s%s", target, part);
-  if (temporary.failed) code = nk_fail(NK_EMEMORY, "%s: out of memory", target);
-  if (code != NK_OK) goto done;
-  made = mkdir(temporary.data, 0777) == 0;
-  if (!made) code = nk_fail_errno("%s", target);
-  if (code == NK_OK) code = copy_files(nk_model_folder(model), temporary.data);
-  if (code == NK_OK) code = write_weights(model, options, temporary.data);
-  if (code == NK_OK && rename(temporary.data, target) != 0) code = nk_fail_errno("%s", target);
-  if (code != NK_OK && made) remove_folder(temporary.data);
-
-done:
-  nk_buffer_free(&temporary);
+  struct part part = {0};
+  bool renamed = false;
+  char *target = extend(folder, "", "");
+  int code = target == NULL ? NK_EMEMORY : check_source(model);
+  if (code == NK_OK) code = check_target(target);
+  if (code == NK_OK) code = open_part(target, &part);
+  if (code == NK_OK) code = copy_files(nk_model_folder(model), part.path);
+  if (code == NK_OK) code = write_weights(model, options, part.path);
+  if (code == NK_OK) {
+    renamed = rename(part.path, target) == 0;
+    if (!renamed) code = nk_fail_errno("%s", target);
+  }
+  close_part(&part, renamed);
   nk_free(target);
   return code;
 }

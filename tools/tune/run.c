@@ -53,21 +53,11 @@ static int write_table(const struct tune_job *job, const struct nk_tune *tune,
   return code;
 }
 
-/* Whether files can be made beside the folder: asked before the long work. */
-static int check_place(const struct tune_job *job) {
-  struct nk_output *output = nk_output_open(job->checkpoint, NK_OUTPUT_BINARY);
-  int code = output == NULL ? nk_error_code() : NK_OK;
-  nk_output_free(output);
-  return code;
-}
-
 int tune_run(struct tune_job *job) {
-  int code = check_place(job);
-  if (code != NK_OK) return code;
   struct nk_output *output = nk_output_open(job->options.log, NK_OUTPUT_TEXT);
   if (output == NULL) return nk_error_code();
   struct nk_tune *tune = nk_tune_new(job->model, &job->tune);
-  code = tune == NULL ? nk_error_code() : take_steps(job, tune);
+  int code = tune == NULL ? nk_error_code() : take_steps(job, tune);
   if (code == NK_OK) code = save(job, tune); /* kept where the table or folder cannot be written */
   if (code == NK_OK) code = write_table(job, tune, output);
   if (code == NK_OK) code = nk_output_commit(output);
