@@ -45,7 +45,8 @@ struct nk_tune_options {
   enum nk_override_mode mode;
   const char *const *prompts; /* [n_prompts] texts with slots {} */
   size_t n_prompts;
-  const struct nk_text *texts; /* [n_texts] UTF-8 */
+  const struct nk_text *texts; /* [n_texts] UTF-8; in pieces of at most 64 tokens, of which
+                                * evaluations read at most 128 that are held out */
   size_t n_texts;
   const int64_t *target; /* the token whose distribution is the target; NULL: the mean */
   enum nk_tune_part train;

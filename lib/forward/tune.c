@@ -157,8 +157,8 @@ static void draw_batch(const struct nk_tune *tune, struct nki_example *examples,
 
 static int take_step(struct nk_tune *tune) {
   size_t n_texts = tune->n_pieces == 0 ? 0 : (tune->options.n_batch + 3) / 4;
-  size_t n = 2 * tune->options.n_batch + n_texts, n_terms[NKI_N_EXAMPLES] = {0};
-  double sums[NKI_N_EXAMPLES] = {0};
+  size_t n = 2 * tune->options.n_batch + n_texts, n_terms[NKI_N_TERMS] = {0};
+  double sums[NKI_N_TERMS] = {0};
   struct nki_example *examples = nk_alloc(n, sizeof *examples);
   if (examples == NULL) return NK_EMEMORY;
   draw_batch(tune, examples, n_texts);

@@ -25,6 +25,10 @@ enum { NKI_TUNE_STALE = 5 }; /* evaluations in turn that do not lower the loss: 
 
 enum nki_example_kind { NKI_NOKEN, NKI_ORDINARY, NKI_TEXT, NKI_N_EXAMPLES };
 
+/* A term of the loss has the kind of its example; evaluations of text have terms beside the loss,
+ * -log p of each next token. */
+enum { NKI_NEXT_TOKEN = NKI_N_EXAMPLES, NKI_N_TERMS };
+
 /* What the loss is a mean over: a noken (its row), an ordinary token (its number) in a prompt, or a
  * piece of text, in which a token may be replaced. */
 struct nki_example {
@@ -90,8 +94,8 @@ void nki_tune_update(struct nk_tune *tune, double rate, size_t step);
 
 /* ---- Loss (tune_loss.c) ---- */
 
-/* sums [NKI_N_EXAMPLES] += the losses of the examples' terms, n_terms their number; with `train`,
- * the tensors' gradients become those of the loss. */
+/* sums [NKI_N_TERMS] += the examples' terms, n_terms their number; with `train` without those
+ * beside the loss, and the tensors' gradients become those of the loss. */
 int nki_tune_loss(struct nk_tune *tune, const struct nki_example *examples, size_t n, bool train,
                   double *sums, size_t *n_terms);
 

@@ -25,11 +25,16 @@ static struct nki_split *split_of(struct nk_tune *tune, enum nki_example_kind ki
                             : &tune->of_ordinary;
 }
 
-/* *loss = the mean over all held-out examples of the kind; NaN: there are none. */
-static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *loss) {
+static double mean_of(const double *sums, const size_t *n_terms, int kind) {
+  return n_terms[kind] > 0 ? sums[kind] / (double)n_terms[kind] : (double)NAN;
+}
+
+/* *loss = the mean over all held-out examples of the kind; of text also *next = the mean of -log p
+ * of each next token. NaN: there are none. */
+static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *loss, double *next) {
   struct nki_example examples[AT_ONCE];
-  double sums[NKI_N_EXAMPLES] = {0};
-  size_t n_terms[NKI_N_EXAMPLES] = {0}, n = 0;
+  double sums[NKI_N_TERMS] = {0};
+  size_t n_terms[NKI_N_TERMS] = {0}, n = 0;
   const struct nki_split *split = split_of(tune, kind);
   const size_t *prompts;
   size_t n_prompts = held_prompts(tune, &prompts);
@@ -45,7 +50,8 @@ static int measure(struct nk_tune *tune, enum nki_example_kind kind, double *los
       code = nki_tune_loss(tune, examples, n, false, sums, n_terms);
       n = 0;
     }
-  *loss = n_terms[kind] > 0 ? sums[kind] / (double)n_terms[kind] : (double)NAN;
+  *loss = mean_of(sums, n_terms, (int)kind);
+  if (next != NULL) *next = mean_of(sums, n_terms, NKI_NEXT_TOKEN);
   return code;
 }
 
@@ -104,31 +110,6 @@ static int measure_shares(struct nk_tune *tune, struct nk_tune_row *row) {
   return code;
 }
 
-/* *loss = the mean of -log p of each next token in held-out pieces; NaN: there are none. */
-static int measure_next(struct nk_tune *tune, double *loss) {
-  const struct nki_split *split = &tune->of_pieces;
-  double sum = 0;
-  size_t n = 0;
-  int code = NK_OK;
-  for (size_t i = split->n_train; i < split->n && code == NK_OK; i++) {
-    const struct nk_sequence *piece = &tune->pieces[split->order[i]];
-    struct nk_ask *asks = nk_calloc(piece->n, sizeof *asks);
-    float *log_probs = nk_alloc(piece->n, sizeof *log_probs);
-    struct nk_batch batch = {
-        .sequences = piece, .n_sequences = 1, .asks = asks, .n_asks = piece->n - 1};
-    if (asks == NULL || log_probs == NULL) code = NK_EMEMORY;
-    for (size_t k = 0; k + 1 < piece->n && code == NK_OK; k++)
-      asks[k] = (struct nk_ask){
-          .position = k, .ids = &piece->ids[k + 1], .n_ids = 1, .log_probs = &log_probs[k]};
-    if (code == NK_OK && piece->n > 1) code = nk_forward_run(tune->forward, &batch);
-    for (size_t k = 0; k + 1 < piece->n && code == NK_OK; k++, n++) sum -= (double)log_probs[k];
-    nk_free(asks);
-    nk_free(log_probs);
-  }
-  *loss = n > 0 ? sum / (double)n : (double)NAN;
-  return code;
-}
-
 /* noken + weight (ordinary + text), where there is a text. */
 static double total(const struct nk_tune *tune, double noken, double ordinary, double text) {
   return noken + tune->options.weight * (ordinary + (isnan(text) ? 0 : text));
@@ -159,11 +140,10 @@ int nki_tune_evaluate(struct nk_tune *tune) {
   const size_t *prompts;
   size_t n_prompts = held_prompts(tune, &prompts);
   int code = nki_tune_search_held(tune, prompts, n_prompts);
-  if (code == NK_OK) code = measure(tune, NKI_NOKEN, &row.heldout_noken_loss);
-  if (code == NK_OK) code = measure(tune, NKI_ORDINARY, &row.heldout_ordinary_loss);
-  if (code == NK_OK) code = measure(tune, NKI_TEXT, &row.heldout_text_loss);
+  if (code == NK_OK) code = measure(tune, NKI_NOKEN, &row.heldout_noken_loss, NULL);
+  if (code == NK_OK) code = measure(tune, NKI_ORDINARY, &row.heldout_ordinary_loss, NULL);
+  if (code == NK_OK) code = measure(tune, NKI_TEXT, &row.heldout_text_loss, &row.next_token_loss);
   if (code == NK_OK) code = measure_shares(tune, &row);
-  if (code == NK_OK) code = measure_next(tune, &row.next_token_loss);
   row.heldout_loss =
       total(tune, row.heldout_noken_loss, row.heldout_ordinary_loss, row.heldout_text_loss);
   memset(tune->sums, 0, sizeof tune->sums);

@@ -16,10 +16,12 @@ enum {
   REFERENCE = 512, /* ordinary tokens of a probe's reference, as of a probe by itself */
   ORDINARY = 512,  /* others, of the loss */
   PIECE = 64,      /* tokens of a piece of text, at most: their distributions are held in memory */
+  HELD = 128, /* held-out pieces that evaluations read: at most as many positions as a few steps
+                    * have, however long the text is */
 };
 
 /* What is split: streams of its random numbers. */
-enum { SPLIT_NOKENS, SPLIT_PROMPTS, SPLIT_ORDINARY, SPLIT_PIECES };
+enum { SPLIT_NOKENS, SPLIT_PROMPTS, SPLIT_ORDINARY, SPLIT_PIECES, SPLIT_HELD };
 
 /* With the size, so that no two lists of arrays are one. */
 static void add_hash(struct nk_tune *tune, const void *bytes, size_t n) {
@@ -245,6 +247,21 @@ static int group_texts(const struct nk_tune_options *options, size_t *groups, si
                  options->n_texts);
 }
 
+/* Of more than HELD held-out pieces as many, drawn by the seed, are left. */
+static void draw_held(struct nk_tune *tune) {
+  struct nki_split *split = &tune->of_pieces;
+  size_t *held = split->order + split->n_train, n = split->n - split->n_train;
+  struct nki_random random =
+      nki_random_stream(tune->options.seed, NKI_RANDOM_TUNE_SPLIT, SPLIT_HELD);
+  if (n <= HELD) return;
+  for (size_t i = 0; i < HELD; i++) {
+    size_t other = i + (size_t)nki_random_below(&random, n - i), kept = held[i];
+    held[i] = held[other];
+    held[other] = kept;
+  }
+  split->n = split->n_train + HELD;
+}
+
 static int read_texts(struct nk_tune *tune, const struct nk_tune_options *options) {
   const struct nk_tokenizer *tokenizer = nk_model_tokenizer(tune->model);
   size_t longest = nk_forward_shape(tune->forward)->n_positions, n_groups = 0;
@@ -264,6 +281,7 @@ static int read_texts(struct nk_tune *tune, const struct nk_tune_options *option
   }
   if (code == NK_OK)
     code = split_groups(tune, groups, tune->n_pieces, n_groups, SPLIT_PIECES, &tune->of_pieces);
+  if (code == NK_OK) draw_held(tune);
   nk_free(of_texts);
   nk_free(groups);
   return code;

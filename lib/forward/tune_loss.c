@@ -10,13 +10,14 @@
 struct layout {
   struct nk_tune *tune;
   const struct nki_example *examples;
+  bool train;
   struct nk_batch batch;
   int64_t *ids;
   struct nk_sequence *sequences;
   struct nk_override *overrides;
-  struct nk_term *terms;        /* in the order of the examples */
-  enum nki_example_kind *kinds; /* [n_terms] */
-  size_t n_terms, of_kind[NKI_N_EXAMPLES];
+  struct nk_term *terms; /* in the order of the examples */
+  int *kinds;            /* [n_terms] */
+  size_t n_terms, of_kind[NKI_N_TERMS];
   struct nk_ask *asks; /* of the frozen model */
   float *frozen;       /* [n_asks, n_vocabulary] log q */
   size_t n_asks;
@@ -55,20 +56,32 @@ static void lay_piece(const struct nk_tune *tune, const struct nki_example *e, i
   if (e->token > 0) ids[e->position] = tune->ordinary[e->token - 1];
 }
 
+static void put_term(struct layout *l, int kind, struct nk_term term) {
+  l->terms[l->n_terms] = term;
+  l->kinds[l->n_terms++] = kind;
+  l->of_kind[kind]++;
+}
+
 static void put_terms(struct layout *l, size_t s, size_t n) {
   const struct nki_example *e = &l->examples[s];
-  const float *target = e->kind == NKI_NOKEN ? l->tune->targets[e->prompt] : NULL;
   for (size_t position = e->kind == NKI_TEXT ? 0 : n - 1; position < n; position++) {
-    struct nk_term *term = &l->terms[l->n_terms];
-    l->kinds[l->n_terms++] = e->kind;
-    l->of_kind[e->kind]++;
-    *term = (struct nk_term){
-        .sequence = s, .position = position, .kind = NK_TERM_KL_REVERSE, .vector = target};
-    if (target != NULL) continue;
-    float *logits = l->frozen + l->n_asks * l->tune->n_vocabulary;
-    l->asks[l->n_asks++] = (struct nk_ask){
-        .sequence = s, .position = position, .distribution = true, .logits = logits};
-    term->vector = logits;
+    struct nk_term term = {.sequence = s, .position = position, .kind = NK_TERM_KL_REVERSE};
+    if (e->kind == NKI_NOKEN) {
+      term.vector = l->tune->targets[e->prompt];
+    } else {
+      float *logits = l->frozen + l->n_asks * l->tune->n_vocabulary;
+      l->asks[l->n_asks++] = (struct nk_ask){
+          .sequence = s, .position = position, .distribution = true, .logits = logits};
+      term.vector = logits;
+    }
+    put_term(l, (int)e->kind, term);
+    if (e->kind != NKI_TEXT || l->train || position + 1 == n) continue;
+    term = (struct nk_term){.sequence = s,
+                            .position = position,
+                            .kind = NK_TERM_LOG_PROB,
+                            .ids = &l->sequences[s].ids[position + 1],
+                            .n_ids = 1};
+    put_term(l, NKI_NEXT_TOKEN, term);
   }
 }
 
@@ -78,7 +91,7 @@ static int make_room(struct layout *l, size_t n) {
     const struct nki_example *e = &l->examples[s];
     size_t terms = e->kind == NKI_TEXT ? l->tune->pieces[e->item].n : 1;
     n_ids += length_of(l->tune, e);
-    n_terms += terms;
+    n_terms += e->kind == NKI_TEXT && !l->train ? 2 * terms : terms;
     if (e->kind == NKI_NOKEN) n_slots += l->tune->probes[e->prompt]->prompt.n_slots;
     if (e->kind != NKI_NOKEN) n_frozen += terms;
   }
@@ -143,7 +156,8 @@ static int run_frozen(struct layout *l) {
   return NK_OK;
 }
 
-/* The run's mean is over sequences, the loss's over terms of a kind. */
+/* The run's mean is over sequences, the loss's over terms of a kind. Weights are of gradients:
+ * terms beside the loss are not in a run that has them. */
 static void weigh(struct layout *l) {
   double n = (double)l->batch.n_sequences;
   for (size_t i = 0; i < l->n_terms; i++) {
@@ -154,7 +168,7 @@ static void weigh(struct layout *l) {
 
 int nki_tune_loss(struct nk_tune *tune, const struct nki_example *examples, size_t n, bool train,
                   double *sums, size_t *n_terms) {
-  struct layout l = {.tune = tune, .examples = examples};
+  struct layout l = {.tune = tune, .examples = examples, .train = train};
   int code = lay_out(&l, n);
   if (code == NK_OK) code = run_frozen(&l);
   if (code != NK_OK) goto done;
@@ -165,7 +179,7 @@ int nki_tune_loss(struct nk_tune *tune, const struct nki_example *examples, size
                                  .n_weights = train ? tune->n_tensors : 0};
   code = nk_gradient_run(tune->forward, &l.batch, &gradient);
   for (size_t i = 0; i < l.n_terms && code == NK_OK; i++) {
-    sums[l.kinds[i]] += l.terms[i].value;
+    sums[l.kinds[i]] += l.kinds[i] == NKI_NEXT_TOKEN ? -l.terms[i].value : l.terms[i].value;
     n_terms[l.kinds[i]]++;
   }
 

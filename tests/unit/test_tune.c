@@ -131,8 +131,8 @@ static void compare_loss(const char *name, size_t layer) {
   examples[n++] = (struct nki_example){.kind = NKI_TEXT};
   for (size_t i = 0; i < tune->n_tensors; i++)
     for (size_t k = 0; k < tune->tensors[i].n; k++) tune->tensors[i].values[k] *= 1.05f;
-  double sums[NKI_N_EXAMPLES] = {0};
-  size_t n_terms[NKI_N_EXAMPLES] = {0};
+  double sums[NKI_N_TERMS] = {0};
+  size_t n_terms[NKI_N_TERMS] = {0};
   if (nki_tune_loss(tune, examples, n, true, sums, n_terms) != NK_OK) fail_msg("%s", nk_error());
   /* A small divergence is exact to the rounding of float logarithms, about 1e-7 of a nat. */
   const double *losses = data_of(file, "losses", NULL);
@@ -245,6 +245,66 @@ static void pieces_of_one_text_are_held_out_together(void **state) {
   options.n_texts = 2;
   assert_null(nk_tune_new(model, &options));
   assert_non_null(strstr(nk_error(), "2 texts, all the same"));
+  nk_vectors_free(set);
+  nk_model_free(model);
+}
+
+/* The mean of -log p of the next tokens of pieces, one run for each. */
+static double next_token_loss(const struct nk_tune *tune, const size_t *pieces, size_t n) {
+  double sum = 0;
+  size_t n_terms = 0;
+  for (size_t i = 0; i < n; i++) {
+    const struct nk_sequence *piece = &tune->pieces[pieces[i]];
+    for (size_t k = 0; k + 1 < piece->n; k++) {
+      float log_prob;
+      struct nk_ask ask = {
+          .position = k, .ids = &piece->ids[k + 1], .n_ids = 1, .log_probs = &log_prob};
+      const struct nk_batch batch = {
+          .sequences = piece, .n_sequences = 1, .asks = &ask, .n_asks = 1};
+      if (nk_forward_run(tune->forward, &batch) != NK_OK) fail_msg("%s", nk_error());
+      sum -= (double)log_prob;
+      n_terms++;
+    }
+  }
+  return sum / (double)n_terms;
+}
+
+/* Of 200 held-out lines 128, drawn by the seed; the next-token loss is of these. */
+static void evaluations_read_a_sample_of_a_long_text(void **state) {
+  (void)state;
+  enum { LINES = 400, HELD = 128 };
+  static char lines[LINES][32];
+  struct nk_text all[LINES];
+  for (size_t i = 0; i < LINES; i++) {
+    snprintf(lines[i], sizeof lines[i], "and %zu of", i);
+    all[i] = (struct nk_text){lines[i], strlen(lines[i])};
+  }
+  struct nk_model *model = open_model("gpt2-tiny");
+  struct nk_vectors *set = make_nokens(128);
+  struct nk_tune_options options = small_run(set);
+  options.n_prompts = 1;
+  options.texts = all;
+  options.n_texts = LINES;
+  options.hold_out = 0.5;
+  size_t first[HELD] = {0}, n_rows;
+  for (uint64_t seed = 3; seed < 5; seed++) {
+    options.seed = seed;
+    struct nk_tune *tune = open_run(model, &options);
+    const struct nki_split *split = &tune->of_pieces;
+    bool seen[LINES] = {false}, done;
+    assert_int_equal(split->n_train, LINES / 2);
+    assert_int_equal(split->n, LINES / 2 + HELD);
+    for (size_t i = 0; i < split->n; i++) {
+      assert_false(seen[split->order[i]]);
+      seen[split->order[i]] = true;
+    }
+    assert_memory_not_equal(first, split->order + split->n_train, sizeof first);
+    memcpy(first, split->order + split->n_train, sizeof first);
+    double loss = next_token_loss(tune, first, HELD);
+    assert_int_equal(nk_tune_step(tune, &done), NK_OK);
+    assert_true(fabs(nk_tune_rows(tune, &n_rows)->next_token_loss - loss) <= 1e-5 * loss);
+    nk_tune_free(tune);
+  }
   nk_vectors_free(set);
   nk_model_free(model);
 }
@@ -588,6 +648,7 @@ int main(void) {
       cmocka_unit_test(steps_are_those_of_pytorchs_adamw),
       cmocka_unit_test(nokens_of_one_ray_are_held_out_together),
       cmocka_unit_test(pieces_of_one_text_are_held_out_together),
+      cmocka_unit_test(evaluations_read_a_sample_of_a_long_text),
       cmocka_unit_test(the_input_is_known_by_its_parts_and_the_configuration),
       cmocka_unit_test(a_run_from_a_checkpoint_ends_as_one_without),
       cmocka_unit_test(a_checkpoint_of_no_possible_state_is_refused),
