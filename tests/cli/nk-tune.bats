@@ -129,6 +129,12 @@ END
   [ -z "$(ls "$T" | grep '^x')" ]
 }
 
+@test "a line that is not a text is named by its line in the file" {
+  printf 'one\n\n\r\ntwo \xff three\n' >"$T/lines.txt"
+  run -1 --separate-stderr tune "$T/x" --text "$T/lines.txt"
+  [ "$stderr" = "nk-tune: $T/lines.txt: line 4: the text is not valid UTF-8 at byte 4" ]
+}
+
 @test "a damaged checkpoint is refused" {
   head -c 5000 data/gpt2-tiny/model.safetensors >"$T/bad.checkpoint"
   run -1 --separate-stderr tune "$T/bad"

@@ -125,6 +125,25 @@ static int read_lines(struct tune_job *job) {
   return NK_OK;
 }
 
+/* Whether the tokenizer takes each line: what it does not take is named by its line in the file. */
+static int check_lines(const struct tune_job *job) {
+  const struct nk_tokenizer *tokenizer =
+      job->tune.n_texts > 0 ? nk_model_tokenizer(job->model) : NULL;
+  size_t line = 1;
+  if (tokenizer == NULL) return job->tune.n_texts > 0 ? nk_error_code() : NK_OK;
+  const char *at = (const char *)job->file->data;
+  for (size_t i = 0; i < job->tune.n_texts; i++) {
+    const struct nk_text *text = &job->lines[i];
+    int64_t *ids = NULL;
+    size_t n;
+    for (; at < text->bytes; at++) line += *at == '\n';
+    int code = nk_prompt_encode(tokenizer, text->bytes, text->n, false, &ids, &n);
+    nk_free(ids);
+    if (code != NK_OK) return nk_fail_in(code, "%s: line %zu", job->file->name, line);
+  }
+  return NK_OK;
+}
+
 /* ---- The folder and its checkpoint ---- */
 
 static int name_checkpoint(struct tune_job *job) {
@@ -184,6 +203,7 @@ int tune_read(struct tune_job *job) {
   job->model = nk_model_open(job->run->operands[0]);
   if (job->model == NULL) return nk_error_code();
   code = cli_check_model_folder(job->model, job->run->common.output);
+  if (code == NK_OK) code = check_lines(job);
   if (code == NK_OK) code = read_prompts(job);
   const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(job->model));
   if (code == NK_OK && shape == NULL) code = nk_error_code();
