@@ -32,8 +32,8 @@ nk-summary --with truth.tsv -w 'q_value<=0.05' --share "\$by>10" -o false.tsv ra
 END
     claim found truth share 'Of the tokens that training never showed the list has {}.' found.tsv
     claim false truth share 'Of the listed tokens training showed {} in more than 10 steps.' false.tsv
-    table indicators.tsv truth 'The ranking and its indicators against the counts of training: tokens seen in no step, and in at most ten.' \
-      'indicator,steps=seen in at most,positives=tokens,auc=AUC,average_precision,spearman=rank correlation' 40
+    table indicators.tsv truth 'How well the score and the published indicators tell the tokens that training never showed from the others.' \
+      'indicator,positives=never shown,auc=AUC,average_precision=average precision,spearman=rank correlation' 12
   fi
 
   if can runs 'What the model does with the tokens cannot be seen'; then
@@ -44,8 +44,10 @@ awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
 nk-verify $model$chat_option --controls $controls --seed $seed -o verdicts.tsv candidates.tsv
 nk-summary --between 'control==0,control==1' --share 'max_prob<0.01' -o repeated.tsv verdicts.tsv
 nk-summary -b category -w 'control==0' --share 'max_prob<0.01' -o categories.tsv verdicts.tsv
-nk-plot histogram -x max_prob --log x --by control --title 'How likely the model repeats a token' \\
-  --xlabel 'largest probability of the token where it should be repeated' -o verdicts.svg verdicts.tsv
+awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print "group", \$0; next }
+  { print \$at["control"] == 1 ? "ordinary tokens" : "listed tokens", \$0 }' verdicts.tsv |
+  nk-plot histogram -x max_prob --log x --by group --title 'How likely the model repeats a token' \\
+    --xlabel 'largest probability of the token where it should be repeated' -o verdicts.svg
 awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
   \$at["control"] == 0 && \$at["verdict"] ~ /verified/' verdicts.tsv > glitch.tsv
 END
@@ -55,7 +57,7 @@ END
       repeated.tsv 'between=control==1'
 
     picture verdicts.svg verdicts 'Histogram of the largest probability of the token where it should be repeated, for listed tokens and ordinary ones.' \
-      'How likely the model repeats listed tokens (0) and ordinary tokens (1).'
+      'How likely the model repeats listed tokens and ordinary ones.'
     table categories.tsv verdicts 'Listed tokens by category: the share that the model fails to repeat.' \
       'category,value=not repeated,low,high,n=tokens' 20
     table glitch.tsv verdicts 'The glitch tokens: listed, and not repeated.' \

@@ -44,9 +44,13 @@ nk-plot curve -x distance -y 'share flags' --by direction --log x \\
   --ordinary 'statistic=share flags' --ordinary-from ordinary-shares.tsv \\
   --xlabel 'Mahalanobis distance of the noken' --ylabel 'share of continuations' \\
   --title 'Unwanted continuations by distance, and of ordinary tokens' -o flags.svg noken-shares.tsv
-awk -F '\t' -v OFS='\t' 'FNR == 1 { kind = FILENAME; sub(/-.*/, "", kind) }
-  FNR == 1 && NR > 1 { next } { print FNR == 1 ? "kind" : kind, \$0 }' \\
-  ordinary-prompts.tsv glitch-prompts.tsv noken-prompts.tsv > by-prompt.tsv
+awk -F '\t' -v OFS='\t' 'FNR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i
+    kind = FILENAME; sub(/-.*/, "", kind)
+    if (NR == 1) print "kind", "prompt", "n", "ood", "ood_low", "ood_high", "flagged", "flagged_low", "flagged_high"
+    next }
+  { numbers = \$at["value"] OFS \$at["low"] OFS \$at["high"] }
+  /share p_value/ { ood = numbers; next }
+  { print kind, \$1, \$at["n"], ood, numbers }' ordinary-prompts.tsv glitch-prompts.tsv noken-prompts.tsv > by-prompt.tsv
 END
 
   step examples 'Some of the continuations, a token or noken in each prompt in turn' <<END
@@ -86,5 +90,5 @@ END
   table examples.tsv examples 'Continuations after ordinary tokens, glitch tokens and nokens (their direction is named) at four times the distance of the farthest token.' \
     'kind,token,prompt,continuation,p_value=p-value,flags' 24
   table by-prompt.tsv unusual 'Each prompt: the shares out of distribution and unwanted; nokens at four times the distance of the farthest token.' \
-    'kind,prompt,statistic,value,low,high,n' 40
+    'kind,prompt,n,ood=out of distribution,ood_low=low,ood_high=high,flagged=unwanted,flagged_low=low,flagged_high=high' 40
 fi
