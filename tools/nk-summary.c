@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/tool.h"
+#include "summary/raters.h"
 #include "summary/summary.h"
 #include "summary/two_samples.h"
 
@@ -25,6 +26,8 @@ static int summarize(struct options *o, const struct cli_run *run) {
                    summary->n_resamples);
   if (summary->energy == NULL && (o->against != NULL || summary->strata != NULL))
     return nk_fail(NK_EUSAGE, "options --against and --strata are those of --energy");
+  if (summary->kappa == NULL && (summary->items != NULL || summary->raters != NULL))
+    return nk_fail(NK_EUSAGE, "options --items and --raters are those of --kappa");
   struct cli_frame *with = NULL, *against = NULL, *frame = cli_frame_read(cli_operand(run, 0));
   int code = frame != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK) code = read_table(o->with, &with);
@@ -36,7 +39,9 @@ static int summarize(struct options *o, const struct cli_run *run) {
   summary->seed = run->common.seed;
   if (code == NK_OK && table == NULL) code = nk_error_code();
   if (code == NK_OK)
-    code = (summary->energy != NULL ? summary_write_energy : summary_write)(summary, frame, table);
+    code = (summary->kappa != NULL    ? summary_write_kappa
+            : summary->energy != NULL ? summary_write_energy
+                                      : summary_write)(summary, frame, table);
   code = cli_close(table, output, code);
   cli_frame_free(frame);
   cli_frame_free(with);
@@ -73,6 +78,9 @@ int main(int argc, char **argv) {
       {0, "against", CLI_OPTION_STRING, &o.against, "FILE",
        "the second sample: all rows of a table"},
       {0, "strata", CLI_OPTION_STRING, &s->strata, "A,B", "compare rows with the same A and B"},
+      {0, "kappa", CLI_OPTION_STRING, &s->kappa, "COL", "agreement of raters about COL"},
+      {0, "items", CLI_OPTION_STRING, &s->items, "A", "the column of what is rated"},
+      {0, "raters", CLI_OPTION_STRING, &s->raters, "A", "the column of who rates"},
       {'c', "cluster", CLI_OPTION_STRING, &s->cluster, "A,B", "resample these columns' values"},
       {0, "level", CLI_OPTION_NUMBER, &s->level, "P", "confidence (default: 0.95)"},
       {0, "resamples", CLI_OPTION_SIZE, &s->n_resamples, "N", "resamples (default: 2000)",

@@ -279,6 +279,50 @@ energy=(--energy entropy,kl --strata prompt -c id --resamples 5000)
   [ "$output" = "nk-summary: $rows: no column 'kind'; the columns are: id prompt training kl" ]
 }
 
+@test "kappas are those of statsmodels, with missing ratings those of irrCAC" {
+  nk-summary --by set --kappa judgement --items item --raters rater "$fixture/ratings.tsv" >got
+  perl -e '
+    my ($got, $expected, $n) = (@ARGV, 0);
+    open my $g, "<", $got or die;
+    open my $e, "<", $expected or die;
+    <$g>; <$e>;
+    while (my $line = <$e>) {
+      my ($set, $kind, $agreement, $kappa, $tolerance) = split /\t/, $line;
+      my ($share, $of) = ([split /\t/, <$g>], [split /\t/, <$g>]);
+      exit 1 if $share->[0] ne $set || $of->[1] ne "$kind kappa judgement";
+      exit 1 if abs($share->[2] - $agreement) > $tolerance || abs($of->[2] - $kappa) > $tolerance;
+      exit 1 if !($of->[3] < $kappa && $kappa < $of->[4] && $of->[6] eq "bootstrap");
+      $n++;
+    }
+    exit($n != 4)' got "$fixture/kappa.tsv"
+  [ "$(cut -f 1,8- got | sed -n '1p;4p;9p')" = "set	n	missing	n_item	n_rater
+two, missing	82	18	41	2
+three, missing	108	12	40	3" ]
+}
+
+@test "raters who never meet have no kappa; a condition is a column of two classes" {
+  printf 'item\trater\tx\n%s' $'0\ta\t1\n0\tb\t2\n1\ta\t3\n1\tb\t3\n2\tb\t3\n' >x.tsv
+  run -0 nk-summary -q --kappa x --items item --raters rater -w rater=a x.tsv
+  [ "${lines[1]}" = "agreement x				0.95		0	2	0	1" ]
+  [ "${lines[2]}" = "cohen kappa x				0.95		0	2	0	1" ]
+  run -0 nk-summary -q --kappa 'x>=2' --items item --raters rater x.tsv
+  [ "$(printf '%s\n' "${lines[@]:1}" | cut -f 1,2,7-)" = "agreement x>=2	0.5	4	1	2	2
+cohen kappa x>=2	0	4	1	2	2" ]
+}
+
+@test "faults of --kappa are named" {
+  run -2 nk-summary --kappa kl --items id small.tsv
+  [ "$output" = "nk-summary: option --kappa: --items and --raters are needed" ]
+  run -2 nk-summary --items id small.tsv
+  [ "$output" = "nk-summary: options --items and --raters are those of --kappa" ]
+  run -2 nk-summary --kappa kl --items id --raters prompt -c id small.tsv
+  [ "$output" = "nk-summary: option --kappa: the clusters are those of --items" ]
+  run -2 nk-summary --kappa kl --items id --raters prompt --mean kl small.tsv
+  [ "$output" = "nk-summary: option --kappa: other statistics are not printed beside it" ]
+  run -1 nk-summary --kappa kind --items kind --raters prompt small.tsv
+  [ "$output" = "nk-summary: small.tsv: row 2: a second rating of the same 'kind' by the same 'prompt'" ]
+}
+
 @test "JSON Lines in and out" {
   run -0 bash -c "nk-summary --by kind --json small.tsv | nk-summary --mean value"
   [[ "${lines[1]}" == "mean value	2.5	"* ]]

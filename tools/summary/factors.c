@@ -100,6 +100,19 @@ const char *summary_factor_cell(const struct summary_factor *factor,
   return cli_condition_holds(&factor->condition, cell) ? "1" : "0";
 }
 
+int summary_factors_key(const struct summary_factors *factors, const struct summary_table *table,
+                        size_t row, struct cli_names *names, size_t *index) {
+  struct nk_buffer key = {0};
+  for (size_t f = 0; f < factors->n; f++) {
+    nk_buffer_text(&key, summary_factor_cell(&factors->item[f], table, row));
+    nk_buffer_byte(&key, '\t');
+  }
+  int code = key.failed ? nk_fail(NK_EMEMORY, "out of memory")
+                        : cli_names_add(names, key.data != NULL ? key.data : "", index);
+  nk_buffer_free(&key);
+  return code;
+}
+
 bool summary_factor_holds(const struct summary_factor *factor, const struct summary_table *table,
                           size_t row) {
   const char *cell = summary_cell(table, factor->column, row);

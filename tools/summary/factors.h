@@ -7,6 +7,7 @@
 
 #include "cli/condition.h"
 #include "cli/frame.h"
+#include "cli/names.h"
 
 /* A table, and optionally the columns of another one that is joined to it by the column `id`. */
 struct summary_table {
@@ -54,6 +55,10 @@ int summary_factors_bin(struct summary_factors *factors, const char *text,
 /* The text that a row has for a factor; "" where it is missing. A condition gives 1 or 0. */
 const char *summary_factor_cell(const struct summary_factor *factor,
                                 const struct summary_table *table, size_t row);
+/* *index = the place among `names` of the texts that the row has for all factors, which are added
+ * where they are new. */
+int summary_factors_key(const struct summary_factors *factors, const struct summary_table *table,
+                        size_t row, struct cli_names *names, size_t *index);
 /* Whether a row meets a factor that is a condition; a column alone is one too. */
 bool summary_factor_holds(const struct summary_factor *factor, const struct summary_table *table,
                           size_t row);

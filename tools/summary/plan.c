@@ -63,11 +63,16 @@ static int add_quantiles(struct summary_plan *plan, const char *text) {
   return code;
 }
 
+bool summary_has_statistics(const struct summary *s) {
+  return s->count || s->share.n + s->mean.n + s->median.n + s->quantile.n + s->auc.n > 0;
+}
+
 static int set_measures(struct summary_plan *plan, const struct summary *s) {
-  bool none = !s->count && s->share.n + s->mean.n + s->median.n + s->quantile.n + s->auc.n == 0;
   if (s->auc.n > 0 && s->between == NULL)
     return nk_fail(NK_EUSAGE, "option --auc: the two groups are missing; use --between");
-  int code = s->count || none ? add_measure(plan, SUMMARY_COUNT, "count", "", 0, 0) : NK_OK;
+  int code = s->count || !summary_has_statistics(s)
+                 ? add_measure(plan, SUMMARY_COUNT, "count", "", 0, 0)
+                 : NK_OK;
   if (code == NK_OK) code = add_measures(plan, SUMMARY_SHARE, "share", &s->share);
   if (code == NK_OK) code = add_measures(plan, SUMMARY_MEAN, "mean", &s->mean);
   if (code == NK_OK) code = add_measures(plan, SUMMARY_QUANTILE, "median", &s->median);
@@ -221,6 +226,15 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *s,
     code = summary_factors_bin(&plan->by, s->bins.item[i], &plan->table, plan->row, plan->n_rows);
   if (code == NK_OK) code = set_kinds(plan, s->cluster);
   return code == NK_OK ? set_measures(plan, s) : code;
+}
+
+int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups,
+                       size_t **order, size_t **begin) {
+  int code = summary_group(&plan->table, &plan->by, plan->row, plan->n_rows, groups);
+  if (code == NK_OK && plan->by.n == 0) groups->n = 1;
+  if (code == NK_OK && plan->by.n > 0)
+    code = summary_groups_sort(&plan->table, &plan->by, groups, plan->n_rows);
+  return code == NK_OK ? summary_groups_rows(groups, plan->n_rows, order, begin) : code;
 }
 
 void summary_plan_free(struct summary_plan *plan) {

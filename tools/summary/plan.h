@@ -28,6 +28,9 @@ struct summary {
   const char *energy;              /* "A,B": the features of an energy distance; or NULL */
   const struct cli_frame *against; /* the second sample, or NULL: the groups of `between` */
   const char *strata;              /* "A,B": rows are compared within these columns' values */
+  /* Or (summary/raters.h): */
+  const char *kappa;          /* the column of classes that raters give items; or NULL */
+  const char *items, *raters; /* "A+B": the columns that tell items, and raters, apart */
 };
 
 struct summary_measure {
@@ -60,6 +63,12 @@ struct summary_plan {
  * that is not a number) or NK_EMEMORY. */
 int summary_plan_make(struct summary_plan *plan, const struct summary *summary,
                       const struct cli_frame *frame);
+/* Groups the plan's rows by `by`, in the order in which they are printed, and lists them
+ * (summary_groups_rows). Without `by` there is one group, also of a table without rows. */
+int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups,
+                       size_t **order, size_t **begin);
+/* Whether the options name one of the statistics of single columns. */
+bool summary_has_statistics(const struct summary *summary);
 /* NK_EUSAGE where two items of a list "A,B" of the option are the same. */
 int summary_check_differ(const char *option, const char *list);
 void summary_plan_free(struct summary_plan *plan);

@@ -256,14 +256,9 @@ int summary_write(const struct summary *summary, const struct cli_frame *frame,
   struct job job = {.table = table};
   struct summary_plan *plan = &job.plan;
   int code = summary_plan_make(plan, summary, frame);
-  if (code == NK_OK)
-    code = summary_group(&plan->table, &plan->by, plan->row, plan->n_rows, &job.groups);
-  if (code == NK_OK && plan->by.n == 0) job.groups.n = 1; /* also of a table without rows */
-  if (code == NK_OK && plan->by.n > 0)
-    code = summary_groups_sort(&plan->table, &plan->by, &job.groups, plan->n_rows);
+  if (code == NK_OK) code = summary_plan_group(plan, &job.groups, &job.order, &job.begin);
   for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++)
     code = summary_group(&plan->table, &plan->kinds[k], plan->row, plan->n_rows, &job.kinds[k]);
-  if (code == NK_OK) code = summary_groups_rows(&job.groups, plan->n_rows, &job.order, &job.begin);
   if (code == NK_OK) code = work_alloc(&job);
   if (code == NK_OK) code = write_head(&job);
   for (size_t g = 0; g < job.groups.n && code == NK_OK; g++) {

@@ -60,7 +60,7 @@ static int check_options(const struct summary *s) {
   if ((s->against != NULL) == (s->between != NULL))
     return nk_fail(NK_EUSAGE,
                    "option --energy: two samples are needed; use one of --against and --between");
-  if (s->count || s->share.n + s->mean.n + s->median.n + s->quantile.n + s->auc.n > 0)
+  if (summary_has_statistics(s))
     return nk_fail(NK_EUSAGE, "option --energy: other statistics are not printed beside it");
   if (s->cluster != NULL && strchr(s->cluster, ',') != NULL)
     return nk_fail(NK_EUSAGE,
@@ -71,27 +71,13 @@ static int check_options(const struct summary *s) {
 
 /* ---- Samples ---- */
 
-/* *index = the place of a row's cells among those of `names`. */
-static int find_key(struct cli_names *names, const struct summary_factors *factors,
-                    const struct summary_table *table, size_t row, size_t *index) {
-  struct nk_buffer key = {0};
-  for (size_t f = 0; f < factors->n; f++) {
-    nk_buffer_text(&key, summary_factor_cell(&factors->item[f], table, row));
-    nk_buffer_byte(&key, '\t');
-  }
-  int code = key.failed ? nk_fail(NK_EMEMORY, "out of memory")
-                        : cli_names_add(names, key.data != NULL ? key.data : "", index);
-  nk_buffer_free(&key);
-  return code;
-}
-
 /* The unit of a row. Units of the first sample come first; ids of another table are others. */
 static int find_unit(const struct job *job, struct sample *sample, int side, size_t row,
                      size_t *unit) {
   const struct source *source = job->source[side];
   *unit = sample->rows.n_units;
   if (source->cluster.n > 0) {
-    int code = find_key(&sample->units, &source->cluster, &source->table, row, unit);
+    int code = summary_factors_key(&source->cluster, &source->table, row, &sample->units, unit);
     if (code != NK_OK) return code;
     if (side == 1 && job->options->against != NULL) *unit += sample->rows.n_first;
     if (side == 1 && *unit < sample->rows.n_first)
@@ -117,7 +103,7 @@ static int add_row(struct job *job, struct sample *sample, int side, size_t row)
     return NK_OK;
   }
   if (code == NK_OK)
-    code = find_key(&sample->strata, &source->strata, &source->table, row, &stratum);
+    code = summary_factors_key(&source->strata, &source->table, row, &sample->strata, &stratum);
   if (code == NK_OK) code = find_unit(job, sample, side, row, &unit);
   if (code != NK_OK) return code;
   sample->stratum[n] = (uint32_t)stratum;
@@ -254,14 +240,7 @@ static int job_make(struct job *job, const struct summary *s, const struct cli_f
   if (code == NK_OK && s->against != NULL) code = source_make(&job->other, s, &other);
   job->source[0] = &job->own;
   job->source[1] = s->against != NULL ? &job->other : &job->own;
-  if (code == NK_OK)
-    code = summary_group(&plan->table, &plan->by, plan->row, plan->n_rows, &job->groups);
-  if (code == NK_OK && plan->by.n == 0) job->groups.n = 1; /* also of a table without rows */
-  if (code == NK_OK && plan->by.n > 0)
-    code = summary_groups_sort(&plan->table, &plan->by, &job->groups, plan->n_rows);
-  if (code == NK_OK)
-    code = summary_groups_rows(&job->groups, plan->n_rows, &job->order, &job->begin);
-  return code;
+  return code == NK_OK ? summary_plan_group(plan, &job->groups, &job->order, &job->begin) : code;
 }
 
 int summary_write_energy(const struct summary *summary, const struct cli_frame *frame,
