@@ -157,11 +157,23 @@ static void set_fonts(struct plot_canvas *canvas) {
   nk_buffer_printf(script, "Family = '%s'\n", family);
 }
 
+/* An SVG is scaled to the page in which it stands: one of few units has texts that can be read
+ * there, also on a phone. */
+static const struct size {
+  double width, height;
+} default_size[] = {
+    [PLOT_PNG] = {1200, 800},
+    [PLOT_SVG] = {660, 440},
+    [PLOT_PDF] = {1200, 800},
+    [PLOT_TEXT] = {100, 30},
+};
+
 static void set_sizes(struct plot_canvas *canvas) {
   const struct plot *plot = canvas->plot;
+  const struct size *size = &default_size[plot->format];
   canvas->text = plot->format == PLOT_TEXT;
-  canvas->width = plot->width > 0 ? (double)plot->width : canvas->text ? 100 : 1200;
-  canvas->height = plot->height > 0 ? (double)plot->height : canvas->text ? 30 : 800;
+  canvas->width = plot->width > 0 ? (double)plot->width : size->width;
+  canvas->height = plot->height > 0 ? (double)plot->height : size->height;
   if (canvas->text) { /* positions are those of characters, the first at 0 */
     canvas->width -= 1;
     canvas->height -= 1;

@@ -42,7 +42,8 @@ struct plot_range {
 struct plot {
   enum plot_kind kind;
   enum plot_format format;
-  size_t width, height;  /* in 1/96 inch (0: 1200 x 800); text: in characters (0: 100 x 30) */
+  size_t width, height;  /* in 1/96 inch (0: 1200 x 800, SVG 660 x 440); text: in characters (0:
+                          * 100 x 30) */
   size_t dpi;            /* PNG: pixels per inch (0: 96, which gives width x height pixels) */
   const char *title;     /* NULL: none */
   const char *x_label;   /* NULL: the column's name */
