@@ -192,7 +192,7 @@ claim() {
         wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
     NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
     { for (name in wanted) if (cell(name) "" != wanted[name] "") next
-      n = cell("n"); clusters = ""
+      n = cell("n"); clusters = cell("clusters")
       if (n == "") n = "tokens" in at ? cell("tokens") : cell("n_first") + cell("n_second")
       for (i = 1; i <= NF; i++) for (name in at) if (at[name] == i && name ~ /^n_/ &&
           name !~ /^n_(first|second)$/) clusters = clusters (clusters ? ", " : "") $i " " (name == "n_id" ? "items" : substr(name, 3) "s")
