@@ -322,16 +322,23 @@ write_report() {
   } >report.txt.new.part
   rm report.txt.part
   mv report.txt.new.part report.txt
+  add_raters
   render
 }
 
-render() {
+page() { # page CLAIMS REPORT: the page of both
   local parts=$share/survey
   awk -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/report.awk" "$parts/report.css" \
-    "$parts/report.js" claims.tsv report.txt >report.html.part || fail "$folder/report.html cannot be written"
+    "$parts/report.js" "$1" "$2"
+}
+
+render() {
+  page claims.tsv report.txt >report.html.part || fail "$folder/report.html cannot be written"
   mv report.html.part report.html
   say '' "# The report is $folder/report.html"
 }
 
 parse_options "$@"
+. "$share/survey/unblind.sh"
+. "$share/survey/compare.sh"
 "$mode"
