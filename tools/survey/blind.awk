@@ -2,10 +2,11 @@
 #
 #   awk -v seed=0 -v most=12 -f blind.awk prompts.tsv KIND=TABLE... >blind.tsv
 #
-# Each TABLE is of nk-run's, with the column continuation. Writes the items to judge to standard output
-# and, to the file key.tsv, what each of them is. Of each kind as many different tokens or nokens are
-# drawn, MOST at most, and the j-th of each kind stands in the same prompt. A kind with fewer than 4 is
-# left out. All is drawn by the generator of Park and Miller, which all awks compute alike.
+# Each TABLE is of nk-run's, with the column continuation. Writes the items to judge to standard
+# output and, to the file key.tsv, what each of them is. Of each kind as many different tokens or
+# nokens are drawn, MOST at most, and the j-th of each kind stands in the same prompt. A kind with
+# fewer than 4 is left out. All is drawn by the generator of Park and Miller, which all awks compute
+# alike.
 
 BEGIN {
   FS = OFS = "\t"
@@ -39,16 +40,16 @@ file == 1 { name[n_prompts++] = $at["prompt"]; text[$at["prompt"]] = $at["text"]
   continuation[k, id, $at["prompt"]] = $at["continuation"]
 }
 
-# What a table escaped, as a person would see it. A cell that a spreadsheet could take for a formula or
-# for the begin of a quotation begins with a space.
-function plain(s,   out, at, c, broken) {
-  while ((at = index(s, "\\")) > 0) {
-    out = out substr(s, 1, at - 1)
-    c = substr(s, at + 1, 1)
-    if (at > 1) broken = 0
+# What a table escaped, as a person would see it. A cell that a spreadsheet could take for a formula
+# or for the begin of a quotation begins with a space.
+function plain(s,   out, p, c, broken) {
+  while ((p = index(s, "\\")) > 0) {
+    out = out substr(s, 1, p - 1)
+    c = substr(s, p + 1, 1)
+    if (p > 1) broken = 0
     if (c == "x") {
-      c = hex[substr(s, at + 2, 1)] * 16 + hex[substr(s, at + 3, 1)]
-      s = substr(s, at + 4)
+      c = hex[substr(s, p + 2, 1)] * 16 + hex[substr(s, p + 3, 1)]
+      s = substr(s, p + 4)
       if (c == 34) out = out "\""
       else if (!broken) out = out "\357\277\275"
       broken = c != 34
@@ -56,7 +57,7 @@ function plain(s,   out, at, c, broken) {
     }
     broken = 0
     out = out (c == "n" ? " \342\217\216 " : c == "t" || c == "r" ? " " : c)
-    s = substr(s, at + 2)
+    s = substr(s, p + 2)
   }
   out = out s
   return (out ~ /^[-"=+@]/ ? " " : "") out

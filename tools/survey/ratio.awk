@@ -1,9 +1,10 @@
 # The ratio of two rows of a table of nk-summary for each value of a column, with an interval:
 #
-#   awk -v by=place -v above='searched,median kl' -v below='random,quantile kl:0.99' -f ratio.awk TABLE
+#   awk -v by=place -v above='searched,median kl' -v below='random,quantile kl:0.99' \
+#     -f ratio.awk TABLE
 #
-# A row is named by the columns kind and statistic. The interval is that of a difference of logarithms
-# from the intervals of both (Zou and Donner, 2008); it has their name.
+# A row is named by the columns kind and statistic. The interval is that of a difference of
+# logarithms from the intervals of both (Zou and Donner, 2008); it has their name.
 
 BEGIN { FS = OFS = "\t"; print by, "value", "low", "high", "level", "interval", "n" }
 
