@@ -1,4 +1,5 @@
-/* nk-convert: a vector set in other programs' formats, a model as GGUF or as a folder. */
+/* nk-convert: a vector set in other programs' formats and out of them, a model as GGUF or as a
+ * folder. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "cli/model_folder.h"
 #include "cli/tool.h"
+#include "convert/states.h"
 
 enum { NOT_CHOSEN = -1 };
 #define NOT_GIVEN SIZE_MAX /* of --dim and --neighbours */
@@ -15,8 +17,9 @@ enum { MODEL_GGUF, MODEL_HF };
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 
 struct options {
-  int format;                 /* TO_... */
-  size_t dim;                 /* of raw floats; NOT_GIVEN: the input is a set */
+  int format; /* TO_... */
+  size_t dim; /* of raw floats; NOT_GIVEN: the input is a set */
+  struct convert_states states;
   int model_format;           /* MODEL_... */
   int type;                   /* of --type, in the order of its choices */
   struct cli_strings shuffle; /* one seed, or none */
@@ -245,11 +248,18 @@ static int check_model(const struct cli_run *run, const struct options *o) {
 }
 
 /* What a set and a model do not share. */
-static int check_usage(const struct options *o) {
-  bool is_model = o->model_format != NOT_CHOSEN;
+static int check_usage(const struct options *o, const struct cli_run *run) {
+  bool is_model = o->model_format != NOT_CHOSEN, from = o->states.from != NOT_CHOSEN;
+  if (from && (is_model || o->format != NOT_CHOSEN || o->dim != NOT_GIVEN))
+    return nk_fail(NK_EUSAGE, "--from writes a set: pipe it into a second nk-convert");
+  if (!from && run->n_operands > 1)
+    return nk_fail(NK_EUSAGE, "unexpected operand '%s': --from alone takes several",
+                   run->operands[1]);
   if (is_model && o->format != NOT_CHOSEN)
     return nk_fail(NK_EUSAGE,
                    "--to (writes a set) and --model (writes a model) exclude each other");
+  int code = convert_check_states(&o->states);
+  if (code != NK_OK) return code;
   if (o->dim == 0) return nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
   if (is_model && o->dim != NOT_GIVEN)
     return nk_fail(NK_EUSAGE, "--dim describes a set, --model takes a model");
@@ -285,6 +295,7 @@ static int convert_model(const struct cli_run *run, const struct options *o) {
 int main(int argc, char **argv) {
   struct options o = {.format = NOT_CHOSEN,
                       .dim = NOT_GIVEN,
+                      .states = {.from = NOT_CHOSEN},
                       .model_format = NOT_CHOSEN,
                       .type = NOT_CHOSEN,
                       .with = NOT_CHOSEN,
@@ -293,6 +304,13 @@ int main(int argc, char **argv) {
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
       {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
+      {0, "from", CLI_OPTION_CHOICE, &o.states.from, "vllm|npz|pt-safetensors",
+       "the input is hidden states that another program saved"},
+      {0, "axes", CLI_OPTION_STRING, &o.states.axes, "LIST",
+       "their axes in order, of layers, positions, batch, d"},
+      {0, "layer", CLI_OPTION_STRING, &o.states.layers, "L[,L..]", "the layers to read (all)"},
+      {0, "layer-ids", CLI_OPTION_STRING, &o.states.of_file, "L[,L..]",
+       "the layers that the file holds, in its order"},
       {'m', "model", CLI_OPTION_CHOICE, &o.model_format, "gguf|hf",
        "write the whole MODEL: GGUF, for llama.cpp, or a folder"},
       {0, "type", CLI_OPTION_CHOICE, &o.type, "f32|f16|bf16|q8_0",
@@ -310,16 +328,17 @@ int main(int argc, char **argv) {
   const struct cli_tool tool = {
       .name = "nk-convert",
       .summary = "a vector set in other programs' formats",
-      .usage = "--to FORMAT [OPTION]... [SET] | --model FORMAT MODEL",
+      .usage = "--to | --from | --model FORMAT [OPTION]... [FILE]...",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .example = "nk-extract data/gpt2-tiny | nk-convert --to npy -o wte.npy",
   };
   struct cli_run run;
-  cli_begin(&run, &tool, argc, argv, 0, 1);
-  int code = check_usage(&o);
+  cli_begin(&run, &tool, argc, argv, 0, SIZE_MAX);
+  int code = check_usage(&o, &run);
   if (code == NK_OK)
-    code = o.model_format != NOT_CHOSEN ? convert_model(&run, &o)
+    code = o.states.from != NOT_CHOSEN    ? convert_states(&run, &o.states)
+           : o.model_format != NOT_CHOSEN ? convert_model(&run, &o)
            : o.format != NOT_CHOSEN
                ? convert_set(&run, o.format, o.dim)
                : nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);

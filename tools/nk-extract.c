@@ -114,7 +114,7 @@ static int extract(const struct cli_run *run, const struct options *options,
   if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
   if (code != NK_OK) goto done;
   output = cli_output(run, NK_OUTPUT_BINARY);
-  code = output != NULL ? nk_extract_write(model, tensor, set, output) : nk_error_code();
+  code = output != NULL ? nk_vectors_write(set, output) : nk_error_code();
   if (code == NK_OK) code = nk_output_commit(output);
 done:
   nk_output_free(output);

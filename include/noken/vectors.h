@@ -60,8 +60,8 @@ struct nk_vectors {
 NK_API struct nk_vectors *nk_vectors_read(const char *path);
 
 /* A set of n x dim over memory: the set owns values (from nk_alloc; NULL: allocated, not
- * initialized), or with `borrowed` they must outlive it (NULL: a set without values, for
- * nk_extract_write). ids are 0..n-1. NULL on failure; values is then the caller's. */
+ * initialized), or with `borrowed` they must outlive it (NULL: a set without values). ids are
+ * 0..n-1. NULL on failure; values is then the caller's. */
 NK_API struct nk_vectors *nk_vectors_new(size_t n, size_t dim, float *values, bool borrowed);
 NK_API void nk_vectors_free(struct nk_vectors *set);
 
@@ -108,7 +108,9 @@ NK_API struct nk_vectors *nk_vectors_select_ids(const struct nk_vectors *set, co
  * as in nk_vectors_new; n is the source's. NULL on failure. */
 NK_API struct nk_vectors *nk_vectors_like(const struct nk_vectors *set, size_t dim, float *values);
 
-/* Writes the set as safetensors. Returns NK_OK or a negative code. Does not commit the output. */
+/* Writes the set as safetensors; of a set of nk_extract_begin or nk_states_begin, which has no
+ * values, in a stream from the files. Returns NK_OK or a negative code. Does not commit the output.
+ */
 NK_API int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output);
 
 /* Rows with a NaN or an infinity. Returns NK_OK when there are none; NK_EDATA with "row 17 holds a
@@ -124,21 +126,48 @@ NK_API int nk_vectors_check_finite(struct nk_vectors **set, bool skip);
  * NULL, which keeps the message of the call that gave it. */
 NK_API struct nk_vectors *nk_model_vectors(struct nk_model *model, enum nk_matrix which);
 
-/* The two functions below stream: a block of rows is read, widened, written and released, so that
- * memory does not grow with the matrix. */
-
 /* A set without values for rows ids [n] of a 2-D tensor, in that order (ids NULL: all rows), with
  * noken.model, and noken.space = space (`input`, `output`, `position`, a tensor's name). Set its
- * texts and metadata, then write it with nk_extract_write. NULL on failure (not 2-D; a type that
- * cannot be widened; no row has an id). */
+ * texts and metadata, then write it with nk_vectors_write, which reads, widens, writes and releases
+ * a block of rows at a time, NaN and infinities unchanged: memory does not grow with the matrix.
+ * Free it before the model. NULL on failure (not 2-D; a type that cannot be widened; no row has an
+ * id). */
 NK_API struct nk_vectors *nk_extract_begin(const struct nk_model *model,
                                            const struct nk_tensor *tensor, const char *space,
                                            const int64_t *ids, size_t n);
 
-/* Writes the set with the rows of tensor that its ids name, NaN and infinities unchanged.
- * Returns NK_OK or a negative code. Does not commit the output. */
-NK_API int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
-                            const struct nk_vectors *set, struct nk_output *output);
+/* ==== Hidden states of other programs ==== */
+
+enum nk_states_format {
+  NK_STATES_SAFETENSORS, /* as torch saves what Transformers returns: a tensor, or one a layer */
+  NK_STATES_VLLM,        /* a request's file of vLLM: hidden_states and token_ids */
+  NK_STATES_NPZ          /* NumPy's .npz without compression, or .npy */
+};
+
+/* Valid when zeroed. */
+struct nk_states_options {
+  enum nk_states_format format;
+  /* The array's axes in order: "layers,positions,d" and perhaps "batch", the contexts. Without
+   * layers there is an array for each layer, with the layer's number in its name. NULL: for 3 axes
+   * these (of vLLM positions,layers,d), for 4 layers,batch,positions,d, and for several arrays
+   * positions,d or batch,positions,d. */
+  const char *axes;
+  const int64_t *held; /* [n_held] numbers of the layers in the file, in order; NULL: those in the
+                          arrays' names, else from 0 */
+  size_t n_held;
+  const int64_t *layers; /* [n_layers] those to read; NULL: all */
+  size_t n_layers;
+};
+
+/* A set without values of the states in files, each with contexts of its own, as nk-run --capture
+ * gives them: rows by context, position and layer; columns context, position, token (which is the
+ * id too) where all files have token_ids or input_ids, and layer; noken.space residual:L or
+ * residual. Positions that the file's attention_mask marks with 0 are left out, and others count
+ * from 0. Of several arrays `hidden_states` is taken. Write it with nk_vectors_write, a block at a
+ * time. NULL on failure (no such array or layer, shapes that disagree, a type other than F32, F16,
+ * BF16 and F64). */
+NK_API struct nk_vectors *nk_states_begin(const char *const *paths, size_t n,
+                                          const struct nk_states_options *options);
 
 /* ==== Other formats ==== */
 

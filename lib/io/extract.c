@@ -11,43 +11,7 @@
 /* Floats of a block: 1 MiB, which the caches still hold when it is written. */
 enum { BLOCK = 1 << 18 };
 
-struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
-                                    const char *space, const int64_t *ids, size_t n) {
-  if (model == NULL || tensor == NULL) return NULL;
-  if (tensor->n_dims != 1 && tensor->n_dims != 2) {
-    nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimensions, rows of vectors need 2, a row 1",
-            nk_model_name(model), tensor->name, tensor->n_dims);
-    return NULL;
-  }
-  size_t n_rows = nki_tensor_n_rows(tensor), dim = nki_tensor_row_dim(tensor);
-  if (dim == 0) {
-    nk_fail(NK_EDATA, "%s: tensor '%s': its rows have dimension 0", nk_model_name(model),
-            tensor->name);
-    return NULL;
-  }
-  int code = nki_tensor_check_widens(tensor);
-  if (code != NK_OK) {
-    nk_fail_in(code, "%s", nk_model_name(model));
-    return NULL;
-  }
-  for (size_t i = 0; ids != NULL && i < n; i++) {
-    if (ids[i] >= 0 && (uint64_t)ids[i] < n_rows) continue;
-    nk_fail(NK_EDATA, "%s: no row %lld in tensor '%s', which has %zu", nk_model_name(model),
-            (long long)ids[i], tensor->name, n_rows);
-    return NULL;
-  }
-  struct nk_vectors *set = nk_vectors_new(ids != NULL ? n : n_rows, dim, NULL, true);
-  if (set == NULL) return NULL;
-  for (size_t i = 0; ids != NULL && i < n; i++) set->ids[i] = ids[i];
-  if (nk_vectors_set_metadata(set, "noken.model", nk_model_name(model)) == NK_OK &&
-      nk_vectors_set_metadata(set, "noken.space", space) == NK_OK) {
-    return set;
-  }
-  nk_vectors_free(set);
-  return NULL;
-}
-
-/* ---- Streaming ---- */
+/* ---- The values ---- */
 
 struct stream {
   const struct nk_model *model;
@@ -77,11 +41,15 @@ static size_t run_length(const struct stream *s, size_t row, size_t most) {
   return n;
 }
 
-static int write_rows(struct nki_safetensors_writer *writer, void *user) {
-  const struct stream *s = user;
+static int write_rows(struct nki_safetensors_writer *writer, void *source) {
+  struct stream *s = source;
   size_t n = s->set->n, dim = s->set->dim, most = dim < BLOCK ? BLOCK / dim : 1;
   int code = NK_OK;
   bool warned = false;
+  if (s->tensor->dtype != NK_F32 && s->block == NULL) {
+    s->block = nk_alloc(dim < BLOCK ? BLOCK : dim, sizeof *s->block);
+    if (s->block == NULL) return NK_EMEMORY;
+  }
   for (size_t row = 0, count; row < n && code == NK_OK; row += count) {
     code = nk_progress("rows", row, n);
     if (code != NK_OK) break;
@@ -100,16 +68,51 @@ static int write_rows(struct nki_safetensors_writer *writer, void *user) {
   return code == NK_OK ? nk_progress("rows", n, n) : code;
 }
 
-int nk_extract_write(const struct nk_model *model, const struct nk_tensor *tensor,
-                     const struct nk_vectors *set, struct nk_output *output) {
-  struct stream s = {.model = model, .tensor = tensor, .set = set};
-  if (model == NULL || tensor == NULL || set == NULL || output == NULL) return nki_fail_null();
-  if (tensor->dtype != NK_F32) {
-    size_t n = set->dim < BLOCK ? BLOCK : set->dim;
-    s.block = nk_alloc(n, sizeof *s.block);
-    if (s.block == NULL) return NK_EMEMORY;
+static void free_stream(void *source) {
+  struct stream *s = source;
+  if (s != NULL) nk_free(s->block);
+  nk_free(s);
+}
+
+/* ---- The set ---- */
+
+struct nk_vectors *nk_extract_begin(const struct nk_model *model, const struct nk_tensor *tensor,
+                                    const char *space, const int64_t *ids, size_t n) {
+  if (model == NULL || tensor == NULL) return NULL;
+  if (tensor->n_dims != 1 && tensor->n_dims != 2) {
+    nk_fail(NK_EDATA, "%s: tensor '%s' has %zu dimensions, rows of vectors need 2, a row 1",
+            nk_model_name(model), tensor->name, tensor->n_dims);
+    return NULL;
   }
-  int code = nki_vectors_write_rows(set, output, write_rows, &s);
-  nk_free(s.block);
-  return code;
+  size_t n_rows = nki_tensor_n_rows(tensor), dim = nki_tensor_row_dim(tensor);
+  if (dim == 0) {
+    nk_fail(NK_EDATA, "%s: tensor '%s': its rows have dimension 0", nk_model_name(model),
+            tensor->name);
+    return NULL;
+  }
+  int code = nki_tensor_check_widens(tensor);
+  if (code != NK_OK) {
+    nk_fail_in(code, "%s", nk_model_name(model));
+    return NULL;
+  }
+  for (size_t i = 0; ids != NULL && i < n; i++) {
+    if (ids[i] >= 0 && (uint64_t)ids[i] < n_rows) continue;
+    nk_fail(NK_EDATA, "%s: no row %lld in tensor '%s', which has %zu", nk_model_name(model),
+            (long long)ids[i], tensor->name, n_rows);
+    return NULL;
+  }
+  struct nk_vectors *set = nk_vectors_new(ids != NULL ? n : n_rows, dim, NULL, true);
+  if (set == NULL) return NULL;
+  for (size_t i = 0; ids != NULL && i < n; i++) set->ids[i] = ids[i];
+  struct stream *s = nk_calloc(1, sizeof *s);
+  if (s != NULL) *s = (struct stream){.model = model, .tensor = tensor, .set = set};
+  set->hidden->write_rows = write_rows;
+  set->hidden->source_of_rows = s;
+  set->hidden->free_rows = free_stream;
+  if (s != NULL && nk_vectors_set_metadata(set, "noken.model", nk_model_name(model)) == NK_OK &&
+      nk_vectors_set_metadata(set, "noken.space", space) == NK_OK) {
+    return set;
+  }
+  nk_vectors_free(set);
+  return NULL;
 }

@@ -71,6 +71,7 @@ static void free_hidden(struct nk_vectors_private *hidden) {
   nk_free(hidden->name);
   nki_safetensors_free(hidden->st);
   nk_file_free(hidden->npy);
+  if (hidden->free_rows != NULL) hidden->free_rows(hidden->source_of_rows);
   nk_free(hidden);
 }
 

@@ -16,6 +16,12 @@ struct nk_vectors_private {
   unsigned char *text;        /* the set's own text bytes, NULL when mapped */
   struct nki_pairs metadata;
   size_t columns_capacity; /* of nk_vectors.columns */
+  /* Of a set without values: where nk_vectors_write takes them from. It passes the n x dim floats
+   * in order to nki_safetensors_writer_bytes, in any number of parts, and returns NK_OK or a code.
+   */
+  int (*write_rows)(struct nki_safetensors_writer *writer, void *source);
+  void *source_of_rows;
+  void (*free_rows)(void *source);
 };
 
 /* A set with ids 0..n-1 and without values. NULL on failure. */
@@ -63,11 +69,5 @@ struct nk_column *nki_vectors_append_column(struct nk_vectors *set, const char *
 /* Adds an empty column of n values to fill, or finds the one of that name and type. */
 struct nk_column *nki_vectors_add_column(struct nk_vectors *set, const char *name,
                                          enum nk_dtype dtype);
-
-/* nk_vectors_write for a set without values: source passes its n x dim floats in order to
- * nki_safetensors_writer_bytes, in any number of parts, and returns NK_OK or a code. */
-typedef int nki_vectors_row_source(struct nki_safetensors_writer *writer, void *user);
-int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
-                           nki_vectors_row_source *source, void *user);
 
 #endif

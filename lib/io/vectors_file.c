@@ -309,18 +309,20 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
   return code == NK_OK ? add_others(set, 0, writer, narrowed) : code;
 }
 
-int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *output,
-                           nki_vectors_row_source *source, void *user) {
+int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
+  if (set == NULL || output == NULL) return nki_fail_null();
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
-  const struct nki_pairs *metadata = &set->hidden->metadata;
+  const struct nk_vectors_private *hidden = set->hidden;
+  const struct nki_pairs *metadata = &hidden->metadata;
   int code = writer != NULL && narrowed != NULL ? NK_OK : NK_EMEMORY;
   for (size_t i = 0; i < metadata->n && code == NK_OK; i++) {
     code = nki_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
   if (code == NK_OK) code = add_tensors(set, writer, narrowed);
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
-  if (code == NK_OK && source != NULL && set->n > 0) code = source(writer, user);
+  if (code == NK_OK && set->values == NULL && hidden->write_rows != NULL && set->n > 0)
+    code = hidden->write_rows(writer, hidden->source_of_rows);
   if (code == NK_OK) {
     code = nki_safetensors_writer_finish(writer);
   } else {
@@ -329,9 +331,4 @@ int nki_vectors_write_rows(const struct nk_vectors *set, struct nk_output *outpu
   for (size_t c = 0; narrowed != NULL && c < set->n_columns; c++) nk_free(narrowed[c]);
   nk_free(narrowed);
   return code;
-}
-
-int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
-  if (set == NULL || output == NULL) return nki_fail_null();
-  return nki_vectors_write_rows(set, output, NULL, NULL);
 }

@@ -13,6 +13,10 @@ const char *const fuzz_words[] = {"\"vectors\":{",
                                   "\"text.offsets\":{",
                                   "\"dtype\":\"F16\"",
                                   "\"dtype\":\"I64\"",
+                                  "\"hidden_states\":{",
+                                  "\"token_ids\":{",
+                                  "\"attention_mask\":{",
+                                  "\"shape\":[2,3,2]",
                                   "\"shape\":[0,4]",
                                   "\"shape\":[4,0]",
                                   "\"shape\":[3]",
@@ -49,6 +53,16 @@ static void make_table(const struct nk_vectors *set, struct nk_output *output) {
   (void)cli_table_finish(table);
 }
 
+/* The same bytes as hidden states that another program saved. */
+static void read_states(const char *path, struct nk_output *output) {
+  for (int format = NK_STATES_SAFETENSORS; format <= NK_STATES_NPZ; format++) {
+    const struct nk_states_options options = {.format = (enum nk_states_format)format};
+    struct nk_vectors *set = nk_states_begin(&path, 1, &options);
+    if (set != NULL) (void)nk_vectors_write(set, output);
+    nk_vectors_free(set);
+  }
+}
+
 static void read_all(const void *data, size_t size) {
   static char argument0[] = "nk-fuzz", argument1[] = "--a=b";
   static char *const argv[] = {argument0, argument1, NULL};
@@ -73,6 +87,7 @@ static void read_all(const void *data, size_t size) {
     (void)nk_vectors_check_finite(&set, true);
   }
   nk_vectors_free(set);
+  read_states(path, output);
   fuzz_memory_end();
   nk_output_free(output);
 }

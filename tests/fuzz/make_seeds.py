@@ -64,6 +64,13 @@ save("safetensors", "scalars", safetensors({
     "a": ("F64", [], struct.pack("<d", 1)), "b": ("BOOL", [3], b"\1\0\1"),
     "c": ("I8", [0, 4], b""), "d": ("F8_E4M3", [2], b"\x38\x40")}, {"key": "\u00e9\"\\"}))
 save("vectors", "nan", safetensors({"vectors": ("F32", [2, 1], floats(float("nan"), 1))}))
+STATES = ("F32", [2, 3, 2], floats(*range(12)))
+save("vectors", "states", safetensors({"hidden_states": STATES,
+                                       "token_ids": ("I64", [3], integers(5, 6, 7)),
+                                       "attention_mask": ("I64", [3], integers(0, 1, 1))}))
+save("vectors", "states-each", safetensors({"layer_0": ("F16", [2, 2], b"\0\x3c" * 4),
+                                            "layer_1": ("F16", [2, 2], b"\0\x3c" * 4)}))
+save("vectors", "states.npy", npy("<f4", (2, 1, 3), floats(*range(6)), fortran=True))
 save("vectors", "f4.npy", npy("<f4", (2, 3), floats(*range(6))))
 save("vectors", "f8.npy", npy("<f8", (2, 2), struct.pack("<4d", *range(4)), fortran=True))
 save("vectors", "f2.npy", npy("<f2", (3, 2), b"\0\x3c" * 6, version=2))

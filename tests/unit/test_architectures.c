@@ -107,7 +107,7 @@ static struct nk_vectors *extract(const struct fixture *f, enum nk_matrix which,
   struct nk_vectors *set = nk_extract_begin(f->model, tensor, "test", NULL, 0);
   struct nk_output *output = nk_output_open(path, NK_OUTPUT_BINARY);
   assert_true(set != NULL && output != NULL);
-  assert_int_equal(nk_extract_write(f->model, tensor, set, output), NK_OK);
+  assert_int_equal(nk_vectors_write(set, output), NK_OK);
   assert_int_equal(nk_output_commit(output), NK_OK);
   nk_output_free(output);
   nk_vectors_free(set);
