@@ -141,14 +141,17 @@ has() {
   [ "$n" -ge "$2" ] || { write missing "$3: there are $n, and $2 are needed." && return 1; }
 }
 
-# can PROPERTY WHAT: whether the model has a property, as nk-info prints it. If not, the report
-# says why.
+# can runs WHAT, can gradients WHAT: whether the model can do it, as nk-info says; texts have to be
+# made into tokens as well. If not, the report says why.
 can() {
-  local value
-  value=$(info "$1")
-  case $value in
-    '' | no*) write missing "$2: ${value:-no}." && return 1 ;;
-  esac
+  local property value
+  for property in tokenizer "$1"; do
+    value=$(info "$property")
+    case $value in
+      yes | native | llama) ;;
+      *) write missing "$2: ${value:-unknown}." && return 1 ;;
+    esac
+  done
 }
 
 # The value of a property of the model, as nk-info prints it.

@@ -121,6 +121,19 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   cmp "$whole/ranking.tsv" 'an "out" folder/ranking.tsv'
 }
 
+@test "what a model does not allow is missing, with the reason, and the rest is there" {
+  mkdir odd && cp "$model"/*.json "$model"/*.safetensors odd
+  sed -i 's/gelu_new/strange/' odd/config.json
+  nk-survey -q --quick odd -o survey
+  [ "$(grep -c "^missing.*: activation 'strange' is not implemented.$" survey/report.txt)" = 7 ]
+  grep -qF 'strange' survey/report.html
+  cmp survey/ranking.tsv "$whole/ranking.tsv"
+  rm odd/tokenizer.json
+  nk-survey -q --quick odd -o without
+  [ "$(grep -c '^missing.*: no tokenizer.json' without/report.txt)" = 7 ]
+  [ "$(grep -c '^claim' without/report.txt)" = 1 ]
+}
+
 @test "faults of usage" {
   run -2 --separate-stderr nk-survey "$model"
   [ "$stderr" = 'nk-survey: name the output with -o; see nk-survey --help' ]
@@ -131,5 +144,6 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   run -1 nk-survey -o x --prompts nothing.tsv "$model"
   [ "$output" = 'nk-survey: --prompts nothing.tsv: cannot be read' ]
   run -1 nk-survey -o x nothing
+  [[ $output == *nothing* ]]
   [ ! -e x ]
 }

@@ -6,7 +6,6 @@ while [ "$reach" -gt 1 ] && [ $((2 * reach)) -gt $((${positions:-256} - 32)) ]; 
 
 section 'At what distance in tokens does the effect still show?'
 if can runs 'What follows a token at a distance cannot be seen' &&
-  can tokenizer 'Texts cannot be made into tokens' &&
   has ordinary.tsv 20 'Ordinary tokens that the model repeats'; then
   text "Each token and noken stands in place of a word in $fillers texts, which are the lines of" \
     '`contexts.txt` from different words on. What the model says next is read in the slot itself and' \

@@ -30,7 +30,7 @@ END
 }
 
 section 'What does the model do with nokens of its residual stream, by layer and direction?'
-if can runs 'What it does cannot be seen' && can tokenizer 'Texts cannot be made into tokens' &&
+if can runs 'What it does cannot be seen' &&
   has ordinary.tsv 20 'Ordinary tokens that the model repeats'; then
   text "Layer 0 is the input embedding, layer L the stream that enters block L, and layer $blocks the stream" \
     "that the last block leaves. Nokens of a layer are vectors at distances from the middle of the states" \
