@@ -60,11 +60,15 @@ function read_step(name,   file, line, code) {
   close(file)
 }
 
+# What a claim, a table or a picture is from.
+function from(s) { return "<span class=\"from\">" s "</span>" }
+
 # The link to a step's command.
 function link(name) {
   if (name == "" || name == "-") return ""
   if (!(name in step_number)) fail("step '" valid(name) "': report.txt does not list it")
-  return "<a class=\"command\" href=\"#step-" step_number[name] "\">command " step_number[name] "</a>"
+  name = step_number[name]
+  return "<a class=\"command\" href=\"#step-" name "\">command " name "</a>"
 }
 
 function join(a, b) { return a == "" ? b : b == "" ? a : a dot b }
@@ -72,16 +76,17 @@ function join(a, b) { return a == "" ? b : b == "" ? a : a dot b }
 function given(s) { return s != "" && s != "-" }
 
 function claim_estimate(folder, key) {
-  return estimate(claim[folder, key, "value"], claim[folder, key, "low"], claim[folder, key, "high"],
-                  claim[folder, key, "unit"])
+  return estimate(claim[folder, key, "value"], claim[folder, key, "low"],
+                  claim[folder, key, "high"], claim[folder, key, "unit"])
 }
 
-# "n = 120 · 12 clusters", where they are known. Clusters of two kinds are a text: "40 id, 16 prompt".
+# "n = 120 · 12 clusters", where they are known. Clusters of two kinds are a text: "40 id, 6 prompt".
 function claim_size(folder, key,   n, clusters) {
   n = claim[folder, key, "n"]
   clusters = claim[folder, key, "clusters"]
-  return join(given(n) ? "<i>n</i> = " number(n) : "",
-              !given(clusters) ? "" : is_number(clusters) ? number(clusters) (clusters == 1 ? " cluster" : " clusters") : attribute(clusters))
+  if (is_number(clusters)) clusters = number(clusters) (clusters == 1 ? " cluster" : " clusters")
+  else clusters = given(clusters) ? attribute(clusters) : ""
+  return join(given(n) ? "<i>n</i> = " number(n) : "", clusters)
 }
 
 # "95% Wilson"
@@ -99,7 +104,8 @@ function put_claim(key,   sentence, at, id) {
   sentence = claim["", key, "sentence"]
   at = index(sentence, "{}")
   if (at > 0)
-    sentence = text(substr(sentence, 1, at - 1)) "<b>" claim_estimate("", key) "</b>" text(substr(sentence, at + 2))
+    sentence = text(substr(sentence, 1, at - 1)) "<b>" claim_estimate("", key) "</b>" \
+      text(substr(sentence, at + 2))
   else sentence = text(sentence)
   id = ""
   if (key ~ /^[-A-Za-z0-9_.]+$/ && !(key in claim_shown)) id = " id=\"claim-" key "\""
@@ -121,13 +127,14 @@ function put_picture(file, step, alt, caption) {
 }
 
 function put_caption(caption, rest) {
-  if (rest != "") caption = caption (caption == "" ? "" : " ") "<span class=\"from\">" rest "</span>"
+  if (rest != "") caption = caption (caption == "" ? "" : " ") from(rest)
   if (caption != "") print "<figcaption>" caption "</figcaption>"
 }
 
-# Reads a table: column[1..n_columns] with label[], cell[row, i] of at most MOST rows; returns how many
-# rows the file has.
-function read_table(file, columns, most,   line, row, name, wanted, field, at, n, i, code) {
+# Reads a table: column[1..n_columns] with label[], cell[row, i] of at most MOST rows; returns how
+# many rows the file has.
+function read_table(file, columns, most,
+                    line, row, name, wanted, field, at, n, i, code) {
   n_columns = n_shown = 0
   for (row = -1; (code = (getline line < file)) > 0; row++) {
     sub(/\r$/, "", line)
@@ -168,6 +175,12 @@ function put_cell(s, numeric) {
   return "<td class=\"n\" data-v=\"" s "\">" number(s)
 }
 
+# The beginning of a table that scrolls by itself where it is too wide.
+function put_scroll(name, class) {
+  print "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"" name "\">" \
+    "<table class=\"" class "\">"
+}
+
 function put_table(file, step, caption, columns, most,   rows, i, row, line, note) {
   most = most == "" ? 1e9 : most + 0
   rows = read_table(file, columns, most)
@@ -176,7 +189,7 @@ function put_table(file, step, caption, columns, most,   rows, i, row, line, not
   if (rows > n_shown) note = note ", the first " group(n_shown) " of " group(rows) " rows"
   print "<figure class=\"table\">"
   put_caption(text(caption), join(note, link(step)))
-  print "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"" attribute(file) "\"><table class=\"sorts\">"
+  put_scroll(attribute(file), "sorts")
   line = ""
   for (i = 1; i <= n_columns; i++)
     line = line "<th scope=\"col\"" (numeric[i] ? " class=\"n\"" : "") ">" shown(label[i]) "</th>"
@@ -217,14 +230,14 @@ function compare_row(key, n, folders,   i, line, folder, first) {
   line = claim[first, key, "sentence"]
   sub(/[{][}][.]?/, "\342\200\246", line)
   line = text(line)
-  if (claim_interval(first, key) != "") line = line " <span class=\"from\">" claim_interval(first, key) "</span>"
+  if (claim_interval(first, key) != "") line = line " " from(claim_interval(first, key))
   line = "<th scope=\"row\">" line "</th>"
   for (i = 1; i <= n; i++) {
     folder = folders[i]
     if (!((folder, key) in claim_known)) line = line "<td>" dash "</td>"
     else {
       line = line "<td><b>" claim_estimate(folder, key) "</b>"
-      if (claim_size(folder, key) != "") line = line "<br><span class=\"from\">" claim_size(folder, key) "</span>"
+      if (claim_size(folder, key) != "") line = line "<br>" from(claim_size(folder, key))
       line = line "</td>"
     }
   }
@@ -243,7 +256,7 @@ function put_comparison(n, field,   i, j, labels, folders, line, seen) {
   }
   n--
   print "<figure class=\"table wide\">"
-  print "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Claims of all surveys\"><table class=\"compared\">"
+  put_scroll("Claims of all surveys", "compared")
   print "<thead><tr>" line "</tr></thead>"
   print "<tbody>"
   for (i = 1; i <= n; i++)
@@ -260,7 +273,8 @@ function put_comparison(n, field,   i, j, labels, folders, line, seen) {
     for (i = 1; i <= n; i++) {
       print "<div><p>" attribute(labels[i]) "</p>"
       if ((folders[i], compared_name[j]) in drawn_by)
-        picture(folders[i] "/" compared_name[j], "p" ++n_pictures "-", alt_of[folders[i], compared_name[j]])
+        picture(folders[i] "/" compared_name[j], "p" ++n_pictures "-",
+                alt_of[folders[i], compared_name[j]])
       else print "<p class=\"missing\">No such picture.</p>"
       print "</div>"
     }
@@ -277,7 +291,9 @@ function put_head(title,   i) {
   print "<html lang=\"en\">"
   print "<head>"
   print "<meta charset=\"utf-8\">"
-  print "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-" digest "'; base-uri 'none'; form-action 'none'\">"
+  print "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; " \
+    "style-src 'unsafe-inline'; script-src 'sha256-" digest "'; " \
+    "base-uri 'none'; form-action 'none'\">"
   print "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
   print "<meta name=\"color-scheme\" content=\"light dark\">"
   print "<title>" attribute(title) "</title>"
@@ -314,7 +330,8 @@ function put_contents(   i, field, n) {
   for (i = 1; i <= n_directives; i++) {
     split(directive[i], field, "\t")
     if (field[1] != "section") continue
-    if (field[2] !~ /^[A-Za-z][-A-Za-z0-9_]*$/ || field[2] in section) fail("section '" valid(field[2]) "': not a name, or twice")
+    if (field[2] !~ /^[A-Za-z][-A-Za-z0-9_]*$/ || field[2] in section)
+      fail("section '" valid(field[2]) "': not a name, or twice")
     section[field[2]] = ++n
     print "<li><a href=\"#" field[2] "\">" text(field[3]) "</a></li>"
   }
@@ -360,7 +377,8 @@ END {
   for (i = 1; i <= n_directives && directive[i] !~ /^title\t/; i++) continue
   title = i > n_directives ? "Survey" : substr(directive[i], 7)
   gsub(/`/, "", title)
-  for (i = 1; i <= n_directives; i++) if (directive[i] ~ /^step\t/) read_step(substr(directive[i], 6))
+  for (i = 1; i <= n_directives; i++)
+    if (directive[i] ~ /^step\t/) read_step(substr(directive[i], 6))
   put_head(title)
   put_top()
   put_contents()

@@ -21,10 +21,10 @@ function valid(s,   r, n) {
   if (s !~ /[\001-\037\177-\377]/) return s
   r = ""
   while (s != "") {
-    if (match(s, /^[ -~]+/)) n = RLENGTH
-    else if (match(s, /^(\302[\240-\277]|[\303-\337][\200-\277]|\340[\240-\277][\200-\277]|[\341-\354\356\357][\200-\277][\200-\277]|\355[\200-\237][\200-\277])+/))
-      n = RLENGTH
-    else if (match(s, /^(\360[\220-\277]|[\361-\363][\200-\277]|\364[\200-\217])[\200-\277][\200-\277]/))
+    if (match(s, /^[ -~]+/) ||
+        match(s, /^(\302[\240-\277]|[\303-\337][\200-\277])+/) ||
+        match(s, /^(\340[\240-\277]|[\341-\354\356\357][\200-\277]|\355[\200-\237])[\200-\277]/) ||
+        match(s, /^(\360[\220-\277]|[\361-\363][\200-\277]|\364[\200-\217])[\200-\277][\200-\277]/))
       n = RLENGTH
     else n = 0
     r = r (n > 0 ? substr(s, 1, n) : "\\x" hex_of[substr(s, 1, 1)])
@@ -43,8 +43,8 @@ function escape(s) {
 
 function attribute(s) { return escape(valid(s)) }
 
-# A text of a table as a reader should see it: the escapes of printable characters undone, as nk-plot
-# does; those of bytes, lines and backslashes stay.
+# A text of a table as a reader should see it: the escapes of printable characters undone, as
+# nk-plot does; those of bytes, lines and backslashes stay.
 function shown(s,   r, at) {
   if (s !~ /\\x[2-7][0-9A-F]/) return attribute(s)
   r = ""
@@ -160,8 +160,11 @@ function estimate(value, low, high, unit,   v, l, h, scale, d, mark, after, r) {
   mark = unit == "share" ? "%" : ""
   after = unit == "share" || unit == "" || unit == "-" ? "" : " " attribute(unit)
   if (v && !l && !h && unit != "share") return number(value) after
-  if (unit == "share") d = percent_decimals((v ? value : l ? low : high) * 100, l && h ? (high - low) * 100 : -1)
-  else d = decimals_of(largest(v ? magnitude(value) : 0, largest(l ? magnitude(low) : 0, h ? magnitude(high) : 0)))
+  if (unit == "share")
+    d = percent_decimals((v ? value : l ? low : high) * 100, l && h ? (high - low) * 100 : -1)
+  else
+    d = decimals_of(largest(v ? magnitude(value) : 0,
+                            largest(l ? magnitude(low) : 0, h ? magnitude(high) : 0)))
   r = v ? decimals(value * scale, d) mark : ""
   low = l ? decimals(low * scale, d) : ""
   high = h ? decimals(high * scale, d) : ""
