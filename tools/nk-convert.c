@@ -9,6 +9,7 @@
 
 #include "cli/model_folder.h"
 #include "cli/tool.h"
+#include "convert/cat.h"
 #include "convert/states.h"
 
 enum { NOT_CHOSEN = -1 };
@@ -17,6 +18,7 @@ enum { MODEL_GGUF, MODEL_HF };
 enum { TO_SAFETENSORS, TO_NPY, TO_F32, TO_TSV, TO_WORD2VEC, TO_PROJECTOR };
 
 struct options {
+  bool cat;   /* sets one after another */
   int format; /* TO_... */
   size_t dim; /* of raw floats; NOT_GIVEN: the input is a set */
   struct convert_states states;
@@ -163,6 +165,17 @@ static int convert_set(const struct cli_run *run, int format, size_t dim) {
   return code;
 }
 
+static int cat_sets(const struct cli_run *run) {
+  size_t n = run->n_operands;
+  struct nk_vectors **sets = nk_calloc(n, sizeof *sets);
+  struct nk_vectors *joined = sets != NULL ? convert_cat(run->operands, n, sets) : NULL;
+  int code = joined != NULL ? write_one(run, TO_SAFETENSORS, joined) : nk_error_code();
+  nk_vectors_free(joined);
+  for (size_t i = 0; i < n && sets != NULL; i++) nk_vectors_free(sets[i]);
+  nk_free(sets);
+  return code;
+}
+
 static int write_gguf(const struct cli_run *run, const struct nk_model *model,
                       const struct nk_model_write_options *options) {
   struct nk_output *output = cli_output(run, NK_OUTPUT_BINARY);
@@ -247,18 +260,28 @@ static int check_model(const struct cli_run *run, const struct options *o) {
   return check_patch(o);
 }
 
+static int check_cat(const struct cli_run *run, const struct options *o) {
+  if (o->format > TO_SAFETENSORS || o->model_format != NOT_CHOSEN || o->dim != NOT_GIVEN ||
+      o->states.from != NOT_CHOSEN)
+    return nk_fail(NK_EUSAGE, "--cat takes sets and writes a set: pipe it to nk-convert --to");
+  if (run->n_operands == 0) return nk_fail(NK_EUSAGE, "--cat: the operands SET... are missing");
+  return NK_OK;
+}
+
 /* What a set and a model do not share. */
 static int check_usage(const struct options *o, const struct cli_run *run) {
   bool is_model = o->model_format != NOT_CHOSEN, from = o->states.from != NOT_CHOSEN;
+  int code = o->cat ? check_cat(run, o) : NK_OK;
+  if (code != NK_OK) return code;
   if (from && (is_model || o->format != NOT_CHOSEN || o->dim != NOT_GIVEN))
     return nk_fail(NK_EUSAGE, "--from writes a set: pipe it into a second nk-convert");
-  if (!from && run->n_operands > 1)
-    return nk_fail(NK_EUSAGE, "unexpected operand '%s': --from alone takes several",
+  if (!from && !o->cat && run->n_operands > 1)
+    return nk_fail(NK_EUSAGE, "unexpected operand '%s': --from and --cat alone take several",
                    run->operands[1]);
   if (is_model && o->format != NOT_CHOSEN)
     return nk_fail(NK_EUSAGE,
                    "--to (writes a set) and --model (writes a model) exclude each other");
-  int code = convert_check_states(&o->states);
+  code = convert_check_states(&o->states);
   if (code != NK_OK) return code;
   if (o->dim == 0) return nk_fail(NK_EUSAGE, "--dim: at least 1 float to a row");
   if (is_model && o->dim != NOT_GIVEN)
@@ -301,6 +324,7 @@ int main(int argc, char **argv) {
                       .with = NOT_CHOSEN,
                       .k = NOT_GIVEN};
   const struct cli_option options[] = {
+      {0, "cat", CLI_OPTION_FLAG, &o.cat, NULL, "write the rows of all SETs as one set"},
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
        "the format to write"},
       {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
@@ -328,7 +352,7 @@ int main(int argc, char **argv) {
   const struct cli_tool tool = {
       .name = "nk-convert",
       .summary = "a vector set in other programs' formats",
-      .usage = "--to | --from | --model FORMAT [OPTION]... [FILE]...",
+      .usage = "--to | --from | --cat | --model FORMAT [OPTION]... [FILE]...",
       .options = options,
       .n_options = sizeof options / sizeof *options,
       .example = "nk-extract data/gpt2-tiny | nk-convert --to npy -o wte.npy",
@@ -337,11 +361,12 @@ int main(int argc, char **argv) {
   cli_begin(&run, &tool, argc, argv, 0, SIZE_MAX);
   int code = check_usage(&o, &run);
   if (code == NK_OK)
-    code = o.states.from != NOT_CHOSEN    ? convert_states(&run, &o.states)
+    code = o.cat                          ? cat_sets(&run)
+           : o.states.from != NOT_CHOSEN  ? convert_states(&run, &o.states)
            : o.model_format != NOT_CHOSEN ? convert_model(&run, &o)
            : o.format != NOT_CHOSEN
                ? convert_set(&run, o.format, o.dim)
-               : nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[0].argument);
+               : nk_fail(NK_EUSAGE, "--to FORMAT is needed (%s)", options[1].argument);
   cli_strings_free(&o.shuffle);
   return cli_end(&run, code);
 }

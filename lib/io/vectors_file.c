@@ -309,13 +309,38 @@ static int add_tensors(const struct nk_vectors *set, struct nki_safetensors_writ
   return code == NK_OK ? add_others(set, 0, writer, narrowed) : code;
 }
 
+static int write_parts(struct nki_safetensors_writer *writer, const struct nk_vectors *set) {
+  int code = NK_OK;
+  for (size_t i = 0, row = 0; i < set->n_parts && code == NK_OK; row += set->parts[i++]->n) {
+    const struct nk_vectors *part = set->parts[i];
+    code = nk_progress("rows", row, set->n);
+    if (code == NK_OK && part->n > 0)
+      code = nki_safetensors_writer_bytes(writer, part->values,
+                                          part->n * part->dim * sizeof *part->values);
+  }
+  return code == NK_OK ? nk_progress("rows", set->n, set->n) : code;
+}
+
+static int check_parts(const struct nk_vectors *set) {
+  size_t n = 0;
+  if (set->n_parts == 0) return NK_OK;
+  for (size_t i = 0; i < set->n_parts; i++) {
+    if (set->parts[i]->dim != set->dim)
+      return nk_fail(NK_EUSAGE, "part %zu has %zu dimensions, the set has %zu", i,
+                     set->parts[i]->dim, set->dim);
+    n += set->parts[i]->n;
+  }
+  return n == set->n ? NK_OK
+                     : nk_fail(NK_EUSAGE, "the parts have %zu rows, the set has %zu", n, set->n);
+}
+
 int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
   if (set == NULL || output == NULL) return nki_fail_null();
   struct nki_safetensors_writer *writer = nki_safetensors_writer_new(output);
   float **narrowed = nk_calloc(set->n_columns, sizeof *narrowed);
   const struct nk_vectors_private *hidden = set->hidden;
   const struct nki_pairs *metadata = &hidden->metadata;
-  int code = writer != NULL && narrowed != NULL ? NK_OK : NK_EMEMORY;
+  int code = writer != NULL && narrowed != NULL ? check_parts(set) : NK_EMEMORY;
   for (size_t i = 0; i < metadata->n && code == NK_OK; i++) {
     code = nki_safetensors_writer_metadata(writer, metadata->item[i].key, metadata->item[i].value);
   }
@@ -323,6 +348,7 @@ int nk_vectors_write(const struct nk_vectors *set, struct nk_output *output) {
   if (code == NK_OK) code = nki_safetensors_writer_begin(writer);
   if (code == NK_OK && set->values == NULL && hidden->write_rows != NULL && set->n > 0)
     code = hidden->write_rows(writer, hidden->source_of_rows);
+  if (code == NK_OK && set->n_parts > 0) code = write_parts(writer, set);
   if (code == NK_OK) {
     code = nki_safetensors_writer_finish(writer);
   } else {

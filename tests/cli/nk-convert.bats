@@ -224,3 +224,114 @@ setup() {
   [[ "$output" == *"_norm.weight': 'llama' models have no such part" ]]
   [ ! -e out.gguf ]
 }
+
+# The tensors of a set: its bytes after the header, and the header without metadata.
+tensors() { # tensors SET
+  python3 -c '
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + n])
+header.pop("__metadata__")
+sys.stdout.buffer.write(json.dumps(header).encode() + data[8 + n:])' "$1"
+}
+history() { # history SET
+  python3 -c '
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+print("\n".join(json.loads(json.loads(data[8:8 + n])["__metadata__"]["noken.history"])))' "$1"
+}
+
+@test "sets one after another have the bytes of the set that was not in parts" {
+  command -v python3 >/dev/null || skip "python3 is not installed"
+  root=$PWD
+  cd "$BATS_TEST_TMPDIR"
+  for ids in 300-309 300-302 303 304-309; do
+    nk-extract -q "$root/data/gpt2-tiny" --ids $ids -o $ids
+  done
+  nk-convert --cat 300-302 303 304-309 -o joined
+  cmp <(tensors 300-309) <(tensors joined)
+  nk-convert --cat 300-302 - 304-309 <303 | cmp <(tensors joined) <(tensors /dev/stdin)
+  history joined >lines
+  [ "$(sed -n 4p lines)" = "nk-convert --cat 300-302 303 304-309 -o joined" ]
+  [ "$(wc -l <lines)" -eq 4 ]
+  # Texts, twice the same history, an empty set, ids that occur twice.
+  nk-extract -q "$root/data/gpt2-tiny" --ids 5-9,5-9 -o all
+  nk-extract -q "$root/data/gpt2-tiny" --ids 5-9 -o some
+  nk-convert --cat some some -o twice
+  cmp <(tensors all) <(tensors twice)
+  [ "$(wc -l < <(history twice))" -eq 2 ]
+  nk-convert --cat some -o once
+  cmp <(tensors some) <(tensors once)
+}
+
+@test "integers beyond a double's, floats and doubles of columns survive" {
+  command -v python3 >/dev/null || skip "python3 is not installed"
+  cd "$BATS_TEST_TMPDIR"
+  python3 - <<'END'
+import json, struct
+def write(path, rows):
+    n = len(rows)
+    parts = [("id", "I64", [n], struct.pack("<%dq" % n, *[r[0] for r in rows])),
+             ("big", "I64", [n], struct.pack("<%dq" % n, *[r[1] for r in rows])),
+             ("wide", "F64", [n], struct.pack("<%dd" % n, *[r[2] for r in rows])),
+             ("vectors", "F32", [n, 2], struct.pack("<%df" % (2 * n), *[x for r in rows for x in r[3]])),
+             ("narrow", "F32", [n], struct.pack("<%df" % n, *[r[4] for r in rows]))]
+    header, data = {"__metadata__": {"mine": "kept"}}, b""
+    for name, dtype, shape, bytes in parts:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(bytes)]}
+        data += bytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    open(path, "wb").write(struct.pack("<Q", len(text)) + text + data)
+rows = [(7 * i, 2**62 + i, 1 / (i + 1), (i, -i), 0.1 * i) for i in range(5)]
+write("whole", rows)
+write("a", rows[:2])
+write("b", rows[2:2])
+write("c", rows[2:])
+END
+  nk-convert --cat a b c -o joined
+  nk-convert --to safetensors whole -o expected
+  cmp <(tensors expected) <(tensors joined)
+  grep -aq '"mine":"kept"' joined
+}
+
+@test "sets that differ in shape, columns, words or texts are refused" {
+  cd "$BATS_TEST_TMPDIR"
+  printf 'id\tx\tv1\tv2\n1\t2\t3\t4\n' >a
+  printf 'id\tv1\tv2\n1\t3\t4\n' >b
+  printf 'id\tx\tv1\tv2\n1\t0.5\t3\t4\n' >c
+  printf 'id\tx\tv1\n1\t2\t3\n' >d
+  printf 'id\ttext\tx\tv1\tv2\n1\tt\t2\t3\t4\n' >e
+  run -1 nk-convert --cat a b
+  [ "$output" = "nk-convert: b: no column 'x', which a has: all sets need the same" ]
+  run -1 nk-convert --cat b a
+  [ "$output" = "nk-convert: b: no column 'x', which a has: all sets need the same" ]
+  run -1 nk-convert --cat a c
+  [ "$output" = "nk-convert: c: column 'x' is F64, that of a is I64" ]
+  run -1 nk-convert --cat a d
+  [ "$output" = "nk-convert: d: 1 dimensions, a has 2" ]
+  run -1 nk-convert --cat a e
+  [ "$output" = "nk-convert: e has texts and a has none: all sets or none need them" ]
+  run -1 nk-convert --cat a none
+  [ "$output" = "nk-convert: none: No such file or directory" ]
+  for codes in '["x","y"]' '["x","z"]'; do
+    header='{"__metadata__":{"noken.kind":"vectors","noken.codes.x":"'"${codes//\"/\\\"}"'"},"x":{"dtype":"I64",'
+    header+='"shape":[1],"data_offsets":[0,8]},"vectors":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]}}'
+    { printf '%b' "\\x$(printf %02x $((${#header} % 256)))\\x$(printf %02x $((${#header} / 256)))"
+      printf '\0\0\0\0\0\0%s' "$header"
+      head -c 16 /dev/zero; } >"${codes//[^a-z]/}"
+  done
+  nk-convert --cat xy xy >/dev/null
+  run -1 nk-convert --cat xy xz
+  [ "$output" = "nk-convert: xz: the words of column 'x' are not those of xy" ]
+}
+
+@test "--cat takes sets alone, and other conversions one" {
+  run -2 nk-convert --cat
+  run -2 nk-convert --cat --to npy a b
+  run -2 nk-convert --cat --model gguf a
+  run -2 nk-convert --to npy a b
+  [[ "$output" = *"'b'"* ]]
+}

@@ -147,22 +147,44 @@ static json_t *read_history(const struct nk_vectors *set) {
   return NULL;
 }
 
+static int write_history(struct nk_vectors *set, const json_t *history) {
+  char *text = json_dumps(history, JSON_COMPACT);
+  int code = text != NULL ? nk_vectors_set_metadata(set, key, text)
+                          : nk_fail(NK_EMEMORY, "%s: out of memory", key);
+  free(text);
+  return code;
+}
+
 int cli_add_history(struct nk_vectors *set, int argc, char *const *argv) {
   struct nk_buffer line = {0};
-  char *text = NULL;
-  int code = NK_OK;
   json_t *history = read_history(set);
   if (history == NULL) return nk_error_code();
   command_line(&line, argc, argv);
-  if (line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0 ||
-      (text = json_dumps(history, JSON_COMPACT)) == NULL) {
-    code = nk_fail(NK_EMEMORY, "%s: out of memory", key);
-    goto done;
-  }
-  code = nk_vectors_set_metadata(set, key, text);
-done:
-  free(text);
+  int code = line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0
+                 ? nk_fail(NK_EMEMORY, "%s: out of memory", key)
+                 : write_history(set, history);
   json_decref(history);
   nk_buffer_free(&line);
+  return code;
+}
+
+static bool has_line(const json_t *history, const json_t *line) {
+  for (size_t i = 0; i < json_array_size(history); i++)
+    if (json_equal(json_array_get(history, i), line)) return true;
+  return false;
+}
+
+int cli_join_history(struct nk_vectors *set, const struct nk_vectors *from) {
+  if (nk_vectors_metadata(from, key) == NULL) return NK_OK;
+  json_t *history = read_history(set), *other = history != NULL ? read_history(from) : NULL;
+  int code = other != NULL ? NK_OK : nk_error_code();
+  for (size_t i = 0; i < json_array_size(other) && code == NK_OK; i++) {
+    json_t *line = json_array_get(other, i);
+    if (!has_line(history, line) && json_array_append(history, line) != 0)
+      code = nk_fail(NK_EMEMORY, "%s: out of memory", key);
+  }
+  if (code == NK_OK) code = write_history(set, history);
+  json_decref(other);
+  json_decref(history);
   return code;
 }

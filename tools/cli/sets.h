@@ -18,6 +18,10 @@ int cli_check_finite(struct nk_vectors **set, bool skip_bad);
  * command on the same data gives the same bytes wherever it runs. */
 int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
 
+/* Appends the command lines in the history of `from` that the set's own lacks. Returns NK_OK or a
+ * negative code. */
+int cli_join_history(struct nk_vectors *set, const struct nk_vectors *from);
+
 /* Appends the command line as a shell reads it, with its paths. */
 void cli_quote_command(struct nk_buffer *out, int argc, char *const *argv);
 
