@@ -22,7 +22,7 @@ END
 
   step clouds 'Vectors that lie as the glitch tokens lie, and as the ordinary tokens do' \
     $(($(prompts) * 4 * items)) <<END
-head -n $((items + 1)) glitch.tsv > some.tsv
+awk '$(few $items)' glitch.tsv > some.tsv
 nk-sample -q region.safetensors --match some.tsv --vectors wte.safetensors --seed $seed -o matched.safetensors
 nk-extract $model --ids-from glitch.tsv | nk-region fit -q --kind mahalanobis --seed $seed |
   nk-sample --gaussian $items --seed $seed -o glitch-cloud.safetensors

@@ -32,11 +32,9 @@ END
     $((fillers * (12 * each + 2 * items + 2 * reference) * (reach + 16) / 8)) <<END
 nk-sample region.safetensors -n $each -d isotropic,covariance,difference,token --quantile 0.5 --times 1,4 \\
   --seed $seed -o reach.safetensors
-{ echo id
-  for table in ordinary.tsv glitch.tsv; do
-    awk -F '\t' 'NR > 1 { id[NR - 2] = \$1 } END { n = NR - 1; m = n < $items ? n : $items
-      for (i = 0; i < m; i++) print id[int(i * n / m)] }' \$table
-  done; } > some.tsv
+for table in ordinary.tsv glitch.tsv; do
+  awk '$(few $items)' \$table | cut -f 1
+done | awk 'NR == 1 || \$1 != "id"' > some.tsv
 nk-run $model --prompts fillers.tsv --offsets $reach --reference $reference --exclude verdicts.tsv \\
   --seed $seed --ids-from some.tsv reach.safetensors |
   awk -F '\t' -v OFS='\t' 'NR == FNR { glitch[\$1]; next }

@@ -43,8 +43,7 @@ awk 'length > 11' contexts.txt | head -n $lines > lines.txt
 tr '{}' '  ' < lines.txt | awk 'BEGIN { print "prompt\ttext" }
   { if (NF > 1) \$NF = "{}"; else \$0 = \$0 " {}"; text[NR] = \$0 }
   END { n = NR < $places ? NR : $places; for (i = 1; i <= n; i++) print "line " i "\t" text[i] }' > places.tsv
-awk -F '\t' 'NR > 1 { id[NR - 2] = \$1 } END { print "id"; n = NR - 1; m = n < $states ? n : $states
-  for (i = 0; i < m; i++) print id[int(i * n / m)] }' ordinary.tsv > some.tsv
+awk '$(few $states)' ordinary.tsv > some.tsv
 nk-run -q $model --prompts places.tsv --ids-from some.tsv --capture ${layers// /,} |
   nk-region fit -q --by layer --seed $seed -o 'states-{}.safetensors'
 for layer in $layers; do

@@ -21,8 +21,7 @@ END
     $(($(prompts) * (words + 1) * (28 * each + 2 * tokens))) <<END
 options="--prompts prompts.tsv$chat_option --exclude verdicts.tsv --generate $words --flag flags.tsv --seed $seed"
 for kind in ordinary glitch; do
-  awk -F '\t' 'NR > 1 { id[NR - 2] = \$1 } END { print "id"; n = NR - 1; m = n < $tokens ? n : $tokens
-    for (i = 0; i < m; i++) print id[int(i * n / m)] }' \$kind.tsv > some.tsv
+  awk '$(few $tokens)' \$kind.tsv > some.tsv
   nk-run $model \$options --ids-from some.tsv -o \$kind-runs.tsv
 done
 nk-run $model \$options nokens.safetensors -o nokens.tsv
