@@ -308,14 +308,14 @@ study() {
   enter
   claim_folder
   say_cost
-  rm -f report.txt.part claims.tsv.part
+  rm -f report.txt.part
+  : >claims.tsv.part
   source_parts
   write_report
 }
 
 # The head of the report, what the parts wrote, and what raters said.
 write_report() {
-  touch claims.tsv.part
   {
     printf 'key\tsection\tsentence\tvalue\tlow\thigh\tlevel\tn\tclusters\tunit\tinterval\tstep\n'
     cat claims.tsv.part
@@ -329,6 +329,11 @@ write_report() {
     printf 'fact\t%s\t%s\n' Model "$name" Architecture "$(info model_type)" \
       Tokens "$(info tokens)" Blocks "$(info blocks)" Dimensions "$(info dimension)" \
       Weights "$(info parameters)" Survey "$([ $quick = 1 ] && echo quick || echo full), seed $seed"
+    printf 'section\tshort\tIn short\n'
+    for name in listed verified control glitch_ood near_ood far_ood far_flags like_ordinary \
+      like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5; do
+      cut -f 1 claims.tsv | grep -qx "$name" && printf 'claim\t%s\n' "$name"
+    done
     cat report.txt.part
   } >report.txt.new.part
   rm report.txt.part

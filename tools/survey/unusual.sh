@@ -76,16 +76,16 @@ END
     glitch-shares.tsv 'statistic=share p_value<=0.05'
   # The share of the region's tokens that lie nearer is 0.5 as nearly as their number allows.
   median=$([ $dry$planning != 00 ] || awk -F '\t' '$1 > 0.4 && $1 < 0.6 { print $1; exit }' distance-shares.tsv)
-  claim near_ood unusual share 'Nokens as far from the middle as half of the tokens are so in {}.' \
+  claim near_ood unusual share 'Nokens as far from the middle as half of the tokens are out of distribution in {} of cases.' \
     distance-shares.tsv 'statistic=share p_value<=0.05' "quantile=$median"
-  claim far_ood unusual share 'Nokens four times as far as the farthest token are so in {}.' \
+  claim far_ood unusual share 'Nokens four times as far as the farthest token are out of distribution in {}.' \
     distance-shares.tsv 'statistic=share p_value<=0.05' times=4
   picture unusual.svg unusual 'Share of nokens out of distribution against their Mahalanobis distance, a line for each direction, ordinary tokens as a band.' \
     'The share of nokens that the model treats unlike ordinary tokens, by distance and direction; the grey band is that of ordinary tokens.'
   claim ordinary_flags unusual share 'After ordinary tokens {} of the continuations are unwanted.' \
     ordinary-shares.tsv 'statistic=share flags'
-  claim glitch_flags unusual share 'After glitch tokens {} are.' glitch-shares.tsv 'statistic=share flags'
-  claim far_flags unusual share 'After nokens four times as far as the farthest token {} are.' \
+  claim glitch_flags unusual share 'After glitch tokens {} of them are unwanted.' glitch-shares.tsv 'statistic=share flags'
+  claim far_flags unusual share 'After nokens four times as far as the farthest token {} of the continuations are unwanted.' \
     distance-shares.tsv 'statistic=share flags' times=4
   picture flags.svg unusual 'Share of unwanted continuations against the distance of the noken, a line for each direction, ordinary tokens as a band.' \
     'Continuations that say nothing or repeat themselves, by distance and direction.'
