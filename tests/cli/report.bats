@@ -15,7 +15,31 @@ setup_file() {
   nk-plot histogram -x x --by kind --size 640x420 --title 'Two "kinds" & more' -o histogram.svg points.tsv
   nk-plot curve -x x -y y --by kind --bins 5 --size 640x420 -o curve.svg points.tsv
   nk-plot heatmap -x x -y y -z id --bins 6 --size 640x420 -o heatmap.svg points.tsv
+  steps
   report awk >report.html
+}
+
+# Steps as a survey leaves them.
+steps() {
+  mkdir steps
+  cat >steps/rank.sh <<'END'
+# Rank the vocabulary
+nk-glitch "$model" --fdr 0.05 -o candidates.tsv
+nk-glitch "$model" -o ranking.tsv
+END
+  cat >steps/verify.sh <<'END'
+# Ask the model to repeat the listed tokens & others
+nk-verify "$model" < candidates.tsv |
+  awk -F'\t' '$3 < 0.5 && $1 != "<b>"' > glitch.tsv
+END
+  cat >steps/unused.sh <<'END'
+# A step that no claim is from
+true
+END
+  { # a line that is wider than any screen
+    echo '# Run nokens'
+    printf 'nk-sample in.safetensors -d isotropic,covariance --times 1,2,4,8%0250d -o nokens.safetensors\n' 0
+  } >steps/run.sh
 }
 
 setup() {

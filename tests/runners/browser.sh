@@ -1,6 +1,6 @@
 #!/bin/bash
-# browser.sh PAGE WIDTH light|dark: opens a page in headless Chromium, in a frame of WIDTH pixels, and
-# prints what a reader has there, "name<TAB>value" a line:
+# browser.sh PAGE WIDTH light|dark: opens a page in headless Chromium, in a frame of WIDTH pixels,
+# and prints what a reader has there, "name<TAB>value" a line:
 #   overflow N         pixels by which the page is wider than the frame
 #   wide ELEMENT       an element that reaches beyond the frame, outside of what scrolls by itself
 #   fetched URL        what the page asked for beside itself
@@ -47,11 +47,13 @@ frame.addEventListener('load', () => {
 });
 </script>
 END
-options=(--headless=new --no-sandbox --disable-gpu --hide-scrollbars --disable-background-networking
-  --allow-file-access-from-files --user-data-dir="$scratch/profile" '--window-size=1400,900'
+options=(--headless=new --no-sandbox --disable-gpu --hide-scrollbars
+  --disable-background-networking --allow-file-access-from-files
+  --user-data-dir="$scratch/profile" '--window-size=1400,900'
   --enable-logging=stderr --virtual-time-budget=5000 --dump-dom)
 [ "$scheme" = light ] || options+=(--blink-settings=preferredColorScheme=0)
 HOME=$scratch timeout 120 chromium "${options[@]}" "file://$scratch/frame.html" \
   >"$scratch/dom" 2>"$scratch/log"
-sed -n '/<pre id="said">/,/<\/pre>/p' "$scratch/dom" | sed 's/.*<pre id="said">//; s/<\/pre>.*//; /^$/d'
+sed -n '/<pre id="said">/,/<\/pre>/p' "$scratch/dom" |
+  sed 's/.*<pre id="said">//; s/<\/pre>.*//; /^$/d'
 sed -n 's/.*CONSOLE[^]]*] /console\t/p' "$scratch/log"

@@ -80,7 +80,8 @@ function claim_estimate(folder, key) {
                   claim[folder, key, "high"], claim[folder, key, "unit"])
 }
 
-# "n = 120 · 12 clusters", where they are known. Clusters of two kinds are a text: "40 id, 6 prompt".
+# "n = 120 · 12 clusters", where they are known. Clusters of two kinds are a text: "40 items, 6
+# prompts".
 function claim_size(folder, key,   n, clusters) {
   n = claim[folder, key, "n"]
   clusters = claim[folder, key, "clusters"]
