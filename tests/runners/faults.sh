@@ -82,6 +82,8 @@ commands=(
   "nk-search -q model -p h{}h --top-directions 2 --from-set nokens.safetensors -o out"
   "nk-trace -q -p h{}h --ids 3 --unverified --ordinary 4 model nokens.safetensors -o out"
   "nk-summary -q --by text --median norm --resamples 100 stats.tsv -o out"
+  "nk-summary -q --energy norm -c id --against stats.tsv --resamples 100 stats.tsv -o out"
+  "nk-summary -q --kappa norm --items id --raters text --resamples 100 stats.tsv -o out"
   "nk-run -q model -p h{}h nokens.safetensors -o out"
   "nk-run -q model -p h{}h --at 1 --region region.safetensors nokens.safetensors -o out"
   "nk-run -q model -p h{}h --generate 3 nokens.safetensors -o out"

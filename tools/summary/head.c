@@ -1,6 +1,8 @@
 /* What the tables of a summary share. */
 #include "summary/head.h"
 
+#include <math.h>
+
 #include "cli/sets.h"
 
 int summary_add_name(struct cli_names *names, const char *format, const char *name) {
@@ -25,6 +27,18 @@ int summary_write_head(struct cli_names *names, const struct summary_factors *by
   for (size_t i = 0; i < n_own && code == NK_OK; i++)
     code = cli_table_column(table, cli_names_item(names, i));
   return code;
+}
+
+void summary_write_interval(struct cli_table *table, const struct summary_interval *interval,
+                            double level, const char *method) {
+  cli_table_number(table, interval->value);
+  cli_table_number(table, interval->low);
+  cli_table_number(table, interval->high);
+  cli_table_number(table, level);
+  if (isnan(interval->low) && isnan(interval->high))
+    cli_table_missing(table);
+  else
+    cli_table_string(table, method);
 }
 
 /* Simulated 95% intervals of means hold the truth in 93% of tables with 5 clusters, 89% with 3. */

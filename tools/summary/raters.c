@@ -2,7 +2,6 @@
 #include "summary/raters.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 
 #include "cli/names.h"
@@ -109,14 +108,8 @@ static int write_row(const struct job *job, size_t group, const struct sample *s
   else
     cli_table_text(job->table, name.data, name.size);
   nk_buffer_free(&name);
-  cli_table_number(job->table, interval->value);
-  cli_table_number(job->table, interval->low);
-  cli_table_number(job->table, interval->high);
-  cli_table_number(job->table, plan->options.level);
-  if (isnan(interval->low) && isnan(interval->high))
-    cli_table_missing(job->table);
-  else
-    cli_table_string(job->table, is_kappa ? found->of_kappa : "Wilson");
+  summary_write_interval(job->table, interval, plan->options.level,
+                         is_kappa ? found->of_kappa : "Wilson");
   cli_table_integer(job->table, (int64_t)found->n);
   cli_table_integer(job->table, (int64_t)(n_rows - found->n));
   cli_table_integer(job->table, (int64_t)found->n_items);

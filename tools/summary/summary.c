@@ -130,14 +130,7 @@ static int write_row(struct job *job, size_t group, const struct summary_measure
                    summary_factor_cell(&plan->by.item[f], &plan->table, job->groups.first[group]));
   cli_table_string(job->table, measure->name);
   if (plan->between.n > 0) write_side(job, side);
-  cli_table_number(job->table, interval->value);
-  cli_table_number(job->table, interval->low);
-  cli_table_number(job->table, interval->high);
-  cli_table_number(job->table, plan->options.level);
-  if (isnan(interval->low) && isnan(interval->high))
-    cli_table_missing(job->table);
-  else
-    cli_table_string(job->table, method);
+  summary_write_interval(job->table, interval, plan->options.level, method);
   cli_table_integer(job->table, (int64_t)used);
   cli_table_integer(job->table, (int64_t)(n_rows - used));
   for (size_t g = 0; g < 2 && plan->between.n > 0; g++)

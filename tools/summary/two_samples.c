@@ -191,19 +191,11 @@ static int write_row(const struct job *job, size_t group, const struct summary_t
                      const struct summary_energy *energy) {
   const struct summary_plan *plan = &job->plan;
   struct cli_table *table = job->table;
-  const struct summary_interval *interval = &energy->interval;
   for (size_t f = 0; f < plan->by.n; f++)
     cli_table_cell(table,
                    summary_factor_cell(&plan->by.item[f], &plan->table, job->groups.first[group]));
   write_names(job);
-  cli_table_number(table, interval->value);
-  cli_table_number(table, interval->low);
-  cli_table_number(table, interval->high);
-  cli_table_number(table, plan->options.level);
-  if (isnan(interval->low))
-    cli_table_missing(table);
-  else
-    cli_table_string(table, "bootstrap");
+  summary_write_interval(table, &energy->interval, plan->options.level, "bootstrap");
   cli_table_integer(table, (int64_t)(job->n[0] + job->n[1]));
   cli_table_integer(table, (int64_t)(job->missing[0] + job->missing[1]));
   for (int side = 0; side < 2; side++) cli_table_integer(table, (int64_t)job->n[side]);
