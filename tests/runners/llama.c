@@ -4,6 +4,11 @@
  *                                       the mean square, over prompts with nokens at the start, in
  *                                       the middle and at the end; then the largest difference
  *                                       between noken's own of MODEL and of GGUF
+ *   llama MODEL GGUF LIBRARIES set SET IDS
+ *                                       a line for each vector of SET in the prompt IDS, token ids
+ *                                       with `_` for its slot (599,_,290): entropy, most probable
+ *                                       token and its probability by llama.cpp, at the prompt's
+ *                                       end, and the divergence of noken's distribution from its
  *   llama MODEL GGUF LIBRARIES bench N  nokens per second of llama.cpp: N nokens in a prompt of 24
  *                                       tokens, the noken at 12, the logits at the end
  *
@@ -194,6 +199,62 @@ static void compare(struct both *b, const int64_t *ids) {
   printf("%.3g %.3g %.3g\n", worst, sqrt(squares), own);
 }
 
+/* ---- A set ---- */
+
+/* log_p [n] = the logarithm of the softmax of the logits. */
+static void log_softmax(const float *logits, size_t n, double *log_p) {
+  double most = -INFINITY, sum = 0;
+  for (size_t i = 0; i < n; i++)
+    if (logits[i] > most) most = logits[i];
+  for (size_t i = 0; i < n; i++) sum += exp(logits[i] - most);
+  for (size_t i = 0; i < n; i++) log_p[i] = logits[i] - most - log(sum);
+}
+
+/* p by llama.cpp, q by noken: logarithms. */
+static void print_row(const double *p, const double *q, size_t n) {
+  double entropy = 0, kl = 0;
+  size_t top = 0;
+  for (size_t i = 0; i < n; i++) {
+    entropy -= exp(p[i]) * p[i];
+    kl += exp(p[i]) * (p[i] - q[i]);
+    if (p[i] > p[top]) top = i;
+  }
+  printf("%.9g\t%zu\t%.9g\t%.3g\n", entropy, top, exp(p[top]), kl);
+}
+
+static size_t read_ids(const char *text, int64_t *ids, size_t *slot) {
+  size_t n = 0;
+  for (bool more = true; more && n < LENGTH; n++) {
+    if (*text == '_') *slot = n;
+    ids[n] = strtoll(text, NULL, 10);
+    text += strcspn(text, ",");
+    more = *text++ == ',';
+  }
+  return n;
+}
+
+static void print_set(struct both *b, const char *path, const char *text) {
+  int64_t ids[LENGTH];
+  size_t slot = 0, length = read_ids(text, ids, &slot), n = b->n_vocabulary;
+  struct nk_vectors *set = nk_vectors_read(path);
+  check(set != NULL && set->dim == b->dim && set->n <= AT_ONCE, path);
+  float *logits = malloc(2 * set->n * n * sizeof *logits);
+  double *log_p = malloc(2 * n * sizeof *log_p);
+  check(logits != NULL && log_p != NULL, "memory");
+  run_noken(b->forward, ids, slot, length, set->values, set->n, logits);
+  run_llama(b, ids, (int)slot, (int)length, set->values, (int)set->n, logits + set->n * n);
+  for (size_t i = 0; i < set->n; i++) {
+    log_softmax(logits + i * n, n, log_p);
+    log_softmax(logits + (set->n + i) * n, n, log_p + n);
+    print_row(log_p + n, log_p, n);
+  }
+  free(logits);
+  free(log_p);
+  nk_vectors_free(set);
+}
+
+/* ---- Time ---- */
+
 static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -220,9 +281,11 @@ int main(int argc, char **argv) {
   if (argc < 4) return 2;
   /* As few positions as will do: a context longer than the original one changes Phi-3's
    * frequencies. */
-  open_both(&b, argv, argc > 5 ? 8192 : 256);
+  open_both(&b, argv, argc == 6 ? 8192 : argc == 7 ? AT_ONCE * LENGTH : 256);
   for (size_t t = 0; t < LENGTH; t++) ids[t] = (int64_t)((260 + 37 * t) % b.n_vocabulary);
-  if (argc > 5)
+  if (argc == 7)
+    print_set(&b, argv[5], argv[6]);
+  else if (argc == 6)
     printf("%.2f\n", bench(&b, ids, strtoul(argv[5], NULL, 10)));
   else
     compare(&b, ids);
