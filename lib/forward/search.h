@@ -23,6 +23,7 @@ struct nki_constraint {
   enum nk_metric metric;
   struct nki_distance_surface *surface; /* of a distance */
   double level;                         /* of the region: the largest score inside */
+  struct nki_base *base;                /* of the region: its tokens, where it takes neighbours */
 };
 
 /* The constraint of a search; NK_EUSAGE for a bound outside its range. Close it in any case. */

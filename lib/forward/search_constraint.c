@@ -10,6 +10,7 @@
 #include "forward/search.h"
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
+#include "geometry/neighbours.h"
 #include "geometry/region.h"
 
 enum { CORRECTIONS = 4, HALVINGS = 8, SWEEPS = 50 };
@@ -64,13 +65,18 @@ int nki_constraint_open(struct nk_region *region, const struct nk_search_options
   c->mean = nki_gaussian_mean(region->gaussian);
   c->dim = region->dim;
   c->whitened = c->kind == NK_WITHIN_REGION || c->metric == NK_METRIC_MAHALANOBIS;
-  if (c->kind == NK_WITHIN_REGION) return find_level(c);
+  if (c->kind == NK_WITHIN_REGION) {
+    bool neighbours = nki_region_takes(region->kind, NK_REGION_KNN);
+    if (neighbours && (c->base = nki_region_base(region)) == NULL) return nk_error_code();
+    return find_level(c);
+  }
   c->surface = nki_surface_new(region, c->metric, c->bound);
   return c->surface != NULL ? NK_OK : nk_error_code();
 }
 
 void nki_constraint_close(struct nki_constraint *constraint) {
   nki_surface_free(constraint->surface);
+  nki_base_free(constraint->base);
 }
 
 /* ---- Coordinates ---- */
@@ -143,9 +149,10 @@ static int judge(const struct nki_constraint *c, struct outside *o, bool correct
   for (size_t l = 0; l < o->n; l++) memcpy(o->z + l * dim, z + o->row[l] * dim, dim * sizeof *z);
   nki_to_vectors(c, NULL, o->z, o->n, o->work, o->x);
   double aim = c->level * (1 - (o->n_limits > 1 ? INSIDE : INSIDE_ALONE));
-  int code = corrects
-                 ? nki_region_excess(c->region, aim, o->x, o->n, o->score, o->excess, o->gradient)
-                 : nk_region_score(c->region, o->x, o->n, o->score, NULL);
+  const struct nki_region_rows rows = {
+      .x = o->x, .n = o->n, .token = NKI_NO_TOKENS, .base = c->base};
+  int code = corrects ? nki_region_excess(c->region, aim, &rows, o->score, o->excess, o->gradient)
+                      : nki_region_score(c->region, &rows, o->score);
   if (code != NK_OK) return code;
   if (corrects) nki_to_coordinate_gradients(c, o->gradient, o->n * o->n_limits);
 #pragma omp parallel for schedule(static)

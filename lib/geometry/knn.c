@@ -46,35 +46,49 @@ static int check_options(const struct nk_knn_options *options, const float *base
   return n_base > 0 ? NK_OK : nk_fail(NK_EDATA, "no rows to search in");
 }
 
-struct nk_knn *nk_knn_search(const float *base, size_t n_base, size_t dim, const float *query,
-                             size_t n_query, const struct nk_knn_options *options) {
-  static const struct nk_knn_options usual = {0};
-  struct nki_search s = {.self = query == NULL};
-  if (options == NULL) options = &usual;
-  int code = check_options(options, base, n_base);
-  if (code != NK_OK) goto done;
-  code = nki_rows_open(&s.base, base, n_base, dim, options->metric);
-  if (code != NK_OK) goto done;
-  s.query = s.base;
-  if (!s.self) code = nki_rows_open(&s.query, query, n_query, dim, options->metric);
+/* Fills the rest of the search, whose base is open; frees query and result where it fails. */
+static struct nk_knn *search(struct nki_search *s, const float *query, size_t n_query,
+                             enum nk_metric metric, const struct nk_knn_options *options) {
+  size_t n_base = s->base.n - (s->self ? 1 : 0);
+  int code = NK_OK;
+  s->query = s->base;
+  if (!s->self) code = nki_rows_open(&s->query, query, n_query, s->base.dim, metric);
   if (code != NK_OK) {
     nk_fail_in(code, "query");
     goto done;
   }
-  s.k = options->k > 0 ? options->k : USUAL_K;
-  if (s.k > n_base - (s.self ? 1 : 0)) s.k = n_base - (s.self ? 1 : 0);
-  s.out = new_result(s.query.n, s.k);
-  code = s.out != NULL ? NK_OK : NK_EMEMORY;
-  if (code != NK_OK || s.k == 0 || s.query.n == 0) goto done;
-  bool exact = options->index == NULL || strcmp(options->index, "Flat") == 0;
-  code = exact ? nki_search_exact(&s) : nki_search_index(&s, options);
+  s->k = options->k > 0 ? options->k : USUAL_K;
+  if (s->k > n_base) s->k = n_base;
+  s->out = new_result(s->query.n, s->k);
+  code = s->out != NULL ? NK_OK : NK_EMEMORY;
+  if (code != NK_OK || s->k == 0 || s->query.n == 0) goto done;
+  bool exact = s->kept != NULL || options->index == NULL || strcmp(options->index, "Flat") == 0;
+  code = exact ? nki_search_exact(s) : nki_search_index(s, options);
 
 done:
-  nk_free(s.base.scale);
-  if (!s.self) nk_free(s.query.scale);
-  if (code == NK_OK) return s.out;
-  nk_knn_free(s.out);
+  if (!s->self) nk_free(s->query.scale);
+  if (code == NK_OK) return s->out;
+  nk_knn_free(s->out);
   return NULL;
+}
+
+struct nk_knn *nk_knn_search(const float *base, size_t n_base, size_t dim, const float *query,
+                             size_t n_query, const struct nk_knn_options *options) {
+  static const struct nk_knn_options usual = {0};
+  struct nki_search s = {.self = query == NULL};
+  struct nk_knn *knn = NULL;
+  if (options == NULL) options = &usual;
+  int code = check_options(options, base, n_base);
+  if (code == NK_OK) code = nki_rows_open(&s.base, base, n_base, dim, options->metric);
+  if (code == NK_OK) knn = search(&s, query, n_query, options->metric, options);
+  nk_free(s.base.scale);
+  return knn;
+}
+
+struct nk_knn *nki_base_search(const struct nki_base *base, const float *query, size_t n_query,
+                               const struct nk_knn_options *options) {
+  struct nki_search s = {.base = base->rows, .kept = base};
+  return search(&s, query, n_query, base->metric, options);
 }
 
 /* ---- From lists of neighbours ---- */

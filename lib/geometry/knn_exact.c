@@ -39,7 +39,9 @@ enum {
   MOST_BALLS = 64,        /* how often a search is repeated for another ball */
   PART_BYTES = 160 << 20, /* of the rows in FAISS's index at a time */
   MOST_CHECKED = 2048,    /* rows of a block of the last step, and its bytes */
-  CHECKED_BYTES = 32 << 20
+  CHECKED_BYTES = 32 << 20,
+  FURTHER = 256 /* a frame of the base is one of query rows so many times as long: floats and the
+                 * error of scores allow far more */
 };
 
 /* ---- What float products can tell ---- */
@@ -157,6 +159,7 @@ struct part {
   const struct nki_frame *frame;
   const size_t *list; /* [c->n] rows of the query, or NULL for all */
   FaissIndex *index;
+  bool is_kept; /* the index is the base's own, with its rows */
   float *block; /* [queries, dim + 1] */
   size_t queries;
   struct candidates found; /* [queries + 1] of this part, and room to merge in */
@@ -194,12 +197,24 @@ static int fill_part(struct part *part) {
   return code;
 }
 
+static int new_index(size_t dim, FaissIndex **index) {
+  pthread_once(&block_sizes, set_block_sizes);
+  return nki_faiss(faiss_index_factory(index, (int)dim + 1, "Flat", METRIC_INNER_PRODUCT), "index");
+}
+
+/* Rows of a part, at most. */
+static size_t most_of_part(size_t dim) {
+  size_t most = PART_BYTES / ((dim + 1) * sizeof(float));
+  return most > 1024 ? most : 1024;
+}
+
 /* Candidates for the query rows of list (NULL: all), in the frame. */
 static int propose(const struct nki_search *s, const struct nki_frame *frame, const size_t *list,
                    struct candidates *c) {
-  size_t stride = s->base.dim + 1, row_bytes = stride * sizeof(float);
-  size_t per_part = PART_BYTES / row_bytes > 1024 ? PART_BYTES / row_bytes : 1024;
+  size_t row_bytes = (s->base.dim + 1) * sizeof(float), per_part = most_of_part(s->base.dim);
   struct part part = {.s = s, .list = list, .frame = frame};
+  part.is_kept = s->kept != NULL && s->kept->index != NULL && frame->centre == s->kept->centre &&
+                 frame->scale == s->kept->frame.scale;
   part.n_parts = (s->base.n - 1) / per_part + 1;
   per_part = (s->base.n + part.n_parts - 1) / part.n_parts;
   part.queries = ((size_t)48 << 20) / row_bytes;
@@ -207,20 +222,18 @@ static int propose(const struct nki_search *s, const struct nki_frame *frame, co
   if (part.queries < 256) part.queries = 256;
   if (part.queries > c->n) part.queries = c->n;
 
-  pthread_once(&block_sizes, set_block_sizes);
   part.block = nk_alloc(part.queries, row_bytes);
   int code =
       part.block != NULL ? new_candidates(&part.found, part.queries + 1, c->per_row) : NK_EMEMORY;
-  if (code == NK_OK)
-    code = nki_faiss(faiss_index_factory(&part.index, (int)stride, "Flat", METRIC_INNER_PRODUCT),
-                     "index");
+  if (part.is_kept) part.index = s->kept->index;
+  if (code == NK_OK && !part.is_kept) code = new_index(s->base.dim, &part.index);
   for (; part.number < part.n_parts && code == NK_OK; part.number++) {
     part.first = part.number * per_part;
     part.n = s->base.n - part.first < per_part ? s->base.n - part.first : per_part;
-    code = fill_part(&part);
+    if (!part.is_kept) code = fill_part(&part);
     if (code == NK_OK) code = search_part(&part, c);
   }
-  faiss_Index_free(part.index);
+  if (!part.is_kept) faiss_Index_free(part.index);
   nk_free(part.block);
   free_candidates(&part.found);
   return code;
@@ -439,12 +452,18 @@ static double longest_of(const struct nki_rows *rows, const double *centre) {
 }
 
 int nki_search_exact(const struct nki_search *s) {
-  double *centre = nk_alloc(s->base.dim, sizeof *centre);
+  const struct nki_base *kept = s->kept;
+  double *own = kept == NULL ? nk_alloc(s->base.dim, sizeof *own) : NULL, longest = 0;
+  const double *centre = kept != NULL ? kept->centre : own;
   struct rows unsure = {nk_alloc(s->query.n, sizeof *unsure.list), 0};
-  int code = centre != NULL && unsure.list != NULL ? nki_centroid(&s->base, centre) : NK_EMEMORY;
+  int code = centre != NULL && unsure.list != NULL ? NK_OK : NK_EMEMORY;
+  if (code == NK_OK && kept == NULL) code = nki_centroid(&s->base, own);
   if (code != NK_OK) goto done;
-  double longest = longest_of(&s->base, centre);
-  if (!s->self) longest = fmax(longest, longest_of(&s->query, centre));
+  longest = kept != NULL ? kept->longest : longest_of(&s->base, centre);
+  if (!s->self) {
+    double query = longest_of(&s->query, centre);
+    if (kept == NULL || query > FURTHER * longest) longest = fmax(longest, query);
+  }
   struct nki_frame frame = nki_frame_about(centre, s->base.dim, longest);
   code = search_in(s, &frame, (struct rows){NULL, s->query.n}, SPARE + (s->self ? 1 : 0), &unsure);
   if (code == NK_OK) code = search_balls(s, &unsure);
@@ -452,7 +471,40 @@ int nki_search_exact(const struct nki_search *s) {
   if (code == NK_OK) code = nk_progress("nearest neighbours", 1, 1);
 
 done:
-  nk_free(centre);
+  nk_free(own);
   nk_free(unsure.list);
   return code;
+}
+
+/* ---- Rows that are searched in many times ---- */
+
+void nki_base_free(struct nki_base *base) {
+  if (base == NULL) return;
+  faiss_Index_free(base->index);
+  nk_free(base->rows.scale);
+  nk_free(base->centre);
+  nk_free(base);
+}
+
+struct nki_base *nki_base_new(const float *x, size_t n, size_t dim, enum nk_metric metric) {
+  struct nki_base *base = nk_calloc(1, sizeof *base);
+  if (base == NULL) return NULL;
+  base->metric = metric;
+  base->centre = nk_alloc(dim, sizeof *base->centre);
+  int code = base->centre != NULL ? nki_rows_open(&base->rows, x, n, dim, metric) : NK_EMEMORY;
+  if (code == NK_OK) code = nki_centroid(&base->rows, base->centre);
+  if (code == NK_OK) {
+    base->longest = longest_of(&base->rows, base->centre);
+    base->frame = nki_frame_about(base->centre, dim, base->longest);
+  }
+  if (code == NK_OK && n <= most_of_part(dim)) {
+    const struct nki_search s = {.base = base->rows};
+    struct part part = {.s = &s, .frame = &base->frame, .n = n};
+    code = new_index(dim, &base->index);
+    part.index = base->index;
+    if (code == NK_OK) code = fill_part(&part);
+  }
+  if (code == NK_OK) return base;
+  nki_base_free(base);
+  return NULL;
 }

@@ -4,6 +4,15 @@
 
 #include "geometry/neighbours.h"
 
+struct nki_base {
+  struct nki_rows rows;
+  enum nk_metric metric;
+  double longest; /* of the rows, from the frame's centre */
+  struct nki_frame frame;
+  double *centre;             /* [dim] of the frame */
+  struct FaissIndex_H *index; /* the rows in the frame; NULL where they are several parts */
+};
+
 /* Fills search->out with what comparing every pair by nki_distance gives. */
 int nki_search_exact(const struct nki_search *search);
 

@@ -63,8 +63,18 @@ void nki_prepare(const struct nki_frame *frame, const struct nki_rows *rows, con
 
 /* ---- Lists of neighbours ---- */
 
+/* Rows to search in, prepared once for many exact searches (knn_exact.c). */
+struct nki_base;
+/* x [n, dim] stays the caller's. NULL on failure. */
+struct nki_base *nki_base_new(const float *x, size_t n, size_t dim, enum nk_metric metric);
+void nki_base_free(struct nki_base *base);
+/* nk_knn_search in its rows by their metric; the options' metric and index have no meaning. */
+struct nk_knn *nki_base_search(const struct nki_base *base, const float *query, size_t n_query,
+                               const struct nk_knn_options *options);
+
 struct nki_search {
   struct nki_rows base, query; /* the same when self is set */
+  const struct nki_base *kept; /* the base, prepared; or NULL */
   bool self;                   /* a row is not its own neighbour */
   size_t k;                    /* at most base.n - self */
   struct nk_knn *out;

@@ -47,7 +47,7 @@ int nk_region_score(const struct nk_region *region, const float *x, size_t n, do
   if (region == NULL || x == NULL) return nki_null("the region or the vectors");
   double *own = scores != NULL ? scores : nk_alloc(n, sizeof *own);
   if (own == NULL) return NK_EMEMORY;
-  int code = nki_region_score(region, &(struct nki_region_rows){x, n, NKI_NO_TOKENS, NULL}, own);
+  int code = nki_region_score(region, &(struct nki_region_rows){x, n, .token = NKI_NO_TOKENS}, own);
   for (size_t i = 0; i < n && code == NK_OK && p_values != NULL; i++)
     p_values[i] = nki_conformal_p(region->calibration, own[i]);
   if (scores == NULL) nk_free(own);
@@ -159,7 +159,7 @@ static int calibrate(struct nk_region *region) {
   const float *x = region->tokens->values;
   int code = NK_OK;
   if (region->n_ranks > 0) {
-    const struct nki_region_rows rows = {x + first * region->dim, region->n_ranks, first, NULL};
+    const struct nki_region_rows rows = {x + first * region->dim, region->n_ranks, .token = first};
     code = nki_region_fit_combined(region, &rows);
     first += region->n_ranks;
   }
@@ -167,7 +167,7 @@ static int calibrate(struct nk_region *region) {
   if (scores == NULL) code = NK_EMEMORY;
   if (code == NK_OK)
     code = nki_region_score(
-        region, &(struct nki_region_rows){x + first * region->dim, n, first, NULL}, scores);
+        region, &(struct nki_region_rows){x + first * region->dim, n, .token = first}, scores);
   if (code == NK_OK) {
     region->calibration = nki_conformal_new(scores, n);
     if (region->calibration == NULL) code = nk_error_code();
@@ -283,7 +283,7 @@ int nki_region_distances(const struct nk_region *region, enum nk_metric metric, 
   if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (n == 0) return NK_OK;
   if (metric == NK_METRIC_MAHALANOBIS) return nki_region_mahalanobis(region, x, n, out);
-  if (metric == NK_METRIC_KNN) return nki_region_knn(region, x, n, out, NULL);
+  if (metric == NK_METRIC_KNN) return nki_region_knn(region, NULL, x, n, out, NULL);
   nk_row_distances(x, n, region->dim, nki_gaussian_mean(region->gaussian), NULL,
                    metric == NK_METRIC_L2 ? out : NULL, metric == NK_METRIC_COSINE ? out : NULL);
   return NK_OK;
@@ -303,10 +303,10 @@ const double *nki_region_own(struct nk_region *region, enum nk_metric metric) {
   if (own == NULL) return NULL;
   int code;
   if (metric == NK_METRIC_KNN) { /* the fitting tokens are not their own neighbours */
-    code = nki_region_knn(region, NULL, 0, own, NULL);
+    code = nki_region_knn(region, NULL, NULL, 0, own, NULL);
     if (code == NK_OK)
-      code = nki_region_knn(region, x + region->n_fit * dim, n - region->n_fit, own + region->n_fit,
-                            NULL);
+      code = nki_region_knn(region, NULL, x + region->n_fit * dim, n - region->n_fit,
+                            own + region->n_fit, NULL);
   } else {
     code = nki_region_distances(region, metric, x, n, own);
   }

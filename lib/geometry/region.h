@@ -26,6 +26,7 @@ struct nki_region_rows {
   size_t n;
   size_t token; /* they are the region's tokens from this one on, not fitted; or NKI_NO_TOKENS */
   int64_t *kth; /* out: [n] rows of their k-th neighbours, where they are searched; or NULL */
+  const struct nki_base *base; /* the fitting tokens, prepared (nki_region_base); or NULL */
 };
 
 /* What a combined score is made of. */
@@ -56,12 +57,14 @@ int nki_region_fit_combined(struct nk_region *region, const struct nki_region_ro
 /* A score is at most `level` where each of a few features is between the values that have this
  * score: how far rows are beyond these, and in which directions that grows. A score of ranks itself
  * is linear from one token to the next only, and says little about where its surface lies.
+ *   rows       without kth
  *   scores     [n] as nki_region_score
  *   excess     [n, n_limits] (f - value) / value of the value that is the closer one to feature f,
  *              the other way round for the least; positive outside
  *   gradients  [n, n_limits, dim] of that with respect to x; the k-th neighbour is held */
-int nki_region_excess(const struct nk_region *region, double level, const float *x, size_t n,
-                      double *scores, double *excess, double *gradients);
+int nki_region_excess(const struct nk_region *region, double level,
+                      const struct nki_region_rows *rows, double *scores, double *excess,
+                      double *gradients);
 /* How many features have limits. */
 size_t nki_region_n_limits(const struct nk_region *region);
 
@@ -78,11 +81,13 @@ int nki_region_distances(const struct nk_region *region, enum nk_metric metric, 
 
 /* out [n] = Mahalanobis distances of x [n, dim]. */
 int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_t n, double *out);
+/* The fitting tokens for many searches of neighbours (geometry/neighbours.h); NULL on failure. */
+struct nki_base *nki_region_base(const struct nk_region *region);
 /* out = distances to the k-th nearest (or the last there is) of the fitting tokens: of x [n, dim],
  * or for x NULL of each of those themselves to the others, [n_fit]. kth = the rows of those
- * neighbours; or NULL. */
-int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out,
-                   int64_t *kth);
+ * neighbours; or NULL. base: of the region, or NULL. */
+int nki_region_knn(const struct nk_region *region, const struct nki_base *base, const float *x,
+                   size_t n, double *out, int64_t *kth);
 
 /* ---- Tokens and files ---- */
 

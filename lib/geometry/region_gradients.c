@@ -127,7 +127,7 @@ int nki_region_distance_gradients(const struct nk_region *region, enum nk_metric
   rows.kth = kth;
   if (metric == NK_METRIC_DEFAULT) metric = NK_METRIC_MAHALANOBIS;
   if (code == NK_OK)
-    code = metric == NK_METRIC_KNN ? nki_region_knn(region, x, n, values, kth)
+    code = metric == NK_METRIC_KNN ? nki_region_knn(region, NULL, x, n, values, kth)
                                    : nki_region_distances(region, metric, x, n, values);
   if (code == NK_OK && metric == NK_METRIC_MAHALANOBIS) code = make_precision(&rows);
   enum nki_feature feature = metric == NK_METRIC_L2    ? NKI_L2
@@ -207,8 +207,9 @@ static int measure(const struct nk_region *region, const struct nki_region_rows 
                    enum nki_feature alone, struct measured *out, double *scores) {
   size_t n = rows->n;
   if (region->kind != NK_REGION_COMBINED) {
-    int code = region->kind == NK_REGION_KNN ? nki_region_knn(region, rows->x, n, scores, rows->kth)
-                                             : nki_region_score(region, rows, scores);
+    int code = region->kind == NK_REGION_KNN
+                   ? nki_region_knn(region, rows->base, rows->x, n, scores, rows->kth)
+                   : nki_region_score(region, rows, scores);
     if (code == NK_OK) memcpy(out->features + alone * n, scores, n * sizeof *scores);
     return code;
   }
@@ -244,11 +245,12 @@ size_t nki_region_n_limits(const struct nk_region *region) {
   return region->joint != NULL ? NKI_N_RANKED : NKI_N_LEGACY;
 }
 
-int nki_region_excess(const struct nk_region *region, double level, const float *x, size_t n,
-                      double *scores, double *excess, double *gradients) {
+int nki_region_excess(const struct nk_region *region, double level,
+                      const struct nki_region_rows *given, double *scores, double *excess,
+                      double *gradients) {
   struct limit limits[NKI_N_RANKED];
-  size_t n_limits = limits_of(region, level, limits), dim = region->dim;
-  struct rows rows = {.region = region, .x = x, .n = n};
+  size_t n_limits = limits_of(region, level, limits), dim = region->dim, n = given->n;
+  struct rows rows = {.region = region, .x = given->x, .n = n};
   int64_t *kth = nk_alloc(n, sizeof *kth);
   struct measured measured = {
       .features = nk_calloc(n, NKI_N_FEATURES * sizeof(double)),
@@ -259,7 +261,8 @@ int nki_region_excess(const struct nk_region *region, double level, const float 
       kth != NULL && measured.features != NULL && measured.joint != NULL && measured.slopes != NULL;
   int code = made ? NK_OK : NK_EMEMORY;
   rows.kth = kth;
-  const struct nki_region_rows scored = {x, n, NKI_NO_TOKENS, kth};
+  struct nki_region_rows scored = *given;
+  scored.kth = kth;
   if (code == NK_OK) code = measure(region, &scored, limits[0].feature, &measured, scores);
   if (code == NK_OK && nki_region_takes(region->kind, NK_REGION_MAHALANOBIS))
     code = make_precision(&rows);

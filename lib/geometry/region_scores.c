@@ -13,6 +13,7 @@
 #include <noken/vectors.h>
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
+#include "geometry/neighbours.h"
 
 /* ---- The three distances ---- */
 
@@ -24,13 +25,24 @@ int nki_region_mahalanobis(const struct nk_region *region, const float *x, size_
   return code;
 }
 
-int nki_region_knn(const struct nk_region *region, const float *x, size_t n, double *out,
-                   int64_t *kth) {
+static int fail_without_tokens(void) {
+  return nk_fail(NK_EUSAGE, "distances to neighbours: the region does not hold its tokens");
+}
+
+struct nki_base *nki_region_base(const struct nk_region *region) {
+  if (region->tokens->values != NULL)
+    return nki_base_new(region->tokens->values, region->n_fit, region->dim, region->metric);
+  fail_without_tokens();
+  return NULL;
+}
+
+int nki_region_knn(const struct nk_region *region, const struct nki_base *base, const float *x,
+                   size_t n, double *out, int64_t *kth) {
   const struct nk_knn_options options = {.k = region->k, .metric = region->metric};
-  if (region->tokens->values == NULL)
-    return nk_fail(NK_EUSAGE, "distances to neighbours: the region does not hold its tokens");
-  struct nk_knn *knn =
-      nk_knn_search(region->tokens->values, region->n_fit, region->dim, x, n, &options);
+  if (region->tokens->values == NULL) return fail_without_tokens();
+  struct nk_knn *knn = base != NULL ? nki_base_search(base, x, n, &options)
+                                    : nk_knn_search(region->tokens->values, region->n_fit,
+                                                    region->dim, x, n, &options);
   if (knn == NULL) return nk_error_code();
   for (size_t i = 0; i < knn->n; i++)
     out[i] = knn->k > 0 ? knn->distances[i * knn->k + knn->k - 1] : 0;
@@ -97,8 +109,9 @@ static int measure(const struct nk_region *region, enum nk_region_kind kind,
     return NK_OK;
   }
   return kind == NK_REGION_MAHALANOBIS ? nki_region_mahalanobis(region, rows->x, rows->n, out)
-         : kind == NK_REGION_KNN       ? nki_region_knn(region, rows->x, rows->n, out, rows->kth)
-                                       : residual(region, rows->x, rows->n, out);
+         : kind == NK_REGION_KNN
+             ? nki_region_knn(region, rows->base, rows->x, rows->n, out, rows->kth)
+             : residual(region, rows->x, rows->n, out);
 }
 
 /* ---- The combined score ---- */

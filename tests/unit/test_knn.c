@@ -172,6 +172,36 @@ static void parts_of_the_base_are_merged(void **state) {
   nk_free(x);
 }
 
+/* The same as by a search that prepares its base anew: near the base, far beyond it, where the
+ * base's frame is too small, and among copies. */
+static void a_base_is_searched_many_times(void **state) {
+  (void)state;
+  enum { N = 1200, DIM = 20, Q = 90, K = 4 };
+  static const enum nk_metric metrics[] = {NK_METRIC_L2, NK_METRIC_COSINE};
+  static const float lengths[] = {1, 100, 1e6f, 1e-6f, 1};
+  float *x = cloud_with_balls(N, DIM, 2, 50, 1e-6), *query = nk_alloc((size_t)Q * DIM, sizeof *x);
+  memcpy(x + (size_t)DIM, x, DIM * sizeof *x);
+  for (size_t m = 0; m < 2; m++) {
+    struct nki_base *base = nki_base_new(x, N, DIM, metrics[m]);
+    const struct nk_knn_options options = {.k = K};
+    assert_non_null(base);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+      for (size_t i = 0; i < (size_t)Q * DIM; i++) query[i] = x[i] * lengths[l];
+      struct nk_knn *knn = nki_base_search(base, query, Q, &options);
+      struct nk_knn *anew = search(x, N, DIM, query, Q, K, metrics[m]);
+      assert_non_null(knn);
+      assert_memory_equal(knn->rows, anew->rows, Q * K * sizeof *knn->rows);
+      assert_memory_equal(knn->distances, anew->distances, Q * K * sizeof *knn->distances);
+      if (metrics[m] == NK_METRIC_L2 && lengths[l] <= 1) assert_exact(knn, x, N, DIM, query, 11);
+      nk_knn_free(knn);
+      nk_knn_free(anew);
+    }
+    nki_base_free(base);
+  }
+  nk_free(query);
+  nk_free(x);
+}
+
 /* ---- Rounding ---- */
 
 /* 1 + 0.98 * 2^-power: added to a running sum above 2^(23 - power) it loses its last part, always
@@ -442,6 +472,7 @@ int main(void) {
       cmocka_unit_test(copies_are_neighbours_at_zero_in_order),
       cmocka_unit_test(queries_see_every_row_of_the_base),
       cmocka_unit_test(parts_of_the_base_are_merged),
+      cmocka_unit_test(a_base_is_searched_many_times),
       cmocka_unit_test(scores_of_biased_sums_stay_within_the_bound),
       cmocka_unit_test(a_neighbour_hidden_by_biased_sums_is_found),
       cmocka_unit_test(ties_on_a_large_offset_are_ordered_by_row),

@@ -183,7 +183,10 @@ static size_t check_limits(const struct nk_region_options *options, double level
   assert_int_equal(nki_region_n_limits(region), n);
   double at = nk_region_threshold(region, level), scores[ROWS], plain[ROWS];
   double excess[ROWS * N_LIMITS], gradients[ROWS * N_LIMITS * DIM], want[DIM];
-  assert_int_equal(nki_region_excess(region, at, rows->values, ROWS, scores, excess, gradients),
+  assert_int_equal(nki_region_excess(region, at,
+                                     &(struct nki_region_rows){
+                                         .x = rows->values, .n = ROWS, .token = NKI_NO_TOKENS},
+                                     scores, excess, gradients),
                    NK_OK);
   assert_int_equal(nk_region_score(region, rows->values, ROWS, plain, NULL), NK_OK);
   for (size_t i = 0; i < ROWS; i++) {
@@ -236,7 +239,11 @@ static void a_neighbour_of_zeros_has_no_gradient(void **state) {
   struct nk_region *region = nk_region_fit(set, NULL, 0, &options);
   if (region == NULL) fail_msg("%s", nk_error());
   double score, excess, gradient[DIM];
-  assert_int_equal(nki_region_excess(region, 0.5, row, 1, &score, &excess, gradient), NK_OK);
+  assert_int_equal(
+      nki_region_excess(region, 0.5,
+                        &(struct nki_region_rows){.x = row, .n = 1, .token = NKI_NO_TOKENS}, &score,
+                        &excess, gradient),
+      NK_OK);
   assert_float_equal(score, 0.5, 1e-6);
   for (size_t j = 0; j < DIM; j++) assert_true(fabs(gradient[j]) <= 0); /* not NaN */
   nk_region_free(region);
