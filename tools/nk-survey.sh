@@ -173,8 +173,8 @@ cell() {
 # few N: a program of awk that prints the header and N rows of a table, at equal distances.
 few() {
   cat <<END
-NR == 1 { print; next } { row[n++] = \$0 }
-    END { m = n < $1 ? n : $1; for (i = 0; i < m; i++) print row[int(i * n / m)] }
+NR == 1 { print; next } { row[n++] = \$0 } END {
+      m = n < $1 ? n : $1; for (i = 0; i < m; i++) print row[int(i * n / m)] }
 END
 }
 

@@ -1,6 +1,6 @@
-# What nk-survey's pipelines compute themselves, on small tables made by hand: the texts between a token
-# and what it acts on, the distance up to which an effect shows, the choice of the closest nokens, and
-# onsets in units of the spread.
+# What nk-survey's pipelines compute themselves, on small tables made by hand: the texts between a
+# token and what it acts on, the distance up to which an effect shows, the choice of the closest
+# nokens, and onsets in units of the spread.
 bats_require_minimum_version 1.5.0
 
 setup() {
@@ -12,6 +12,11 @@ setup() {
 # pipeline TITLE: the pipeline of a step, by the first words of its title.
 pipeline() { awk -v RS= -v title="# $1" 'index($0, title) == 1' script; }
 
+# count TEXT: its tokens.
+count() {
+  nk-tokens --plain --no-special --encode "$1" "$root/data/gpt2-tiny" | sed 1d | wc -l
+}
+
 perform() { bash -e -o pipefail -c "$(cat)"; }
 
 @test "a text has as many tokens after its slot as are read, and begins where others do not" {
@@ -20,7 +25,7 @@ perform() { bash -e -o pipefail -c "$(cat)"; }
   [ "$(awk -F '\t' 'NR > 1 { print $2 }' fillers.tsv | sort -u | wc -l)" -eq 16 ]
   while IFS=$'\t' read -r _ text; do
     [[ $text == *' {} '* ]]
-    n=$(nk-tokens --plain --no-special --encode "${text#*{\}}" "$root/data/gpt2-tiny" | sed 1d | wc -l)
+    n=$(count "${text#*{\}}")
     [ "$n" -ge 64 ]
     [ "$n" -le 120 ]
   done < <(sed 1d fillers.tsv)
@@ -31,8 +36,9 @@ perform() { bash -e -o pipefail -c "$(cat)"; }
   pipeline 'Texts with a slot' | perform
   [ "$(sed 1d fillers.tsv | grep -o '{}' | wc -l)" -eq 16 ]
   text=$(sed -n '2s/.*{}//p' fillers.tsv)
-  [ "$(nk-tokens --plain --no-special --encode "$text" "$root/data/gpt2-tiny" | sed 1d | wc -l)" -ge 64 ]
-  awk 'BEGIN { for (i = 0; i < 40; i++) { printf "%s", i % 9 ? " " : "\n"; for (k = 0; k < 200; k++) printf "x%d", k } }' >contexts.txt
+  [ "$(count "$text")" -ge 64 ]
+  awk 'BEGIN { for (i = 0; i < 40; i++) { printf "%s", i % 9 ? " " : "\n"
+    for (k = 0; k < 200; k++) printf "x%d", k } }' >contexts.txt
   pipeline 'Texts with a slot' | perform
   text=$(sed -n '2s/.*{}//p' fillers.tsv)
   [ "$(wc -w <<<"$text")" -lt 5 ]
@@ -43,25 +49,33 @@ perform() { bash -e -o pipefail -c "$(cat)"; }
 @test "an effect shows up to the largest distance at which the difference is above 0" {
   awk 'BEGIN { OFS = "\t"; print "kind", "id", "prompt", "after", "kl", "p_value"
     n = split("0 1 2 4 8 16 32 64", after, " ")
-    for (kind = 0; kind < 3; kind++) for (id = 0; id < 12; id++) for (text = 0; text < 16; text++)
-      for (i = 1; i <= n; i++) { odd = kind == 1 && (after[i] <= 4 && (id + text) % 5 || after[i] == 32 && text == 3)
-        print kind == 0 ? "ordinary tokens" : kind == 1 ? "glitch tokens" : "nokens at the median",
-          kind id, "text " text, after[i], 0.1 + id / 100, odd ? 0.02 : 0.5 } }' >reach-runs.tsv
+    split("ordinary tokens,glitch tokens,nokens at the median", name, ",")
+    for (kind = 1; kind <= 3; kind++) for (id = 0; id < 12; id++) for (text = 0; text < 16; text++)
+      for (i = 1; i <= n; i++) {
+        odd = kind == 2 && (after[i] <= 4 && (id + text) % 5 || after[i] == 32 && text == 3)
+        print name[kind], kind id, "text " text, after[i], 0.1 + id / 100, odd ? 0.02 : 0.5 } }' \
+    >reach-runs.tsv
   pipeline 'At which distances' | perform
   [ "$(awk -F '\t' '$2 == "glitch tokens" { print $1, $3 }' reach-last.tsv)" = 'yes 4' ]
   [ "$(awk -F '\t' '$2 ~ /nokens/ { print $1, $3 }' reach-last.tsv)" = 'no 0' ]
   [ "$(wc -l <reach-more.tsv)" -eq 17 ]
   # 8 distances hold together at 95%: each at 1 - 0.05 / 8.
-  [ "$(awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next } { print $at["level"] }' reach-more.tsv | sort -u)" = 0.99375 ]
-  [ "$(awk -F '\t' '$1 == "glitch tokens" && $2 == 0.5 && /share/ { printf "%.4f", $4 }' reach.tsv)" = \
-    "$(awk 'BEGIN { for (i = 0; i < 12; i++) for (t = 0; t < 16; t++) n += (i + t) % 5 != 0; printf "%.4f", n / 192 }')" ]
+  levels=$(awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+    { print $at["level"] }' reach-more.tsv | sort -u)
+  [ "$levels" = 0.99375 ]
+  share=$(awk -F '\t' '$1 == "glitch tokens" && $2 == 0.5 && /share/ {
+    printf "%.4f", $4 }' reach.tsv)
+  expected=$(awk 'BEGIN { for (i = 0; i < 12; i++) for (t = 0; t < 16; t++) n += (i + t) % 5 != 0
+    printf "%.4f", n / 192 }')
+  [ "$share" = "$expected" ]
 }
 
 @test "the closest nokens are drawn anew, of groups with enough of them" {
   printf '%s\n' 'nk-sample() { echo "sample $*" >>calls; }' 'nk-run() { cat >/dev/null; }' \
     'nk-summary() { :; }' >tools
   awk 'BEGIN { OFS = "\t"
-    print "metric", "direction", "times", "distance", "statistic", "value", "n_second", "n_id", "n_prompt"
+    print "metric", "direction", "times", "distance", "statistic", "value", "n_second", "n_id",
+      "n_prompt"
     print "l2", "token", 1, 3.5, "energy", 0.4, 60, 26, 6
     print "cosine", "isotropic", 1, 0.9, "energy", 0.01, 60, 12, 6
     print "knn", "covariance", 2, 7.25, "energy", 9e-2, 60, 26, 6
@@ -79,7 +93,8 @@ perform() { bash -e -o pipefail -c "$(cat)"; }
   [ "$(sed 1d onsets.tsv | wc -l)" -eq $((5 * 12 * 4)) ]
   # The spread of layer 3, by the states themselves.
   spread=$(nk-run "$root/data/gpt2-tiny" --contexts lines.txt --position -1 --capture 3 |
-    nk-stats --no-mahalanobis | cut -f 4 | sed 1d | sort -g | awk '{ x[NR] = $1 } END { print (x[6] + x[7]) / 2 }')
+    nk-stats --no-mahalanobis | cut -f 4 | sed 1d | sort -g |
+    awk '{ x[NR] = $1 } END { print (x[6] + x[7]) / 2 }')
   awk -F '\t' -v spread="$spread" 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
     $at["layer"] != 3 { next }
     $at["reached"] == 0 { bad += $1 != "inf"; next }

@@ -67,8 +67,8 @@ sed 1d reach-runs.tsv | cut -f 1 | sort -u | grep -v ordinary | while IFS= read 
 done | awk 'NR == 1 || !/^kind\t/' > reach-more.tsv
 awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print "shows", \$0; next }
   !(\$1 in last) { kind[++n] = \$1; last[\$1] = "no" OFS \$0 }
-  \$at["low"] != "" && \$at["low"] > 0 { last[\$1] = "yes" OFS \$0 }
-  END { for (i = 1; i <= n; i++) print last[kind[i]] }' reach-more.tsv > reach-last.tsv
+  \$at["low"] != "" && \$at["low"] > 0 { last[\$1] = "yes" OFS \$0 } END {
+    for (i = 1; i <= n; i++) print last[kind[i]] }' reach-more.tsv > reach-last.tsv
 END
 
   reach_claim() { # KEY KIND

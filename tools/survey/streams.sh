@@ -39,10 +39,10 @@ if can runs 'What it does cannot be seen' &&
 
   step streams 'Nokens of the stream at each layer, and what they do' \
     $((n_layers * places * (2 * 15 * each + 4 * reference + states))) <<END
-awk 'length > 11' contexts.txt | head -n $lines > lines.txt
+awk 'length > 11 && n++ < $lines' contexts.txt > lines.txt
 tr '{}' '  ' < lines.txt | awk 'BEGIN { print "prompt\ttext" }
-  { if (NF > 1) \$NF = "{}"; else \$0 = \$0 " {}"; text[NR] = \$0 }
-  END { n = NR < $places ? NR : $places; for (i = 1; i <= n; i++) print "line " i "\t" text[i] }' > places.tsv
+  { if (NF > 1) \$NF = "{}"; else \$0 = \$0 " {}"; text[NR] = \$0 } END {
+    n = NR < $places ? NR : $places; for (i = 1; i <= n; i++) print "line " i "\t" text[i] }' > places.tsv
 awk '$(few $states)' ordinary.tsv > some.tsv
 nk-run -q $model --prompts places.tsv --ids-from some.tsv --capture ${layers// /,} |
   nk-region fit -q --by layer --seed $seed -o 'states-{}.safetensors'
