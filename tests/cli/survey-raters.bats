@@ -48,6 +48,10 @@ cell() {
   # of 9 pairs: 8 in order and one tie; and as many either way
   [ "$(cell separated_glitch value)" = 0.944444444 ]
   [ "$(cell separated_near value)" = 0.5 ]
+  # 8 of 12 agree; each finds half of them odd, so that chance gives 1/2
+  [ "$(cell raters_agreement value)" = 0.666666667 ]
+  [ "$(cell raters_kappa value)" = 0.333333333 ]
+  [[ $(cell raters_kappa sentence) == *"Cohen's kappa"* ]]
   [ "$(cell found n)" = 12 ]
   grep -q 'What did raters who saw no labels say' survey/report.html
   grep -q '2 raters judged 12 of the 12 continuations in .*24 judgements' survey/report.html
@@ -72,6 +76,7 @@ cell() {
   [ "$(cell odd_ordinary n) $(cell odd_ordinary value)" = '2 0' ]
   [ "$(cell odd_far n) $(cell odd_far value)" = '2 1' ]
   grep -q '1 rater judged 10 of the 12' survey/report.html
+  grep -q 'There is one rater' survey/report.html
 }
 
 @test "ratings that are not of the scale, of no item or given twice are errors of a line" {

@@ -77,13 +77,14 @@ judge() {
     kinds+=" $kind"
     [ $kind = ordinary ] || [[ $there != *' ordinary '* ]] || others+=" $kind"
   done
-  step raters 'What raters judged odd, and how well that separates what stood in the prompt' <<END
+  step raters 'What raters judged odd, how well that separates what stood in the prompt, and how well they agree' <<END
 nk-summary -q -b kind --share 'rating==1' $clusters --seed $seed -o odd.tsv ratings.tsv
 awk -F '\t' -v OFS='\t' 'NR == 1 { print "item", "kind", "odd"; next }
   !(\$1 in n) { order[++items] = \$1; kind[\$1] = \$4 } { n[\$1]++
     odd[\$1] += \$3 } END { for (i = 1; i <= items; i++) print order[i], kind[order[i]], odd[order[i]] / n[order[i]] }' ratings.tsv > judged.tsv
 for kind in$others; do nk-summary --between "kind=\$kind,ordinary" --auc odd judged.tsv; done |
   awk 'NR == 1 || !/^statistic/' > separated.tsv
+nk-summary --kappa rating --items item --raters rater --seed $seed -o agreed.tsv ratings.tsv
 nk-plot curve -x kind -y 'share rating==1' --yrange 0:1 --ylabel 'share judged odd' \\
   --title 'What raters judged odd, by what stood in the prompt' -o odd.svg odd.tsv
 END
@@ -97,6 +98,18 @@ END
       "With probability {} a continuation after a $kind ${noun[$kind]} is judged odder than one after an ordinary token (ties count half; 0.5 is no separation)." \
       separated.tsv "between=$kind > ordinary"
   done
+  if [ "$raters" -gt 1 ]; then
+    local kappa name
+    kappa=$(awk -F '\t' '$1 ~ /kappa/ { print $1 }' agreed.tsv)
+    name=${kappa%% *}
+    claim raters_agreement raters share 'Two raters give a continuation the same judgement in {} of cases.' \
+      agreed.tsv 'statistic=agreement rating'
+    claim raters_kappa raters '' \
+      "Beyond what chance gives they agree by {}, ${name^}'s kappa; 1 is full agreement." \
+      agreed.tsv "statistic=$kappa"
+  else
+    write missing 'There is one rater: how well raters agree is not known.'
+  fi
   picture odd.svg raters 'Share of continuations judged odd, with an interval, for each kind of item.' \
     'The share judged odd after ordinary tokens, glitch tokens, and near and far nokens.'
 }
