@@ -38,6 +38,14 @@ static void number(struct info *info, const char *property, size_t value) {
   end_row(info);
 }
 
+/* `value`, or where it is NULL, the message of the call that gave none. Memory that is short is not
+ * a property of the model. */
+static const char *or_reason(struct info *info, const char *value) {
+  if (value != NULL) return value;
+  if (nk_error_code() == NK_EMEMORY && info->code == NK_OK) info->code = NK_EMEMORY;
+  return nk_error();
+}
+
 /* ---- Files ---- */
 
 /* The file's path without links but its own name: a cache's files are links to blobs without
@@ -49,6 +57,7 @@ static char *resolve(const char *file) {
   if (copy != NULL && folder == NULL) nk_fail_errno("%s", file);
   if (folder != NULL)
     nk_buffer_printf(&path, "%s/%s", strcmp(folder, "/") == 0 ? "" : folder, name);
+  if (path.failed) nk_fail(NK_EMEMORY, "%s: out of memory", file);
   char *out = folder != NULL && !path.failed ? nk_strndup(path.data, path.size) : NULL;
   nk_buffer_free(&path);
   free(folder);
@@ -120,7 +129,7 @@ static void print_types(struct info *info) {
     nk_buffer_printf(&names, "%s%s", i > 0 ? " " : "", types[i].name);
   number(info, "bytes", sum);
   text(info, "types", names.data);
-  if (names.failed) info->code = NK_EMEMORY;
+  if (names.failed) info->code = nk_fail(NK_EMEMORY, "out of memory for types");
   nk_buffer_free(&names);
   nk_free(types);
 }
@@ -173,7 +182,7 @@ static void print_begin(struct info *info, const struct nk_tokenizer *tokenizer)
   else
     cli_table_missing(info->table);
   end_row(info);
-  if (names.failed) info->code = NK_EMEMORY;
+  if (names.failed) info->code = nk_fail(NK_EMEMORY, "out of memory for tokens");
   nk_buffer_free(&names);
   nk_free(ids);
 }
@@ -192,10 +201,11 @@ static size_t count_vocabulary(const struct info *info, const struct nk_tokenize
 static void print_tokenizer(struct info *info) {
   const struct nk_tokenizer *tokenizer = nk_model_tokenizer(info->model);
   const struct nk_chat_format *chat;
-  text(info, "tokenizer", tokenizer != NULL ? "yes" : nk_error());
+  text(info, "tokenizer", or_reason(info, tokenizer != NULL ? "yes" : NULL));
   number(info, "vocabulary", count_vocabulary(info, tokenizer));
   if (info->code == NK_OK) print_begin(info, tokenizer);
   chat = nk_model_chat_format(info->model);
+  if (chat == NULL) or_reason(info, NULL);
   text(info, "chat_format", chat != NULL ? chat->name : NULL);
 }
 
@@ -205,11 +215,11 @@ static void print_abilities(struct info *info) {
   enum nk_engine engine = NK_ENGINE_AUTO;
   int code = nk_model_check_ability(info->model, NK_ABILITY_RUN, &engine);
   const char *name = engine == NK_ENGINE_LLAMA ? "llama" : "native";
-  text(info, "runs", code == NK_OK ? name : nk_error());
+  text(info, "runs", or_reason(info, code == NK_OK ? name : NULL));
   code = nk_model_check_ability(info->model, NK_ABILITY_GRADIENTS, NULL);
-  text(info, "gradients", code == NK_OK ? "yes" : nk_error());
+  text(info, "gradients", or_reason(info, code == NK_OK ? "yes" : NULL));
   code = nk_model_check_ability(info->model, NK_ABILITY_WEIGHT_GRADIENTS, NULL);
-  text(info, "weight_gradients", code == NK_OK ? "yes" : nk_error());
+  text(info, "weight_gradients", or_reason(info, code == NK_OK ? "yes" : NULL));
 }
 
 static int print_info(struct info *info) {
