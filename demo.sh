@@ -7,5 +7,6 @@ cd "$(dirname "$0")"
 ./setup.sh
 export PATH=$PWD/build/bin:$PATH
 nk-survey --quick --truth data/gpt2-tiny/counts.tsv -o out/gpt2-tiny data/gpt2-tiny
-printf '\n# %s\n' "Tables, pictures, nokens.safetensors and the pipelines that made them are in $PWD/out/gpt2-tiny." \
-  "The report: file://$PWD/out/gpt2-tiny/report.html"
+folder=$PWD/out/gpt2-tiny
+printf '\n# %s\n' "In $folder are tables, pictures, nokens, and steps/, the pipelines that made them." \
+  "The report: file://$folder/report.html"

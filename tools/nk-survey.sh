@@ -157,8 +157,8 @@ can() {
 # The value of a property of the model, as nk-info prints it.
 info() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' <<<"$facts"; }
 
-# cell COLUMN TABLE COLUMN=VALUE...: a cell of the first row that has these values; nothing before the
-# table is there.
+# cell COLUMN TABLE COLUMN=VALUE...: a cell of the first row that has these values; nothing before
+# the table is there.
 cell() {
   [ $dry$planning = 00 ] || return 0
   awk -F '\t' 'BEGIN { column = ARGV[1]; ARGV[1] = ""
@@ -206,7 +206,9 @@ claim() {
       n = cell("n"); clusters = cell("clusters")
       if (n == "") n = "tokens" in at ? cell("tokens") : cell("n_first") + cell("n_second")
       for (i = 1; i <= NF; i++) for (name in at) if (at[name] == i && name ~ /^n_/ &&
-          name !~ /^n_(first|second)$/) clusters = clusters (clusters ? ", " : "") $i " " (name == "n_id" ? "items" : substr(name, 3) "s")
+          name !~ /^n_(first|second)$/)
+        clusters = clusters (clusters ? ", " : "") $i " " \
+          (name == "n_id" ? "items" : substr(name, 3) "s")
       line = ENVIRON["key"] OFS ENVIRON["part"] OFS ENVIRON["sentence"] OFS cell("value") OFS \
         cell("low") OFS cell("high") OFS cell("level") OFS n OFS clusters OFS ENVIRON["unit"] OFS \
         cell("interval") OFS ENVIRON["step"]
@@ -258,7 +260,7 @@ source_parts() {
 step_inputs() {
   local lines=1000000
   [ $quick = 0 ] || lines=7
-  step inputs "The prompts, the patterns of unwanted text and the contexts, for $(nk --version | head -n 1)" <<END
+  step inputs "The prompts, patterns and texts that are used, by $(nk --version | head -n 1)" <<END
 head -n $lines $(printf %q "$prompts") > prompts.tsv  # $(b2sum <"$prompts" | cut -c 1-16)
 cp $(printf %q "$flags") flags.tsv  # $(b2sum <"$flags" | cut -c 1-16)
 cp $(printf %q "$contexts") contexts.txt  # $(b2sum <"$contexts" | cut -c 1-16)

@@ -52,8 +52,8 @@ struct nk_vectors {
   size_t n_columns;
   struct nk_tensor *carried; /* [n_carried] tensors of a safetensors file that are none of these */
   size_t n_carried;
-  /* [n_parts] sets whose values, one set after another, are this one's: values is then NULL, and the
-   * set can be written and nothing else. They must outlive it. */
+  /* [n_parts] sets whose values, one set after another, are this one's: values is then NULL, and
+   * the set can be written and nothing else. They must outlive it. */
   const struct nk_vectors *const *parts;
   size_t n_parts;
   struct nk_vectors_private *hidden; /* metadata, what must be freed */

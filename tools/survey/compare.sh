@@ -12,7 +12,7 @@ facts_of() {
 # What decides which samples a survey draws: its size and seed, its inputs, the version of the tools.
 settings_of() {
   fact_of "$1" Survey
-  sed -n '1s/.* for //p; s/.*# \([0-9a-f]\{16\}\)$/\1/p' "$1/steps/inputs.sh"
+  sed -n '1s/.*, by //p; s/.*# \([0-9a-f]\{16\}\)$/\1/p' "$1/steps/inputs.sh"
 }
 
 distinct() { [ -z "$(printf '%s\n' "$@" | sort | uniq -d)" ]; }
