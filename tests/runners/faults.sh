@@ -79,6 +79,7 @@ commands=(
     region.safetensors -o out"
   "nk-search -q model region.safetensors -p h{}h --maximize entropy --quantile 0.5 --restarts 2 \
     --steps 2 -o out"
+  "nk-search -q model region.safetensors -p h{}h --p-value 0.2 --restarts 1 --steps 2 -o out"
   "nk-search -q model -p h{}h --top-directions 2 --from-set nokens.safetensors -o out"
   "nk-trace -q -p h{}h --ids 3 --unverified --ordinary 4 model nokens.safetensors -o out"
   "nk-summary -q --by text --median norm --resamples 100 stats.tsv -o out"
