@@ -8,5 +8,5 @@ cd "$(dirname "$0")"
 export PATH=$PWD/build/bin:$PATH
 nk-survey --quick --truth data/gpt2-tiny/counts.tsv -o out/gpt2-tiny data/gpt2-tiny
 folder=$PWD/out/gpt2-tiny
-printf '\n# %s\n' "In $folder are tables, pictures, nokens, and steps/, the pipelines that made them." \
+printf '\n# %s\n' "In $folder: tables, pictures, nokens, and steps/, their pipelines." \
   "The report: file://$folder/report.html"

@@ -64,8 +64,9 @@ END
 
   step agreement "Ask for $agreed tokens of the whole vocabulary whether weights and behaviour agree" \
     $((3 * agreed)) <<END
-{ head -n 1 ranking.tsv && tail -n +2 ranking.tsv | sort -n | awk '{ row[NR - 1] = \$0 }
-  END { n = NR < $agreed ? NR : $agreed; for (i = 0; i < n; i++) print row[int(i * NR / n)] }'
+{ head -n 1 ranking.tsv && tail -n +2 ranking.tsv | sort -n |
+  awk '{ row[NR - 1] = \$0 } END { n = NR < $agreed ? NR : $agreed
+    for (i = 0; i < n; i++) print row[int(i * NR / n)] }'
 } > some.tsv
 nk-verify $model$chat_option --agree --summary -o agreement.tsv some.tsv
 END
