@@ -120,7 +120,7 @@ number them by --layer-ids" ]
   run -2 nk-convert --axes layers,positions,d --to npy $S/one.npy
   [ "$output" = "nk-convert: --axes is of other programs' hidden states: give --from FORMAT" ]
   run -2 nk-convert --to npy $S/one.npy $S/one.npy
-  [[ $output == *"--from alone takes several" ]]
+  [[ $output == *"--from and --cat alone take several" ]]
 }
 
 @test "hostile files are refused" {
