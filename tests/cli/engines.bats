@@ -205,6 +205,8 @@ families() {
   run -1 nk-run llada.gguf -p 'The {}' --ids 300
   [ "$output" = "nk-run: llada.gguf: architecture 'llada' is not implemented; by llama.cpp: \
 architecture 'llada' does not predict the next token" ]
+  nk-info xverse.gguf | grep -qxF $'runs\tllama' # without the weights
+  nk-info llada.gguf | grep -qxF "runs	${output#nk-run: }"
   "$RUNNERS/gguf-rename.py" llama nonesuch <llama-tiny.gguf >nonesuch.gguf
   run -1 nk-run nonesuch.gguf -p 'The {}' --ids 300 --engine llama
   [[ $output == "nk-run: nonesuch.gguf: llama.cpp cannot load the file: "*"'nonesuch'"* ]]
