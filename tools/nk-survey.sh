@@ -98,7 +98,7 @@ parse_options() {
 # ---- Steps ----
 # A step is done when steps/NAME.sh is there, the pipeline that ran. Where that is another than now
 # (other options), it is run anew, and all steps after it.
-planning=0 planned=0 stale=0
+planning=0 planned=0 stale=0 reported=1
 
 say() { [ $quiet = 1 ] || printf '%s\n' "$@"; }
 
@@ -185,6 +185,7 @@ prompts() { head -n $((quick ? 7 : 1000000)) "$prompts" | awk 'END { print NR - 
 write() { # write DIRECTIVE FIELD...
   local IFS=$'\t'
   [ $dry$planning = 00 ] || return 0
+  [ $reported = 1 ] || [ "$1" = step ] || return 0
   printf '%s\n' "$*" >>report.txt.part
 }
 
@@ -196,7 +197,7 @@ table() { write table "$@"; }     # FILE STEP CAPTION COLUMNS ROWS
 # claim KEY STEP UNIT SENTENCE TABLE [COLUMN=VALUE]...: the sentence, in which {} stands for the
 # value and the interval in the one row of a table of nk-summary's that has these values.
 claim() {
-  [ $dry$planning = 00 ] || return 0
+  [ $dry$planning$reported = 001 ] || return 0
   key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' '
     function cell(column) { return column in at ? $at[column] : "" }
     BEGIN { for (i = 2; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
@@ -242,6 +243,7 @@ enter() {
 claim_folder() {
   digest >model.sums.part
   if [ -e model.sums ] && ! cmp -s model.sums model.sums.part; then
+    rm model.sums.part
     fail "$folder holds the survey of another model; name another folder"
   fi
   printf '%s\n' "$facts" >model.tsv.part
@@ -250,10 +252,21 @@ claim_folder() {
 }
 
 # ---- Modes ----
+# Runs the questions. The first two make what the others begin from: where they are not asked, their
+# steps run, and the report does not have them.
 source_parts() {
   stale=0 planned=0
   step_inputs
-  for part in $only; do . "$share/survey/$part.sh"; done
+  for part in $parts; do
+    reported=1
+    [[ " $only " == *" $part "* ]] || reported=0
+    case $part in
+      glitch) ;;
+      unusual) [ "$only" != glitch ] || continue ;;
+      *) [ $reported = 1 ] || continue ;;
+    esac
+    . "$share/survey/$part.sh"
+  done
 }
 
 # The inputs that pipelines name by a name in the folder, and what they were made by.
