@@ -159,3 +159,29 @@ cell() {
   run -1 nk-survey -q --compare survey none -o none
   [ ! -e page.html ]
 }
+
+@test "each item to judge has its text, and readers with any rule of quoting read all" {
+  printf 'prompt\ttext\np\tSay "{}" now\nq\t={} "is"\n' >prompts.tsv
+  for kind in ordinary far; do
+    awk -v OFS='\t' -v kind=$kind 'BEGIN { print "id", "prompt", "continuation"
+      for (i = 0; i < 5; i++) {
+        print i, "p", "\\x22" kind " p" i
+        print i, "q", kind "\\x5C q" i
+      } }' >$kind.tsv
+  done
+  awk -v seed=0 -v most=4 -f "$BATS_TEST_DIRNAME/../../tools/survey/blind.awk" \
+    prompts.tsv ordinary=ordinary.tsv far=far.tsv >blind.tsv
+  [ "$(wc -l <blind.tsv)" = 9 ]
+  # Beside each item's row of the key: the text of its prompt, and what its kind's table has there.
+  run -0 awk -F '\t' -v quote="$(printf '\342\200\235')" '
+    NR == FNR { key[$1] = $2 FS $3 FS $4; next }
+    FNR == 1 { next }
+    { split(key[$1], is, FS)
+      first = is[3] == "p"
+      text = first ? "Say " quote "____" quote " now" : " =____ " quote "is" quote
+      said = (first ? quote : "") is[1] (first ? "" : "\\") " " is[3] is[2]
+      if (NF != 4 || $2 != text || substr($3, 5) != said) print
+      n++ } END { print n }' key.tsv blind.tsv
+  echo "$output"
+  [ "$output" = 8 ]
+}

@@ -40,8 +40,9 @@ file == 1 { name[n_prompts++] = $at["prompt"]; text[$at["prompt"]] = $at["text"]
   continuation[k, id, $at["prompt"]] = $at["continuation"]
 }
 
-# What a table escaped, as a person would see it. A cell that a spreadsheet could take for a formula
-# or for the begin of a quotation begins with a space.
+# What a table escaped, as a person would see it, but that quotation marks are curly: readers take a
+# straight one for the begin of a quoted cell. A cell that a spreadsheet could take for a formula
+# begins with a space.
 function plain(s,   out, p, c, broken) {
   while ((p = index(s, "\\")) > 0) {
     out = out substr(s, 1, p - 1)
@@ -50,9 +51,9 @@ function plain(s,   out, p, c, broken) {
     if (c == "x") {
       c = hex[substr(s, p + 2, 1)] * 16 + hex[substr(s, p + 3, 1)]
       s = substr(s, p + 4)
-      if (c == 34) out = out "\""
+      if (c >= 32 && c < 127) out = out sprintf("%c", c)
       else if (!broken) out = out "\357\277\275"
-      broken = c != 34
+      broken = c < 32 || c > 126
       continue
     }
     broken = 0
@@ -60,7 +61,8 @@ function plain(s,   out, p, c, broken) {
     s = substr(s, p + 2)
   }
   out = out s
-  return (out ~ /^[-"=+@]/ ? " " : "") out
+  gsub(/"/, "\342\200\235", out)
+  return (out ~ /^[-=+@]/ ? " " : "") out
 }
 
 # The prompt with blanks in place of the slots.
@@ -77,6 +79,7 @@ function shuffle(order, n,   i, j, kept) {
 END {
   for (k = 1; k < file; k++)
     if (n_ids[k] >= 4 && n_ids[k] < most) most = n_ids[k]
+  n = 0
   for (k = 1; k < file; k++) {
     if (n_ids[k] < 4) continue
     for (i = 0; i < n_ids[k]; i++) order[i] = i

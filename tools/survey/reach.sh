@@ -44,7 +44,7 @@ nk-run $model --prompts fillers.tsv --offsets $reach --reference $reference --ex
       times = \$at["times"]
       kind = times == "" ? (\$1 in glitch ? "glitch tokens" : "ordinary tokens") : "nokens at " \\
         (times < 1 ? "the median" : times == 1 ? "the largest" : "4 x largest")
-      print kind, (times == "" ? "" : "noken ") \$1, \$at["prompt"], \$at["offset"], \$at["kl"], \$at["p_value"] }' \\
+      print kind, (times == "" ? "token " : "noken ") \$1, \$at["prompt"], \$at["offset"], \$at["kl"], \$at["p_value"] }' \\
     glitch.tsv - > reach-runs.tsv
 rm reach.safetensors
 END
