@@ -351,3 +351,21 @@ for rows in (model.get_input_embeddings().weight, model.get_output_embeddings().
     assert torch.equal(rows[300], rows[8001]) and not torch.equal(rows[300], rows[301])
 END
 }
+
+@test "a folder in the making is neither a link's nor one with other files" {
+  cp -r data/gpt2-tiny "$tmp/mine"
+  rm "$tmp/mine/counts.tsv"
+  ln -s mine "$tmp/out.noken-part"
+  run nk-convert --model hf data/gpt2-tiny -o "$tmp/out"
+  [ "$status" -eq 2 ]
+  [ "$output" = "nk-convert: $tmp/out.noken-part: not a folder: rename it" ]
+  cmp data/gpt2-tiny/model.safetensors "$tmp/mine/model.safetensors"
+
+  rm "$tmp/out.noken-part"
+  cp -r data/gpt2-tiny "$tmp/out.noken-part"
+  run nk-convert --model hf data/gpt2-tiny -o "$tmp/out"
+  [ "$status" -eq 2 ]
+  [[ "$output" == *"out.noken-part: holds 'counts.tsv', not a file of a folder in the making"* ]]
+  diff -r data/gpt2-tiny "$tmp/out.noken-part"
+  [ ! -e "$tmp/out" ]
+}

@@ -139,48 +139,88 @@ static int write_weights(const struct nk_model *model, const struct nk_model_wri
 
 struct part {
   char *path;     /* FOLDER.noken-part */
-  DIR *directory; /* locked; NULL before it is made */
+  DIR *directory; /* locked, and of no files but those that are written; NULL before */
 };
 
-/* Removes what a process that was killed has left: files of names that are written, complete or
- * not. The folder itself stays. */
-static int clear(const struct part *part) {
-  rewinddir(part->directory);
-  for (struct dirent *entry; (entry = readdir(part->directory)) != NULL;) {
+/* Whether all files have names that are written: only then is it what a process left. */
+static int check_part(const char *path, DIR *directory) {
+  rewinddir(directory);
+  for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
     const char *name = entry->d_name;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
-    if (!is_written(name))
+    if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !is_written(name))
       return nk_fail(NK_EUSAGE, "%s: holds '%s', not a file of a folder in the making: rename it",
-                     part->path, name);
-    if (unlinkat(dirfd(part->directory), name, 0) != 0)
-      return nk_fail_errno("%s/%s", part->path, name);
+                     path, name);
   }
   return NK_OK;
 }
 
-/* Makes the folder, or takes what another process has left. */
+/* Whether the folder that is open still has the path: a process that had locked it may have renamed
+ * it to its own name, or removed it. */
+static bool is_at(const char *path, DIR *directory) {
+  struct stat named, opened;
+  return lstat(path, &named) == 0 && fstat(dirfd(directory), &opened) == 0 &&
+         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+static int lock_part(const char *target, const char *path, DIR *directory) {
+  bool locked = flock(dirfd(directory), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+  if (!locked || !is_at(path, directory))
+    return nk_fail(NK_EUSAGE, "%s: another process writes this folder", target);
+  return check_part(path, directory);
+}
+
+/* Opens the folder itself, not one that a link names. NULL on failure. */
+static DIR *open_directory(const char *path) {
+  int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *directory = descriptor >= 0 ? fdopendir(descriptor) : NULL;
+  if (directory != NULL) return directory;
+  bool other = descriptor < 0 && (errno == ENOTDIR || errno == ELOOP);
+  if (other)
+    nk_fail(NK_EUSAGE, "%s: not a folder: rename it", path);
+  else
+    nk_fail_errno("%s", path);
+  if (descriptor >= 0) close(descriptor);
+  return NULL;
+}
+
+/* False with errno where a file stays. */
+static bool remove_files(const struct part *part) {
+  bool all = true;
+  rewinddir(part->directory);
+  for (struct dirent *entry; (entry = readdir(part->directory)) != NULL && all;)
+    all = !is_written(entry->d_name) || unlinkat(dirfd(part->directory), entry->d_name, 0) == 0;
+  return all;
+}
+
+/* Makes the folder, or takes what a process that was killed has left, without its files. */
 static int open_part(const char *target, struct part *part) {
   *part = (struct part){.path = extend(target, PART, "")};
   if (part->path == NULL) return NK_EMEMORY;
-  if (mkdir(part->path, 0777) != 0 && errno != EEXIST) return nk_fail_errno("%s", target);
-  part->directory = opendir(part->path);
-  if (part->directory == NULL) return nk_fail_errno("%s", part->path);
-  if (flock(dirfd(part->directory), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-    return clear(part);
-  closedir(part->directory);
-  part->directory = NULL;
-  return nk_fail(NK_EUSAGE, "%s: another process writes this folder", target);
+  bool made = mkdir(part->path, 0777) == 0;
+  if (!made && errno != EEXIST) return nk_fail_errno("%s", target);
+  DIR *directory = open_directory(part->path);
+  if (directory == NULL) {
+    if (made) rmdir(part->path);
+    return nk_error_code();
+  }
+  int code = lock_part(target, part->path, directory);
+  if (code != NK_OK) {
+    closedir(directory);
+    return code;
+  }
+  part->directory = directory;
+  return remove_files(part) ? NK_OK : nk_fail_errno("%s", part->path);
 }
 
 /* Removes the folder unless it was renamed. The error of before stays. */
 static void close_part(struct part *part, bool renamed) {
-  if (part->directory != NULL && !renamed) {
-    rewinddir(part->directory);
-    for (struct dirent *entry; (entry = readdir(part->directory)) != NULL;)
-      if (is_written(entry->d_name)) unlinkat(dirfd(part->directory), entry->d_name, 0);
-    rmdir(part->path);
+  if (part->directory != NULL) {
+    if (!renamed) {
+      remove_files(part);
+      rmdir(part->path);
+    }
+    closedir(part->directory);
   }
-  if (part->directory != NULL) closedir(part->directory);
   nk_free(part->path);
 }
 
