@@ -43,7 +43,8 @@ struct nk_column {
 struct nk_vectors {
   size_t n;                    /* rows */
   size_t dim;                  /* values in a row */
-  const float *values;         /* [n, dim] row-major */
+  const float *values;         /* [n, dim] row-major; NULL: the set can be written and edited, and
+                                * what needs values fails with NK_EUSAGE */
   float *own_values;           /* the same when the set owns them; NULL: mapped or borrowed */
   int64_t *ids;                /* [n] */
   const unsigned char *text;   /* raw bytes of all rows; NULL when the set has no text */
@@ -52,8 +53,8 @@ struct nk_vectors {
   size_t n_columns;
   struct nk_tensor *carried; /* [n_carried] tensors of a safetensors file that are none of these */
   size_t n_carried;
-  /* [n_parts] sets whose values, one set after another, are this one's: values is then NULL, and
-   * the set can be written and nothing else. They must outlive it. */
+  /* [n_parts] sets whose values, one set after another, nk_vectors_write takes as this one's, which
+   * has NULL. They must outlive it. */
   const struct nk_vectors *const *parts;
   size_t n_parts;
   struct nk_vectors_private *hidden; /* metadata, what must be freed */

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "geometry/internal.h"
+#include "io/vectors.h"
 #include "model/dtype.h"
 
 enum { DIRECTIONS = 4, EXTRA = 8, MOST_STEPS = 50 };
@@ -219,6 +220,8 @@ static int check(const struct nk_top_options *o, const struct nk_vectors *origin
     return nk_fail(NK_EDATA, "origins have %zu values, the model's vectors have %zu", origins->dim,
                    dim);
   if (k > dim) return nk_fail(NK_EUSAGE, "%zu directions: vectors have %zu values", k, dim);
+  code = nki_vectors_need_values(origins);
+  if (code != NK_OK) return code;
   size_t bad = nki_first_not_finite(origins->values, n);
   if (bad < n)
     return nk_fail(NK_EDATA, "origin %zu: component %zu is not finite", bad / dim, bad % dim);

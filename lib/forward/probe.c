@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "io/vectors.h"
 #include "model/model_config.h"
 
 enum { MAX_STOPS = 16 };
@@ -24,7 +25,7 @@ int nki_check_items(const struct nk_probe *probe, const struct nk_items *items) 
   if (items->vectors != NULL && items->vectors->dim != dim)
     return nk_fail(NK_EDATA, "vectors have %zu values, the model's have %zu", items->vectors->dim,
                    dim);
-  return NK_OK;
+  return items->vectors != NULL ? nki_vectors_need_values(items->vectors) : NK_OK;
 }
 
 /* ---- A pass ---- */

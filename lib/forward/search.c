@@ -12,6 +12,7 @@
 #include "forward/search.h"
 #include "geometry/internal.h"
 #include "geometry/region.h"
+#include "io/vectors.h"
 
 enum { USUAL_RESTARTS = 4, USUAL_STEPS = 50 };
 
@@ -48,7 +49,10 @@ static int check_dims(const struct search *s) {
     return nki_fail_in_set(
         nk_fail(NK_EDATA, "rows of %zu values, the model's vectors have %zu", o->from->dim, dim),
         o->from);
-  return nki_fail_in_set(nki_check_rows(o->from->values, NULL, 0, o->from->n, dim), o->from);
+  int code = nki_vectors_need_values(o->from);
+  return code == NK_OK
+             ? nki_fail_in_set(nki_check_rows(o->from->values, NULL, 0, o->from->n, dim), o->from)
+             : code;
 }
 
 static int open_search(struct search *s) {

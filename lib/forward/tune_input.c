@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "forward/tune.h"
+#include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/model.h"
 
@@ -306,6 +307,8 @@ static int read_nokens(struct nk_tune *tune, const struct nk_tune_options *optio
   const struct nk_vectors *set = options->nokens;
   if (set->dim != tune->dim)
     return nk_fail(NK_EDATA, "vectors have %zu values, the model's have %zu", set->dim, tune->dim);
+  int code = nki_vectors_need_values(set);
+  if (code != NK_OK) return code;
   for (size_t i = 0; i < set->n; i++)
     if (nki_first_not_finite(set->values + i * set->dim, set->dim) < set->dim)
       return nk_fail(NK_EDATA, "vector %zu is not finite", i);
@@ -313,7 +316,7 @@ static int read_nokens(struct nk_tune *tune, const struct nk_tune_options *optio
   if (tune->nokens == NULL) return NK_EMEMORY;
   if (set->n > 0) memcpy(tune->nokens, set->values, set->n * set->dim * sizeof *tune->nokens);
   add_hash(tune, tune->nokens, set->n * set->dim * sizeof *tune->nokens);
-  int code = nki_tune_read_distances(tune, options);
+  code = nki_tune_read_distances(tune, options);
   if (code == NK_OK) code = hash_distances(tune, set, options->region);
   if (code == NK_OK) code = split_nokens(tune, set);
   if (code == NK_OK) add_hash(tune, tune->of_nokens.order, set->n * sizeof(size_t));

@@ -191,7 +191,7 @@ static int check_options(const struct nk_vectors *set, size_t n,
                    nk_region_kind_names[o->kind]);
   if (o->metric > NK_METRIC_COSINE)
     return nk_fail(NK_EUSAGE, "neighbours are searched by l2 or cosine");
-  return NK_OK;
+  return nki_vectors_need_values(set);
 }
 
 /* The distances that cost little beside fitting; those to neighbours only for a kind that uses

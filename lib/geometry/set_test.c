@@ -28,6 +28,7 @@
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
 #include "geometry/region.h"
+#include "io/vectors.h"
 
 enum { RAW, WHITENED, N_COORDINATES };
 enum { USUAL_PERMUTATIONS = 999, USUAL_MOST = 2000, LEAST_ROWS = 2, LEAST_TOKENS = 10 };
@@ -392,7 +393,8 @@ static int check(const struct nk_region *region, const struct nk_vectors *set) {
   if (set->n < LEAST_ROWS)
     return nk_fail(NK_EDATA, "%zu rows are too few for a set: at least %d are needed", set->n,
                    LEAST_ROWS);
-  return nki_check_rows(set->values, NULL, 0, set->n, set->dim);
+  int code = nki_vectors_need_values(set);
+  return code == NK_OK ? nki_check_rows(set->values, NULL, 0, set->n, set->dim) : code;
 }
 
 int nk_region_test(const struct nk_region *region, const struct nk_vectors *set,

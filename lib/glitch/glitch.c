@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "glitch/internal.h"
+#include "io/vectors.h"
 #include "model/dtype.h"
 #include "model/rows.h"
 #include "text/tokenizer.h"
@@ -220,8 +221,8 @@ static int measure_set(struct nk_glitch *glitch, const struct nk_vectors *set, b
                        bool tied, const struct nk_glitch_options *options) {
   const float *x = set->values;
   float *copy = NULL;
-  int code = NK_OK;
-  if (options->skip_bad) {
+  int code = nki_vectors_need_values(set);
+  if (code == NK_OK && options->skip_bad) {
     if ((x = copy = nk_alloc(set->n * set->dim, sizeof *copy)) == NULL) return NK_EMEMORY;
     memcpy(copy, set->values, set->n * set->dim * sizeof *copy);
     code = set_apart(glitch, copy, set->dim);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "io/npy.h"
+#include "io/vectors.h"
 
 /* ---- Values only ---- */
 
@@ -185,5 +186,6 @@ int nk_convert(const struct nk_vectors *set, enum nk_format format, struct nk_ou
   if (set == NULL || output == NULL) return nki_fail_null();
   if ((unsigned)format >= NK_N_FORMATS)
     return nk_fail(NK_EUSAGE, "no format %d of vector sets", (int)format);
-  return writers[format](set, output);
+  int code = format == NK_FORMAT_PROJECTOR_METADATA ? NK_OK : nki_vectors_need_values(set);
+  return code == NK_OK ? writers[format](set, output) : code;
 }

@@ -55,6 +55,9 @@ static int write_rows(struct nki_safetensors_writer *writer, void *source) {
     if (code != NK_OK) break;
     count = run_length(s, row, n - row < most ? n - row : most);
     size_t first = (size_t)s->set->ids[row];
+    if (s->set->ids[row] < 0 || first + count > nki_tensor_n_rows(s->tensor))
+      return nk_fail(NK_EUSAGE, "%s: tensor '%s' has no row %lld: ids of the set were changed",
+                     nk_model_name(s->model), s->tensor->name, (long long)s->set->ids[row]);
     const void *floats = (const char *)s->tensor->data + first * dim * sizeof(float);
     if (s->block != NULL) {
       code = nk_model_rows(s->tensor, first, count, s->block);

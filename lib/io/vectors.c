@@ -255,7 +255,13 @@ static int copy_rows(struct nk_vectors *to, const struct nk_vectors *from, const
   return code;
 }
 
+int nki_vectors_need_values(const struct nk_vectors *set) {
+  if (set->values != NULL || set->n == 0) return NK_OK;
+  return nk_fail(NK_EUSAGE, "the set has no values in memory: write it, and read what was written");
+}
+
 struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t *rows, size_t n) {
+  if (n > 0 && nki_vectors_need_values(set) != NK_OK) return NULL;
   struct nk_vectors *chosen = nk_vectors_new(n, set->dim, NULL, false);
   if (chosen == NULL) return NULL;
   if (copy_metadata(chosen, set) != NK_OK || copy_rows(chosen, set, rows) != NK_OK) {
@@ -354,6 +360,7 @@ static int refuse_row(const struct nk_vectors *set, size_t row) {
 
 int nk_vectors_check_finite(struct nk_vectors **set, bool skip) {
   if (*set == NULL) return nki_fail_null();
+  if (nki_vectors_need_values(*set) != NK_OK) return NK_EUSAGE;
   size_t n = (*set)->n, first = first_bad_row(*set, 0);
   if (first == n) return NK_OK;
   if (!skip) return refuse_row(*set, first);

@@ -32,6 +32,9 @@ struct nk_vectors *nki_vectors_bare(size_t n, size_t dim);
 int nki_vectors_take_values(struct nk_vectors *set, const struct nk_tensor *matrix,
                             bool transposed);
 
+/* NK_EUSAGE for a set with rows and without values. */
+int nki_vectors_need_values(const struct nk_vectors *set);
+
 /* NK_EDATA unless a tensor is a matrix, or one row (a steering vector). */
 int nki_vectors_check_matrix(const struct nk_tensor *matrix);
 

@@ -325,10 +325,13 @@ static int check_parts(const struct nk_vectors *set) {
   size_t n = 0;
   if (set->n_parts == 0) return NK_OK;
   for (size_t i = 0; i < set->n_parts; i++) {
+    if (set->parts[i] == NULL) return nki_fail_null();
+    int code = nki_vectors_need_values(set->parts[i]);
+    if (code != NK_OK) return nk_fail_in(code, "part %zu", i);
     if (set->parts[i]->dim != set->dim)
       return nk_fail(NK_EUSAGE, "part %zu has %zu dimensions, the set has %zu", i,
                      set->parts[i]->dim, set->dim);
-    n += set->parts[i]->n;
+    if (!nk_size_add(n, set->parts[i]->n, &n)) return nk_fail(NK_EMEMORY, "too many rows");
   }
   return n == set->n ? NK_OK
                      : nk_fail(NK_EUSAGE, "the parts have %zu rows, the set has %zu", n, set->n);

@@ -20,7 +20,7 @@ int nki_need_set(const struct nk_vectors *set, const struct nki_space *space, co
         nk_fail(NK_EDATA, "the set has rows of %zu values, the region is for %zu", set->dim,
                 space->dim),
         set);
-  return NK_OK;
+  return nki_vectors_need_values(set);
 }
 
 /* ---- Metadata ---- */

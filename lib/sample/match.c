@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
+#include "io/vectors.h"
 #include "sample/internal.h"
 
 /* A noken that has not arrived after PATIENCE rounds (its k-th neighbour may alternate) begins
@@ -233,6 +234,7 @@ struct nk_vectors *nk_sample_match(struct nk_region *region, const struct nk_vec
   if (code == NK_OK && set->dim != m.space.dim)
     code = nk_fail(NK_EDATA, "the tokens to match have %zu values, the region is for %zu", set->dim,
                    m.space.dim);
+  if (code == NK_OK) code = nki_vectors_need_values(set);
   if (code == NK_OK) code = make_memory(&m, set->n, n);
   if (code == NK_OK && m.n > 0) code = measure(&m, set, n);
   for (int round = 0; round < ROUNDS && m.n_left > 0 && code == NK_OK; round++) {

@@ -8,6 +8,7 @@
 #include <noken/region.h>
 #include <noken/vectors.h>
 #include "geometry/internal.h"
+#include "io/vectors.h"
 #include "sample/sampling.h"
 
 /* ---- Options ---- */
@@ -113,6 +114,7 @@ static int check_set(const struct sampling *s) {
   const struct nk_sample_options *o = &s->options;
   int code = NK_OK;
   if (o->origin == NK_ORIGIN_SET) code = nki_need_set(o->set, &s->space, "origins from a set");
+  if (code == NK_OK && o->set != NULL) code = nki_vectors_need_values(o->set);
   if (code != NK_OK || o->set == NULL) return code;
   if (o->origin == NK_ORIGIN_SET && (o->set->n > NKI_MOST_SET_RAYS || o->n > NKI_MOST_SET_RAYS))
     return nk_fail(NK_EUSAGE, "%zu rays from each of %zu rows: at most %d of each", o->n, o->set->n,

@@ -482,6 +482,72 @@ static void a_chain_of_calls_keeps_the_first_error(void **state) {
   assert_string_equal(nk_error(), message);
 }
 
+static int convert(const struct nk_vectors *set, enum nk_format format) {
+  struct nk_output *output = nk_output_open(path[1], NK_OUTPUT_BINARY);
+  assert_non_null(output);
+  int code = nk_convert(set, format, output);
+  nk_output_free(output);
+  return code;
+}
+
+static void a_set_without_values_is_refused_where_values_are_needed(void **state) {
+  set_paths(state);
+  enum { N = 40, DIM = 3 };
+  static float values[N * DIM];
+  for (size_t i = 0; i < N * DIM; i++) values[i] = (float)((i * 7919) % 101) / 100;
+  struct nk_vectors *full = nk_vectors_new(N, DIM, values, true), *other;
+  struct nk_vectors *set = nk_vectors_new(N, DIM, NULL, true);
+  struct nk_region *region = nk_region_fit(full, NULL, 0, NULL);
+  struct nk_set_test result;
+  const struct nk_glitch_options glitch = {0};
+  const double radius = 1;
+  const struct nk_sample_options sample = {.measure = NK_MEASURE_RADIUS,
+                                           .distances = &radius,
+                                           .n_distances = 1,
+                                           .origin = NK_ORIGIN_SET,
+                                           .set = set};
+  assert_true(full != NULL && set != NULL && region != NULL);
+  for (int format = 0; format < NK_N_FORMATS; format++)
+    assert_int_equal(convert(set, (enum nk_format)format),
+                     format == NK_FORMAT_PROJECTOR_METADATA ? NK_OK : NK_EUSAGE);
+  for (int skip = 0; skip < 2; skip++) {
+    other = set;
+    assert_int_equal(nk_vectors_check_finite(&other, skip != 0), NK_EUSAGE);
+    assert_ptr_equal(other, set);
+  }
+  assert_int_equal(nk_region_test(region, set, NULL, &result), NK_EUSAGE);
+#define REFUSED(call)                             \
+  do {                                            \
+    nk_fail(NK_EDATA, "an error of before");      \
+    assert_null(call);                            \
+    assert_int_equal(nk_error_code(), NK_EUSAGE); \
+  } while (0)
+  REFUSED(nk_vectors_select_ids(set, (const int64_t[]){3}, 1));
+  REFUSED(nk_region_fit(set, NULL, 0, NULL));
+  REFUSED(nk_sample(region, &sample));
+  REFUSED(nk_sample_match(region, set, 1, 0));
+  REFUSED(nk_glitch_of_sets(set, NULL, NULL, 0, &glitch));
+#undef REFUSED
+  other = nk_vectors_select_ids(set, NULL, 0);
+  assert_non_null(other);
+  nk_vectors_free(other);
+
+  /* As a part of another set too. */
+  const struct nk_vectors *parts[] = {full, set};
+  struct nk_vectors *joined = nk_vectors_new(2 * N, DIM, NULL, true);
+  assert_non_null(joined);
+  joined->parts = parts;
+  joined->n_parts = 2;
+  struct nk_output *output = nk_output_open(path[1], NK_OUTPUT_BINARY);
+  assert_int_equal(nk_vectors_write(joined, output), NK_EUSAGE);
+  assert_int_equal(nk_vectors_write(set, output), NK_EUSAGE);
+  nk_output_free(output);
+  nk_vectors_free(joined);
+  nk_region_free(region);
+  nk_vectors_free(full);
+  nk_vectors_free(set);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_set_comes_back_as_it_was_written),
@@ -496,6 +562,7 @@ int main(void) {
       cmocka_unit_test(a_set_without_rows_is_written_and_read),
       cmocka_unit_test(selected_rows_keep_text_columns_and_metadata),
       cmocka_unit_test(rows_that_are_not_finite_are_an_error_or_left_out),
+      cmocka_unit_test(a_set_without_values_is_refused_where_values_are_needed),
       cmocka_unit_test(a_set_like_another_has_all_but_its_values),
       cmocka_unit_test(a_models_matrix_is_a_set_with_its_tokens_texts),
       cmocka_unit_test(rows_of_floats_are_the_models_own_bytes),
