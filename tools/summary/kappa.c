@@ -2,6 +2,7 @@
 #include "summary/kappa.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct job {
@@ -16,8 +17,24 @@ struct job {
 
 /* ---- Items ---- */
 
-/* count [n_items, n_classes] would be large where nearly every rating is a class of its own: pairs
- * of an item's ratings are compared instead, which are few. */
+static int compare_classes(const void *a, const void *b) {
+  uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* The share of pairs of n ratings, 2 or more, that are of one class; sorts them. */
+static double share_of_pairs(uint32_t *class, size_t n) {
+  double agree = 0;
+  qsort(class, n, sizeof *class, compare_classes);
+  for (size_t i = 0, end; i < n; i = end) {
+    for (end = i; end < n && class[end] == class[i]; end++) continue;
+    agree += (double)(end - i) * (double)(end - i - 1);
+  }
+  return agree / ((double)n * (double)(n - 1));
+}
+
+/* count [n_items, n_classes] would be large where nearly every rating is a class of its own: the
+ * ratings are sorted by item instead. */
 static int set_items(struct job *job) {
   const struct summary_ratings *of = job->of;
   size_t *begin = nk_calloc(of->n_items + 2, sizeof *begin);
@@ -28,11 +45,8 @@ static int set_items(struct job *job) {
   for (size_t i = 0; ok && i < of->n; i++) class[begin[of->item[i] + 1]++] = of->class[i];
   for (size_t item = 0; ok && item < of->n_items; item++) {
     size_t n = job->n_ratings[item] = begin[item + 1] - begin[item];
-    double agree = 0;
-    for (size_t a = begin[item]; a < begin[item + 1]; a++)
-      for (size_t b = begin[item]; b < a; b++) agree += class[a] == class[b];
     if (n < 2) continue;
-    job->agreement[item] = agree / ((double)n * (double)(n - 1) / 2);
+    job->agreement[item] = share_of_pairs(class + begin[item], n);
     job->compared[job->n_compared++] = (uint32_t)item;
   }
   nk_free(begin);

@@ -178,12 +178,13 @@ static int write_head(const struct job *job) {
 static void write_names(const struct job *job) {
   struct nk_buffer text = {0};
   nk_buffer_printf(&text, "energy %s", job->options->energy);
-  cli_table_string(job->table, text.data != NULL ? text.data : "");
+  if (!text.failed) cli_table_string(job->table, text.data);
   nk_buffer_clear(&text);
   if (job->options->between != NULL) {
     nk_buffer_printf(&text, "%s ~ %s", job->plan.between_name[0], job->plan.between_name[1]);
-    cli_table_cell(job->table, text.data != NULL ? text.data : "");
+    if (!text.failed) cli_table_cell(job->table, text.data);
   }
+  if (text.failed) cli_table_fail(job->table);
   nk_buffer_free(&text);
 }
 
