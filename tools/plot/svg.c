@@ -12,6 +12,8 @@
  * overlap, those of different paths do. */
 enum { MOST_OPAQUE = 4096, MOST_TRANSLUCENT = 32 };
 
+enum { MOST_FAR = 1 << 20 }; /* coordinates of a point that is written short */
+
 /* Filled circles as gnuplot writes them: position, radius, and the rest of the element: colour and
  * opacity. */
 struct dot {
@@ -25,7 +27,8 @@ static bool parse_dot(const char *line, struct dot *dot) {
              "\t<use xlink:href='#gpPt6' transform='translate(%lf,%lf) scale(%lf)' %79[^/]/>%n",
              &dot->x, &dot->y, &dot->radius, dot->look, &end) != 4)
     return false;
-  return end > 0 && line[end] == 0 && strncmp(dot->look, "color='", 7) == 0;
+  return end > 0 && line[end] == 0 && strncmp(dot->look, "color='", 7) == 0 &&
+         fabs(dot->x) < MOST_FAR && fabs(dot->y) < MOST_FAR;
 }
 
 /* A coordinate to a tenth of 1/96 inch, without what does not change it. */
