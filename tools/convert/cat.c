@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cli/tool.h"
+#include "convert/write.h"
 
 /* ---- What the sets share ---- */
 
@@ -146,7 +146,10 @@ static int join(struct nk_vectors *joined, char *const *paths, struct nk_vectors
   return code;
 }
 
-struct nk_vectors *convert_cat(char *const *paths, size_t n, struct nk_vectors **sets) {
+/* A set of the rows of all sets at paths [n], in their order, with their ids, texts and columns;
+ * its values stay in the sets, which are read into sets [n] (NULL at first) and have to outlive it.
+ * NULL on failure. */
+static struct nk_vectors *join_files(char *const *paths, size_t n, struct nk_vectors **sets) {
   for (size_t s = 0; s < n; s++) {
     sets[s] = nk_vectors_read(paths[s]);
     if (sets[s] == NULL || check(sets[0], paths[0], sets[s], paths[s]) != NK_OK) return NULL;
@@ -155,4 +158,15 @@ struct nk_vectors *convert_cat(char *const *paths, size_t n, struct nk_vectors *
   if (joined == NULL || join(joined, paths, sets, n) == NK_OK) return joined;
   nk_vectors_free(joined);
   return NULL;
+}
+
+int convert_cat(const struct cli_run *run) {
+  size_t n = run->n_operands;
+  struct nk_vectors **sets = nk_calloc(n, sizeof *sets);
+  struct nk_vectors *joined = sets != NULL ? join_files(run->operands, n, sets) : NULL;
+  int code = joined != NULL ? convert_write(run, CONVERT_TO_SAFETENSORS, joined) : nk_error_code();
+  nk_vectors_free(joined);
+  for (size_t i = 0; i < n && sets != NULL; i++) nk_vectors_free(sets[i]);
+  nk_free(sets);
+  return code;
 }

@@ -2,14 +2,12 @@
 #ifndef CONVERT_CAT_H
 #define CONVERT_CAT_H
 
-#include <noken/vectors.h>
-#include <stddef.h>
+#include "cli/tool.h"
 
-/* A set of the rows of all sets at paths [n], in their order, with their ids, texts and columns;
- * its values stay in the sets, which are read into sets [n] (NULL at first) and have to outlive it.
- * The sets have the same dimension and the same columns, of the same types and words, or NK_EDATA
- * names the difference. The histories are joined; other metadata are the first set's. NULL on
- * failure. */
-struct nk_vectors *convert_cat(char *const *paths, size_t n, struct nk_vectors **sets);
+/* Writes a set of the rows of all sets that are the run's operands, in their order, with their ids,
+ * texts and columns. The sets have the same dimension and the same columns, of the same types and
+ * words, or NK_EDATA names the difference. The histories are joined; other metadata are the first
+ * set's. NK_OK or a negative code. */
+int convert_cat(const struct cli_run *run);
 
 #endif
