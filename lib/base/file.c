@@ -220,15 +220,17 @@ int nk_output_write(struct nk_output *output, const void *bytes, size_t n) {
   return NK_OK;
 }
 
-/* Gives a nameless file a temporary name and then its own: linkat cannot replace a file, rename
- * can. */
+/* Gives a nameless file its name, or where a file has that, a temporary one first: linkat cannot
+ * replace a file, rename can. */
 static int name_file(struct nk_output *output) {
   if (output->temporary == NULL) {
     char proc[64];
+    snprintf(proc, sizeof proc, "/proc/self/fd/%d", output->fd);
+    if (linkat(AT_FDCWD, proc, AT_FDCWD, output->path, AT_SYMLINK_FOLLOW) == 0) return NK_OK;
+    if (errno != EEXIST) return nk_fail_errno("%s", output->name);
     size_t size = strlen(output->path) + 32;
     char *temporary = nk_alloc(size, 1);
     if (temporary == NULL) return NK_EMEMORY;
-    snprintf(proc, sizeof proc, "/proc/self/fd/%d", output->fd);
     snprintf(temporary, size, "%s.%ld.part", output->path, (long)getpid());
     if (linkat(AT_FDCWD, proc, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW) != 0) {
       nk_free(temporary);
