@@ -178,6 +178,36 @@ END
   grep -qF '<td class="n">1000</td>' report.html
 }
 
+@test "counts have separators and ids none, and an infinite cell is a number" {
+  printf 'id\tn\tonset\n12345\t12345\tinf\n7\t8\t0.5\n9\t1\t\n' >counts.tsv
+  printf 'fact\tWeights\t1874688\nfact\tTokens\t8192\nfact\tModel\t8192\n' >head
+  printf 'table\tcounts.tsv\trank\tCounts.\t\t\n' | cat head report.txt - >new.txt
+  mv new.txt report.txt
+  report awk >report.html
+  grep -qF '<dt>Weights</dt><dd>1.87 million</dd>' report.html
+  grep -qF '<dt>Tokens</dt><dd>8,192</dd>' report.html
+  grep -qF '<dt>Model</dt><dd>8192</dd>' report.html
+  grep -qF '<tr><td class="n">12345</td><td class="n" data-v="12345">12,345</td><td class="n" data-v="Infinity">∞</td></tr>' report.html
+  grep -qF '<td class="n">1</td><td class="n">–</td></tr>' report.html
+}
+
+@test "a table of more than 24 rows opens by a click, and is open on paper" {
+  seq 24 | sed '1i x' >short.tsv
+  seq 25 | sed '1i x' >long.tsv
+  printf 'table\tshort.tsv\trank\tShort.\t\t\ntable\tlong.tsv\trank\tLong.\t\t\n' >>report.txt
+  report awk >report.html
+  [ "$(grep -c '<details>' report.html)" -eq 1 ]
+  grep -qF '<details><summary>25 rows</summary>' report.html
+  ! command -v tidy >/dev/null || tidy -e -q report.html
+  grep -A99 '@media print' "$REPOSITORY/tools/survey/report.css" | grep -q 'details-content.*visible'
+}
+
+@test "words are explained in one list" {
+  printf 'section\twords\tWords\nterm\tnoken\tA vector that is `no token`.\nterm\tnat\tA unit.\ntext\tEnd.\n' >>report.txt
+  report awk >report.html
+  tr -d '\n' <report.html | grep -qF '<dl><dt>noken</dt><dd>A vector that is <code>no token</code>.</dd><dt>nat</dt><dd>A unit.</dd></dl><p>End.</p>'
+}
+
 @test "a picture with anything but nk-plot's elements is refused" {
   refuse() { # refuse WHAT SED
     sed "$2" "$BATS_FILE_TMPDIR/scatter.svg" >scatter.svg
@@ -230,7 +260,7 @@ END
   cp report.txt *.svg b
   awk -F '\t' -v OFS='\t' '$1 == "repeat" { $4 = 0.5; $5 = 0.44; $6 = 0.56 } $1 != "none"
     END { print "extra", "glitch", "One has {} more.", 12, "", "", "", 9, "", "", "", "run" }' \
-    claims.tsv >b/claims.tsv
+    claims.tsv | sed 's/^\(radius\t.*\)random/\1other/; s/\t0.95\t48/\t0.99375\t48/' >b/claims.tsv
   cd both
   printf 'title\tTwo models\ncomparison\tgpt2 & tiny=../a\tllama=../b\n' >report.txt
   : >claims.tsv
@@ -239,6 +269,8 @@ END
   grep -qF '<th scope="col">gpt2 &amp; tiny</th><th scope="col">llama</th>' line
   grep -qF 'fails to repeat … of the listed tokens. <span class="from">95% Wilson</span></th><td><b>37% [31, 43]</b><br><span class="from"><i>n</i> = 264</span></td><td><b>50% [44, 56]</b>' line
   grep -qE 'Flagged were … of the nokens.*</td><td>–</td></tr> <tr><th scope="row">No length' line
+  grep -qF 'at a distance of … along random directions. <' line
+  grep -qF '<td>The answer changes at a distance of … along other directions.<br><b>at least 12.2' line
   grep -qF 'One has … more.</th><td>–</td><td><b>12</b>' line
   [ "$(grep -c '<svg role="img"' report.html)" -eq 8 ]
   ! command -v tidy >/dev/null || tidy -e -q report.html

@@ -11,7 +11,8 @@ BEGIN {
   FS = "\t"
   # The digest of the script between its tags; the page runs no other.
   # printf '\n%s\n' "$(cat report.js)" | openssl dgst -sha256 -binary | base64
-  digest = "vf80DYQMinctyxjseWfVnKLePKyXErG85UWrvBxOiNI="
+  digest = "P8ax9fkSveaVL8h3J9skLbk/yk9AYyCBLMEt9ATuVvQ="
+  folded = 24 # a table of more rows opens by a click; on paper it is open
   dash = "\342\200\223"
   dot = " \302\267 "
 }
@@ -90,12 +91,12 @@ function claim_size(folder, key,   n, clusters) {
   return join(given(n) ? "<i>n</i> = " number(n) : "", clusters)
 }
 
-# "95% Wilson"
+# "95% Wilson", "99.38% bootstrap"
 function claim_interval(folder, key,   level, name) {
   level = claim[folder, key, "level"]
   name = claim[folder, key, "interval"]
   if (!given(name)) return ""
-  if (is_number(level)) level = decimals(level <= 1 ? level * 100 : level + 0, 0) "% "
+  if (is_number(level)) level = sprintf("%.4g%% ", level <= 1 ? level * 100 : level)
   else level = ""
   return level attribute(name)
 }
@@ -152,13 +153,15 @@ function read_table(file, columns, most,
         }
         if (!(name in at)) fail(file ": no column '" valid(name) "'")
         column[i] = at[name]
+        counts[i] = name ~ /^(n|n_.*|tokens)$/
         numeric[i] = 1
       }
     } else if (row < most) {
       n_shown++
       for (i = 1; i <= n_columns; i++) {
         cell[n_shown, i] = field[column[i]]
-        if (given(field[column[i]]) && !is_number(field[column[i]])) numeric[i] = 0
+        if (given(field[column[i]]) && !is_number(field[column[i]]) && field[column[i]] != "inf")
+          numeric[i] = 0
       }
     }
     split("", field)
@@ -168,11 +171,13 @@ function read_table(file, columns, most,
   return row
 }
 
-# A cell that is a number is shown short and sorted by what the file has.
-function put_cell(s, numeric) {
+# A cell that is a number is shown short and sorted by what the file has. Whole numbers are counts,
+# with separators, or ids.
+function put_cell(s, numeric, counts) {
   if (!given(s)) return numeric ? "<td class=\"n\">" dash : "<td>"
   if (!numeric) return "<td>" token(s)
-  if (s ~ /^-?[0-9]+$/) return "<td class=\"n\">" s
+  if (s == "inf") return "<td class=\"n\" data-v=\"Infinity\">\342\210\236"
+  if (s ~ /^-?[0-9]+$/ && !(counts && length(s) > 3)) return "<td class=\"n\">" s
   return "<td class=\"n\" data-v=\"" s "\">" number(s)
 }
 
@@ -190,6 +195,7 @@ function put_table(file, step, caption, columns, most,   rows, i, row, line, not
   if (rows > n_shown) note = note ", the first " group(n_shown) " of " group(rows) " rows"
   print "<figure class=\"table\">"
   put_caption(text(caption), join(note, link(step)))
+  if (n_shown > folded) print "<details><summary>" group(n_shown) " rows</summary>"
   put_scroll(attribute(file), "sorts")
   line = ""
   for (i = 1; i <= n_columns; i++)
@@ -198,10 +204,11 @@ function put_table(file, step, caption, columns, most,   rows, i, row, line, not
   print "<tbody>"
   for (row = 1; row <= n_shown; row++) {
     line = ""
-    for (i = 1; i <= n_columns; i++) line = line put_cell(cell[row, i], numeric[i]) "</td>"
+    for (i = 1; i <= n_columns; i++) line = line put_cell(cell[row, i], numeric[i], counts[i]) "</td>"
     print "<tr>" line "</tr>"
   }
   print "</tbody></table></div>"
+  if (n_shown > folded) print "</details>"
   print "</figure>"
 }
 
@@ -225,19 +232,29 @@ function pictures_of(folder, first,   line, field, file, code) {
   close(file)
 }
 
+# A claim's sentence without its number.
+function bare_sentence(folder, key,   s) {
+  s = claim[folder, key, "sentence"]
+  sub(/[{][}][.]?/, "\342\200\246", s)
+  return text(s)
+}
+
+# A row: the sentence of the first survey that has the claim, and the numbers of all. Where a survey
+# has another sentence (another distance, say) it stands above its number.
 function compare_row(key, n, folders,   i, line, folder, first) {
   for (i = 1; !((folders[i], key) in claim_known); i++) continue
   first = folders[i]
-  line = claim[first, key, "sentence"]
-  sub(/[{][}][.]?/, "\342\200\246", line)
-  line = text(line)
+  line = bare_sentence(first, key)
   if (claim_interval(first, key) != "") line = line " " from(claim_interval(first, key))
   line = "<th scope=\"row\">" line "</th>"
   for (i = 1; i <= n; i++) {
     folder = folders[i]
     if (!((folder, key) in claim_known)) line = line "<td>" dash "</td>"
     else {
-      line = line "<td><b>" claim_estimate(folder, key) "</b>"
+      line = line "<td>"
+      if (bare_sentence(folder, key) != bare_sentence(first, key))
+        line = line bare_sentence(folder, key) "<br>"
+      line = line "<b>" claim_estimate(folder, key) "</b>"
       if (claim_size(folder, key) != "") line = line "<br>" from(claim_size(folder, key))
       line = line "</td>"
     }
@@ -317,7 +334,9 @@ function put_top(   i, field, facts) {
   if (facts > 0) print "<dl>"
   for (i = 1; i <= n_directives; i++) {
     split(directive[i], field, "\t")
-    if (field[1] == "fact") print "<dt>" text(field[2]) "</dt><dd>" text(field[3]) "</dd>"
+    if (field[1] == "fact")
+      print "<dt>" text(field[2]) "</dt><dd>" \
+        (field[2] == "Model" ? text(field[3]) : large(field[3])) "</dd>"
   }
   if (facts > 0) print "</dl>"
   print "</header>"
@@ -341,9 +360,20 @@ function put_contents(   i, field, n) {
   print "</nav>"
 }
 
+function end_terms() {
+  if (in_terms) print "</dl>"
+  in_terms = 0
+}
+
 function put_directive(line, at,   field, n) {
   n = split(line, field, "\t")
   if (field[1] ~ /^(title|lead|fact|step)$/) return
+  if (field[1] == "term") {
+    if (!in_terms++) print "<dl>"
+    print "<dt>" text(field[2]) "</dt><dd>" text(field[3]) "</dd>"
+    return
+  }
+  end_terms()
   if (field[1] == "section") {
     if (in_section++) print "</section>"
     print "<section id=\"" field[2] "\">"
@@ -385,6 +415,7 @@ END {
   put_contents()
   print "<main>"
   for (i = 1; i <= n_directives; i++) put_directive(directive[i], line_of[i])
+  end_terms()
   if (in_section) print "</section>"
   put_commands()
   print "</main>"

@@ -4,7 +4,7 @@ for (const table of document.querySelectorAll('table.sorts')) {
   const headers = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   const value = (row, i, numeric) => {
     const cell = row.cells[i], text = cell.dataset.v ?? cell.textContent;
-    return !numeric ? text : /\d/.test(text) ? Number(text) : '';
+    return !numeric ? text : text === '–' ? '' : Number(text);
   };
   headers.forEach((header, i) => {
     const button = document.createElement('button'), numeric = header.className === 'n';
@@ -12,7 +12,7 @@ for (const table of document.querySelectorAll('table.sorts')) {
     button.append(...header.childNodes);
     header.append(button);
     button.addEventListener('click', () => {
-      const up = header.ariaSort !== 'ascending';
+      const up = header.getAttribute('aria-sort') !== 'ascending';
       for (const other of headers) other.removeAttribute('aria-sort');
       header.setAttribute('aria-sort', up ? 'ascending' : 'descending');
       const rows = [...body.rows].map((row) => [value(row, i, numeric), row]);

@@ -136,6 +136,14 @@ function number(s) {
   return decimals(s + 0, decimals_of(s + 0))
 }
 
+# A count in the head: 8192 as 8,192, 1874688 as 1.87 million; other texts as they are.
+function large(s,   x) {
+  if (s !~ /^[0-9]+$/ || length(s) > 15) return text(s)
+  if (length(s) < 7) return group(s)
+  x = s / (length(s) < 10 ? 1e6 : 1e9)
+  return decimals(x, decimals_of(x)) (length(s) < 10 ? " million" : " billion")
+}
+
 function magnitude(x) { return x < 0 ? -x : x }
 
 # Decimals of a percentage p, by the width of its interval (-1: none). None where they say nothing;
