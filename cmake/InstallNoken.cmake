@@ -1,8 +1,7 @@
 # What `cmake --install` installs: the library with its headers, the manual pages, the plot
 # templates and prompts, bash's completion, a pkg-config file and a CMake package, in the components
-# tools, library and development. (The tools are installed where they
-# are defined.) The tools find the library by a path relative to their own folder, so that a prefix
-# can be moved.
+# tools, library and development. (The tools are installed where they are defined.) The tools find
+# the library by a path relative to their own folder, so that a prefix can be moved.
 include(CMakePackageConfigHelpers)
 file(RELATIVE_PATH lib_from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
 foreach(source ${NOKEN_TOOLS})
@@ -39,9 +38,9 @@ list(TRANSFORM NOKEN_TOOLS REPLACE ".*/(.*)[.]c" "\\1" OUTPUT_VARIABLE tool_name
 add_custom_command(OUTPUT ${completion}/nk
   COMMAND ${CMAKE_COMMAND} -E make_directory ${completion}
   COMMAND ${CMAKE_SOURCE_DIR}/cmake/completion.sh ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} ${completion}/nk
-  DEPENDS cmake/completion.sh ${tool_names} VERBATIM)
+  DEPENDS cmake/completion.sh tools/nk-survey.sh ${tool_names} VERBATIM)
 add_custom_target(completion ALL DEPENDS ${completion}/nk)
-foreach(tool ${tool_names})
+foreach(tool ${tool_names} nk-survey)
   if(NOT tool STREQUAL nk)
     file(MAKE_DIRECTORY ${completion})
     file(CREATE_LINK nk ${completion}/${tool} SYMBOLIC)
