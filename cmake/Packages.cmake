@@ -31,8 +31,10 @@ set(about "Finds glitch tokens of language models, samples vectors at controlled
 distances from what a model knows, and measures what they do.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME noken)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
-set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "${library} (= ${PROJECT_VERSION}-1)")
-set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS "gnuplot-nox | gnuplot, fonts-dejavu-core")
+# nk-survey stops where nk-plot does. The other programs that it calls are in essential packages.
+set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS
+  "${library} (= ${PROJECT_VERSION}-1), gnuplot-nox | gnuplot")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS "fonts-dejavu-core")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "analysis of token embeddings and glitch tokens\n${about}")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME ${library})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)

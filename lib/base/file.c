@@ -127,13 +127,15 @@ struct nk_output {
 };
 
 /* A nameless file in the folder of the path, or one with a temporary name where the file system has
- * no nameless files. */
+ * no nameless files, or /proc, by which they get a name, is not mounted. */
 static int open_beside(struct nk_output *output) {
   char *copy = nk_strdup(output->path);
   if (copy == NULL) return NK_EMEMORY;
   const char *folder = dirname(copy);
-  output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-  if (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+  bool nameless = access("/proc/self/fd", X_OK) == 0;
+  if (nameless) output->fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (!nameless ||
+      (output->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))) {
     size_t size = strlen(output->path) + 32;
     output->temporary = nk_alloc(size, 1);
     if (output->temporary != NULL) {

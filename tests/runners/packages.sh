@@ -56,6 +56,8 @@ in_root bash -c 'dpkg -i /*.deb' >"$scratch/log" 2>&1 || { cat "$scratch/log" &&
 in_root nk --version
 in_root nk-glitch /model >"$scratch/table"
 [ "$(head -1 "$scratch/table" | cut -f1-3)" = $'id\ttext\tcategory' ]
+in_root nk-survey -q --quick --only glitch -o /survey /model
+grep -q '<svg' "$root/survey/report.html"
 in_root pkg-config --modversion noken
 for page in tools/*.[17]; do
   page=${page##*/}
@@ -65,7 +67,7 @@ in_root bash -c 'source /usr/share/bash-completion/completions/nk && complete -p
 
 mapfile -t names < <(for package in "${packages[@]}"; do dpkg-deb -f "$package" Package; done)
 in_root dpkg --purge "${names[@]}" >"$scratch/log" 2>&1
-rm -r "$root"/*.deb "$root/model"
+rm -r "$root"/*.deb "$root/model" "$root/survey"
 list_files >"$scratch/after"
 # What any package leaves: dpkg's log and its copies of lists, the caches of ldconfig and man.
 left=$(diff "$scratch/before" "$scratch/after" |
