@@ -204,7 +204,8 @@ function put_table(file, step, caption, columns, most,   rows, i, row, line, not
   print "<tbody>"
   for (row = 1; row <= n_shown; row++) {
     line = ""
-    for (i = 1; i <= n_columns; i++) line = line put_cell(cell[row, i], numeric[i], counts[i]) "</td>"
+    for (i = 1; i <= n_columns; i++)
+      line = line put_cell(cell[row, i], numeric[i], counts[i]) "</td>"
     print "<tr>" line "</tr>"
   }
   print "</tbody></table></div>"
