@@ -98,10 +98,10 @@ void nki_to_vectors(const struct nki_constraint *c, const float *origins, const 
                     double *work, float *x) {
   memcpy(work, z, n * c->dim * sizeof *z);
   if (c->whitened) nki_gaussian_colour(c->region->gaussian, work, n);
-  const double *mean = c->mean;
-  for (size_t i = 0; i < n * c->dim; i++)
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): with a region there is a mean */
-    x[i] = mean != NULL ? (float)(work[i] + mean[i % c->dim]) : step_from(origins[i], work[i]);
+  if (c->mean != NULL)
+    for (size_t i = 0; i < n * c->dim; i++) x[i] = (float)(work[i] + c->mean[i % c->dim]);
+  else if (origins != NULL) /* without a region */
+    for (size_t i = 0; i < n * c->dim; i++) x[i] = step_from(origins[i], work[i]);
 }
 
 void nki_to_coordinate_gradients(const struct nki_constraint *c, double *gradients, size_t n) {

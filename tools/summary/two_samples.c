@@ -212,7 +212,7 @@ static int compare_group(struct job *job, size_t group) {
   struct sample sample = {0};
   struct summary_energy energy = {{NAN, NAN, NAN}, NAN, NAN, NAN, 0};
   int code = sample_make(job, &sample, group);
-  size_t units[2] = {sample.rows.n_first, sample.rows.n_units - sample.rows.n_first};
+  const size_t units[2] = {sample.rows.n_first, sample.rows.n_units - sample.rows.n_first};
   if (code == NK_OK && units[0] > 0 && units[1] > 0)
     code = summary_energy(&sample.rows, &job->plan.options, &energy);
   for (int side = 0; side < 2; side++)
