@@ -155,8 +155,11 @@ static int find_states(struct nki_states_layout *l, const struct nk_states_optio
   int code = o->axes != NULL ? parse_axes(o->axes, axes, &n_axes) : NK_OK;
   if (code != NK_OK) return code;
   size_t n = list_candidates(&l->arrays, n_axes, candidates);
-  if (n == 0 && n_axes == 0) return nk_fail(NK_EDATA, "no array of floats with 2 axes or more");
-  if (n == 0) return nk_fail(NK_EDATA, "no array of floats with %zu axes (%.80s)", n_axes, o->axes);
+  if (n == 0 && n_axes == 0)
+    return nk_fail(NK_EDATA, "no array of F32, F16, BF16 or F64 with 2 axes or more");
+  if (n == 0)
+    return nk_fail(NK_EDATA, "no array of F32, F16, BF16 or F64 with %zu axes (%.80s)", n_axes,
+                   o->axes);
   if (n > 1) qsort(candidates, n, sizeof *candidates, compare_candidates);
   if (n > 1) code = check_family(candidates, n);
   const struct nk_tensor *tensor = candidates[0].tensor;
@@ -180,7 +183,12 @@ static int name_layers(struct nki_states_layout *l, const struct nk_states_optio
   if (o->n_held == 0) return NK_OK;
   if (o->n_held != l->n_layers)
     return nk_fail(NK_EDATA, "it holds %zu layers, %zu are named", l->n_layers, o->n_held);
-  for (size_t i = 0; i < l->n_layers; i++) l->layers[i].number = o->held[i];
+  for (size_t i = 0; i < l->n_layers; i++) {
+    for (size_t k = 0; k < i; k++)
+      if (o->held[k] == o->held[i])
+        return nk_fail(NK_EUSAGE, "layer %lld is named twice", (long long)o->held[i]);
+    l->layers[i].number = o->held[i];
+  }
   return NK_OK;
 }
 
@@ -219,8 +227,11 @@ static int take_integers(const struct nki_states_layout *l, const char *name,
     if (tensor->dtype < NK_I64 || tensor->dtype > NK_BOOL || (n != 1 && n != 2) ||
         tensor->shape[n - 1] != l->size[NKI_POSITIONS] ||
         (n == 2 ? tensor->shape[0] : 1) != l->size[NKI_BATCH])
-      return nk_fail(NK_EDATA, "array '%s': expected an integer for each of %zu positions of %zu",
-                     name, l->size[NKI_POSITIONS], l->size[NKI_BATCH]);
+      return nk_fail(NK_EDATA,
+                     "array '%s': %zu elements of type %s, expected integers, one for each "
+                     "position (%zu) of each context (%zu)",
+                     name, tensor->n_elements, nki_tensor_dtype_name(tensor),
+                     l->size[NKI_POSITIONS], l->size[NKI_BATCH]);
     find_strides(tensor, fortran, strides);
     *found = tensor;
     stride[0] = n == 2 ? strides[0] : 0;

@@ -104,7 +104,7 @@ number them by --layer-ids" ]
   refused 'is compressed: save it with numpy.savez, not savez_compressed' npz $S/compressed.npz
   refused "a file of NumPy's, expected safetensors" pt-safetensors $S/stack.npz
   refused 'neither .npz nor .npy' npz $S/stack.safetensors
-  refused "no array of floats with 3 axes (layers,positions,d)" pt-safetensors \
+  refused "no array of F32, F16, BF16 or F64 with 3 axes (layers,positions,d)" pt-safetensors \
     --axes layers,positions,d $S/turned.safetensors
   refused "has 4 axes, expected 3 (layers,positions,d)" pt-safetensors \
     --axes layers,positions,d $S/stack.safetensors
@@ -115,6 +115,8 @@ number them by --layer-ids" ]
     $S/stack.safetensors
   refused "unknown axis '': expected layers, positions, batch, d" pt-safetensors \
     --axes d,positions, $S/stack.safetensors
+  refused "layer 2 is named twice" pt-safetensors --layer-ids 0,2,4,2,1 \
+    $S/turned.safetensors
   refused "array 'hidden_states' has 4 axes: name them" vllm $S/stack.safetensors
   refused '--from writes a set: pipe it into a second nk-convert' vllm --to npy $S/vllm0.safetensors
   run -2 nk-convert --axes layers,positions,d --to npy $S/one.npy
@@ -125,14 +127,15 @@ number them by --layer-ids" ]
 
 @test "hostile files are refused" {
   file none '{"a":{"dtype":"I64","shape":[2,2,2],"data_offsets":[0,64]}}' 64
-  refused 'no array of floats with 2 axes or more' pt-safetensors "$tmp/none"
+  refused 'no array of F32, F16, BF16 or F64 with 2 axes or more' pt-safetensors "$tmp/none"
   file empty '{"a":{"dtype":"F32","shape":[1048576,0,4096],"data_offsets":[0,0]}}' 0
   refused "array 'a' is empty" pt-safetensors "$tmp/empty"
   file types '{"a":{"dtype":"F8_E4M3","shape":[2,2,2],"data_offsets":[0,8]}}' 8
-  refused 'no array of floats with 2 axes or more' pt-safetensors "$tmp/types"
+  refused 'no array of F32, F16, BF16 or F64 with 2 axes or more' pt-safetensors "$tmp/types"
   file tokens '{"a":{"dtype":"F16","shape":[2,2,2],"data_offsets":[0,16]},
     "token_ids":{"dtype":"I64","shape":[3],"data_offsets":[16,40]}}' 40
-  refused "array 'token_ids': expected an integer for each of 2 positions of 1" pt-safetensors \
+  refused "3 elements of type I64, expected integers, one for each position (2) of each context (1)" \
+    pt-safetensors \
     "$tmp/tokens"
   file two '{"a":{"dtype":"F16","shape":[2,2,2],"data_offsets":[0,16]},
     "b":{"dtype":"F16","shape":[2,2,2],"data_offsets":[16,32]}}' 32
