@@ -17,8 +17,9 @@ enum {
   REFERENCE = 512, /* ordinary tokens of a probe's reference, as of a probe by itself */
   ORDINARY = 512,  /* others, of the loss */
   PIECE = 64,      /* tokens of a piece of text, at most: their distributions are held in memory */
-  HELD = 128, /* held-out pieces that evaluations read: at most as many positions as a few steps
-                    * have, however long the text is */
+  /* Held-out pieces that evaluations read: at most as many positions as a few steps have, however
+   * long the text is. */
+  HELD = 128
 };
 
 /* What is split: streams of its random numbers. */
