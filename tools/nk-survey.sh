@@ -341,15 +341,17 @@ write_report() {
     local name
     name=$(info model)
     printf 'title\t%s\n' "Glitch tokens and nokens: ${name##*/}"
+    lead
     printf 'fact\t%s\t%s\n' Model "$name" Architecture "$(info model_type)" \
       Tokens "$(info tokens)" Blocks "$(info blocks)" Dimensions "$(info dimension)" \
       Weights "$(info parameters)" Survey "$([ $quick = 1 ] && echo quick || echo full), seed $seed"
-    printf 'section\tshort\tIn short\n'
+    in_short
     for name in listed verified control glitch_ood near_ood far_ood far_flags like_ordinary \
       like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5; do
       cut -f 1 claims.tsv | grep -qx "$name" && printf 'claim\t%s\n' "$name"
     done
     cat report.txt.part
+    words
   } >report.txt.new.part
   rm report.txt.part
   mv report.txt.new.part report.txt
@@ -372,4 +374,5 @@ render() {
 parse_options "$@"
 . "$share/survey/unblind.sh"
 . "$share/survey/compare.sh"
+. "$share/survey/words.sh"
 "$mode"

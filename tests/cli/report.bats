@@ -109,6 +109,8 @@ browser() {
 1|0.94|1|share|100% [94, 100]
 0|0|0|share|0% [0, 0]
 0.5|||share|50%
+-0.015625|-0.275|0.235|points|−2 [−28, 24] percentage points
+inf|5.3|inf|spreads|at least 5.30 spreads
 0.0123|||share|1.2%
 0.3|0.25||share|30% (at least 25%)
 0.3||0.35|share|30% (at most 35%)

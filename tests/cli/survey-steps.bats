@@ -102,3 +102,29 @@ perform() { bash -e -o pipefail -c "$(cat)"; }
       r = $at["onset"] / $at["fisher"] / $2; bad += r < 0.9999 || r > 1.0001 }
     END { exit bad > 0 || n < 40 }' onsets.tsv
 }
+
+@test "a ray without an onset is longer than all others, and on a plateau where one is predicted" {
+  printf '%s\n' 'nk-run() { :; }; nk-region() { :; }; nk-sample() { :; }; rm() { :; }' \
+    'nk-stats() { printf "column\tmedian\ncentroid_l2\t2\n"; }' \
+    'nk-boundary() { printf "id\tonset\tfisher\twidth\n1\t\t15\t\n2\t\t17\t\n3\t\t\t\n4\t3\t2\t6\n"; }' \
+    >tools
+  { cat tools; pipeline 'How far real states'; } | perform
+  # Spreads of 2: rays end at 16.
+  [ "$(sed -n '2,5p' onsets.tsv | cut -f 1-4 | tr '\t' '|')" = 'inf|inf||1
+inf|||2
+inf|||3
+1.5|1.5|2|4' ]
+}
+
+@test "a ratio has the numbers of both samples, and no interval where one is open" {
+  printf 'kind\tplace\tstatistic\tvalue\tlow\thigh\tlevel\tinterval\tn\n' >kl.tsv
+  printf '%s\n' 'searched	a	median	4	2	8	0.95	order statistics	8' \
+    'random	a	top	2	1	4	0.95	order statistics	400' \
+    'searched	b	median	4	2	8	0.95	order statistics	8' \
+    'random	b	top	2	1		0.95	order statistics	90' >>kl.tsv
+  awk -v by=place -v above=searched,median -v below=random,top \
+    -f "$root/tools/survey/ratio.awk" kl.tsv >ratio.tsv
+  # exp(sqrt(log(2)^2 + log(2)^2)) = 2^sqrt(2) = 2.66514
+  [ "$(sed 1d ratio.tsv | cut -f 1-5,7 | tr '\t' '|')" = 'a|2|0.750428|5.33029|0.95|8 and 400
+b|2||5.33029|0.95|8 and 90' ]
+}

@@ -53,11 +53,12 @@ awk -v OFS='\t' 'FNR == 1 { kind = FILENAME; sub(/-far.tsv/, "", kind); sub(/-ru
 half=\$(awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; next }
   { printf "%.4f", \$at["value"] }' half-far.tsv)
 for metric in mahalanobis l2 cosine knn; do
+  name=\${metric/mahal/Mahal} name=\${name/l2/Euclidean} name=\${name/knn/k-NN}
   awk -F '\t' -v metric=\$metric 'NR == 1 || \$1 == metric' likeness.tsv |
     nk-plot curve -x times --by direction --log x --ordinary kind=ordinary --ordinary-from kinds.tsv \\
       --line "y=\$half:two halves of the glitch tokens" --ylabel 'energy distance from glitch tokens' \\
-      --xlabel "\${metric/knn/k-NN} distance, in units of that of the farthest token" \\
-      --title "How unlike glitch tokens nokens behave, by \${metric/knn/k-NN} distance" -o like-\$metric.svg
+      --xlabel "\${name^} distance, in units of that of the farthest token" \\
+      --title "How unlike glitch tokens nokens behave, by \$name distance" -o like-\$metric.svg
 done
 END
 
@@ -74,6 +75,7 @@ nk-summary --energy entropy,top_prob,kl,residual_norm --strata prompt -c id --se
   -b direction,times --against glitch-runs.tsv -o closest.tsv closest-runs.tsv
 END
 
+  metric_name() { case $1 in mahalanobis) echo Mahalanobis ;; l2) echo Euclidean ;; knn) echo k-NN ;; *) echo "$1" ;; esac; }
   like() { # KEY KIND SENTENCE
     claim "$1" likeness '' "$3" kinds.tsv "kind=$2"
   }
@@ -84,13 +86,13 @@ END
       END { print best }' near-far.tsv
   }
   like like_ordinary ordinary 'The behaviour of ordinary tokens is at an energy distance of {} from that of glitch tokens.'
-  like like_half half 'One half of the glitch tokens is at a distance of {} from the other half.'
+  like like_half half 'One half of the glitch tokens is at an energy distance of {} from the other half.'
   metric=$(cell metric chosen.tsv) times=$(cell times chosen.tsv)
-  claim like_closest closest '' "Of all these nokens, those closest to glitch tokens have the direction \`$(cell direction chosen.tsv)\` at $(printf %.3g "${times:-0}") times the ${metric/knn/k-NN} distance of the farthest ordinary token; drawn anew, they are at a distance of {}." \
+  claim like_closest closest '' "Of all these nokens, those closest to glitch tokens have the direction \`$(cell direction chosen.tsv)\` at $(printf %.3g "${times:-0}") times the $(metric_name "$metric") distance of the farthest ordinary token; drawn anew, they are at an energy distance of {}." \
     closest.tsv
   for place in near far; do
     times=$(end $place)
-    claim like_$place likeness '' "Nokens in all directions at $(printf %.3g "${times:-0}") times the Mahalanobis distance of the farthest token are at {}." \
+    claim like_$place likeness '' "Nokens in all directions at $(printf %.3g "${times:-0}") times the Mahalanobis distance of the farthest token are at an energy distance of {} from glitch tokens." \
       near-far.tsv metric=mahalanobis "times=$times"
   done
   # Both intervals, one after the other.
@@ -100,15 +102,15 @@ END
     <<<"$(for place in far near; do for bound in low high; do
       cell $bound near-far.tsv metric=mahalanobis "times=$(end $place)"
     done; done | paste -s)")"
-  like like_matched matched 'Nokens with the norm and the distances of real glitch tokens are at {}.'
-  like like_cloud glitch-cloud 'Vectors from the normal distribution that has the mean and the covariance of the glitch tokens are at {}.'
-  like like_ordinary_cloud ordinary-cloud 'Vectors from that of the ordinary tokens are at {}.'
+  like like_matched matched 'Nokens with the norm and the distances of real glitch tokens are at an energy distance of {} from them.'
+  like like_cloud glitch-cloud 'Vectors from the normal distribution that has the mean and the covariance of the glitch tokens are at an energy distance of {} from them.'
+  like like_ordinary_cloud ordinary-cloud 'Vectors from the normal distribution of the ordinary tokens are at an energy distance of {} from glitch tokens.'
   for metric in mahalanobis l2 cosine knn; do
-    picture like-$metric.svg likeness "Energy distance of nokens from glitch tokens against their ${metric/knn/k-NN} distance, a line for each direction; ordinary tokens as a band, and half of the glitch tokens against the other as a line." \
-      "The behaviour of nokens and that of glitch tokens, by ${metric/knn/k-NN} distance and direction; 0 is the same behaviour, the grey line is that of ordinary tokens."
+    picture like-$metric.svg likeness "Energy distance of nokens from glitch tokens against their $(metric_name $metric) distance, a line for each direction; ordinary tokens as a band, and half of the glitch tokens against the other as a line." \
+      "The behaviour of nokens and that of glitch tokens, by $(metric_name $metric) distance and direction; 0 is the same behaviour, the grey line is that of ordinary tokens."
   done
-  table kinds.tsv likeness 'Distances of other kinds of vectors from glitch tokens, with the 0.95 quantile of the distance where behaviour is the same.' \
-    'kind,value=energy distance,low,high,p_value,null_q95,n_id=items' 20
-  table closest-first.tsv closest 'Nokens by metric, direction and distance (in units of that of the farthest token), those closest to glitch tokens first.' \
-    'metric,direction,times,value=energy distance,low,high,p_value' 30
+  table kinds.tsv likeness 'Energy distances from glitch tokens: of `half` of them from the other half; of vectors from the normal distribution of glitch tokens (`glitch-cloud`) and of ordinary tokens (`ordinary-cloud`); of nokens at the norm and distances of glitch tokens (`matched`); of ordinary tokens moved a little (`resampled`), and as they are (`ordinary`). The last column but one has what 95% of distances are below where behaviour is the same.' \
+    'kind,value=energy distance,low,high,p_value=p-value,null_q95=0.95 quantile if the same,n_id=items' 20
+  table closest-first.tsv closest 'Nokens by metric, direction and distance (in units of that of the farthest token), those closest to glitch tokens first. The first is partly so by chance: the sentence above is about others, drawn anew.' \
+    'metric,direction,times=distance,value=energy distance,low,high,p_value=p-value' 30
 fi

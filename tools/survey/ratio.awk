@@ -4,7 +4,8 @@
 #     -f ratio.awk TABLE
 #
 # A row is named by the columns kind and statistic. The interval is that of a difference of
-# logarithms from the intervals of both (Zou and Donner, 2008); it has their name.
+# logarithms from the intervals of both (Zou and Donner, 2008), which its name says; n is that of
+# both, "8 and 400".
 
 BEGIN { FS = OFS = "\t"; print by, "value", "low", "high", "level", "interval", "n" }
 
@@ -18,9 +19,9 @@ what == above || what == below {
   value[what, key] = $at["value"]
   low[what, key] = $at["low"]
   high[what, key] = $at["high"]
-  n[key] += $at["n"]
+  n[what, key] = $at["n"]
   level = $at["level"]
-  interval = $at["interval"]
+  interval = $at["interval"] ", combined by Zou and Donner"
 }
 
 # The length of an interval's side: of both sides of a logarithm, in quadrature.
@@ -37,6 +38,6 @@ END {
       bottom = a / b / exp(side(a / low[above, key], high[below, key] / b))
     if (high[above, key] > 0 && low[below, key] > 0)
       top = a / b * exp(side(high[above, key] / a, b / low[below, key]))
-    print key, a / b, bottom, top, level, interval, n[key]
+    print key, a / b, bottom, top, level, interval, n[above, key] " and " n[below, key]
   }
 }

@@ -12,7 +12,9 @@ if can runs 'What follows a token at a distance cannot be seen' &&
     "1, 2, 4 and so on up to $reach tokens after it. It is out of distribution where its conformal p-value" \
     'is at most 0.05 among ordinary tokens in the same slot, at the same distance. At a distance the' \
     'effect is said to show where this happens more often than after ordinary tokens, with an interval of' \
-    'the difference that lies above 0. The intervals of all distances hold together at 95% (Bonferroni).' \
+    'the difference that lies above 0. For tokens or nokens of one kind the intervals of all distances' \
+    'hold together at 95% (Bonferroni). A share says how often an effect is seen; how large it is, the' \
+    'divergence says.' \
     "Nokens are at the median of the tokens' own Mahalanobis distances, at the largest one and at four" \
     'times that.'
 
@@ -55,9 +57,9 @@ awk -F '\t' -v OFS='\t' 'NR > 1 && \$4 == 0 { \$4 = 0.5 } { print }' reach-runs.
 plot="nk-plot curve -x after --by kind"
 below='tokens after the slot (the slot itself: 0.5)'
 \$plot -y 'share p_value<=0.05' --log x --xlabel "\$below" --ylabel 'share out of distribution' \\
-  --title 'How often what follows a token is out of distribution, by distance' -o reach.svg reach.tsv
+  --title 'How often what follows a token is out of distribution' -o reach.svg reach.tsv
 \$plot -y 'median kl' --log xy --xlabel "\$below" --ylabel 'median KL divergence (nats)' \\
-  --title 'The divergence of the next token from that after ordinary tokens, by distance' \\
+  --title 'The divergence of what comes next, by distance' \\
   -o reach-kl.svg reach.tsv
 level=\$(cut -f 4 reach-runs.tsv | sort -u | awk 'END { printf "%.6g", 1 - 0.05 / (NR - 1) }')
 sed 1d reach-runs.tsv | cut -f 1 | sort -u | grep -v ordinary | while IFS= read -r kind; do
@@ -71,7 +73,8 @@ awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print 
     for (i = 1; i <= n; i++) print last[kind[i]] }' reach-more.tsv > reach-last.tsv
 END
 
-  reach_claim() { # KEY KIND
+  far='nokens at 4 times the largest distance of a token'
+  reach_claim() { # KEY KIND WORDS
     local after where
     after=$(cell after reach-last.tsv "kind=$2" shows=yes)
     case $after in
@@ -81,20 +84,23 @@ END
       "$reach") where="shows $after tokens after the slot, the largest distance that was read; there" ;;
       *) where="shows $after tokens after the slot and at no larger distance; there" ;;
     esac
-    claim "$1" distances share "The effect of $2 $where the share out of distribution differs from that after ordinary tokens by {}." \
+    claim "$1" distances points "The effect of $3 $where the share out of distribution differs from that after ordinary tokens by {}." \
       reach-last.tsv "kind=$2"
   }
-  ! has glitch.tsv 5 'Glitch tokens' || reach_claim reach_glitch 'glitch tokens'
-  reach_claim reach_near 'nokens at the median'
-  reach_claim reach_edge 'nokens at the largest'
-  reach_claim reach_far 'nokens at 4 x largest'
-  reach_kl() { # KEY KIND AFTER WHERE
-    claim "$1" distances nats "After $2 the median divergence $4 is {}." reach.tsv 'statistic=median kl' \
-      "kind=$2" "after=$3"
+  reach_claim reach_near 'nokens at the median' "nokens at the tokens' median distance"
+  reach_claim reach_edge 'nokens at the largest' 'nokens at the largest distance of a token'
+  reach_claim reach_far 'nokens at 4 x largest' "$far"
+  reach_kl() { # KEY KIND WORDS AFTER WHERE
+    claim "$1" distances nats "After $3 the median divergence $5 is {}." reach.tsv \
+      'statistic=median kl' "kind=$2" "after=$4"
   }
-  reach_kl reach_kl_slot 'nokens at 4 x largest' 0.5 'of the next token in the slot itself'
-  reach_kl reach_kl_end 'nokens at 4 x largest' "$reach" "$reach tokens later"
-  reach_kl reach_kl_ordinary 'ordinary tokens' "$reach" "$reach tokens later"
+  reach_kl reach_kl_slot 'nokens at 4 x largest' "$far" 0.5 'of the next token in the slot itself'
+  reach_kl reach_kl_end 'nokens at 4 x largest' "$far" "$reach" "$reach tokens later"
+  reach_kl reach_kl_ordinary 'ordinary tokens' 'ordinary tokens' "$reach" "$reach tokens later"
+  if has glitch.tsv 5 'Glitch tokens'; then
+    reach_claim reach_glitch 'glitch tokens' 'glitch tokens'
+    reach_kl reach_kl_glitch 'glitch tokens' 'glitch tokens' "$reach" "$reach tokens later"
+  fi
   picture reach.svg distances 'Share out of distribution against the number of tokens after the slot, a line each for ordinary tokens, glitch tokens and nokens at three distances.' \
     'How often the model answers unlike after ordinary tokens, by the number of tokens between; bands are intervals for other tokens and other texts.'
   picture reach-kl.svg distances 'Median KL divergence against the number of tokens after the slot, a line each for ordinary tokens, glitch tokens and nokens at three distances.' \

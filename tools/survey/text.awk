@@ -160,15 +160,18 @@ function percent_decimals(p, width,   d, s) {
 
 function largest(a, b) { return a > b ? a : b }
 
-# "37% [31, 43]", "0.42 [0.31, 0.55] nats", "at least 3.1" where only that end is known, or a dash.
-function estimate(value, low, high, unit,   v, l, h, scale, d, mark, after, r) {
+# "37% [31, 43]", "12 [3, 27] percentage points" of a difference of shares (unit points), "0.42
+# [0.31, 0.55] nats", "at least 3.1" where only that end is known, or a dash.
+function estimate(value, low, high, unit,   v, l, h, percent, scale, d, mark, after, r) {
   v = is_number(value); l = is_number(low); h = is_number(high)
   if (!v && !l && !h) return "\342\200\223"
-  scale = unit == "share" ? 100 : 1
+  percent = unit == "share" || unit == "points"
+  scale = percent ? 100 : 1
   mark = unit == "share" ? "%" : ""
   after = unit == "share" || unit == "" || unit == "-" ? "" : " " attribute(unit)
-  if (v && !l && !h && unit != "share") return number(value) after
-  if (unit == "share")
+  if (unit == "points") after = " percentage points"
+  if (v && !l && !h && !percent) return number(value) after
+  if (percent)
     d = percent_decimals((v ? value : l ? low : high) * 100, l && h ? (high - low) * 100 : -1)
   else
     d = decimals_of(largest(v ? magnitude(value) : 0,

@@ -72,17 +72,17 @@ END
   tuned_claim() { claim "$1_$2" tuned "$3" "$4" tuned.tsv "copy=$2" "statistic=$5"; }
   name() { case $1 in before) echo 'Before the training' ;; *) echo "In the copy trained on $1 nokens" ;; esac; }
   for copy in before random searched; do
-    tuned_claim tuned_ood $copy share "$(name $copy) random nokens are out of distribution in {} of cases." 'noken_ood all'
-    tuned_claim tuned_kl $copy nats 'The worst nokens that a search finds there have a median KL divergence of {}.' 'searched_kl all'
+    tuned_claim tuned_ood $copy share "$(name $copy), random nokens are out of distribution in {} of cases." 'noken_ood all'
+    tuned_claim tuned_kl $copy nats "$(name $copy), the worst nokens that a search finds have a median KL divergence of {}." 'searched_kl all'
     [ $copy = before ] ||
-      tuned_claim tuned_transfer $copy nats 'Those that were the worst before have {} there.' 'transfer_kl all'
+      tuned_claim tuned_transfer $copy nats "$(name $copy), the nokens that were the worst before have a median KL divergence of {}." 'transfer_kl all'
   done
   for copy in random searched; do
     tuned_claim tuned_divergence $copy nats \
       "The price: after ordinary tokens the answers of the copy trained on $copy nokens diverge by {} in the mean." divergence_mean
   done
   for copy in before random searched; do
-    tuned_claim tuned_text $copy nats "$(name $copy) the loss of a token of held-out text is {}." text_loss
+    tuned_claim tuned_text $copy nats "$(name $copy), the loss of a token of held-out text is {}." text_loss
   done
   ! has tune-glitch.tsv 1 'Glitch tokens, to see whether the copies repeat them' ||
     for copy in random searched; do
