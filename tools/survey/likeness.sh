@@ -57,7 +57,7 @@ for metric in mahalanobis l2 cosine knn; do
   awk -F '\t' -v metric=\$metric 'NR == 1 || \$1 == metric' likeness.tsv |
     nk-plot curve -x times --by direction --log x --ordinary kind=ordinary --ordinary-from kinds.tsv \\
       --line "y=\$half:two halves of the glitch tokens" --ylabel 'energy distance from glitch tokens' \\
-      --xlabel "\${name^} distance, in units of that of the farthest token" \\
+      --xlabel "\$name distance, in units of that of the farthest token" \\
       --title "How unlike glitch tokens nokens behave, by \$name distance" -o like-\$metric.svg
 done
 END
