@@ -35,6 +35,9 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
     END { printf "%.9g %d\n", listed / ranked, ranked }' "$whole/ranking.tsv")
   [ "$(claim listed value) $(claim listed n)" = "$listed" ]
   [ "$(claim ordinary_ood clusters)" = '150 items, 6 prompts' ]
+  # An interval has its level and its method.
+  awk -F '\t' 'NR > 1 && ($5 == "" || $6 == "" || $7 == "" || $8 == "" || $11 == "") { print; bad = 1 }
+    END { exit NR < 5 || bad }' "$whole/claims.tsv"
 }
 
 @test "its tables are read by readers with any rule of quoting" {

@@ -38,20 +38,23 @@ static int write_rows(const struct verify_job *job, const int *cell, struct cli_
   return code;
 }
 
+static const double LEVEL = 0.95; /* of intervals */
+
 /* method is the name of how the interval was made, "" where there is none. */
 static int write_row(const struct verify_job *job, const char *name, size_t n,
                      struct summary_interval value, const char *method, struct cli_table *table) {
   cli_table_string(table, name);
   cli_table_integer(table, (int64_t)n);
   verify_write_interval(&value, table);
+  cli_table_number(table, method[0] != 0 ? LEVEL : NAN);
   cli_table_string(table, method);
   verify_write_command(job, table);
   return cli_table_end_row(table);
 }
 
 static int write_summary(const struct verify_job *job, const int *cell, struct cli_table *table) {
-  static const char *const columns[] = {"cell", "tokens",   "value",  "low",
-                                        "high", "interval", "command"};
+  static const char *const columns[] = {"cell", "tokens", "value",    "low",
+                                        "high", "level",  "interval", "command"};
   const struct summary_interval none = {NAN, NAN, NAN};
   size_t counts[2][2] = {{0}}, n = 0;
   int code = NK_OK;
@@ -64,12 +67,12 @@ static int write_summary(const struct verify_job *job, const int *cell, struct c
   }
   for (int c = N_CELLS - 1; c >= 0 && code == NK_OK; c--)
     code = write_row(job, cell_names[c], counts[c / 2][c % 2],
-                     summary_share_of(counts[c / 2][c % 2], n, 0.95), "Wilson", table);
+                     summary_share_of(counts[c / 2][c % 2], n, LEVEL), "Wilson", table);
   if (code == NK_OK)
-    code = write_row(job, "agreement", n, summary_share_of(counts[0][0] + counts[1][1], n, 0.95),
+    code = write_row(job, "agreement", n, summary_share_of(counts[0][0] + counts[1][1], n, LEVEL),
                      "Wilson", table);
   if (code == NK_OK)
-    code = write_row(job, "kappa", n, summary_kappa(counts, 0.95), "Fleiss-Cohen-Everitt", table);
+    code = write_row(job, "kappa", n, summary_kappa(counts, LEVEL), "Fleiss-Cohen-Everitt", table);
   if (code == NK_OK) code = write_row(job, "not compared", job->n - n, none, "", table);
   return code;
 }
