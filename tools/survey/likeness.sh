@@ -112,5 +112,5 @@ END
   table kinds.tsv likeness 'Energy distances from glitch tokens: of `half` of them from the other half; of vectors from the normal distribution of glitch tokens (`glitch-cloud`) and of ordinary tokens (`ordinary-cloud`); of nokens at the norm and distances of glitch tokens (`matched`); of ordinary tokens moved a little (`resampled`), and as they are (`ordinary`). The last column but one has what 95% of distances are below where behaviour is the same.' \
     'kind,value=energy distance,low,high,p_value=p-value,null_q95=0.95 quantile if the same,n_id=items' 20
   table closest-first.tsv closest 'Nokens by metric, direction and distance (in units of that of the farthest token), those closest to glitch tokens first. The first is partly so by chance: the sentence above is about others, drawn anew.' \
-    'metric,direction,times=distance,value=energy distance,low,high,p_value=p-value' 30
+    'metric,direction,times=distance,value=energy distance,low,high,p_value=p-value' 200
 fi

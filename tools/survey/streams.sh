@@ -83,7 +83,7 @@ END
   picture streams-kl.svg streams 'Heatmap of the median divergence of the next token, by distance and layer.' \
     'The median divergence of the next token from its mean distribution after ordinary tokens.'
   table stream-directions.tsv streams 'Share out of distribution and median divergence, by layer, distance and direction.' \
-    'at=layer,direction,times=distance,statistic,value,low,high,n' 30
+    'at=layer,direction,times=distance,statistic,value,low,high,n' 1000
 
   text 'How far can a real state be moved before the model says something else? The state of the last' \
     'token of a line moves along a direction: random (`isotropic`), as states spread (`covariance`), the' \
@@ -167,5 +167,5 @@ END
   picture plateaus.svg radii 'Median ratio of the onset and the onset of a square law against the layer, with a line at 1.' \
     'Above 1 the answer stays the same for longer than its curvature at the start predicts: a plateau.'
   table radii.tsv radii 'Onset in spreads, its ratio to the onset of a square law (plateau), and width over onset (step).' \
-    'weights,layer,direction,statistic,value,low,high,n' 40
+    'weights,layer,direction,statistic,value,low,high,n' 1000
 fi
