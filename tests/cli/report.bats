@@ -207,7 +207,7 @@ END
 @test "words are explained in one list" {
   printf 'section\twords\tWords\nterm\tnoken\tA vector that is `no token`.\nterm\tnat\tA unit.\ntext\tEnd.\n' >>report.txt
   report awk >report.html
-  tr -d '\n' <report.html | grep -qF '<dl><dt>noken</dt><dd>A vector that is <code>no token</code>.</dd><dt>nat</dt><dd>A unit.</dd></dl><p>End.</p>'
+  tr -d '\n' <report.html | grep -qF '<dl class="terms"><dt>noken</dt><dd>A vector that is <code>no token</code>.</dd><dt>nat</dt><dd>A unit.</dd></dl><p>End.</p>'
 }
 
 @test "a picture with anything but nk-plot's elements is refused" {

@@ -88,7 +88,7 @@ END
   like like_ordinary ordinary 'The behaviour of ordinary tokens is at an energy distance of {} from that of glitch tokens.'
   like like_half half 'One half of the glitch tokens is at an energy distance of {} from the other half.'
   metric=$(cell metric chosen.tsv) times=$(cell times chosen.tsv)
-  claim like_closest closest '' "Of all these nokens, those closest to glitch tokens have the direction \`$(cell direction chosen.tsv)\` at $(printf %.3g "${times:-0}") times the $(metric_name "$metric") distance of the farthest ordinary token; drawn anew, they are at an energy distance of {}." \
+  claim like_closest closest '' "Of all these nokens, those of the direction \`$(cell direction chosen.tsv)\` at $(printf %.3g "${times:-0}") times the $(metric_name "$metric") distance of the farthest ordinary token came closest to glitch tokens; others of these, drawn anew, are at an energy distance of {} from them." \
     closest.tsv
   for place in near far; do
     times=$(end $place)

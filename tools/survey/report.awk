@@ -370,7 +370,7 @@ function put_directive(line, at,   field, n) {
   n = split(line, field, "\t")
   if (field[1] ~ /^(title|lead|fact|step)$/) return
   if (field[1] == "term") {
-    if (!in_terms++) print "<dl>"
+    if (!in_terms++) print "<dl class=\"terms\">"
     print "<dt>" text(field[2]) "</dt><dd>" text(field[3]) "</dd>"
     return
   }

@@ -5,7 +5,7 @@ lead() {
 }
 
 in_short() {
-  printf 'section\tshort\tIn short\ntext\t%s\n' 'Brackets hold an interval: what the number may be where other tokens, nokens and prompts are drawn, at the level and by the method that stand below. The words are explained at the end.'
+  printf 'section\tshort\tIn short\ntext\t%s\n' 'Brackets hold an interval: where the number may be if the sample is drawn anew, at the level and by the method that stand below. The words are explained at the end.'
 }
 
 words() {
