@@ -361,8 +361,8 @@ write_report() {
 
 page() { # page CLAIMS REPORT: the page of both
   local parts=$share/survey
-  awk -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/report.awk" "$parts/report.css" \
-    "$parts/report.js" "$1" "$2"
+  awk -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/beside.awk" -f "$parts/report.awk" \
+    "$parts/report.css" "$parts/report.js" "$1" "$2"
 }
 
 render() {

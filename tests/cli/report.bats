@@ -50,7 +50,8 @@ setup() {
 # report AWK [OPTION]...: the page of the working folder
 report() {
   local parts=$REPOSITORY/tools/survey
-  LC_ALL=C "$@" -f "$parts/text.awk" -f "$parts/picture.awk" -f "$parts/report.awk" \
+  LC_ALL=C "$@" -f "$parts/text.awk" -f "$parts/picture.awk" \
+    -f "$parts/beside.awk" -f "$parts/report.awk" \
     "$parts/report.css" "$parts/report.js" claims.tsv report.txt
 }
 
