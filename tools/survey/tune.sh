@@ -8,14 +8,14 @@ if [ $quick = 1 ]; then
   searches='--searched 4 --restarts 2 --steps 20'
 fi
 
-text 'Two copies of the model are trained so that nokens do in prompts what ordinary tokens do there, and' \
-  'nothing else changes: one on random nokens, one on nokens that are searched again and again. Of the' \
-  'lines of `contexts.txt`, with a slot in place of one word, each third is kept for the comparison.' \
-  'The copies are in `tuned-random` and `tuned-searched`, each as large as the model: remove them when' \
-  'the report is done, if they are not wanted.'
-
 if can weight_gradients 'Copies of the model cannot be trained' &&
   has contexts.txt 11 'Lines of text to train on'; then
+  text 'Two copies of the model are trained so that nokens do in prompts what ordinary tokens do there, and' \
+    'nothing else changes: one on random nokens, one on nokens that are searched again and again. Of the' \
+    'lines of `contexts.txt`, with a slot in place of one word, each third is kept for the comparison.' \
+    'The copies are in `tuned-random` and `tuned-searched`, each as large as the model: remove them when' \
+    'the report is done, if they are not wanted.'
+
   # What a killed training left is gone on from, unless it is of other options: then this is run anew.
   step tune-input 'Nokens, prompts and texts to train on, and others to compare on' <<END
 rm -rf tuned-random tuned-random.checkpoint tuned-searched tuned-searched.checkpoint
