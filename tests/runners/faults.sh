@@ -47,7 +47,8 @@ awk 'BEGIN { # letters a to h, and 32 pairs of them
     nk-convert --to tsv set.safetensors -o set.tsv &&
     nk-extract -q model --ids 3-5 -o few.safetensors &&
     printf 'a\tb\n3\t5\n' >pairs.tsv &&
-    head -n 2 stats.tsv >few.tsv
+    head -n 2 stats.tsv >few.tsv &&
+    cp "$root"/tests/fixtures/states/stack.{npz,safetensors} .
 } || { not_ok "the tools run without a fault" "they do not"; end; exit; }
 
 few_tokens="--unverified --reference 8 --level 0.2"
@@ -81,6 +82,9 @@ commands=(
     --steps 2 -o out"
   "nk-search -q model region.safetensors -p h{}h --p-value 0.2 --restarts 1 --steps 2 -o out"
   "nk-search -q model -p h{}h --top-directions 2 --from-set nokens.safetensors -o out"
+  "nk-convert -q --cat nokens.safetensors nokens.safetensors -o out"
+  "nk-convert -q --from npz stack.npz -o out"
+  "nk-convert -q --from pt-safetensors stack.safetensors -o out"
   "nk-trace -q -p h{}h --ids 3 --unverified --ordinary 4 model nokens.safetensors -o out"
   "nk-summary -q --by text --median norm --resamples 100 stats.tsv -o out"
   "nk-summary -q --energy norm -c id --against stats.tsv --resamples 100 stats.tsv -o out"
