@@ -81,7 +81,10 @@ static void print_path(struct info *info) {
     return;
   }
   char *path = realpath(folder, NULL);
-  text(info, "path", path);
+  if (path != NULL)
+    text(info, "path", path);
+  else if (info->code == NK_OK)
+    info->code = nk_fail_errno("%s", folder);
   free(path);
 }
 

@@ -67,7 +67,8 @@ NK_API int nk_fail(int code, const char *format, ...) NK_PRINTF(2, 3);
  * returns code. */
 NK_API int nk_fail_in(int code, const char *format, ...) NK_PRINTF(2, 3);
 
-/* "WHAT: reason" from errno; returns NK_EPIPE, NK_ENOTFOUND (no such file) or NK_EIO. */
+/* "WHAT: reason" from errno; returns NK_EPIPE, NK_ENOTFOUND (no such file), NK_EMEMORY or else
+ * NK_EIO. */
 NK_API int nk_fail_errno(const char *format, ...) NK_PRINTF(1, 2);
 
 /* ==== Memory ==== */

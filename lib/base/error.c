@@ -82,7 +82,10 @@ int nk_fail_errno(const char *format, ...) {
   va_start(args, format);
   vsnprintf(context, sizeof context, format, args);
   va_end(args);
-  int code = reason == EPIPE ? NK_EPIPE : reason == ENOENT ? NK_ENOTFOUND : NK_EIO;
+  int code = reason == EPIPE    ? NK_EPIPE
+             : reason == ENOENT ? NK_ENOTFOUND
+             : reason == ENOMEM ? NK_EMEMORY
+                                : NK_EIO;
   return nk_fail(code, "%s: %s", context, strerror(reason));
 }
 

@@ -144,6 +144,7 @@ static int read_merge(struct nki_scan *scan, struct nk_buffer *both, size_t *spl
   } else {
     code = nki_scan_string(scan, both);
     char *space = code == NK_OK && both->data != NULL ? memchr(both->data, ' ', both->size) : NULL;
+    if (code == NK_OK && both->failed) return nk_fail(NK_EMEMORY, "out of memory for merges");
     if (code == NK_OK &&
         ((space == NULL) ||
          memchr(space + 1, ' ', both->size - (size_t)(space + 1 - both->data)) != NULL))
