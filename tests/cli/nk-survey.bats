@@ -105,6 +105,19 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   run ! same_folder other
 }
 
+@test "raters get nokens at the median distance where no token is exactly there" {
+  nk-survey --dry-run --only blind --quick "$model" -o . >script
+  printf 'prompt\ttext\na\tSay {}\n' >prompts.tsv
+  for kind in ordinary-runs glitch-runs nokens; do
+    printf 'id\tprompt\tcontinuation\tquantile\ttimes\n' >$kind.tsv
+    for id in 1 2 3 4 5 6; do printf '%s\ta\tso\t0.499892032\t0.7\n' $id >>$kind.tsv; done
+  done
+  for id in 7 8 9 10; do printf '%s\ta\tso\t1\t4\n' $id >>nokens.tsv; done
+  awk -v RS= 'index($0, "# Continuations to judge") == 1' script | bash -e -o pipefail
+  [ "$(awk -F '\t' '$2 == "near" && $3 <= 6' key.tsv | wc -l)" = 4 ]
+  [ "$(awk -F '\t' '$2 == "far" && $3 > 6' key.tsv | wc -l)" = 4 ]
+}
+
 @test "the survey of another model is refused" {
   cp -r "$whole" other
   run -1 --separate-stderr nk-survey -q $options "$root/data/llama-tiny" -o other

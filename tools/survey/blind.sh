@@ -5,7 +5,8 @@ judged=48
 section 'Would people who know nothing of this agree?'
 if can runs 'There is nothing to judge' && has ordinary.tsv 20 'Ordinary tokens that the model repeats'; then
   step blind 'Continuations to judge, without a sign of what stood in the prompt' <<END
-nearest='NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next } \$at["quantile"] == 0.5'
+# half of the tokens as nearly as their number allows
+nearest='NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next } \$at["quantile"] > 0.4 && \$at["quantile"] < 0.6'
 farthest='NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next } \$at["times"] == 4'
 awk -F '\t' "\$nearest" nokens.tsv > near-runs.tsv
 awk -F '\t' "\$farthest" nokens.tsv > far-runs.tsv
