@@ -96,9 +96,10 @@ parse_options() {
 }
 
 # ---- Steps ----
-# A step is done when steps/NAME.sh is there, the pipeline that ran. Where that is another than now
-# (other options), it is run anew, and all steps after it.
-planning=0 planned=0 stale=0 reported=1
+# A step is done when steps/NAME.sh is there, the pipeline that ran, and steps/NAME.sum is a digest
+# of it and of those before it, on whose files it depends. With options that change one of these it
+# is run anew.
+planning=0 planned=0 chain='' reported=1
 
 say() { [ $quiet = 1 ] || printf '%s\n' "$@"; }
 
@@ -107,12 +108,12 @@ say() { [ $quiet = 1 ] || printf '%s\n' "$@"; }
 step() {
   local name=$1 text runs=${3:-0}
   text="# $2"$'\n'$(cat)
+  chain=$(printf '%s\n' "$chain" "$text" | b2sum | cut -c 1-32)
   if [ $dry = 1 ]; then
     printf '\n%s\n' "$text"
-  elif [ $stale = 0 ] && [ -e "steps/$name.sh" ] && [ "$text" = "$(<"steps/$name.sh")" ]; then
+  elif [ -e "steps/$name.sh" ] && grep -qsxF "$chain" "steps/$name.sum"; then
     [ $planning = 1 ] || say "# $2 (done before)"
   else
-    stale=1
     planned=$((planned + runs))
     [ $planning = 1 ] || run_step "$name" "$text"
   fi
@@ -129,6 +130,7 @@ run_step() { # run_step NAME TEXT
     say "# The step '$1' failed. The same command goes on from it."
     exit 1
   fi
+  printf '%s\n' "$chain" >"steps/$1.sum" || fail "steps/$1.sum cannot be written"
   mv "$script.part" "$script"
 }
 
@@ -252,10 +254,11 @@ claim_folder() {
 }
 
 # ---- Modes ----
-# Runs the questions. The first two make what the others begin from: where they are not asked, their
-# steps run, and the report does not have them.
+# Runs the questions. The first two make what each of the others begins from: where they are not
+# asked, their steps run, and the report does not have them.
 source_parts() {
-  stale=0 planned=0
+  local begin
+  chain='' planned=0
   step_inputs
   for part in $parts; do
     reported=1
@@ -263,9 +266,13 @@ source_parts() {
     case $part in
       glitch) ;;
       unusual) [ "$only" != glitch ] || continue ;;
-      *) [ $reported = 1 ] || continue ;;
+      *)
+        [ $reported = 1 ] || continue
+        chain=$begin
+        ;;
     esac
     . "$share/survey/$part.sh"
+    [ "$part" != unusual ] || begin=$chain
   done
 }
 
@@ -277,7 +284,6 @@ step_inputs() {
 head -n $lines $(printf %q "$prompts") > prompts.tsv  # $(b2sum <"$prompts" | cut -c 1-16)
 cp $(printf %q "$flags") flags.tsv  # $(b2sum <"$flags" | cut -c 1-16)
 cp $(printf %q "$contexts") contexts.txt  # $(b2sum <"$contexts" | cut -c 1-16)
-${truth:+cp $(printf %q "$truth") truth.tsv  # $(b2sum <"$truth" | cut -c 1-16)}
 END
 }
 

@@ -105,6 +105,32 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   run ! same_folder other
 }
 
+@test "other options, killed, and run again with these end as if they were the first" {
+  cp -r "$whole" other
+  sed '1!s/[.]$/ now./' "$root/data/prompts/survey.tsv" >prompts.tsv
+  sed -i '2s/{}/{} as/' prompts.tsv
+  nk-survey $options --prompts prompts.tsv "$model" -o fresh >/dev/null
+  setsid nk-survey $options --prompts prompts.tsv "$model" -o other >/dev/null 2>&1 &
+  until grep -q "$PWD/prompts.tsv" other/steps/inputs.sh; do sleep 0.1; done
+  kill -KILL -- -$!
+  wait $! || true
+  nk-survey -q --only glitch --quick --prompts prompts.tsv "$model" -o other
+  nk-survey -q $options --prompts prompts.tsv "$model" -o other
+  rm other/{truth,indicators,found,false}.tsv other/steps/truth.*
+  diff -r -x .lock fresh other
+}
+
+@test "a question or a table that was not asked for before leaves the other steps done" {
+  cp -r "$whole" one
+  rm one/steps/truth.* one/{truth,indicators,found,false}.tsv
+  run -0 nk-survey $options --truth "$model/counts.tsv" "$model" -o one
+  [ "$(grep -c '^nk-' <<<"$output")" = 3 ]
+  same_folder one
+  nk-survey -q --quick --only blind "$model" -o one
+  run -0 nk-survey --quick --only glitch,blind "$model" -o one
+  run ! grep -q '^nk-' <<<"$output"
+}
+
 @test "raters get nokens at the median distance where no token is exactly there" {
   nk-survey --dry-run --only blind --quick "$model" -o . >script
   printf 'prompt\ttext\na\tSay {}\n' >prompts.tsv

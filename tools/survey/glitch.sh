@@ -23,12 +23,15 @@ picture ranking.svg ranking 'Each token by the distance of its output row from t
   'The vocabulary by two distances; the tokens listed at a false discovery rate of 5% in red.'
 
 if [ -n "$truth" ]; then
+  before=$chain # no other step depends on this one
   step truth 'Compare the list with how often training showed each token' <<END
+cp $(printf %q "$truth") truth.tsv  # $(b2sum <"$truth" | cut -c 1-16)
 nk-glitch $model --truth truth.tsv -o indicators.tsv
 by=\$(head -n 1 truth.tsv | grep -qw steps && echo steps || echo count)
 nk-summary --with truth.tsv -w 'q_value>=0' -w "\$by==0" --share 'q_value<=0.05' -o found.tsv ranking.tsv
 nk-summary --with truth.tsv -w 'q_value<=0.05' --share "\$by>10" -o false.tsv ranking.tsv
 END
+  chain=$before
   claim found truth share 'Of the tokens that training never showed the list has {}.' found.tsv
   claim false truth share 'Of the listed tokens training showed {} in more than 10 steps.' false.tsv
   table indicators.tsv truth 'How well the score and the published indicators tell the tokens that training never showed from the others.' \
