@@ -3,6 +3,7 @@
 # runs steps; the steps themselves are in share/noken/survey/, a file for each question.
 set -euo pipefail
 export LC_ALL=C
+unset CDPATH
 
 bin=$(dirname "$(realpath "$0")")
 share=$(realpath "$bin/../share/noken")
@@ -47,6 +48,9 @@ fail() {
   exit "${2:-1}"
 }
 
+# save FILE TEXT: writes a file.
+save() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null || fail "$1 cannot be written"; }
+
 # Prints standard input; a full disk or a closed pipe is an error of one line.
 print() { cat 2>/dev/null || fail 'cannot write to standard output'; }
 
@@ -56,12 +60,13 @@ list_options() {
 }
 
 # ---- Options ----
-mode=study model='' folder='' truth='' quick=0 only=$parts tune=0 chat=none seed=0 dry=0 quiet=0
+mode=study model='' folder='' truth='' quick=0 tune=0 chat=none seed=0 threads=0 dry=0 quiet=0
 prompts=$share/prompts/survey.tsv flags=$share/prompts/flags.tsv
 contexts=$share/prompts/contexts.txt operands=()
 
 parse_options() {
-  local long arguments
+  local long arguments part asked
+  read -ra asked <<<"$parts"
   long=$(list_options | sed 's/^--//; s/ $//; s/ .*/:/' | paste -sd ,)
   arguments=$(getopt -n nk-survey -o o:qh --long "$long,list-options" -- "$@") || exit 2
   eval set -- "$arguments"
@@ -76,10 +81,11 @@ parse_options() {
         mode=${1#--}
         ;;
       -o | --output) folder=$2 && shift ;;
-      --only) only=${2//,/ } && shift ;;
+      --only) read -ra asked <<<"${2//,/ }" && shift ;;
       --flag) flags=$2 && shift ;;
-      --threads) export OMP_NUM_THREADS=$2 && shift ;;
-      --prompts | --chat | --contexts | --truth | --seed) printf -v "${1#--}" %s "$2" && shift ;;
+      --prompts | --chat | --contexts | --truth | --seed | --threads)
+        printf -v "${1#--}" %s "$2" && shift
+        ;;
       -h | --help) help | print; exit ;;
       --version) nk --version | sed '1s/^nk /nk-survey /' | print; exit ;;
       --list-options) { list_options && printf '%s\n' '-o FOLDER' '-q ' '-h '; } | print; exit ;;
@@ -88,11 +94,15 @@ parse_options() {
   done
   operands=("${@:2}")
   [ -n "$folder" ] || fail 'name the output with -o; see nk-survey --help' 2
+  [ $dry = 0 ] || [ $mode = study ] || fail "--dry-run does not go with --$mode" 2
   [[ $seed =~ ^[0-9]{1,18}$ ]] || fail "--seed $seed: a whole number is needed" 2
-  local part
-  for part in $only; do
-    [[ " $parts " == *" $part "* ]] || fail "--only $part: the parts are ${parts// /, }" 2
+  seed=$((10#$seed))
+  [[ $threads =~ ^[0-9]{1,4}$ ]] || fail "--threads $threads: a whole number is needed" 2
+  [ $((10#$threads)) = 0 ] || export OMP_NUM_THREADS=$((10#$threads))
+  for part in "${asked[@]-}"; do
+    [[ $part && " $parts " == *" $part "* ]] || fail "--only $part: the parts are ${parts// /, }" 2
   done
+  only=${asked[*]}
 }
 
 # ---- Steps ----
@@ -124,13 +134,13 @@ run_step() { # run_step NAME TEXT
   local script=steps/$1.sh status=0
   say '' "$2"
   rm -f "$script"
-  printf '%s\n' "$2" >"$script.part" || fail "$script cannot be written"
+  save "$script.part" "$2"
   bash -e -o pipefail "$script.part" || status=$?
   if [ $status -ne 0 ]; then
     say "# The step '$1' failed. The same command goes on from it."
     exit 1
   fi
-  printf '%s\n' "$chain" >"steps/$1.sum" || fail "steps/$1.sum cannot be written"
+  save "steps/$1.sum" "$chain"
   mv "$script.part" "$script"
 }
 
@@ -199,8 +209,9 @@ table() { write table "$@"; }     # FILE STEP CAPTION COLUMNS ROWS
 # claim KEY STEP UNIT SENTENCE TABLE [COLUMN=VALUE]...: the sentence, in which {} stands for the
 # value and the interval in the one row of a table of nk-summary's that has these values.
 claim() {
+  local line
   [ $dry$planning$reported = 001 ] || return 0
-  key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' '
+  line=$(key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' '
     function cell(column) { return column in at ? $at[column] : "" }
     BEGIN { for (i = 2; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
         wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
@@ -217,28 +228,43 @@ claim() {
         cell("interval") OFS ENVIRON["step"]
       found++ }
     END { if (found == 1) print line
-      else { printf "%d rows of %s are about %s\n", found, ARGV[1], ENVIRON["key"] >"/dev/stderr"
-        exit 1 } }' "${@:5}" >>claims.tsv.part || fail "the claim '$1' has no number"
+      else { printf "%d rows of %s have its number", found, ARGV[1]; exit 1 } }' "${@:5}" 2>&1) ||
+    fail "claim '$1': $line"
+  printf '%s\n' "$line" >>claims.tsv.part
   write claim "$1"
 }
 
 # ---- The folder ----
 # A digest of each of the model's files, under its name without folders.
 digest() {
+  local file path sum
   awk -F '\t' '$1 == "file" { print $2 }' <<<"$facts" | while IFS= read -r file; do
-    printf '%s  %s\n' "$(b2sum <"$file" | cut -c 1-32)" "${file##*/}"
+    printf -v path %b "$file" # as cells of tables escape it
+    sum=$(b2sum <"$path")
+    printf '%s  %s\n' "${sum:0:32}" "${file##*/}"
   done
 }
 
 # Enters the folder, alone: what a killed survey left running ends first.
 enter() {
-  mkdir -p "$folder/steps" && cd "$folder" || fail "$folder: the folder cannot be made"
-  exec 9>.lock
+  local error
+  error=$(mkdir -p -- "$folder/steps" 2>&1) || fail "${error#mkdir: }"
+  cd -- "$folder/"
+  { : >>.lock; } 2>/dev/null || fail "$folder: nothing can be written to the folder"
+  exec 9>>.lock
   if ! flock -n 9; then
     say "# waiting for another survey in $folder to end"
     flock 9
   fi
   rm -f -- *.part steps/*.part
+}
+
+# A folder with other files than a survey's is not written to: they could have the names of its own.
+refuse_other_folder() {
+  [ -d "$folder" ] && [ ! -e "$folder/model.sums" ] || return 0
+  [ -z "$(cd -- "$folder/" && find . -mindepth 1 ! -path ./.lock ! -path './steps*' \
+    ! -path './model.*' ! -name '*.part')" ] ||
+    fail "$folder: the folder has other files than a survey's; name another one"
 }
 
 # The folder is this model's: the same files, or none yet.
@@ -287,17 +313,20 @@ cp $(printf %q "$contexts") contexts.txt  # $(b2sum <"$contexts" | cut -c 1-16)
 END
 }
 
-# How long the steps that are left may take, from the time of a few runs.
-say_cost() {
+# What would fail after hours fails here: prompts, chat format and patterns. Says how long the steps
+# that are left may take, from the time of a few runs.
+check_cost() {
   local start few many
   planning=1 source_parts
   planning=0
-  [ $planned -gt 0 ] && [ $quiet = 0 ] || return 0
-  local probe=(nk-run -q "$model" -p 'He said to the {}' --unverified --reference 16 -o /dev/null)
+  [ $planned -gt 0 ] || return 0
+  local probe=(nk-run -q --unverified -o /dev/null "$path" --reference)
+  "${probe[@]}" 8 --ids 0 --prompts "$prompts" --chat "$chat" --flag "$flags" --generate 1 || exit 1
+  [ $quiet = 0 ] || return 0
   start=${EPOCHREALTIME/./}
-  "${probe[@]}" --ids 0-15 || return 0
+  "${probe[@]}" 16 -p 'He said to the {}' --ids 0-15 || return 0
   few=$((${EPOCHREALTIME/./} - start))
-  "${probe[@]}" --ids 0-79 || return 0
+  "${probe[@]}" 16 -p 'He said to the {}' --ids 0-79 || return 0
   many=$((${EPOCHREALTIME/./} - start - few))
   awk -v runs=$planned -v us=$((many > few ? many - few : 1)) 'BEGIN {
     minutes = runs * us / 64 / 6e7 * 2
@@ -307,33 +336,47 @@ say_cost() {
     else printf "some %.1f hours.\n", minutes / 60 }'
 }
 
+# The files that options name: a survey writes copies of them, which they cannot be themselves.
+check_inputs() {
+  local file name
+  for file in prompts flags contexts truth; do
+    [ -n "${!file}" ] || continue
+    name="--${file/flags/flag} ${!file}"
+    [ -f "${!file}" ] && [ -r "${!file}" ] || fail "$name: cannot be read"
+    printf -v "$file" %s "$(realpath -- "${!file}")"
+    [ "$(dirname "${!file}")" != "$(realpath -m -- "$folder")" ] ||
+      fail "$name: is in the folder $folder; name a copy elsewhere"
+  done
+}
+
 study() {
   [ ${#operands[@]} -eq 1 ] || fail 'name one model; see nk-survey --help' 2
   model=${operands[0]}
-  local facts
-  [ ! -e "$model" ] || model=$(realpath "$model")
-  facts=$(nk-info "$model") || exit 1
-  local file
-  for file in prompts flags contexts truth; do
-    [ -z "${!file}" ] || [ -r "${!file}" ] || fail "--${file/flags/flag} ${!file}: cannot be read"
-    [ -z "${!file}" ] || printf -v "$file" %s "$(realpath "${!file}")"
-  done
+  local facts path chat_option=''
+  [ ! -e "$model" ] || model=$(realpath -- "$model")
+  facts=$(nk-info -- "$model") || exit 1
+  check_inputs
+  path=$model
   printf -v model %q "$model"
-  chat_option=
   [ "$chat" = none ] || printf -v chat_option -- " --chat %q" "$chat"
   if [ $dry = 1 ]; then
-    printf '#!/bin/bash\nset -euo pipefail\nmkdir -p %q && cd %q\n' "$folder" "$folder"
+    printf '#!/bin/bash\nset -euo pipefail\nmkdir -p -- %q && cd -- %q/\n' "$folder" "$folder"
     source_parts
     return
   fi
+  refuse_other_folder
   enter
   claim_folder
-  say_cost
+  check_cost
   rm -f report.txt.part
   : >claims.tsv.part
   source_parts
   write_report
 }
+
+# The claims that the report begins with, where there are such.
+findings='listed verified control glitch_ood near_ood far_ood far_flags like_ordinary like_closest
+  reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5'
 
 # The head of the report, what the parts wrote, and what raters said.
 write_report() {
@@ -344,18 +387,18 @@ write_report() {
   rm claims.tsv.part
   mv claims.tsv.new.part claims.tsv
   {
-    local name
+    local name main
     name=$(info model)
     printf 'title\t%s\n' "Glitch tokens and nokens: ${name##*/}"
     lead
     printf 'fact\t%s\t%s\n' Model "$name" Architecture "$(info model_type)" \
       Tokens "$(info tokens)" Blocks "$(info blocks)" Dimensions "$(info dimension)" \
       Weights "$(info parameters)" Survey "$([ $quick = 1 ] && echo quick || echo full), seed $seed"
-    in_short
-    for name in listed verified control glitch_ood near_ood far_ood far_flags like_ordinary \
-      like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5; do
-      cut -f 1 claims.tsv | grep -qx "$name" && printf 'claim\t%s\n' "$name"
-    done
+    main=$(awk -F '\t' -v OFS='\t' -v keys="$findings" '
+      { there[$1] }
+      END { n = split(keys, key, " ")
+        for (i = 1; i <= n; i++) if (key[i] in there) print "claim", key[i] }' claims.tsv)
+    [ -z "$main" ] || { in_short && printf '%s\n' "$main"; }
     cat report.txt.part
     words
   } >report.txt.new.part
@@ -372,7 +415,9 @@ page() { # page CLAIMS REPORT: the page of both
 }
 
 render() {
-  page claims.tsv report.txt >report.html.part || fail "$folder/report.html cannot be written"
+  local error
+  error=$(page claims.tsv report.txt 2>&1 >report.html.part) ||
+    fail "$folder/report.html: ${error##*$'\n'}"
   mv report.html.part report.html
   say '' "# The report is $folder/report.html"
 }

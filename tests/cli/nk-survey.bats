@@ -127,8 +127,10 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   [ "$(grep -c '^nk-' <<<"$output")" = 3 ]
   same_folder one
   nk-survey -q --quick --only blind "$model" -o one
+  run ! grep -q '^section.short' one/report.txt
   run -0 nk-survey --quick --only glitch,blind "$model" -o one
   run ! grep -q '^nk-' <<<"$output"
+  grep -q '^section.short' one/report.txt
 }
 
 @test "raters get nokens at the median distance where no token is exactly there" {
@@ -142,6 +144,33 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   awk -v RS= 'index($0, "# Continuations to judge") == 1' script | bash -e -o pipefail
   [ "$(awk -F '\t' '$2 == "near" && $3 <= 6' key.tsv | wc -l)" = 4 ]
   [ "$(awk -F '\t' '$2 == "far" && $3 > 6' key.tsv | wc -l)" = 4 ]
+}
+
+@test "a folder with other files is refused, and an input that a copy would replace" {
+  mkdir mine
+  cp "$root/data/prompts/survey.tsv" mine/prompts.tsv
+  run -1 nk-survey -q $options "$model" -o mine
+  [[ $output == 'nk-survey: mine: the folder has other files than a survey'*'name another one' ]]
+  run -1 nk-survey -q $options --prompts mine/prompts.tsv "$model" -o mine
+  [ "$output" = 'nk-survey: --prompts mine/prompts.tsv: is in the folder mine; name a copy elsewhere' ]
+  [ "$(ls mine)" = prompts.tsv ]
+  cmp mine/prompts.tsv "$root/data/prompts/survey.tsv"
+}
+
+@test "prompts, patterns and a chat format with a fault end it before the first step" {
+  bad() { # bad MESSAGE OPTION...
+    run -1 nk-survey -q $options "${@:2}" "$model" -o bad
+    [ "${#lines[@]}" = 1 ]
+    [[ $output == *"$1"* ]]
+    [ -z "$(ls bad/steps)" ]
+  }
+  printf 'prompt\ttext\na\tno slot\n' >slots.tsv
+  bad "prompt 'a' has no slot" --prompts slots.tsv
+  printf 'prompt\tbody\na\t{}\n' >columns.tsv
+  bad "no column 'text'" --prompts columns.tsv
+  printf 'name\tpattern\nx\t(((\n' >flags.tsv
+  bad "flag 'x'" --flag flags.tsv
+  bad "unknown format 'none at all'" --chat 'none at all'
 }
 
 @test "the survey of another model is refused" {
@@ -165,10 +194,13 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   umount small
 }
 
-@test "paths may have spaces and quotes" {
-  mkdir "a model's" && cp "$model"/*.json "$model"/*.safetensors "a model's"
-  nk-survey -q --quick --only glitch "a model's" -o 'an "out" folder'
-  cmp "$whole/ranking.tsv" 'an "out" folder/ranking.tsv'
+@test "paths may have spaces, quotes, tabs, line feeds and dashes" {
+  name=$'-a\tmodel\'s\n\\files'
+  mkdir -- "$name" && cp "$model"/*.json "$model"/*.safetensors "./$name"
+  nk-survey --quick --only glitch -o $'-an "out"\nfolder' -- "$name" >output
+  grep -q '^# About .* sequences are left to run' output
+  cmp "$whole/ranking.tsv" $'./-an "out"\nfolder/ranking.tsv'
+  cmp "$whole/model.sums" $'./-an "out"\nfolder/model.sums'
 }
 
 @test "what a model does not allow is missing, with the reason, and the rest is there" {
@@ -190,7 +222,11 @@ same_folder() { diff -r -x .lock "$whole" "$1"; }
   run -2 nk-survey -o x
   run -2 nk-survey -o x --only glitch,nothing "$model"
   [[ $output == *'the parts are glitch, unusual'* ]]
+  run -2 nk-survey -o x --only '' "$model"
   run -2 nk-survey -o x --seed 1e3 "$model"
+  run -2 nk-survey -o x --threads all "$model"
+  [ "$output" = 'nk-survey: --threads all: a whole number is needed' ]
+  run -2 nk-survey -o x --compare --dry-run "$model" "$model"
   run -1 nk-survey -o x --prompts nothing.tsv "$model"
   [ "$output" = 'nk-survey: --prompts nothing.tsv: cannot be read' ]
   run -1 nk-survey -o x nothing

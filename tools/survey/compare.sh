@@ -33,10 +33,10 @@ compare() {
   [ ! -d "$folder" ] || fail "$folder: a folder; name a file with -o"
   local path paths=() labels i
   for path in "${operands[@]}"; do
-    [[ $path != *[[:cntrl:]]* ]] || fail 'a name of a folder has control characters; rename it'
+    [[ $(realpath -m -- "$path") != *[[:cntrl:]]* ]] || fail 'a name of a folder has control characters; rename it'
     [ -e "$path/report.txt" ] && [ -e "$path/claims.tsv" ] && [ -e "$path/steps/inputs.sh" ] ||
       fail "$path: the folder holds no survey, or one that has not ended"
-    paths+=("$(realpath "$path")")
+    paths+=("$(realpath -- "$path")")
   done
   distinct "${paths[@]}" || fail 'a folder is named twice'
   label "${paths[@]}"
@@ -56,9 +56,9 @@ compare() {
   } >"$work/report.txt"
   printf 'key\n' >"$work/claims.tsv"
   page "$work/claims.tsv" "$work/report.txt" >"$folder.part" || {
-    rm -f "$folder.part"
+    rm -f -- "$folder.part"
     fail "$folder cannot be written"
   }
-  mv "$folder.part" "$folder"
+  mv -- "$folder.part" "$folder"
   say "# The page is $folder"
 }

@@ -30,7 +30,7 @@ rater_files() {
   for file in "${operands[@]}"; do
     [[ $file != *[[:cntrl:]]* ]] || fail 'a name of a file has control characters; rename it'
     [ -f "$file" ] && [ -r "$file" ] || fail "$file: cannot be read"
-    printf '%s\t%s\n' "${file##*/}" "$(realpath -s "$file")"
+    printf '%s\t%s\n' "${file##*/}" "$(realpath -s -- "$file")"
   done | sort | cut -f 2
 }
 
@@ -38,7 +38,6 @@ unblind() {
   [ ${#operands[@]} -gt 0 ] || fail 'name the files of the raters; see nk-survey --help' 2
   [ -e "$folder/report.txt" ] || fail "$folder: the folder holds no survey"
   [ -e "$folder/key.tsv" ] || fail "$folder: the survey has no blind.tsv: run it with the part blind"
-  [ $dry = 0 ] || fail '--dry-run goes with a model only' 2
   local list files
   list=$(rater_files) || exit 1
   mapfile -t files <<<"$list"
