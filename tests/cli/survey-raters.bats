@@ -70,6 +70,14 @@ cell() {
   diff -r first survey
 }
 
+@test "what raters say stands before the list of words, once" {
+  printf 'section\twords\tWords\nterm\todd\tNot normal.\n' >>survey/report.txt
+  nk-survey -q --unblind ann.tsv -o survey
+  nk-survey -q --unblind ann.tsv bob.csv -o survey
+  [ "$(awk -F '\t' '$1 == "section" { print $2 }' survey/report.txt | paste -s -d ' ')" = 'blind raters words' ]
+  [ "$(tail -n 1 survey/report.txt)" = $'term\todd\tNot normal.' ]
+}
+
 @test "an item that is not judged is left out, and a rater alone has no clusters" {
   sed -i '2s/.$//; $s/.$//' ann.tsv
   nk-survey -q --unblind ann.tsv -o survey

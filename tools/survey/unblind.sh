@@ -1,15 +1,18 @@
 # nk-survey --unblind: raters' judgements of blind.tsv, added to the report of a survey.
 
-# What raters said, at the end of report.txt and of claims.tsv, in place of what they said before.
+# What raters said, in place of what they said before: in report.txt before the section of words.
 add_raters() {
   [ -e unblind.txt ] || return 0
   awk -F '\t' '$2 != "raters"' claims.tsv | cat - unblind.claims.tsv >claims.tsv.part
-  {
-    awk -F '\t' '$1 == "section" && $2 == "raters" { exit } { print }' report.txt
-    cat unblind.txt
-    b2sum --status -c unblind.sums 2>/dev/null || printf 'missing\t%s\n' \
-      "The survey has other continuations now: these judgements are of those that \`blind.tsv\` had then."
-  } >report.txt.part
+  cp unblind.txt raters.part
+  b2sum --status -c unblind.sums 2>/dev/null || printf 'missing\t%s\n' \
+    "The survey has other continuations now: these judgements are of those that \`blind.tsv\` had then." >>raters.part
+  awk -F '\t' '
+    function add(   line) { while ((getline line < "raters.part") > 0) print line }
+    $1 == "section" { old = $2 == "raters"; if ($2 == "words") add() }
+    !old
+    END { add() }' report.txt >report.txt.part
+  rm raters.part
   mv claims.tsv.part claims.tsv
   mv report.txt.part report.txt
 }
