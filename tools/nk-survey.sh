@@ -376,8 +376,8 @@ study() {
 }
 
 # The claims that the report begins with, where there are such.
-findings='listed verified control glitch_ood near_ood far_ood far_flags like_ordinary like_closest
-  reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5'
+findings='listed clearly clearly_control glitch_ood near_ood far_ood far_flags like_ordinary
+  like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5'
 
 # The head of the report, what the parts wrote, and what raters said.
 write_report() {

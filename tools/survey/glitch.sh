@@ -44,8 +44,9 @@ if can runs 'What the model does with the tokens cannot be seen'; then
 awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
   \$at["q_value"] != "" && (\$at["q_value"] <= 0.05 || ++n <= $top)' ranking.tsv > candidates.tsv
 nk-verify $model$chat_option --controls $controls --seed $seed -o verdicts.tsv candidates.tsv
-nk-summary --between 'control==0,control==1' --share 'max_prob<0.01' -o repeated.tsv verdicts.tsv
-nk-summary -b category -w 'control==0' --share 'max_prob<0.01' -o categories.tsv verdicts.tsv
+nk-summary --between 'control==0,control==1' --share 'max_prob<0.1' --share 'max_prob<0.001' \\
+  -o repeated.tsv verdicts.tsv
+nk-summary -b category -w 'control==0' --share 'max_prob<0.1' -o categories.tsv verdicts.tsv
 awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print "group", \$0; next }
   { print \$at["control"] == 1 ? "ordinary tokens" : "listed tokens", \$0 }' verdicts.tsv |
   nk-plot histogram -x max_prob --log x --by group --title 'How likely the model repeats a token' \\
@@ -53,10 +54,17 @@ awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print 
 awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
   \$at["control"] == 0 && \$at["verdict"] ~ /verified/' verdicts.tsv > glitch.tsv
 END
+  text 'The model fails to repeat a token where it gives it a probability below 0.1 in all prompts, and' \
+    'fails clearly where it is below 0.001 (the thresholds of Land and Bartolo, 2024). Models that are' \
+    'small fail to repeat ordinary words, too: then the clear failures tell the groups apart.'
   claim verified verdicts share 'Of the listed tokens and the next by rank the model fails to repeat {}.' \
-    repeated.tsv 'between=control==0'
+    repeated.tsv 'between=control==0' 'statistic=share max_prob<0.1'
   claim control verdicts share 'Of ordinary tokens of the same lengths and categories it fails to repeat {}.' \
-    repeated.tsv 'between=control==1'
+    repeated.tsv 'between=control==1' 'statistic=share max_prob<0.1'
+  claim clearly verdicts share 'Of the listed tokens and the next by rank the model clearly fails to repeat {}.' \
+    repeated.tsv 'between=control==0' 'statistic=share max_prob<0.001'
+  claim clearly_control verdicts share 'Of ordinary tokens of the same lengths and categories it clearly fails to repeat {}.' \
+    repeated.tsv 'between=control==1' 'statistic=share max_prob<0.001'
 
   picture verdicts.svg verdicts 'Histogram of the largest probability of the token where it should be repeated, for listed tokens and ordinary ones.' \
     'How likely the model repeats listed tokens and ordinary ones.'
@@ -73,7 +81,7 @@ END
 } > some.tsv
 nk-verify $model$chat_option --agree --summary -o agreement.tsv some.tsv
 END
-  claim kappa agreement '' "Over all tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
+  claim kappa agreement '' "In a sample of the tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
     agreement.tsv cell=kappa
   table agreement.tsv agreement 'Tokens that the weights list, and tokens that the model fails to repeat.' \
     'cell,tokens,value=share,low,high' 10
