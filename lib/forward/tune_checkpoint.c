@@ -18,8 +18,9 @@ static const char *const kinds[] = {"values", "mean", "square", "best"};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 static float *array_of(const struct nki_tune_tensor *t, size_t kind) {
-  float *const arrays[] = {t->values, t->mean, t->square, t->best};
-  return arrays[kind];
+  if (kind == 0) return t->values;
+  if (kind == 1) return t->mean;
+  return kind == 2 ? t->square : t->best;
 }
 
 /* ---- What the run was asked ---- */
