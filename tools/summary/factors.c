@@ -278,19 +278,20 @@ int summary_groups_sort(const struct summary_table *table, const struct summary_
   return code;
 }
 
-int summary_groups_rows(const struct summary_groups *groups, size_t n, size_t **order,
-                        size_t **begin) {
-  size_t *at = *begin = nk_calloc(groups->n + 2, sizeof *at);
-  *order = nk_alloc(n, sizeof **order);
-  if (*order == NULL || at == NULL) return NK_EMEMORY;
+int summary_groups_rows(struct summary_groups *groups, size_t n) {
+  size_t *at = groups->begin = nk_calloc(groups->n + 2, sizeof *at);
+  groups->order = nk_alloc(n, sizeof *groups->order);
+  if (groups->order == NULL || at == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < n; i++) at[groups->of[i] + 2]++;
   for (size_t g = 2; g < groups->n + 2; g++) at[g] += at[g - 1];
-  for (size_t i = 0; i < n; i++) (*order)[at[groups->of[i] + 1]++] = i;
+  for (size_t i = 0; i < n; i++) groups->order[at[groups->of[i] + 1]++] = i;
   return NK_OK;
 }
 
 void summary_groups_free(struct summary_groups *groups) {
   nk_free(groups->of);
   nk_free(groups->first);
+  nk_free(groups->order);
+  nk_free(groups->begin);
   *groups = (struct summary_groups){0};
 }

@@ -68,6 +68,9 @@ struct summary_groups {
   size_t n;
   uint32_t *of;  /* [n_rows] the group of each of the rows that were given */
   size_t *first; /* [n] the first row of each group */
+  /* The rows of group g, in their order: order[begin[g]] to before order[begin[g + 1]], of the
+   * n_rows that were given. NULL before summary_groups_rows. */
+  size_t *order, *begin;
 };
 
 /* Groups rows [n], in order of first appearance. Without factors there is one group. */
@@ -77,10 +80,8 @@ int summary_group(const struct summary_table *table, const struct summary_factor
  * their first appearance. of [n] is that of summary_group. */
 int summary_groups_sort(const struct summary_table *table, const struct summary_factors *factors,
                         struct summary_groups *groups, size_t n);
-/* The rows of each group g, in their order: (*order)[(*begin)[g]] to before (*order)[(*begin)[g +
- * 1]], of the n that were given. Both are to be freed by nk_free, also after a failure. */
-int summary_groups_rows(const struct summary_groups *groups, size_t n, size_t **order,
-                        size_t **begin);
+/* Lists the rows of each group, of the n that were given. */
+int summary_groups_rows(struct summary_groups *groups, size_t n);
 void summary_groups_free(struct summary_groups *groups);
 
 #endif

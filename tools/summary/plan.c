@@ -228,13 +228,12 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *s,
   return code == NK_OK ? set_measures(plan, s) : code;
 }
 
-int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups,
-                       size_t **order, size_t **begin) {
+int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups) {
   int code = summary_group(&plan->table, &plan->by, plan->row, plan->n_rows, groups);
   if (code == NK_OK && plan->by.n == 0) groups->n = 1;
   if (code == NK_OK && plan->by.n > 0)
     code = summary_groups_sort(&plan->table, &plan->by, groups, plan->n_rows);
-  return code == NK_OK ? summary_groups_rows(groups, plan->n_rows, order, begin) : code;
+  return code == NK_OK ? summary_groups_rows(groups, plan->n_rows) : code;
 }
 
 void summary_plan_free(struct summary_plan *plan) {

@@ -65,8 +65,7 @@ int summary_plan_make(struct summary_plan *plan, const struct summary *summary,
                       const struct cli_frame *frame);
 /* Groups the plan's rows by `by`, in the order in which they are printed, and lists them
  * (summary_groups_rows). Without `by` there is one group, also of a table without rows. */
-int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups,
-                       size_t **order, size_t **begin);
+int summary_plan_group(const struct summary_plan *plan, struct summary_groups *groups);
 /* Whether the options name one of the statistics of single columns. */
 bool summary_has_statistics(const struct summary *summary);
 /* NK_EUSAGE where two items of a list "A,B" of the option are the same. */

@@ -13,7 +13,6 @@ enum { ITEM, RATER, CLASS, N_PARTS };
 struct job {
   struct summary_plan plan;
   struct summary_groups groups;
-  size_t *order, *begin; /* rows of plan->row, by group */
   struct summary_factors part[N_PARTS];
   const struct summary *options;
   struct cli_table *table;
@@ -53,14 +52,14 @@ static int add_rating(struct job *job, struct sample *sample, size_t row) {
 }
 
 static int sample_make(struct job *job, struct sample *sample, size_t group) {
-  size_t n = job->begin[group + 1] - job->begin[group];
+  size_t n = job->groups.begin[group + 1] - job->groups.begin[group];
   int code = NK_OK;
   for (int p = 0; p < N_PARTS; p++) {
     sample->index[p] = nk_alloc(n, sizeof **sample->index);
     if (sample->index[p] == NULL) code = NK_EMEMORY;
   }
-  for (size_t i = job->begin[group]; i < job->begin[group + 1] && code == NK_OK; i++)
-    code = add_rating(job, sample, job->plan.row[job->order[i]]);
+  for (size_t i = job->groups.begin[group]; i < job->groups.begin[group + 1] && code == NK_OK; i++)
+    code = add_rating(job, sample, job->plan.row[job->groups.order[i]]);
   sample->ratings = (struct summary_ratings){
       sample->ratings.n,   sample->names[ITEM].n, sample->names[RATER].n, sample->names[CLASS].n,
       sample->index[ITEM], sample->index[RATER],  sample->index[CLASS],
@@ -96,7 +95,7 @@ static int write_row(const struct job *job, size_t group, const struct sample *s
                      const struct summary_agreement *found, bool is_kappa) {
   const struct summary_plan *plan = &job->plan;
   const struct summary_interval *interval = is_kappa ? &found->kappa : &found->share;
-  size_t n_rows = job->begin[group + 1] - job->begin[group];
+  size_t n_rows = job->groups.begin[group + 1] - job->groups.begin[group];
   const char *kappa = sample->ratings.n_raters > 2 ? "fleiss kappa" : "cohen kappa";
   struct nk_buffer name = {0};
   nk_buffer_printf(&name, "%s %s", is_kappa ? kappa : "agreement", job->options->kappa);
@@ -148,7 +147,7 @@ static int job_make(struct job *job, const struct summary *s, const struct cli_f
   int code = summary_plan_make(plan, s, frame);
   for (int p = 0; p < N_PARTS && code == NK_OK; p++)
     code = summary_factors_add(&job->part[p], lists[p], p == CLASS ? '\n' : '+', &plan->table);
-  return code == NK_OK ? summary_plan_group(plan, &job->groups, &job->order, &job->begin) : code;
+  return code == NK_OK ? summary_plan_group(plan, &job->groups) : code;
 }
 
 int summary_write_kappa(const struct summary *summary, const struct cli_frame *frame,
@@ -162,8 +161,6 @@ int summary_write_kappa(const struct summary *summary, const struct cli_frame *f
     if (code == NK_OK) code = nk_progress("groups", g + 1, job.groups.n);
   }
   if (code == NK_OK) summary_warn_of_few(job.fewest, summary->items);
-  nk_free(job.order);
-  nk_free(job.begin);
   for (int p = 0; p < N_PARTS; p++) summary_factors_free(&job.part[p]);
   summary_groups_free(&job.groups);
   summary_plan_free(&job.plan);

@@ -29,8 +29,6 @@ struct job {
   struct summary_plan plan;
   struct summary_groups groups;
   struct summary_groups kinds[SUMMARY_MAX_KINDS];
-  size_t *order; /* [plan.n_rows] rows of plan->row, by group */
-  size_t *begin; /* [groups.n + 1] in order */
   struct work work;
   struct cli_table *table;
   size_t fewest, fewest_kind; /* clusters of any sample; 0: none yet */
@@ -80,9 +78,9 @@ static int make_sample(struct job *job, const struct summary_measure *measure, s
   struct work *work = &job->work;
   struct summary_sample *s = &work->sample;
   s->n = 0;
-  for (size_t i = job->begin[group]; i < job->begin[group + 1]; i++) {
+  for (size_t i = job->groups.begin[group]; i < job->groups.begin[group + 1]; i++) {
     struct entry *entry = &work->entry[s->n];
-    entry->row = job->order[i];
+    entry->row = job->groups.order[i];
     int code = value_of(plan, measure, plan->row[entry->row], &entry->value);
     if (code == NK_OK) s->n++;
     if (code != NK_OK && code != NK_ENOTFOUND) return code;
@@ -122,8 +120,8 @@ static int write_row(struct job *job, size_t group, const struct summary_measure
   const bool in[2] = {side != SECOND, side != FIRST};
   size_t n[2] = {0, 0}, n_rows = 0, used;
   for (size_t i = 0; i < s->n; i++) n[s->second[i]] += in[s->second[i]];
-  for (size_t i = job->begin[group]; i < job->begin[group + 1]; i++)
-    n_rows += in[plan->second[job->order[i]]];
+  for (size_t i = job->groups.begin[group]; i < job->groups.begin[group + 1]; i++)
+    n_rows += in[plan->second[job->groups.order[i]]];
   used = n[0] + n[1];
   for (size_t f = 0; f < plan->by.n; f++)
     cli_table_cell(job->table,
@@ -210,7 +208,9 @@ static int work_alloc(struct job *job) {
   struct work *work = &job->work;
   size_t most = 0, n_kinds = job->plan.n_kinds;
   for (size_t g = 0; g < job->groups.n; g++)
-    most = job->begin[g + 1] - job->begin[g] > most ? job->begin[g + 1] - job->begin[g] : most;
+    most = job->groups.begin[g + 1] - job->groups.begin[g] > most
+               ? job->groups.begin[g + 1] - job->groups.begin[g]
+               : most;
   work->entry = nk_alloc(most, sizeof *work->entry);
   work->sample.value = nk_alloc(most, sizeof *work->sample.value);
   work->sample.second = nk_alloc(most, sizeof *work->sample.second);
@@ -238,8 +238,6 @@ static void job_free(struct job *job) {
   nk_free(work->entry);
   nk_free(work->sample.value);
   nk_free(work->sample.second);
-  nk_free(job->order);
-  nk_free(job->begin);
   summary_groups_free(&job->groups);
   summary_plan_free(&job->plan);
 }
@@ -249,7 +247,7 @@ int summary_write(const struct summary *summary, const struct cli_frame *frame,
   struct job job = {.table = table};
   struct summary_plan *plan = &job.plan;
   int code = summary_plan_make(plan, summary, frame);
-  if (code == NK_OK) code = summary_plan_group(plan, &job.groups, &job.order, &job.begin);
+  if (code == NK_OK) code = summary_plan_group(plan, &job.groups);
   for (size_t k = 0; k < plan->n_kinds && code == NK_OK; k++)
     code = summary_group(&plan->table, &plan->kinds[k], plan->row, plan->n_rows, &job.kinds[k]);
   if (code == NK_OK) code = work_alloc(&job);

@@ -17,7 +17,6 @@ struct source {
 struct job {
   struct summary_plan plan;
   struct summary_groups groups;
-  size_t *order, *begin; /* rows of plan->row, by group */
   struct source own, other;
   const struct source *source[2];
   const struct summary *options;
@@ -120,9 +119,10 @@ static int add_rows(struct job *job, struct sample *sample, size_t group) {
   int code = NK_OK;
   for (int side = 0; side < 2; side++) {
     job->n[side] = job->missing[side] = 0;
-    for (size_t i = job->begin[group]; i < job->begin[group + 1] && code == NK_OK; i++)
-      if (plan->second[job->order[i]] == side)
-        code = add_row(job, sample, side, plan->row[job->order[i]]);
+    for (size_t i = job->groups.begin[group]; i < job->groups.begin[group + 1] && code == NK_OK;
+         i++)
+      if (plan->second[job->groups.order[i]] == side)
+        code = add_row(job, sample, side, plan->row[job->groups.order[i]]);
     if (side == 0) sample->rows.n_first = sample->rows.n_units;
     if (against == NULL) continue;
     if (side == 0) { /* its units have numbers of their own */
@@ -137,7 +137,7 @@ static int add_rows(struct job *job, struct sample *sample, size_t group) {
 
 static int sample_make(struct job *job, struct sample *sample, size_t group) {
   const struct cli_frame *against = job->options->against;
-  size_t n = job->begin[group + 1] - job->begin[group], n_values;
+  size_t n = job->groups.begin[group + 1] - job->groups.begin[group], n_values;
   if (against != NULL) n += cli_frame_n_rows(against);
   size_t width = sample->rows.n_features = job->own.features.n;
   if (!nk_size_mul(n, width, &n_values)) return nk_fail(NK_EMEMORY, "out of memory");
@@ -233,7 +233,7 @@ static int job_make(struct job *job, const struct summary *s, const struct cli_f
   if (code == NK_OK && s->against != NULL) code = source_make(&job->other, s, &other);
   job->source[0] = &job->own;
   job->source[1] = s->against != NULL ? &job->other : &job->own;
-  return code == NK_OK ? summary_plan_group(plan, &job->groups, &job->order, &job->begin) : code;
+  return code == NK_OK ? summary_plan_group(plan, &job->groups) : code;
 }
 
 int summary_write_energy(const struct summary *summary, const struct cli_frame *frame,
@@ -247,8 +247,6 @@ int summary_write_energy(const struct summary *summary, const struct cli_frame *
     if (code == NK_OK) code = nk_progress("groups", g + 1, job.groups.n);
   }
   if (code == NK_OK && summary->cluster != NULL) summary_warn_of_few(job.fewest, summary->cluster);
-  nk_free(job.order);
-  nk_free(job.begin);
   source_free(&job.own);
   source_free(&job.other);
   summary_groups_free(&job.groups);
