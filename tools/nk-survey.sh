@@ -169,17 +169,19 @@ can() {
 # The value of a property of the model, as nk-info prints it.
 info() { awk -F '\t' -v name="$1" '$1 == name { print $2; exit }' <<<"$facts"; }
 
+# The rows of a table that have these values: what a program of awk begins with whose arguments are
+# TABLE COLUMN=VALUE...
+rows='function cell(column) { return column in at ? $at[column] : "" }
+  BEGIN { for (i = 2; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
+      wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
+  NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+  { for (name in wanted) if (cell(name) "" != wanted[name] "") next }'
+
 # cell COLUMN TABLE COLUMN=VALUE...: a cell of the first row that has these values; nothing before
 # the table is there.
 cell() {
   [ $dry$planning = 00 ] || return 0
-  awk -F '\t' 'BEGIN { column = ARGV[1]; ARGV[1] = ""
-      for (i = 3; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
-        wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
-    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-    { for (name in wanted) if (!(name in at) || $at[name] "" != wanted[name] "") next
-      if (column in at) print $at[column]
-      exit }' "$@"
+  column=$1 awk -F '\t' "$rows"' { print cell(ENVIRON["column"]); exit }' "${@:2}"
 }
 
 # few N: a program of awk that prints the header and N rows of a table, at equal distances.
@@ -211,13 +213,8 @@ table() { write table "$@"; }     # FILE STEP CAPTION COLUMNS ROWS
 claim() {
   local line
   [ $dry$planning$reported = 001 ] || return 0
-  line=$(key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' '
-    function cell(column) { return column in at ? $at[column] : "" }
-    BEGIN { for (i = 2; i < ARGC; i++) { name = ARGV[i]; sub(/=.*/, "", name)
-        wanted[name] = substr(ARGV[i], length(name) + 2); ARGV[i] = "" } }
-    NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-    { for (name in wanted) if (cell(name) "" != wanted[name] "") next
-      n = cell("n"); clusters = cell("clusters")
+  line=$(key=$1 part=$part step=$2 unit=$3 sentence=$4 awk -F '\t' -v OFS='\t' "$rows"'
+    { n = cell("n"); clusters = cell("clusters")
       if (n == "") n = "tokens" in at ? cell("tokens") : cell("n_first") + cell("n_second")
       for (i = 1; i <= NF; i++) for (name in at) if (at[name] == i && name ~ /^n_/ &&
           name !~ /^n_(first|second)$/)

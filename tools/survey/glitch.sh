@@ -75,10 +75,7 @@ END
 
   step agreement "Ask for $agreed tokens of the whole vocabulary whether weights and behaviour agree" \
     $((3 * agreed)) <<END
-{ head -n 1 ranking.tsv && tail -n +2 ranking.tsv | sort -n |
-  awk '{ row[NR - 1] = \$0 } END { n = NR < $agreed ? NR : $agreed
-    for (i = 0; i < n; i++) print row[int(i * NR / n)] }'
-} > some.tsv
+{ head -n 1 ranking.tsv && tail -n +2 ranking.tsv | sort -n; } | awk '$(few $agreed)' > some.tsv
 nk-verify $model$chat_option --agree --summary -o agreement.tsv some.tsv
 END
   claim kappa agreement '' "In a sample of the tokens that a prompt can have, the agreement of weights and behaviour, Cohen's kappa, is {}." \
@@ -87,10 +84,9 @@ END
     'cell,tokens,value=share,low,high' 10
 
   step ordinary "Draw ordinary tokens that the model repeats" $((3 * drawn)) <<END
-awk -F '\t' 'NR == FNR { skip[\$1]; next } FNR > 1 && \$3 == "ok" && !(\$1 in skip) { print \$1 }' \\
-  candidates.tsv ranking.tsv | sort -n |
-  awk '{ id[NR - 1] = \$1 } END { print "id"; n = NR < $drawn ? NR : $drawn
-    for (i = 0; i < n; i++) print id[int(i * NR / n)] }' > drawn.tsv
+{ echo id
+  awk -F '\t' 'NR == FNR { skip[\$1]; next } FNR > 1 && \$3 == "ok" && !(\$1 in skip) { print \$1 }' \\
+    candidates.tsv ranking.tsv | sort -n; } | awk '$(few $drawn)' > drawn.tsv
 nk-verify $model$chat_option --controls 0 drawn.tsv |
   awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
     \$at["verdict"] ~ /rejected/' > ordinary.tsv
