@@ -131,24 +131,34 @@ judge() {
   [ "$(find . -name 'out*' | wc -l)" -eq 1 ] || echo "a temporary file is left"
 }
 
-survives() { # survives KIND COMMAND...
-  local kind=$1 calls step at status found bad=0
+# each_call KIND TRY...: runs TRY... with the number of each call of the kind that the last run
+# counted, or of `most` of them; it sets `found` to what is wrong.
+each_call() {
+  local kind=$1 calls step at found bad=0
   shift
-  run_with "$kind" 0 "$@" || { cat errors; return 1; }
-  cp out expected
   calls=$(cat count)
   step=$(((calls + most - 1) / most))
   for ((at = calls > 0 ? 1 : 0; at > 0 && at <= calls; at += step)); do
-    status=0
-    run_with "$kind" "$at" "$@" || status=$?
-    found=$(judge "$status")
-    rm -f out.*
+    "$@"
     [ -z "$found" ] && continue
     echo "$kind $at of $calls: $found: $(head -c 300 errors)"
     bad=$((bad + 1))
     [ "$bad" -lt 5 ] || break
   done
   [ "$bad" -eq 0 ]
+}
+
+fail_file() { # fail_file COMMAND...
+  local status=0
+  run_with "$kind" "$at" "$@" || status=$?
+  found=$(judge "$status")
+  rm -f out.*
+}
+
+survives() { # survives KIND COMMAND...
+  run_with "$1" 0 "${@:2}" || { cat errors; return 1; }
+  cp out expected
+  each_call "$1" fail_file "${@:2}"
 }
 
 for command in "${commands[@]}"; do
@@ -182,45 +192,40 @@ judge_folder() {
   fi
 }
 
-folder_survives() { # folder_survives fault|kill KIND COMMAND...
-  local how=$1 kind=$2 calls step at status found bad=0
-  shift 2
+fail_folder() { # fail_folder COMMAND...
+  local status=0
+  rm -rf folder folder.*
+  run_with "$kind" "$at" "$@" -o folder || status=$?
+  found=$(judge_folder "$status")
+}
+
+kill_folder() { # kill_folder COMMAND...
+  local status=0
+  rm -rf folder folder.*
+  FAULT_KILLS=1 run_with "$kind" "$at" "$@" -o folder || status=$?
+  found=
+  [ "$status" -eq 137 ] || found="status $status instead of a kill"
+  status=0
+  run_with none 0 "$@" -o folder || status=$?
+  [ "$status" -eq 0 ] || found="status $status of the second run"
+  found=${found:-$(judge_folder "$status")}
+}
+
+folder_survives() { # folder_survives fail_folder|kill_folder KIND COMMAND...
   rm -rf folder folder.* expected-folder
-  run_with "$kind" 0 "$@" -o folder || { cat errors; return 1; }
+  run_with "$2" 0 "${@:3}" -o folder || { cat errors; return 1; }
   mv folder expected-folder
-  calls=$(cat count)
-  step=$(((calls + most - 1) / most))
-  for ((at = calls > 0 ? 1 : 0; at > 0 && at <= calls; at += step)); do
-    rm -rf folder folder.*
-    status=0
-    if [ "$how" = kill ]; then
-      FAULT_KILLS=1 run_with "$kind" "$at" "$@" -o folder || status=$?
-      found=
-      [ "$status" -eq 137 ] || found="status $status instead of a kill"
-      status=0
-      run_with none 0 "$@" -o folder || status=$?
-      [ "$status" -eq 0 ] || found="status $status of the second run"
-      found=${found:-$(judge_folder "$status")}
-    else
-      run_with "$kind" "$at" "$@" -o folder || status=$?
-      found=$(judge_folder "$status")
-    fi
-    [ -z "$found" ] && continue
-    echo "$kind $at of $calls: $found: $(head -c 300 errors)"
-    bad=$((bad + 1))
-    [ "$bad" -lt 5 ] || break
-  done
-  [ "$bad" -eq 0 ]
+  each_call "$2" "$1" "${@:3}"
 }
 
 for command in "${folder_commands[@]}"; do
   read -ra words <<<"$command"
   for kind in alloc write read open map name close; do
-    check "$command: a failed $kind" folder_survives fault "$kind" "${words[@]}"
+    check "$command: a failed $kind" folder_survives fail_folder "$kind" "${words[@]}"
   done
   for kind in write open name close; do
     check "$command: kill -9 at a $kind, and a second run" \
-      folder_survives kill "$kind" "${words[@]}"
+      folder_survives kill_folder "$kind" "${words[@]}"
   done
 done
 
