@@ -123,7 +123,7 @@ nk-plot curve -x layer -y 'median onset_spreads' --by direction --ylabel 'onset,
   --title 'How far a state moves until the next token differs by 0.1 nats' -o radii.svg \\
   <(awk -F '\t' 'NR == 1 || \$1 == "trained"' radii.tsv)
 nk-plot curve -x layer -y 'median onset_spreads' --by weights --ylabel 'onset, in spreads' \\
-  --title 'The onset of all directions together, with trained and with shuffled weights' -o weights.svg weights.tsv
+  --title 'The onset with trained and with shuffled weights' -o weights.svg weights.tsv
 nk-plot curve -x layer -y 'median plateau' --by weights --line 'y=1:no plateau' \\
   --ylabel 'onset over that of a square law' \\
   --title 'Plateaus: how much farther the onset is than the curvature predicts' -o plateaus.svg weights.tsv

@@ -72,7 +72,7 @@ awk -F '\t' -v OFS='\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print;
     --ylabel 'KL divergence, mean over prompts (nats)' \\
     --title 'Searched nokens and random ones at the same distances' -o worst.svg
 nk-plot curve -x prompt -y 'median kl' --by kind --log y --ylabel 'median KL divergence (nats)' \\
-  --title "Searched and random nokens at the tokens' median distance, by prompt" -o worst-prompts.svg worst-prompts.tsv
+  --title 'Searched and random nokens, by prompt' -o worst-prompts.svg worst-prompts.tsv
 END
 
   for place in quantile-0.5 times-4 p-value-0.1; do
