@@ -178,12 +178,12 @@ static int find_directions(const struct cli_run *run, struct options *o, struct 
 static int search(const struct cli_run *run, struct options *o) {
   struct nk_region *region = NULL;
   struct nk_vectors *found = NULL;
-  int code = check_usage(run, o);
-  if (code != NK_OK) return code;
-  struct nk_model *model = nk_model_open(run->operands[0]);
-  if (model == NULL) return nk_error_code();
+  struct nk_model *model = NULL;
   bool directions = is_size_given(o->top);
-  if (!directions && has_region(run, o) && (region = nk_region_read(cli_operand(run, 1))) == NULL)
+  int code = check_usage(run, o);
+  if (code == NK_OK && (model = nk_model_open(run->operands[0])) == NULL) code = nk_error_code();
+  if (code == NK_OK && !directions && has_region(run, o) &&
+      (region = nk_region_read(cli_operand(run, 1))) == NULL)
     code = nk_error_code();
   if (code == NK_OK)
     code =
