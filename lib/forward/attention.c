@@ -1,8 +1,8 @@
 /* Attention of many short sequences with a common prefix. The work is cut into chunks of at most
  * 128 queries of one head. The scores against the prefix's keys, which all sequences of a chunk
- * share, are one matrix product; those against a sequence's own keys are a small loop, or a product
- * where the keys are many. One softmax runs over both. Threads take chunks in turn, each with its
- * own scratch; OpenBLAS runs in one thread inside such a loop. */
+ * share, are one product; those against its own keys are a product for each sequence. Where the keys
+ * are few, the products are loops of kernels_attention.c, else OpenBLAS's, which runs in one thread
+ * here. One softmax runs over both. Threads take chunks in turn, each with its own scratch. */
 #include <cblas.h>
 #include <noken/base.h>
 #include <omp.h>
@@ -79,13 +79,13 @@ struct nki_chunk *nki_attention_cut(const struct nki_attention *a, size_t *n, si
   return chunks;
 }
 
-struct nki_own_keys nki_attention_own(const struct nki_attention *a, const struct nki_chunk *chunk,
-                                      size_t view, size_t head, const struct nki_scratch *s) {
+struct nki_keys nki_attention_own(const struct nki_attention *a, const struct nki_chunk *chunk,
+                                  size_t view, size_t head, const struct nki_scratch *s) {
   const struct nki_view *v = &a->views[view];
   size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_out = a->n_heads * a->head_dim;
   size_t first = chunk->n_views == 1 ? chunk->row : v->first;
   size_t n = chunk->n_views == 1 ? chunk->n_rows : v->n;
-  return (struct nki_own_keys){
+  return (struct nki_keys){
       .n_q = n,
       .n_keys = n == 0 ? 0 : a->number[first + n - 1] + 1,
       .head_dim = a->head_dim,
@@ -102,24 +102,45 @@ struct nki_own_keys nki_attention_own(const struct nki_attention *a, const struc
   };
 }
 
+struct nki_keys nki_attention_prefix(const struct nki_attention *a, const struct nki_chunk *chunk,
+                                     size_t head, const struct nki_scratch *s) {
+  size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_out = a->n_heads * a->head_dim;
+  return (struct nki_keys){
+      .n_q = chunk->n_rows,
+      .n_keys = chunk->n_prefix,
+      .head_dim = a->head_dim,
+      .q = a->q + head * a->head_dim + chunk->row * a->ld_q,
+      .ld_q = a->ld_q,
+      .k = a->prefix_k + kv_head * a->head_dim,
+      .v = a->prefix_v + kv_head * a->head_dim,
+      .ld_kv = a->n_kv_heads * a->head_dim,
+      .scores = s->scores,
+      .ld_scores = s->width,
+      .out = a->out + head * a->head_dim + chunk->row * ld_out,
+      .ld_out = ld_out,
+      .packed = s->packed,
+  };
+}
+
+/* keys->scores = q k^T. */
+static void multiply_keys(const struct nki_keys *keys) {
+  if (keys->n_keys <= NKI_FEW_KEYS)
+    nki_small_scores(keys);
+  else
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)keys->n_q, (int)keys->n_keys,
+                (int)keys->head_dim, 1.0f, keys->q, (int)keys->ld_q, keys->k, (int)keys->ld_kv,
+                0.0f, keys->scores, (int)keys->ld_scores);
+}
+
 void nki_attention_scores(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
                           bool values, const struct nki_scratch *s) {
-  size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
-  const float *prefix = values ? a->prefix_v : a->prefix_k;
-  if (chunk->n_prefix > 0)
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)chunk->n_rows, (int)chunk->n_prefix,
-                (int)a->head_dim, 1.0f, a->q + head * a->head_dim + chunk->row * a->ld_q,
-                (int)a->ld_q, prefix + kv_head * a->head_dim, (int)ld_prefix, 0.0f, s->scores,
-                (int)s->width);
+  struct nki_keys keys = nki_attention_prefix(a, chunk, head, s);
+  if (values) keys.k = keys.v;
+  if (keys.n_keys > 0) multiply_keys(&keys); /* first: it may write where own scores begin */
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
-    if (values) own.k = own.v;
-    if (own.n_keys <= NKI_FEW_KEYS)
-      nki_small_scores(&own);
-    else
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)own.n_q, (int)own.n_keys,
-                  (int)own.head_dim, 1.0f, own.q, (int)own.ld_q, own.k, (int)own.ld_kv, 0.0f,
-                  own.scores, (int)own.ld_scores);
+    keys = nki_attention_own(a, chunk, view, head, s);
+    if (values) keys.k = keys.v;
+    multiply_keys(&keys);
   }
 }
 
@@ -133,38 +154,26 @@ void nki_attention_normalize(const struct nki_attention *a, const struct nki_chu
     float *row = s->scores + r * s->width;
     size_t hi = chunk->n_prefix + a->number[chunk->row + r] + 1;
     size_t lo = a->window > 0 && hi > a->window ? hi - a->window : 0;
-    nki_softmax(&step, row, lo, hi);
-    memset(row, 0, lo * sizeof *row);
-    memset(row + hi, 0, (s->width - hi) * sizeof *row);
+    nki_softmax(&step, row, lo, hi, s->width);
   }
 }
 
-void nki_attention_sums(const struct nki_own_keys *own) {
-  if (own->n_keys <= NKI_FEW_KEYS)
-    nki_small_sums(own);
+void nki_attention_sums(const struct nki_keys *keys, bool add) {
+  if (keys->n_keys <= NKI_FEW_KEYS)
+    nki_small_sums(keys, add);
   else
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)own->n_q, (int)own->head_dim,
-                (int)own->n_keys, 1.0f, own->scores, (int)own->ld_scores, own->v, (int)own->ld_kv,
-                1.0f, own->out, (int)own->ld_out);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)keys->n_q, (int)keys->head_dim,
+                (int)keys->n_keys, 1.0f, keys->scores, (int)keys->ld_scores, keys->v,
+                (int)keys->ld_kv, add ? 1.0f : 0.0f, keys->out, (int)keys->ld_out);
 }
 
 static void sum_values(const struct nki_attention *a, const struct nki_chunk *chunk, size_t head,
                        const struct nki_scratch *s) {
-  size_t kv_head = head / (a->n_heads / a->n_kv_heads), ld_prefix = a->n_kv_heads * a->head_dim;
-  size_t ld_out = a->n_heads * a->head_dim;
-  float *out = a->out + head * a->head_dim;
-  if (chunk->n_prefix > 0) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)chunk->n_rows, (int)a->head_dim,
-                (int)chunk->n_prefix, 1.0f, s->scores, (int)s->width,
-                a->prefix_v + kv_head * a->head_dim, (int)ld_prefix, 0.0f,
-                out + chunk->row * ld_out, (int)ld_out);
-  } else {
-    for (size_t r = chunk->row; r < chunk->row + chunk->n_rows; r++)
-      memset(out + r * ld_out, 0, a->head_dim * sizeof *out);
-  }
+  struct nki_keys keys = nki_attention_prefix(a, chunk, head, s);
+  if (keys.n_keys > 0) nki_attention_sums(&keys, false);
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    const struct nki_own_keys own = nki_attention_own(a, chunk, view, head, s);
-    nki_attention_sums(&own);
+    keys = nki_attention_own(a, chunk, view, head, s);
+    nki_attention_sums(&keys, chunk->n_prefix > 0);
   }
 }
 

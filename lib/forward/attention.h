@@ -7,7 +7,7 @@
 
 enum {
   NKI_CHUNK = 128,   /* queries */
-  NKI_FEW_KEYS = 64, /* own keys up to here: the small loops */
+  NKI_FEW_KEYS = 64, /* of the prefix or a sequence, up to here: the small loops */
 };
 
 /* Queries [row, row + n_rows), of views [view, view + n_views), whose rows of q are consecutive. A
@@ -32,14 +32,18 @@ struct nki_chunk *nki_attention_cut(const struct nki_attention *attention, size_
 /* Floats of a row of the chunk's scores. */
 size_t nki_chunk_width(const struct nki_chunk *chunk);
 /* The own keys of one view for one head, and the chunk's queries that see them. */
-struct nki_own_keys nki_attention_own(const struct nki_attention *attention,
-                                      const struct nki_chunk *chunk, size_t view, size_t head,
-                                      const struct nki_scratch *scratch);
+struct nki_keys nki_attention_own(const struct nki_attention *attention,
+                                  const struct nki_chunk *chunk, size_t view, size_t head,
+                                  const struct nki_scratch *scratch);
+/* The prefix's keys for one head, and the chunk's queries. */
+struct nki_keys nki_attention_prefix(const struct nki_attention *attention,
+                                     const struct nki_chunk *chunk, size_t head,
+                                     const struct nki_scratch *scratch);
 /* scores = q k^T of the prefix's keys and each view's own, or with `values` q v^T. */
 void nki_attention_scores(const struct nki_attention *attention, const struct nki_chunk *chunk,
                           size_t head, bool values, const struct nki_scratch *scratch);
-/* own->out += own->scores own->v. */
-void nki_attention_sums(const struct nki_own_keys *own);
+/* keys->out = (with `add`: +=) keys->scores keys->v. */
+void nki_attention_sums(const struct nki_keys *keys, bool add);
 /* Scores become probabilities. Each query sees the keys up to its own position and within the
  * window; the rest of its row becomes 0. */
 void nki_attention_normalize(const struct nki_attention *attention, const struct nki_chunk *chunk,

@@ -36,8 +36,6 @@ void nki_activate_back(const struct nki_activating *activating, float *h, float 
 /* d [n] = p (d - dot) scale; d [n] *= 1 - (capped / cap)^2; one thread. */
 void nki_softmax_back(const float *p, float *d, size_t n, float dot, float scale);
 void nki_soft_cap_back(const float *capped, float *d, size_t n, float cap);
-/* out [n_keys, head_dim] += scores^T q, for few keys, one thread. */
-void nki_small_outer(const struct nki_own_keys *own);
 /* y [n, n_in] = (with `add`: +=) x [n, n_out] W, W as nki_multiply has it. */
 void nki_multiply_back(const struct nki_product *product, size_t n);
 

@@ -69,8 +69,8 @@ static void scores_back(const struct nki_attention_gradient *g, const struct nki
   }
 }
 
-/* out += scores^T x for the chunk's own keys, x [n_q, head_dim] as own->q. */
-static void add_outer(const struct nki_own_keys *own) {
+/* out += scores^T x for the keys, x [n_q, head_dim] as own->q. */
+static void add_outer(const struct nki_keys *own) {
   if (own->n_keys <= NKI_FEW_KEYS)
     nki_small_outer(own);
   else
@@ -85,14 +85,14 @@ static void own_back(const struct nki_attention_gradient *g, const struct nki_ch
   const struct nki_attention *a = g->attention;
   size_t ld_out = a->n_heads * a->head_dim, at = head / (a->n_heads / a->n_kv_heads) * a->head_dim;
   for (size_t view = chunk->view; view < chunk->view + chunk->n_views; view++) {
-    struct nki_own_keys own = nki_attention_own(a, chunk, view, head, &s->d);
+    struct nki_keys own = nki_attention_own(a, chunk, view, head, &s->d);
     if (own.n_q == 0) continue;
     size_t first = (size_t)(own.q - a->q) / a->ld_q, keys = a->views[view].own * g->ld_kv + at;
-    struct nki_own_keys to = own;
+    struct nki_keys to = own;
     to.out = g->q + first * g->ld_q + head * a->head_dim;
     to.ld_out = g->ld_q;
     to.v = own.k;
-    nki_attention_sums(&to);
+    nki_attention_sums(&to, true);
     to.out = g->k + keys;
     to.ld_out = g->ld_kv;
     add_outer(&to);
@@ -111,18 +111,23 @@ static void prefix_back(const struct nki_attention_gradient *g, const struct nki
   const struct nki_attention *a = g->attention;
   size_t ld = a->n_kv_heads * a->head_dim, at = head / (a->n_heads / a->n_kv_heads) * a->head_dim;
   size_t ld_out = a->n_heads * a->head_dim;
-  const int n = (int)chunk->n_rows, keys = (int)chunk->n_prefix, dim = (int)a->head_dim;
-  const float *q = a->q + chunk->row * a->ld_q + head * a->head_dim;
-  if (keys == 0) return;
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, dim, keys, 1.0f, s->d.scores,
-              (int)s->d.width, a->prefix_k + at, (int)ld, 1.0f,
-              g->q + chunk->row * g->ld_q + head * a->head_dim, (int)g->ld_q);
+  const struct nki_keys keys = nki_attention_prefix(a, chunk, head, &s->d);
+  struct nki_keys to = keys;
+  if (keys.n_keys == 0) return;
+  to.out = g->q + chunk->row * g->ld_q + head * a->head_dim;
+  to.ld_out = g->ld_q;
+  to.v = keys.k;
+  nki_attention_sums(&to, true);
   if (g->prefix_k == NULL) return;
-  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, dim, n, 1.0f, s->d.scores,
-              (int)s->d.width, q, (int)a->ld_q, 1.0f, g->prefix_k + at, (int)ld);
-  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, dim, n, 1.0f, s->p.scores,
-              (int)s->p.width, g->out + chunk->row * ld_out + head * a->head_dim, (int)ld_out, 1.0f,
-              g->prefix_v + at, (int)ld);
+  to.out = g->prefix_k + at;
+  to.ld_out = ld;
+  add_outer(&to);
+  to = nki_attention_prefix(a, chunk, head, &s->p);
+  to.q = g->out + chunk->row * ld_out + head * a->head_dim;
+  to.ld_q = ld_out;
+  to.out = g->prefix_v + at;
+  to.ld_out = ld;
+  add_outer(&to);
 }
 
 /* One chunk, for all heads that share the keys of kv_head. */

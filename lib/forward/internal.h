@@ -186,7 +186,7 @@ int nki_mean_embedding(struct nk_forward *forward, float *mean);
 int nki_echo_ranks(const struct nk_forward *forward, const float *vectors, const int64_t *ids,
                    size_t n, int64_t *ranks);
 
-/* ---- Kernels (kernels.c): loops over rows, in all threads ---- */
+/* ---- Kernels (kernels.c, kernels_attention.c): loops over rows, in all threads ---- */
 
 /* x += before; y = norm(x), or x itself with `copy`; x += after. */
 struct nki_norm_step {
@@ -243,16 +243,18 @@ struct nki_rotation {
   const float *cos, *sin; /* [n_positions, rotary_dim / 2] */
 };
 void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *positions, size_t n);
-/* scores[lo, hi) = softmax(scale * scores + bias), capped before the bias when cap is not 0; all
- * NaN when one of them is not finite; one thread. */
 struct nki_softmax {
   float scale, cap;
   const float *bias; /* [hi] or NULL */
   const float *sink; /* one more score, that of no key, or NULL */
 };
-void nki_softmax(const struct nki_softmax *softmax, float *scores, size_t lo, size_t hi);
-/* Queries of one head and the keys and values that only their sequence has. */
-struct nki_own_keys {
+/* scores[lo, hi) = softmax(scale * scores + bias), capped before the bias when cap is not 0; all
+ * NaN when one of them is not finite. The rest of scores [width], a multiple of 16, becomes 0. One
+ * thread. */
+void nki_softmax(const struct nki_softmax *softmax, float *scores, size_t lo, size_t hi,
+                 size_t width);
+/* Queries of one head, and keys and values that they see: their sequence's own, or the prefix's. */
+struct nki_keys {
   size_t n_q, n_keys, head_dim;
   const float *q; /* [n_q, head_dim] */
   size_t ld_q;
@@ -265,9 +267,11 @@ struct nki_own_keys {
   float *packed; /* [head_dim, n_keys rounded up to a multiple of 16]: scratch */
 };
 float nki_row_product(const float *x, const float *y, size_t n); /* one thread */
-/* scores = q k^T, and out += scores v, as loops for few keys, one thread. */
-void nki_small_scores(const struct nki_own_keys *own);
-void nki_small_sums(const struct nki_own_keys *own);
+/* For few keys, one thread: scores = q k^T (and up to a multiple of 16 of them others, 0 or not);
+ * out = (with `add`: +=) scores v; and out [n_keys, head_dim] += scores^T q. */
+void nki_small_scores(const struct nki_keys *own);
+void nki_small_sums(const struct nki_keys *own, bool add);
+void nki_small_outer(const struct nki_keys *own);
 
 /* Sums over the part of a row's logits that was read, relative to the largest of them. */
 struct nki_moments {

@@ -11,7 +11,7 @@
 #include "base/clones.h"
 #include "forward/functions.h"
 
-enum { LANES = 16, FEW_ROWS = 4 };
+enum { FEW_ROWS = 4 };
 
 /* ---- Norms ---- */
 
@@ -233,110 +233,6 @@ void nki_rotate(const struct nki_rotation *rotation, float *x, const uint32_t *p
         rotate_halves(row + h * rotation->head_dim, cos, sin, half);
     }
   }
-}
-
-/* ---- Attention's inner loops ---- */
-
-/* sink: one more score, whose share goes to no key; or NULL. */
-NKI_CLONES static void softmax_row(float *restrict s, size_t n, float scale, const float *sink) {
-  float max = -INFINITY, sum = 0, zero = 0; /* NaN, once a score is not finite */
-#pragma omp simd reduction(max : max) reduction(+ : zero)
-  for (size_t i = 0; i < n; i++) {
-    max = s[i] > max ? s[i] : max;
-    zero += s[i] - s[i];
-  }
-  if (sink != NULL) { /* scale is positive */
-    max = *sink > max * scale ? *sink / scale : max;
-    sum = nki_exp_of(*sink - max * scale);
-    zero += *sink - *sink;
-  }
-#pragma omp simd reduction(+ : sum)
-  for (size_t i = 0; i < n; i++) {
-    float e = nki_exp_of((s[i] - max) * scale);
-    s[i] = e;
-    sum += e;
-  }
-  float inverse = 1.0f / (sum + zero);
-#pragma omp simd
-  for (size_t i = 0; i < n; i++) s[i] *= inverse;
-}
-
-void nki_softmax(const struct nki_softmax *softmax, float *scores, size_t lo, size_t hi) {
-  float *s = scores + lo, scale = softmax->scale;
-  size_t n = hi - lo;
-  if (softmax->cap > 0 || softmax->bias != NULL) {
-    nki_scale(s, n, scale);
-    if (softmax->cap > 0) nki_soft_cap(s, n, softmax->cap);
-    if (softmax->bias != NULL) add_row(s, softmax->bias + lo, n);
-    scale = 1;
-  }
-  softmax_row(s, n, scale, softmax->sink);
-}
-
-/* The keys are transposed into packed [head_dim, width], so that one component of the query is
- * multiplied with as many keys as a vector register has lanes. */
-NKI_CLONES static void scores_of(const float *restrict q, size_t head_dim,
-                                 const float *restrict packed, size_t width,
-                                 float *restrict scores) {
-  for (size_t at = 0; at < width; at += LANES) {
-    float sum[LANES] = {0};
-    for (size_t c = 0; c < head_dim; c++) {
-      const float *keys = packed + c * width + at;
-#pragma omp simd
-      for (size_t l = 0; l < LANES; l++) sum[l] += q[c] * keys[l];
-    }
-    memcpy(scores + at, sum, sizeof sum);
-  }
-}
-
-NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
-  return sum;
-}
-
-void nki_small_scores(const struct nki_own_keys *own) {
-  size_t head_dim = own->head_dim, n_keys = own->n_keys;
-  size_t width = (n_keys + LANES - 1) / LANES * LANES;
-  if (own->n_q < FEW_ROWS) { /* transposing the keys would cost more than it saves */
-    for (size_t r = 0; r < own->n_q; r++)
-      for (size_t j = 0; j < n_keys; j++)
-        own->scores[r * own->ld_scores + j] =
-            nki_row_product(own->q + r * own->ld_q, own->k + j * own->ld_kv, head_dim);
-    return;
-  }
-  for (size_t c = 0; c < head_dim; c++) {
-    float *row = own->packed + c * width;
-    for (size_t j = 0; j < n_keys; j++) row[j] = own->k[j * own->ld_kv + c];
-    for (size_t j = n_keys; j < width; j++) row[j] = 0;
-  }
-  for (size_t r = 0; r < own->n_q; r++)
-    scores_of(own->q + r * own->ld_q, head_dim, own->packed, width,
-              own->scores + r * own->ld_scores);
-}
-
-NKI_CLONES static void sums_of(const float *restrict p, const float *restrict v, size_t ld_v,
-                               size_t n_keys, size_t head_dim, float *restrict out) {
-  size_t at = 0;
-  for (; at + LANES <= head_dim; at += LANES) {
-    float sum[LANES];
-    memcpy(sum, out + at, sizeof sum);
-    for (size_t j = 0; j < n_keys; j++) {
-      const float *value = v + j * ld_v + at;
-#pragma omp simd
-      for (size_t l = 0; l < LANES; l++) sum[l] += p[j] * value[l];
-    }
-    memcpy(out + at, sum, sizeof sum);
-  }
-  for (; at < head_dim; at++)
-    for (size_t j = 0; j < n_keys; j++) out[at] += p[j] * v[j * ld_v + at];
-}
-
-void nki_small_sums(const struct nki_own_keys *own) {
-  for (size_t r = 0; r < own->n_q; r++)
-    sums_of(own->scores + r * own->ld_scores, own->v, own->ld_kv, own->n_keys, own->head_dim,
-            own->out + r * own->ld_out);
 }
 
 /* ---- Distributions ---- */

@@ -9,7 +9,7 @@
 #include "forward/backward.h"
 #include "forward/functions.h"
 
-enum { LANES = 16, FEW_ROWS = 4, COLUMNS = 64 };
+enum { FEW_ROWS = 4, COLUMNS = 64 };
 
 /* ---- Norms ---- */
 
@@ -309,29 +309,6 @@ NKI_CLONES void nki_soft_cap_back(const float *restrict capped, float *restrict 
     float t = capped[i] * inverse;
     d[i] *= 1.0f - t * t;
   }
-}
-
-NKI_CLONES static void outer_of(const float *restrict p, size_t ld_p, const float *restrict x,
-                                size_t ld_x, size_t n, size_t dim, float *restrict out) {
-  size_t at = 0;
-  for (; at + LANES <= dim; at += LANES) {
-    float sum[LANES];
-    memcpy(sum, out + at, sizeof sum);
-    for (size_t r = 0; r < n; r++) {
-      const float *row = x + r * ld_x + at, share = p[r * ld_p];
-#pragma omp simd
-      for (size_t l = 0; l < LANES; l++) sum[l] += share * row[l];
-    }
-    memcpy(out + at, sum, sizeof sum);
-  }
-  for (; at < dim; at++)
-    for (size_t r = 0; r < n; r++) out[at] += p[r * ld_p] * x[r * ld_x + at];
-}
-
-void nki_small_outer(const struct nki_own_keys *own) {
-  for (size_t j = 0; j < own->n_keys; j++)
-    outer_of(own->scores + j, own->ld_scores, own->q, own->ld_q, own->n_q, own->head_dim,
-             own->out + j * own->ld_out);
 }
 
 /* ---- Distributions ---- */
