@@ -321,8 +321,8 @@ static int attention_back(struct piece_back *p, bool more) {
   size_t q = nki_q_width(c), kv = nki_kv_width(c), width = q + 2 * kv, dim = c->shape.dim;
   const struct heads_back d = {piece->last ? work->q : work->qkv, work->qkv + q,
                                piece->last ? q : width, width};
-  memset(work->qkv, 0, piece->n_rows * width * sizeof *work->qkv);
-  if (piece->last) memset(work->q, 0, piece->n_q * q * sizeof *work->q);
+  nki_fill_rows(work->qkv, piece->n_rows, width, width, NULL);
+  if (piece->last) nki_fill_rows(work->q, piece->n_q, q, q, NULL);
   int code = heads_back(p, &d);
   if (code != NK_OK) return code;
   if (has_arrays(p)) projections_back(p, &d);

@@ -212,8 +212,10 @@ struct nki_tape {
 void nki_tape_input(const struct nki_piece *piece, const float *x);
 void nki_tape_raw(const struct nki_piece *piece, const float *kv, size_t ld);
 void nki_tape_heads(const struct nki_piece *piece, const float *kv, size_t ld);
-void nki_tape_output(const struct nki_piece *piece);
+/* to [n, width] = the first width numbers of each row of from. */
+void nki_tape_copy(float *to, const float *from, size_t n, size_t width, size_t ld);
 /* Where the tape has the piece's rows, from `row` of those that continue on; NULL: nowhere. */
+float *nki_tape_output(const struct nki_piece *piece);
 float *nki_tape_attended(const struct nki_piece *piece);
 float *nki_tape_middle(const struct nki_piece *piece);
 float *nki_tape_inner(const struct nki_piece *piece, size_t row);

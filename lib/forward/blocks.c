@@ -230,8 +230,9 @@ static void project(const struct nki_piece *piece, size_t first, size_t n_out, c
     product->ld_x = product->n_in;
     product->y = out + parts[i].at;
     product->ld_y = ld;
+    product->add = bias != NULL; /* to rows of the bias, as they would be set to 0 otherwise */
+    if (bias != NULL) nki_fill_rows(product->y, n, product->n_out, ld, bias + product->first);
     nki_multiply(product, n);
-    if (bias != NULL) nki_add_bias(product->y, n, product->n_out, ld, bias + product->first);
   }
 }
 
@@ -438,7 +439,13 @@ static int touch_site(const struct nki_piece *piece, enum nk_site site, size_t a
   return nki_touch(piece->work->forward, pass->sites, &part, piece->layer, &stream, NULL);
 }
 
-/* work->heads = attention of the piece's queries. */
+/* [n_q, q] attention's output. */
+static float *heads_of(const struct nki_piece *piece) {
+  float *kept = nki_tape_output(piece);
+  return kept != NULL ? kept : piece->work->heads;
+}
+
+/* Attention of the piece's queries. */
 static int attend(const struct nki_piece *piece) {
   const struct heads own = own_heads(piece);
   nki_piece_number(piece);
@@ -446,11 +453,10 @@ static int attend(const struct nki_piece *piece) {
   rotate_heads(piece, &own);
   keep_keys(piece, &own);
   nki_tape_heads(piece, own.k, own.ld);
-  const struct nki_attention attention = nki_piece_attention(piece, own.k, own.v, own.ld);
+  struct nki_attention attention = nki_piece_attention(piece, own.k, own.v, own.ld);
+  attention.out = heads_of(piece);
   int code = nki_attend(&attention);
-  if (code == NK_OK) code = touch_site(piece, NK_SITE_HEAD, 0, piece->n_q, piece->work->heads);
-  nki_tape_output(piece);
-  return code;
+  return code == NK_OK ? touch_site(piece, NK_SITE_HEAD, 0, piece->n_q, attention.out) : code;
 }
 
 /* ---- After attention ---- */
@@ -471,7 +477,7 @@ static int add_aside(const struct nki_piece *piece, enum nki_part norm, float *k
   const float *bias = f[norm == NKI_NORM1_POST ? NKI_O : NKI_DOWN].bias;
   size_t dim = c->shape.dim;
   if (bias != NULL) nki_add_bias(y, n, dim, dim, bias);
-  if (keep != NULL) memcpy(keep, y, n * dim * sizeof *keep);
+  if (keep != NULL) nki_tape_copy(keep, y, n, dim, dim);
   if (step.scale.weight != NULL && !nki_norm_rows(&step, y, n, y))
     return nki_fail_block(piece->work->forward, piece->layer);
   if (c->residual_scale != 1.0f) nki_scale(y, n * dim, c->residual_scale);
@@ -510,7 +516,7 @@ static int finish_attention(const struct nki_piece *piece) {
   struct nki_product product = {.add = true,
                                 .n_out = dim,
                                 .n_in = width,
-                                .x = work->heads,
+                                .x = heads_of(piece),
                                 .ld_x = width,
                                 .y = piece->x,
                                 .ld_y = dim};
@@ -533,7 +539,7 @@ static int finish_attention(const struct nki_piece *piece) {
   if (!nki_norm_rows(&norm, piece->x, n, work->y))
     return nki_fail_block(work->forward, piece->layer);
   if (middle == NULL) return NK_OK;
-  memcpy(middle, piece->x, n * dim * sizeof *middle);
+  nki_tape_copy(middle, piece->x, n, dim, dim);
   if (after != NULL) nki_add_bias(piece->x, n, dim, dim, after);
   return NK_OK;
 }

@@ -203,8 +203,8 @@ bool nki_norm_rows(const struct nki_norm_step *norm, float *x, size_t n, float *
 struct nki_norm_step nki_outer_norm(const struct nk_forward *forward, const struct nki_weight *norm,
                                     float *scratch);
 
-/* h += bias; h = f(h), or f(gate + gate_bias) * h where there is a gate. The clamped SwiGLU
- * overwrites gate instead, and its values of gate, h and biases are `step` apart. */
+/* out = f(h + bias), or f(gate + gate_bias) * (h + bias) where there is a gate; values of gate, h
+ * and biases are `step` apart in the clamped SwiGLU. */
 struct nki_activating {
   enum nki_activation f;
   size_t width, ld;       /* of a row of h and gate */
@@ -213,9 +213,13 @@ struct nki_activating {
   const float *gate_bias; /* [width] or NULL */
   float limit;
   size_t step;
+  float *out; /* [n, ld_out], may be h or gate; NULL: h */
+  size_t ld_out;
 };
 void nki_activate(const struct nki_activating *activating, float *h, size_t n);
 
+/* y [n, ld] columns [0, width) = row [width], or 0 where it is NULL */
+void nki_fill_rows(float *y, size_t n, size_t width, size_t ld, const float *row);
 /* y [n, ld] columns [0, width) += bias [width] */
 void nki_add_bias(float *y, size_t n, size_t width, size_t ld, const float *bias);
 void nki_add(float *x, const float *y, size_t n); /* x [n] += y */

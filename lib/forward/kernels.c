@@ -73,29 +73,22 @@ bool nki_norm_rows(const struct nki_norm_step *step, float *x, size_t n, float *
 
 /* ---- Activations and sums ---- */
 
-#define ACTIVATE_ROW(NAME, F)                                                              \
-  NKI_CLONES static void NAME(float *restrict h, const float *restrict bias,               \
-                              const float *restrict gate, const float *restrict gate_bias, \
-                              size_t n) {                                                  \
-    if (bias != NULL) {                                                                    \
-      _Pragma("omp simd") for (size_t i = 0; i < n; i++) h[i] += bias[i];                  \
-    }                                                                                      \
-    if (gate == NULL) {                                                                    \
-      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
-        float x = h[i];                                                                    \
-        h[i] = (F);                                                                        \
-      }                                                                                    \
-    } else if (gate_bias == NULL) {                                                        \
-      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
-        float x = gate[i];                                                                 \
-        h[i] *= (F);                                                                       \
-      }                                                                                    \
-    } else {                                                                               \
-      _Pragma("omp simd") for (size_t i = 0; i < n; i++) {                                 \
-        float x = gate[i] + gate_bias[i];                                                  \
-        h[i] *= (F);                                                                       \
-      }                                                                                    \
-    }                                                                                      \
+#define ACTIVATE_ROW(NAME, F)                                                                     \
+  NKI_CLONES static void NAME(const struct nki_activating *a, const float *up, const float *gate, \
+                              float *out) {                                                       \
+    const float *bias = a->bias, *gate_bias = a->gate_bias;                                       \
+    if (gate == NULL) {                                                                           \
+      _Pragma("omp simd") for (size_t i = 0; i < a->width; i++) {                                 \
+        float x = bias == NULL ? up[i] : up[i] + bias[i];                                         \
+        out[i] = (F);                                                                             \
+      }                                                                                           \
+    } else {                                                                                      \
+      _Pragma("omp simd") for (size_t i = 0; i < a->width; i++) {                                 \
+        float x = gate_bias == NULL ? gate[i] : gate[i] + gate_bias[i];                           \
+        float u = bias == NULL ? up[i] : up[i] + bias[i];                                         \
+        out[i] = u * (F);                                                                         \
+      }                                                                                           \
+    }                                                                                             \
   }
 
 ACTIVATE_ROW(gelu_row, x *nki_normal_cdf(x))
@@ -104,35 +97,41 @@ ACTIVATE_ROW(quick_gelu_row, nki_sigmoid_times(x, 1.702f))
 ACTIVATE_ROW(relu_row, x < 0 ? 0.0f : x) /* NaN stays */
 ACTIVATE_ROW(silu_row, nki_sigmoid_times(x, 1.0f))
 
-/* gate = gate sigmoid(1.702 gate) (up + 1), both clamped; their values are `step` apart. */
-NKI_CLONES static void clamped_row(const struct nki_activating *a, const float *up, float *gate) {
+/* gate sigmoid(1.702 gate) (up + 1), both clamped; their values are `step` apart. */
+NKI_CLONES static void clamped_row(const struct nki_activating *a, const float *up,
+                                   const float *gate, float *out) {
   const float limit = a->limit;
   const size_t step = a->step;
-  for (size_t i = 0; i < a->width; i++) {
+  for (size_t i = 0; i < a->width && gate != NULL; i++) { /* as it always is */
     float x = gate[i * step] + (a->gate_bias == NULL ? 0.0f : a->gate_bias[i * step]);
     float u = up[i * step] + (a->bias == NULL ? 0.0f : a->bias[i * step]);
     x = x > limit ? limit : x;
     u = u > limit ? limit : u < -limit ? -limit : u;
-    gate[i] = nki_sigmoid_times(x, 1.702f) * (u + 1.0f);
+    out[i] = nki_sigmoid_times(x, 1.702f) * (u + 1.0f);
   }
 }
 
-typedef void activate_row(float *restrict h, const float *restrict bias, const float *restrict gate,
-                          const float *restrict gate_bias, size_t n);
+typedef void activate_row(const struct nki_activating *a, const float *up, const float *gate,
+                          float *out);
 
 void nki_activate(const struct nki_activating *a, float *h, size_t n) {
-  static activate_row *const rows[] = {[NKI_GELU] = gelu_row,
-                                       [NKI_GELU_TANH] = gelu_tanh_row,
-                                       [NKI_QUICK_GELU] = quick_gelu_row,
-                                       [NKI_RELU] = relu_row,
-                                       [NKI_SILU] = silu_row};
+  static activate_row *const rows[] = {
+      [NKI_GELU] = gelu_row, [NKI_GELU_TANH] = gelu_tanh_row, [NKI_QUICK_GELU] = quick_gelu_row,
+      [NKI_RELU] = relu_row, [NKI_SILU] = silu_row,           [NKI_CLAMPED_SWIGLU] = clamped_row};
+  float *out = a->out == NULL ? h : a->out;
+  size_t ld_out = a->out == NULL ? a->ld : a->ld_out;
+#pragma omp parallel for if (n > FEW_ROWS)
+  for (size_t r = 0; r < n; r++)
+    rows[a->f](a, h + r * a->ld, a->gate == NULL ? NULL : a->gate + r * a->ld, out + r * ld_out);
+}
+
+void nki_fill_rows(float *y, size_t n, size_t width, size_t ld, const float *row) {
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
-    float *gate = a->gate == NULL ? NULL : a->gate + r * a->ld;
-    if (a->f != NKI_CLAMPED_SWIGLU)
-      rows[a->f](h + r * a->ld, a->bias, gate, a->gate_bias, a->width);
-    else if (gate != NULL) /* as it always is */
-      clamped_row(a, h + r * a->ld, gate);
+    if (row == NULL)
+      memset(y + r * ld, 0, width * sizeof *y);
+    else
+      memcpy(y + r * ld, row, width * sizeof *y);
   }
 }
 

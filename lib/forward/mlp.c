@@ -121,16 +121,17 @@ void nki_mlp_inner(const struct nki_config *c, const struct nki_mlp *mlp, const 
 /* out [n, dim] = mlp(y) without the last bias, or with `add` out += that. */
 static void run_mlp(const struct nki_config *c, const struct nki_mlp *mlp, const float *y, size_t n,
                     float *buffer, bool add, float *out) {
-  float *h;
-  nki_mlp_inner(c, mlp, y, n, buffer);
-  if (mlp->keep != NULL) memcpy(mlp->keep, buffer, n * nki_mlp_row(mlp) * sizeof *buffer);
-  const struct nki_activating activating = nki_mlp_activating(c, mlp, buffer, &h);
+  float *inner = mlp->keep != NULL ? mlp->keep : buffer, *h;
+  nki_mlp_inner(c, mlp, y, n, inner);
+  struct nki_activating activating = nki_mlp_activating(c, mlp, inner, &h);
+  activating.out = mlp->keep != NULL || mlp->in_turn ? buffer : h;
+  activating.ld_out = mlp->keep != NULL ? mlp->width : activating.ld;
   nki_activate(&activating, h, n);
   const struct nki_product product = {.add = add,
                                       .n_out = c->shape.dim,
                                       .n_in = mlp->width,
-                                      .x = c->activation == NKI_CLAMPED_SWIGLU ? buffer : h,
-                                      .ld_x = activating.ld,
+                                      .x = activating.out,
+                                      .ld_x = activating.ld_out,
                                       .y = out,
                                       .ld_y = c->shape.dim};
   multiply(mlp, mlp->down.weight, n, product);

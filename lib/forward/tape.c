@@ -6,6 +6,8 @@
 
 #include "forward/backward.h"
 
+enum { FEW_ROWS = 4 };
+
 /* ---- Buffers ---- */
 
 /* Floats of a row of each array; 0: the array is not needed. */
@@ -68,15 +70,15 @@ static const struct nki_tape *tape_of(const struct nki_piece *piece) {
   return piece->pass->tapes == NULL ? &none : &piece->pass->tapes[piece->layer];
 }
 
-/* to [n, width] = the first width of each row of from. */
-static void copy(float *to, const float *from, size_t n, size_t width, size_t ld) {
+void nki_tape_copy(float *to, const float *from, size_t n, size_t width, size_t ld) {
+#pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) memcpy(to + r * width, from + r * ld, width * sizeof *to);
 }
 
 void nki_tape_input(const struct nki_piece *piece, const float *x) {
   const struct nki_tape *tape = tape_of(piece);
   size_t dim = piece->work->forward->config.shape.dim;
-  if (tape->x != NULL) copy(tape->x + piece->row * dim, x, piece->n_rows, dim, dim);
+  if (tape->x != NULL) nki_tape_copy(tape->x + piece->row * dim, x, piece->n_rows, dim, dim);
 }
 
 /* Queries, and keys beside values. */
@@ -85,8 +87,8 @@ static void copy_heads(const struct nki_piece *piece, const float *kv, size_t ld
   const struct nki_config *c = &piece->work->forward->config;
   size_t q = nki_q_width(c), width = 2 * nki_kv_width(c);
   if (to_q == NULL) return;
-  copy(to_q + nki_piece_first(piece) * q, piece->q, piece->n_q, q, piece->ld_q);
-  copy(to_kv + piece->row * width, kv, piece->n_rows, width, ld);
+  nki_tape_copy(to_q + nki_piece_first(piece) * q, piece->q, piece->n_q, q, piece->ld_q);
+  nki_tape_copy(to_kv + piece->row * width, kv, piece->n_rows, width, ld);
 }
 
 void nki_tape_raw(const struct nki_piece *piece, const float *kv, size_t ld) {
@@ -97,16 +99,13 @@ void nki_tape_heads(const struct nki_piece *piece, const float *kv, size_t ld) {
   copy_heads(piece, kv, ld, tape_of(piece)->q, tape_of(piece)->kv);
 }
 
-void nki_tape_output(const struct nki_piece *piece) {
-  const struct nki_tape *tape = tape_of(piece);
-  size_t width = nki_q_width(&piece->work->forward->config);
-  if (tape->heads != NULL)
-    copy(tape->heads + nki_piece_first(piece) * width, piece->work->heads, piece->n_q, width,
-         width);
-}
-
 static float *at_row(float *array, size_t row, size_t width) {
   return array == NULL ? NULL : array + row * width;
+}
+
+float *nki_tape_output(const struct nki_piece *piece) {
+  return at_row(tape_of(piece)->heads, nki_piece_first(piece),
+                nki_q_width(&piece->work->forward->config));
 }
 
 float *nki_tape_attended(const struct nki_piece *piece) {
