@@ -27,24 +27,47 @@ static int draw_ids(const int64_t *from, size_t n_from, uint64_t seed, size_t n_
   return code;
 }
 
-/* known [*n_known] = the first n_wanted of ids [*n_tried] that the model can repeat; *n_tried
- * becomes the number of ids that were tried. */
+/* known [n] = whether the model repeats ids [n] in any prompt. One settles it: a prompt is run with
+ * the tokens that none before it settled. left [n], max_prob [n]: room. */
+static int check_known(struct nk_forward *forward, const struct nki_prompt *prompts,
+                       const int64_t *ids, size_t n, int64_t *left, double *max_prob, bool *known) {
+  int code = NK_OK;
+  memset(known, 0, n * sizeof *known);
+  for (size_t p = 0; p < NK_VERIFY_PROMPTS && code == NK_OK; p++) {
+    size_t n_left = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+      if (!known[i]) left[n_left++] = ids[i];
+    if (n_left > 0) code = nki_verify(forward, &prompts[p], 1, left, n_left, 1, max_prob);
+    for (size_t i = 0; i < n && code == NK_OK; i++)
+      if (!known[i]) known[i] = nk_verdict_of(max_prob[at++]) != NK_STRONGLY_VERIFIED;
+  }
+  return code;
+}
+
+/* found [*n_found] = the first n_wanted of ids [*n_tried] that the model can repeat; *n_tried
+ * becomes the number of ids that were tried: as many at a time as the share of those found so far
+ * lets expect to be enough. */
 static int find_known(struct nk_forward *forward, const struct nki_prompt *prompts,
-                      const int64_t *ids, size_t *n_tried, size_t n_wanted, int64_t *known,
-                      size_t *n_known) {
+                      const int64_t *ids, size_t *n_tried, size_t n_wanted, int64_t *found,
+                      size_t *n_found) {
   size_t most = *n_tried, at = 0;
+  int64_t *left = nk_alloc(most, sizeof *left);
   double *max_prob = nk_alloc(most, sizeof *max_prob);
-  int code = max_prob == NULL ? NK_EMEMORY : NK_OK;
-  while (code == NK_OK && at < most && *n_known < n_wanted) {
-    size_t some = (n_wanted - *n_known) + (n_wanted - *n_known) / 4 + 8;
+  bool *known = nk_alloc(most, sizeof *known);
+  int code = left == NULL || max_prob == NULL || known == NULL ? NK_EMEMORY : NK_OK;
+  while (code == NK_OK && at < most && *n_found < n_wanted) {
+    double missing = (double)(n_wanted - *n_found);
+    size_t some = (size_t)(missing * (double)(at + 1) / (double)(*n_found + 1)) + 4;
     if (some > most - at) some = most - at;
-    code = nki_verify(forward, prompts, NK_VERIFY_PROMPTS, ids + at, some, 1, max_prob);
-    for (size_t i = 0; i < some && code == NK_OK && *n_known < n_wanted; i++)
-      if (nk_verdict_of(max_prob[i]) != NK_STRONGLY_VERIFIED) known[(*n_known)++] = ids[at + i];
+    code = check_known(forward, prompts, ids + at, some, left, max_prob, known);
+    for (size_t i = 0; i < some && code == NK_OK && *n_found < n_wanted; i++)
+      if (known[i]) found[(*n_found)++] = ids[at + i];
     at += some;
   }
   *n_tried = at;
+  nk_free(left);
   nk_free(max_prob);
+  nk_free(known);
   return code;
 }
 

@@ -1,7 +1,8 @@
 /* How well a model repeats what a prompt holds. The first token of every answer is watched while
  * the model generates, which is all for answers of one token. The other tokens are then given to
  * the model after what it generated, at those steps alone whose first token is probable enough to
- * raise the best value so far: the least of several probabilities is not above the first. */
+ * raise the best value so far: the least of several probabilities is not above the first. A single
+ * step generates nothing that is needed, and is an ask, which keeps no keys. */
 #include "forward/repetition.h"
 
 #include <math.h>
@@ -20,14 +21,33 @@ static void greedy_free(struct greedy *greedy) {
   nk_free(greedy->watched);
 }
 
+/* greedy->watched of a single step. */
+static int ask_first(struct nk_forward *forward, const struct nki_repetition *r,
+                     struct greedy *greedy) {
+  struct nk_ask *asks = nk_calloc(r->n, sizeof *asks);
+  if (asks == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < r->n; i++)
+    asks[i] = (struct nk_ask){.sequence = i,
+                              .position = r->prefix.n + r->sequences[i].n - 1,
+                              .ids = r->answers[i].ids,
+                              .n_ids = 1,
+                              .log_probs = greedy->watched + i};
+  struct nk_batch batch = {.prefix = r->prefix,
+                           .sequences = r->sequences,
+                           .n_sequences = r->n,
+                           .asks = asks,
+                           .n_asks = r->n};
+  int code = nk_forward_run(forward, &batch);
+  nk_free(asks);
+  return code;
+}
+
 static int generate(struct nk_forward *forward, const struct nki_repetition *r,
                     struct greedy *greedy) {
   int64_t *watch = nk_alloc(r->n, sizeof *watch);
   size_t *lengths = nk_alloc(r->n, sizeof *lengths);
-  greedy->ids = nk_alloc(r->n, r->n_steps * sizeof *greedy->ids);
-  greedy->watched = nk_alloc(r->n, r->n_steps * sizeof *greedy->watched);
   int code = NK_EMEMORY;
-  if (watch == NULL || lengths == NULL || greedy->ids == NULL || greedy->watched == NULL) goto done;
+  if (watch == NULL || lengths == NULL) goto done;
   for (size_t i = 0; i < r->n; i++) watch[i] = r->answers[i].ids[0];
   struct nk_generation generation = {.n_tokens = r->n_steps,
                                      .watch = watch,
@@ -39,11 +59,21 @@ static int generate(struct nk_forward *forward, const struct nki_repetition *r,
                            .n_sequences = r->n,
                            .generation = &generation};
   code = nk_forward_run(forward, &batch);
-  for (size_t i = 0; i < r->n * r->n_steps && code == NK_OK; i++) /* no sequence ends early */
-    if (isnan(greedy->watched[i])) code = nk_fail(NK_EDATA, "a probability is not a number");
 done:
   nk_free(watch);
   nk_free(lengths);
+  return code;
+}
+
+/* Fills greedy; free it in either case. */
+static int watch_steps(struct nk_forward *forward, const struct nki_repetition *r,
+                       struct greedy *greedy) {
+  greedy->ids = nk_alloc(r->n, r->n_steps * sizeof *greedy->ids);
+  greedy->watched = nk_alloc(r->n, r->n_steps * sizeof *greedy->watched);
+  if (greedy->ids == NULL || greedy->watched == NULL) return NK_EMEMORY;
+  int code = r->n_steps == 1 ? ask_first(forward, r, greedy) : generate(forward, r, greedy);
+  for (size_t i = 0; i < r->n * r->n_steps && code == NK_OK; i++) /* no sequence ends early */
+    if (isnan(greedy->watched[i])) code = nk_fail(NK_EDATA, "a probability is not a number");
   return code;
 }
 
@@ -139,7 +169,7 @@ done:
 
 int nki_repetition_best(struct nk_forward *forward, const struct nki_repetition *r, double *best) {
   struct greedy greedy = {0};
-  int code = generate(forward, r, &greedy);
+  int code = watch_steps(forward, r, &greedy);
   for (size_t i = 0; i < r->n && code == NK_OK; i++) {
     best[i] = 0;
     for (size_t t = 0; t < r->n_steps && r->answers[i].n == 1; t++)
