@@ -54,8 +54,16 @@ static void take_top(struct row *row, float logit, int64_t id) {
   ask->top_ids[at] = id;
 }
 
+/* The first of the logits that is the largest. */
+static size_t find(const float *logits, size_t n, float largest) {
+  size_t i = 0;
+  while (i + 1 < n && logits[i] != largest) i++;
+  return i;
+}
+
 static void take_block(struct row *row, const float *logits, size_t first, size_t n) {
   struct nk_ask *ask = row->ask;
+  size_t best = n;                         /* of the top 1: the run that has it */
   for (size_t at = 0; at < n; at += RUN) { /* short runs keep float sums exact enough */
     size_t length = n - at < RUN ? n - at : RUN;
     float largest;
@@ -63,9 +71,19 @@ static void take_block(struct row *row, const float *logits, size_t first, size_
                     ask->reference == NULL ? NULL : ask->reference + first + at, length, &largest);
     if (ask->n_top == 0) continue;
     if (row->n_top == ask->n_top && !(largest > ask->top_log_probs[ask->n_top - 1])) continue;
+    if (ask->n_top == 1) {
+      row->n_top = 1;
+      ask->top_log_probs[0] = largest;
+      best = at;
+      continue;
+    }
     for (size_t i = at; i < at + length; i++)
       if (row->n_top < ask->n_top || logits[i] > ask->top_log_probs[ask->n_top - 1])
         take_top(row, logits[i], (int64_t)(first + i));
+  }
+  if (best < n) {
+    size_t length = n - best < RUN ? n - best : RUN;
+    ask->top_ids[0] = (int64_t)(first + best + find(logits + best, length, ask->top_log_probs[0]));
   }
   for (size_t k = 0; k < ask->n_ids; k++)
     if ((size_t)ask->ids[k] >= first && (size_t)ask->ids[k] < first + n)
