@@ -3,6 +3,7 @@
  * results; sums over rows are taken in the order of the rows for each column. */
 #include <cblas.h>
 #include <math.h>
+#include <noken/base.h>
 #include <string.h>
 
 #include "base/clones.h"
@@ -78,14 +79,28 @@ void nki_norm_back(const struct nki_norm_step *step, const float *x, size_t n, c
   for (size_t r = 0; r < n; r++) norm_back_row(&norm, x + r * d, d, dy + r * d, dx + r * d, add);
 }
 
-/* dw += sum dy normed and db += sum dy over the rows, for columns [first, end). */
-static void add_norm_columns(const struct nki_normed_rows *rows, const struct moments *moments,
-                             size_t row, size_t n, size_t first, size_t end, float *const sums[2]) {
-  for (size_t r = 0; r < n; r++) {
-    const float *x = rows->x + (row + r) * rows->ld_x, *dy = rows->dy + (row + r) * rows->ld;
-    for (size_t k = first; k < end && sums[0] != NULL; k++)
-      sums[0][k] += dy[k] * (x[k] - moments[r].mean) * moments[r].scale;
-    for (size_t k = first; k < end && sums[1] != NULL; k++) sums[1][k] += dy[k];
+/* Columns of a row that one thread sums, a multiple of COLUMNS: as wide as they can be, since reading
+ * a little of each of many rows is slow. */
+static size_t columns_each(size_t width) {
+  size_t n_threads = nk_threads();
+  return (width / n_threads / COLUMNS + 1) * COLUMNS;
+}
+
+/* weight [n] += sum dy normed and bias [n] += sum dy over the rows, of n columns. */
+NKI_CLONES static void sum_norm_columns(const struct nki_normed_rows *rows,
+                                        const struct moments *moments, size_t n,
+                                        float *restrict weight, float *restrict bias) {
+  for (size_t r = 0; r < rows->n; r++) {
+    const float *x = rows->x + r * rows->ld_x, *dy = rows->dy + r * rows->ld;
+    const float mean = moments[r].mean, scale = moments[r].scale;
+    if (weight != NULL) {
+#pragma omp simd
+      for (size_t k = 0; k < n; k++) weight[k] += dy[k] * (x[k] - mean) * scale;
+    }
+    if (bias != NULL) {
+#pragma omp simd
+      for (size_t k = 0; k < n; k++) bias[k] += dy[k];
+    }
   }
 }
 
@@ -93,28 +108,41 @@ void nki_norm_weights_back(const struct nki_normed_rows *rows, bool rms, float e
                            float *bias) {
   enum { BLOCK = 128 };
   struct moments moments[BLOCK];
-  float *const sums[2] = {weight, bias};
+  size_t each = columns_each(rows->width);
   if (weight == NULL && bias == NULL) return;
   for (size_t row = 0; row < rows->n; row += BLOCK) {
-    size_t n = rows->n - row < BLOCK ? rows->n - row : BLOCK;
+    struct nki_normed_rows block = *rows;
+    block.n = rows->n - row < BLOCK ? rows->n - row : BLOCK;
+    block.x += row * rows->ld_x;
+    block.dy += row * rows->ld;
 #pragma omp parallel for
-    for (size_t r = 0; r < n; r++)
-      moments[r] = moments_of(rows->x + (row + r) * rows->ld_x, rows->width, rms, eps);
+    for (size_t r = 0; r < block.n; r++)
+      moments[r] = moments_of(block.x + r * block.ld_x, block.width, rms, eps);
 #pragma omp parallel for
-    for (size_t first = 0; first < rows->width; first += COLUMNS)
-      add_norm_columns(rows, moments, row, n, first,
-                       first + COLUMNS < rows->width ? first + COLUMNS : rows->width, sums);
+    for (size_t first = 0; first < block.width; first += each) {
+      struct nki_normed_rows columns = block;
+      columns.x += first;
+      columns.dy += first;
+      sum_norm_columns(&columns, moments, block.width - first < each ? block.width - first : each,
+                       weight == NULL ? NULL : weight + first, bias == NULL ? NULL : bias + first);
+    }
+  }
+}
+
+NKI_CLONES static void sum_columns(const float *restrict y, size_t n_rows, size_t ld, size_t n,
+                                   float *restrict sum) {
+  for (size_t r = 0; r < n_rows; r++) {
+#pragma omp simd
+    for (size_t k = 0; k < n; k++) sum[k] += y[r * ld + k];
   }
 }
 
 void nki_sum_rows(const float *y, size_t n, size_t width, size_t ld, float *sum) {
+  size_t each = columns_each(width);
   if (sum == NULL) return;
 #pragma omp parallel for
-  for (size_t first = 0; first < width; first += COLUMNS) {
-    size_t end = first + COLUMNS < width ? first + COLUMNS : width;
-    for (size_t r = 0; r < n; r++)
-      for (size_t k = first; k < end; k++) sum[k] += y[r * ld + k];
-  }
+  for (size_t first = 0; first < width; first += each)
+    sum_columns(y + first, n, ld, width - first < each ? width - first : each, sum + first);
 }
 
 /* ---- Heads ---- */
