@@ -1,8 +1,8 @@
 /* Attention of many short sequences with a common prefix. The work is cut into chunks of at most
  * 128 queries of one head. The scores against the prefix's keys, which all sequences of a chunk
- * share, are one product; those against its own keys are a product for each sequence. Where the keys
- * are few, the products are loops of kernels_attention.c, else OpenBLAS's, which runs in one thread
- * here. One softmax runs over both. Threads take chunks in turn, each with its own scratch. */
+ * share, are one product; those against own keys are a product for each sequence. Where the keys
+ * are few, products are loops of kernels_attention.c, else OpenBLAS's, here in one thread. One
+ * softmax runs over both. Threads take chunks in turn, each with its own scratch. */
 #include <cblas.h>
 #include <noken/base.h>
 #include <omp.h>

@@ -79,8 +79,8 @@ void nki_norm_back(const struct nki_norm_step *step, const float *x, size_t n, c
   for (size_t r = 0; r < n; r++) norm_back_row(&norm, x + r * d, d, dy + r * d, dx + r * d, add);
 }
 
-/* Columns of a row that one thread sums, a multiple of COLUMNS: as wide as they can be, since reading
- * a little of each of many rows is slow. */
+/* Columns of a row that one thread sums, a multiple of COLUMNS: as wide as they can be, since
+ * reading a little of each of many rows is slow. */
 static size_t columns_each(size_t width) {
   size_t n_threads = nk_threads();
   return (width / n_threads / COLUMNS + 1) * COLUMNS;
