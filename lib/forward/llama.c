@@ -5,10 +5,9 @@
 
 #include <dlfcn.h>
 #include <noken/base.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "forward/batch.h"
+#include "forward/module.h"
 #include "model/model.h"
 
 /* Rows at once, and so sequences: each row attends to the cells of all sequences, whose scores are
@@ -236,28 +235,16 @@ const struct nki_engine nki_llama_engine = {.name = "llama",
                                             .embeddings = embeddings,
                                             .free = free_session};
 
-/* The module is beside the library, in the folder noken, or in the folder NOKEN_ENGINES. */
 static int load_module(struct session *s) {
-  static const char anchor = 0; /* an address in this library */
-  const char *folder = getenv("NOKEN_ENGINES");
-  char path[4096];
-  Dl_info info;
-  if (folder != NULL && folder[0] != 0) {
-    snprintf(path, sizeof path, "%s/llama.so", folder);
-  } else {
-    if (dladdr(&anchor, &info) == 0 || strrchr(info.dli_fname, '/') == NULL)
-      return nk_fail(NK_EUNSUPPORTED, "the llama engine: libnoken's folder is not known");
-    snprintf(path, sizeof path, "%.*s/noken/llama.so",
-             (int)(strrchr(info.dli_fname, '/') - info.dli_fname), info.dli_fname);
-  }
-  /* ggml's libraries keep threads and tables: they stay loaded. */
-  s->library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-  if (s->library == NULL)
-    return nk_fail(NK_EUNSUPPORTED, "the llama engine is not installed: %s", dlerror());
-  s->module = dlsym(s->library, NKI_LLAMA_SYMBOL);
-  if (s->module == NULL || s->module->version != NKI_LLAMA_VERSION)
-    return nk_fail(NK_EUNSUPPORTED, "%s belongs to another version of noken", path);
-  return NK_OK;
+  static const struct nki_module_name name = {.what = "the llama engine is",
+                                              .name = "llama",
+                                              .needs = "",
+                                              .symbol = NKI_LLAMA_SYMBOL,
+                                              .version = NKI_LLAMA_VERSION};
+  const void *module = NULL;
+  int code = nki_module_load(&name, &s->library, &module);
+  s->module = module;
+  return code;
 }
 
 int nki_llama_open(struct nk_forward *forward, const char *path,
