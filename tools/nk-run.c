@@ -63,6 +63,7 @@ int main(int argc, char **argv) {
       CONTEXT_OPTIONS(o),
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
       CLI_ENGINE_OPTIONS(&o->engine),
+      CLI_PRECISION_OPTION(&o->engine),
   };
   const struct cli_tool tool = {
       .name = "nk-run",

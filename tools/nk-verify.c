@@ -66,6 +66,7 @@ int main(int argc, char **argv) {
       {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
        "evaluate the verdicts against TABLE's counts (id, count)"},
       CLI_ENGINE_OPTIONS(&o->engine),
+      CLI_PRECISION_OPTION(&o->engine),
   };
   const struct cli_tool tool = {
       .name = "nk-verify",

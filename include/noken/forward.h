@@ -48,6 +48,15 @@ enum nk_engine {
   NK_ENGINE_LLAMA,  /* llama.cpp, of a GGUF file, where the module noken/llama.so is installed */
 };
 
+/* Of the products of rows with the model's matrices. */
+enum nk_precision {
+  NK_PRECISION_F32,
+  /* The native engine by oneDNN, on processors with AVX512_BF16 or AMX, where the module
+   * noken/dnnl.so is installed: each row and each matrix that is not BF16 in the file is rounded to
+   * bfloat16, to nearest, ties to even; sums are F32, and so is everything else. No gradients. */
+  NK_PRECISION_BF16,
+};
+
 /* What runs the model, and for llama.cpp: where. */
 struct nk_engine_options {
   enum nk_engine engine;
@@ -55,11 +64,12 @@ struct nk_engine_options {
   /* HOST:PORT,.. of llama.cpp's RPC servers, which share the blocks; or NULL. llama.cpp aborts the
    * process when a server is lost in the middle, after a warning through the hook. */
   const char *rpc;
+  enum nk_precision precision;
 };
 
 /* Chooses the engine of a model whose forward pass is not open yet. Returns NK_OK; NK_EUSAGE when
- * it is open, or for GPUs or servers with the native engine; NK_EMEMORY; for a model of NULL the
- * code of the failed call that gave it. */
+ * it is open, for GPUs or servers with the native engine, or bfloat16 with another; NK_EMEMORY; for
+ * a model of NULL the code of the failed call that gave it. */
 NK_API int nk_model_use_engine(struct nk_model *model, const struct nk_engine_options *options);
 
 /* The model's forward pass: opened at the first call, freed with the model. Nothing is copied from
@@ -67,7 +77,9 @@ NK_API int nk_model_use_engine(struct nk_model *model, const struct nk_engine_op
  * activation, rope type, attention variant or quantized checkpoint that is not implemented (the
  * message names it), NK_EDATA when a weight is missing or has another shape than the configuration
  * says. With llama.cpp also NK_EUNSUPPORTED when its module, a backend or a GPU is missing, NK_EIO
- * when a server does not answer. The first call must return before other threads call it. */
+ * when a server does not answer. For products of bfloat16 NK_EUNSUPPORTED when the module, or the
+ * processor's instructions, are missing. The first call must return before other threads call it.
+ */
 NK_API struct nk_forward *nk_model_forward(struct nk_model *model);
 
 enum nk_ability {

@@ -137,8 +137,8 @@ int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float 
 
 /* ---- Weights (backward_weights.c) ---- */
 
-/* NK_EUNSUPPORTED: the forward pass is not the native engine's. */
-int nki_fail_no_gradients(const struct nk_forward *forward);
+/* NK_OK, or NK_EUNSUPPORTED when the forward pass is not the native engine's, or in bfloat16. */
+int nki_check_gradients(const struct nk_forward *forward);
 /* NK_OK where all weights of the native engine's blocks have gradients. */
 int nki_check_weight_gradients(const struct nk_forward *forward);
 /* The arrays of the tensors that the gradient asks for. NK_OK or a negative code, and no array is

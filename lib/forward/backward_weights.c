@@ -128,9 +128,13 @@ int nki_check_weight_gradients(const struct nk_forward *forward) {
   return NK_OK;
 }
 
-int nki_fail_no_gradients(const struct nk_forward *forward) {
-  return nk_fail(NK_EUNSUPPORTED, "%s has no gradients: use the native engine",
-                 forward->engine->name);
+int nki_check_gradients(const struct nk_forward *forward) {
+  if (forward->engine != &nki_native_engine)
+    return nk_fail(NK_EUNSUPPORTED, "%s has no gradients: use the native engine",
+                   forward->engine->name);
+  if (forward->bf16 != NULL)
+    return nk_fail(NK_EUNSUPPORTED, "products of bfloat16 have no gradients: use F32");
+  return NK_OK;
 }
 
 int nki_weight_arrays_make(const struct nk_forward *forward, const struct nk_gradient *gradient,

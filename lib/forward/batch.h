@@ -74,6 +74,7 @@ struct nki_work {
   size_t block_rows;
   float *weights; /* [scratch_floats] */
   struct nki_floats floats[NKI_N_PARTS];
+  struct nki_bf16_run *bf16; /* where forward has products of bfloat16, else NULL */
   float *both_biases; /* [dim] of attention's and the mlp's last products, for parallel blocks */
   float *apart;       /* [rows, dim] attention's output, of parallel blocks with sites; or NULL */
   float *y, *qkv, *q, *heads;        /* [rows, ...] */

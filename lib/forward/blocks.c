@@ -10,6 +10,8 @@
 #include <noken/forward.h>
 #include <string.h>
 
+#include "forward/bf16.h"
+
 /* ---- Sizes ---- */
 
 size_t nki_piece_rows(const struct nki_config *c) {
@@ -89,6 +91,7 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   if (!nk_size_mul(c->shape.n_layers * nki_kv_width(c), work->n_prefix, &prefix))
     return nk_fail(NK_EMEMORY, "a prefix of %zu positions", work->n_prefix);
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
+  work->bf16 = forward->bf16 == NULL ? NULL : nki_bf16_run_new(forward->bf16);
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
   work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
   work->apart = plan->sites && c->parallel ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
@@ -103,7 +106,8 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   if (work->weights == NULL || work->both_biases == NULL || work->y == NULL || work->qkv == NULL ||
       work->q == NULL || work->heads == NULL || work->q_positions == NULL ||
       work->q_numbers == NULL || work->views == NULL || work->prefix_k == NULL ||
-      work->prefix_v == NULL || (plan->sites && c->parallel && work->apart == NULL))
+      work->prefix_v == NULL || (plan->sites && c->parallel && work->apart == NULL) ||
+      (forward->bf16 != NULL && work->bf16 == NULL))
     return NK_EMEMORY;
   int code = make_positions(plan, work);
   return code == NK_OK ? nki_mlp_make(work) : code;
@@ -111,6 +115,7 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
 
 void nki_work_free(struct nki_work *work) {
   nk_free(work->weights);
+  nki_bf16_run_free(work->bf16);
   nk_free(work->both_biases);
   nk_free(work->apart);
   nk_free(work->y);
@@ -189,6 +194,7 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
 static void multiply(const struct nki_piece *piece, enum nki_part part, size_t n,
                      struct nki_product product) {
   product.weight = piece->work->floats[part].weight;
+  product.packed = piece->work->floats[part].packed;
   product.total = product.n_out;
   product.in_out = piece->work->forward->config.in_out;
   nki_multiply(&product, n);
@@ -212,6 +218,7 @@ size_t nki_qkv_parts(const struct nki_work *work, size_t first, size_t n_out,
   for (size_t i = 0, at = 0; i < 3; at += widths[i++]) {
     if (at < first || at + widths[i] > first + n_out) continue;
     product.weight = work->floats[each[i]].weight;
+    product.packed = work->floats[each[i]].packed;
     product.n_out = product.total = widths[i];
     parts[n++] = (struct nki_qkv_part){each[i], at - first, product};
   }
@@ -583,6 +590,7 @@ static int run_piece(struct nki_piece *piece) {
 void nki_block_load(struct nki_work *work, size_t layer) {
   const struct nki_config *c = &work->forward->config;
   nki_block_widen(work->forward, layer, work->weights, work->floats);
+  if (work->bf16 != NULL) nki_bf16_load_block(work, layer);
   if (!c->parallel) return;
   memset(work->both_biases, 0, c->shape.dim * sizeof(float));
   if (work->floats[NKI_O].bias != NULL)
@@ -619,7 +627,7 @@ int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer) {
     int code = run_piece(&piece);
     if (code != NK_OK) return code;
   }
-  return NK_OK;
+  return nki_bf16_code(work->bf16);
 }
 
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {

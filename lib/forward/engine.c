@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "forward/backward.h"
+#include "forward/bf16.h"
 #include "model/model.h"
 #include "model/model_config.h"
 
@@ -30,11 +31,13 @@ static const char *gguf_path(const struct nk_model *model) {
   return is_gguf ? model->files.shards[0] : NULL;
 }
 
-static struct nk_forward *open_native(const struct nk_model *model) {
+static struct nk_forward *open_native(const struct nk_model *model, enum nk_precision precision) {
   struct nk_forward *forward = new_forward(model);
   if (forward == NULL) return NULL;
   forward->engine = &nki_native_engine;
-  if (nki_name_metadata(model, nki_native_open(forward)) == NK_OK) return forward;
+  int code = nki_name_metadata(model, nki_native_open(forward));
+  if (code == NK_OK && precision == NK_PRECISION_BF16) code = nki_bf16_open(forward);
+  if (code == NK_OK) return forward;
   free_part(forward);
   return NULL;
 }
@@ -68,7 +71,7 @@ static struct nk_forward *open_part(const struct nk_model *model, bool check) {
   const struct nk_engine_options *options = model->parts[NKI_MODEL_ENGINE].object;
   if (options == NULL) options = &defaults;
   if (options->engine == NK_ENGINE_LLAMA) return open_llama(model, options, check);
-  struct nk_forward *forward = open_native(model);
+  struct nk_forward *forward = open_native(model, options->precision);
   bool other = forward == NULL && options->engine == NK_ENGINE_AUTO &&
                nk_error_code() == NK_EUNSUPPORTED && gguf_path(model) != NULL;
   if (!other) return forward;
@@ -93,10 +96,16 @@ int nk_model_use_engine(struct nk_model *model, const struct nk_engine_options *
     return nk_fail(NK_EUSAGE, "%s: the forward pass is already open", nk_model_name(model));
   if (elsewhere && options->engine == NK_ENGINE_NATIVE)
     return nk_fail(NK_EUSAGE, "GPUs and servers need the llama engine");
+  if ((unsigned)options->precision > NK_PRECISION_BF16)
+    return nk_fail(NK_EUSAGE, "no such precision: %d", (int)options->precision);
+  bool bf16 = options->precision == NK_PRECISION_BF16;
+  if (bf16 && (elsewhere || options->engine == NK_ENGINE_LLAMA))
+    return nk_fail(NK_EUSAGE, "products of bfloat16 need the native engine");
   struct nk_engine_options *copy = nk_alloc(1, sizeof *copy);
   if (copy == NULL) return NK_EMEMORY;
   *copy = *options;
   if (elsewhere) copy->engine = NK_ENGINE_LLAMA;
+  if (bf16) copy->engine = NK_ENGINE_NATIVE;
   if (options->rpc != NULL && (copy->rpc = nk_strdup(options->rpc)) == NULL) {
     nk_free(copy);
     return NK_EMEMORY;
@@ -116,8 +125,9 @@ struct nk_forward *nk_model_forward(struct nk_model *model) {
 
 /* NK_OK where the engine has gradients of what the ability says. */
 static int check_gradients(const struct nk_forward *forward, enum nk_ability ability) {
-  if (forward->engine != &nki_native_engine) return nki_fail_no_gradients(forward);
-  return ability == NK_ABILITY_WEIGHT_GRADIENTS ? nki_check_weight_gradients(forward) : NK_OK;
+  int code = nki_check_gradients(forward);
+  bool weights = ability == NK_ABILITY_WEIGHT_GRADIENTS;
+  return code == NK_OK && weights ? nki_check_weight_gradients(forward) : code;
 }
 
 int nk_model_check_ability(const struct nk_model *model, enum nk_ability ability,

@@ -110,13 +110,13 @@ static int check_term(const struct run *run, size_t i) {
 }
 
 static int check(const struct run *run) {
-  if (run->forward->engine != &nki_native_engine) return nki_fail_no_gradients(run->forward);
+  int code = nki_check_gradients(run->forward);
+  if (code != NK_OK) return code;
   if (run->batch.n_asks > 0 || run->batch.generation != NULL)
     return nk_fail(NK_EUSAGE, "the batch of a gradient has neither asks nor a generation");
   for (size_t i = 0; i < run->batch.n_overrides; i++)
     if (run->batch.overrides[i].site != NK_SITE_STREAM)
       return nk_fail(NK_EUNSUPPORTED, "override %zu: no gradients at sites inside a block", i);
-  int code = NK_OK;
   for (size_t i = 0; i < run->gradient->n_terms && code == NK_OK; i++) code = check_term(run, i);
   return code;
 }

@@ -84,16 +84,24 @@ struct nki_block {
   struct nki_weight part[NKI_N_PARTS];
 };
 
-/* A weight as floats: in the file's mapping, or in scratch. */
+struct nki_packed;
+
+/* A weight as floats: in the file's mapping, or in scratch; or packed, for products of bfloat16
+ * (bf16.h), with a weight of NULL. */
 struct nki_floats {
   const float *weight, *bias;
+  const struct nki_packed *packed;
 };
+static inline bool nki_is_there(const struct nki_floats *floats) {
+  return floats->weight != NULL || floats->packed != NULL;
+}
 
 struct nk_forward {
   struct nki_config config; /* of an engine that is not native: the shape alone */
   const struct nk_model *model;
   const struct nki_engine *engine;
   void *session;                    /* the engine's own, or NULL */
+  struct nki_bf16 *bf16;            /* native: for products of bfloat16, or NULL */
   size_t n_tokens;                  /* rows of the input embedding */
   size_t most_rows, most_sequences; /* in a group of sequences */
   float *mean_embedding;            /* [dim], or NULL before nki_mean_embedding */
@@ -159,16 +167,23 @@ int nki_positions_read(const struct nk_model *model, const struct nki_architectu
                        struct nki_config *config);
 /* Where a row of the file's fused q, k, v stands when they are in turn. */
 size_t nki_qkv_row(const struct nki_config *config, size_t row);
+/* Rows (out) and columns (in) of a part, of one expert for experts' parts; *n_out is its length for
+ * a vector, with *n_in 0. */
+void nki_part_shape(const struct nki_config *config, enum nki_part part, size_t *n_out,
+                    size_t *n_in);
+static inline bool nki_is_experts(enum nki_part part) {
+  return part >= NKI_EXPERTS_GATE_UP && part <= NKI_EXPERTS_DOWN;
+}
 /* Finds and checks the weights; forward->config and ->model are set. */
 int nki_weights_find(struct nk_forward *forward, const struct nki_architecture *architecture);
 
 /* One block's weights as floats, without its experts: those that can be used where they are, are;
  * the rest is widened into scratch [forward->scratch_floats]. Rows of a fused q, k, v are put in
- * turn. */
+ * turn. Matrices of nki_bf16_stays are left out. */
 void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scratch,
                      struct nki_floats floats[NKI_N_PARTS]);
 
-/* One expert's weights, in scratch [forward->expert_floats] or where they are. */
+/* One expert's weights, in scratch [forward->expert_floats] or where they are, or left out. */
 struct nki_expert {
   struct nki_floats gate_up, gate, up, down;
   bool in_out;
@@ -291,6 +306,7 @@ void nki_add_probabilities(double *sum, const float *logits, double log_sum_exp,
  * [first, first + n_out) of a weight that has `total` of them. */
 struct nki_product {
   const float *weight;
+  const struct nki_packed *packed; /* or NULL: instead of weight, the whole of one */
   bool in_out, add;
   size_t first, n_out, total, n_in;
   const float *x;
@@ -343,7 +359,7 @@ struct nki_logits {
   size_t first, n, row, n_rows;
   const float *logits;
   size_t ld;
-  const float *weight; /* [n, dim] of the unembedding, NULL where the engine gives logits */
+  const float *weight; /* [n, dim] of the unembedding, NULL where there is none as floats */
   const float *normed; /* [n_rows, dim] the rows after the final norm and logit_scale */
 };
 typedef void nki_visit_logits(void *argument, const struct nki_logits *logits);

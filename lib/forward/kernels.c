@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clones.h"
+#include "forward/bf16.h"
 #include "forward/functions.h"
 
 enum { FEW_ROWS = 4 };
@@ -295,6 +296,10 @@ NKI_CLONES void nki_add_probabilities(double *restrict sum, const float *restric
 
 void nki_multiply(const struct nki_product *p, size_t n) {
   if (n == 0 || p->n_out == 0) return;
+  if (p->packed != NULL) {
+    nki_bf16_multiply(p, n);
+    return;
+  }
   const float *w = p->in_out ? p->weight + p->first : p->weight + p->first * p->n_in;
   cblas_sgemm(CblasRowMajor, CblasNoTrans, p->in_out ? CblasNoTrans : CblasTrans, (int)n,
               (int)p->n_out, (int)p->n_in, 1.0f, p->x, (int)p->ld_x, w,

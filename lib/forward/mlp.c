@@ -5,6 +5,7 @@
 #include <noken/base.h>
 #include <string.h>
 
+#include "forward/bf16.h"
 #include "forward/mlp.h"
 
 /* ---- Buffers ---- */
@@ -66,9 +67,10 @@ void nki_mlp_free(struct nki_work *work) {
 
 /* ---- One mlp ---- */
 
-static void multiply(const struct nki_mlp *mlp, const float *weight, size_t n,
+static void multiply(const struct nki_mlp *mlp, const struct nki_floats *part, size_t n,
                      struct nki_product product) {
-  product.weight = weight;
+  product.weight = part->weight;
+  product.packed = part->packed;
   product.total = product.n_out;
   product.in_out = mlp->in_out;
   nki_multiply(&product, n);
@@ -76,7 +78,7 @@ static void multiply(const struct nki_mlp *mlp, const float *weight, size_t n,
 
 /* Values of gate and up in a row of the inner layer. */
 static bool is_gated(const struct nki_mlp *mlp) {
-  return mlp->gate_up.weight != NULL || mlp->gate.weight != NULL;
+  return nki_is_there(&mlp->gate_up) || nki_is_there(&mlp->gate);
 }
 
 size_t nki_mlp_row(const struct nki_mlp *mlp) {
@@ -85,7 +87,7 @@ size_t nki_mlp_row(const struct nki_mlp *mlp) {
 
 struct nki_activating nki_mlp_activating(const struct nki_config *c, const struct nki_mlp *mlp,
                                          float *buffer, float **h) {
-  bool fused = mlp->gate_up.weight != NULL;
+  bool fused = nki_is_there(&mlp->gate_up);
   size_t to_up = !is_gated(mlp) ? 0 : mlp->in_turn ? 1 : mlp->width;
   const float *bias = fused ? mlp->gate_up.bias : mlp->gate.bias;
   *h = buffer + to_up;
@@ -106,16 +108,16 @@ void nki_mlp_inner(const struct nki_config *c, const struct nki_mlp *mlp, const 
   size_t dim = c->shape.dim, ld = nki_mlp_row(mlp);
   struct nki_product product = {
       .n_out = mlp->width, .n_in = dim, .x = y, .ld_x = dim, .y = buffer, .ld_y = ld};
-  if (mlp->gate_up.weight != NULL) {
+  if (nki_is_there(&mlp->gate_up)) {
     product.n_out = ld;
-    multiply(mlp, mlp->gate_up.weight, n, product);
+    multiply(mlp, &mlp->gate_up, n, product);
     return;
   }
   if (is_gated(mlp)) {
-    multiply(mlp, mlp->gate.weight, n, product);
+    multiply(mlp, &mlp->gate, n, product);
     product.y += mlp->width;
   }
-  multiply(mlp, mlp->up.weight, n, product);
+  multiply(mlp, &mlp->up, n, product);
 }
 
 /* out [n, dim] = mlp(y) without the last bias, or with `add` out += that. */
@@ -134,7 +136,7 @@ static void run_mlp(const struct nki_config *c, const struct nki_mlp *mlp, const
                                       .ld_x = activating.ld_out,
                                       .y = out,
                                       .ld_y = c->shape.dim};
-  multiply(mlp, mlp->down.weight, n, product);
+  multiply(mlp, &mlp->down, n, product);
 }
 
 /* ---- A mixture ---- */
@@ -198,6 +200,7 @@ struct nki_mlp nki_mlp_of_expert(struct nki_work *work, size_t layer, size_t exp
   const struct nki_config *c = &work->forward->config;
   struct nki_expert weights;
   nki_expert_widen(work->forward, layer, expert, work->mixture->weights, &weights);
+  if (work->bf16 != NULL) nki_bf16_load_expert(work, layer, expert, &weights);
   return (struct nki_mlp){.gate_up = weights.gate_up,
                           .gate = weights.gate,
                           .up = weights.up,
@@ -273,7 +276,7 @@ static int run_mixture(struct nki_work *work, size_t layer, const float *y, size
   if (code != NK_OK) return code;
   memset(work->mixture->sum, 0, n * c->shape.dim * sizeof(float));
   for (size_t e = 0; e < c->n_experts; e++) run_expert(work, layer, e, y);
-  if (work->floats[NKI_SHARED_UP].weight != NULL) run_shared(work, y, n);
+  if (nki_is_there(&work->floats[NKI_SHARED_UP])) run_shared(work, y, n);
   return NK_OK;
 }
 

@@ -7,6 +7,7 @@
 #include <noken/base.h>
 #include <string.h>
 
+#include "forward/bf16.h"
 #include "forward/internal.h"
 
 enum { RUN = 512 };
@@ -19,18 +20,20 @@ struct row {
 
 struct readout {
   const struct nk_forward *forward;
-  float *normed;      /* [n, dim] after the final norm, or NULL */
-  const float *final; /* normed, or [n, vocabulary] logits */
-  float *scratch;     /* [NKI_VOCABULARY_BLOCK, dim] */
-  float *bias;        /* [NKI_VOCABULARY_BLOCK] */
-  float *products;    /* [NKI_ROW_TILE, NKI_VOCABULARY_BLOCK], or those kept: */
-  bool keep, kept;    /* [rows of a visit, vocabulary], to be filled or filled */
+  float *normed;             /* [n, dim] after the final norm, or NULL */
+  const float *final;        /* normed, or [n, vocabulary] logits */
+  float *scratch;            /* [NKI_VOCABULARY_BLOCK, dim] */
+  struct nki_bf16_run *bf16; /* for products of bfloat16, or NULL */
+  float *bias;               /* [NKI_VOCABULARY_BLOCK] */
+  float *products;           /* [NKI_ROW_TILE, NKI_VOCABULARY_BLOCK], or those kept: */
+  bool keep, kept;           /* [rows of a visit, vocabulary], to be filled or filled */
 };
 
 /* Tokens [first, first + n) of the vocabulary. */
 struct block {
   size_t first, n;
-  const float *weight, *bias; /* of these tokens; NULL where the logits are given */
+  const float *weight, *bias; /* of these tokens; NULL where the logits are given, or packed: */
+  const struct nki_packed *packed;
 };
 
 /* Logits of a block: row i at data + i * ld. */
@@ -116,7 +119,10 @@ static struct block load_block(const struct readout *r, size_t first) {
   struct block block = {.first = first,
                         .n = rest < NKI_VOCABULARY_BLOCK ? rest : NKI_VOCABULARY_BLOCK};
   if (f->engine->gives_logits) return block;
-  block.weight = nki_tensor_floats(f->unembedding, first * dim, block.n * dim, r->scratch);
+  if (r->bf16 != NULL)
+    block.packed = nki_bf16_load_rows(r->bf16, f->unembedding, first, block.n, r->scratch);
+  else
+    block.weight = nki_tensor_floats(f->unembedding, first * dim, block.n * dim, r->scratch);
   if (f->unembedding_bias != NULL)
     block.bias = nki_tensor_floats(f->unembedding_bias, first, block.n, r->bias);
   return block;
@@ -128,13 +134,14 @@ static struct logits block_logits(const struct readout *r, const struct block *b
                                   size_t at, size_t n_rows) {
   const struct nki_config *c = &r->forward->config;
   size_t n = block->n, vocabulary = c->shape.n_vocabulary;
-  if (block->weight == NULL)
+  if (r->forward->engine->gives_logits)
     return (struct logits){r->final + row * vocabulary + block->first, vocabulary};
   float *y = r->keep ? r->products + at * vocabulary + block->first : r->products;
   size_t ld = r->keep ? vocabulary : n;
   const struct logits logits = {y, ld};
   if (r->kept) return logits;
   const struct nki_product product = {.weight = block->weight,
+                                      .packed = block->packed,
                                       .n_out = n,
                                       .total = n,
                                       .n_in = c->shape.dim,
@@ -211,6 +218,7 @@ static int normalize(const struct nk_forward *f, float *hidden, size_t n, float 
 }
 
 static void close_readout(struct readout *r) {
+  nki_bf16_run_free(r->bf16);
   nk_free(r->normed);
   nk_free(r->scratch);
   nk_free(r->bias);
@@ -229,7 +237,9 @@ static int open_readout(const struct nk_forward *forward, float *final, size_t n
   r->scratch = nk_alloc(NKI_VOCABULARY_BLOCK * dim, sizeof(float));
   r->bias = nk_alloc(NKI_VOCABULARY_BLOCK, sizeof(float));
   r->products = nk_alloc(n_kept > 0 ? n_kept : tile, row * sizeof(float));
-  if (r->normed == NULL || r->scratch == NULL || r->bias == NULL || r->products == NULL)
+  if (forward->bf16 != NULL) r->bf16 = nki_bf16_run_new(forward->bf16);
+  if (r->normed == NULL || r->scratch == NULL || r->bias == NULL || r->products == NULL ||
+      (forward->bf16 != NULL && r->bf16 == NULL))
     return NK_EMEMORY;
   return normalize(forward, final, n, r->normed);
 }
@@ -249,10 +259,11 @@ int nki_readout(const struct nk_forward *forward, float *final, size_t n, struct
   }
   visit_blocks(&r, 0, n, reduce, rows);
   for (size_t i = 0; i < n; i++) finite = finish(&rows[i]) && finite;
-  if (!finite)
+  if (nki_bf16_code(r.bf16) == NK_OK && !finite)
     code = nki_fail_logits(forward, r.final, n);
   else if (sums)
     visit_blocks(&r, 0, n, sum_probabilities, rows);
+  if (code == NK_OK) code = nki_bf16_code(r.bf16);
 done:
   close_readout(&r);
   nk_free(rows);

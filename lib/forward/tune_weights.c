@@ -106,8 +106,8 @@ int nki_tune_use(struct nk_tune *tune, bool trained) {
 static int check_gradients(const struct nk_tune *tune) {
   const struct nk_gradient gradient = {.weights = tune->weights, .n_weights = tune->n_tensors};
   struct nki_weight_arrays arrays = {0};
-  if (tune->forward->engine != &nki_native_engine) return nki_fail_no_gradients(tune->forward);
-  int code = nki_weight_arrays_make(tune->forward, &gradient, &arrays);
+  int code = nki_check_gradients(tune->forward);
+  if (code == NK_OK) code = nki_weight_arrays_make(tune->forward, &gradient, &arrays);
   nki_weight_arrays_free(&arrays);
   return code;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "forward/batch.h"
+#include "forward/bf16.h"
 #include "model/dtype.h"
 #include "model/family.h"
 #include "model/model.h"
@@ -16,10 +17,8 @@ enum { QKV_BLOCK = 64 }; /* rows of a fused q, k, v that are widened at once */
 
 /* ---- What each part looks like ---- */
 
-/* Rows (out) and columns (in) of a part, of one expert for experts' parts; *n_out is its length for
- * a vector, with *n_in 0. */
-static void part_shape(const struct nki_config *config, enum nki_part part, size_t *n_out,
-                       size_t *n_in) {
+void nki_part_shape(const struct nki_config *config, enum nki_part part, size_t *n_out,
+                    size_t *n_in) {
   const struct nk_forward_shape *s = &config->shape;
   size_t q = s->n_heads * s->head_dim, kv = s->n_kv_heads * s->head_dim;
   bool whole = config->qk_norm == NKI_QK_NORM_WHOLE;
@@ -52,10 +51,6 @@ static void part_shape(const struct nki_config *config, enum nki_part part, size
   };
   *n_out = shapes[part][0];
   *n_in = shapes[part][1];
-}
-
-static bool is_experts(enum nki_part part) {
-  return part >= NKI_EXPERTS_GATE_UP && part <= NKI_EXPERTS_DOWN;
 }
 
 /* Whether this layer of this model has the part, for families that name it. */
@@ -190,8 +185,8 @@ static int find_part(struct nk_forward *forward, const struct naming *naming, si
   char name[NKI_MAX_NAME];
   size_t n_out, n_in, shape[3], n_dims = 0;
   place.spelling = spell(forward->model, &place);
-  part_shape(c, part, &n_out, &n_in);
-  bool each = strchr(place.spelling, '%') != NULL, stacked = is_experts(part) && !each;
+  nki_part_shape(c, part, &n_out, &n_in);
+  bool each = strchr(place.spelling, '%') != NULL, stacked = nki_is_experts(part) && !each;
   bool turned = n_in != 0 && (c->in_out || (stacked && c->experts_fused));
   bool per_head =
       !each && c->qk_norm == NKI_QK_NORM_EACH && (part == NKI_Q_NORM || part == NKI_K_NORM);
@@ -270,7 +265,7 @@ static void block_floats(const struct nki_config *c, const struct nki_block *blo
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *w = &block->part[part];
     size_t n = n_elements(w), n_bias = w->bias == NULL ? 0 : w->bias->n_elements;
-    if (is_experts((enum nki_part)part))
+    if (nki_is_experts((enum nki_part)part))
       *expert_floats += n == 0 ? 0 : round16(n / c->n_experts) + round16(n_bias / c->n_experts);
     else
       *floats += round16(n) + round16(n_bias);
@@ -426,7 +421,7 @@ static void widen_qkv(const struct nki_config *c, const struct nki_weight *w, fl
     for (size_t i = 0; i < some; i++)
       memcpy(weight + nki_qkv_row(c, row + i) * dim, from + i * dim, dim * sizeof *weight);
   }
-  *out = (struct nki_floats){weight, NULL};
+  *out = (struct nki_floats){.weight = weight};
   if (w->bias != NULL) {
     put_in_turn(c, nki_tensor_floats(w->bias, 0, n, rows), 1, bias);
     out->bias = bias;
@@ -440,13 +435,16 @@ void nki_block_widen(const struct nk_forward *forward, size_t layer, float *scra
   for (int part = 0; part < NKI_N_PARTS; part++) {
     const struct nki_weight *w = &forward->blocks[layer].part[part];
     size_t n_heads = n_heads_in_pairs(forward, (enum nki_part)part);
-    floats[part] = (struct nki_floats){NULL, NULL};
-    if (is_experts((enum nki_part)part)) continue;
+    floats[part] = (struct nki_floats){NULL, NULL, NULL};
+    if (nki_is_experts((enum nki_part)part)) continue;
     if (part == NKI_QKV && w->weight != NULL && c->qkv_groups > 1) {
       widen_qkv(c, w, &scratch, &floats[part]);
       continue;
     }
-    if (w->weight != NULL) floats[part].weight = widen_whole(w->weight, n_heads, &scratch);
+    bool stays = n_heads == 0 && w->weight != NULL &&
+                 nki_bf16_stays(forward, (enum nki_part)part, w->weight);
+    if (w->weight != NULL && !stays)
+      floats[part].weight = widen_whole(w->weight, n_heads, &scratch);
     if (w->bias != NULL) floats[part].bias = widen_whole(w->bias, n_heads, &scratch);
     if (w->each == NULL) continue;
     floats[part].weight = scratch;
@@ -494,16 +492,15 @@ void nki_expert_widen(const struct nk_forward *forward, size_t layer, size_t exp
   *out = (struct nki_expert){.in_out = c->experts_fused};
   for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
     const struct nki_weight *w = &forward->blocks[layer].part[parts[p]];
+    const struct nk_tensor *one = w->each != NULL ? w->each[expert] : w->weight;
     size_t n = n_elements(w) / c->n_experts;
     if (w->scales != NULL) {
       widen_mxfp4(w, expert, n, scratch);
       floats[p]->weight = scratch;
       scratch += round16(n);
       out->in_out = false;
-    } else if (w->weight != NULL) {
-      floats[p]->weight = widen(w->weight, expert * n, n, &scratch);
-    } else if (w->each != NULL) {
-      floats[p]->weight = widen(w->each[expert], 0, n, &scratch);
+    } else if (one != NULL && !nki_bf16_stays(forward, parts[p], one)) {
+      floats[p]->weight = widen(one, w->each != NULL ? 0 : expert * n, n, &scratch);
     }
     size_t n_bias = w->bias == NULL ? 0 : w->bias->n_elements / c->n_experts;
     if (w->bias != NULL) floats[p]->bias = widen(w->bias, expert * n_bias, n_bias, &scratch);
@@ -523,6 +520,7 @@ static void free_native(struct nk_forward *forward) {
   for (size_t layer = 0; layer < n_layers; layer++)
     for (int part = 0; part < NKI_N_PARTS; part++) nk_free(forward->blocks[layer].part[part].each);
   nki_config_free(&forward->config);
+  nki_bf16_free(forward->bf16);
   nk_free(forward->blocks);
 }
 

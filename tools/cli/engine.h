@@ -10,6 +10,7 @@ struct cli_engine {
   int engine; /* enum nk_engine */
   size_t gpu_layers;
   const char *rpc;
+  int precision; /* enum nk_precision */
 };
 
 /* Rows of a tool's array of options, for the struct cli_engine at e. */
@@ -21,6 +22,10 @@ struct cli_engine {
    "llama: put N blocks on GPUs"},                                            \
   {0, "rpc", CLI_OPTION_STRING, &(e)->rpc, "HOST:PORT[,..]",                  \
    "llama: put blocks on these servers"}
+/* The row of a tool whose answers are stated for both. */
+#define CLI_PRECISION_OPTION(e)                                               \
+  {0, "precision", CLI_OPTION_CHOICE, &(e)->precision, "f32|bf16",            \
+   "of the products with the model's matrices"}
 /* clang-format on */
 
 /* Chooses the engine of the model. Returns NK_OK or a negative code; for a model of NULL the code
