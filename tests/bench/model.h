@@ -98,12 +98,12 @@ static inline void model_tokenizer(const char *folder, size_t n) {
   if (fclose(f) != 0) exit(2);
 }
 
-/* GPT-2 small: 124 million parameters, F32, 548 MB. */
-static inline void model_gpt2_small(const char *folder) {
+/* GPT-2 small: 124 million parameters. */
+static inline void model_gpt2_small_of(const char *folder, enum nk_dtype dtype) {
   static struct bench_model m;
   const size_t d = 768, n_layers = 12;
   char name[64];
-  m = (struct bench_model){.dtype = NK_F32};
+  m = (struct bench_model){.dtype = dtype};
   model_add(&m, "wte.weight", 50257, d, 0.14);
   model_add(&m, "wpe.weight", 1024, d, 0.02);
   for (size_t i = 0; i < n_layers; i++) {
@@ -135,6 +135,10 @@ static inline void model_gpt2_small(const char *folder) {
               "\"n_layer\": 12, \"n_positions\": 1024, \"n_ctx\": 1024, "
               "\"layer_norm_epsilon\": 1e-05, \"activation_function\": \"gelu_new\"}\n");
   model_tokenizer(folder, 50257);
+}
+
+static inline void model_gpt2_small(const char *folder) {
+  model_gpt2_small_of(folder, NK_F32);
 }
 
 /* GPT-2 small as a GGUF without a tokenizer, its matrices of `type`. */
@@ -182,21 +186,26 @@ static inline void model_gpt2_small_gguf(const char *path, int type) {
   if (fclose(file) != 0) exit(2);
 }
 
-/* Llama 2 7B's shape with n_layers of its 32 blocks, BF16. */
-static inline void model_llama_7b(const char *folder, size_t n_layers) {
+struct bench_llama {
+  size_t dim, mlp_dim, n_heads, n_kv_heads, n_layers; /* layers: a few of the model's */
+};
+
+/* A Llama with a vocabulary of 32,000, BF16. */
+static inline void model_llama(const char *folder, const struct bench_llama *l) {
   static struct bench_model m;
-  const size_t d = 4096, ff = 11008, vocabulary = 32000;
+  const size_t d = l->dim, ff = l->mlp_dim, kv = d / l->n_heads * l->n_kv_heads;
+  const size_t vocabulary = 32000;
   char name[96], config[512];
   m = (struct bench_model){.dtype = NK_BF16};
   model_add(&m, "model.embed_tokens.weight", vocabulary, d, 0.02);
-  for (size_t i = 0; i < n_layers; i++) {
+  for (size_t i = 0; i < l->n_layers; i++) {
     const struct {
       const char *name;
       size_t rows, columns;
     } parts[] = {
-        {"input_layernorm", d, 0},  {"self_attn.q_proj", d, d}, {"self_attn.k_proj", d, d},
-        {"self_attn.v_proj", d, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
-        {"mlp.gate_proj", ff, d},   {"mlp.up_proj", ff, d},     {"mlp.down_proj", d, ff}};
+        {"input_layernorm", d, 0},   {"self_attn.q_proj", d, d}, {"self_attn.k_proj", kv, d},
+        {"self_attn.v_proj", kv, d}, {"self_attn.o_proj", d, d}, {"post_attention_layernorm", d, 0},
+        {"mlp.gate_proj", ff, d},    {"mlp.up_proj", ff, d},     {"mlp.down_proj", d, ff}};
     for (size_t k = 0; k < sizeof parts / sizeof parts[0]; k++) {
       snprintf(name, sizeof name, "model.layers.%zu.%s.weight", i, parts[k].name);
       model_add(&m, name, parts[k].rows, parts[k].columns, parts[k].columns ? 0.02 : 0);
@@ -205,12 +214,18 @@ static inline void model_llama_7b(const char *folder, size_t n_layers) {
   model_add(&m, "model.norm.weight", d, 0, 0);
   model_add(&m, "lm_head.weight", vocabulary, d, 0.02);
   snprintf(config, sizeof config,
-           "{\"model_type\": \"llama\", \"vocab_size\": 32000, \"hidden_size\": 4096, "
-           "\"num_attention_heads\": 32, \"num_hidden_layers\": %zu, \"intermediate_size\": 11008, "
+           "{\"model_type\": \"llama\", \"vocab_size\": 32000, \"hidden_size\": %zu, "
+           "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu, "
+           "\"num_hidden_layers\": %zu, \"intermediate_size\": %zu, "
            "\"max_position_embeddings\": 4096, \"rms_norm_eps\": 1e-05, \"hidden_act\": \"silu\", "
            "\"tie_word_embeddings\": false}\n",
-           n_layers);
+           d, l->n_heads, l->n_kv_heads, l->n_layers, ff);
   model_write(&m, folder, config);
+}
+
+/* Llama 2 7B's shape with n_layers of its 32 blocks. */
+static inline void model_llama_7b(const char *folder, size_t n_layers) {
+  model_llama(folder, &(struct bench_llama){4096, 11008, 32, 32, n_layers});
 }
 
 #endif
