@@ -1,5 +1,7 @@
-# Debian packages: noken (the tools, their pages, completion, templates and prompts), libnoken0 and
-# libnoken-dev. They need the paths of an installation under /usr, which the preset has:
+# Debian packages: noken (the tools, their pages, completion, templates and prompts), libnoken0,
+# libnoken-dev and, where CMake finds oneDNN, noken-dnnl (the module of bfloat16 products: libnoken0
+# does not depend on oneDNN). They need the paths of an installation under /usr, which the preset
+# has:
 #
 #   cmake --preset package && cmake --build --preset package && (cd build-package && cpack)
 set(NOKEN_MAINTAINER "noken authors <noken@users.invalid>" CACHE STRING
@@ -12,6 +14,11 @@ set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_COMPONENTS_ALL tools library development)
+set(parts tools:noken library:${library} development:libnoken-dev)
+if(TARGET noken_dnnl)
+  list(APPEND CPACK_COMPONENTS_ALL dnnl)
+  list(APPEND parts dnnl:noken-dnnl)
+endif()
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ
@@ -35,6 +42,7 @@ set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS
   "${library} (= ${PROJECT_VERSION}-1), gnuplot-nox | gnuplot")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_RECOMMENDS "fonts-dejavu-core")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SUGGESTS "noken-dnnl")
 set(CPACK_COMPONENT_TOOLS_DESCRIPTION "analysis of token embeddings and glitch tokens\n${about}")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME ${library})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
@@ -47,12 +55,19 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "${library} (= ${PROJECT_VERSION}-1)")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
   "analysis of token embeddings and glitch tokens (headers)\n${about}")
+set(CPACK_DEBIAN_DNNL_PACKAGE_NAME noken-dnnl)
+set(CPACK_DEBIAN_DNNL_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_DNNL_PACKAGE_DEPENDS "${library} (= ${PROJECT_VERSION}-1)")
+set(CPACK_COMPONENT_DNNL_DESCRIPTION
+  "analysis of token embeddings and glitch tokens (bfloat16)
+Products of bfloat16 for nk-run and nk-verify, on processors with AVX512_BF16
+or AMX.")
 
 # What Debian requires in each package's own folder; finish.cmake compresses the changelog.
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
 configure_file(cmake/debian/changelog.in debian/changelog.Debian @ONLY)
 configure_file(cmake/debian/copyright debian/copyright COPYONLY)
-foreach(part tools:noken library:${library} development:libnoken-dev)
+foreach(part ${parts})
   string(REPLACE ":" ";" part ${part})
   list(GET part 0 component)
   list(GET part 1 package)

@@ -13,12 +13,12 @@ cmake --build --preset package
 (cd "$build" && cpack) >"$build/cpack.log"
 packages=("$build"/*.deb)
 skipped=
-[ ${#packages[@]} -eq 3 ]
+[ ${#packages[@]} -eq 4 ]
 # Each has a summary of its own; pages are compressed, and no other file but the changelog.
 summaries=$(for package in "${packages[@]}"; do
   dpkg-deb -f "$package" Description | sed -n 1p
 done)
-[ "$(sort -u <<<"$summaries" | wc -l)" -eq 3 ]
+[ "$(sort -u <<<"$summaries" | wc -l)" -eq 4 ]
 odd=$(for package in "${packages[@]}"; do dpkg-deb -c "$package"; done |
   awk '!/\/doc\// && (/\.gz/ != /\/man\/man[17]\/./)')
 if [ -n "$odd" ]; then
@@ -56,6 +56,10 @@ in_root bash -c 'dpkg -i /*.deb' >"$scratch/log" 2>&1 || { cat "$scratch/log" &&
 in_root nk --version
 in_root nk-glitch /model >"$scratch/table"
 [ "$(head -1 "$scratch/table" | cut -f1-3)" = $'id\ttext\tcategory' ]
+# noken-dnnl has the module alone, which works or names what the processor lacks.
+[ "$(dpkg-deb -c "$build"/noken-dnnl_*.deb | grep -c '\.so')" -eq 1 ]
+in_root nk-run --precision bf16 -p 'The {}' --ids 300 /model 2>"$scratch/log" >/dev/null ||
+  grep -q 'neither AVX512_BF16 nor AMX' "$scratch/log"
 in_root nk-survey -q --quick --only glitch -o /survey /model
 grep -q '<svg' "$root/survey/report.html"
 in_root pkg-config --modversion noken
