@@ -5,9 +5,6 @@ set -euo pipefail
 export LC_ALL=C
 unset CDPATH
 
-bin=$(dirname "$(realpath "$0")")
-share=$(realpath "$bin/../share/noken")
-export PATH=$bin:$PATH
 parts='glitch unusual likeness reach streams worst blind'
 
 help() {
@@ -54,6 +51,15 @@ save() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null || fail "$1 cannot be written
 # Prints standard input; a full disk or a closed pipe is an error of one line.
 print() { cat 2>/dev/null || fail 'cannot write to standard output'; }
 
+version() { nk --version | sed '1s/^nk /nk-survey /'; }
+
+# Without the processes that take the other options apart.
+[ "${1-}" != --help ] || { help | print; exit; }
+bin=$(dirname "$(realpath "$0")")
+share=$(realpath "$bin/../share/noken")
+export PATH=$bin:$PATH
+[ "${1-}" != --version ] || { version | print; exit; }
+
 # The options, as the help has them: --NAME, or --NAME VALUE.
 list_options() {
   help | sed -nE 's/^ {2,6}(-[a-z], )?(--[a-z-]+) ?([A-Z]+)?( .*)?$/\2 \3/p'
@@ -87,7 +93,7 @@ parse_options() {
         printf -v "${1#--}" %s "$2" && shift
         ;;
       -h | --help) help | print; exit ;;
-      --version) nk --version | sed '1s/^nk /nk-survey /' | print; exit ;;
+      --version) version | print; exit ;;
       --list-options) { list_options && printf '%s\n' '-o FOLDER' '-q ' '-h '; } | print; exit ;;
     esac
     shift

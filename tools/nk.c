@@ -2,21 +2,39 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/kernels.h"
-#include "cli/process.h"
 #include "cli/signals.h"
 #include "cli/tool.h"
 
 enum { PATH_SIZE = 4096 };
 
-/* In the order in which they are used. */
-static const char *const names[] = {"info", "extract", "tokens",   "stats",   "pca",
-                                    "knn",  "glitch",  "verify",   "region",  "sample",
-                                    "run",  "search",  "boundary", "trace",   "compare",
-                                    "tune", "summary", "plot",     "convert", "survey"};
+/* In the order in which they are used, each with the summary of its --help (a test compares). */
+static const struct {
+  const char *name, *summary;
+} tools[] = {
+    {"info", "what a model is, and what can be done with it"},
+    {"extract", "the embedding matrix of a model as a vector set"},
+    {"tokens", "a tokenizer's vocabulary, text to token ids and back"},
+    {"stats", "lengths and distances of every row of a vector set"},
+    {"pca", "principal components of a vector set"},
+    {"knn", "nearest neighbours of every row of a vector set"},
+    {"glitch", "rank a vocabulary by distance from the rows of unused tokens"},
+    {"verify", "whether the model repeats a token"},
+    {"region", "region in distribution, and conformal p-values of vectors"},
+    {"sample", "nokens at controlled distances from a region"},
+    {"run", "what nokens and tokens do in a prompt"},
+    {"search", "nokens that do the most under a constraint"},
+    {"boundary", "how far vectors have to go along rays to change the output"},
+    {"trace", "which outputs inside a model carry what nokens and tokens do"},
+    {"compare", "what differs between a model and a changed copy of it"},
+    {"tune", "a fine-tuned copy of a model in which nokens do nothing unusual"},
+    {"summary", "shares, medians, AUCs of groups of rows, with intervals"},
+    {"plot", "a table as a histogram, scatter, scree, curve, paths or heatmap"},
+    {"convert", "a vector set in other programs' formats"},
+    {"survey", "the whole study of a model in one command, and its report"},
+};
 
 /* The path of nk-NAME in the folder of this program: all tools are installed there. */
 static void tool_path(const char *name, char path[PATH_SIZE]) {
@@ -28,34 +46,18 @@ static void tool_path(const char *name, char path[PATH_SIZE]) {
   snprintf(path, PATH_SIZE, "%snk-%.32s", folder, name);
 }
 
-/* Appends the summary of the tool at path: the second line of its own --help. */
-static int append_summary(const char *path, struct nk_buffer *out) {
-  const char *const command[] = {path, "--help", NULL};
-  struct nk_buffer help = {0}, errors = {0};
-  int status = 0;
-  int code = cli_process_run(command, NULL, &help, &errors, &status);
-  const char *line = code == NK_OK && help.size > 0 ? strchr(help.data, '\n') : NULL;
-  if (line != NULL) nk_buffer_append(out, line + 1, strcspn(line + 1, "\n"));
-  nk_buffer_free(&help);
-  nk_buffer_free(&errors);
-  return code;
-}
-
 static int list_tools(void) {
   struct nk_buffer text = {0};
-  int code = NK_OK;
   nk_buffer_printf(&text, "nk %s: analysis of token embeddings, glitch tokens and nokens\n\n",
                    nk_version());
-  for (size_t i = 0; i < sizeof names / sizeof *names && code == NK_OK; i++) {
+  for (size_t i = 0; i < sizeof tools / sizeof *tools; i++) {
     char path[PATH_SIZE];
-    tool_path(names[i], path);
-    if (access(path, X_OK) != 0) continue;
-    nk_buffer_printf(&text, "  nk %-9s ", names[i]);
-    code = append_summary(path, &text);
-    nk_buffer_byte(&text, '\n');
+    tool_path(tools[i].name, path);
+    if (access(path, X_OK) == 0)
+      nk_buffer_printf(&text, "  nk %-9s %s\n", tools[i].name, tools[i].summary);
   }
   nk_buffer_text(&text, "\nsee 'nk NAME --help' or 'man nk-NAME'\n");
-  if (code == NK_OK) code = cli_print(&text);
+  int code = cli_print(&text);
   nk_buffer_free(&text);
   return code;
 }
@@ -87,10 +89,9 @@ int main(int argc, char **argv) {
   const char *first = argc > 1 ? argv[1] : "--help";
   int code;
   cli_catch_signals("nk");
+  if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) return cli_end(&run, list_tools());
   cli_start_with_fast_kernels(argv); /* the tool then has the environment already */
-  if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
-    code = list_tools();
-  else if (strcmp(first, "--version") == 0)
+  if (strcmp(first, "--version") == 0)
     code = print_version();
   else
     code = run_tool(argv);
