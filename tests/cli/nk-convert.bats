@@ -254,7 +254,7 @@ print("\n".join(json.loads(json.loads(data[8:8 + n])["__metadata__"]["noken.hist
   cmp <(tensors 300-309) <(tensors joined)
   nk-convert --cat 300-302 - 304-309 <303 | cmp <(tensors joined) <(tensors /dev/stdin)
   history joined >lines
-  [ "$(sed -n 4p lines)" = "nk-convert --cat 300-302 303 304-309 -o joined" ]
+  [ "$(sed -n 4p lines)" = "nk-convert --cat 300-302 303 304-309" ]
   [ "$(wc -l <lines)" -eq 4 ]
   # Texts, twice the same history, an empty set, ids that occur twice.
   nk-extract -q "$root/data/gpt2-tiny" --ids 5-9,5-9 -o all

@@ -242,7 +242,6 @@ make_large() { # make_large FILE DTYPE BYTES-OF-A-NUMBER
 make_large large F16 2
 
 # Kills a tool after a few milliseconds, ten times: the old file stays, or the new one is complete.
-# (The name is the same, as it is in the file's history.)
 old_or_complete() {
   local process delay
   mkdir complete

@@ -406,7 +406,7 @@ static void the_history_holds_shell_command_lines_without_directories(void **sta
   assert_int_equal(cli_add_history(set, 5, first), 0);
   assert_int_equal(cli_add_history(set, 10, second), 0);
   snprintf(expected, sizeof expected, "%s",
-           "[\"nk-stats 'in file.npy' --reference=wte.safetensors -oout.tsv\","
+           "[\"nk-stats 'in file.npy' --reference=wte.safetensors\","
            "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
            "--quantile 0.5,0.9\"]");
   assert_string_equal(nk_vectors_metadata(set, "noken.history"), expected);

@@ -1,5 +1,6 @@
 /* The metadata noken.history: a JSON array of the command lines that made a set, each quoted for a
- * POSIX shell, without what differs between two runs on the same data: directories and --threads.
+ * POSIX shell, without what differs between two runs on the same data: directories, the name of the
+ * output, --shard and --threads.
  */
 #include <jansson.h>
 #include <stdbool.h>
@@ -88,15 +89,18 @@ static size_t option_length(const char *argument) {
   return equals != NULL ? (size_t)(equals + 1 - argument) : strlen(argument);
 }
 
-/* The number of arguments, from this one on, that an option takes which says where the work is done
- * (a history has no names of hosts): 2, 1 or 0. Options may be abbreviated: `least` is the length
- * from which on no other option of the tools that write histories begins so. (--t is --threads
- * wherever it is not refused, since every tool has that.) */
+/* The number of arguments, from this one on, that an option takes which says where the work is
+ * done or which part of it (a history has no names of hosts), or where its result goes: 2, 1 or 0.
+ * Options may be abbreviated: `least` is the length from which on no other option of the tools
+ * that write histories begins so. (--t is --threads wherever it is not refused, since every tool
+ * has that.) */
 static int place_length(const char *argument) {
   static const struct {
     const char *name;
     size_t least;
-  } options[] = {{"--threads", 3}, {"--gpu-layers", 4}, {"--rpc", 4}};
+  } options[] = {
+      {"--threads", 3}, {"--gpu-layers", 4}, {"--rpc", 4}, {"--shard", 5}, {"--output", 4}};
+  if (strncmp(argument, "-o", 2) == 0) return argument[2] == 0 ? 2 : 1;
   size_t n = strcspn(argument, "=");
   for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
     if (n >= options[i].least && strncmp(argument, options[i].name, n) == 0)
