@@ -62,6 +62,7 @@ int main(int argc, char **argv) {
       {0, "top", CLI_OPTION_SIZE, &o->top, "N", "with --lens: print the first N tokens (1)"},
       CONTEXT_OPTIONS(o),
       {0, "skip-bad", CLI_OPTION_FLAG, &o->skip_bad, NULL, "skip rows with a NaN or an infinity"},
+      CLI_SHARD_OPTION(&o->shard),
       CLI_ENGINE_OPTIONS(&o->engine),
       CLI_PRECISION_OPTION(&o->engine),
   };

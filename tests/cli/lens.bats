@@ -155,3 +155,9 @@ lens_of() {
   run -2 --separate-stderr nk-run data/gpt2-tiny -p 'The {}' --ids 300 --lens 1 --generate 2
   [[ $stderr == *"--generate has no use with --lens"* ]]
 }
+
+@test "more vectors than are read at a time are read once each" {
+  nk-extract -q data/gpt2-tiny --ids 0-5999 |
+    nk-run data/gpt2-tiny -p 'The {} of' --lens 2 --offsets 0 >"$tmp/vectors"
+  nk-run data/gpt2-tiny -p 'The {} of' --ids 0-5999 --lens 2 --offsets 0 | cmp - "$tmp/vectors"
+}

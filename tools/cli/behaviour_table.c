@@ -170,13 +170,14 @@ int cli_behaviour_table_rows(const struct cli_behaviour_table *what,
   for (size_t item = 0; item < b->n_items && code == NK_OK; item++)
     for (size_t k = 0; k < b->n_offsets && code == NK_OK; k++) {
       size_t row = item * b->n_offsets + k;
-      const struct cli_place place = {item, result->prompt, b->offsets[k], result->layer};
+      const struct cli_place place = {result->first + item, result->prompt, b->offsets[k],
+                                      result->layer};
       cli_behaviour_place(what, &place, table);
       write_numbers(what, result, row, table);
       if (what->echo) write_echo(what, result, row, table);
       if (what->n_generate > 0) code = write_continuation(what, result, item, table);
       if (code != NK_OK) break;
-      cli_behaviour_tail(what, item, table);
+      cli_behaviour_tail(what, place.item, table);
       code = cli_table_end_row(table);
     }
   return code;

@@ -23,10 +23,11 @@ struct cli_behaviour_table {
   const struct nk_flags *flags; /* or NULL */
 };
 
-/* The result of one probe. */
+/* The result of one probe, of some of the items. */
 struct cli_behaviour_result {
   const struct cli_prompt *prompt;
   size_t layer;
+  size_t first; /* the number of the first of its items */
   const struct nk_behaviour *behaviour;
   const int64_t *ids;    /* [items, n_generate] */
   const size_t *lengths; /* [items] */

@@ -82,6 +82,7 @@ void cli_capture_free(struct cli_capture *capture) {
 /* Where each row comes from: [n] each. */
 struct rows {
   const struct nk_items *items;
+  size_t blocks[2]; /* those of the shard, a scan for each prompt */
   size_t n;
   size_t *item;
   int64_t *prompt, *layer, *offset;
@@ -91,34 +92,47 @@ static size_t n_items(const struct nk_items *items) {
   return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
 }
 
-static int make_rows(const struct cli_capture *capture, struct nk_probe *const *probes,
-                     size_t n_prompts, struct rows *rows) {
-  size_t n_offsets, total = 0, at = 0;
-  for (size_t p = 0; p < n_prompts; p++) {
-    nk_probe_offsets(probes[p], &n_offsets);
-    total += n_offsets;
+static struct cli_block block_at(const struct rows *rows, size_t number) {
+  return cli_block_at(number, n_items(rows->items), CLI_BLOCK);
+}
+
+/* Sets n, and allocates the others. */
+static int count_rows(const struct cli_capture *capture, struct nk_probe *const *probes,
+                      struct rows *rows) {
+  for (size_t b = rows->blocks[0]; b < rows->blocks[1]; b++) {
+    const struct cli_block block = block_at(rows, b);
+    size_t n;
+    nk_probe_offsets(probes[block.scan], &n);
+    if (!nk_size_mul(n, capture->n_layers, &n) || !nk_size_mul(n, block.n, &n) ||
+        !nk_size_add(rows->n, n, &rows->n))
+      return nk_fail(NK_EMEMORY, "a capture of more rows than memory holds");
   }
-  if (!nk_size_mul(total, capture->n_layers, &total) ||
-      !nk_size_mul(total, n_items(rows->items), &rows->n))
-    return nk_fail(NK_EMEMORY, "a capture of more rows than memory holds");
   rows->item = nk_alloc(rows->n, sizeof *rows->item);
   rows->prompt = nk_alloc(rows->n, sizeof *rows->prompt);
   rows->layer = nk_alloc(rows->n, sizeof *rows->layer);
   rows->offset = nk_alloc(rows->n, sizeof *rows->offset);
   if (rows->item == NULL || rows->prompt == NULL || rows->layer == NULL || rows->offset == NULL)
     return NK_EMEMORY;
-  for (size_t p = 0; p < n_prompts; p++) {
-    const size_t *offsets = nk_probe_offsets(probes[p], &n_offsets);
-    for (size_t i = 0; i < n_items(rows->items); i++)
+  return NK_OK;
+}
+
+static int make_rows(const struct cli_capture *capture, struct nk_probe *const *probes,
+                     struct rows *rows) {
+  size_t n_offsets, at = 0;
+  int code = count_rows(capture, probes, rows);
+  for (size_t b = rows->blocks[0]; b < rows->blocks[1] && code == NK_OK; b++) {
+    const struct cli_block block = block_at(rows, b);
+    const size_t *offsets = nk_probe_offsets(probes[block.scan], &n_offsets);
+    for (size_t i = block.first; i < block.first + block.n; i++)
       for (size_t k = 0; k < n_offsets; k++)
         for (size_t l = 0; l < capture->n_layers; l++, at++) {
           rows->item[at] = i;
-          rows->prompt[at] = (int64_t)p;
+          rows->prompt[at] = (int64_t)block.scan;
           rows->layer[at] = (int64_t)capture->layers[l];
           rows->offset[at] = (int64_t)offsets[k];
         }
   }
-  return NK_OK;
+  return code;
 }
 
 static void free_rows(struct rows *rows) {
@@ -129,16 +143,22 @@ static void free_rows(struct rows *rows) {
 }
 
 static int read_streams(const struct cli_capture *capture, struct nk_probe *const *probes,
-                        size_t n_prompts, const struct rows *rows, struct nk_vectors *out) {
+                        const struct rows *rows, struct nk_vectors *out) {
   float *values = nk_vectors_writable(out);
   int code = NK_OK;
-  for (size_t p = 0; p < n_prompts && code == NK_OK; p++) {
+  for (size_t b = rows->blocks[0]; b < rows->blocks[1] && code == NK_OK; b++) {
+    const struct cli_block block = block_at(rows, b);
+    struct nk_vectors vectors;
+    const struct nk_items items = cli_slice_items(rows->items, block.first, block.n, &vectors);
     size_t n_offsets;
-    nk_probe_offsets(probes[p], &n_offsets);
-    code = nk_probe_capture(probes[p], rows->items, capture->layers, capture->n_layers, values);
-    values += n_items(rows->items) * n_offsets * capture->n_layers * out->dim;
+    nk_probe_offsets(probes[block.scan], &n_offsets);
+    code = cli_report_block(b, rows->blocks);
+    if (code == NK_OK)
+      code =
+          nk_probe_capture(probes[block.scan], &items, capture->layers, capture->n_layers, values);
+    values += block.n * n_offsets * capture->n_layers * out->dim;
   }
-  return code;
+  return code == NK_OK ? cli_report_block(rows->blocks[1], rows->blocks) : code;
 }
 
 /* ---- Ids, texts, columns ---- */
@@ -175,8 +195,21 @@ static int set_texts(const struct rows *rows, const struct nk_tokenizer *tokeniz
   return code;
 }
 
+/* As cli_copy_column, of a whole some of whose rows have no value, whether they are in this shard
+ * or not: integers become numbers. */
+static int copy_numbers(const struct nk_vectors *set, const struct nk_column *column,
+                        const size_t *row, const char *name, struct nk_vectors *out) {
+  struct nk_column numbers = {.name = column->name, .dtype = NK_F64};
+  numbers.data.number = nk_alloc(set->n, sizeof *numbers.data.number);
+  if (numbers.data.number == NULL) return NK_EMEMORY;
+  for (size_t i = 0; i < set->n; i++) numbers.data.number[i] = cli_column_number(column, i);
+  int code = cli_copy_column(set, &numbers, row, name, out);
+  nk_free(numbers.data.number);
+  return code;
+}
+
 /* row [n]: of the items' set; a token has none. */
-static int carry_column(const struct nk_vectors *set, const struct nk_column *column,
+static int carry_column(const struct nk_items *items, const struct nk_column *column,
                         const size_t *row, struct nk_vectors *out) {
   struct nk_buffer name = {0};
   int code = NK_OK;
@@ -184,7 +217,9 @@ static int carry_column(const struct nk_vectors *set, const struct nk_column *co
   nk_buffer_byte(&name, 0);
   while (!name.failed && nk_vectors_column(out, name.data) != NULL) cli_set_prefix(&name);
   if (name.failed) code = nk_fail(NK_EMEMORY, "no memory for a column's name");
-  if (code == NK_OK) code = cli_copy_column(set, column, row, name.data, out);
+  if (code == NK_OK)
+    code = (items->n_tokens > 0 ? copy_numbers : cli_copy_column)(items->vectors, column, row,
+                                                                  name.data, out);
   nk_buffer_free(&name);
   return code;
 }
@@ -201,7 +236,7 @@ static int set_columns(const struct rows *rows, struct nk_vectors *out) {
   for (size_t i = 0; i < rows->n; i++)
     row[i] = rows->item[i] < n_tokens ? CLI_NO_ROW : rows->item[i] - n_tokens;
   for (size_t c = 0; c < set->n_columns && code == NK_OK; c++)
-    code = carry_column(set, &set->columns[c], row, out);
+    code = carry_column(rows->items, &set->columns[c], row, out);
   nk_free(row);
   return code;
 }
@@ -234,19 +269,21 @@ static int set_metadata(const struct cli_capture *capture, const struct nk_model
 
 struct nk_vectors *cli_capture_run(const struct cli_capture *capture, struct nk_model *model,
                                    struct nk_probe *const *probes,
-                                   const struct cli_prompts *prompts,
-                                   const struct nk_items *items) {
+                                   const struct cli_prompts *prompts, const struct nk_items *items,
+                                   const struct cli_shard *shard) {
   const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(model));
   struct rows rows = {.items = items};
   struct nk_vectors *out = NULL;
-  int code = shape == NULL ? nk_error_code() : make_rows(capture, probes, prompts->n, &rows);
+  cli_shard_range(shard, cli_count_blocks(prompts->n, n_items(items), CLI_BLOCK), rows.blocks);
+  int code = shape == NULL ? nk_error_code() : make_rows(capture, probes, &rows);
   if (code == NK_OK && (out = nk_vectors_new(rows.n, shape->dim, NULL, false)) == NULL)
     code = nk_error_code();
-  if (code == NK_OK) code = read_streams(capture, probes, prompts->n, &rows, out);
+  if (code == NK_OK) code = read_streams(capture, probes, &rows, out);
   if (code == NK_OK) set_ids(&rows, out);
   if (code == NK_OK) code = set_texts(&rows, nk_model_tokenizer(model), out);
   if (code == NK_OK) code = set_columns(&rows, out);
   if (code == NK_OK) code = set_metadata(capture, model, prompts, out);
+  if (code == NK_OK) code = cli_shard_mark(shard, out);
   free_rows(&rows);
   if (code == NK_OK) return out;
   nk_vectors_free(out);

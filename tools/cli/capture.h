@@ -6,6 +6,7 @@
 #include <noken/vectors.h>
 
 #include "cli/lists.h"
+#include "cli/shard.h"
 
 /* What is read of each item in each prompt. */
 struct cli_capture {
@@ -20,14 +21,15 @@ struct cli_capture {
 int cli_capture_parse(const char *text, size_t most, struct cli_capture *capture);
 void cli_capture_free(struct cli_capture *capture);
 
-/* Runs the items through the probes [prompts->n], which read capture->offsets: one pass each. The
- * rows are those of the first prompt, then of the second, and so on; within a prompt by item,
- * offset and layer. The set has the items' ids, texts and columns, and columns of its own:
+/* Runs the shard's items through the probes [prompts->n], which read capture->offsets: one pass
+ * each. The rows are those of the first prompt, then of the second, and so on; within a prompt by
+ * item, offset and layer. The set has the items' ids, texts and columns, and columns of its own:
  * `prompt`, the prompt's number from 0, whose names noken.prompts lists in the metadata as a JSON
  * array, `layer` and `offset`. A column of the items' set with such a name becomes set_NAME. NULL
  * on failure. */
 struct nk_vectors *cli_capture_run(const struct cli_capture *capture, struct nk_model *model,
                                    struct nk_probe *const *probes,
-                                   const struct cli_prompts *prompts, const struct nk_items *items);
+                                   const struct cli_prompts *prompts, const struct nk_items *items,
+                                   const struct cli_shard *shard);
 
 #endif

@@ -151,24 +151,45 @@ static int find_places(const struct cli_states *s, struct rows *rows) {
 
 enum { POSITIONS_AT_ONCE = 1 << 16 };
 
-/* Places [first, *end) of whole contexts, in one batch. */
-static int run_batch(const struct cli_states *s, struct nk_forward *forward,
-                     const struct rows *rows, size_t first, size_t *end, float *values) {
-  size_t dim = nk_forward_shape(forward)->dim, positions = 0, n = 0;
-  for (*end = first; *end < rows->n_places; ++*end) {
-    bool next = *end == first || rows->context[*end] != rows->context[*end - 1];
-    if (!next) continue;
-    positions += s->contexts->item[rows->context[*end]].n;
-    if (*end > first && positions > POSITIONS_AT_ONCE) break;
-    n++;
+static bool begins_context(const struct rows *rows, size_t first, size_t place) {
+  return place == first || rows->context[place] != rows->context[place - 1];
+}
+
+/* The end of the batch that begins with place `first`: whole contexts. */
+static size_t batch_end(const struct cli_states *s, const struct rows *rows, size_t first) {
+  size_t positions = 0, end = first;
+  for (; end < rows->n_places; end++) {
+    if (!begins_context(rows, first, end)) continue;
+    positions += s->contexts->item[rows->context[end]].n;
+    if (end > first && positions > POSITIONS_AT_ONCE) break;
   }
-  struct nk_sequence *sequences = nk_alloc(n, sizeof *sequences);
-  struct nk_ask *asks = nk_calloc(*end - first, sizeof *asks);
-  int code = sequences == NULL || asks == NULL ? NK_EMEMORY : NK_OK;
+  return end;
+}
+
+/* Keeps the places of the shard, whose blocks are the batches. */
+static void keep_shard(const struct cli_states *s, struct rows *rows) {
+  size_t blocks[2], places[2] = {rows->n_places, rows->n_places}, n = 0;
+  for (size_t first = 0; first < rows->n_places; first = batch_end(s, rows, first)) n++;
+  cli_shard_range(&s->shard, n, blocks);
   n = 0;
-  for (size_t i = first; i < *end && code == NK_OK; i++) {
-    if (i == first || rows->context[i] != rows->context[i - 1])
-      sequences[n++] = s->contexts->item[rows->context[i]];
+  for (size_t first = 0; first < rows->n_places; first = batch_end(s, rows, first), n++)
+    for (int i = 0; i < 2; i++)
+      if (n == blocks[i]) places[i] = first;
+  rows->n_places = places[1] - places[0];
+  memmove(rows->context, rows->context + places[0], rows->n_places * sizeof *rows->context);
+  memmove(rows->position, rows->position + places[0], rows->n_places * sizeof *rows->position);
+  rows->n = rows->n_places * s->n_layers;
+}
+
+/* Places [first, end), in one batch. */
+static int run_batch(const struct cli_states *s, struct nk_forward *forward,
+                     const struct rows *rows, size_t first, size_t end, float *values) {
+  size_t dim = nk_forward_shape(forward)->dim, n = 0;
+  struct nk_sequence *sequences = nk_alloc(end - first, sizeof *sequences);
+  struct nk_ask *asks = nk_calloc(end - first, sizeof *asks);
+  int code = sequences == NULL || asks == NULL ? NK_EMEMORY : NK_OK;
+  for (size_t i = first; i < end && code == NK_OK; i++) {
+    if (begins_context(rows, first, i)) sequences[n++] = s->contexts->item[rows->context[i]];
     asks[i - first] = (struct nk_ask){.sequence = n - 1,
                                       .position = rows->position[i],
                                       .layers = s->layers,
@@ -176,7 +197,7 @@ static int run_batch(const struct cli_states *s, struct nk_forward *forward,
                                       .residuals = values + i * s->n_layers * dim};
   }
   const struct nk_batch batch = {
-      .sequences = sequences, .n_sequences = n, .asks = asks, .n_asks = *end - first};
+      .sequences = sequences, .n_sequences = n, .asks = asks, .n_asks = end - first};
   if (code == NK_OK) code = nk_forward_run(forward, &batch);
   nk_free(sequences);
   nk_free(asks);
@@ -227,12 +248,16 @@ struct nk_vectors *cli_states_capture(const struct cli_states *s, struct nk_mode
   struct nk_vectors *out = NULL;
   int code = forward == NULL ? nk_error_code() : find_places(s, &rows);
   if (code == NK_OK) {
+    keep_shard(s, &rows);
     out = nk_vectors_new(rows.n, nk_forward_shape(forward)->dim, NULL, false);
     if (out == NULL) code = nk_error_code();
   }
-  for (size_t first = 0, end; first < rows.n_places && code == NK_OK; first = end)
-    code = run_batch(s, forward, &rows, first, &end, nk_vectors_writable(out));
+  for (size_t first = 0, end; first < rows.n_places && code == NK_OK; first = end) {
+    end = batch_end(s, &rows, first);
+    code = run_batch(s, forward, &rows, first, end, nk_vectors_writable(out));
+  }
   if (code == NK_OK) code = describe(s, &rows, model, out);
+  if (code == NK_OK) code = cli_shard_mark(&s->shard, out);
   nk_free(rows.context);
   nk_free(rows.position);
   if (code == NK_OK) return out;

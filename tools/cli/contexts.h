@@ -5,6 +5,8 @@
 #include <noken/probe.h>
 #include <noken/vectors.h>
 
+#include "cli/shard.h"
+
 /* Start from `struct cli_contexts c = {0};`, end with cli_contexts_free. */
 struct cli_contexts {
   char *name;               /* of the file or the prompt, for messages */
@@ -35,11 +37,13 @@ struct cli_states {
   size_t n_layers;
   size_t every;     /* each so many tokens after those of the beginning; 0: at `position` */
   int64_t position; /* negative: from the end */
+  struct cli_shard shard;
 };
 
-/* The residual streams as a set, by context, position and layer: ids and texts are those of the
- * tokens there; columns context (the line, from 0), position, token, layer; noken.space,
- * noken.model, noken.contexts. NULL on failure. */
+/* The residual streams as a set, by context, position and layer; those of a shard are in the
+ * batches of contexts that the whole has: ids and texts are those of the tokens there; columns
+ * context (the line, from 0), position, token, layer; noken.space, noken.model, noken.contexts.
+ * NULL on failure. */
 struct nk_vectors *cli_states_capture(const struct cli_states *states, struct nk_model *model);
 
 #endif

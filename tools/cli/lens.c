@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/shard.h"
+
 /* ---- Options ---- */
 
 static int refuse(const char *path, const char *name, const char *dtype, size_t n, size_t dim) {
@@ -316,24 +318,6 @@ static int write_rows(const struct reading *r, const struct cli_behaviour_table 
 
 /* ---- Slices ---- */
 
-static size_t n_items(const struct nk_items *items) {
-  return items->n_tokens + (items->vectors == NULL ? 0 : items->vectors->n);
-}
-
-/* Items [first, first + n) of all; *vectors borrows the rows. */
-static struct nk_items slice_items(const struct nk_items *items, size_t first, size_t n,
-                                   struct nk_vectors *vectors) {
-  size_t from = first < items->n_tokens ? first : items->n_tokens;
-  size_t to = first + n < items->n_tokens ? first + n : items->n_tokens;
-  struct nk_items slice = {.tokens = items->tokens + from, .n_tokens = to - from};
-  if (first + n == to) return slice;
-  *vectors = *items->vectors;
-  vectors->n = first + n - to;
-  vectors->values += (first > to ? first - to : 0) * vectors->dim;
-  slice.vectors = vectors;
-  return slice;
-}
-
 enum { SLICE_BYTES = 1 << 28 };
 
 /* Items whose arrays take SLICE_BYTES: at least one. */
@@ -348,17 +332,17 @@ int cli_lens_rows(const struct cli_lens *lens, const struct cli_behaviour_table 
   struct nk_forward *forward = nk_model_forward(probe->model);
   const struct nk_forward_shape *shape = nk_forward_shape(forward);
   if (shape == NULL) return nk_error_code();
-  size_t n_offsets, n = n_items(what->items);
+  size_t n_offsets, end = probe->first + probe->n;
   nk_probe_offsets(probe->probe, &n_offsets);
   const struct reading empty = {
       .lens = lens, .forward = forward, .dim = shape->dim, .n_vocabulary = shape->n_vocabulary};
   size_t some = items_at_once(&empty, n_offsets);
   int code = NK_OK;
-  for (size_t first = 0; first < n && code == NK_OK; first += some) {
+  for (size_t first = probe->first; first < end && code == NK_OK; first += some) {
     struct nk_vectors vectors;
     struct reading r = empty;
-    size_t n_here = n - first < some ? n - first : some;
-    const struct nk_items items = slice_items(what->items, first, n_here, &vectors);
+    size_t n_here = end - first < some ? end - first : some;
+    const struct nk_items items = cli_slice_items(what->items, first, n_here, &vectors);
     code = make_reading(&r, n_here * n_offsets);
     if (code == NK_OK) code = read_items(&r, probe->probe, &items);
     if (code == NK_OK) code = write_rows(&r, what, probe, first, table);

@@ -25,8 +25,8 @@ int cli_lens_read(const char *layers, const struct cli_strings *files, size_t n_
                   const struct nk_forward_shape *shape, struct cli_lens *lens);
 void cli_lens_free(struct cli_lens *lens);
 
-/* The columns; then the rows of what->items in a probe of this prompt, whose vectors go in at layer
- * `at`: by item, by the probe's offsets, by layer. Return NK_OK or a negative code. */
+/* The columns; then the rows of some of what->items in a probe of this prompt, whose vectors go in
+ * at layer `at`: by item, by the probe's offsets, by layer. Return NK_OK or a negative code. */
 int cli_lens_head(const struct cli_lens *lens, const struct cli_behaviour_table *what,
                   struct cli_table *table);
 struct cli_lens_probe {
@@ -34,6 +34,7 @@ struct cli_lens_probe {
   struct nk_probe *probe;
   const struct cli_prompt *prompt;
   size_t at;
+  size_t first, n; /* items */
 };
 int cli_lens_rows(const struct cli_lens *lens, const struct cli_behaviour_table *what,
                   const struct cli_lens_probe *probe, struct cli_table *table);

@@ -241,12 +241,24 @@ static int print_places(const struct cli_paired *paired, const struct cli_contex
 
 /* ---- Contexts, prompts and layers ---- */
 
-/* The rows in these contexts, or this prompt, at each layer. */
+static size_t count_layers(const struct cli_paired *paired) {
+  return paired->at ? paired->n_layers : 1;
+}
+
+/* Whether scan number `scan` is of the shard. */
+static bool is_in_shard(const struct cli_paired *paired, size_t scan) {
+  size_t n = paired->contexts != NULL ? 1 : paired->prompts->n, range[2];
+  cli_shard_range(&paired->shard, n * count_layers(paired), range);
+  return scan >= range[0] && scan < range[1];
+}
+
+/* The rows in these contexts, or prompt number `number` of this name, at each layer. */
 static int print_contexts(const struct cli_paired *paired, const struct cli_contexts *contexts,
-                          const char *prompt, struct cli_table *table) {
+                          const char *prompt, size_t number, struct cli_table *table) {
   const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(paired->model));
   int code = NK_OK;
-  for (size_t l = 0; l < (paired->at ? paired->n_layers : 1) && code == NK_OK; l++) {
+  for (size_t l = 0; l < count_layers(paired) && code == NK_OK; l++) {
+    if (table != NULL && !is_in_shard(paired, number * count_layers(paired) + l)) continue;
     const struct cli_place_rules rules = {.set = paired->set,
                                           .name = paired->name,
                                           .contexts = contexts,
@@ -269,13 +281,13 @@ static int print_contexts(const struct cli_paired *paired, const struct cli_cont
 /* All contexts or prompts; table NULL: their places are checked. */
 static int print_all(const struct cli_paired *paired, const struct cli_contexts *contexts,
                      struct cli_table *table) {
-  if (contexts->n > 0) return print_contexts(paired, contexts, NULL, table);
+  if (contexts->n > 0) return print_contexts(paired, contexts, NULL, 0, table);
   int code = NK_OK;
   for (size_t p = 0; p < paired->prompts->n && code == NK_OK; p++) {
     const struct cli_prompt *prompt = &paired->prompts->item[p];
     struct cli_contexts one = {0};
     code = cli_contexts_of_prompt(paired->model, prompt->name, prompt->text, &one);
-    if (code == NK_OK) code = print_contexts(paired, &one, prompt->name, table);
+    if (code == NK_OK) code = print_contexts(paired, &one, prompt->name, p, table);
     cli_contexts_free(&one);
   }
   return code;
@@ -291,7 +303,7 @@ int cli_paired_print(const struct cli_paired *paired, const struct cli_run *run)
   if (code == NK_OK) code = print_all(paired, &contexts, NULL);
   if (code == NK_OK) {
     output = cli_output(run, NK_OUTPUT_TEXT);
-    table = output != NULL ? cli_new_table(run, output) : NULL;
+    table = output != NULL ? cli_shard_table(&paired->shard, run, output) : NULL;
     code = table != NULL ? write_head(paired, table) : nk_error_code();
   }
   if (code == NK_OK) code = print_all(paired, &contexts, table);

@@ -5,6 +5,7 @@
 #include <noken/probe.h>
 #include <noken/vectors.h>
 
+#include "cli/shard.h"
 #include "cli/tool.h"
 
 struct cli_paired {
@@ -23,6 +24,7 @@ struct cli_paired {
   bool read_place;     /* answers are read at the place, not at the context's end */
   const size_t *norms; /* [n_norms] layers: a column relative_L each */
   size_t n_norms;
+  struct cli_shard shard; /* of the scans of all rows, one for each prompt and layer */
 };
 
 /* Prints the table, the rows in the set's order for each prompt and layer. The baselines of as many

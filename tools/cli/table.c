@@ -14,6 +14,7 @@ struct cli_table {
   struct cli_names columns;
   size_t n_cells; /* of the current row */
   size_t n_rows;
+  bool without_header;
   struct nk_buffer row;
   struct nk_buffer scratch; /* an escaped text, before it is quoted for JSON */
 };
@@ -24,6 +25,10 @@ struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format 
   table->output = output;
   table->format = format;
   return table;
+}
+
+void cli_table_omit_header(struct cli_table *table) {
+  table->without_header = true;
 }
 
 int cli_table_column(struct cli_table *table, const char *name) {
@@ -203,6 +208,7 @@ void cli_table_fail(struct cli_table *table) {
 
 static int write_header(struct cli_table *table) {
   struct nk_buffer line = {0};
+  if (table->without_header || table->format != CLI_TABLE_TSV) return NK_OK;
   for (size_t i = 0; i < table->columns.n; i++) {
     const char *name = cli_names_item(&table->columns, i);
     if (i > 0) nk_buffer_byte(&line, '\t');
@@ -220,7 +226,7 @@ int cli_table_end_row(struct cli_table *table) {
   if (table->n_cells != table->columns.n)
     return nk_fail(NK_EUSAGE, "a row has %zu cells, the table %zu columns", table->n_cells,
                    table->columns.n);
-  if (table->format == CLI_TABLE_TSV && table->n_rows == 0) code = write_header(table);
+  if (table->n_rows == 0) code = write_header(table);
   if (table->format == CLI_TABLE_JSON)
     nk_buffer_text(&table->row, table->row.size > 0 ? "}" : "{}");
   nk_buffer_byte(&table->row, '\n');
@@ -234,8 +240,7 @@ int cli_table_end_row(struct cli_table *table) {
 }
 
 int cli_table_finish(struct cli_table *table) {
-  int code = NK_OK;
-  if (table->format == CLI_TABLE_TSV && table->n_rows == 0) code = write_header(table);
+  int code = table->n_rows == 0 ? write_header(table) : NK_OK;
   cli_table_free(table);
   return code;
 }

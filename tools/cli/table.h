@@ -30,6 +30,9 @@ void cli_escape_cell(struct nk_buffer *out, const char *bytes, size_t n);
  * are given in the same order. NULL on failure, also where output is NULL (its error stays). */
 struct cli_table *cli_table_new(struct nk_output *output, enum cli_table_format format);
 
+/* Leaves out the header: another table, which this one continues, has it. */
+void cli_table_omit_header(struct cli_table *table);
+
 /* Adds a column. NK_EDATA where there is one of that name. */
 int cli_table_column(struct cli_table *table, const char *name);
 bool cli_table_has_column(const struct cli_table *table, const char *name);

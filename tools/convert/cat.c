@@ -3,6 +3,7 @@
 #include "convert/cat.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "convert/write.h"
@@ -118,6 +119,20 @@ static int join_column(struct nk_vectors *joined, struct nk_column *column,
   return NK_OK;
 }
 
+/* Puts the columns in the order of the first set with rows: those of a file of none, whose bytes
+ * are all at one place, are read by name. */
+static void order_columns(struct nk_vectors *joined, struct nk_vectors *const *sets, size_t n) {
+  size_t s = 0;
+  while (s < n && sets[s]->n == 0) s++;
+  for (size_t c = 0; s < n && c < joined->n_columns; c++) {
+    size_t at = c;
+    while (strcmp(joined->columns[at].name, sets[s]->columns[c].name) != 0) at++;
+    const struct nk_column other = joined->columns[c];
+    joined->columns[c] = joined->columns[at];
+    joined->columns[at] = other;
+  }
+}
+
 /* A model or space that differs is that of no row of the others. */
 static int join_metadata(struct nk_vectors *joined, const struct nk_vectors *set,
                          const char *path) {
@@ -139,12 +154,56 @@ static int join(struct nk_vectors *joined, char *const *paths, struct nk_vectors
   if (code == NK_OK) code = join_texts(joined, sets, n);
   for (size_t c = 0; c < joined->n_columns && code == NK_OK; c++)
     code = join_column(joined, &joined->columns[c], sets, n);
+  if (code == NK_OK) order_columns(joined, sets, n);
   for (size_t s = 1; s < n && code == NK_OK; s++) code = join_metadata(joined, sets[s], paths[s]);
   joined->values = NULL;
   joined->parts = (const struct nk_vectors *const *)sets;
   joined->n_parts = n;
   return code;
 }
+
+/* ---- Parts of a run by --shard ---- */
+
+static const char shard_key[] = "noken.shard";
+
+/* Whether the sets are all parts of a run, in their order: joined, they are what the whole run
+ * writes. *shards: whether any of them is a part. */
+static bool is_complete(struct nk_vectors *const *sets, size_t n, bool *shards) {
+  bool complete = n > 1;
+  *shards = false;
+  for (size_t s = 0; s < n; s++) {
+    const char *shard = nk_vectors_metadata(sets[s], shard_key);
+    char expected[48];
+    snprintf(expected, sizeof expected, "%zu/%zu", s + 1, n);
+    complete = complete && shard != NULL && strcmp(shard, expected) == 0;
+    *shards = *shards || shard != NULL;
+  }
+  return complete;
+}
+
+/* The whole of a run has the run's history alone. */
+static int write_joined(const struct cli_run *run, struct nk_vectors *joined, bool complete) {
+  if (!complete) return convert_write(run, CONVERT_TO_SAFETENSORS, joined);
+  struct nk_output *output = cli_output(run, NK_OUTPUT_BINARY);
+  int code = output == NULL ? nk_error_code() : nk_vectors_write(joined, output);
+  if (code == NK_OK) code = nk_output_commit(output);
+  nk_output_free(output);
+  return code;
+}
+
+static int write_parts(const struct cli_run *run, struct nk_vectors *joined,
+                       struct nk_vectors *const *sets) {
+  bool shards, complete = is_complete(sets, run->n_operands, &shards);
+  if (shards && !complete)
+    nk_warn(
+        "the sets are not the parts 1/%zu to %zu/%zu of one run, in order: rows are missing or "
+        "in another order",
+        run->n_operands, run->n_operands, run->n_operands);
+  int code = shards ? nk_vectors_set_metadata(joined, shard_key, NULL) : NK_OK;
+  return code == NK_OK ? write_joined(run, joined, complete) : code;
+}
+
+/* ---- The whole ---- */
 
 /* A set of the rows of all sets at paths [n], in their order, with their ids, texts and columns;
  * its values stay in the sets, which are read into sets [n] (NULL at first) and have to outlive it.
@@ -164,7 +223,7 @@ int convert_cat(const struct cli_run *run) {
   size_t n = run->n_operands;
   struct nk_vectors **sets = nk_calloc(n, sizeof *sets);
   struct nk_vectors *joined = sets != NULL ? join_files(run->operands, n, sets) : NULL;
-  int code = joined != NULL ? convert_write(run, CONVERT_TO_SAFETENSORS, joined) : nk_error_code();
+  int code = joined != NULL ? write_parts(run, joined, sets) : nk_error_code();
   nk_vectors_free(joined);
   for (size_t i = 0; i < n && sets != NULL; i++) nk_vectors_free(sets[i]);
   nk_free(sets);

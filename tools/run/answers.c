@@ -78,7 +78,18 @@ done:
   return code;
 }
 
-/* ---- Probes ---- */
+/* ---- Probes and blocks ---- */
+
+/* The items that go through the model by one call; those of a summary are not divided. */
+static size_t block_size(const struct run_job *job) {
+  return job->options.flag_summary && job->items.n > 0 ? job->items.n : CLI_BLOCK;
+}
+
+/* The blocks of this shard, a scan for each probe. */
+static void find_blocks(const struct run_job *job, size_t range[2]) {
+  size_t n_probes = job->prompts.n * job->n_layers;
+  cli_shard_range(&job->shard, cli_count_blocks(n_probes, job->items.n, block_size(job)), range);
+}
 
 static int make_probes(struct run_job *job) {
   return cli_new_probes(job->model, &job->prompts, job->layers, job->n_layers, &job->probe,
@@ -97,6 +108,7 @@ static int prepare(struct run_job *job) {
                                 .n_offsets = o->offsets + 1, /* RUN_NOT_GIVEN: 0, the end */
                                 .n_generate = o->generate,
                                 .seed = job->run->common.seed};
+  size_t blocks[2];
   int code = run_read_places(job);
   if (code == NK_OK) code = read_capture(job);
   if (code == NK_OK) code = read_lens(job);
@@ -104,6 +116,8 @@ static int prepare(struct run_job *job) {
   if (code == NK_OK) code = read_flags(job);
   if (code == NK_OK) code = run_read_items(job);
   if (code != NK_OK || o->capture != NULL || o->lens != NULL || o->flag_summary) return code;
+  find_blocks(job, blocks);
+  if (job->shard.n > 1 && blocks[0] == blocks[1]) return NK_OK;
   run_free_probes(job); /* they were a check: the reference's tokens are still to be given */
   code = draw_reference(job);
   return code == NK_OK ? make_probes(job) : code;
@@ -125,22 +139,26 @@ static struct cli_behaviour_table describe(const struct run_job *job) {
 }
 
 /* A row for each item and offset; or, with --flag-summary, one for each flag and group of items. */
-static int run_probe(const struct run_job *job, const struct cli_behaviour_table *what,
-                     size_t index, struct cli_table *table) {
-  struct nk_probe *probe = job->probes[index];
+static int run_block(const struct run_job *job, const struct cli_behaviour_table *what,
+                     const struct cli_block *block, struct cli_table *table) {
+  struct nk_vectors vectors;
+  const struct nk_items items = cli_slice_items(&job->items.all, block->first, block->n, &vectors);
+  struct nk_probe *probe = job->probes[block->scan];
   bool sums = job->options.flag_summary;
-  struct nk_behaviour *behaviour = sums ? NULL : nk_probe_run(probe, &job->items.all);
-  size_t n = job->items.n, generate = job->options.generate;
-  int64_t *ids = nk_alloc(n, (generate + 1) * sizeof *ids);
-  size_t *lengths = nk_alloc(n, sizeof *lengths);
+  struct nk_behaviour *behaviour = sums ? NULL : nk_probe_run(probe, &items);
+  size_t generate = job->options.generate;
+  int64_t *ids = nk_alloc(block->n, (generate + 1) * sizeof *ids);
+  size_t *lengths = nk_alloc(block->n, sizeof *lengths);
   bool failed = (behaviour == NULL && !sums) || ids == NULL || lengths == NULL;
   int code = failed ? nk_error_code() : NK_OK;
-  if (code == NK_OK && generate > 0) code = nk_probe_generate(probe, &job->items.all, ids, lengths);
-  const struct cli_behaviour_result result = {.prompt = &job->prompts.item[index / job->n_layers],
-                                              .layer = job->layers[index % job->n_layers],
-                                              .behaviour = behaviour,
-                                              .ids = ids,
-                                              .lengths = lengths};
+  if (code == NK_OK && generate > 0) code = nk_probe_generate(probe, &items, ids, lengths);
+  const struct cli_behaviour_result result = {
+      .prompt = &job->prompts.item[block->scan / job->n_layers],
+      .layer = job->layers[block->scan % job->n_layers],
+      .first = block->first,
+      .behaviour = behaviour,
+      .ids = ids,
+      .lengths = lengths};
   if (code == NK_OK)
     code = sums ? cli_flag_summary_rows(&job->flag_summary, what, &result, table)
                 : cli_behaviour_table_rows(what, &result, table);
@@ -150,29 +168,45 @@ static int run_probe(const struct run_job *job, const struct cli_behaviour_table
   return code;
 }
 
-static int run_lens(const struct run_job *job, const struct cli_behaviour_table *what, size_t index,
-                    struct cli_table *table) {
+static int run_lens(const struct run_job *job, const struct cli_behaviour_table *what,
+                    const struct cli_block *block, struct cli_table *table) {
   const struct cli_lens_probe probe = {.model = job->model,
-                                       .probe = job->probes[index],
-                                       .prompt = &job->prompts.item[index / job->n_layers],
-                                       .at = job->layers[index % job->n_layers]};
+                                       .probe = job->probes[block->scan],
+                                       .prompt = &job->prompts.item[block->scan / job->n_layers],
+                                       .at = job->layers[block->scan % job->n_layers],
+                                       .first = block->first,
+                                       .n = block->n};
   return cli_lens_rows(&job->lens, what, &probe, table);
+}
+
+/* The rows of this shard's blocks. */
+static int print_blocks(struct run_job *job, const struct cli_behaviour_table *what,
+                        struct cli_table *table) {
+  size_t range[2];
+  int code = NK_OK;
+  find_blocks(job, range);
+  for (size_t i = range[0]; i < range[1] && code == NK_OK; i++) {
+    const struct cli_block block = cli_block_at(i, job->items.n, block_size(job));
+    code = cli_report_block(i, range);
+    if (code == NK_OK)
+      code = (job->options.lens != NULL ? run_lens : run_block)(job, what, &block, table);
+    if (block.first + block.n < job->items.n) continue;
+    nk_probe_free(job->probes[block.scan]); /* with its reference */
+    job->probes[block.scan] = NULL;
+  }
+  return code == NK_OK ? cli_report_block(range[1], range) : code;
 }
 
 static int print_table(struct run_job *job) {
   const struct cli_behaviour_table what = describe(job);
   bool lens = job->options.lens != NULL;
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
-  struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
+  struct cli_table *table = output != NULL ? cli_shard_table(&job->shard, job->run, output) : NULL;
   int code = table == NULL               ? nk_error_code()
              : lens                      ? cli_lens_head(&job->lens, &what, table)
              : job->options.flag_summary ? cli_flag_summary_head(&what, table)
                                          : cli_behaviour_table_head(&what, table);
-  for (size_t i = 0; i < job->prompts.n * job->n_layers && code == NK_OK; i++) {
-    code = lens ? run_lens(job, &what, i, table) : run_probe(job, &what, i, table);
-    nk_probe_free(job->probes[i]); /* with its reference */
-    job->probes[i] = NULL;
-  }
+  if (code == NK_OK) code = print_blocks(job, &what, table);
   return cli_close(table, output, code);
 }
 
@@ -180,8 +214,8 @@ int run_answers(struct run_job *job) {
   int code = prepare(job);
   if (code != NK_OK) return code;
   if (job->options.capture == NULL) return print_table(job);
-  struct nk_vectors *set =
-      cli_capture_run(&job->capture, job->model, job->probes, &job->prompts, &job->items.all);
+  struct nk_vectors *set = cli_capture_run(&job->capture, job->model, job->probes, &job->prompts,
+                                           &job->items.all, &job->shard);
   code = cli_write_set(job->run, set);
   nk_vectors_free(set);
   return code;

@@ -9,7 +9,7 @@
 int run_states(struct run_job *job) {
   const struct run_options *o = &job->options;
   struct cli_contexts contexts = {0};
-  struct cli_states states = {.contexts = &contexts, .every = o->every};
+  struct cli_states states = {.contexts = &contexts, .every = o->every, .shard = job->shard};
   if (o->capture == NULL)
     return nk_fail(NK_EUSAGE, "--contexts needs --capture L, or --paired and a SET");
   if ((o->position != NULL) == (o->every > 0))
@@ -48,6 +48,7 @@ int run_paired(struct run_job *job) {
                                     .fill = job->fill,
                                     .read_place = o->read != 0,
                                     .norms = job->norms,
-                                    .n_norms = job->n_norms};
+                                    .n_norms = job->n_norms,
+                                    .shard = job->shard};
   return cli_paired_print(&paired, job->run);
 }

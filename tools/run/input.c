@@ -73,6 +73,8 @@ static int check_mode(const struct cli_run *run, const struct run_options *o) {
   };
   const char *name;
   enum mode mode = mode_of(o, &name);
+  if (o->shard != NULL && mode == SHARES)
+    return nk_fail(NK_EUSAGE, "--shard: a row of --flag-summary is of all items together");
   for (size_t i = 0; i < sizeof options / sizeof *options; i++)
     if (options[i].given && (options[i].modes & (int)mode) == 0)
       return nk_fail(NK_EUSAGE, "%s has no use %s", options[i].name, name);
@@ -131,6 +133,7 @@ static int check_input(const struct run_job *job) {
 int run_open(struct run_job *job) {
   int code = check_mode(job->run, &job->options);
   if (code == NK_OK) code = check_input(job);
+  if (code == NK_OK) code = cli_shard_parse(job->options.shard, &job->shard);
   if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
   code = cli_use_engine(job->model, &job->options.engine);

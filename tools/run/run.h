@@ -8,6 +8,7 @@
 #include "cli/flag_summary.h"
 #include "cli/lens.h"
 #include "cli/probes.h"
+#include "cli/shard.h"
 #include "cli/tool.h"
 
 #define RUN_NOT_GIVEN SIZE_MAX /* a number of an option */
@@ -15,7 +16,7 @@
 struct run_options {
   struct cli_strings texts, prompts, exclude, lens_with;
   const char *ids, *ids_from, *region, *at, *norms, *position, *fill, *flag, *capture, *lens;
-  const char *contexts, *chat;
+  const char *contexts, *chat, *shard;
   size_t reference, offsets, generate, top, every;
   int mode, read;
   bool skip_bad, unverified, flag_summary, paired;
@@ -27,6 +28,7 @@ struct run_job {
   struct run_options options;
   struct nk_model *model;
   const struct nk_forward_shape *shape;
+  struct cli_shard shard;
   struct cli_prompts prompts;
   struct cli_items items;
   struct nk_probe_options probe; /* what all probes have in common */
