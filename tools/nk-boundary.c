@@ -4,15 +4,17 @@
 #include "boundary/report.h"
 #include "cli/engine.h"
 #include "cli/probes.h"
+#include "cli/shard.h"
 #include "cli/tool.h"
 
 enum { READ_END, READ_PLACE };
 enum { WINDOW = 16 };      /* tokens, by default */
+enum { RAYS = 1024 };      /* of a block that one process computes: each takes some 50 vectors */
 #define NOT_GIVEN SIZE_MAX /* a size */
 
 struct options {
   struct cli_strings texts, prompts;
-  const char *contexts, *at, *position, *by;
+  const char *contexts, *at, *position, *by, *shard;
   double level, tolerance;
   size_t grid, window;
   int measure, mode, read;
@@ -25,6 +27,7 @@ struct job {
   struct options options;
   struct nk_model *model;
   const struct nk_forward_shape *shape;
+  struct cli_shard shard;
   struct cli_prompts prompts;
   struct cli_contexts *contexts; /* [n_contexts] a prompt each, or the file of --contexts */
   struct cli_places *places;     /* [n_contexts] of the set's rows in them */
@@ -62,6 +65,10 @@ static int check_options(const struct options *o) {
                    o->dose ? ", which --summary leaves out" : "");
   if (o->by != NULL && !o->summary)
     return nk_fail(NK_EUSAGE, "--by is for the groups of --summary");
+  if (o->shard != NULL && (o->summary || o->dose))
+    return nk_fail(NK_EUSAGE, "--shard: %s",
+                   o->summary ? "a row of --summary is of all rays together"
+                              : "--dose numbers the vectors of all rays");
   return NK_OK;
 }
 
@@ -180,6 +187,7 @@ static int make_fill(struct job *job) {
 static int prepare(struct job *job) {
   const struct options *o = &job->options;
   int code = check_options(o);
+  if (code == NK_OK) code = cli_shard_parse(o->shard, &job->shard);
   if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
   code = cli_use_engine(job->model, &o->engine);
@@ -197,6 +205,8 @@ static int prepare(struct job *job) {
 
 static int find_boundaries(struct job *job) {
   const struct options *o = &job->options;
+  size_t range[2];
+  cli_shard_items(&job->shard, job->n_contexts, job->rays.n, RAYS, range);
   struct boundary_run run = {
       .model = job->model,
       .rays = &job->rays,
@@ -210,14 +220,17 @@ static int find_boundaries(struct job *job) {
       .n_window = !o->dose                 ? 0
                   : o->window == NOT_GIVEN ? WINDOW
                                            : o->window,
-      .n_total = job->n,
+      .n_total = range[1] - range[0],
   };
   int code = NK_OK;
-  for (size_t c = 0; c < job->n_contexts && code == NK_OK; c++) {
+  for (size_t at = range[0]; at < range[1] && code == NK_OK; at += run.n) {
+    size_t c = at / job->rays.n, left = (c + 1) * job->rays.n - at;
     run.contexts = &job->contexts[c];
     run.places = &job->places[c];
-    code = boundary_run(&run, job->onsets + run.n_done);
-    run.n_done += job->rays.n;
+    run.first = at % job->rays.n;
+    run.n = left < RAYS ? left : RAYS;
+    code = boundary_run(&run, job->onsets + at);
+    run.n_done += run.n;
   }
   return code;
 }
@@ -227,7 +240,7 @@ static int find_boundaries(struct job *job) {
 static int print_table(const struct job *job, struct boundary_report *report) {
   struct nk_vectors *rows = boundary_rows(report);
   struct nk_output *output = rows == NULL ? NULL : cli_output(job->run, NK_OUTPUT_TEXT);
-  struct cli_table *table = output == NULL ? NULL : cli_new_table(job->run, output);
+  struct cli_table *table = output == NULL ? NULL : cli_shard_table(&job->shard, job->run, output);
   report->rows = rows;
   int code = table == NULL          ? nk_error_code()
              : job->options.summary ? boundary_write_summary(report, job->options.by, table)
@@ -253,6 +266,7 @@ static int write_report(const struct job *job) {
       .prompts = job->options.contexts == NULL ? &job->prompts : NULL,
       .contexts = job->contexts,
   };
+  cli_shard_items(&job->shard, job->n_contexts, job->rays.n, RAYS, report.range);
   return job->options.dose && !job->options.summary ? write_doses(job, &report)
                                                     : print_table(job, &report);
 }
@@ -305,6 +319,7 @@ int main(int argc, char **argv) {
        .most = 65536},
       {0, "with-origin", CLI_OPTION_FLAG, &o->with_origin, NULL,
        "dose: output each ray's origin before it"},
+      CLI_SHARD_OPTION(&o->shard),
       CLI_ENGINE_OPTIONS(&o->engine),
   };
   const struct cli_tool tool = {

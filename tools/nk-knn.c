@@ -2,16 +2,19 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/shard.h"
 #include "cli/tool.h"
 
 struct options {
   struct nk_knn_options search;
-  const char *query;
+  const char *query, *shard;
   int metric;
   bool summary, skip_bad;
 };
 
 static int check_usage(const struct options *o) {
+  if (o->shard != NULL && o->query == NULL)
+    return nk_fail(NK_EUSAGE, "--shard needs --query, whose rows it divides");
   if (o->search.k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->search.search != NULL && o->search.index == NULL)
     return nk_fail(NK_EUSAGE, "--search needs --index");
@@ -25,9 +28,10 @@ static int read_set(const char *path, bool skip_bad, struct nk_vectors **set) {
 
 static const char *const NEIGHBOUR_COLUMNS[] = {"rank", "neighbour", "neighbour_text", "distance"};
 
-/* A row per row of `from` and neighbour among the rows of `base`. */
-static int write_neighbours(const struct nk_vectors *from, const struct nk_vectors *base,
-                            const struct nk_knn *knn, struct cli_table *table) {
+/* A row per row of `from`, from number `first` on, and neighbour among the rows of `base`. */
+static int write_neighbours(const struct nk_vectors *from, size_t first,
+                            const struct nk_vectors *base, const struct nk_knn *knn,
+                            struct cli_table *table) {
   bool texts = base->text_offsets != NULL;
   int code = cli_set_head(from, table);
   for (int i = 0; i < 4 && code == NK_OK; i++)
@@ -36,7 +40,7 @@ static int write_neighbours(const struct nk_vectors *from, const struct nk_vecto
   for (size_t i = 0; i < knn->n * knn->k && code == NK_OK; i++) {
     if (knn->rows[i] < 0) continue;
     size_t row = i / knn->k, neighbour = (size_t)knn->rows[i], n_bytes = 0;
-    cli_set_row(from, row, table);
+    cli_set_row(from, first + row, table);
     cli_table_integer(table, (int64_t)(i % knn->k) + 1);
     cli_table_integer(table, base->ids[neighbour]);
     if (texts) {
@@ -44,7 +48,7 @@ static int write_neighbours(const struct nk_vectors *from, const struct nk_vecto
       cli_table_text(table, text, n_bytes);
     }
     cli_table_number(table, knn->distances[i]);
-    cli_set_row_tail(from, row, table);
+    cli_set_row_tail(from, first + row, table);
     code = cli_table_end_row(table);
   }
   return code;
@@ -52,9 +56,10 @@ static int write_neighbours(const struct nk_vectors *from, const struct nk_vecto
 
 static const char *const SUMMARY_COLUMNS[] = {"kth", "mean", "hubness", "lof"};
 
-/* A row per row of `from`; hubness and lof only where it was searched among its own rows. */
-static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn, bool self,
-                         struct cli_table *table) {
+/* A row per row of `from`, from number `first` on; hubness and lof only where it was searched among
+ * its own rows. */
+static int write_summary(const struct nk_vectors *from, size_t first, const struct nk_knn *knn,
+                         bool self, struct cli_table *table) {
   size_t n_columns = self ? 4 : 2;
   int64_t *hubness = nk_alloc(knn->n, sizeof *hubness);
   double *lof = nk_alloc(knn->n, sizeof *lof);
@@ -69,12 +74,12 @@ static int write_summary(const struct nk_vectors *from, const struct nk_knn *knn
     double sum = 0;
     size_t count = 0;
     for (; count < knn->k && knn->rows[row * knn->k + count] >= 0; count++) sum += distances[count];
-    cli_set_row(from, row, table);
+    cli_set_row(from, first + row, table);
     cli_table_number(table, count > 0 ? distances[count - 1] : (double)NAN);
     cli_table_number(table, count > 0 ? sum / (double)count : (double)NAN);
     if (self) cli_table_integer(table, hubness[row]);
     if (self) cli_table_number(table, lof[row]);
-    cli_set_row_tail(from, row, table);
+    cli_set_row_tail(from, first + row, table);
     code = cli_table_end_row(table);
   }
   nk_free(hubness);
@@ -87,18 +92,23 @@ static int search_and_write(const struct cli_run *run, const struct options *o,
   const struct nk_vectors *from = query != NULL ? query : base;
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
+  struct cli_shard shard = {0};
+  size_t rows[2];
+  int code = cli_shard_parse(o->shard, &shard);
+  if (code != NK_OK) return code;
   if (query != NULL && query->dim != base->dim)
     return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set have %zu", o->query,
                    query->dim, base->dim);
-  struct nk_knn *knn =
-      nk_knn_search(base->values, base->n, base->dim, query != NULL ? query->values : NULL,
-                    query != NULL ? query->n : 0, &o->search);
+  cli_shard_items(&shard, 1, from->n, CLI_BLOCK, rows);
+  struct nk_knn *knn = nk_knn_search(base->values, base->n, base->dim,
+                                     query != NULL ? query->values + rows[0] * query->dim : NULL,
+                                     query != NULL ? rows[1] - rows[0] : 0, &o->search);
   if (knn != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
-  if (output != NULL) table = cli_new_table(run, output);
-  int code = table != NULL ? NK_OK : nk_error_code();
+  if (output != NULL) table = cli_shard_table(&shard, run, output);
+  code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
-    code = o->summary ? write_summary(from, knn, query == NULL, table)
-                      : write_neighbours(from, base, knn, table);
+    code = o->summary ? write_summary(from, rows[0], knn, query == NULL, table)
+                      : write_neighbours(from, rows[0], base, knn, table);
   code = cli_close(table, output, code);
   nk_knn_free(knn);
   return code;
@@ -110,6 +120,7 @@ int main(int argc, char **argv) {
       {'k', "neighbours", CLI_OPTION_SIZE, &o.search.k, "K", "neighbours per row (default: 10)"},
       {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "distance (default: l2)"},
       {0, "query", CLI_OPTION_STRING, &o.query, "SET", "search for the rows of this set"},
+      CLI_SHARD_OPTION(&o.shard),
       {0, "summary", CLI_OPTION_FLAG, &o.summary, NULL,
        "print one row per vector: kth, mean, hubness, lof"},
       {0, "index", CLI_OPTION_STRING, &o.search.index, "FACTORY",

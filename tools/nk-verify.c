@@ -1,10 +1,37 @@
 /* nk-verify: whether the model repeats a token or a text. */
 #include "verify/verify.h"
 
+/* One block: all prompts. */
+static int run_block(const struct verify_job *job, const struct cli_block *block,
+                     struct nk_verify_options options) {
+  size_t first = block->first;
+  const struct nk_verification found = {
+      .max_prob = job->found.max_prob + first,
+      .encoded = job->found.encoded + first,
+      .n_pieces = job->found.n_pieces + first,
+      .failures = job->found.failures + first * verify_n_prompts(job)};
+  if (job->texts != NULL) options.texts = job->texts + first;
+  int code =
+      nk_verify(job->model, &options, job->ids == NULL ? NULL : job->ids + first, block->n, &found);
+  if (code == NK_OK || job->texts == NULL || first == 0) return code;
+  return nk_fail_in(code, "from row %zu on", first + 1);
+}
+
+static int run_blocks(const struct verify_job *job, const struct nk_verify_options *options) {
+  size_t range[2];
+  int code = NK_OK;
+  cli_shard_range(&job->shard, cli_count_blocks(1, job->n, CLI_BLOCK), range);
+  for (size_t i = range[0]; i < range[1] && code == NK_OK; i++) {
+    const struct cli_block block = cli_block_at(i, job->n, CLI_BLOCK);
+    code = cli_report_block(i, range);
+    if (code == NK_OK) code = run_block(job, &block, *options);
+  }
+  return code == NK_OK ? cli_report_block(range[1], range) : code;
+}
+
 static int verify(struct verify_job *job) {
   struct nk_verify_options options = {.n_prompts = job->prompts.n,
                                       .n_steps = job->options.steps,
-                                      .texts = job->texts,
                                       .n_repeats = job->options.repeats,
                                       .temperature = job->options.temperature,
                                       .seed = job->run->common.seed};
@@ -16,14 +43,14 @@ static int verify(struct verify_job *job) {
     return NK_EMEMORY;
   for (size_t p = 0; p < job->prompts.n; p++) prompts[p] = job->prompts.item[p].text;
   options.prompts = prompts;
-  code = nk_verify(job->model, &options, job->ids, job->n, &job->found);
+  code = run_blocks(job, &options);
   nk_free(prompts);
   return code;
 }
 
 static int write_output(const struct verify_job *job) {
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
-  struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
+  struct cli_table *table = output != NULL ? cli_shard_table(&job->shard, job->run, output) : NULL;
   int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK && job->options.truth != NULL)
     code = verify_write_counts(job, table);
@@ -65,6 +92,7 @@ int main(int argc, char **argv) {
        "with --agree: weights list a token whose q_value is at most Q (0.05)"},
       {0, "truth", CLI_OPTION_STRING, &o->truth, "TABLE",
        "evaluate the verdicts against TABLE's counts (id, count)"},
+      CLI_SHARD_OPTION(&o->shard),
       CLI_ENGINE_OPTIONS(&o->engine),
       CLI_PRECISION_OPTION(&o->engine),
   };

@@ -2,6 +2,7 @@
 # a block, and in most tests more than one prompt or layer: rows that did not go through the model in
 # the same blocks would differ in their last digits.
 bats_require_minimum_version 1.5.0
+load rays.bash
 
 setup() {
   root=$PWD
@@ -88,6 +89,54 @@ nokens() {
   joins_to whole "${ask[@]}"
 }
 
+@test "nk-verify: tokens and their controls, sampled attempts" {
+  { printf 'id\tnote\n'; seq 3000 7120 | sed 's/$/\tx/'; } >table
+  ask=(nk-verify $gpt2 table -p 'The {} the {} the ' --controls 60 --steps 2)
+  "${ask[@]}" >whole
+  [ "$(wc -l <whole)" -eq 4182 ]
+  joins_to whole "${ask[@]}"
+  ask=(nk-verify $gpt2 table -p '{}' --repeats 1 --temperature 1 --steps 1)
+  "${ask[@]}" >whole
+  for i in 1 2; do "${ask[@]}" --shard $i/2; done | cmp - whole
+}
+
+@test "nk-verify: texts, and the whole vocabulary" {
+  nk-tokens $gpt2 | awk -F '\t' 'NR == 1 { print "text"; next } NR > 300 { print $2 $2 }' |
+    head -n 4300 >texts
+  ask=(nk-verify $gpt2 texts --text -p 'Say {}: ')
+  "${ask[@]}" >whole
+  joins_to whole "${ask[@]}"
+  nk-verify $gpt2 --all -p '{}{}' >whole
+  joins_to whole nk-verify $gpt2 --all -p '{}{}'
+}
+
+@test "nk-knn --query: exact and by an index, neighbours and their summary" {
+  nk-extract -q $gpt2 -o base
+  nk-extract -q $gpt2 --ids 0-4499,0-199 -o query
+  for options in '-k 3' '-k 5 --metric cosine --summary' '-k 2 --index IVF16,Flat --search nprobe=2'; do
+    # shellcheck disable=SC2086
+    nk-knn base --query query $options >whole
+    # shellcheck disable=SC2086
+    joins_to whole nk-knn base --query query $options
+  done
+}
+
+@test "nk-boundary: rays in prompts and in contexts" {
+  [ -e region.safetensors ] || nk-extract -q $gpt2 | nk-region fit -o region.safetensors
+  nk-sample region.safetensors -n 1040 --metric radius --distance 4 --with-origin -o far
+  ask=(nk-boundary $gpt2 far -p '{}' -p 'A {}' --level 0.01 --grid 2 --tolerance 0.9)
+  "${ask[@]}" >whole
+  [ "$(wc -l <whole)" -eq 2081 ]
+  joins_to whole "${ask[@]}"
+  for i in $(seq 11); do cat data/prompts/contexts.txt; done >contexts
+  nk-run $gpt2 --contexts contexts --position -1 --capture 3 | nk-convert --to tsv | rays 3 6 |
+    nk-convert --to safetensors - -o far
+  ask=(nk-boundary $gpt2 far --contexts contexts --level 0.01 --grid 2 --tolerance 0.9)
+  "${ask[@]}" >whole
+  [ "$(wc -l <whole)" -eq 1057 ]
+  for i in 1 2; do "${ask[@]}" --shard $i/2; done | cmp - whole
+}
+
 @test "without items there is a header in part 1, and more parts than blocks are empty" {
   printf 'id\n' >none
   nk-run $gpt2 --ids-from none -p '{}' >whole
@@ -101,4 +150,24 @@ nokens() {
   [ -z "$output" ]
   run -0 nk-run $gpt2 --ids 300-303 -p '{}' --shard 3/3
   [ "${#lines[@]}" -eq 4 ]
+}
+
+@test "a part is I/N, and what is of all rows has none" {
+  for shard in 0/3 4/3 1/0 -1/3 1 1/ /3 1/3/4 a/b 1/99999999; do
+    run -2 nk-run $gpt2 --ids 300 -p '{}' --shard $shard
+    [[ $output = "nk-run: --shard: '$shard' is not I/N, "* ]]
+  done
+  run -2 nk-run $gpt2 --ids 300 -p '{}' --generate 1 --flag data/prompts/flags.tsv --flag-summary --shard 1/2
+  [ "$output" = "nk-run: --shard: a row of --flag-summary is of all items together" ]
+  for option in --summary --agree "--truth table"; do
+    # shellcheck disable=SC2086
+    run -2 nk-verify $gpt2 table $option --shard 1/2
+    [[ $output = "nk-verify: --shard: ${option%% *} is of all rows together"* ]]
+  done
+  run -2 nk-boundary $gpt2 rays -p '{}' --level 1 --dose --shard 1/2
+  [ "$output" = "nk-boundary: --shard: --dose numbers the vectors of all rays" ]
+  run -2 nk-boundary $gpt2 rays -p '{}' --level 1 --summary --shard 1/2
+  [ "$output" = "nk-boundary: --shard: a row of --summary is of all rays together" ]
+  run -2 nk-knn base --shard 1/2
+  [ "$output" = "nk-knn: --shard needs --query, whose rows it divides" ]
 }

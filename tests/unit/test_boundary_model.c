@@ -153,6 +153,7 @@ static void find_onsets(const struct world *w, double level, size_t n_window,
       .places = &places,
       .search = {.level = level, .tolerance = 0.01, .n_grid = 64, .predict = n_window == 0},
       .n_window = n_window,
+      .n = w->rays.n,
   };
   assert_int_equal(boundary_run(&run, out), NK_OK);
 }

@@ -89,7 +89,7 @@ int boundary_write_rows(const struct boundary_report *report, struct cli_table *
   for (size_t c = 0; c < sizeof columns / sizeof *columns && code == NK_OK; c++)
     code = cli_table_column(table, columns[c]);
   if (code == NK_OK) code = cli_set_head_tail(report->rows, table);
-  for (size_t i = 0; i < report->n && code == NK_OK; i++) {
+  for (size_t i = report->range[0]; i < report->range[1] && code == NK_OK; i++) {
     const struct boundary_onset *onset = &report->onsets[i];
     cli_set_row(report->rows, i, table);
     if (report->prompts != NULL)

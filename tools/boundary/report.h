@@ -15,6 +15,7 @@ struct boundary_report {
   const struct nk_place *places;       /* [n] `context` is a context's or a prompt's number */
   const struct boundary_onset *onsets; /* [n] */
   size_t n;                            /* the rays, once for each prompt */
+  size_t range[2];                     /* those of [n] that are written as rows of a table */
   const struct cli_prompts *prompts;   /* or NULL: contexts */
   const struct cli_contexts *contexts; /* the file; not with prompts */
   const struct nk_vectors *rows;       /* [n] of boundary_rows; not for boundary_doses */
@@ -25,8 +26,8 @@ struct boundary_report {
  * of residual streams is that of the layer, where all rows have the same. NULL on failure. */
 struct nk_vectors *boundary_rows(const struct boundary_report *report);
 
-/* The columns, and a row for each onset: the columns of
- * `rows` follow what was found. Returns NK_OK or a negative code. */
+/* The columns, and a row for each onset of the range: the columns of `rows` follow what was found.
+ * Returns NK_OK or a negative code. */
 int boundary_write_rows(const struct boundary_report *report, struct cli_table *table);
 
 /* A row for each group of rays, by the columns `by`, "A,B" (NULL: prompt where there are several,

@@ -23,11 +23,11 @@ static int compare_entries(const void *a, const void *b) {
 
 /* The rays by their places. */
 static struct entry *sort_rays(const struct boundary_run *run) {
-  const struct boundary_rays *rays = run->rays;
-  struct entry *entries = nk_alloc(rays->n, sizeof *entries);
-  for (size_t i = 0; i < rays->n && entries != NULL; i++)
-    entries[i] = (struct entry){i, run->places->of_row[rays->far[i]]};
-  if (rays->n > 0 && entries != NULL) qsort(entries, rays->n, sizeof *entries, compare_entries);
+  struct entry *entries = nk_alloc(run->n, sizeof *entries);
+  for (size_t i = 0; i < run->n && entries != NULL; i++)
+    entries[i] =
+        (struct entry){run->first + i, run->places->of_row[run->rays->far[run->first + i]]};
+  if (run->n > 0 && entries != NULL) qsort(entries, run->n, sizeof *entries, compare_entries);
   return entries;
 }
 
@@ -233,7 +233,8 @@ static int run_block(struct block *b, struct boundary_onset *out) {
   if (b->perturb == NULL) code = nk_error_code();
   for (size_t i = 0; i < b->n; i++) length[i] = run->rays->length[b->entries[i].ray];
   if (code == NK_OK) code = boundary_search(&run->search, measure_points, b, length, b->n, onsets);
-  for (size_t i = 0; i < b->n && code == NK_OK; i++) out[b->entries[i].ray] = onsets[i];
+  for (size_t i = 0; i < b->n && code == NK_OK; i++)
+    out[b->entries[i].ray - run->first] = onsets[i];
 done:
   nk_free(length);
   nk_free(onsets);
@@ -255,7 +256,7 @@ static size_t block_size(const struct boundary_run *run, size_t n_reads,
 }
 
 int boundary_run(const struct boundary_run *run, struct boundary_onset *out) {
-  size_t n = run->rays->n, n_reads = run->n_window > 0 ? run->n_window : 1;
+  size_t n = run->n, n_reads = run->n_window > 0 ? run->n_window : 1;
   struct entry *entries = sort_rays(run);
   int code = entries == NULL ? NK_EMEMORY : n > 0 ? report(run, 0, 0) : NK_OK;
   for (size_t first = 0, size; first < n && code == NK_OK; first += size) {

@@ -34,10 +34,11 @@ struct boundary_run {
    * the origin in the place; they follow the context, as text, at every radius. `read` is then the
    * context's end. */
   size_t n_window;
+  size_t first, n;        /* rays [first, first + n) of them are run */
   size_t n_done, n_total; /* for progress: rays of earlier calls, of all calls */
 };
 
-/* out [rays->n] = the onsets of all rays in their places, which have the rays' origins. Rays of one
+/* out [n] = the onsets of these rays in their places, which have the rays' origins. Rays of one
  * place share its baseline; memory is bounded by blocks of rays. Returns NK_OK or a negative code:
  * NK_EUSAGE for a level of distances that is within the rounding of the streams. */
 int boundary_run(const struct boundary_run *run, struct boundary_onset *out);

@@ -34,6 +34,11 @@ static int check_options(const struct verify_options *o, const struct cli_run *r
   if (o->repeats == 0 && o->temperature != 0)
     return nk_fail(NK_EUSAGE, "--temperature is that of --repeats N");
   if (o->steps == 0) return nk_fail(NK_EUSAGE, "--steps: 1 or more are needed");
+  if (o->shard != NULL && (o->summary || o->agree || o->truth != NULL))
+    return nk_fail(NK_EUSAGE, "--shard: %s is of all rows together: apply it to the joined table",
+                   o->truth != NULL ? "--truth"
+                   : o->agree       ? "--agree"
+                                    : "--summary");
   return NK_OK;
 }
 
@@ -172,6 +177,7 @@ int verify_open(struct verify_job *job) {
   enum { DEFAULT_CONTROLS = 200, DEFAULT_STEPS = 3 };
   struct verify_options *o = &job->options;
   int code = check_options(o, job->run);
+  if (code == NK_OK) code = cli_shard_parse(o->shard, &job->shard);
   if (code != NK_OK) return code;
   job->model = nk_model_open(job->run->operands[0]);
   code = cli_use_engine(job->model, &o->engine);

@@ -120,8 +120,10 @@ void verify_write_cells(const struct verify_job *v, size_t i, struct cli_table *
 }
 
 int verify_write_rows(const struct verify_job *v, struct cli_table *table) {
+  size_t range[2];
   int code = verify_name_columns(v, table);
-  for (size_t i = 0; i < v->n && code == NK_OK; i++) {
+  cli_shard_items(&v->shard, 1, v->n, CLI_BLOCK, range);
+  for (size_t i = range[0]; i < range[1] && code == NK_OK; i++) {
     verify_write_cells(v, i, table);
     code = cli_table_end_row(table);
   }

@@ -6,6 +6,7 @@
 
 #include "cli/chat.h"
 #include "cli/engine.h"
+#include "cli/shard.h"
 #include "cli/tool.h"
 #include "summary/intervals.h"
 
@@ -14,7 +15,7 @@
 
 struct verify_options {
   bool all, text;
-  const char *prompts, *chat;
+  const char *prompts, *chat, *shard;
   struct cli_strings texts;
   size_t steps, controls, repeats;
   double temperature; /* of --repeats */
@@ -32,6 +33,7 @@ struct verify_job {
   struct nk_model *model;
   const struct nk_forward_shape *shape;
   const struct nk_tokenizer *tokenizer;
+  struct cli_shard shard;
   struct cli_prompts prompts;   /* none: the library's */
   struct cli_frame *frame;      /* the table, NULL with --all */
   bool *number;                 /* [its columns] whether they are of numbers */
@@ -64,9 +66,9 @@ int verify_add_controls(struct verify_job *job);
 
 /* ---- Output (table.c): NK_OK or a negative code ---- */
 
-/* A row for each token or text: the table's columns, or id, text and category, then what was found,
- * in place of the table's columns of these names. A drawn control has cells in id, text and
- * category only. */
+/* A row for each token or text of the shard: the table's columns, or id, text and category, then
+ * what was found, in place of the table's columns of these names. A drawn control has cells in id,
+ * text and category only. */
 int verify_write_rows(const struct verify_job *v, struct cli_table *table);
 /* The parts of such a table: its columns; the cells of item i, before cli_table_end_row. */
 int verify_name_columns(const struct verify_job *v, struct cli_table *table);
