@@ -13,6 +13,8 @@
 enum { LANES = 16, ROWS = 6, FEW_ROWS = 4 };
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+/* The same at any place in an array of floats. */
+typedef float loose __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 
 /* ---- Products ---- */
 
@@ -33,18 +35,16 @@ struct product {
 NKI_INLINE void multiply_tile(const struct product *p, const size_t n_rows, size_t row, size_t at) {
   const float *x = p->x + row * p->row_step, *m = p->m + at;
   float *y = p->y + row * p->ld_y + at;
-  lanes sums[ROWS], values;
+  lanes sums[ROWS];
   for (size_t r = 0; r < n_rows; r++) {
-    if (p->add)
-      memcpy(&sums[r], y + r * p->ld_y, sizeof sums[r]);
-    else
-      memset(&sums[r], 0, sizeof sums[r]);
+    sums[r] = (lanes){0};
+    if (p->add) sums[r] = *(const loose *)(y + r * p->ld_y);
   }
   for (size_t i = 0; i < p->n; i++) {
-    memcpy(&values, m + i * p->ld_m, sizeof values);
+    const lanes values = *(const loose *)(m + i * p->ld_m);
     for (size_t r = 0; r < n_rows; r++) sums[r] += x[r * p->row_step + i * p->step] * values;
   }
-  for (size_t r = 0; r < n_rows; r++) memcpy(y + r * p->ld_y, &sums[r], sizeof sums[r]);
+  for (size_t r = 0; r < n_rows; r++) *(loose *)(y + r * p->ld_y) = sums[r];
 }
 
 /* The columns from `at` on that do not fill the lanes. */
@@ -97,11 +97,9 @@ void nki_small_scores(const struct nki_keys *own) {
     few_scores(own);
     return;
   }
-  for (size_t c = 0; c < head_dim; c++) {
-    float *row = own->packed + c * width;
-    for (size_t j = 0; j < n_keys; j++) row[j] = own->k[j * own->ld_kv + c];
-    for (size_t j = n_keys; j < width; j++) row[j] = 0;
-  }
+  for (size_t j = 0; j < width; j++)
+    for (size_t c = 0; c < head_dim; c++) /* the long loop inside */
+      own->packed[c * width + j] = j < n_keys ? own->k[j * own->ld_kv + c] : 0.0f;
   const struct product product = {.x = own->q,
                                   .row_step = own->ld_q,
                                   .step = 1,
