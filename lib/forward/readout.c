@@ -10,7 +10,11 @@
 #include "forward/bf16.h"
 #include "forward/internal.h"
 
-enum { RUN = 512 };
+enum {
+  RUN = 512,
+  NARROW = 256, /* rows up to here take less time to multiply than to write */
+  NARROW_BLOCK = NKI_VOCABULARY_BLOCK / 4, /* whose logits of a tile of rows stay in the cache */
+};
 
 struct row {
   struct nk_ask *ask;
@@ -112,12 +116,16 @@ static bool finish(struct row *row) {
 
 /* ---- Blocks of the vocabulary ---- */
 
+static size_t block_tokens(const struct nk_forward *forward) {
+  return forward->config.shape.dim <= NARROW ? NARROW_BLOCK : NKI_VOCABULARY_BLOCK;
+}
+
 /* The block of tokens from `first` on, its weights and biases as floats. */
 static struct block load_block(const struct readout *r, size_t first) {
   const struct nk_forward *f = r->forward;
   size_t dim = f->config.shape.dim, rest = f->config.shape.n_vocabulary - first;
-  struct block block = {.first = first,
-                        .n = rest < NKI_VOCABULARY_BLOCK ? rest : NKI_VOCABULARY_BLOCK};
+  size_t most = block_tokens(f);
+  struct block block = {.first = first, .n = rest < most ? rest : most};
   if (f->engine->gives_logits) return block;
   if (r->bf16 != NULL)
     block.packed = nki_bf16_load_rows(r->bf16, f->unembedding, first, block.n, r->scratch);
@@ -161,7 +169,7 @@ static struct logits block_logits(const struct readout *r, const struct block *b
 static void visit_blocks(const struct readout *r, size_t from, size_t end, nki_visit_logits *visit,
                          void *argument) {
   size_t vocabulary = r->forward->config.shape.n_vocabulary;
-  for (size_t first = 0; first < vocabulary; first += NKI_VOCABULARY_BLOCK) {
+  for (size_t first = 0; first < vocabulary; first += block_tokens(r->forward)) {
     const struct block block = load_block(r, first);
     for (size_t row = from; row < end; row += NKI_ROW_TILE) {
       size_t tile = end - row < NKI_ROW_TILE ? end - row : NKI_ROW_TILE;
