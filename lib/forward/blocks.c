@@ -8,6 +8,8 @@
 #include <math.h>
 #include <noken/base.h>
 #include <noken/forward.h>
+#include <omp.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "forward/bf16.h"
@@ -158,10 +160,25 @@ static int normalize_embeddings(const struct nk_forward *forward, struct nki_pas
   return finite ? NK_OK : nki_fail_embedding(forward, pass);
 }
 
+static int add_positions(const struct nk_forward *forward, struct nki_pass *pass) {
+  size_t dim = forward->config.shape.dim, offset = forward->config.position_offset;
+  float *scratch = nk_alloc(nk_threads(), dim * sizeof *scratch);
+  if (scratch == NULL) return NK_EMEMORY;
+#pragma omp parallel for if (pass->n_rows > 1)
+  for (size_t r = 0; r < pass->n_rows; r++)
+    nki_add(pass->x + r * dim,
+            nki_tensor_floats(forward->positions, (pass->positions[r] + offset) * dim, dim,
+                              scratch + (size_t)omp_get_thread_num() * dim),
+            dim);
+  nk_free(scratch);
+  return NK_OK;
+}
+
 static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
                  struct nki_pass *pass) {
   const struct nki_config *c = &forward->config;
   size_t dim = c->shape.dim;
+#pragma omp parallel for if (pass->n_spans > 1)
   for (size_t s = 0; s < pass->n_spans; s++) {
     const struct nki_span *span = &pass->spans[s];
     for (size_t i = 0; i < span->n; i++) {
@@ -176,16 +193,7 @@ static int embed(const struct nk_forward *forward, const struct nk_batch *batch,
   if (code != NK_OK) return code;
   if (c->embedding_scale != 1.0f) nki_scale(pass->x, pass->n_rows * dim, c->embedding_scale);
   if (forward->embedding_norm.weight != NULL) return normalize_embeddings(forward, pass);
-  if (forward->positions == NULL) return NK_OK;
-  float *scratch = nk_alloc(dim, sizeof *scratch);
-  if (scratch == NULL) return NK_EMEMORY;
-  for (size_t r = 0; r < pass->n_rows; r++)
-    nki_add(pass->x + r * dim,
-            nki_tensor_floats(forward->positions, (pass->positions[r] + c->position_offset) * dim,
-                              dim, scratch),
-            dim);
-  nk_free(scratch);
-  return NK_OK;
+  return forward->positions == NULL ? NK_OK : add_positions(forward, pass);
 }
 
 /* ---- A piece through one block ---- */
@@ -347,6 +355,8 @@ static void keep_keys(const struct nki_piece *piece, const struct heads *own) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   size_t kv = nki_kv_width(c), prefix = piece->layer * work->n_prefix * kv;
+  if (piece->pass->cache_k == NULL && piece->spans[0].sequence != NK_PREFIX) return;
+#pragma omp parallel for if (piece->n_spans > 1)
   for (size_t i = 0; i < piece->n_spans; i++) {
     const struct nki_span *span = &piece->spans[i];
     size_t row = span->row - piece->row;
