@@ -87,6 +87,8 @@ struct nki_work {
   struct nki_mixture *mixture; /* of the layers with experts, or NULL */
   size_t n_prefix;
   float *prefix_k, *prefix_v; /* [n_layers, n_prefix, kv] */
+  struct nki_work *others;    /* [n_others] for the other threads, where each has its own pieces */
+  size_t n_others;
 };
 
 /* One group's pass. */

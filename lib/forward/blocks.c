@@ -16,14 +16,31 @@
 
 /* ---- Sizes ---- */
 
-size_t nki_piece_rows(const struct nki_config *c) {
-  const size_t bytes = (size_t)64 << 20, least = 1024, most = 8192;
-  const size_t cache = (size_t)4 << 20, enough = 256;
+enum {
+  LEAST_ROWS = 1024,
+  MOST_ROWS = 8192,
+  CACHED_ROWS = 256, /* enough for products of a piece that stays in the cache */
+  FEW_PIECES = 4,    /* for each thread: too few to give each thread pieces of its own */
+  MOST_PIECES = 64,  /* at a time */
+};
+
+/* Rows whose floats inside a block have so many bytes. */
+static size_t rows_of(const struct nki_config *c, size_t bytes) {
   size_t row = 2 * nki_q_width(c) + nki_qkv_width(c) + c->shape.dim + nki_mlp_width(c);
-  size_t rows = cache / (row * sizeof(float));
-  if (rows >= enough) return rows > most ? most : rows; /* a narrow model's stay in the cache */
-  rows = bytes / (row * sizeof(float));
-  return rows < least ? least : rows > most ? most : rows;
+  return bytes / (row * sizeof(float));
+}
+
+static const size_t CACHE = (size_t)4 << 20;
+
+/* True for a narrow model, whose pieces stay in the cache. */
+static bool fits_cache(const struct nki_config *c) {
+  return rows_of(c, CACHE) >= CACHED_ROWS;
+}
+
+size_t nki_piece_rows(const struct nki_config *c) {
+  size_t rows = rows_of(c, fits_cache(c) ? CACHE : (size_t)64 << 20);
+  size_t least = fits_cache(c) ? CACHED_ROWS : LEAST_ROWS;
+  return rows < least ? least : rows > MOST_ROWS ? MOST_ROWS : rows;
 }
 
 /* cos and sin of every position's angles, times the amplitude. */
@@ -82,11 +99,53 @@ static int make_positions(const struct nki_plan *plan, struct nki_work *work) {
   return NK_OK;
 }
 
+/* What a piece of `rows` rows needs. */
+static int make_buffers(const struct nki_plan *plan, size_t rows, size_t max_spans,
+                        struct nki_work *work) {
+  const struct nki_config *c = &work->forward->config;
+  bool apart = plan->sites && c->parallel;
+  work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
+  work->apart = apart ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
+  work->qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
+  work->q = nk_alloc(rows * nki_q_width(c), sizeof(float));
+  work->heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
+  work->q_positions = nk_alloc(rows, sizeof(uint32_t));
+  work->q_numbers = nk_alloc(rows, sizeof(uint32_t));
+  work->views = nk_alloc(max_spans, sizeof *work->views);
+  if (work->y == NULL || work->qkv == NULL || work->q == NULL || work->heads == NULL ||
+      work->q_positions == NULL || work->q_numbers == NULL || work->views == NULL ||
+      (apart && work->apart == NULL))
+    return NK_EMEMORY;
+  return nki_mlp_make(work);
+}
+
+static void free_buffers(struct nki_work *work) {
+  nk_free(work->y);
+  nk_free(work->apart);
+  nk_free(work->qkv);
+  nk_free(work->q);
+  nk_free(work->heads);
+  nk_free(work->q_positions);
+  nk_free(work->q_numbers);
+  nk_free(work->views);
+  nki_mlp_free(work);
+}
+
+/* Threads that have a piece each: those of a narrow model, where there are pieces enough. Its
+ * products are too small to be shared by threads. A run of bfloat16 products is one thread's. */
+static size_t n_workers(const struct nki_plan *plan, size_t piece_rows) {
+  const struct nki_config *c = &plan->forward->config;
+  size_t rows = 0, n_threads = nk_threads();
+  for (size_t s = 0; s < plan->batch->n_sequences; s++) rows += plan->lengths[s];
+  bool narrow = c->n_experts == 0 && fits_cache(c) && plan->forward->bf16 == NULL;
+  return narrow && rows / piece_rows >= FEW_PIECES * n_threads ? n_threads : 1;
+}
+
 int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_spans,
                   struct nki_work *work) {
   const struct nk_forward *forward = plan->forward;
   const struct nki_config *c = &forward->config;
-  size_t rows = nki_piece_rows(c), prefix;
+  size_t rows = nki_piece_rows(c), prefix, n = n_workers(plan, rows);
   if (longest_span > rows) rows = longest_span;
   *work = (struct nki_work){
       .forward = forward, .block_rows = nki_piece_rows(c), .n_prefix = plan->batch->prefix.n};
@@ -95,38 +154,30 @@ int nki_work_make(const struct nki_plan *plan, size_t longest_span, size_t max_s
   work->weights = nk_alloc(forward->scratch_floats, sizeof(float));
   work->bf16 = forward->bf16 == NULL ? NULL : nki_bf16_run_new(forward->bf16);
   work->both_biases = nk_alloc(c->shape.dim, sizeof(float));
-  work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
-  work->apart = plan->sites && c->parallel ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
-  work->qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
-  work->q = nk_alloc(rows * nki_q_width(c), sizeof(float));
-  work->heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
-  work->q_positions = nk_alloc(rows, sizeof(uint32_t));
-  work->q_numbers = nk_alloc(rows, sizeof(uint32_t));
-  work->views = nk_alloc(max_spans, sizeof *work->views);
   work->prefix_k = nk_alloc(prefix, sizeof(float));
   work->prefix_v = nk_alloc(prefix, sizeof(float));
-  if (work->weights == NULL || work->both_biases == NULL || work->y == NULL || work->qkv == NULL ||
-      work->q == NULL || work->heads == NULL || work->q_positions == NULL ||
-      work->q_numbers == NULL || work->views == NULL || work->prefix_k == NULL ||
-      work->prefix_v == NULL || (plan->sites && c->parallel && work->apart == NULL) ||
+  work->others = nk_calloc(n - 1, sizeof *work->others);
+  if (work->weights == NULL || work->both_biases == NULL || work->prefix_k == NULL ||
+      work->prefix_v == NULL || work->others == NULL ||
       (forward->bf16 != NULL && work->bf16 == NULL))
     return NK_EMEMORY;
+  work->n_others = n - 1;
   int code = make_positions(plan, work);
-  return code == NK_OK ? nki_mlp_make(work) : code;
+  if (code == NK_OK) code = make_buffers(plan, rows, max_spans, work);
+  for (size_t i = 0; i < work->n_others && code == NK_OK; i++) {
+    work->others[i] = (struct nki_work){.forward = forward, .block_rows = work->block_rows};
+    code = make_buffers(plan, rows, max_spans, &work->others[i]);
+  }
+  return code;
 }
 
 void nki_work_free(struct nki_work *work) {
+  free_buffers(work);
+  for (size_t i = 0; i < work->n_others; i++) free_buffers(&work->others[i]);
+  nk_free(work->others);
   nk_free(work->weights);
   nki_bf16_run_free(work->bf16);
   nk_free(work->both_biases);
-  nk_free(work->apart);
-  nk_free(work->y);
-  nk_free(work->qkv);
-  nk_free(work->q);
-  nk_free(work->heads);
-  nk_free(work->q_positions);
-  nk_free(work->q_numbers);
-  nk_free(work->views);
   for (size_t i = 0; i < NKI_N_ROPES; i++) {
     nk_free(work->cos[i]);
     nk_free(work->sin[i]);
@@ -134,7 +185,6 @@ void nki_work_free(struct nki_work *work) {
   nk_free(work->alibi);
   nk_free(work->prefix_k);
   nk_free(work->prefix_v);
-  nki_mlp_free(work);
 }
 
 /* ---- Overrides, captures, embeddings ---- */
@@ -631,13 +681,65 @@ bool nki_piece_next(struct nki_piece *piece) {
   return true;
 }
 
-int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer) {
-  struct nki_piece piece = {.work = work, .pass = pass, .layer = layer};
-  while (nki_piece_next(&piece)) {
-    int code = run_piece(&piece);
-    if (code != NK_OK) return code;
+/* `other` becomes the work with its own buffers. */
+static void share_work(const struct nki_work *work, struct nki_work *other) {
+  const struct nki_work own = *other;
+  *other = *work;
+  other->y = own.y;
+  other->apart = own.apart;
+  other->qkv = own.qkv;
+  other->q = own.q;
+  other->heads = own.heads;
+  other->q_positions = own.q_positions;
+  other->q_numbers = own.q_numbers;
+  other->views = own.views;
+  other->mlp = own.mlp;
+  other->mixture = own.mixture;
+}
+
+/* A piece for each thread at a time. The error of the first piece that fails is kept, since
+ * nk_error() belongs to a thread. */
+static int run_apart(struct nki_work *work, struct nki_piece *pieces, size_t n) {
+  size_t failed = n;
+  int code = NK_OK;
+  char message[1024];
+  for (size_t i = 0; i < work->n_others; i++) share_work(work, &work->others[i]);
+#pragma omp parallel for schedule(dynamic) num_threads((int)work->n_others + 1)
+  for (size_t i = 0; i < n; i++) {
+    size_t thread = (size_t)omp_get_thread_num();
+    pieces[i].work = thread == 0 ? work : &work->others[thread - 1];
+    int result = run_piece(&pieces[i]);
+#pragma omp critical(nki_run_apart)
+    if (result != NK_OK && i < failed) {
+      failed = i;
+      code = result;
+      snprintf(message, sizeof message, "%s", nk_error());
+    }
   }
-  return nki_bf16_code(work->bf16);
+  return code == NK_OK ? NK_OK : nk_fail(code, "%s", message);
+}
+
+/* Pieces, the first of them the prefix's or not. */
+static int run_pieces(struct nki_work *work, struct nki_piece *pieces, size_t n) {
+  int code = NK_OK;
+  if (n > 1 && work->n_others > 0) return run_apart(work, pieces, n);
+  for (size_t i = 0; i < n && code == NK_OK; i++) code = run_piece(&pieces[i]);
+  return code;
+}
+
+int nki_block_run(struct nki_work *work, struct nki_pass *pass, size_t layer) {
+  struct nki_piece piece = {.work = work, .pass = pass, .layer = layer}, pieces[MOST_PIECES];
+  size_t n = 0;
+  int code = NK_OK;
+  for (bool more = nki_piece_next(&piece); more && code == NK_OK;) {
+    bool prefix = piece.spans[0].sequence == NK_PREFIX; /* whose keys all others need */
+    pieces[n++] = piece;
+    more = nki_piece_next(&piece);
+    if (more && !prefix && n < MOST_PIECES && work->n_others > 0) continue;
+    code = run_pieces(work, pieces, n);
+    n = 0;
+  }
+  return code == NK_OK ? nki_bf16_code(work->bf16) : code;
 }
 
 int nki_pass_run(struct nki_work *work, const struct nk_batch *batch, struct nki_pass *pass) {

@@ -734,6 +734,56 @@ static void a_capture_that_is_not_finite_is_an_error(void **state) {
   nk_model_free(model);
 }
 
+/* ---- Many pieces ---- */
+
+/* Sequences of 1 to 4 tokens; enough for two threads to have pieces of their own, which have at
+ * most 8,192 rows in a model as narrow as a fixture. */
+enum { N_SHORT = 30000 };
+
+static int run_short(const struct nk_model *model, size_t n_threads, double *entropies) {
+  static const int64_t ids[] = {3, 5, 7, 11, 13, 17, 19};
+  struct nk_sequence *sequences = calloc(N_SHORT, sizeof *sequences);
+  struct nk_ask *asks = calloc(N_SHORT, sizeof *asks);
+  struct nk_batch batch = {.prefix = {ids, 2},
+                           .sequences = sequences,
+                           .n_sequences = N_SHORT,
+                           .asks = asks,
+                           .n_asks = N_SHORT};
+  for (size_t i = 0; i < N_SHORT; i++) {
+    size_t n = 1 + i % 4;
+    sequences[i] = (struct nk_sequence){ids + i % 3, n};
+    asks[i] = (struct nk_ask){.sequence = i, .position = 1 + n, .distribution = true};
+  }
+  nk_set_threads(n_threads);
+  int code = nk_forward_run(nk_model_forward((struct nk_model *)model), &batch);
+  nk_set_threads(0);
+  for (size_t i = 0; i < N_SHORT; i++) entropies[i] = asks[i].entropy;
+  free(sequences);
+  free(asks);
+  return code;
+}
+
+static void many_pieces_give_the_same_whatever_the_threads(void **state) {
+  static double one[N_SHORT], two[N_SHORT];
+  const char *folder = *state;
+  char path[256];
+  unsigned char nan[4];
+  make_nan(NK_F32, nan);
+  copy_model(folder, "llama");
+  snprintf(path, sizeof path, "%s/m", folder);
+  for (int broken = 0; broken < 2; broken++) {
+    if (broken == 1) exchange(folder, "model.layers.1.mlp.down_proj.weight", 7, nan);
+    struct nk_model *model = nk_model_open(path);
+    if (broken == 0) assert_int_equal(run_short(model, 1, one), NK_OK);
+    assert_int_equal(run_short(model, 2, two), broken == 0 ? NK_OK : NK_EDATA);
+    if (broken == 1) assert_non_null(strstr(nk_error(), "block 1 "));
+    for (size_t i = 0; i < N_SHORT && broken == 0; i++)
+      if (!(fabs(one[i] - two[i]) <= 1e-5 * fabs(one[i])))
+        fail_msg("sequence %zu: %.9g by one thread, %.9g by two", i, one[i], two[i]);
+    nk_model_free(model);
+  }
+}
+
 static int prepare(void **state) {
   return list_fixtures() == 0 ? make_folder(state) : -1;
 }
@@ -760,6 +810,7 @@ int main(void) {
       cmocka_unit_test(an_unsupported_configuration_is_an_error_that_names_it),
       cmocka_unit_test(a_weight_that_is_not_finite_is_an_error_that_names_block_and_tensor),
       cmocka_unit_test(a_capture_that_is_not_finite_is_an_error),
+      cmocka_unit_test(many_pieces_give_the_same_whatever_the_threads),
   };
   return cmocka_run_group_tests(tests, prepare, remove_folder);
 }
