@@ -29,7 +29,7 @@ packages=(
   libopenblas-openmp-dev liblapacke-dev libfaiss-dev libjansson-dev libpcre2-dev libutf8proc-dev
   libdnnl-dev                        # products of bfloat16
   gnuplot-nox fonts-dejavu-core      # nk-plot
-  libcmocka-dev bats mandoc          # tests
+  libcmocka-dev bats mandoc parallel # tests
   dpkg-dev debian-archive-keyring    # to fetch the sources of FAISS's C API
 )
 

@@ -171,3 +171,135 @@ nokens() {
   run -2 nk-knn base --shard 1/2
   [ "$output" = "nk-knn: --shard needs --query, whose rows it divides" ]
 }
+
+# ---- GNU parallel ----
+
+need_parallel() {
+  parallel --version 2>/dev/null | grep -q '^GNU parallel' || skip "GNU parallel is not installed"
+  export PARALLEL_HOME=$BATS_TEST_TMPDIR
+}
+
+# Runs its arguments; kills them the first time, for part 2 and 5, while they run.
+make_killer() {
+  cat >killer <<'END'
+#!/bin/bash
+part=$1
+shift
+"$@" &
+process=$!
+case $part in
+  2 | 5) [ -e "killed-$part" ] || { touch "killed-$part"; sleep 0.2; kill -9 $process; } ;;
+esac
+wait $process
+END
+  chmod +x killer
+}
+
+@test "parts that are killed half-way are computed again, and the bytes are the whole's" {
+  need_parallel
+  make_killer
+  printf 'prompt\ttext\na\t{} of the\nb\tOnce {}\nc\tHe {}\n' >prompts.tsv
+  ask=(nk-run $gpt2 --ids 0-8191 --prompts prompts.tsv --generate 8 --threads 1)
+  "${ask[@]}" >whole
+  run -2 parallel -j 2 --joblog log ./killer {} "${ask[@]}" --shard {}/6 -o part-{} ::: 1 2 3 4 5 6
+  [ ! -e part-2 ] && [ ! -e part-5 ]
+  [ "$(awk -F '\t' 'NR > 1 && ($7 != 0 || $8 != 0)' log | wc -l)" -eq 2 ]
+  [ "$(find . -name '*.part' | wc -l)" -eq 0 ]
+  touch before
+  parallel -j 2 --joblog log --resume-failed ./killer {} "${ask[@]}" --shard {}/6 -o part-{} ::: 1 2 3 4 5 6
+  [ "$(find . -name 'part-?' -newer before | sort | tr '\n' ' ')" = "./part-2 ./part-5 " ]
+  cat part-{1..6} | cmp - whole
+}
+
+@test "a run of parallel that ended early goes on where it was" {
+  need_parallel
+  make_killer
+  printf 'prompt\ttext\na\t{} of the\nb\tOnce {}\nc\tHe {}\n' >prompts.tsv
+  ask=(nk-run $gpt2 --ids 0-8191 --prompts prompts.tsv --generate 8 --threads 1)
+  "${ask[@]}" >whole
+  run ! parallel -j 1 --halt now,fail=1 --joblog log ./killer {} "${ask[@]}" --shard {}/6 -o part-{} ::: 1 2 3 4 5 6
+  [ -e part-1 ] && [ ! -e part-2 ] && [ ! -e part-3 ]
+  rm -f killed-5
+  touch killed-5
+  parallel -j 2 --joblog log --resume-failed ./killer {} "${ask[@]}" --shard {}/6 -o part-{} ::: 1 2 3 4 5 6
+  cat part-{1..6} | cmp - whole
+}
+
+# ---- noken-cluster(7) ----
+
+page() {
+  mandoc -T ascii -O width=1000 "$root/tools/noken-cluster.7" | sed 's/.\x08//g'
+}
+
+# section NAME: its displays' commands that begin with $1, one line each.
+commands_of() { # commands_of SECTION MARK
+  page | awk -v section="$1" -v mark="$2 " '
+    /^[^ ]/ { inside = ($0 == section) }
+    !inside { next }
+    { sub(/^ +/, "") }
+    more { command = command " " $0 }
+    !more && index($0, mark) == 1 { command = substr($0, 3); more = 1 }
+    more && sub(/\\$/, "", command) { next }
+    more { print command; more = 0 }'
+}
+
+make_input() {
+  ln -s $gpt2 MODEL
+  printf 'prompt\ttext\na\tThe {} of\nb\tOnce {}\n' >prompts.tsv
+  nokens 5000 5 >nokens.safetensors
+  nk-run MODEL nokens.safetensors --prompts prompts.tsv --threads 1 >whole.tsv
+}
+
+@test "the page's recipes of GNU parallel work as they are written" {
+  need_parallel
+  make_input
+  commands_of "GNU PARALLEL" '$' >commands
+  [ "$(wc -l <commands)" -eq 6 ]
+  sed -n 1,2p commands >first
+  bash -e first
+  cmp all.tsv whole.tsv
+  rm part-03.tsv part-12.tsv all.tsv
+  sed -i -E 's/^((3|12)\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t)0/\11/' log
+  sed -n 3,4p commands >again
+  bash -e again
+  cmp all.tsv whole.tsv
+  sed -n 5,6p commands >sets
+  bash -e sets
+  nk-run MODEL nokens.safetensors --prompts prompts.tsv --capture 2 --threads 1 | cmp - all.safetensors
+  # On this machine in place of several hosts, in fewer parts.
+  commands_of "GNU PARALLEL" '%' | sed 's/1.alpha,1.beta,1.gamma/1\/:/; s/64/3/g; s/nk-run/& --threads 1/' >hosts
+  [ "$(wc -l <hosts)" -eq 1 ]
+  rm -f part-*.tsv log
+  bash -e hosts
+  cat part-?.tsv | cmp - whole.tsv
+}
+
+@test "the page's script for Slurm works, with srun and the task's number as Slurm gives them" {
+  page | awk '/^[^ ]/ { inside = ($0 == "SLURM") } !inside { next } { sub(/^ +/, "") }
+    /^#!/ { script = 1 } script && $0 == "" { exit } script' >job
+  grep -q '^#SBATCH --array=1-64$' job
+  bash -n job
+  make_input
+  mkdir bin
+  printf '#!/bin/bash\nexec "$@"\n' >bin/srun
+  chmod +x bin/srun
+  sed -i 's/64"/05"/' job # of 64 parts, 62 were empty here
+  for task in 1 2 3 4 5; do
+    PATH=$PWD/bin:$PATH SLURM_CPUS_PER_TASK=1 SLURM_ARRAY_TASK_ID=$task bash -e job
+  done
+  cat part-*.tsv | cmp - whole.tsv
+  touch before
+  PATH=$PWD/bin:$PATH SLURM_CPUS_PER_TASK=1 SLURM_ARRAY_TASK_ID=3 bash -e job
+  [ -z "$(find . -name 'part-*.tsv' -newer before)" ]
+}
+
+@test "the page's figures are those of its arithmetic" {
+  commands_of EXAMPLES '$' | tail -n 1 >arithmetic
+  bash arithmetic >figures
+  [ "$(wc -l <figures)" -eq 31 ]
+  page | awk '/^[^ ]/ { inside = ($0 == "A SIMULATION ON PAPER") } inside' | tr -d , |
+    grep -oE '[0-9]+([.][0-9]+)?(e[+][0-9]+)?' | sort -u >stated
+  cut -f 2 figures | while read -r figure; do
+    grep -qxF -- "$figure" stated || { echo "$figure is not in the text"; exit 1; }
+  done
+}
