@@ -163,21 +163,23 @@ NK_API struct nk_pca *nk_pca_read(const char *path);
 
 /* ==== Nearest neighbours ==== */
 
-/* Nearest neighbours by FAISS, and what is computed from them: hubness, local outlier factors.
+/* Nearest neighbours, and what is computed from them: hubness, local outlier factors.
  *
- * The exact search gives what comparing every pair in double gives: FAISS proposes candidates by
- * float products, their distances are computed in double, and every row that the error bound of
- * those products does not exclude is compared in double too. Equal distances are ordered by row.
- * Rows may have any lengths.
+ * The exact search gives what comparing every pair in double gives: float products propose
+ * candidates, their distances are computed in double, and every row that the error bound of those
+ * products does not exclude is compared in double too. Equal distances are ordered by row. Rows may
+ * have any lengths. Of a set with itself each pair is multiplied once. Other indexes are FAISS's.
  *
  * Memory: at most 400 MiB beside the rows and the result for an exact search, whatever their number
- * (FAISS takes a copy, a part at a time), and a whole copy of the rows for other indexes. */
+ * (a copy is made a part at a time), and a whole copy of the rows for other indexes. */
 
 struct nk_knn_options {
   size_t k;              /* neighbours per row; 0: 10 */
   enum nk_metric metric; /* NK_METRIC_L2 (default) or NK_METRIC_COSINE */
   const char *index;     /* a FAISS factory string ("IVF256,Flat", "HNSW32"); NULL: exact */
   const char *search;    /* FAISS search parameters ("nprobe=16", "efSearch=64"); NULL: its own */
+  const size_t *rows;    /* [n_rows] numbers of the only rows to search for; NULL: all */
+  size_t n_rows;
 };
 
 struct nk_knn {
@@ -190,9 +192,10 @@ struct nk_knn {
 /* The k nearest among base [n_base, dim] of each row of query [n_query, dim]; with query NULL those
  * of each row of base, never itself (an exact copy of it is a neighbour at distance 0). k is cut to
  * the number of rows that there are. A row of zeros has no direction: by cosine it is at 0.5 from
- * every row that has one, and at 0 from another row of zeros. options NULL: all defaults. NULL on
- * failure: no rows in base, a row that is not finite, an index or parameters unknown to FAISS,
- * interrupted. */
+ * every row that has one, and at 0 from another row of zeros. options NULL: all defaults. With
+ * options->rows the result has n_rows lists, in their order. NULL on failure: no rows in base, a
+ * row that is not finite, a number of a row that is not there, an index or parameters unknown to
+ * FAISS, interrupted. */
 NK_API struct nk_knn *nk_knn_search(const float *base, size_t n_base, size_t dim,
                                     const float *query, size_t n_query,
                                     const struct nk_knn_options *options);

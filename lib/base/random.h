@@ -34,6 +34,7 @@ enum nki_random_purpose {
   NKI_RANDOM_SEARCH,      /* nk_search: where restarts from a row begin */
   NKI_RANDOM_TOP,         /* nk_top_directions: where the iteration starts */
   NKI_RANDOM_TUNE_SEARCH, /* nk_tune: the prompts of a search */
+  NKI_RANDOM_KNN_ORDER,   /* nk_knn_search: in which it takes the rows to search in */
   NKI_N_RANDOM_PURPOSES
 };
 

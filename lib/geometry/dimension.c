@@ -63,26 +63,19 @@ static const float *rows_of(const float *x, size_t dim, const size_t *list, size
   return *copy;
 }
 
-/* The nearest of three neighbours is the row itself: no other is at distance 0. */
 static int find_ratios(const float *base, size_t dim, struct ratios *r) {
-  float *queries = NULL;
   struct nk_knn *knn = NULL;
-  int code = NK_EMEMORY;
   size_t *list = nk_alloc(r->n, sizeof *list);
-  if (list == NULL) goto done;
+  if (list == NULL) return NK_EMEMORY;
   for (size_t i = 0; i < r->n; i++) list[i] = row_of(r, i);
-  const float *query = rows_of(base, dim, list, r->n, r->m, &queries);
-  if (query == NULL) goto done;
-  knn = nk_knn_search(base, r->m, dim, query, r->n, &(struct nk_knn_options){.k = 3});
-  code = knn != NULL ? NK_OK : nk_error_code();
+  const struct nk_knn_options options = {.k = 2, .rows = r->n < r->m ? list : NULL, .n_rows = r->n};
+  knn = nk_knn_search(base, r->m, dim, NULL, 0, &options);
+  int code = knn != NULL ? NK_OK : nk_error_code();
   for (size_t i = 0; i < r->n && code == NK_OK; i++) {
-    r->logs[i] = log(knn->distances[3 * i + 2] / knn->distances[3 * i + 1]);
-    for (size_t k = 0; k < 2; k++) r->near[i][k] = (size_t)knn->rows[3 * i + 1 + k];
+    r->logs[i] = log(knn->distances[2 * i + 1] / knn->distances[2 * i]);
+    for (size_t k = 0; k < 2; k++) r->near[i][k] = (size_t)knn->rows[2 * i + k];
   }
-
-done:
   nk_knn_free(knn);
-  nk_free(queries);
   nk_free(list);
   return code;
 }

@@ -46,13 +46,32 @@ static int check_options(const struct nk_knn_options *options, const float *base
   return n_base > 0 ? NK_OK : nk_fail(NK_EDATA, "no rows to search in");
 }
 
+/* Opens the rows to search for: the base's own, those of the query, or a copy of the ones among
+ * them that options choose. */
+static int open_query(struct nki_search *s, const float *query, size_t n_query,
+                      enum nk_metric metric, const struct nk_knn_options *options, float **copy) {
+  size_t n = options->n_rows, size = 0;
+  s->query = s->base;
+  s->rows = options->rows;
+  if (s->self && s->rows == NULL) return NK_OK;
+  if (s->rows == NULL) return nki_rows_open(&s->query, query, n_query, s->base.dim, metric);
+  if (s->self) query = s->base.x;
+  if (s->self) n_query = s->base.n;
+  for (size_t i = 0; i < n; i++)
+    if (s->rows[i] >= n_query)
+      return nk_fail(NK_EUSAGE, "row %zu is not one of %zu", s->rows[i], n_query);
+  if (nk_size_mul(n, s->base.dim, &size)) *copy = nk_alloc(size, sizeof **copy);
+  if (*copy == NULL) return NK_EMEMORY;
+  nki_copy_rows(query, s->rows, n, s->base.dim, NULL, 1, *copy);
+  return nki_rows_open(&s->query, *copy, n, s->base.dim, metric);
+}
+
 /* Fills the rest of the search, whose base is open; frees query and result where it fails. */
 static struct nk_knn *search(struct nki_search *s, const float *query, size_t n_query,
                              enum nk_metric metric, const struct nk_knn_options *options) {
   size_t n_base = s->base.n - (s->self ? 1 : 0);
-  int code = NK_OK;
-  s->query = s->base;
-  if (!s->self) code = nki_rows_open(&s->query, query, n_query, s->base.dim, metric);
+  float *copy = NULL;
+  int code = open_query(s, query, n_query, metric, options, &copy);
   if (code != NK_OK) {
     nk_fail_in(code, "query");
     goto done;
@@ -66,7 +85,8 @@ static struct nk_knn *search(struct nki_search *s, const float *query, size_t n_
   code = exact ? nki_search_exact(s) : nki_search_index(s, options);
 
 done:
-  if (!s->self) nk_free(s->query.scale);
+  if (s->query.scale != s->base.scale) nk_free(s->query.scale);
+  nk_free(copy);
   if (code == NK_OK) return s->out;
   nk_knn_free(s->out);
   return NULL;

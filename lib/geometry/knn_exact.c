@@ -1,14 +1,10 @@
 /* The exact search for neighbours.
  *
- * 1. FAISS proposes. The nearest y of x by L2 has the largest s(x, y) = x . y - |y|^2 / 2, an inner
- *    product of (x, 1) and (y, -|y|^2 / 2): a flat index of inner products therefore finds it with
- *    one pass over what sgemm gives, where FAISS's own L2 takes two. Rows are centred first, as the
- *    error of s grows with their length. FAISS copies what it searches, so it gets the rows a part
- *    at a time.
- * 2. The distances of the candidates are computed in double, sorted, cut to k. The k-th is an upper
- *    bound of the k-th of all rows.
- * 3. A row that was no candidate has a score of at most the last candidate's. Where no row as near
- *    as the k-th can have so low a score (nki_least_score), the result is exact.
+ * 1. Float products propose candidates (knn_candidates.c).
+ * 2. Their distances are computed in double, sorted, cut to k. The k-th is an upper bound of the
+ *    k-th of all rows.
+ * 3. A row that was no candidate has a score of at most the lowest candidate's. Where no row as
+ *    near as the k-th can have so low a score (nki_least_score), the result is exact.
  * 4. The other query rows lie close to their neighbours compared with their distance from the
  *    centre, or are copies. Where many of them share a ball they are searched again with its centre
  *    and its size as the frame.
@@ -16,29 +12,23 @@
 #include "geometry/knn_exact.h"
 
 #include <cblas.h>
-#include <faiss/c_api/Index_c.h>
-#include <faiss/c_api/index_factory_c.h>
-#include <faiss/c_api/utils/distances_c.h>
 #include <math.h>
 #include <noken/base.h>
 #include <noken/geometry.h>
 #include <omp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "geometry/internal.h"
+#include "geometry/knn_candidates.h"
 
 enum {
-  SPARE = 4,          /* candidates beyond k, so that few rows have to be searched again */
-  SPARE_AGAIN = 64,   /* the same when a ball is searched again */
-  QUERY_BLOCK = 2048, /* FAISS's blocks: 2,048 x 4,096 products, 32 MiB */
-  BASE_BLOCK = 4096,
-  QUERIES = 4096,         /* rows handed to FAISS at once */
-  SMALL_BALL = 64,        /* query rows that are not worth a search of their own */
-  MOST_BALLS = 64,        /* how often a search is repeated for another ball */
-  PART_BYTES = 160 << 20, /* of the rows in FAISS's index at a time */
-  MOST_CHECKED = 2048,    /* rows of a block of the last step, and its bytes */
+  SPARE = 4,           /* candidates beyond k, so that few rows have to be searched again */
+  SPARE_AGAIN = 64,    /* the same when a ball is searched again */
+  SMALL_BALL = 64,     /* query rows that are not worth a search of their own */
+  MOST_BALLS = 64,     /* how often a search is repeated for another ball */
+  MOST_CHECKED = 2048, /* rows of a block of the last step, and its bytes */
   CHECKED_BYTES = 32 << 20,
   FURTHER = 256 /* a frame of the base is one of query rows so many times as long: floats and the
                  * error of scores allow far more */
@@ -93,152 +83,6 @@ static double ball_width(size_t dim) {
   return sqrt(0.1 / (3 * ((double)dim + 4) * 0x1p-24));
 }
 
-/* ---- 1. Candidates ---- */
-
-struct candidates {
-  size_t n, per_row;
-  float *scores; /* [n, per_row] s, descending */
-  idx_t *rows;   /* [n, per_row]; -1 where there are no more */
-};
-
-static void free_candidates(struct candidates *c) {
-  nk_free(c->scores);
-  nk_free(c->rows);
-  *c = (struct candidates){0};
-}
-
-static int new_candidates(struct candidates *c, size_t n, size_t per_row) {
-  size_t size = 0;
-  *c = (struct candidates){.n = n, .per_row = per_row};
-  if (nk_size_mul(n, per_row, &size)) {
-    c->scores = nk_alloc(size, sizeof *c->scores);
-    c->rows = nk_alloc(size, sizeof *c->rows);
-  }
-  return c->scores != NULL && c->rows != NULL ? NK_OK : NK_EMEMORY;
-}
-
-/* Row i of the candidates. */
-struct list {
-  float *scores; /* [per_row] */
-  idx_t *rows;
-};
-
-static struct list list_of(const struct candidates *c, size_t i) {
-  return (struct list){c->scores + i * c->per_row, c->rows + i * c->per_row};
-}
-
-/* Merges the sorted candidates b of another part of the base, whose rows are `offset` larger, into
- * a; room is for as many. */
-static void merge(size_t per_row, struct list a, struct list b, idx_t offset, struct list room) {
-  size_t i_a = 0, i_b = 0;
-  for (size_t i = 0; i < per_row; i++) {
-    bool from_a = a.rows[i_a] >= 0 && (b.rows[i_b] < 0 || a.scores[i_a] >= b.scores[i_b]);
-    room.scores[i] = from_a ? a.scores[i_a] : b.scores[i_b];
-    room.rows[i] = from_a ? a.rows[i_a] : b.rows[i_b] < 0 ? -1 : b.rows[i_b] + offset;
-    if (from_a)
-      i_a++;
-    else
-      i_b++;
-  }
-  memcpy(a.scores, room.scores, per_row * sizeof *room.scores);
-  memcpy(a.rows, room.rows, per_row * sizeof *room.rows);
-}
-
-/* FAISS's block sizes belong to the process: they are made larger than its defaults once, for fewer
- * and longer sgemm calls, and never again, so that they stay as a program sets them. */
-static void set_block_sizes(void) {
-  faiss_set_distance_compute_blas_query_bs(QUERY_BLOCK);
-  faiss_set_distance_compute_blas_database_bs(BASE_BLOCK);
-}
-
-static pthread_once_t block_sizes = PTHREAD_ONCE_INIT;
-
-/* One part of the base against all queries of list. */
-struct part {
-  const struct nki_search *s;
-  const struct nki_frame *frame;
-  const size_t *list; /* [c->n] rows of the query, or NULL for all */
-  FaissIndex *index;
-  bool is_kept; /* the index is the base's own, with its rows */
-  float *block; /* [queries, dim + 1] */
-  size_t queries;
-  struct candidates found; /* [queries + 1] of this part, and room to merge in */
-  size_t first, n, n_parts, number;
-};
-
-static int search_part(struct part *part, struct candidates *c) {
-  for (size_t first = 0; first < c->n; first += part->queries) {
-    size_t n = c->n - first < part->queries ? c->n - first : part->queries;
-    struct list to = part->number == 0 ? list_of(c, first) : list_of(&part->found, 0);
-    nki_prepare(part->frame, &part->s->query, part->list, first, n, NKI_QUERY, part->block);
-    int code = nki_faiss(faiss_Index_search(part->index, (idx_t)n, part->block, (idx_t)c->per_row,
-                                            to.scores, to.rows),
-                         "search");
-    for (size_t i = 0; i < n && code == NK_OK && part->number > 0; i++)
-      merge(c->per_row, list_of(c, first + i), list_of(&part->found, i), (idx_t)part->first,
-            list_of(&part->found, part->queries));
-    if (code == NK_OK && part->list == NULL)
-      code = nk_progress("nearest neighbours", part->number * c->n + first + n,
-                         part->n_parts * c->n + 1);
-    if (code != NK_OK) return code;
-  }
-  return NK_OK;
-}
-
-/* The rows of a part into the index. */
-static int fill_part(struct part *part) {
-  size_t stride = part->s->base.dim + 1;
-  int code = nki_faiss(faiss_Index_reset(part->index), "reset");
-  float *rows = code == NK_OK ? nk_alloc(part->n, stride * sizeof *rows) : NULL;
-  if (rows == NULL) return nk_error_code();
-  nki_prepare(part->frame, &part->s->base, NULL, part->first, part->n, NKI_BASE, rows);
-  code = nki_faiss(faiss_Index_add(part->index, (idx_t)part->n, rows), "adding rows");
-  nk_free(rows);
-  return code;
-}
-
-static int new_index(size_t dim, FaissIndex **index) {
-  pthread_once(&block_sizes, set_block_sizes);
-  return nki_faiss(faiss_index_factory(index, (int)dim + 1, "Flat", METRIC_INNER_PRODUCT), "index");
-}
-
-/* Rows of a part, at most. */
-static size_t most_of_part(size_t dim) {
-  size_t most = PART_BYTES / ((dim + 1) * sizeof(float));
-  return most > 1024 ? most : 1024;
-}
-
-/* Candidates for the query rows of list (NULL: all), in the frame. */
-static int propose(const struct nki_search *s, const struct nki_frame *frame, const size_t *list,
-                   struct candidates *c) {
-  size_t row_bytes = (s->base.dim + 1) * sizeof(float), per_part = most_of_part(s->base.dim);
-  struct part part = {.s = s, .list = list, .frame = frame};
-  part.is_kept = s->kept != NULL && s->kept->index != NULL && frame->centre == s->kept->centre &&
-                 frame->scale == s->kept->frame.scale;
-  part.n_parts = (s->base.n - 1) / per_part + 1;
-  per_part = (s->base.n + part.n_parts - 1) / part.n_parts;
-  part.queries = ((size_t)48 << 20) / row_bytes;
-  if (part.queries > QUERIES) part.queries = QUERIES;
-  if (part.queries < 256) part.queries = 256;
-  if (part.queries > c->n) part.queries = c->n;
-
-  part.block = nk_alloc(part.queries, row_bytes);
-  int code =
-      part.block != NULL ? new_candidates(&part.found, part.queries + 1, c->per_row) : NK_EMEMORY;
-  if (part.is_kept) part.index = s->kept->index;
-  if (code == NK_OK && !part.is_kept) code = new_index(s->base.dim, &part.index);
-  for (; part.number < part.n_parts && code == NK_OK; part.number++) {
-    part.first = part.number * per_part;
-    part.n = s->base.n - part.first < per_part ? s->base.n - part.first : per_part;
-    if (!part.is_kept) code = fill_part(&part);
-    if (code == NK_OK) code = search_part(&part, c);
-  }
-  if (!part.is_kept) faiss_Index_free(part.index);
-  nk_free(part.block);
-  free_candidates(&part.found);
-  return code;
-}
-
 /* ---- 2. and 3. Distances in double, and whether they are exact ---- */
 
 /* The L2 distance of query row q to its k-th neighbour found so far; infinity before any. */
@@ -254,50 +98,49 @@ static double least_score(const struct nki_search *s, const struct nki_frame *fr
                          s->base.dim);
 }
 
-/* Row q of the result from candidates i. Returns whether it is exact. */
+/* Row q of the result from list i of the candidates. Returns whether it is exact. */
 static bool refine(const struct nki_search *s, const struct nki_frame *frame,
-                   const struct candidates *c, size_t i, size_t q, struct nki_neighbour *found) {
-  const struct list list = list_of(c, i);
-  size_t count = 0, given = 0;
-  for (; given < c->per_row && list.rows[given] >= 0; given++) {
-    size_t row = (size_t)list.rows[given];
-    if (s->self && row == q) continue;
-    found[count++] =
-        (struct nki_neighbour){nki_distance(&s->query, q, &s->base, row), (int64_t)row};
-  }
+                   const struct nki_candidates *c, size_t i, size_t q,
+                   struct nki_neighbour *found) {
+  const size_t *rows = c->rows + i * c->per_row;
+  size_t count = 0;
+  for (size_t j = 0; j < c->per_row; j++)
+    if (rows[j] != NKI_NO_ROW && !nki_is_own(s, q, rows[j]))
+      found[count++] =
+          (struct nki_neighbour){nki_distance(&s->query, q, &s->base, rows[j]), (int64_t)rows[j]};
   nki_keep(found, count, s->out, q);
-  if (given == s->base.n) return true;
-  if (count < s->k) return false;
-  return (double)list.scores[given - 1] < least_score(s, frame, q);
+  if (count == s->base.n - (s->self ? 1 : 0)) return true;
+  return count >= s->k && (double)c->least[i] < least_score(s, frame, q);
 }
 
-/* Query rows: those of list [n], all n when list is NULL. */
+/* Query rows. */
 struct rows {
-  size_t *list;
+  size_t *list; /* [n] */
   size_t n;
 };
 
-/* Searches rows in the frame; unsure->list [rows.n] gets those whose result may not be exact. It
- * may be the same list. */
-static int search_in(const struct nki_search *s, const struct nki_frame *frame, struct rows rows,
-                     size_t spare, struct rows *unsure) {
-  struct candidates c = {0};
-  size_t n = rows.n, per_row = s->k + spare < s->base.n ? s->k + spare : s->base.n;
+/* Searches the n query rows of list (NULL: all) in the frame; unsure->list [n] gets those whose
+ * result may not be exact. It may be the same list. */
+static int search_in(const struct nki_search *s, const struct nki_frame *frame, const size_t *list,
+                     size_t n, size_t spare, struct rows *unsure) {
+  struct nki_candidates c = {0};
+  size_t n_others = s->base.n - (nki_is_paired(s, list) ? 1 : 0);
+  size_t per_row = s->k + spare < n_others ? s->k + spare : n_others;
   struct nki_neighbour *found = nk_alloc(nk_threads(), per_row * sizeof *found);
   unsigned char *exact = nk_alloc(n, 1);
-  int code = found != NULL && exact != NULL ? new_candidates(&c, n, per_row) : NK_EMEMORY;
-  if (code == NK_OK) code = propose(s, frame, rows.list, &c);
+  int code = found != NULL && exact != NULL ? nki_candidates_new(&c, n, per_row) : NK_EMEMORY;
+  if (code == NK_OK) code = nki_propose(s, frame, list, &c);
   if (code != NK_OK) goto done;
 #pragma omp parallel for schedule(dynamic, 16)
   for (size_t i = 0; i < n; i++)
-    exact[i] = refine(s, frame, &c, i, rows.list != NULL ? rows.list[i] : i,
+    exact[i] = refine(s, frame, &c, i, list != NULL ? list[i] : i,
                       found + (size_t)omp_get_thread_num() * per_row);
   unsure->n = 0;
   for (size_t i = 0; i < n; i++)
-    if (!exact[i]) unsure->list[unsure->n++] = rows.list != NULL ? rows.list[i] : i;
+    if (!exact[i]) unsure->list[unsure->n++] = list != NULL ? list[i] : i;
 
 done:
-  free_candidates(&c);
+  nki_candidates_free(&c);
   nk_free(found);
   nk_free(exact);
   return code;
@@ -340,7 +183,7 @@ static int search_balls(const struct nki_search *s, struct rows *rows) {
       unsure.n = ball.n;
     } else {
       struct nki_frame frame = nki_frame_about(centre, s->base.dim, longest);
-      code = search_in(s, &frame, ball, SPARE_AGAIN, &unsure);
+      code = search_in(s, &frame, ball.list, ball.n, SPARE_AGAIN, &unsure);
     }
     n_left += unsure.n;
     rows->n = others;
@@ -363,23 +206,24 @@ struct check {
   const struct nki_frame *frame;
   const size_t *list; /* [n] */
   size_t n;
-  size_t base_rows;            /* in a block */
-  float *queries, *base;       /* [n, dim + 1] and [base_rows, dim + 1] */
-  float *scores;               /* [n, base_rows] */
-  double *least;               /* [n] scores below it are excluded */
-  struct nki_neighbour *found; /* [n, k] in order */
-  size_t *n_found;             /* [n] */
+  size_t base_rows;              /* in a block */
+  struct nki_floats query, base; /* [n, dim] and [base_rows, dim] */
+  float *products;               /* [n, base_rows] */
+  double *least;                 /* [n] scores below it are excluded */
+  struct nki_neighbour *found;   /* [n, k] in order */
+  size_t *n_found;               /* [n] */
 };
 
 /* Compares the i-th query row with n rows of the base from `first` on. */
 static void check_row(struct check *check, size_t i, size_t first, size_t n) {
   const struct nki_search *s = check->s;
-  const float *scores = check->scores + i * n;
+  const float *products = check->products + i * n;
   struct nki_neighbour *found = check->found + i * s->k;
   size_t count = check->n_found[i], q = check->list[i];
   for (size_t j = 0; j < n; j++) {
     size_t row = first + j;
-    if ((double)scores[j] < check->least[i] || (s->self && row == q)) continue;
+    float score = products[j] + check->base.half[j];
+    if ((double)score < check->least[i] || nki_is_own(s, q, row)) continue;
     double distance = nki_distance(&s->query, q, &s->base, row);
     if (count == s->k && !(distance < found[count - 1].distance)) continue;
     size_t place = count < s->k ? count++ : count - 1;
@@ -392,8 +236,8 @@ static void check_row(struct check *check, size_t i, size_t first, size_t n) {
 
 static void check_block(struct check *check) {
   const struct nki_search *s = check->s;
-  int stride = (int)s->base.dim + 1;
-  nki_prepare(check->frame, &s->query, check->list, 0, check->n, NKI_QUERY, check->queries);
+  int dim = (int)s->base.dim;
+  nki_prepare(check->frame, &s->query, check->list, 0, check->n, check->query.rows, NULL);
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < check->n; i++) {
     check->least[i] = least_score(s, check->frame, check->list[i]);
@@ -401,9 +245,9 @@ static void check_block(struct check *check) {
   }
   for (size_t first = 0; first < s->base.n; first += check->base_rows) {
     size_t n = s->base.n - first < check->base_rows ? s->base.n - first : check->base_rows;
-    nki_prepare(check->frame, &s->base, NULL, first, n, NKI_BASE, check->base);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)check->n, (int)n, stride, 1,
-                check->queries, stride, check->base, stride, 0, check->scores, (int)n);
+    nki_prepare(check->frame, &s->base, NULL, first, n, check->base.rows, check->base.half);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)check->n, (int)n, dim, 1,
+                check->query.rows, dim, check->base.rows, dim, 0, check->products, (int)n);
 #pragma omp parallel for schedule(dynamic)
     for (size_t i = 0; i < check->n; i++) check_row(check, i, first, n);
   }
@@ -412,29 +256,28 @@ static void check_block(struct check *check) {
 }
 
 static int check_rows(const struct nki_search *s, const struct nki_frame *frame, struct rows rows) {
-  size_t stride = s->base.dim + 1, most = CHECKED_BYTES / (stride * sizeof(float)) + 1;
+  size_t dim = s->base.dim, most = CHECKED_BYTES / (dim * sizeof(float)) + 1;
   if (most > MOST_CHECKED) most = MOST_CHECKED;
   struct check check = {.s = s, .frame = frame, .base_rows = most < s->base.n ? most : s->base.n};
   if (most > rows.n) most = rows.n;
-  check.queries = nk_alloc(most, stride * sizeof *check.queries);
-  check.base = nk_alloc(check.base_rows, stride * sizeof *check.base);
-  check.scores = nk_alloc(most, check.base_rows * sizeof *check.scores);
+  check.products = nk_alloc(most, check.base_rows * sizeof *check.products);
   check.least = nk_alloc(most, sizeof *check.least);
   check.found = nk_alloc(most, s->k * sizeof *check.found);
   check.n_found = nk_alloc(most, sizeof *check.n_found);
-  int code = check.queries != NULL && check.base != NULL && check.scores != NULL &&
-                     check.least != NULL && check.found != NULL && check.n_found != NULL
-                 ? NK_OK
-                 : NK_EMEMORY;
+  int code =
+      check.products != NULL && check.least != NULL && check.found != NULL && check.n_found != NULL
+          ? nki_floats_new(&check.query, most, dim)
+          : NK_EMEMORY;
+  if (code == NK_OK) code = nki_floats_new(&check.base, check.base_rows, dim);
   for (size_t first = 0; first < rows.n && code == NK_OK; first += most) {
     check.list = rows.list + first;
     check.n = rows.n - first < most ? rows.n - first : most;
     check_block(&check);
     code = nk_progress("neighbours in double", first + check.n, rows.n);
   }
-  nk_free(check.queries);
-  nk_free(check.base);
-  nk_free(check.scores);
+  nki_floats_free(&check.query);
+  nki_floats_free(&check.base);
+  nk_free(check.products);
   nk_free(check.least);
   nk_free(check.found);
   nk_free(check.n_found);
@@ -451,27 +294,42 @@ static double longest_of(const struct nki_rows *rows, const double *centre) {
   return longest;
 }
 
-int nki_search_exact(const struct nki_search *s) {
-  const struct nki_base *kept = s->kept;
-  double *own = kept == NULL ? nk_alloc(s->base.dim, sizeof *own) : NULL, longest = 0;
-  const double *centre = kept != NULL ? kept->centre : own;
-  struct rows unsure = {nk_alloc(s->query.n, sizeof *unsure.list), 0};
-  int code = centre != NULL && unsure.list != NULL ? NK_OK : NK_EMEMORY;
-  if (code == NK_OK && kept == NULL) code = nki_centroid(&s->base, own);
+/* The order in which n rows of a base are taken; NULL on failure. */
+static size_t *random_order(size_t n) {
+  struct nki_random random = nki_random_stream(0, NKI_RANDOM_KNN_ORDER, 0);
+  size_t *order = nk_alloc(n, sizeof *order);
+  if (order != NULL) nki_random_permutation(&random, n, order);
+  return order;
+}
+
+/* The frame of all rows about the centre. */
+static struct nki_frame frame_of_all(const struct nki_search *s, const double *centre) {
+  double longest = s->kept != NULL ? s->kept->longest : longest_of(&s->base, centre);
+  double query = s->self ? 0 : longest_of(&s->query, centre);
+  if (s->kept == NULL || query > FURTHER * longest) longest = fmax(longest, query);
+  return nki_frame_about(centre, s->base.dim, longest);
+}
+
+int nki_search_exact(const struct nki_search *search) {
+  struct nki_search s = *search;
+  double *centre = s.kept == NULL ? nk_alloc(s.base.dim, sizeof *centre) : NULL;
+  size_t *order = s.kept == NULL ? random_order(s.base.n) : NULL;
+  struct rows unsure = {nk_alloc(s.query.n, sizeof *unsure.list), 0};
+  s.order = s.kept == NULL ? order : s.kept->order;
+  bool failed = s.order == NULL || unsure.list == NULL || (s.kept == NULL && centre == NULL);
+  int code = failed ? NK_EMEMORY : NK_OK;
+  if (code == NK_OK && s.kept == NULL) code = nki_centroid(&s.base, centre);
   if (code != NK_OK) goto done;
-  longest = kept != NULL ? kept->longest : longest_of(&s->base, centre);
-  if (!s->self) {
-    double query = longest_of(&s->query, centre);
-    if (kept == NULL || query > FURTHER * longest) longest = fmax(longest, query);
-  }
-  struct nki_frame frame = nki_frame_about(centre, s->base.dim, longest);
-  code = search_in(s, &frame, (struct rows){NULL, s->query.n}, SPARE + (s->self ? 1 : 0), &unsure);
-  if (code == NK_OK) code = search_balls(s, &unsure);
-  if (code == NK_OK) code = check_rows(s, &frame, unsure);
+  struct nki_frame frame = frame_of_all(&s, s.kept == NULL ? centre : s.kept->centre);
+  const size_t *list = s.self && s.rows == NULL ? s.order : NULL;
+  code = search_in(&s, &frame, list, s.query.n, SPARE, &unsure);
+  if (code == NK_OK) code = search_balls(&s, &unsure);
+  if (code == NK_OK) code = check_rows(&s, &frame, unsure);
   if (code == NK_OK) code = nk_progress("nearest neighbours", 1, 1);
 
 done:
-  nk_free(own);
+  nk_free(centre);
+  nk_free(order);
   nk_free(unsure.list);
   return code;
 }
@@ -480,9 +338,10 @@ done:
 
 void nki_base_free(struct nki_base *base) {
   if (base == NULL) return;
-  faiss_Index_free(base->index);
+  nki_floats_free(&base->floats);
   nk_free(base->rows.scale);
   nk_free(base->centre);
+  nk_free(base->order);
   nk_free(base);
 }
 
@@ -491,18 +350,20 @@ struct nki_base *nki_base_new(const float *x, size_t n, size_t dim, enum nk_metr
   if (base == NULL) return NULL;
   base->metric = metric;
   base->centre = nk_alloc(dim, sizeof *base->centre);
-  int code = base->centre != NULL ? nki_rows_open(&base->rows, x, n, dim, metric) : NK_EMEMORY;
+  base->order = random_order(n);
+  int code = base->centre != NULL && base->order != NULL
+                 ? nki_rows_open(&base->rows, x, n, dim, metric)
+                 : NK_EMEMORY;
   if (code == NK_OK) code = nki_centroid(&base->rows, base->centre);
   if (code == NK_OK) {
     base->longest = longest_of(&base->rows, base->centre);
     base->frame = nki_frame_about(base->centre, dim, base->longest);
   }
-  if (code == NK_OK && n <= most_of_part(dim)) {
-    const struct nki_search s = {.base = base->rows};
-    struct part part = {.s = &s, .frame = &base->frame, .n = n};
-    code = new_index(dim, &base->index);
-    part.index = base->index;
-    if (code == NK_OK) code = fill_part(&part);
+  if (code == NK_OK && nki_part_of(&base->rows) == n) {
+    code = nki_floats_new(&base->floats, n, dim);
+    if (code == NK_OK)
+      nki_prepare(&base->frame, &base->rows, base->order, 0, n, base->floats.rows,
+                  base->floats.half);
   }
   if (code == NK_OK) return base;
   nki_base_free(base);

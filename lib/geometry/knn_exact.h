@@ -2,15 +2,16 @@
 #ifndef GEOMETRY_KNN_EXACT_H
 #define GEOMETRY_KNN_EXACT_H
 
-#include "geometry/neighbours.h"
+#include "geometry/knn_candidates.h"
 
 struct nki_base {
   struct nki_rows rows;
   enum nk_metric metric;
   double longest; /* of the rows, from the frame's centre */
   struct nki_frame frame;
-  double *centre;             /* [dim] of the frame */
-  struct FaissIndex_H *index; /* the rows in the frame; NULL where they are several parts */
+  double *centre;           /* [dim] of the frame */
+  size_t *order;            /* [n] in which a search takes the rows */
+  struct nki_floats floats; /* the rows in that order and frame; empty where they are too many */
 };
 
 /* Fills search->out with what comparing every pair by nki_distance gives. */

@@ -7,8 +7,21 @@
 #include <faiss/c_api/index_factory_c.h>
 #include <math.h>
 #include <noken/base.h>
+#include <string.h>
 
 #include "geometry/internal.h"
+
+/* Converts what a FAISS call returned into NK_OK or a code with its message. */
+static int from_faiss(int status, const char *what) {
+  if (status == 0) return NK_OK;
+  const char *message = faiss_get_last_error();
+  if (message != NULL && strstr(message, "bad_alloc") != NULL)
+    return nk_fail(NK_EMEMORY, "FAISS: %s: out of memory", what);
+  /* "Error in FUNCTION at FILE:LINE: Error: 'CONDITION' failed: MESSAGE" */
+  const char *reason = message != NULL ? strstr(message, "' failed: ") : NULL;
+  if (reason != NULL) message = reason + strlen("' failed: ");
+  return nk_fail(NK_EDATA, "FAISS: %s: %s", what, message != NULL ? message : "failed");
+}
 
 /* The index of options, trained where it needs to be, with the rows of base in it. */
 static int build_index(const struct nki_rows *base, const struct nk_knn_options *options,
@@ -19,14 +32,15 @@ static int build_index(const struct nki_rows *base, const struct nk_knn_options 
     return nk_fail(NK_EUSAGE, "not a FAISS index for %zu values: '%s'", dim, options->index);
   float *rows = nk_alloc(base->n, dim * sizeof *rows);
   if (rows == NULL) return NK_EMEMORY;
-  nki_prepare(frame, base, NULL, 0, base->n, NKI_PLAIN, rows);
+  nki_prepare(frame, base, NULL, 0, base->n, rows, NULL);
   int code = NK_OK;
   if (!faiss_Index_is_trained(*index))
-    code = nki_faiss(faiss_Index_train(*index, (idx_t)base->n, rows), "training");
-  if (code == NK_OK) code = nki_faiss(faiss_Index_add(*index, (idx_t)base->n, rows), "adding rows");
+    code = from_faiss(faiss_Index_train(*index, (idx_t)base->n, rows), "training");
+  if (code == NK_OK)
+    code = from_faiss(faiss_Index_add(*index, (idx_t)base->n, rows), "adding rows");
   nk_free(rows);
   if (code != NK_OK || options->search == NULL) return code;
-  code = nki_faiss(faiss_ParameterSpace_new(&space), "parameters");
+  code = from_faiss(faiss_ParameterSpace_new(&space), "parameters");
   if (code == NK_OK &&
       faiss_ParameterSpace_set_index_parameters(space, *index, options->search) != 0)
     code = nk_fail(NK_EUSAGE, "the index '%s' does not have the parameters '%s'", options->index,
@@ -51,10 +65,10 @@ enum { QUERIES = 4096 };
 static int search_block(const FaissIndex *index, const struct nki_search *s, struct block *block,
                         size_t first, size_t n) {
   size_t n_found = block->n_found;
-  nki_prepare(&block->frame, &s->query, NULL, first, n, NKI_PLAIN, block->rows);
-  int code = nki_faiss(faiss_Index_search(index, (idx_t)n, block->rows, (idx_t)n_found,
-                                          block->scores, block->labels),
-                       "search");
+  nki_prepare(&block->frame, &s->query, NULL, first, n, block->rows, NULL);
+  int code = from_faiss(faiss_Index_search(index, (idx_t)n, block->rows, (idx_t)n_found,
+                                           block->scores, block->labels),
+                        "search");
   if (code != NK_OK) return code;
 #pragma omp parallel for schedule(dynamic, 16)
   for (size_t i = 0; i < n; i++) {
@@ -62,7 +76,7 @@ static int search_block(const FaissIndex *index, const struct nki_search *s, str
     size_t count = 0;
     for (size_t c = 0; c < n_found; c++) {
       idx_t row = block->labels[i * n_found + c];
-      if (row < 0 || (s->self && (size_t)row == first + i)) continue;
+      if (row < 0 || nki_is_own(s, first + i, (size_t)row)) continue;
       found[count++] =
           (struct nki_neighbour){nki_distance(&s->query, first + i, &s->base, (size_t)row), row};
     }

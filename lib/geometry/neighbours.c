@@ -1,7 +1,6 @@
-/* Rows as they are compared, their distances in double, and their floats for FAISS and BLAS. */
+/* Rows as they are compared, their distances in double, and their floats for products. */
 #include "geometry/neighbours.h"
 
-#include <faiss/c_api/error_c.h>
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
@@ -115,17 +114,15 @@ NKI_CLONES static double prepare_row(const float *restrict x, double row_scale,
 }
 
 void nki_prepare(const struct nki_frame *frame, const struct nki_rows *rows, const size_t *list,
-                 size_t first, size_t n, enum nki_part part, float *out) {
-  size_t dim = rows->dim, stride = part == NKI_PLAIN ? dim : dim + 1;
+                 size_t first, size_t n, float *out, float *half) {
+  size_t dim = rows->dim;
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++) {
     size_t row = list != NULL ? list[first + i] : first + i;
-    float *to = out + i * stride;
     double row_scale = rows->scale != NULL ? rows->scale[row] : 1;
-    double square =
-        prepare_row(rows->x + row * dim, row_scale, frame->centre, frame->scale, dim, to);
-    if (part == NKI_QUERY) to[dim] = 1;
-    if (part == NKI_BASE) to[dim] = (float)(-0.5 * square);
+    double square = prepare_row(rows->x + row * dim, row_scale, frame->centre, frame->scale, dim,
+                                out + i * dim);
+    if (half != NULL) half[i] = (float)(-0.5 * square);
   }
 }
 
@@ -143,15 +140,4 @@ void nki_keep(struct nki_neighbour *found, size_t n, struct nk_knn *out, size_t 
     out->rows[q * out->k + i] = i < n ? found[i].row : -1;
     out->distances[q * out->k + i] = i < n ? found[i].distance : (double)NAN;
   }
-}
-
-int nki_faiss(int status, const char *what) {
-  if (status == 0) return NK_OK;
-  const char *message = faiss_get_last_error();
-  if (message != NULL && strstr(message, "bad_alloc") != NULL)
-    return nk_fail(NK_EMEMORY, "FAISS: %s: out of memory", what);
-  /* "Error in FUNCTION at FILE:LINE: Error: 'CONDITION' failed: MESSAGE" */
-  const char *reason = message != NULL ? strstr(message, "' failed: ") : NULL;
-  if (reason != NULL) message = reason + strlen("' failed: ");
-  return nk_fail(NK_EDATA, "FAISS: %s: %s", what, message != NULL ? message : "failed");
 }

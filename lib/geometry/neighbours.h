@@ -1,5 +1,5 @@
 /* What the searches for neighbours share: rows as they are compared, their distances in double,
- * their floats for FAISS and BLAS, and lists of neighbours. */
+ * their floats for products, and lists of neighbours. */
 #ifndef GEOMETRY_NEIGHBOURS_H
 #define GEOMETRY_NEIGHBOURS_H
 
@@ -51,15 +51,10 @@ double nki_length_from(const struct nki_rows *rows, size_t i, const double *cent
  * no product or sum then leaves the range of a float. */
 #define NKI_FAR 0x1p40
 
-enum nki_part {
-  NKI_PLAIN, /* [dim] the row in its frame */
-  NKI_QUERY, /* [dim + 1] followed by 1 */
-  NKI_BASE   /* [dim + 1] followed by minus half of its squared length */
-};
-
-/* out [n, dim or dim + 1] = the rows from `first` on (of list, when not NULL), in the frame. */
+/* out [n, dim] = the rows from `first` on (of list, when not NULL), in the frame; half [n], unless
+ * NULL, = minus half of the squared lengths of out. */
 void nki_prepare(const struct nki_frame *frame, const struct nki_rows *rows, const size_t *list,
-                 size_t first, size_t n, enum nki_part part, float *out);
+                 size_t first, size_t n, float *out, float *half);
 
 /* ---- Lists of neighbours ---- */
 
@@ -73,12 +68,19 @@ struct nk_knn *nki_base_search(const struct nki_base *base, const float *query, 
                                const struct nk_knn_options *options);
 
 struct nki_search {
-  struct nki_rows base, query; /* the same when self is set */
+  struct nki_rows base, query; /* the same when self is set and rows is NULL */
   const struct nki_base *kept; /* the base, prepared; or NULL */
   bool self;                   /* a row is not its own neighbour */
+  const size_t *rows;          /* [query.n] the number of each query row where they are chosen */
+  const size_t *order;         /* [base.n] in which the exact search takes the base's rows */
   size_t k;                    /* at most base.n - self */
   struct nk_knn *out;
 };
+
+/* Whether a row of the base is query row q itself. */
+static inline bool nki_is_own(const struct nki_search *s, size_t q, size_t row) {
+  return s->self && row == (s->rows != NULL ? s->rows[q] : q);
+}
 
 /* A neighbour found: kept in order of distance, then of row. */
 struct nki_neighbour {
@@ -88,8 +90,5 @@ struct nki_neighbour {
 
 /* Sorts found [n] and writes the first k of them as row q of out, the rest as missing. */
 void nki_keep(struct nki_neighbour *found, size_t n, struct nk_knn *out, size_t q);
-
-/* Converts what a FAISS call returned into NK_OK or a code with its message. */
-int nki_faiss(int status, const char *what);
 
 #endif

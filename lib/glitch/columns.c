@@ -108,18 +108,19 @@ static size_t *draw_rows(size_t n, size_t count, uint64_t seed) {
   return rows;
 }
 
-/* out [n] = L2 distance of each row of x to its k-th nearest among `count` drawn rows. A row that
- * was drawn is its own neighbour there: one neighbour more is asked for, and it is left out. */
+/* out [n] = L2 distance of each row of x to its k-th nearest among `count` drawn rows. Where these
+ * are not all, a row that was drawn is its own neighbour there: one neighbour more is asked for, and
+ * it is left out. */
 static int knn_distance(const float *x, size_t n, size_t dim, size_t k, size_t count, uint64_t seed,
                         double *out) {
   size_t *drawn = draw_rows(n, count, seed), size = 0, next = 0;
   float *base = nk_size_mul(count, dim, &size) ? nk_alloc(size, sizeof *base) : NULL;
-  struct nk_knn_options options = {.k = k + 1, .metric = NK_METRIC_L2};
+  struct nk_knn_options options = {.k = count < n ? k + 1 : k, .metric = NK_METRIC_L2};
   struct nk_knn *knn = NULL;
   int code = drawn == NULL || base == NULL ? NK_EMEMORY : NK_OK;
   if (code == NK_OK) {
     nki_copy_rows(x, drawn, count, dim, NULL, 1, base);
-    knn = nk_knn_search(base, count, dim, x, n, &options);
+    knn = nk_knn_search(base, count, dim, count < n ? x : NULL, n, &options);
     if (knn == NULL) code = nk_error_code();
   }
   for (size_t i = 0; i < n && code == NK_OK; i++) {

@@ -3,7 +3,6 @@
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
 #include <faiss/c_api/index_factory_c.h>
-#include <faiss/c_api/utils/distances_c.h>
 #include <noken/noken.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,42 +74,11 @@ static void a_fault_comes_back_as_a_code_and_a_message(void **state) {
   assert_non_null(faiss_get_last_error());
 }
 
-static int block_sizes[2], n_seen, n_changed;
-
-/* Called from within a search. */
-static int compare_block_sizes(const char *what, size_t done, size_t total, void *user) {
-  (void)what, (void)done, (void)total, (void)user;
-  n_seen++;
-  n_changed += faiss_get_distance_compute_blas_query_bs() != block_sizes[0] ||
-               faiss_get_distance_compute_blas_database_bs() != block_sizes[1];
-  return 0;
-}
-
-/* FAISS's block sizes belong to the process: a program may have set them for its own searches. */
-static void a_search_leaves_the_block_sizes_of_a_program(void **state) {
-  (void)state;
-  enum { N = 3000, DIM = 4 };
-  static float x[N * DIM];
-  for (size_t i = 0; i < N * DIM; i++) x[i] = (float)(i * 7919 % 10007);
-  nk_knn_free(nk_knn_search(x, N, DIM, NULL, 0, NULL)); /* sets noken's own, once */
-  block_sizes[0] = 512;
-  block_sizes[1] = 640;
-  faiss_set_distance_compute_blas_query_bs(block_sizes[0]);
-  faiss_set_distance_compute_blas_database_bs(block_sizes[1]);
-  nk_on_progress(compare_block_sizes, NULL);
-  nk_knn_free(nk_knn_search(x, N, DIM, NULL, 0, NULL));
-  nk_on_progress(NULL, NULL);
-  compare_block_sizes("", 0, 0, NULL);
-  assert_true(n_seen > 1);
-  assert_int_equal(n_changed, 0);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(an_exact_index_finds_the_nearest_rows_in_order),
       cmocka_unit_test(a_trained_index_searched_in_all_its_lists_is_exact),
       cmocka_unit_test(a_fault_comes_back_as_a_code_and_a_message),
-      cmocka_unit_test(a_search_leaves_the_block_sizes_of_a_program),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,38 @@ static void assert_exact(const struct nk_knn *knn, const float *base, size_t n, 
   nk_free(distance);
 }
 
+/* The cosine distance in long double. */
+static double cosine_of(const float *x, const float *y, size_t dim) {
+  long double xx = 0, yy = 0, sum = 0;
+  for (size_t j = 0; j < dim; j++) {
+    xx += (long double)x[j] * (long double)x[j];
+    yy += (long double)y[j] * (long double)y[j];
+  }
+  for (size_t j = 0; j < dim; j++) {
+    long double difference = (long double)x[j] / sqrtl(xx) - (long double)y[j] / sqrtl(yy);
+    sum += difference * difference;
+  }
+  return (double)(sum / 2);
+}
+
+static void assert_exact_cosines(const struct nk_knn *knn, const float *x, size_t n, size_t dim,
+                                 size_t step) {
+  double *distance = nk_alloc(n, sizeof *distance);
+  for (size_t q = 0; q < knn->n; q += step) {
+    for (size_t i = 0; i < n; i++)
+      distance[i] = i == q ? (double)INFINITY : cosine_of(x + q * dim, x + i * dim, dim);
+    for (size_t k = 0; k < knn->k; k++) {
+      size_t nearest = 0;
+      for (size_t i = 1; i < n; i++)
+        if (distance[i] < distance[nearest]) nearest = i;
+      assert_int_equal(knn->rows[q * knn->k + k], nearest);
+      assert_close(knn->distances[q * knn->k + k], distance[nearest], 1e-9, 1e-20);
+      distance[nearest] = (double)INFINITY;
+    }
+  }
+  nk_free(distance);
+}
+
 /* n rows: an ordinary cloud, and in it tight balls far from the centre whose rows differ by a
  * millionth of that distance, so that float products about the centre cannot tell them apart. */
 static float *cloud_with_balls(size_t n, size_t dim, size_t n_balls, size_t ball, double radius) {
@@ -155,10 +187,11 @@ static void queries_see_every_row_of_the_base(void **state) {
   nk_free(x);
 }
 
-/* The base goes to FAISS in parts of 160 MiB: rows 6,000 long need two of them here. */
+/* The base is searched in parts of 160 MiB: rows 16,000 long need two of them here, and blocks of
+ * query rows. */
 static void parts_of_the_base_are_merged(void **state) {
   (void)state;
-  enum { N = 9000, DIM = 6000, Q = 40 };
+  enum { N = 2700, DIM = 16000, Q = 40 };
   float *x = nk_alloc((size_t)N * DIM, sizeof *x);
   struct nki_random random = nki_random_stream(5, NKI_RANDOM_TEST, 0);
   float noise[4096];
@@ -169,6 +202,86 @@ static void parts_of_the_base_are_merged(void **state) {
   struct nk_knn *knn = search(x, N, DIM, x, Q, 6, NK_METRIC_L2);
   assert_exact(knn, x, N, DIM, x, 13);
   nk_knn_free(knn);
+  knn = search(x, N, DIM, NULL, 0, 6, NK_METRIC_L2);
+  assert_exact(knn, x, N, DIM, NULL, 701);
+  nk_knn_free(knn);
+  nk_free(x);
+}
+
+/* Each pair of a set's rows is multiplied once, for both of them: the same as where every row is a
+ * query of its own, which finds the row itself and, with it, one neighbour less. The rows are
+ * several blocks of queries and tiles, the last ones not full. */
+static void pairs_serve_both_of_their_rows(void **state) {
+  (void)state;
+  enum { N = 5003, DIM = 19, K = 7 };
+  static const enum nk_metric metrics[] = {NK_METRIC_L2, NK_METRIC_COSINE};
+  float *x = cloud_with_balls(N, DIM, 3, 40, 1e-3);
+  for (size_t m = 0; m < 2; m++) {
+    struct nk_knn *self = search(x, N, DIM, NULL, 0, K, metrics[m]);
+    struct nk_knn *queries = search(x, N, DIM, x, N, K + 1, metrics[m]);
+    for (size_t i = 0; i < N; i++) {
+      assert_int_equal(queries->rows[i * (K + 1)], i);
+      assert_memory_equal(self->rows + i * K, queries->rows + i * (K + 1) + 1,
+                          K * sizeof *self->rows);
+      assert_memory_equal(self->distances + i * K, queries->distances + i * (K + 1) + 1,
+                          K * sizeof *self->distances);
+    }
+    if (metrics[m] == NK_METRIC_L2) assert_exact(self, x, N, DIM, NULL, 97);
+    if (metrics[m] == NK_METRIC_COSINE) assert_exact_cosines(self, x, N, DIM, 97);
+    nk_knn_free(self);
+    nk_knn_free(queries);
+  }
+  nk_free(x);
+}
+
+/* The points 0, 1, 2, ... of a line: row i has i - 1 and i + 1, then i - 2 and i + 2. */
+static void sorted_rows_have_the_rows_beside_them(void **state) {
+  (void)state;
+  enum { N = 6000 };
+  float x[N];
+  for (size_t i = 0; i < N; i++) x[i] = (float)i;
+  struct nk_knn *knn = search(x, N, 1, NULL, 0, 4, NK_METRIC_L2);
+  static const int64_t beside[4] = {-1, 1, -2, 2};
+  for (int64_t i = 2; i < N - 2; i++)
+    for (int64_t k = 0; k < 4; k++) {
+      assert_int_equal(knn->rows[i * 4 + k], i + beside[k]);
+      assert_true(knn->distances[i * 4 + k] == (double)(1 + k / 2));
+    }
+  const int64_t first[4] = {1, 2, 3, 4}, last[4] = {N - 2, N - 3, N - 4, N - 5};
+  assert_memory_equal(knn->rows, first, sizeof first);
+  assert_memory_equal(knn->rows + (size_t)(N - 1) * 4, last, sizeof last);
+  nk_knn_free(knn);
+}
+
+/* The lists of a search for all rows, of its own rows and of a query's. */
+static void rows_can_be_searched_for_alone(void **state) {
+  (void)state;
+  enum { N = 1300, DIM = 12, K = 5, CHOSEN = 6 };
+  static const size_t rows[CHOSEN] = {7, 0, 1299, 3, 640, 3};
+  float *x = cloud_with_balls(N, DIM, 2, 30, 1e-6);
+  for (size_t q = 0; q < 2; q++)
+    for (size_t index = 0; index < 2; index++) {
+      const float *query = q == 1 ? x : NULL;
+      struct nk_knn_options options = {.k = K, .rows = rows, .n_rows = CHOSEN};
+      if (index == 1) options.index = "IVF4,Flat";
+      if (index == 1) options.search = "nprobe=4";
+      struct nk_knn *all = search(x, N, DIM, query, N, K, NK_METRIC_L2);
+      struct nk_knn *some = nk_knn_search(x, N, DIM, query, N, &options);
+      assert_non_null(some);
+      assert_int_equal(some->n, CHOSEN);
+      for (size_t i = 0; i < CHOSEN; i++) {
+        assert_memory_equal(some->rows + i * K, all->rows + rows[i] * K, K * sizeof *all->rows);
+        assert_memory_equal(some->distances + i * K, all->distances + rows[i] * K,
+                            K * sizeof *all->distances);
+      }
+      nk_knn_free(all);
+      nk_knn_free(some);
+    }
+  const size_t beyond = N;
+  assert_null(nk_knn_search(x, N, DIM, NULL, 0,
+                            &(struct nk_knn_options){.k = K, .rows = &beyond, .n_rows = 1}));
+  assert_int_equal(nk_error_code(), NK_EUSAGE);
+  assert_string_equal(nk_error(), "query: row 1300 is not one of 1300");
   nk_free(x);
 }
 
@@ -276,38 +389,6 @@ static void ties_on_a_large_offset_are_ordered_by_row(void **state) {
 }
 
 /* ---- Lengths ---- */
-
-/* The cosine distance in long double. */
-static double cosine_of(const float *x, const float *y, size_t dim) {
-  long double xx = 0, yy = 0, sum = 0;
-  for (size_t j = 0; j < dim; j++) {
-    xx += (long double)x[j] * (long double)x[j];
-    yy += (long double)y[j] * (long double)y[j];
-  }
-  for (size_t j = 0; j < dim; j++) {
-    long double difference = (long double)x[j] / sqrtl(xx) - (long double)y[j] / sqrtl(yy);
-    sum += difference * difference;
-  }
-  return (double)(sum / 2);
-}
-
-static void assert_exact_cosines(const struct nk_knn *knn, const float *x, size_t n, size_t dim,
-                                 size_t step) {
-  double *distance = nk_alloc(n, sizeof *distance);
-  for (size_t q = 0; q < knn->n; q += step) {
-    for (size_t i = 0; i < n; i++)
-      distance[i] = i == q ? (double)INFINITY : cosine_of(x + q * dim, x + i * dim, dim);
-    for (size_t k = 0; k < knn->k; k++) {
-      size_t nearest = 0;
-      for (size_t i = 1; i < n; i++)
-        if (distance[i] < distance[nearest]) nearest = i;
-      assert_int_equal(knn->rows[q * knn->k + k], nearest);
-      assert_close(knn->distances[q * knn->k + k], distance[nearest], 1e-9, 1e-20);
-      distance[nearest] = (double)INFINITY;
-    }
-  }
-  nk_free(distance);
-}
 
 /* Five groups of rows whose lengths have ratios of up to 1e49, in random order; in each group pairs
  * of nearly the same direction, which are each other's neighbours across groups too. */
@@ -472,6 +553,9 @@ int main(void) {
       cmocka_unit_test(copies_are_neighbours_at_zero_in_order),
       cmocka_unit_test(queries_see_every_row_of_the_base),
       cmocka_unit_test(parts_of_the_base_are_merged),
+      cmocka_unit_test(pairs_serve_both_of_their_rows),
+      cmocka_unit_test(sorted_rows_have_the_rows_beside_them),
+      cmocka_unit_test(rows_can_be_searched_for_alone),
       cmocka_unit_test(a_base_is_searched_many_times),
       cmocka_unit_test(scores_of_biased_sums_stay_within_the_bound),
       cmocka_unit_test(a_neighbour_hidden_by_biased_sums_is_found),
