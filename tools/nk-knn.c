@@ -4,11 +4,13 @@
 
 #include "cli/shard.h"
 #include "cli/tool.h"
+#include "summary/intervals.h"
 
 struct options {
   struct nk_knn_options search;
   const char *query, *shard;
   int metric;
+  size_t recall; /* rows; 0: neighbours are wanted */
   bool summary, skip_bad;
 };
 
@@ -18,6 +20,10 @@ static int check_usage(const struct options *o) {
   if (o->search.k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->search.search != NULL && o->search.index == NULL)
     return nk_fail(NK_EUSAGE, "--search needs --index");
+  if (o->recall > 0 && o->search.index == NULL) return nk_fail(NK_EUSAGE, "--recall needs --index");
+  if (o->recall > 0 && (o->summary || o->shard != NULL))
+    return nk_fail(NK_EUSAGE, "--recall prints a table of its own: remove %s",
+                   o->summary ? "--summary" : "--shard");
   return NK_OK;
 }
 
@@ -87,30 +93,86 @@ static int write_summary(const struct nk_vectors *from, size_t first, const stru
   return code;
 }
 
+static const char *const RECALL_COLUMNS[] = {"rows", "k", "recall", "low", "high"};
+
+/* One row: the mean share of the exact neighbours of the rows searched for that the index found.
+ * One found at most as far as the last exact one counts: it is one of them or as near. The interval
+ * is that of rows drawn from many, missing where all were searched for. */
+static int write_recall(const struct nk_knn *found, const struct nk_knn *exact, bool all,
+                        struct cli_table *table) {
+  double *shares = nk_alloc(exact->n, sizeof *shares);
+  int code = shares != NULL ? NK_OK : NK_EMEMORY;
+  for (size_t i = 0; i < 5 && code == NK_OK; i++) code = cli_table_column(table, RECALL_COLUMNS[i]);
+  for (size_t row = 0; row < exact->n && code == NK_OK; row++) {
+    const double *distances = found->distances + row * exact->k;
+    size_t count = 0;
+    while (count < exact->k && distances[count] <= exact->distances[(row + 1) * exact->k - 1])
+      count++;
+    shares[row] = (double)count / (double)exact->k;
+  }
+  if (code == NK_OK) {
+    struct summary_interval recall = summary_clustered_share(shares, exact->n, 0.95);
+    cli_table_integer(table, (int64_t)exact->n);
+    cli_table_integer(table, (int64_t)exact->k);
+    cli_table_number(table, recall.value);
+    cli_table_number(table, all ? (double)NAN : recall.low);
+    cli_table_number(table, all ? (double)NAN : recall.high);
+    code = cli_table_end_row(table);
+  }
+  nk_free(shares);
+  return code;
+}
+
+/* The neighbours of rows [range[0], range[1]) of query, or of all of base where query is NULL; with
+ * options->rows of those. */
+static struct nk_knn *search(const struct nk_vectors *base, const struct nk_vectors *query,
+                             const size_t range[2], const struct nk_knn_options *options) {
+  return nk_knn_search(base->values, base->n, base->dim,
+                       query != NULL ? query->values + range[0] * query->dim : NULL,
+                       query != NULL ? range[1] - range[0] : 0, options);
+}
+
+/* Evenly spaced rows [o->recall] of n; NULL on failure. */
+static size_t *spaced_rows(size_t n, size_t n_rows) {
+  size_t *rows = nk_alloc(n_rows, sizeof *rows);
+  for (size_t i = 0; i < n_rows && rows != NULL; i++) rows[i] = i * n / n_rows;
+  return rows;
+}
+
 static int search_and_write(const struct cli_run *run, const struct options *o,
                             const struct nk_vectors *base, const struct nk_vectors *query) {
   const struct nk_vectors *from = query != NULL ? query : base;
+  struct nk_knn_options options = o->search;
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
+  struct nk_knn *knn = NULL, *exact = NULL;
   struct cli_shard shard = {0};
-  size_t rows[2];
+  size_t range[2], *rows = NULL;
   int code = cli_shard_parse(o->shard, &shard);
   if (code != NK_OK) return code;
   if (query != NULL && query->dim != base->dim)
     return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set have %zu", o->query,
                    query->dim, base->dim);
-  cli_shard_items(&shard, 1, from->n, CLI_BLOCK, rows);
-  struct nk_knn *knn = nk_knn_search(base->values, base->n, base->dim,
-                                     query != NULL ? query->values + rows[0] * query->dim : NULL,
-                                     query != NULL ? rows[1] - rows[0] : 0, &o->search);
-  if (knn != NULL) output = cli_output(run, NK_OUTPUT_TEXT);
+  if (o->recall > 0 && o->recall < from->n) {
+    options.n_rows = o->recall;
+    options.rows = rows = spaced_rows(from->n, o->recall);
+    if (rows == NULL) return nk_error_code();
+  }
+  cli_shard_items(&shard, 1, from->n, CLI_BLOCK, range);
+  knn = search(base, query, range, &options);
+  options.index = NULL;
+  if (knn != NULL && o->recall > 0) exact = search(base, query, range, &options);
+  if (knn != NULL && (o->recall == 0 || exact != NULL)) output = cli_output(run, NK_OUTPUT_TEXT);
   if (output != NULL) table = cli_shard_table(&shard, run, output);
   code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
-    code = o->summary ? write_summary(from, rows[0], knn, query == NULL, table)
-                      : write_neighbours(from, rows[0], base, knn, table);
+    code = o->recall > 0 ? write_recall(knn, exact, rows == NULL, table)
+           : o->summary  ? write_summary(from, range[0], knn, query == NULL, table)
+                         : write_neighbours(from, range[0], base, knn, table);
   code = cli_close(table, output, code);
   nk_knn_free(knn);
+  nk_knn_free(exact);
+  nk_free(rows);
   return code;
 }
 
@@ -127,6 +189,8 @@ int main(int argc, char **argv) {
        "FAISS index: IVF256,Flat; HNSW32 (default: exact)"},
       {0, "search", CLI_OPTION_STRING, &o.search.search, "PARAMETERS",
        "search parameters of the index: nprobe=16; efSearch=64"},
+      {0, "recall", CLI_OPTION_SIZE, &o.recall, "ROWS",
+       "print the share of exact neighbours that the index finds for so many rows"},
       {0, "skip-bad", CLI_OPTION_FLAG, &o.skip_bad, NULL,
        "omit rows that hold a NaN or an infinity"},
   };

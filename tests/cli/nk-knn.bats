@@ -52,6 +52,31 @@ setup() {
   run -2 nk-knn --search nprobe=8 set.npy
 }
 
+@test "--recall prints the share of exact neighbours that an index finds" {
+  # Two groups of four rows, each a list of the index: of 5 neighbours 3 are in a row's own group.
+  npy 1 0 1 2 4  1000 1001 1002 1004 >groups.npy
+  run -0 --separate-stderr nk-knn -k 5 --index IVF2,Flat --recall 8 groups.npy
+  [ "${lines[0]}" = "rows	k	recall	low	high" ]
+  [ "${lines[1]}" = "8	5	0.6		" ]
+  run -0 --separate-stderr nk-knn -k 5 --index IVF2,Flat --search nprobe=2 --recall 100 groups.npy
+  [ "${lines[1]}" = "8	5	1		" ]
+  # Rows of another set find all four of one group: 4 of 5.
+  npy 1 3 1003 3 >query.npy
+  run -0 --separate-stderr nk-knn -k 5 --index IVF2,Flat --recall 8 --query query.npy groups.npy
+  [ "${lines[1]}" = "3	5	0.8		" ]
+  # Of some of the rows: with the interval of all of them.
+  run -0 --separate-stderr nk-knn -k 5 --index IVF2,Flat --recall 4 groups.npy
+  awk 'NR == 2 { exit !($1 == 4 && $3 == 0.6 && $4 > 0 && $4 < 0.6 && $5 > 0.6 && $5 < 1) }' \
+    <<<"$output"
+  # Copies: one as near as an exact neighbour counts, whichever it is.
+  npy 1 5 5 5 5 5 5 5 5 >copies.npy
+  run -0 --separate-stderr nk-knn -k 2 --index HNSW4 --recall 8 copies.npy
+  [ "${lines[1]}" = "8	2	1		" ]
+  for words in "" "--index Flat --summary"; do
+    run -2 nk-knn $words --recall 4 groups.npy
+  done
+}
+
 @test "threads do not change the neighbours" {
   normal_npy 400 12 6 >set.npy
   nk-knn --threads 1 set.npy >one.tsv
