@@ -2,18 +2,19 @@
 #include "cli/chat.h"
 #include "tune/tune.h"
 
+static const struct tune_options none_given = {.steps = TUNE_NOT_GIVEN,
+                                               .batch = TUNE_NOT_GIVEN,
+                                               .evaluate = TUNE_NOT_GIVEN,
+                                               .checkpoint = TUNE_NOT_GIVEN,
+                                               .search = TUNE_NOT_GIVEN,
+                                               .metric = TUNE_NO_METRIC,
+                                               .rate = -1,
+                                               .weight = -1,
+                                               .hold_out = -1};
+
 int main(int argc, char **argv) {
   struct cli_run run;
-  struct tune_job job = {.run = &run,
-                         .options = {.steps = TUNE_NOT_GIVEN,
-                                     .batch = TUNE_NOT_GIVEN,
-                                     .evaluate = TUNE_NOT_GIVEN,
-                                     .checkpoint = TUNE_NOT_GIVEN,
-                                     .search = TUNE_NOT_GIVEN,
-                                     .metric = TUNE_NO_METRIC,
-                                     .rate = -1,
-                                     .weight = -1,
-                                     .hold_out = -1}};
+  struct tune_job job = {.run = &run, .options = none_given};
   struct tune_options *o = &job.options;
   const struct cli_option options[] = {
       {0, "nokens", CLI_OPTION_STRING, &o->nokens, "SET", "the vectors to train on (needed)"},

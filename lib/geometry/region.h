@@ -57,13 +57,13 @@ int nki_region_fit_combined(struct nk_region *region, const struct nki_region_ro
 /* A score is at most `level` where each of a few features is between the values that have this
  * score: how far rows are beyond these, and in which directions that grows. A score of ranks itself
  * is linear from one token to the next only, and says little about where its surface lies.
- *   rows       without kth
+ *   given      the rows, without kth
  *   scores     [n] as nki_region_score
  *   excess     [n, n_limits] (f - value) / value of the value that is the closer one to feature f,
  *              the other way round for the least; positive outside
  *   gradients  [n, n_limits, dim] of that with respect to x; the k-th neighbour is held */
 int nki_region_excess(const struct nk_region *region, double level,
-                      const struct nki_region_rows *rows, double *scores, double *excess,
+                      const struct nki_region_rows *given, double *scores, double *excess,
                       double *gradients);
 /* How many features have limits. */
 size_t nki_region_n_limits(const struct nk_region *region);

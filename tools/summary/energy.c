@@ -112,7 +112,7 @@ static void draw_permutation(const struct job *job, size_t column, struct work *
       work->label[i - 1] = label;
     }
     for (size_t i = 0; i < block->n; i++)
-      work->weight[block->unit[i] * COLUMNS + column % COLUMNS] = work->label[i];
+      work->weight[(size_t)block->unit[i] * COLUMNS + column % COLUMNS] = work->label[i];
   }
 }
 
@@ -126,9 +126,9 @@ static void draw_resample(const struct job *job, size_t resample, struct work *w
     size_t first = 0;
     while (first < block->n && block->unit[first] < job->space.of->n_first) first++;
     for (size_t i = 0; i < first; i++)
-      weight[block->unit[summary_below(&stream, first)] * COLUMNS]++;
+      weight[(size_t)block->unit[summary_below(&stream, first)] * COLUMNS]++;
     for (size_t i = first; i < block->n; i++)
-      weight[block->unit[first + summary_below(&stream, block->n - first)] * COLUMNS]++;
+      weight[(size_t)block->unit[first + summary_below(&stream, block->n - first)] * COLUMNS]++;
   }
 }
 
