@@ -76,16 +76,37 @@ NKI_CLONES double nki_dot(const float *x, const float *y, size_t n) {
   return sum;
 }
 
+NKI_CLONES double nki_product(const double *x, const double *y, size_t n) {
+  double part[NKI_LANES] = {0}, sum = 0;
+  size_t i = 0;
+  for (; i + NKI_LANES <= n; i += NKI_LANES)
+    for (size_t l = 0; l < NKI_LANES; l++) part[l] += x[i + l] * y[i + l];
+  for (; i < n; i++) sum += x[i] * y[i];
+  for (size_t l = 0; l < NKI_LANES; l++) sum += part[l];
+  return sum;
+}
+
+NKI_CLONES double nki_dot_from(const float *restrict x, const double *restrict c,
+                               const double *restrict y, size_t n) {
+  double part[NKI_LANES] = {0}, sum = 0;
+  size_t i = 0;
+  for (; i + NKI_LANES <= n; i += NKI_LANES)
+    for (size_t l = 0; l < NKI_LANES; l++) part[l] += ((double)x[i + l] - c[i + l]) * y[i + l];
+  for (; i < n; i++) sum += ((double)x[i] - c[i]) * y[i];
+  for (size_t l = 0; l < NKI_LANES; l++) sum += part[l];
+  return sum;
+}
+
 int nki_null(const char *what) {
   int code = nk_error_code();
   return code != NK_OK ? code : nk_fail(NK_EUSAGE, "%s: NULL", what);
 }
 
 int nki_check_rows(const float *x, const size_t *rows, size_t first, size_t n, size_t dim) {
-  for (size_t i = first; i < first + n; i++) {
-    const float *row = nki_row(x, rows, i, dim);
-    if (nki_first_not_finite(row, dim) < dim)
-      return nk_fail(NK_EDATA, "row %zu holds a NaN or an infinity", rows != NULL ? rows[i] : i);
-  }
-  return NK_OK;
+  size_t bad = SIZE_MAX;
+#pragma omp parallel for schedule(static) reduction(min : bad)
+  for (size_t i = first; i < first + n; i++)
+    if (i < bad && nki_first_not_finite(nki_row(x, rows, i, dim), dim) < dim) bad = i;
+  if (bad == SIZE_MAX) return NK_OK;
+  return nk_fail(NK_EDATA, "row %zu holds a NaN or an infinity", rows != NULL ? rows[bad] : bad);
 }

@@ -23,10 +23,17 @@ static uint32_t bits_of(float value) {
   return bits != 0x80000000 ? bits : 0;
 }
 
-/* Fowler, Noll and Vo's FNV-1a over 32-bit words. */
-uint64_t nki_hash_row(const float *row, size_t dim) {
-  uint64_t hash = 14695981039346656037u;
-  for (size_t j = 0; j < dim; j++) hash = (hash ^ bits_of(row[j])) * 1099511628211u;
+/* Fowler, Noll and Vo's FNV-1a over 32-bit words: of every NKI_LANES-th word, as each step waits
+ * for the one before, then of the last words and these hashes. */
+NKI_CLONES uint64_t nki_hash_row(const float *row, size_t dim) {
+  const uint64_t offset = 14695981039346656037u, prime = 1099511628211u;
+  uint64_t part[NKI_LANES], hash = offset;
+  size_t j = 0;
+  for (size_t l = 0; l < NKI_LANES; l++) part[l] = offset;
+  for (; j + NKI_LANES <= dim; j += NKI_LANES)
+    for (size_t l = 0; l < NKI_LANES; l++) part[l] = (part[l] ^ bits_of(row[j + l])) * prime;
+  for (; j < dim; j++) hash = (hash ^ bits_of(row[j])) * prime;
+  for (size_t l = 0; l < NKI_LANES; l++) hash = (hash ^ part[l]) * prime;
   return hash;
 }
 

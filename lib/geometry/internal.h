@@ -33,6 +33,10 @@ double nki_sum_squares(const float *x, size_t n);
 double nki_distance_squares(const float *x, const float *y, size_t n);
 /* Inner product of x and y, both [n], in double. */
 double nki_dot(const float *x, const float *y, size_t n);
+/* Inner product of x and y, [n] each. */
+double nki_product(const double *x, const double *y, size_t n);
+/* Inner product of x - c and y, [n] each, in double. */
+double nki_dot_from(const float *x, const double *c, const double *y, size_t n);
 
 /* For an object that is NULL because the call before it failed: that call's code, its message left
  * as it is; NK_EUSAGE, naming `what`, when no call failed. */

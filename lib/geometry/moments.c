@@ -152,12 +152,6 @@ static int add_wide_block(struct pass *pass, size_t first, size_t count) {
   return nk_progress("covariance in double", first + count, pass->n);
 }
 
-static double dot(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
-
 /* From sums about the provisional mean to moments about the mean. With m the mean of y, M = |m|^2:
  *   sum (y - m)(y - m)^T = sum y y^T - n m m^T
  *   sum |y - m|^4 = sum |y|^4 + 4 m^T (sum y y^T) m - 4 m . sum |y|^2 y + 2 M sum |y|^2 - 3 n M^2
@@ -167,12 +161,12 @@ static void finish(struct pass *pass, struct nk_moments *out) {
   double n = (double)pass->n, scale = (double)pass->scale;
   double *m = pass->sum; /* becomes the mean of y */
   for (size_t j = 0; j < dim; j++) m[j] /= n;
-  double M = dot(m, m, dim), quadratic = 0;
+  double M = nki_product(m, m, dim), quadratic = 0;
 #pragma omp parallel for schedule(guided)
   for (size_t i = 0; i < dim; i++)
     for (size_t j = 0; j < i; j++) pass->outer[i * dim + j] = pass->outer[j * dim + i];
-  for (size_t i = 0; i < dim; i++) quadratic += m[i] * dot(pass->outer + i * dim, m, dim);
-  double fourth = pass->sum_fourth + 4 * quadratic - 4 * dot(m, pass->cubic, dim) +
+  for (size_t i = 0; i < dim; i++) quadratic += m[i] * nki_product(pass->outer + i * dim, m, dim);
+  double fourth = pass->sum_fourth + 4 * quadratic - 4 * nki_product(m, pass->cubic, dim) +
                   2 * M * pass->sum_squares - 3 * n * M * M;
   out->fourth = (fourth > 0 ? fourth / n : 0) / (scale * scale * scale * scale);
 #pragma omp parallel for schedule(static)
@@ -195,12 +189,12 @@ static double largest_eigenvalue(const double *a, size_t dim, double *v, double 
     if (a[j * dim + j] > a[largest * dim + largest]) largest = j;
   memcpy(v, a + largest * dim, dim * sizeof *v);
   for (int step = 0; step < POWER_STEPS; step++) {
-    double length = sqrt(dot(v, v, dim));
+    double length = sqrt(nki_product(v, v, dim));
     if (!(length > 0)) return 0;
     for (size_t j = 0; j < dim; j++) v[j] /= length;
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < dim; i++) w[i] = dot(a + i * dim, v, dim);
-    value = dot(v, w, dim);
+    for (size_t i = 0; i < dim; i++) w[i] = nki_product(a + i * dim, v, dim);
+    value = nki_product(v, w, dim);
     memcpy(v, w, dim * sizeof *v);
   }
   return value;
@@ -327,7 +321,7 @@ double nki_ledoit_wolf(const struct nk_moments *moments) {
   size_t dim = moments->dim;
   double p = (double)dim, n = (double)moments->n, trace = moments->total_variance, norm = 0;
   for (size_t i = 0; i < dim; i++)
-    norm += dot(moments->covariance + i * dim, moments->covariance + i * dim, dim);
+    norm += nki_product(moments->covariance + i * dim, moments->covariance + i * dim, dim);
   double mu = trace / p;
   double d2 = (norm - 2 * mu * trace + p * mu * mu) / p;
   double b2 = (moments->fourth - norm) / (n * p);

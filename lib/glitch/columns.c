@@ -12,28 +12,54 @@
 #include "glitch/constants.h"
 #include "glitch/internal.h"
 
-/* out [n] = the cosine distance, 1 - cos, between x - origin and target - origin for each row of x
- * [n, dim]; with `axis`, a unit vector, what lies along it is left out of both. origin and axis may
- * be NULL. NaN where one of the two has no length. */
-static void angles(const float *x, size_t n, size_t dim, const double *origin, const double *target,
-                   const float *axis, double *out) {
+/* What angles are measured from, and to: [dim] each. What lies along the axis, a unit vector or
+ * zeros, is left out. */
+struct frame {
+  const double *origin, *target, *axis;
+};
+
+/* sums = { (x - origin) . (target - origin), |x - origin|^2, (x - origin) . axis } of one row. */
+NKI_CLONES static void add_products(const float *restrict x, const double *restrict origin,
+                                    const double *restrict target, const double *restrict axis,
+                                    size_t dim, double sums[3]) {
+  double product[NKI_LANES] = {0}, square[NKI_LANES] = {0}, along[NKI_LANES] = {0};
+  size_t j = 0;
+  for (; j + NKI_LANES <= dim; j += NKI_LANES)
+    for (size_t l = 0; l < NKI_LANES; l++) {
+      double o = origin[j + l], value = (double)x[j + l] - o;
+      product[l] += value * (target[j + l] - o);
+      square[l] += value * value;
+      along[l] += value * axis[j + l];
+    }
+  sums[0] = sums[1] = sums[2] = 0;
+  for (; j < dim; j++) {
+    double value = (double)x[j] - origin[j];
+    sums[0] += value * (target[j] - origin[j]);
+    sums[1] += value * value;
+    sums[2] += value * axis[j];
+  }
+  for (size_t l = 0; l < NKI_LANES; l++) {
+    sums[0] += product[l];
+    sums[1] += square[l];
+    sums[2] += along[l];
+  }
+}
+
+/* out [n] = the cosine distance, 1 - cos, of each row of x [n, dim] and the target, seen from the
+ * origin. NaN where one of the two has no length. */
+static void angles(const float *x, size_t n, size_t dim, const struct frame *frame, double *out) {
   double target_squares = 0, target_along = 0;
   for (size_t j = 0; j < dim; j++) {
-    double t = target[j] - (origin != NULL ? origin[j] : 0);
+    double t = frame->target[j] - frame->origin[j];
     target_squares += t * t;
-    if (axis != NULL) target_along += t * (double)axis[j];
+    target_along += t * frame->axis[j];
   }
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++) {
-    double product = 0, squares = 0, along = 0;
-    for (size_t j = 0; j < dim; j++) {
-      double o = origin != NULL ? origin[j] : 0, value = (double)x[i * dim + j] - o;
-      product += value * (target[j] - o);
-      squares += value * value;
-      if (axis != NULL) along += value * (double)axis[j];
-    }
-    product -= along * target_along;
-    double lengths = sqrt(fmax(squares - along * along, 0) *
+    double sums[3];
+    add_products(x + i * dim, frame->origin, frame->target, frame->axis, dim, sums);
+    double product = sums[0] - sums[2] * target_along;
+    double lengths = sqrt(fmax(sums[1] - sums[2] * sums[2], 0) *
                           fmax(target_squares - target_along * target_along, 0));
     out[i] = lengths > 0 ? fmax(1 - product / lengths, 0) : (double)NAN;
   }
@@ -50,33 +76,35 @@ double *nki_column(struct nk_glitch *glitch, const char *name, bool large_is_odd
   return values;
 }
 
-int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim) {
+int nki_output_columns(struct nk_glitch *glitch, const float *x, struct nk_moments *moments) {
   const struct nki_evidence *output = &glitch->own->output;
-  size_t n = glitch->n;
-  double *unused = nk_alloc(dim, sizeof *unused);
-  struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
-  struct nk_pca *pca = moments != NULL ? nk_pca_new(moments, 1, 0) : NULL;
+  size_t n = glitch->n, dim = moments->dim;
+  double *unused = nk_alloc(dim, sizeof *unused), *zero = nk_calloc(dim, sizeof *zero);
+  double *axis = nk_alloc(dim, sizeof *axis);
+  struct nk_pca *pca = nk_pca_new(moments, 1, 0);
   double *cosine = nki_column(glitch, "output_cosine", false);
   double *centred = nki_column(glitch, "output_cosine_centred", false);
   double *minus_pc = nki_column(glitch, "output_cosine_minus_pc", false);
   double *l2 = nki_column(glitch, "output_l2", false);
   double *exposure = nki_column(glitch, "exposure", false);
   double *way = nki_column(glitch, "way", false);
-  int code = moments == NULL || pca == NULL ? nk_error_code() : NK_OK;
-  if (unused == NULL || cosine == NULL || centred == NULL || minus_pc == NULL || l2 == NULL ||
-      exposure == NULL || way == NULL)
+  int code = pca == NULL ? nk_error_code() : NK_OK;
+  if (unused == NULL || zero == NULL || axis == NULL || cosine == NULL || centred == NULL ||
+      minus_pc == NULL || l2 == NULL || exposure == NULL || way == NULL)
     code = NK_EMEMORY;
   if (code == NK_OK) code = nk_mean(x, glitch->unused, glitch->n_unused, dim, unused);
   if (code == NK_OK) {
+    for (size_t j = 0; j < dim; j++) axis[j] = (double)pca->components[j];
     nk_row_distances(x, n, dim, unused, NULL, l2, NULL);
-    angles(x, n, dim, NULL, unused, NULL, cosine);
-    angles(x, n, dim, moments->mean, unused, NULL, centred);
-    angles(x, n, dim, NULL, unused, pca->components, minus_pc);
+    angles(x, n, dim, &(struct frame){zero, unused, zero}, cosine);
+    angles(x, n, dim, &(struct frame){moments->mean, unused, zero}, centred);
+    angles(x, n, dim, &(struct frame){zero, unused, axis}, minus_pc);
     for (size_t i = 0; i < n; i++) exposure[i] = log(output->ball.square[i]) / 2;
     memcpy(way, output->way, n * sizeof *way);
   }
   nk_free(unused);
-  nk_moments_free(moments);
+  nk_free(zero);
+  nk_free(axis);
   nk_pca_free(pca);
   return code;
 }
@@ -109,8 +137,8 @@ static size_t *draw_rows(size_t n, size_t count, uint64_t seed) {
 }
 
 /* out [n] = L2 distance of each row of x to its k-th nearest among `count` drawn rows. Where these
- * are not all, a row that was drawn is its own neighbour there: one neighbour more is asked for, and
- * it is left out. */
+ * are not all, a row that was drawn is its own neighbour there: one neighbour more is asked for,
+ * and it is left out. */
 static int knn_distance(const float *x, size_t n, size_t dim, size_t k, size_t count, uint64_t seed,
                         double *out) {
   size_t *drawn = draw_rows(n, count, seed), size = 0, next = 0;
@@ -135,9 +163,9 @@ static int knn_distance(const float *x, size_t n, size_t dim, size_t k, size_t c
   return code;
 }
 
-int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
+int nki_input_columns(struct nk_glitch *glitch, const float *x, struct nk_moments *moments,
                       const struct nk_glitch_options *options) {
-  size_t n = glitch->n, k = options->knn_k;
+  size_t n = glitch->n, dim = moments->dim, k = options->knn_k;
   size_t drawn = options->knn_rows == 0 || options->knn_rows > n ? n : options->knn_rows;
   double *norm = nki_column(glitch, "input_norm", false);
   double *centroid = nki_column(glitch, "input_centroid_l2", true);
@@ -145,11 +173,8 @@ int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
   double *knn = k > 0 && k < drawn ? nki_column(glitch, "input_knn", true) : NULL;
   if (norm == NULL || centroid == NULL || distance == NULL) return NK_EMEMORY;
   if (k > 0 && k < drawn && knn == NULL) return NK_EMEMORY;
-  struct nk_moments *moments = nk_moments_compute(x, NULL, n, dim);
-  if (moments == NULL) return nk_error_code();
   nk_row_distances(x, n, dim, moments->mean, norm, centroid, NULL);
   int code = mahalanobis(x, n, moments, distance);
-  nk_moments_free(moments);
   if (code == NK_OK && knn != NULL) code = knn_distance(x, n, dim, k, drawn, options->seed, knn);
   return code;
 }

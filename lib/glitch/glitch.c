@@ -56,6 +56,17 @@ void nk_glitch_free(struct nk_glitch *glitch) {
   nk_free(glitch);
 }
 
+/* The columns of a matrix that is the output matrix, the input matrix, or both. */
+static int add_columns(struct nk_glitch *glitch, const float *x, size_t dim, bool output,
+                       bool input, const struct nk_glitch_options *options) {
+  struct nk_moments *moments = nk_moments_compute(x, NULL, glitch->n, dim);
+  int code = moments != NULL ? NK_OK : nk_error_code();
+  if (code == NK_OK && output) code = nki_output_columns(glitch, x, moments);
+  if (code == NK_OK && input) code = nki_input_columns(glitch, x, moments, options);
+  nk_moments_free(moments);
+  return code;
+}
+
 int nki_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool tied,
                       const struct nk_glitch_options *options) {
   if (glitch->n < FEWEST_ROWS) return nk_fail(NK_EDATA, "%zu rows are too few to rank", glitch->n);
@@ -63,15 +74,13 @@ int nki_glitch_output(struct nk_glitch *glitch, const float *x, size_t dim, bool
   int code = nki_find_unused(x, glitch->n, dim, glitch->role, &glitch->unused, &glitch->n_unused,
                              &glitch->basis.source);
   if (code == NK_OK) code = nki_evidence_measure(glitch, x, dim, &glitch->own->output);
-  if (code == NK_OK) code = nki_output_columns(glitch, x, dim);
-  if (code == NK_OK && tied) code = nki_input_columns(glitch, x, dim, options);
-  return code;
+  return code == NK_OK ? add_columns(glitch, x, dim, true, tied, options) : code;
 }
 
 int nki_glitch_input(struct nk_glitch *glitch, const float *x, size_t dim,
                      const struct nk_glitch_options *options) {
   int code = nki_evidence_measure(glitch, x, dim, &glitch->own->input);
-  return code == NK_OK ? nki_input_columns(glitch, x, dim, options) : code;
+  return code == NK_OK ? add_columns(glitch, x, dim, false, true, options) : code;
 }
 
 const struct nk_glitch_column *nk_glitch_find(const struct nk_glitch *glitch, const char *name) {

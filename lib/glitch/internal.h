@@ -2,6 +2,7 @@
 #ifndef GLITCH_INTERNAL_H
 #define GLITCH_INTERNAL_H
 
+#include <noken/geometry.h>
 #include <noken/glitch.h>
 
 /* The ball of never-seen rows in one matrix. */
@@ -103,10 +104,11 @@ int nki_roles_of_ids(const struct nk_vectors *set, const int64_t *unused, size_t
 /* A new column of n values, for the caller to fill; NULL when there is no memory. */
 double *nki_column(struct nk_glitch *glitch, const char *name, bool large_is_odd);
 
-/* The indicators of Land and Bartolo (2024) on the output matrix, and `exposure` and `way`. */
-int nki_output_columns(struct nk_glitch *glitch, const float *x, size_t dim);
+/* The indicators of Land and Bartolo (2024) on the output matrix x, whose moments are given, and
+ * `exposure` and `way`. */
+int nki_output_columns(struct nk_glitch *glitch, const float *x, struct nk_moments *moments);
 /* Length, distance from the centroid, Mahalanobis and k-NN distance in the input matrix. */
-int nki_input_columns(struct nk_glitch *glitch, const float *x, size_t dim,
+int nki_input_columns(struct nk_glitch *glitch, const float *x, struct nk_moments *moments,
                       const struct nk_glitch_options *options);
 /* Scores against those of neighbouring merge rank [n], negative where it is unknown. */
 int nki_merge_column(struct nk_glitch *glitch, const int64_t *merge_rank);

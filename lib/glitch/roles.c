@@ -177,10 +177,7 @@ static int find_extremes(const float *x, size_t n, size_t dim, bool *taken) {
   nk_row_distances(x, n, dim, mean, values, NULL, NULL);
   add_extremes(values, n, sorted, taken);
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++) {
-    values[i] = 0;
-    for (size_t j = 0; j < dim; j++) values[i] += (double)x[i * dim + j] * mean[j];
-  }
+  for (size_t i = 0; i < n; i++) values[i] = nki_dot_from(x + i * dim, mean, mean, dim);
   add_extremes(values, n, sorted, taken);
 
 done:

@@ -51,18 +51,21 @@ bool nki_is_ordinary(const struct nk_glitch *glitch, size_t row) {
 }
 
 /* out->way [n] along the vector from the ball's centre to mean [dim]. */
-static void measure_way(const float *x, size_t n, const double *mean, struct nki_evidence *out) {
+static int measure_way(const float *x, size_t n, const double *mean, struct nki_evidence *out) {
   size_t dim = out->dim;
   const double *c = out->ball.centre;
-  double squares = 0;
-  for (size_t j = 0; j < dim; j++) squares += (mean[j] - c[j]) * (mean[j] - c[j]);
+  double squares = 0, *along = nk_alloc(dim, sizeof *along);
+  if (along == NULL) return NK_EMEMORY;
+  for (size_t j = 0; j < dim; j++) {
+    along[j] = mean[j] - c[j];
+    squares += along[j] * along[j];
+  }
   double unit = sqrt((double)dim) / out->ball.radius / sqrt(squares);
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++) {
-    double along = 0;
-    for (size_t j = 0; j < dim; j++) along += ((double)x[i * dim + j] - c[j]) * (mean[j] - c[j]);
-    out->way[i] = squares > 0 ? unit * along : 0;
-  }
+  for (size_t i = 0; i < n; i++)
+    out->way[i] = squares > 0 ? unit * nki_dot_from(x + i * dim, c, along, dim) : 0;
+  nk_free(along);
+  return NK_OK;
 }
 
 /* out->typical, spread and lead: the mean of |x - mean|^2 is that of |x - c|^2 - |mean - c|^2. */
@@ -97,8 +100,8 @@ int nki_evidence_measure(const struct nk_glitch *glitch, const float *x, size_t 
   if (code == NK_OK && k == 0) code = nk_fail(NK_EDATA, "no token is ranked: all are set apart");
   if (code == NK_OK) code = nk_mean(x, rows, k, dim, mean);
   if (code != NK_OK) goto done;
-  measure_way(x, n, mean, out);
-  code = measure_ordinary(rows, k, mean, out);
+  code = measure_way(x, n, mean, out);
+  if (code == NK_OK) code = measure_ordinary(rows, k, mean, out);
 
 done:
   nk_free(rows);

@@ -7,19 +7,13 @@
 #include <noken/sample.h>
 #include <stddef.h>
 #include "base/random.h"
+#include "geometry/internal.h"
 
 /* ---- Rays ---- */
 
 /* Rays are made in blocks of this many, each block by one thread: results must not depend on how
  * many threads there are, and a BLAS call may when it is split among them. */
 enum { NKI_RAYS = 64 };
-
-/* Inner product of a and b, both [n]; in the order of n, whatever the threads. */
-static inline double nki_product(const double *a, const double *b, size_t n) {
-  double sum = 0;
-  for (size_t i = 0; i < n; i++) sum += a[i] * b[i];
-  return sum;
-}
 
 struct nki_space {
   const struct nk_gaussian *gaussian;

@@ -1,6 +1,6 @@
 /* Geometry on a matrix of GPT-2's shape, 50,257 rows of 768, against the BLAS and LAPACK calls that
  * the work cannot do without, timed in the same run, turn about. `bench_geometry NAME...` runs the
- * named parts only: stats, mahalanobis, pca, region, knn, balls.
+ * named parts only: stats, mahalanobis, pca, region, knn, balls, glitch.
  *
  * On paper, 128,256 rows of 4,096 at 330 Gflop/s: covariance 2.2 Tflop, 7 s; Mahalanobis distances
  * as much again; k-NN of all rows 67 Tflop, 205 s. */
@@ -250,6 +250,49 @@ static void knn_cloud(void) {
   nk_knn_free(checked(nk_knn_search(matrix, IN_BALLS, DIM, NULL, 0, NULL)));
 }
 
+/* ---- nk-glitch, of a tied matrix ---- */
+
+enum { N_UNUSED = 200, N_KNOWN = 13, DRAWN = 4096 };
+
+static struct nk_vectors *all_rows;
+static struct nk_glitch_options glitch_options = {.knn_rows = DRAWN};
+
+/* The first rows become those of tokens that training never showed. */
+static void make_unused(void) {
+  for (size_t i = 0; i < N_UNUSED; i++) {
+    struct nki_random random = nki_random_stream(4, NKI_RANDOM_TEST, i);
+    for (size_t j = 0; j < DIM; j++)
+      matrix[i * DIM + j] = (float)(0.25 + 0.02 * nki_random_normal(&random));
+  }
+}
+
+static void glitch(void) {
+  int64_t unused[N_KNOWN];
+  for (int i = 0; i < N_KNOWN; i++) unused[i] = i;
+  nk_glitch_free(checked(nk_glitch_of_sets(all_rows, NULL, unused, N_KNOWN, &glitch_options)));
+}
+
+/* One read, the covariance, a product that whitens; and of the column input_knn that with the drawn
+ * rows. */
+static void glitch_products(void) {
+  read_once();
+  ssyrk_and_sgemm();
+  if (glitch_options.knn_k == 0) return;
+  static float block[DRAWN * DRAWN];
+  for (size_t i = 0; i < N; i += DRAWN)
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(N - i < DRAWN ? N - i : DRAWN),
+                DRAWN, DIM, 1, matrix + i * DIM, DIM, matrix, DIM, 0, block, DRAWN);
+}
+
+static void bench_glitch(void) {
+  make_unused();
+  all_rows = checked(nk_vectors_new(N, DIM, matrix, true));
+  report("glitch-to-read-and-products", turn_about(REPEATS, glitch, glitch_products), 2.5);
+  glitch_options.knn_k = K;
+  report("glitch-with-knn-to-read-and-products", turn_about(2, glitch, glitch_products), 2.5);
+  nk_vectors_free(all_rows);
+}
+
 /* ---- Tools: their memory, and scikit-learn ---- */
 
 static void bench_memory(const char *name, const char *arguments, const char *set,
@@ -339,6 +382,7 @@ int main(int argc, char **argv) {
     make_balls();
     report("knn-balls-to-knn", turn_about(2, knn_balls, knn_cloud), 4);
   }
+  if (wanted(argc, argv, "glitch")) bench_glitch();
   unlink(set);
   rmdir(folder);
   return bench_over;
