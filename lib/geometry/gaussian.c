@@ -2,10 +2,10 @@
  * the covariance above the diagonal, the factor L (covariance = L L^T) below it and on it; the
  * covariance's own diagonal lies beside it.
  *
- * A block of rows is whitened by the triangular system Y L^T = X - mean, in float where that keeps
- * five digits and in double where it would not: the smallest ratio L_ii / sqrt(covariance_ii) is
- * the part of a coordinate's spread that the coordinates before it leave unexplained, and errors
- * grow with its inverse. */
+ * A block of rows is whitened by Y L^T = X - mean. In float, where that keeps five digits, by a
+ * product with the inverse of L, which takes half the time of the triangular system; else by that
+ * system in double: the smallest ratio L_ii / sqrt(covariance_ii) is the part of a coordinate's
+ * spread that the coordinates before it leave unexplained, and errors grow with its inverse. */
 #include "geometry/gaussian.h"
 
 #include <cblas.h>
@@ -21,7 +21,7 @@ struct nk_gaussian {
   double *mean;     /* [dim] */
   double *square;   /* [dim, dim] covariance above, L on and below the diagonal */
   double *diagonal; /* [dim] of the covariance */
-  float *factor;    /* [dim, dim] L in float; NULL when rows are whitened in double */
+  float *inverse;   /* [dim, dim] of L, in float; NULL when rows are whitened in double */
   double shrinkage;
 };
 
@@ -77,8 +77,38 @@ static bool factor(struct nk_gaussian *dist, double ridge) {
   return true;
 }
 
-/* The float copy of L, where float is good enough. */
-static int make_float_factor(struct nk_gaussian *dist) {
+/* inverse = that of L, in columns that threads share: of each the system from the diagonal on. */
+static int invert(struct nk_gaussian *dist) {
+  enum { COLUMNS = 64 };
+  size_t dim = dist->dim;
+  bool failed = false;
+#pragma omp parallel
+  {
+    double *panel = nk_alloc(dim, COLUMNS * sizeof *panel);
+#pragma omp for schedule(dynamic)
+    for (size_t first = 0; first < dim; first += COLUMNS) {
+      size_t n = dim - first, width = n < COLUMNS ? n : COLUMNS;
+      if (panel == NULL) {
+#pragma omp atomic write
+        failed = true;
+        continue;
+      }
+      memset(panel, 0, n * width * sizeof *panel);
+      for (size_t j = 0; j < width; j++) panel[j * width + j] = 1;
+      cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, (int)n,
+                  (int)width, 1, dist->square + first * dim + first, (int)dim, panel, (int)width);
+      for (size_t i = 0; i < dim; i++)
+        for (size_t j = 0; j < width; j++)
+          dist->inverse[i * dim + first + j] =
+              i < first ? 0.0f : (float)panel[(i - first) * width + j];
+    }
+    nk_free(panel);
+  }
+  return failed ? nk_fail(NK_EMEMORY, "out of memory for a covariance of %zu values", dim) : NK_OK;
+}
+
+/* The inverse of L, where float is good enough. */
+static int make_float_inverse(struct nk_gaussian *dist) {
   size_t dim = dist->dim;
   double smallest = 1;
   for (size_t i = 0; i < dim; i++) {
@@ -88,12 +118,8 @@ static int make_float_factor(struct nk_gaussian *dist) {
     if (size < 1e-30 || size > 1e30) smallest = 0;
   }
   if (smallest < SMALLEST_FLOAT_PART) return NK_OK;
-  if ((dist->factor = nk_alloc(dim * dim, sizeof(float))) == NULL) return NK_EMEMORY;
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < dim; i++)
-    for (size_t j = 0; j < dim; j++)
-      dist->factor[i * dim + j] = j <= i ? (float)dist->square[i * dim + j] : 0.0f;
-  return NK_OK;
+  dist->inverse = nk_alloc(dim * dim, sizeof(float));
+  return dist->inverse != NULL ? invert(dist) : NK_EMEMORY;
 }
 
 struct nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage, bool take) {
@@ -144,7 +170,7 @@ struct nk_gaussian *nk_gaussian_new(struct nk_moments *moments, double shrinkage
   if (ridge > 0)
     nk_warn("the covariance is singular: %.0e of the mean variance is added to its diagonal",
             ridge);
-  code = make_float_factor(dist);
+  code = make_float_inverse(dist);
 
 done:
   if (take) nk_moments_free(moments);
@@ -172,7 +198,7 @@ struct nk_gaussian *nki_gaussian_of(const double *mean, const double *packed, si
     nk_fail(NK_EDATA, "the covariance is not positive definite");
     goto failed;
   }
-  if (make_float_factor(dist) != NK_OK) goto failed;
+  if (make_float_inverse(dist) != NK_OK) goto failed;
   return dist;
 
 failed:
@@ -185,7 +211,7 @@ void nk_gaussian_free(struct nk_gaussian *dist) {
   nk_free(dist->mean);
   nk_free(dist->square);
   nk_free(dist->diagonal);
-  nk_free(dist->factor);
+  nk_free(dist->inverse);
   nk_free(dist);
 }
 
@@ -221,8 +247,8 @@ static void whiten_block(const struct nk_gaussian *dist, const float *x, size_t 
   double *wide = work->wide;
   if (wide == NULL) {
     nki_copy_rows_centred(x, NULL, 0, n, dim, dist->mean, block);
-    cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n, (int)dim,
-                1.0f, dist->factor, (int)dim, block, (int)dim);
+    cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)n, (int)dim,
+                1.0f, dist->inverse, (int)dim, block, (int)dim);
     return;
   }
 #pragma omp parallel for schedule(static)
@@ -254,8 +280,8 @@ int nk_mahalanobis(const struct nk_gaussian *dist, const float *x, size_t n, flo
   int code = NK_OK;
   if (n == 0) return NK_OK;
   work.block = nk_alloc(work.block_rows, dim * sizeof(float));
-  if (dist->factor == NULL) work.wide = nk_alloc(work.block_rows, dim * sizeof(double));
-  if (work.block == NULL || (dist->factor == NULL && work.wide == NULL)) code = NK_EMEMORY;
+  if (dist->inverse == NULL) work.wide = nk_alloc(work.block_rows, dim * sizeof(double));
+  if (work.block == NULL || (dist->inverse == NULL && work.wide == NULL)) code = NK_EMEMORY;
   for (size_t first = 0; first < n && code == NK_OK; first += work.block_rows) {
     size_t count = n - first < work.block_rows ? n - first : work.block_rows;
     if (measure_block(dist, x + first * dim, count, &work, out + first) != NK_OK) {

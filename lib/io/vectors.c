@@ -269,6 +269,7 @@ struct nk_vectors *nki_vectors_select(const struct nk_vectors *set, const size_t
     return NULL;
   }
   float *values = nk_vectors_writable(chosen);
+#pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n; i++) {
     memcpy(values + i * set->dim, set->values + rows[i] * set->dim, set->dim * sizeof *values);
   }

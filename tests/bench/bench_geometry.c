@@ -1,6 +1,6 @@
 /* Geometry on a matrix of GPT-2's shape, 50,257 rows of 768, against the BLAS and LAPACK calls that
  * the work cannot do without, timed in the same run, turn about. `bench_geometry NAME...` runs the
- * named parts only: stats, mahalanobis, pca, region, knn, balls, glitch.
+ * named parts only: stats, mahalanobis, pca, region, fit, knn, balls, glitch.
  *
  * On paper, 128,256 rows of 4,096 at 330 Gflop/s: covariance 2.2 Tflop, 7 s; Mahalanobis distances
  * as much again; k-NN of all rows 67 Tflop, 205 s. */
@@ -179,10 +179,64 @@ static void bench_regions(void) {
     region = checked(nk_region_fit(set, NULL, N / 4, &options));
     bool knn = kind == NK_REGION_KNN || kind == NK_REGION_COMBINED;
     report(NAMES[kind],
-           turn_about(knn ? 2 : REPEATS, region_score, knn ? region_knn : region_sgemm), 1.5);
+           turn_about(knn ? 2 : REPEATS, region_score, knn ? region_knn : region_sgemm),
+           kind == NK_REGION_MAHALANOBIS ? 1.2 : 1.5);
     nk_region_free(region);
   }
   nk_vectors_free(set);
+}
+
+/* A region of all rows, beside what fitting it cannot do without: the covariance of the fitting
+ * rows and a product that whitens all; the decomposition of a covariance, and the product of the
+ * other rows with the components left over; the neighbours of all rows among the fitting ones. */
+static struct nk_vectors *all_rows;
+static struct nk_region_options fit_options;
+
+static void region_fit(void) {
+  nk_region_free(region);
+  region = checked(nk_region_fit(all_rows, NULL, 0, &fit_options));
+}
+
+static void fit_products(void) {
+  static double symmetric[DIM * DIM], values[DIM];
+  size_t n_fit = region->n_fit;
+  bool combined = region->kind == NK_REGION_COMBINED;
+  cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, DIM, (int)n_fit, 1, matrix, DIM, 0, square,
+              DIM);
+  for (size_t i = 0; i < DIM * DIM; i++) symmetric[i] = (double)square[i];
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, DIM, DIM, 1, matrix, DIM, square, DIM,
+              0, product, DIM);
+  if (combined || region->kind == NK_REGION_SUBSPACE) {
+    LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'L', DIM, symmetric, DIM, values);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)(N - n_fit),
+                (int)(DIM - region->n_components), DIM, 1, matrix, DIM, square, DIM, 0, product,
+                DIM);
+  }
+  if (!combined) return;
+  const struct nk_knn_options options = {.k = K};
+  nk_knn_free(checked(nk_knn_search(matrix, n_fit, DIM, NULL, 0, &options)));
+  nk_knn_free(
+      checked(nk_knn_search(matrix, n_fit, DIM, matrix + n_fit * DIM, N - n_fit, &options)));
+}
+
+static void bench_fits(void) {
+  static const struct {
+    enum nk_region_kind kind;
+    const char *name;
+  } FITS[] = {{NK_REGION_MAHALANOBIS, "region-fit-mahalanobis-to-products"},
+              {NK_REGION_SUBSPACE, "region-fit-subspace-to-products"},
+              {NK_REGION_COMBINED, "region-fit-combined-to-products"}};
+  all_rows = checked(nk_vectors_new(N, DIM, matrix, true));
+  region = NULL;
+  for (size_t i = 0; i < sizeof FITS / sizeof *FITS; i++) {
+    fit_options = (struct nk_region_options){.kind = FITS[i].kind, .k = K};
+    region_fit();
+    report(FITS[i].name,
+           turn_about(FITS[i].kind == NK_REGION_COMBINED ? 1 : REPEATS, region_fit, fit_products),
+           2.5);
+  }
+  nk_region_free(region);
+  nk_vectors_free(all_rows);
 }
 
 /* ---- k-NN ---- */
@@ -254,7 +308,6 @@ static void knn_cloud(void) {
 
 enum { N_UNUSED = 200, N_KNOWN = 13, DRAWN = 4096 };
 
-static struct nk_vectors *all_rows;
 static struct nk_glitch_options glitch_options = {.knn_rows = DRAWN};
 
 /* The first rows become those of tokens that training never showed. */
@@ -378,6 +431,8 @@ int main(int argc, char **argv) {
   }
   if (wanted(argc, argv, "region")) bench_regions();
   if (wanted(argc, argv, "knn")) bench_knn();
+  if (wanted(argc, argv, "fit")) bench_fits();
+  if (wanted(argc, argv, "knn")) report("knn-to-sgemm", turn_about(1, knn, knn_sgemm), 1.25);
   if (wanted(argc, argv, "balls")) {
     make_balls();
     report("knn-balls-to-knn", turn_about(2, knn_balls, knn_cloud), 4);
