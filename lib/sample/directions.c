@@ -255,13 +255,28 @@ static int draw_direction(const struct nki_space *space, const struct nki_bundle
   }
 }
 
-/* Brings the rows of u [n, dim] to unit length; zeros where they are no longer than `least`. */
-static void normalize(double *u, size_t n, size_t dim, double least) {
-  for (size_t i = 0; i < n; i++, u += dim) {
-    double length = cblas_dnrm2((int)dim, u, 1);
+/* Brings the rows of u [n, dim] to unit length; zeros where they are no longer than `least`. Those
+ * of white [n, dim], or NULL, are divided by the same. */
+static void normalize(double *u, double *white, size_t n, size_t dim, double least) {
+  for (size_t i = 0; i < n; i++) {
+    double length = cblas_dnrm2((int)dim, u + i * dim, 1);
     bool none = length <= least;
-    for (size_t j = 0; j < dim; j++) u[j] = none ? 0 : u[j] / length;
+    for (size_t j = i * dim; j < (i + 1) * dim; j++) {
+      u[j] = none ? 0 : u[j] / length;
+      if (white != NULL) white[j] = none ? 0 : white[j] / length;
+    }
   }
+}
+
+/* The rows of u [n, dim] as the kind of direction shapes them; what they are the coloured ones of
+ * into white, or NULL. Returns whether they are. */
+static bool shape(const struct nki_space *space, enum nk_direction_kind kind, size_t n, double *u,
+                  double *white) {
+  if (kind != NK_DIRECTION_NATURAL && kind != NK_DIRECTION_COVARIANCE) return false;
+  if (kind == NK_DIRECTION_NATURAL) nki_gaussian_whiten_gradients(space->gaussian, u, n);
+  if (white != NULL) memcpy(white, u, n * space->dim * sizeof *u);
+  nki_gaussian_colour(space->gaussian, u, n);
+  return white != NULL;
 }
 
 /* u = the direction between it and the other one; zeros where one of them is. */
@@ -272,7 +287,7 @@ static void mix(struct nki_rays *rays, size_t dim) {
     for (size_t j = 0; j < dim; j++) u[j] = none ? 0 : u[j] + other[j];
     rays->toward[i] = -1; /* neither vector is met */
   }
-  normalize(rays->u, rays->n, dim, OPPOSITE);
+  normalize(rays->u, NULL, rays->n, dim, OPPOSITE);
 }
 
 static struct nki_random stream_of(const struct nki_bundle *bundle, size_t ray) {
@@ -308,10 +323,8 @@ int nki_make_rays(const struct nki_space *space, const struct nki_bundle *bundle
       int code = draw_direction(space, bundle, &parts[p], &random[i], rays, i, u + i * dim);
       if (code != NK_OK) return code;
     }
-    if (parts[p].kind == NK_DIRECTION_NATURAL) nki_gaussian_whiten_gradients(space->gaussian, u, n);
-    if (parts[p].kind == NK_DIRECTION_NATURAL || parts[p].kind == NK_DIRECTION_COVARIANCE)
-      nki_gaussian_colour(space->gaussian, u, n);
-    normalize(u, n, dim, 0);
+    rays->is_white = shape(space, parts[p].kind, n, u, n_parts == 1 ? rays->white : NULL);
+    normalize(u, rays->is_white ? rays->white : NULL, n, dim, 0);
   }
   if (n_parts == 2) mix(rays, dim);
   return NK_OK;

@@ -7,7 +7,7 @@
 #include "geometry/gaussian.h"
 #include "sample/internal.h"
 
-/* Fills rows `first` to first + n - 1 of x; work [NKI_RAYS, dim]. */
+/* Fills rows `first` to first + n - 1 of x; work [n, dim]. */
 static void draw_block(const struct nki_space *space, uint64_t seed, size_t first, size_t n,
                        double *work, float *x) {
   size_t dim = space->dim;
@@ -22,17 +22,17 @@ static void draw_block(const struct nki_space *space, uint64_t seed, size_t firs
 }
 
 static int draw_all(const struct nki_space *space, uint64_t seed, struct nk_vectors *set) {
-  size_t n_blocks = (set->n + NKI_RAYS - 1) / NKI_RAYS;
+  size_t rows = nki_block_of_rays(set->n), n_blocks = (set->n + rows - 1) / rows;
   float *x = nk_vectors_writable(set);
   bool failed = false;
 #pragma omp parallel
   {
-    double *work = nk_alloc(NKI_RAYS * space->dim, sizeof *work);
+    double *work = nk_alloc(rows, space->dim * sizeof *work);
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
-      size_t first = b * NKI_RAYS, left = set->n - first;
+      size_t first = b * rows, left = set->n - first;
       if (work != NULL) {
-        draw_block(space, seed, first, left < NKI_RAYS ? left : NKI_RAYS, work, x);
+        draw_block(space, seed, first, left < rows ? left : rows, work, x);
         continue;
       }
 #pragma omp atomic write

@@ -11,9 +11,18 @@
 
 /* ---- Rays ---- */
 
-/* Rays are made in blocks of this many, each block by one thread: results must not depend on how
- * many threads there are, and a BLAS call may when it is split among them. */
-enum { NKI_RAYS = 64 };
+/* Rays are made in blocks, of at most this many, each block by one thread: results must not depend
+ * on how many threads there are, and a BLAS call may when it is split among them. The matrix that a
+ * block is multiplied with is packed once a block, so that few large blocks are faster; the number
+ * of blocks is what threads can share. */
+enum { NKI_RAYS = 256, NKI_FEWEST_RAYS = 64, NKI_ENOUGH_BLOCKS = 16 };
+
+/* Rays of a block, of n in all. */
+static inline size_t nki_block_of_rays(size_t n) {
+  size_t rays = (n + NKI_ENOUGH_BLOCKS - 1) / NKI_ENOUGH_BLOCKS;
+  if (rays < NKI_FEWEST_RAYS) return NKI_FEWEST_RAYS;
+  return rays < NKI_RAYS ? rays : NKI_RAYS;
+}
 
 struct nki_space {
   const struct nk_gaussian *gaussian;
@@ -56,12 +65,14 @@ static inline bool nki_is_gradient(enum nk_direction_kind kind) {
   return kind == NK_DIRECTION_GRADIENT || kind == NK_DIRECTION_NATURAL;
 }
 
-/* A block of rays origin + r u. */
+/* A block of rays origin + r u, with room for n_rays. */
 struct nki_rays {
   size_t n;
-  double *origin;      /* [NKI_RAYS, dim] minus the centroid */
-  double *u;           /* [NKI_RAYS, dim] unit vectors; zeros where there is no direction */
-  double *other;       /* [NKI_RAYS, dim] room for the second direction of a mixture, or NULL */
+  double *origin;      /* [n_rays, dim] minus the centroid */
+  double *u;           /* [n_rays, dim] unit vectors; zeros where there is no direction */
+  double *other;       /* [n_rays, dim] room for the second direction of a mixture, or NULL */
+  double *white;       /* [n_rays, dim] u whitened, where is_white; NULL: not needed */
+  bool is_white;       /* known from how u was drawn */
   const float **start; /* [NKI_RAYS] the vector that is the origin, NULL for the centroid */
   int64_t *from;       /* [NKI_RAYS] id of the origin, -1 for the centroid */
   int64_t *toward;     /* [NKI_RAYS] id of the vector that the ray meets, -1 for none */
@@ -136,11 +147,12 @@ double nki_radius_of_neighbour(const double *square, const double *along, size_t
 
 /* ---- The k-th nearest token along rays ---- */
 
-/* One thread's memory for it: about 4 (NKI_RAYS * 2 + 14) bytes for each token. */
+/* One thread's memory for it: about 4 (2 n_rays + 14) bytes for each token. */
 struct nki_neighbours;
 
-/* token_squares [n_fit]: |token|^2; it and space have to outlive the result. NULL on failure. */
-struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
+/* token_squares [2, n_fit]: |token|^2 and |token - centroid|^2; they and space have to outlive the
+ * result. NULL on failure. */
+struct nki_neighbours *nki_neighbours_new(const struct nki_space *space, size_t n_rays,
                                           const double *token_squares);
 void nki_neighbours_free(struct nki_neighbours *work);
 /* Computes the products of a block of rays. */

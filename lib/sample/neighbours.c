@@ -5,17 +5,19 @@
 #include <math.h>
 #include <noken/base.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sample/internal.h"
 
 struct nki_neighbours {
   const struct nki_space *space;
-  const double *token_squares; /* [n_fit] |token|^2 */
-  float *directions;           /* [NKI_RAYS, dim] u */
-  float *origins;              /* [NKI_RAYS, dim] the origins, not less the centroid, times scale */
-  float *u_token;              /* [NKI_RAYS, n_fit] u . token */
-  float *origin_token;         /* [NKI_RAYS, n_fit] origin . token times scale */
-  double *square, *along;      /* [n_fit] of the current ray */
+  const double *token_squares; /* [2, n_fit] |token|^2 and |token - centroid|^2 */
+  float *directions;           /* [n_rays, dim] u */
+  float *origins;              /* [n_rays, dim] the origins, not less the centroid, times scale */
+  float *u_token;              /* [n_rays, n_fit] u . token */
+  float *origin_token;         /* [n_rays, n_fit] origin . token times scale */
+  double *place;               /* [dim] the current ray's origin, not less the centroid */
+  double *square, *along;      /* [n_fit] of that ray */
   double *events;              /* [4 n_fit] */
   size_t *candidates;          /* [n_fit] */
   double largest;              /* length of the longest token */
@@ -29,6 +31,7 @@ void nki_neighbours_free(struct nki_neighbours *work) {
   nk_free(work->origins);
   nk_free(work->u_token);
   nk_free(work->origin_token);
+  nk_free(work->place);
   nk_free(work->square);
   nk_free(work->along);
   nk_free(work->events);
@@ -36,17 +39,18 @@ void nki_neighbours_free(struct nki_neighbours *work) {
   nk_free(work);
 }
 
-struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
+struct nki_neighbours *nki_neighbours_new(const struct nki_space *space, size_t n_rays,
                                           const double *token_squares) {
   struct nki_neighbours *work = nk_calloc(1, sizeof *work);
   if (work == NULL) return NULL;
   size_t n = space->n_fit;
   work->space = space;
   work->token_squares = token_squares;
-  work->directions = nk_alloc(NKI_RAYS * space->dim, sizeof *work->directions);
-  work->origins = nk_alloc(NKI_RAYS * space->dim, sizeof *work->origins);
-  work->u_token = nk_alloc(NKI_RAYS * n, sizeof *work->u_token);
-  work->origin_token = nk_alloc(NKI_RAYS * n, sizeof *work->origin_token);
+  work->directions = nk_alloc(n_rays * space->dim, sizeof *work->directions);
+  work->origins = nk_alloc(n_rays * space->dim, sizeof *work->origins);
+  work->u_token = nk_alloc(n_rays * n, sizeof *work->u_token);
+  work->origin_token = nk_alloc(n_rays * n, sizeof *work->origin_token);
+  work->place = nk_alloc(space->dim, sizeof *work->place);
   work->square = nk_alloc(n, sizeof *work->square);
   work->along = nk_alloc(n, sizeof *work->along);
   work->events = nk_alloc(4 * n, sizeof *work->events);
@@ -56,8 +60,8 @@ struct nki_neighbours *nki_neighbours_new(const struct nki_space *space,
   if (work->largest > 0) frexp(work->largest, &exponent);
   work->scale = ldexp(1, -exponent);
   if (work->directions != NULL && work->origins != NULL && work->u_token != NULL &&
-      work->origin_token != NULL && work->square != NULL && work->along != NULL &&
-      work->events != NULL && work->candidates != NULL)
+      work->origin_token != NULL && work->place != NULL && work->square != NULL &&
+      work->along != NULL && work->events != NULL && work->candidates != NULL)
     return work;
   nki_neighbours_free(work);
   return NULL;
@@ -70,31 +74,54 @@ static void multiply(const struct nki_space *space, const float *rows, size_t n,
               (int)space->n_fit);
 }
 
+/* Rays from the centroid need no products of their origins. */
 void nki_neighbours_block(struct nki_neighbours *work, const struct nki_rays *rays) {
   size_t dim = work->space->dim;
+  bool from_centroid = true;
+  for (size_t i = 0; i < rays->n; i++) from_centroid = from_centroid && rays->start[i] == NULL;
+  for (size_t i = 0; i < rays->n * dim; i++) work->directions[i] = (float)rays->u[i];
+  multiply(work->space, work->directions, rays->n, work->u_token);
+  if (from_centroid) return;
   for (size_t i = 0; i < rays->n; i++)
     for (size_t j = 0; j < dim; j++) {
-      work->directions[i * dim + j] = (float)rays->u[i * dim + j];
       double place = rays->origin[i * dim + j] + work->space->mean[j];
       work->origins[i * dim + j] = (float)(place * work->scale);
     }
-  multiply(work->space, work->directions, rays->n, work->u_token);
   multiply(work->space, work->origins, rays->n, work->origin_token);
+}
+
+/* sums = { |a|^2, a . u } of a = origin + (mean - token), [dim] each, in double. */
+NKI_CLONES static void add_products(const float *restrict token, const double *restrict mean,
+                                    const double *restrict origin, const double *restrict u,
+                                    size_t dim, double sums[2]) {
+  double square[NKI_LANES] = {0}, product[NKI_LANES] = {0};
+  size_t j = 0;
+  for (; j + NKI_LANES <= dim; j += NKI_LANES)
+    for (size_t l = 0; l < NKI_LANES; l++) {
+      double away = origin[j + l] + (mean[j + l] - (double)token[j + l]);
+      square[l] += away * away;
+      product[l] += away * u[j + l];
+    }
+  sums[0] = sums[1] = 0;
+  for (; j < dim; j++) {
+    double away = origin[j] + (mean[j] - (double)token[j]);
+    sums[0] += away * away;
+    sums[1] += away * u[j];
+  }
+  for (size_t l = 0; l < NKI_LANES; l++) {
+    sums[0] += square[l];
+    sums[1] += product[l];
+  }
 }
 
 /* |origin - token|^2 and u . (origin - token) in double. */
 static void exact_products(const struct nki_neighbours *work, const double *origin, const double *u,
                            size_t token, double *square, double *along) {
   const struct nki_space *space = work->space;
-  const float *t = space->tokens + token * space->dim;
-  double sum = 0, product = 0;
-  for (size_t j = 0; j < space->dim; j++) {
-    double away = origin[j] + (space->mean[j] - (double)t[j]);
-    sum += away * away;
-    product += away * u[j];
-  }
-  *square = sum;
-  *along = product;
+  double sums[2];
+  add_products(space->tokens + token * space->dim, space->mean, origin, u, space->dim, sums);
+  *square = sums[0];
+  *along = sums[1];
 }
 
 /* The tokens that could be within `distance` of origin + r u; their exact products go to the front
@@ -155,17 +182,16 @@ double nki_neighbours_radius(struct nki_neighbours *work, const struct nki_rays 
   const double *origin = rays->origin + i * space->dim, *u = rays->u + i * space->dim;
   const float *u_token = work->u_token + i * space->n_fit;
   const float *origin_token = work->origin_token + i * space->n_fit;
-  double origin_square = 0, u_origin = 0;
-  for (size_t j = 0; j < space->dim; j++) {
-    double place = origin[j] + space->mean[j];
-    origin_square += place * place;
-    u_origin += place * u[j];
-  }
-  for (size_t t = 0; t < space->n_fit; t++) {
-    double product = (double)origin_token[t] / work->scale;
-    work->square[t] = origin_square - 2 * product + work->token_squares[t];
-    work->along[t] = u_origin - (double)u_token[t];
-  }
+  for (size_t j = 0; j < space->dim; j++) work->place[j] = origin[j] + space->mean[j];
+  double origin_square = nki_product(work->place, work->place, space->dim);
+  double u_origin = nki_product(work->place, u, space->dim);
+  for (size_t t = 0; t < space->n_fit; t++) work->along[t] = u_origin - (double)u_token[t];
+  if (rays->start[i] == NULL)
+    memcpy(work->square, work->token_squares + space->n_fit, space->n_fit * sizeof *work->square);
+  else
+    for (size_t t = 0; t < space->n_fit; t++)
+      work->square[t] =
+          origin_square - 2 * ((double)origin_token[t] / work->scale) + work->token_squares[t];
   double r = nki_radius_of_neighbour(work->square, work->along, space->n_fit, work->space->k,
                                      distance, work->events);
   if (!isnan(r)) {

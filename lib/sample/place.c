@@ -258,18 +258,19 @@ int nki_place_direction(struct sampling *s, size_t direction) {
       .n_each = o->n,
       .from_stored =
           o->measure == NK_MEASURE_RADIUS || (o->measure == NK_MEASURE_ANGLE && o->about_zero)};
-  size_t n_blocks = (s->n_rays + NKI_RAYS - 1) / NKI_RAYS, done = 0;
+  size_t n_rays = nki_block_of_rays(s->n_rays), n_blocks = (s->n_rays + n_rays - 1) / n_rays;
+  size_t done = 0;
   s->n_redrawn = 0;
 #pragma omp parallel
   {
     struct nki_radii work;
-    int code = nki_radii_open(s, bundle.direction->kind == NK_DIRECTION_MIXTURE, &work);
+    int code = nki_radii_open(s, n_rays, bundle.direction->kind == NK_DIRECTION_MIXTURE, &work);
     if (code != NK_OK) note_failure(s, 0, code, nk_error());
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
-      size_t first = b * NKI_RAYS, left = s->n_rays - first;
+      size_t first = b * n_rays, left = s->n_rays - first;
       if (code != NK_OK || has_failed(s)) continue;
-      draw_block(s, &work, &bundle, first, left < NKI_RAYS ? left : NKI_RAYS);
+      draw_block(s, &work, &bundle, first, left < n_rays ? left : n_rays);
 #pragma omp critical(sample_progress)
       if (nk_progress("placing nokens", ++done, n_blocks) != NK_OK)
         note_failure(s, 0, NK_EINTERRUPTED, nk_error());

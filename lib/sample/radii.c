@@ -21,13 +21,13 @@ void nki_radii_close(struct nki_radii *work) {
   nk_free(work->rays.from);
   nk_free(work->rays.toward);
   nk_free(work->white_origin);
-  nk_free(work->white_u);
+  nk_free(work->rays.white);
   nki_neighbours_free(work->neighbours);
 }
 
-int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *work) {
+int nki_radii_open(const struct sampling *s, size_t n_rays, bool mixture, struct nki_radii *work) {
   *work = (struct nki_radii){.rays.n = 0};
-  size_t size = NKI_RAYS * s->space.dim;
+  size_t size = n_rays * s->space.dim;
   work->rays.origin = nk_alloc(size, sizeof(double));
   work->rays.u = nk_alloc(size, sizeof(double));
   work->rays.start = nk_alloc(NKI_RAYS, sizeof *work->rays.start);
@@ -41,10 +41,10 @@ int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *wor
   }
   if (is_metric(&s->options, NK_METRIC_MAHALANOBIS)) {
     work->white_origin = nk_alloc(size, sizeof(double));
-    work->white_u = nk_alloc(size, sizeof(double));
-    made = made && work->white_origin != NULL && work->white_u != NULL;
+    work->rays.white = nk_alloc(size, sizeof(double));
+    made = made && work->white_origin != NULL && work->rays.white != NULL;
   } else if (is_metric(&s->options, NK_METRIC_KNN)) {
-    work->neighbours = nki_neighbours_new(&s->space, s->token_squares);
+    work->neighbours = nki_neighbours_new(&s->space, n_rays, s->token_squares);
     made = made && work->neighbours != NULL;
   }
   return made ? NK_OK : NK_EMEMORY;
@@ -62,9 +62,11 @@ void nki_radii_prepare(const struct sampling *s, struct nki_radii *work) {
   size_t n = work->rays.n, dim = s->space.dim, bytes = n * dim * sizeof(double);
   if (is_metric(o, NK_METRIC_MAHALANOBIS)) {
     memcpy(work->white_origin, work->rays.origin, bytes);
-    memcpy(work->white_u, work->rays.u, bytes);
     if (has_origin(&work->rays)) nki_gaussian_whiten(s->space.gaussian, work->white_origin, n);
-    nki_gaussian_whiten(s->space.gaussian, work->white_u, n);
+    if (!work->rays.is_white) {
+      memcpy(work->rays.white, work->rays.u, bytes);
+      nki_gaussian_whiten(s->space.gaussian, work->rays.white, n);
+    }
   } else if (is_metric(o, NK_METRIC_KNN)) {
     nki_neighbours_block(work->neighbours, &work->rays);
   }
@@ -115,7 +117,7 @@ double nki_radii_at(const struct sampling *s, const struct nki_radii *work, size
     return nki_neighbours_radius(work->neighbours, &work->rays, i, distance);
   if (is_metric(o, NK_METRIC_MAHALANOBIS)) {
     origin = work->white_origin + at;
-    u = work->white_u + at;
+    u = work->rays.white + at;
   }
   return nki_radius_of_quadratic(nki_product(u, u, dim), nki_product(origin, u, dim),
                                  nki_product(origin, origin, dim) - distance * distance);
@@ -123,11 +125,12 @@ double nki_radii_at(const struct sampling *s, const struct nki_radii *work, size
 
 int nki_square_tokens(struct sampling *s) {
   if (!is_metric(&s->options, NK_METRIC_KNN)) return NK_OK;
-  s->token_squares = nk_alloc(s->space.n_fit, sizeof *s->token_squares);
+  size_t n = s->space.n_fit;
+  s->token_squares = nk_alloc(n, 2 * sizeof *s->token_squares);
   if (s->token_squares == NULL) return NK_EMEMORY;
-  nk_row_distances(s->space.tokens, s->space.n_fit, s->space.dim, s->space.mean, s->token_squares,
-                   NULL, NULL);
-  for (size_t i = 0; i < s->space.n_fit; i++) s->token_squares[i] *= s->token_squares[i];
+  nk_row_distances(s->space.tokens, n, s->space.dim, s->space.mean, s->token_squares,
+                   s->token_squares + n, NULL);
+  for (size_t i = 0; i < 2 * n; i++) s->token_squares[i] *= s->token_squares[i];
   return NK_OK;
 }
 
@@ -158,7 +161,7 @@ struct nki_distance_surface *nki_surface_new(struct nk_region *region, enum nk_m
   return NULL;
 }
 
-/* A block of at most NKI_RAYS. */
+/* A block of rays. */
 static void scale_block(const struct sampling *s, struct nki_radii *radii, double distance,
                         const double *away, size_t n, double *scale) {
   size_t dim = s->space.dim;
@@ -178,15 +181,15 @@ static void scale_block(const struct sampling *s, struct nki_radii *radii, doubl
 int nki_surface_scale(const struct nki_distance_surface *surface, const double *away, size_t n,
                       double *scale) {
   const struct sampling *s = &surface->s;
-  size_t n_blocks = (n + NKI_RAYS - 1) / NKI_RAYS;
+  size_t n_rays = nki_block_of_rays(n), n_blocks = (n + n_rays - 1) / n_rays;
   bool failed = false;
 #pragma omp parallel
   {
     struct nki_radii radii;
-    int code = nki_radii_open(s, false, &radii);
+    int code = nki_radii_open(s, n_rays, false, &radii);
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
-      size_t first = b * NKI_RAYS, count = n - first < NKI_RAYS ? n - first : NKI_RAYS;
+      size_t first = b * n_rays, count = n - first < n_rays ? n - first : n_rays;
       if (code == NK_OK) {
         scale_block(s, &radii, surface->distance, away + first * s->space.dim, count,
                     scale + first);

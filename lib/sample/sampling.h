@@ -20,7 +20,7 @@ struct sampling {
   double *distances; /* [n_distances] asked; the first is the origin's for with_origin */
   size_t n_distances;
   size_t n_rays;         /* of a direction */
-  double *token_squares; /* [n_fit] for metric knn */
+  double *token_squares; /* [2, n_fit] for metric knn */
   float *gradients;      /* [rows of the set or 1, dim] at the origins, or NULL */
   float *centroid;       /* [dim] as a set holds it */
   struct nk_vectors *set;
@@ -45,12 +45,13 @@ struct sampling {
 /* One thread's memory. */
 struct nki_radii {
   struct nki_rays rays;
-  double *white_origin, *white_u;       /* [NKI_RAYS, dim] whitened; metric mahalanobis */
+  double *white_origin;                 /* [n_rays, dim] whitened; metric mahalanobis */
   struct nki_neighbours *neighbours;    /* metric knn */
   struct nki_turning turning[NKI_RAYS]; /* about the centre of angles, and with keep_norm about 0 */
 };
 
-int nki_radii_open(const struct sampling *s, bool mixture, struct nki_radii *work);
+/* Blocks of at most n_rays. */
+int nki_radii_open(const struct sampling *s, size_t n_rays, bool mixture, struct nki_radii *work);
 void nki_radii_close(struct nki_radii *work);
 /* Computes what all radii of the rays that work->rays holds need. */
 void nki_radii_prepare(const struct sampling *s, struct nki_radii *work);

@@ -73,26 +73,25 @@ int nki_held_out(struct nk_region *region, enum nk_metric metric, double **sorte
 /* ---- The columns ---- */
 
 int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, double *out) {
-  size_t n_blocks = (n + NKI_RAYS - 1) / NKI_RAYS;
+  size_t rows = nki_block_of_rays(n), n_blocks = (n + rows - 1) / rows, dim = space->dim;
   bool failed = false;
 #pragma omp parallel
   {
-    double *block = nk_alloc(NKI_RAYS * space->dim, sizeof *block);
+    double *block = nk_alloc(rows, dim * sizeof *block);
 #pragma omp for schedule(dynamic)
     for (size_t b = 0; b < n_blocks; b++) {
-      size_t first = b * NKI_RAYS, count = n - first < NKI_RAYS ? n - first : NKI_RAYS;
+      size_t first = b * rows, count = n - first < rows ? n - first : rows;
       if (block == NULL) {
 #pragma omp atomic write
         failed = true;
         continue;
       }
-      for (size_t i = 0; i < count * space->dim; i++)
-        block[i] = (double)x[first * space->dim + i] - space->mean[i % space->dim];
+      for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < dim; j++)
+          block[i * dim + j] = (double)x[(first + i) * dim + j] - space->mean[j];
       nki_gaussian_whiten(space->gaussian, block, count);
-      for (size_t i = 0; i < count; i++) {
-        const double *row = block + i * space->dim;
-        out[first + i] = sqrt(nki_product(row, row, space->dim));
-      }
+      for (size_t i = 0; i < count; i++)
+        out[first + i] = sqrt(nki_product(block + i * dim, block + i * dim, dim));
     }
     nk_free(block);
   }
