@@ -83,8 +83,9 @@ void nki_constraint_close(struct nki_constraint *constraint) {
 
 void nki_to_coordinates(const struct nki_constraint *c, const float *origins, const float *x,
                         size_t n, double *z) {
-  for (size_t i = 0; i < n * c->dim; i++)
-    z[i] = (double)x[i] - (c->mean != NULL ? c->mean[i % c->dim] : (double)origins[i]);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0, at = i * c->dim; j < c->dim; j++, at++)
+      z[at] = (double)x[at] - (c->mean != NULL ? c->mean[j] : (double)origins[at]);
   if (c->whitened) nki_gaussian_whiten(c->region->gaussian, z, n);
 }
 
@@ -99,7 +100,9 @@ void nki_to_vectors(const struct nki_constraint *c, const float *origins, const 
   memcpy(work, z, n * c->dim * sizeof *z);
   if (c->whitened) nki_gaussian_colour(c->region->gaussian, work, n);
   if (c->mean != NULL)
-    for (size_t i = 0; i < n * c->dim; i++) x[i] = (float)(work[i] + c->mean[i % c->dim]);
+    for (size_t i = 0; i < n; i++)
+      for (size_t j = 0, at = i * c->dim; j < c->dim; j++, at++)
+        x[at] = (float)(work[at] + c->mean[j]);
   else if (origins != NULL) /* without a region */
     for (size_t i = 0; i < n * c->dim; i++) x[i] = step_from(origins[i], work[i]);
 }
@@ -121,9 +124,9 @@ struct outside {
   double *gradient; /* [n, n_limits, dim] */
 };
 
-/* Moves row l of those outside to the nearest place where all excesses, as linear functions of
- * where the row is, are at most 0: the projection onto half-spaces by Hildreth (1957), one
- * multiplier for each of them. */
+/* Moves a row by the l-th excesses and gradients to the nearest place where all excesses, as linear
+ * functions of where the row is, are at most 0: the projection onto half-spaces by Hildreth (1957),
+ * one multiplier for each of them. */
 static void correct(const struct nki_constraint *c, const struct outside *o, size_t l, double *z) {
   size_t n = o->n_limits, dim = c->dim;
   const double *gradient = o->gradient + l * n * dim, *excess = o->excess + l * n;
@@ -150,22 +153,21 @@ static int judge(const struct nki_constraint *c, struct outside *o, bool correct
   nki_to_vectors(c, NULL, o->z, o->n, o->work, o->x);
   double aim = c->level * (1 - (o->n_limits > 1 ? INSIDE : INSIDE_ALONE));
   const struct nki_region_rows rows = {
-      .x = o->x, .n = o->n, .token = NKI_NO_TOKENS, .base = c->base};
+      .x = o->x, .n = o->n, .token = NKI_NO_TOKENS, .base = c->base, .inside = c->level};
   int code = corrects ? nki_region_excess(c->region, aim, &rows, o->score, o->excess, o->gradient)
                       : nki_region_score(c->region, &rows, o->score);
   if (code != NK_OK) return code;
+  for (size_t l = 0; l < o->n; l++)
+    if (!(o->score[l] <= c->level)) o->row[still++] = o->row[l];
+  o->n = still;
   if (corrects) nki_to_coordinate_gradients(c, o->gradient, o->n * o->n_limits);
 #pragma omp parallel for schedule(static)
   for (size_t l = 0; l < o->n; l++) {
     double *row = z + o->row[l] * dim;
-    if (o->score[l] <= c->level) continue;
     if (corrects) correct(c, o, l, row);
     for (size_t j = 0; j < dim && !corrects; j++)
       row[j] = 0.5 * (row[j] + from[o->row[l] * dim + j]);
   }
-  for (size_t l = 0; l < o->n; l++)
-    if (!(o->score[l] <= c->level)) o->row[still++] = o->row[l];
-  o->n = still;
   return NK_OK;
 }
 
@@ -202,15 +204,22 @@ static int into_region(const struct nki_constraint *c, const double *from, doubl
 
 /* ---- Distances and radii ---- */
 
+/* scale [n]: what brings z [n, dim] to the distance. */
+static int scale_to_distance(const struct nki_constraint *c, const double *z, size_t n,
+                             double *scale) {
+  if (!c->whitened) return nki_surface_scale(c->surface, z, n, scale);
+  for (size_t i = 0; i < n; i++) {
+    const double *row = z + i * c->dim;
+    double length = sqrt(nki_product(row, row, c->dim));
+    scale[i] = length > 0 ? c->bound / length : (double)NAN;
+  }
+  return NK_OK;
+}
+
 static int onto_distance(const struct nki_constraint *c, const double *from, double *z, size_t n,
                          size_t *n_stuck) {
-  double *away = nk_alloc(n, c->dim * sizeof *away), *scale = nk_alloc(n, sizeof *scale);
-  int code = away != NULL && scale != NULL ? NK_OK : NK_EMEMORY;
-  if (code == NK_OK) {
-    memcpy(away, z, n * c->dim * sizeof *z);
-    if (c->whitened) nki_gaussian_colour(c->region->gaussian, away, n);
-    code = nki_surface_scale(c->surface, away, n, scale);
-  }
+  double *scale = nk_alloc(n, sizeof *scale);
+  int code = scale != NULL ? scale_to_distance(c, z, n, scale) : NK_EMEMORY;
   if (n_stuck != NULL) *n_stuck = 0;
   for (size_t i = 0; i < n && code == NK_OK; i++) {
     double *row = z + i * c->dim;
@@ -221,7 +230,6 @@ static int onto_distance(const struct nki_constraint *c, const double *from, dou
     }
     for (size_t j = 0; j < c->dim; j++) row[j] *= scale[i];
   }
-  nk_free(away);
   nk_free(scale);
   return code;
 }

@@ -27,6 +27,7 @@ struct nki_region_rows {
   size_t token; /* they are the region's tokens from this one on, not fitted; or NKI_NO_TOKENS */
   int64_t *kth; /* out: [n] rows of their k-th neighbours, where they are searched; or NULL */
   const struct nki_base *base; /* the fitting tokens, prepared (nki_region_base); or NULL */
+  double inside;               /* nki_region_excess leaves rows with a score up to it out */
 };
 
 /* What a combined score is made of. */
@@ -61,7 +62,8 @@ int nki_region_fit_combined(struct nk_region *region, const struct nki_region_ro
  *   scores     [n] as nki_region_score
  *   excess     [n, n_limits] (f - value) / value of the value that is the closer one to feature f,
  *              the other way round for the least; positive outside
- *   gradients  [n, n_limits, dim] of that with respect to x; the k-th neighbour is held */
+ *   gradients  [n, n_limits, dim] of that with respect to x; the k-th neighbour is held
+ * excess and gradients begin with those of the rows that are not left out, in order. */
 int nki_region_excess(const struct nk_region *region, double level,
                       const struct nki_region_rows *given, double *scores, double *excess,
                       double *gradients);

@@ -17,15 +17,17 @@ struct rows {
   const struct nk_region *region;
   const float *x; /* [n, dim] */
   size_t n;
-  const int64_t *kth; /* [n] their k-th neighbours */
-  double *precision;  /* [n, dim] the precision times x - mean; or NULL */
-  double *residual;   /* [n, dim] x - mean within the components that are left over; or NULL */
+  const int64_t *kth;   /* [n] their k-th neighbours */
+  const size_t *number; /* [n] among the rows that were measured; not of distances */
+  double *precision;    /* [n, dim] the precision times x - mean; or NULL */
+  double *residual;     /* [n, dim] x - mean within the components that are left over; or NULL */
 };
 
 static void subtract_mean(const struct rows *rows, double *out) {
   const double *mean = nki_gaussian_mean(rows->region->gaussian);
   size_t dim = rows->region->dim;
-  for (size_t i = 0; i < rows->n * dim; i++) out[i] = (double)rows->x[i] - mean[i % dim];
+  for (size_t i = 0; i < rows->n; i++)
+    for (size_t j = 0; j < dim; j++) out[i * dim + j] = (double)rows->x[i * dim + j] - mean[j];
 }
 
 static int make_precision(struct rows *rows) {
@@ -196,8 +198,9 @@ static double beyond(const struct limit *limit, double value, double *slope) {
   return over;
 }
 
-/* The scores, features, joint distances and their slopes of rows. */
+/* The scores, features, joint distances and their slopes of n rows. */
 struct measured {
+  size_t n;
   double *features; /* [NKI_N_FEATURES, n]; of other than combined regions the one alone */
   double *joint;    /* [n] */
   double *slopes;   /* [n, NKI_N_FEATURES] */
@@ -226,17 +229,17 @@ static int measure(const struct nk_region *region, const struct nki_region_rows 
 static void find_excess(const struct rows *rows, const struct measured *measured,
                         const struct limit *limits, size_t n_limits, size_t i, double *excess,
                         double *gradients) {
-  size_t n = rows->n;
+  size_t n = measured->n, at = rows->number[i];
   for (size_t l = 0; l < n_limits; l++) {
     enum nki_feature feature = limits[l].feature;
     double *gradient = gradients + l * rows->region->dim, slope;
     bool joint = feature == NKI_N_FEATURES;
-    double value = joint ? measured->joint[i] : measured->features[feature * n + i];
+    double value = joint ? measured->joint[at] : measured->features[feature * n + at];
     excess[l] = beyond(&limits[l], value, &slope);
     if (!joint) add_feature(rows, feature, i, value, slope, gradient);
     for (enum nki_feature f = 0; f < NKI_N_FEATURES && joint; f++)
-      add_feature(rows, f, i, measured->features[f * n + i],
-                  slope * measured->slopes[i * NKI_N_FEATURES + f], gradient);
+      add_feature(rows, f, i, measured->features[f * n + at],
+                  slope * measured->slopes[at * NKI_N_FEATURES + f], gradient);
   }
 }
 
@@ -245,36 +248,55 @@ size_t nki_region_n_limits(const struct nk_region *region) {
   return region->joint != NULL ? NKI_N_RANKED : NKI_N_LEGACY;
 }
 
+/* The rows with a score above `inside`: x [n, dim], kth moved to the front, and number [n]. Returns
+ * how many there are. */
+static size_t keep_outside(const struct nki_region_rows *given, const double *scores, size_t dim,
+                           float *x, int64_t *kth, size_t *number) {
+  size_t n = 0;
+  for (size_t i = 0; i < given->n; i++) {
+    if (scores[i] <= given->inside) continue;
+    memcpy(x + n * dim, given->x + i * dim, dim * sizeof *x);
+    kth[n] = kth[i];
+    number[n++] = i;
+  }
+  return n;
+}
+
 int nki_region_excess(const struct nk_region *region, double level,
                       const struct nki_region_rows *given, double *scores, double *excess,
                       double *gradients) {
   struct limit limits[NKI_N_RANKED];
   size_t n_limits = limits_of(region, level, limits), dim = region->dim, n = given->n;
-  struct rows rows = {.region = region, .x = given->x, .n = n};
-  int64_t *kth = nk_alloc(n, sizeof *kth);
+  float *x = nk_alloc(n, dim * sizeof *x);
+  int64_t *kth = nk_calloc(n, sizeof *kth);
+  size_t *number = nk_alloc(n, sizeof *number);
   struct measured measured = {
+      .n = n,
       .features = nk_calloc(n, NKI_N_FEATURES * sizeof(double)),
       .joint = nk_alloc(n, sizeof(double)),
       .slopes = nk_alloc(n, NKI_N_FEATURES * sizeof(double)),
   };
-  bool made =
-      kth != NULL && measured.features != NULL && measured.joint != NULL && measured.slopes != NULL;
+  struct rows rows = {.region = region, .x = x, .kth = kth, .number = number};
+  bool made = x != NULL && kth != NULL && number != NULL && measured.features != NULL &&
+              measured.joint != NULL && measured.slopes != NULL;
   int code = made ? NK_OK : NK_EMEMORY;
-  rows.kth = kth;
   struct nki_region_rows scored = *given;
   scored.kth = kth;
   if (code == NK_OK) code = measure(region, &scored, limits[0].feature, &measured, scores);
+  if (code == NK_OK) rows.n = keep_outside(given, scores, dim, x, kth, number);
   if (code == NK_OK && nki_region_takes(region->kind, NK_REGION_MAHALANOBIS))
     code = make_precision(&rows);
   if (code == NK_OK && nki_region_takes(region->kind, NK_REGION_SUBSPACE))
     code = make_residual(&rows);
-  if (code == NK_OK) memset(gradients, 0, n * n_limits * dim * sizeof *gradients);
+  if (code == NK_OK) memset(gradients, 0, rows.n * n_limits * dim * sizeof *gradients);
 #pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < (code == NK_OK ? n : 0); i++)
+  for (size_t i = 0; i < (code == NK_OK ? rows.n : 0); i++)
     find_excess(&rows, &measured, limits, n_limits, i, excess + i * n_limits,
                 gradients + i * n_limits * dim);
   free_rows(&rows);
+  nk_free(x);
   nk_free(kth);
+  nk_free(number);
   nk_free(measured.features);
   nk_free(measured.joint);
   nk_free(measured.slopes);
