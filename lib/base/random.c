@@ -3,6 +3,8 @@
 #include "base/random.h"
 #include <math.h>
 
+#include "base/clones.h"
+
 enum { ROUNDS = 10 };
 
 void nki_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
@@ -74,13 +76,60 @@ uint64_t nki_random_below(struct nki_random *random, uint64_t n) {
   return r % n;
 }
 
-double nki_random_normal(struct nki_random *random) {
-  uint32_t words[4];
-  take(random, 4, words);
+static double normal_of(const uint32_t words[4]) {
   uint64_t a = join(words) >> 11, b = join(words + 2) >> 11;
   double u = ((double)a + 1.0) * 0x1p-53; /* (0, 1]: its logarithm is finite */
   double angle = 6.283185307179586476925 * (double)b * 0x1p-53;
   return sqrt(-2.0 * log(u)) * cos(angle);
+}
+
+double nki_random_normal(struct nki_random *random) {
+  uint32_t words[4];
+  take(random, 4, words);
+  return normal_of(words);
+}
+
+/* BLOCKS blocks side by side: the rounds of one wait for each other. */
+enum { BLOCKS = 16 };
+
+NKI_CLONES static void take_blocks(const struct nki_random *random, uint32_t out[BLOCKS][4]) {
+  uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
+  uint32_t k0 = (uint32_t)random->seed, k1 = (uint32_t)(random->seed >> 32);
+  for (size_t b = 0; b < BLOCKS; b++) {
+    uint64_t block = random->position / 4 + b;
+    c0[b] = (uint32_t)block;
+    c1[b] = (uint32_t)(block >> 32);
+    c2[b] = (uint32_t)random->stream;
+    c3[b] = (uint32_t)(random->stream >> 32);
+  }
+  for (int round = 0; round < ROUNDS; round++) {
+    for (size_t b = 0; b < BLOCKS; b++) {
+      uint64_t p0 = (uint64_t)0xD2511F53u * c0[b], p1 = (uint64_t)0xCD9E8D57u * c2[b];
+      c0[b] = (uint32_t)(p1 >> 32) ^ c1[b] ^ k0;
+      c2[b] = (uint32_t)(p0 >> 32) ^ c3[b] ^ k1;
+      c1[b] = (uint32_t)p1;
+      c3[b] = (uint32_t)p0;
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  for (size_t b = 0; b < BLOCKS; b++) {
+    out[b][0] = c0[b];
+    out[b][1] = c1[b];
+    out[b][2] = c2[b];
+    out[b][3] = c3[b];
+  }
+}
+
+void nki_random_normals(struct nki_random *random, size_t n, double *out) {
+  size_t i = 0;
+  for (; random->position % 4 == 0 && i + BLOCKS <= n; i += BLOCKS) {
+    uint32_t words[BLOCKS][4];
+    take_blocks(random, words);
+    for (size_t b = 0; b < BLOCKS; b++) out[i + b] = normal_of(words[b]);
+    random->position += (uint64_t)4 * BLOCKS;
+  }
+  for (; i < n; i++) out[i] = nki_random_normal(random);
 }
 
 void nki_random_permutation(struct nki_random *random, size_t n, size_t *order) {

@@ -57,6 +57,8 @@ double nki_random_uniform(struct nki_random *random);
 uint64_t nki_random_below(struct nki_random *random, uint64_t n);
 /* Standard normal, by Box and Muller (1958) in double; always takes four words. */
 double nki_random_normal(struct nki_random *random);
+/* out [n] = the next n of them. */
+void nki_random_normals(struct nki_random *random, size_t n, double *out);
 
 /* order[0..n) = a random permutation of 0..n-1 (Fisher and Yates). */
 void nki_random_permutation(struct nki_random *random, size_t n, size_t *order);

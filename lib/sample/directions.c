@@ -178,7 +178,7 @@ static int draw_toward(const struct nki_space *space, const struct nk_vectors *s
 static void draw_normals(const struct nki_space *space, const struct nk_direction_part *part,
                          struct nki_random *random, double *u) {
   if (part->kind != NK_DIRECTION_COMPONENTS) {
-    for (size_t j = 0; j < space->dim; j++) u[j] = nki_random_normal(random);
+    nki_random_normals(random, space->dim, u);
     return;
   }
   memset(u, 0, space->dim * sizeof *u);

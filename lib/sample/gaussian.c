@@ -13,7 +13,7 @@ static void draw_block(const struct nki_space *space, uint64_t seed, size_t firs
   size_t dim = space->dim;
   for (size_t i = 0; i < n; i++) {
     struct nki_random random = nki_random_stream(seed, NKI_RANDOM_GAUSSIAN, first + i);
-    for (size_t j = 0; j < dim; j++) work[i * dim + j] = nki_random_normal(&random);
+    nki_random_normals(&random, dim, work + i * dim);
   }
   nki_gaussian_colour(space->gaussian, work, n);
   for (size_t i = 0; i < n; i++)

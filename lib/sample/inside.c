@@ -53,7 +53,7 @@ static void draw(const struct draws *draws, size_t i, size_t attempt, double *wo
   random.position = (uint64_t)attempt << 40; /* far beyond the numbers that one draw uses */
   size_t token = (size_t)nki_random_below(&random, space->n_tokens);
   const float *t = space->tokens + token * space->dim;
-  for (size_t j = 0; j < space->dim; j++) work[j] = nki_random_normal(&random);
+  nki_random_normals(&random, space->dim, work);
   nki_gaussian_colour(space->gaussian, work, 1);
   for (size_t j = 0; j < space->dim; j++)
     out[j] = (float)(space->mean[j] + kept * ((double)t[j] - space->mean[j]) + h * work[j]);

@@ -99,7 +99,7 @@ static void draw(struct matching *m, size_t i, uint64_t seed, int attempt) {
   double *x = m->x + i * dim;
   struct nki_random random = nki_random_stream(seed, NKI_RANDOM_MATCH, i);
   random.position = (uint64_t)attempt << 40; /* far beyond what one draw takes */
-  for (size_t j = 0; j < dim; j++) x[j] = nki_random_normal(&random);
+  nki_random_normals(&random, dim, x);
   double scale = m->target[i].mahalanobis / sqrt(nki_product(x, x, dim));
   nki_gaussian_colour(m->space.gaussian, x, 1);
   for (size_t j = 0; j < dim; j++) x[j] = m->space.mean[j] + scale * x[j];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clones.h"
 #include "sample/internal.h"
 
 /* The real roots of a r^2 + 2 b r + c, ascending; false when there are none. The root that would
@@ -126,23 +127,35 @@ static int compare_events(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* out [n] = the root of r^2 + 2 b r + square - level that is farther from 0; NaN: there is none. */
+NKI_CLONES static void find_far_roots(const double *restrict square, const double *restrict b,
+                                      size_t n, double level, double *restrict out) {
+  for (size_t i = 0; i < n; i++) {
+    double root = sqrt(b[i] * b[i] - (square[i] - level));
+    out[i] = b[i] < 0 ? root - b[i] : -(b[i] + root);
+  }
+}
+
 /* The ends of the points' intervals; *inside = how many balls hold the origin, *last = the largest
  * |event|. Returns their number. */
 static size_t find_events(const double *square, const double *along, size_t n, double distance,
                           double *events, size_t *inside, double *last) {
   size_t n_events = 0;
+  double *far = events + 2 * n; /* of the two roots, that without a subtraction */
   *inside = 0;
   *last = SMALLEST;
+  find_far_roots(square, along, n, distance * distance, far);
   for (size_t i = 0; i < n; i++) {
-    double r[2], c = square[i] - distance * distance;
+    double c = square[i] - distance * distance;
     if (c <= 0)
       ++*inside;
     else if (along[i] >= 0)
       continue; /* outside and moving away */
-    if (!roots(1, along[i], c, r)) continue;
-    if (c > 0) events[n_events++] = fmax(r[0], SMALLEST);
-    events[n_events++] = -fmax(r[1], SMALLEST);
-    *last = fmax(*last, r[1]);
+    if (isnan(far[i])) continue;
+    double near = far[i] != 0 ? c / far[i] : 0, leaves = fmax(near, far[i]);
+    if (c > 0) events[n_events++] = fmax(fmin(near, far[i]), SMALLEST);
+    events[n_events++] = -fmax(leaves, SMALLEST);
+    *last = fmax(*last, leaves);
   }
   return n_events;
 }
@@ -158,8 +171,9 @@ static double scan_events(double *events, size_t n, size_t k, bool leaving, size
   return NAN;
 }
 
-static size_t bucket_of(double event, double last) {
-  size_t bucket = (size_t)(fabs(event) / last * N_BUCKETS);
+/* Buckets of width 1 / scale. */
+static size_t bucket_of(double event, double scale) {
+  size_t bucket = (size_t)(fabs(event) * scale);
   return bucket < N_BUCKETS ? bucket : N_BUCKETS - 1;
 }
 
@@ -170,11 +184,12 @@ double nki_radius_of_neighbour(const double *square, const double *along, size_t
   double last, *sorted = events + 2 * n;
   size_t n_events = find_events(square, along, n, distance, events, &count, &last);
   bool leaving = count >= k;
+  double scale = N_BUCKETS / last;
   for (size_t i = 0; i < n_events; i++)
-    (events[i] > 0 ? entries : exits)[bucket_of(events[i], last)]++;
+    (events[i] > 0 ? entries : exits)[bucket_of(events[i], scale)]++;
   for (size_t b = 0, begin = 0; b < N_BUCKETS; begin += entries[b] + exits[b], b++)
     place[b] = begin;
-  for (size_t i = 0; i < n_events; i++) sorted[place[bucket_of(events[i], last)]++] = events[i];
+  for (size_t i = 0; i < n_events; i++) sorted[place[bucket_of(events[i], scale)]++] = events[i];
   for (size_t b = 0; b < N_BUCKETS; b++) {
     bool possible = leaving ? count < k + exits[b] : count + entries[b] >= k;
     if (possible) {

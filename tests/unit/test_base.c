@@ -361,6 +361,19 @@ static void a_git_lfs_pointer_is_recognized_in_any_file(void **state) {
   assert_non_null(strstr(nk_error(), "git lfs pull"));
 }
 
+static void normals_of_a_row_are_those_one_by_one(void **state) {
+  (void)state;
+  enum { N = 1000, STARTS = 4 };
+  for (uint64_t start = 0; start < STARTS; start++) {
+    struct nki_random one = nki_random_stream(7, NKI_RANDOM_TEST, 5), row = one;
+    double normals[N];
+    one.position = row.position = (UINT64_C(1) << 34) - 40 + start; /* across 2^32 blocks */
+    nki_random_normals(&row, N, normals);
+    for (size_t i = 0; i < N; i++) assert_true(normals[i] == nki_random_normal(&one));
+    assert_true(row.position == one.position);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(sizes_that_overflow_are_reported),
@@ -382,6 +395,7 @@ int main(void) {
       cmocka_unit_test(a_git_lfs_pointer_is_recognized_in_any_file),
       cmocka_unit_test(json_as_python_writes_it_is_read),
       cmocka_unit_test(a_json_text_that_ends_early_stays_an_error),
+      cmocka_unit_test(normals_of_a_row_are_those_one_by_one),
   };
   return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
