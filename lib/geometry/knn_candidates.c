@@ -26,7 +26,6 @@
 #include <noken/base.h>
 
 #include "geometry/internal.h"
-#include "geometry/knn_exact.h"
 
 enum {
   PART_BYTES = 160 << 20, /* rows of the base as floats, at a time */

@@ -13,6 +13,17 @@ struct nki_floats {
   float *half; /* [n] minus half of their squared lengths */
 };
 
+/* What is searched: rows that were prepared once. */
+struct nki_base {
+  struct nki_rows rows;
+  enum nk_metric metric;
+  double longest; /* of the rows, from the frame's centre */
+  struct nki_frame frame;
+  double *centre;           /* [dim] of the frame */
+  size_t *order;            /* [n] in which a search takes the rows */
+  struct nki_floats floats; /* the rows in that order and frame; empty where they are too many */
+};
+
 int nki_floats_new(struct nki_floats *floats, size_t n, size_t dim);
 void nki_floats_free(struct nki_floats *floats);
 

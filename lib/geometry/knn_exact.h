@@ -4,16 +4,6 @@
 
 #include "geometry/knn_candidates.h"
 
-struct nki_base {
-  struct nki_rows rows;
-  enum nk_metric metric;
-  double longest; /* of the rows, from the frame's centre */
-  struct nki_frame frame;
-  double *centre;           /* [dim] of the frame */
-  size_t *order;            /* [n] in which a search takes the rows */
-  struct nki_floats floats; /* the rows in that order and frame; empty where they are too many */
-};
-
 /* Fills search->out with what comparing every pair by nki_distance gives. */
 int nki_search_exact(const struct nki_search *search);
 
