@@ -295,6 +295,37 @@ static void greedy_attempts_are_refused(void **state) {
   nk_model_free(model);
 }
 
+/* The draw without verification gives the candidates in their order, nk_verify their values in all
+ * prompts. Of those a seventh is not repeated, so that the draw takes several turns. */
+static void ordinary_tokens_are_the_first_that_the_model_repeats_in_any_prompt(void **state) {
+  (void)state;
+  enum { N = 512 };
+  for (int m = 0; m < 2; m++) {
+    struct nk_model *model = open_model(m == 0 ? "gpt2-tiny" : "llama-tiny");
+    struct nk_ordinary_options how = {.n = N, .seed = 3};
+    int64_t *ids, *candidates;
+    size_t n, n_candidates, at = 0;
+    double max_prob[2 * N];
+    assert_int_equal(nk_ordinary_tokens(model, &how, &ids, &n), NK_OK);
+    assert_int_equal(n, N);
+    how.unverified = true;
+    how.n = 2 * N;
+    assert_int_equal(nk_ordinary_tokens(model, &how, &candidates, &n_candidates), NK_OK);
+    const struct nk_verify_options options = {.n_steps = 1};
+    const struct nk_verification out = {.max_prob = max_prob};
+    assert_int_equal(nk_verify(model, &options, candidates, n_candidates, &out), NK_OK);
+    for (size_t i = 0; i < n; i++, at++) {
+      while (at < n_candidates && !(max_prob[at] >= 0.001)) at++;
+      assert_true(at < n_candidates);
+      assert_int_equal(ids[i], candidates[at]);
+    }
+    assert_true(at > N);
+    nk_free(ids);
+    nk_free(candidates);
+    nk_model_free(model);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_text_has_the_value_that_transformers_gives),
@@ -307,6 +338,7 @@ int main(void) {
       cmocka_unit_test(attempts_that_run_in_parts_are_the_same),
       cmocka_unit_test(attempts_at_a_text_need_all_its_tokens),
       cmocka_unit_test(greedy_attempts_are_refused),
+      cmocka_unit_test(ordinary_tokens_are_the_first_that_the_model_repeats_in_any_prompt),
   };
   return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }
