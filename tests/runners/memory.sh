@@ -6,7 +6,7 @@
 # Short: a Llama of 32,768 tokens of 1,024, 8 blocks; seconds. --full: a matrix of 262,144 x 8,192,
 # then the shape of Llama 2 7B, as far as 24 GiB of memory and 30 GB of disk (TMPDIR) reach; half an
 # hour. What a tool has of its own counts; pages of mapped files are the kernel's to take back.
-# Prints TAP, and with --full the table of noken-models(7).
+# Prints TAP; noken-models(7) has figures of --full.
 #
 # Needs the tools in PATH. Runs from the root of the repository.
 set -uo pipefail
