@@ -264,6 +264,6 @@ architecture 'llada' does not predict the next token" ]
   run ! grep -aq '127.0.0.1' set.safetensors
   nk-run llama-tiny.gguf -p 'The {}' --ids 300 --capture 2 --rp 127.0.0.1:$port --gpu-l 0 --thr 1 \
     -o set.safetensors
-  grep -aqF 'nk-run llama-tiny.gguf -p '"'The {}'"' --ids 300 --capture 2 -o set.safetensors' \
+  grep -aqF 'nk-run llama-tiny.gguf -p '"'The {}'"' --ids 300 --capture 2\"' \
     set.safetensors
 }
