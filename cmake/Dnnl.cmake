@@ -14,7 +14,7 @@ if(NOKEN_DNNL)
     target_link_libraries(noken_dnnl PRIVATE ${NOKEN_DNNL_LIBRARY})
     set_target_properties(noken_dnnl PROPERTIES OUTPUT_NAME dnnl PREFIX ""
       C_VISIBILITY_PRESET hidden LIBRARY_OUTPUT_DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/noken
-      INSTALL_RPATH_USE_LINK_PATH ON)
+      INSTALL_RPATH "" INSTALL_RPATH_USE_LINK_PATH ON) # it does not need OpenBLAS's folder
     install(TARGETS noken_dnnl LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/noken COMPONENT dnnl)
   elseif(NOKEN_DNNL STREQUAL AUTO)
     message(STATUS "no oneDNN (libdnnl-dev): without products of bfloat16")
