@@ -241,19 +241,17 @@ NKI_CLONES static void put_row(const float *restrict from, size_t n, bool add, f
 void nki_bf16_multiply(const struct nki_product *p, size_t n) {
   struct nki_bf16_run *run = p->packed->run;
   const bool whole = p->ld_y == p->n_out;
-  float *y = whole || run->code != NK_OK ? p->y : room(&run->y, n, p->n_out, sizeof *y);
-  const struct nki_dnnl_product product = {
-      .n = n,
-      .x = run->code != NK_OK ? NULL : round_rows(&run->x, p->x, n, p->n_in, p->ld_x),
-      .y = y,
-      .add = p->add && whole};
-  if (product.x == NULL || y == NULL) run->code = run->code != NK_OK ? run->code : NK_EMEMORY;
+  struct nki_dnnl_product product = {.n = n, .y = p->y, .add = p->add && whole};
+  if (run->code == NK_OK) product.x = round_rows(&run->x, p->x, n, p->n_in, p->ld_x);
+  if (!whole && product.x != NULL) product.y = room(&run->y, n, p->n_out, sizeof *product.y);
+  if (run->code == NK_OK && (product.x == NULL || (!whole && product.y == NULL)))
+    run->code = NK_EMEMORY;
   if (run->code == NK_OK) run->code = run->bf16->module->multiply(p->packed->matrix, &product);
   if (run->code == NK_OK && whole) return;
 #pragma omp parallel for if (n > FEW_ROWS)
   for (size_t r = 0; r < n; r++) {
     if (run->code == NK_OK)
-      put_row(y + r * p->n_out, p->n_out, p->add, p->y + r * p->ld_y);
+      put_row(product.y + r * p->n_out, p->n_out, p->add, p->y + r * p->ld_y);
     else if (!p->add)
       memset(p->y + r * p->ld_y, 0, p->n_out * sizeof *p->y);
   }

@@ -169,6 +169,7 @@ static size_t batch_end(const struct cli_states *s, const struct rows *rows, siz
 /* Keeps the places of the shard, whose blocks are the batches. */
 static void keep_shard(const struct cli_states *s, struct rows *rows) {
   size_t blocks[2], places[2] = {rows->n_places, rows->n_places}, n = 0;
+  if (rows->n_places == 0) return;
   for (size_t first = 0; first < rows->n_places; first = batch_end(s, rows, first)) n++;
   cli_shard_range(&s->shard, n, blocks);
   n = 0;
