@@ -432,7 +432,6 @@ int main(int argc, char **argv) {
   if (wanted(argc, argv, "region")) bench_regions();
   if (wanted(argc, argv, "knn")) bench_knn();
   if (wanted(argc, argv, "fit")) bench_fits();
-  if (wanted(argc, argv, "knn")) report("knn-to-sgemm", turn_about(1, knn, knn_sgemm), 1.25);
   if (wanted(argc, argv, "balls")) {
     make_balls();
     report("knn-balls-to-knn", turn_about(2, knn_balls, knn_cloud), 4);
