@@ -7,18 +7,26 @@
 
 enum { ROUNDS = 10 };
 
+/* What the keys grow by: the golden ratio, and sqrt(3) - 1, as 32-bit fractions. */
+static const uint32_t STEP0 = 0x9E3779B9, STEP1 = 0xBB67AE85;
+
+/* One round. */
+static inline void mix(uint32_t *c0, uint32_t *c1, uint32_t *c2, uint32_t *c3, uint32_t k0,
+                       uint32_t k1) {
+  uint64_t p0 = (uint64_t)0xD2511F53u * *c0, p1 = (uint64_t)0xCD9E8D57u * *c2;
+  *c0 = (uint32_t)(p1 >> 32) ^ *c1 ^ k0;
+  *c2 = (uint32_t)(p0 >> 32) ^ *c3 ^ k1;
+  *c1 = (uint32_t)p1;
+  *c3 = (uint32_t)p0;
+}
+
 void nki_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
   uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   uint32_t k0 = key[0], k1 = key[1];
   for (int round = 0; round < ROUNDS; round++) {
-    uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-    uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-    c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-    c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c1 = (uint32_t)p1;
-    c3 = (uint32_t)p0;
-    k0 += 0x9E3779B9u; /* the golden ratio, and sqrt(3) - 1, as 32-bit fractions */
-    k1 += 0xBB67AE85u;
+    mix(&c0, &c1, &c2, &c3, k0, k1);
+    k0 += STEP0;
+    k1 += STEP1;
   }
   out[0] = c0;
   out[1] = c1;
@@ -103,15 +111,9 @@ NKI_CLONES static void take_blocks(const struct nki_random *random, uint32_t out
     c3[b] = (uint32_t)(random->stream >> 32);
   }
   for (int round = 0; round < ROUNDS; round++) {
-    for (size_t b = 0; b < BLOCKS; b++) {
-      uint64_t p0 = (uint64_t)0xD2511F53u * c0[b], p1 = (uint64_t)0xCD9E8D57u * c2[b];
-      c0[b] = (uint32_t)(p1 >> 32) ^ c1[b] ^ k0;
-      c2[b] = (uint32_t)(p0 >> 32) ^ c3[b] ^ k1;
-      c1[b] = (uint32_t)p1;
-      c3[b] = (uint32_t)p0;
-    }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    for (size_t b = 0; b < BLOCKS; b++) mix(&c0[b], &c1[b], &c2[b], &c3[b], k0, k1);
+    k0 += STEP0;
+    k1 += STEP1;
   }
   for (size_t b = 0; b < BLOCKS; b++) {
     out[b][0] = c0[b];
