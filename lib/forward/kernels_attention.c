@@ -69,23 +69,23 @@ NKI_CLONES static void multiply(const struct product *p) {
   multiply_rest(p, at);
 }
 
-NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
+NKI_INLINE float row_product(const float *restrict x, const float *restrict y, size_t n) {
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
   return sum;
 }
 
+NKI_CLONES float nki_row_product(const float *restrict x, const float *restrict y, size_t n) {
+  return row_product(x, y, n);
+}
+
 /* scores = q k^T of few queries, for which transposing the keys would cost more than it saves. */
 NKI_CLONES static void few_scores(const struct nki_keys *own) {
   for (size_t r = 0; r < own->n_q; r++)
-    for (size_t j = 0; j < own->n_keys; j++) {
-      const float *q = own->q + r * own->ld_q, *k = own->k + j * own->ld_kv;
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (size_t i = 0; i < own->head_dim; i++) sum += q[i] * k[i];
-      own->scores[r * own->ld_scores + j] = sum;
-    }
+    for (size_t j = 0; j < own->n_keys; j++)
+      own->scores[r * own->ld_scores + j] =
+          row_product(own->q + r * own->ld_q, own->k + j * own->ld_kv, own->head_dim);
 }
 
 /* The keys are transposed into packed [head_dim, width], so that one component of a query is
