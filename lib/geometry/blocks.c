@@ -43,6 +43,12 @@ void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, siz
     centre_row(nki_row(x, rows, first + i, dim), centre, dim, block + i * dim);
 }
 
+void nki_centre_rows(const float *x, size_t n, size_t dim, const double *centre, double *block) {
+#pragma omp parallel for schedule(static)
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < dim; j++) block[i * dim + j] = (double)x[i * dim + j] - centre[j];
+}
+
 NKI_CLONES double nki_sum_squares(const float *x, size_t n) {
   double part[NKI_LANES] = {0}, sum = 0;
   size_t i = 0;

@@ -251,9 +251,7 @@ static void whiten_block(const struct nk_gaussian *dist, const float *x, size_t 
                 1.0f, dist->inverse, (int)dim, block, (int)dim);
     return;
   }
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j < dim; j++) wide[i * dim + j] = (double)x[i * dim + j] - dist->mean[j];
+  nki_centre_rows(x, n, dim, dist->mean, wide);
   nki_gaussian_whiten(dist, wide, n);
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < n * dim; i++) block[i] = (float)wide[i];

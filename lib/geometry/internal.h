@@ -26,6 +26,8 @@ void nki_copy_rows(const float *x, const size_t *rows, size_t n, size_t dim, con
  * itself when rows is NULL. Subtracted in double before rounding to float. */
 void nki_copy_rows_centred(const float *x, const size_t *rows, size_t first, size_t n, size_t dim,
                            const double *centre, float *block);
+/* block [n, dim] = x [n, dim] - centre, in double. */
+void nki_centre_rows(const float *x, size_t n, size_t dim, const double *centre, double *block);
 
 /* Sum of squares of x [n], in double. */
 double nki_sum_squares(const float *x, size_t n);

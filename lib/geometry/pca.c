@@ -116,9 +116,7 @@ static int check_count(const struct nk_pca *pca, size_t count, bool whiten) {
 void nki_pca_wide_scores(const struct nk_pca *pca, const float *x, size_t n,
                          const struct nki_range *range, double *block, double *scores) {
   size_t dim = pca->dim;
-#pragma omp parallel for schedule(static)
-  for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j < dim; j++) block[i * dim + j] = (double)x[i * dim + j] - pca->mean[j];
+  nki_centre_rows(x, n, dim, pca->mean, block);
   cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)range->count, (int)dim, 1,
               block, (int)dim, pca->precise + range->first * dim, (int)dim, 0, scores,
               (int)range->count);

@@ -23,17 +23,11 @@ struct rows {
   double *residual;     /* [n, dim] x - mean within the components that are left over; or NULL */
 };
 
-static void subtract_mean(const struct rows *rows, double *out) {
-  const double *mean = nki_gaussian_mean(rows->region->gaussian);
-  size_t dim = rows->region->dim;
-  for (size_t i = 0; i < rows->n; i++)
-    for (size_t j = 0; j < dim; j++) out[i * dim + j] = (double)rows->x[i * dim + j] - mean[j];
-}
-
 static int make_precision(struct rows *rows) {
   rows->precision = nk_alloc(rows->n, rows->region->dim * sizeof(double));
   if (rows->precision == NULL) return NK_EMEMORY;
-  subtract_mean(rows, rows->precision);
+  nki_centre_rows(rows->x, rows->n, rows->region->dim, nki_gaussian_mean(rows->region->gaussian),
+                  rows->precision);
   nki_gaussian_precision(rows->region->gaussian, rows->precision, rows->n);
   return NK_OK;
 }
@@ -49,7 +43,8 @@ static int make_residual(struct rows *rows) {
   if (code == NK_OK) {
     for (size_t i = 0; i < count * dim; i++)
       components[i] = basis->precise != NULL ? basis->precise[i] : (double)basis->components[i];
-    subtract_mean(rows, rows->residual);
+    nki_centre_rows(rows->x, rows->n, rows->region->dim, nki_gaussian_mean(rows->region->gaussian),
+                    rows->residual);
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows->n, (int)count, (int)dim, 1,
                 rows->residual, (int)dim, components, (int)dim, 0, scores, (int)count);
     cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows->n, (int)dim, (int)count, -1,

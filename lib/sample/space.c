@@ -86,9 +86,7 @@ int nki_mahalanobis(const struct nki_space *space, const float *x, size_t n, dou
         failed = true;
         continue;
       }
-      for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < dim; j++)
-          block[i * dim + j] = (double)x[(first + i) * dim + j] - space->mean[j];
+      nki_centre_rows(x + first * dim, count, dim, space->mean, block);
       nki_gaussian_whiten(space->gaussian, block, count);
       for (size_t i = 0; i < count; i++)
         out[first + i] = sqrt(nki_product(block + i * dim, block + i * dim, dim));
