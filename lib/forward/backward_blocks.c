@@ -98,12 +98,12 @@ static void add_norm_back(const struct piece_back *p, enum nki_part norm, const 
 }
 
 /* The gradient of a product that is normed (x, before the norm) or scaled before it is added to the
- * stream: in work->y, or that of the stream itself. */
+ * stream: in work->own.y, or that of the stream itself. */
 static float *aside_back(const struct piece_back *p, enum nki_part norm, const float *x, size_t n,
                          float *out) {
   const struct nki_config *c = config_of(p);
   const struct nki_norm_step step = {.config = c, .scale = p->back->work->floats[norm]};
-  float *d = p->back->work->y;
+  float *d = p->back->work->own.y;
   size_t size = n * c->shape.dim;
   if (step.scale.weight == NULL && c->residual_scale == 1.0f) return out;
   memcpy(d, out, size * sizeof *d);
@@ -214,7 +214,8 @@ static void head_norm_weights(const struct piece_back *p, const struct nki_rotat
 static void turn_back(const struct piece_back *p, bool keys, const struct rows *x,
                       const struct rows *d, size_t n) {
   const struct nki_piece *piece = &p->piece;
-  const uint32_t *positions = keys ? piece->pass->positions + piece->row : piece->work->q_positions;
+  const uint32_t *positions =
+      keys ? piece->pass->positions + piece->row : piece->work->own.q_positions;
   struct nki_rotation rotation = nki_piece_rotation(piece, keys);
   rotation.ld = d->ld;
   nki_rotate_back(&rotation, NULL, 0, d->at, positions, n);
@@ -241,7 +242,7 @@ static void rotate_back(const struct piece_back *p, const struct heads_back *d) 
   turn_back(p, true, &raw_kv, &k, piece->n_rows);
 }
 
-/* d = the gradients of the projections, from those of attention's output in work->heads. */
+/* d = the gradients of the projections, from those of attention's output in work->own.heads. */
 static int heads_back(struct piece_back *p, const struct heads_back *d) {
   const struct nki_config *c = config_of(p);
   struct nki_back *back = p->back;
@@ -255,7 +256,7 @@ static int heads_back(struct piece_back *p, const struct heads_back *d) {
   attention.out = continuing(p, p->tape->heads, nki_q_width(c));
   const struct nki_attention_gradient gradient = {
       .attention = &attention,
-      .out = back->work->heads,
+      .out = back->work->own.heads,
       .q = d->q,
       .ld_q = d->ld_q,
       .k = d->k,
@@ -270,7 +271,7 @@ static int heads_back(struct piece_back *p, const struct heads_back *d) {
   return code;
 }
 
-/* work->heads = the gradient of attention's output, from out. */
+/* work->own.heads = the gradient of attention's output, from out. */
 static void output_back(const struct piece_back *p) {
   struct nki_work *work = p->back->work;
   const struct nki_config *c = config_of(p);
@@ -284,7 +285,7 @@ static void output_back(const struct piece_back *p) {
                                       .n_in = width,
                                       .x = d,
                                       .ld_x = dim,
-                                      .y = work->heads,
+                                      .y = work->own.heads,
                                       .ld_y = width};
   struct nki_product weight = product;
   const struct nki_arrays to = arrays_of(p, NKI_O);
@@ -312,38 +313,38 @@ static void projections_back(const struct piece_back *p, const struct heads_back
   project_weights(p, 0, q, &dq, piece->n_q, y);
 }
 
-/* work->y [n_rows, dim] = the gradient of what the projections read. With `more` also back->dy, the
- * mlp's of a block whose mlp reads the same. */
+/* work->own.y [n_rows, dim] = the gradient of what the projections read. With `more` also back->dy,
+ * the mlp's of a block whose mlp reads the same. */
 static int attention_back(struct piece_back *p, bool more) {
   struct nki_work *work = p->back->work;
   const struct nki_config *c = config_of(p);
   const struct nki_piece *piece = &p->piece;
   size_t q = nki_q_width(c), kv = nki_kv_width(c), width = q + 2 * kv, dim = c->shape.dim;
-  const struct heads_back d = {piece->last ? work->q : work->qkv, work->qkv + q,
+  const struct heads_back d = {piece->last ? work->own.q : work->own.qkv, work->own.qkv + q,
                                piece->last ? q : width, width};
-  nki_fill_rows(work->qkv, piece->n_rows, width, width, NULL);
-  if (piece->last) nki_fill_rows(work->q, piece->n_q, q, q, NULL);
+  nki_fill_rows(work->own.qkv, piece->n_rows, width, width, NULL);
+  if (piece->last) nki_fill_rows(work->own.q, piece->n_q, q, q, NULL);
   int code = heads_back(p, &d);
   if (code != NK_OK) return code;
   if (has_arrays(p)) projections_back(p, &d);
   if (!piece->last) {
-    project_back(p, 0, width, work->qkv, width, piece->n_rows, work->y);
-    if (more) nki_add(work->y, p->back->dy, piece->n_rows * dim);
+    project_back(p, 0, width, work->own.qkv, width, piece->n_rows, work->own.y);
+    if (more) nki_add(work->own.y, p->back->dy, piece->n_rows * dim);
     return NK_OK;
   }
-  project_back(p, q, 2 * kv, work->qkv + q, width, piece->n_rows, work->y);
-  if (more) scatter(p, p->back->dy, work->y);
-  project_back(p, 0, q, work->q, q, piece->n_q, p->back->dy);
-  scatter(p, p->back->dy, work->y);
+  project_back(p, q, 2 * kv, work->own.qkv + q, width, piece->n_rows, work->own.y);
+  if (more) scatter(p, p->back->dy, work->own.y);
+  project_back(p, 0, q, work->own.q, q, piece->n_q, p->back->dy);
+  scatter(p, p->back->dy, work->own.y);
   return NK_OK;
 }
 
 /* ---- A block ---- */
 
-/* What its first norm reads, of the rows that continue: in work->y where not all do. */
+/* What its first norm reads, of the rows that continue: in work->own.y where not all do. */
 static float *continuing_input(const struct piece_back *p) {
   size_t dim = config_of(p)->shape.dim;
-  float *x = p->tape->x + p->piece.row * dim, *y = p->back->work->y;
+  float *x = p->tape->x + p->piece.row * dim, *y = p->back->work->own.y;
   if (!p->piece.last) return x;
   nki_piece_pack(&p->piece, x, y);
   return y;
@@ -381,7 +382,7 @@ static int piece_back(struct piece_back *p) {
     memset(p->g, 0, n * dim * sizeof *p->g);
     scatter(p, p->out, p->g);
   }
-  add_norm_back(p, NKI_NORM1, p->tape->x + p->piece.row * dim, n, p->back->work->y, p->g);
+  add_norm_back(p, NKI_NORM1, p->tape->x + p->piece.row * dim, n, p->back->work->own.y, p->g);
   return NK_OK;
 }
 

@@ -119,8 +119,8 @@ static void share_back(const struct nki_mlp *mlp, const float *dact, const float
  * of the output in m->out. Uses the mixture's buffers. */
 static void rows_back(struct nki_back *back, const struct nki_mlp *mlp, size_t n, float *products) {
   const struct nki_config *c = &back->work->forward->config;
-  struct nki_mixture *m = back->work->mixture;
-  float *inner = back->work->mlp, *dact = back->dact, *h = dact + n * mlp->width;
+  struct nki_mixture *m = back->work->own.mixture;
+  float *inner = back->work->own.mlp, *dact = back->dact, *h = dact + n * mlp->width;
   nki_mlp_inner(c, mlp, m->rows, n, inner);
   down_back(c, mlp, m->out, n, dact);
   memcpy(h, dact, n * mlp->width * sizeof *h);
@@ -138,10 +138,10 @@ static void scale_rows(float *x, size_t n, size_t width, const float *factors) {
 static void shared_weights_back(const struct nki_back *back, const struct mlp_arrays *to,
                                 const struct nki_mlp *mlp, size_t n, const float *shares) {
   struct nki_work *work = back->work;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   size_t dim = work->forward->config.shape.dim;
-  const struct mlp_rows rows = {m->rows, back->dact + n * mlp->width, work->mlp, m->out};
-  scale_rows(work->mlp, n, nki_mlp_row(mlp), shares);
+  const struct mlp_rows rows = {m->rows, back->dact + n * mlp->width, work->own.mlp, m->out};
+  scale_rows(work->own.mlp, n, nki_mlp_row(mlp), shares);
   scale_rows(m->out, n, dim, shares);
   weights_back(to, mlp, dim, &rows, n);
 }
@@ -160,7 +160,7 @@ static struct nki_arrays of_expert(const struct nki_back *back, size_t layer, en
 
 static void expert_weights_back(const struct nki_back *back, size_t layer, size_t expert,
                                 const struct nki_mlp *mlp, const float *y) {
-  struct nki_mixture *m = back->work->mixture;
+  struct nki_mixture *m = back->work->own.mixture;
   const struct nki_choice *choices = m->choices + m->start[expert];
   size_t n = m->start[expert + 1] - m->start[expert];
   size_t dim = back->work->forward->config.shape.dim;
@@ -189,7 +189,7 @@ static void expert_back(struct nki_back *back, size_t layer, size_t expert, cons
                         const float *d, float *dshares, float *dy) {
   struct nki_work *work = back->work;
   const struct nki_config *c = &work->forward->config;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   const struct nki_choice *choices = m->choices + m->start[expert];
   size_t n = m->start[expert + 1] - m->start[expert], dim = c->shape.dim;
   float *products = m->sum; /* [n], not used in a backward pass */
@@ -212,7 +212,7 @@ static void expert_back(struct nki_back *back, size_t layer, size_t expert, cons
 /* The same of the expert that all rows have; slopes [n] are those of its share. */
 static void all_weights_back(const struct nki_back *back, size_t layer, const struct nki_mlp *mlp,
                              const float *y, size_t n, const float *slopes) {
-  struct nki_mixture *m = back->work->mixture;
+  struct nki_mixture *m = back->work->own.mixture;
   const struct nki_arrays *part = arrays_of(back, layer);
   size_t dim = back->work->forward->config.shape.dim;
   if (part == NULL) return;
@@ -229,7 +229,7 @@ static void shared_back(struct nki_back *back, size_t layer, const float *y, siz
                         const float *d, float *dy) {
   struct nki_work *work = back->work;
   size_t dim = work->forward->config.shape.dim;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   const float *weight = work->floats[NKI_SHARED_SCALE].weight;
   const struct nki_mlp mlp = nki_mlp_of_shared(work);
   memcpy(m->rows, y, n * dim * sizeof *y);
@@ -270,7 +270,7 @@ static void router_back(struct nki_back *back, size_t layer, const float *y, siz
   const struct nki_config *c = &back->work->forward->config;
 #pragma omp parallel for
   for (size_t r = 0; r < n; r++)
-    scores_back(c, back->work->mixture, r, dshares + r * c->n_active,
+    scores_back(c, back->work->own.mixture, r, dshares + r * c->n_active,
                 back->dscores + r * c->n_experts);
   const struct nki_product product = {.weight = back->work->floats[NKI_ROUTER].weight,
                                       .add = true,
@@ -314,12 +314,12 @@ int nki_mlp_back(struct nki_back *back, size_t layer, float *inner, const float 
   const struct nki_config *c = &back->work->forward->config;
   if (c->layers[layer].sparse) return mixture_back(back, layer, y, n, d, dy);
   const struct nki_mlp mlp = nki_mlp_of_layer(back->work);
-  down_back(c, &mlp, d, n, back->work->mlp);
-  inner_back(c, &mlp, inner, n, back->work->mlp, dy);
+  down_back(c, &mlp, d, n, back->work->own.mlp);
+  inner_back(c, &mlp, inner, n, back->work->own.mlp, dy);
   const struct nki_arrays *part = arrays_of(back, layer);
   if (part == NULL) return NK_OK;
   const struct mlp_arrays to = {part[NKI_GATE_UP], part[NKI_GATE], part[NKI_UP], part[NKI_DOWN]};
-  const struct mlp_rows rows = {y, back->work->mlp, inner, d};
+  const struct mlp_rows rows = {y, back->work->own.mlp, inner, d};
   weights_back(&to, &mlp, c->shape.dim, &rows, n);
   return NK_OK;
 }

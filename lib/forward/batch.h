@@ -68,6 +68,17 @@ struct nki_place {
   size_t index;
 };
 
+/* Buffers for a block of rows: what a piece is computed in, and so of one thread where each has
+ * its own pieces. */
+struct nki_buffers {
+  float *apart; /* [rows, dim] attention's output, of parallel blocks with sites; or NULL */
+  float *y, *qkv, *q, *heads;        /* [rows, ...] */
+  uint32_t *q_positions, *q_numbers; /* [rows] */
+  struct nki_view *views;
+  float *mlp;                  /* [block_rows, nki_mlp_width] */
+  struct nki_mixture *mixture; /* of the layers with experts, or NULL */
+};
+
 /* What runs share over all groups: buffers for a block of rows, weights, tables, the prefix. */
 struct nki_work {
   const struct nk_forward *forward;
@@ -76,15 +87,10 @@ struct nki_work {
   struct nki_floats floats[NKI_N_PARTS];
   struct nki_bf16_run *bf16; /* where forward has products of bfloat16, else NULL */
   float *both_biases; /* [dim] of attention's and the mlp's last products, for parallel blocks */
-  float *apart;       /* [rows, dim] attention's output, of parallel blocks with sites; or NULL */
-  float *y, *qkv, *q, *heads;        /* [rows, ...] */
-  uint32_t *q_positions, *q_numbers; /* [rows] */
-  struct nki_view *views;
+  struct nki_buffers own;
   float *cos[NKI_N_ROPES], *sin[NKI_N_ROPES]; /* [longest, dim / 2], or NULL */
   float *alibi;                               /* [n_heads, ld_alibi], or NULL */
   size_t ld_alibi;
-  float *mlp;                  /* [block_rows, nki_mlp_width] */
-  struct nki_mixture *mixture; /* of the layers with experts, or NULL */
   size_t n_prefix;
   float *prefix_k, *prefix_v; /* [n_layers, n_prefix, kv] */
   struct nki_work *others;    /* [n_others] for the other threads, where each has its own pieces */
@@ -184,10 +190,10 @@ size_t nki_qkv_parts(const struct nki_work *work, size_t first, size_t n_out,
 void nki_piece_pack(const struct nki_piece *piece, const float *x, float *out);
 /* Norms, clipping and rotations of the piece's queries (or with `keys` of its keys); ld is set. */
 struct nki_rotation nki_piece_rotation(const struct nki_piece *piece, bool keys);
-/* work->q_positions and ->q_numbers of the piece's queries. */
+/* work->own.q_positions and ->q_numbers of the piece's queries. */
 void nki_piece_number(const struct nki_piece *piece);
 /* The piece's attention: of its queries, which are set and numbered, and its own keys and values;
- * by work->views, into work->heads. */
+ * by work->own.views, into work->own.heads. */
 struct nki_attention nki_piece_attention(const struct nki_piece *piece, float *k, float *v,
                                          size_t ld_kv);
 /* The row of the pass that query i belongs to. */

@@ -104,30 +104,30 @@ static int make_buffers(const struct nki_plan *plan, size_t rows, size_t max_spa
                         struct nki_work *work) {
   const struct nki_config *c = &work->forward->config;
   bool apart = plan->sites && c->parallel;
-  work->y = nk_alloc(rows * c->shape.dim, sizeof(float));
-  work->apart = apart ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
-  work->qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
-  work->q = nk_alloc(rows * nki_q_width(c), sizeof(float));
-  work->heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
-  work->q_positions = nk_alloc(rows, sizeof(uint32_t));
-  work->q_numbers = nk_alloc(rows, sizeof(uint32_t));
-  work->views = nk_alloc(max_spans, sizeof *work->views);
-  if (work->y == NULL || work->qkv == NULL || work->q == NULL || work->heads == NULL ||
-      work->q_positions == NULL || work->q_numbers == NULL || work->views == NULL ||
-      (apart && work->apart == NULL))
+  work->own.y = nk_alloc(rows * c->shape.dim, sizeof(float));
+  work->own.apart = apart ? nk_alloc(rows * c->shape.dim, sizeof(float)) : NULL;
+  work->own.qkv = nk_alloc(rows * nki_qkv_width(c), sizeof(float));
+  work->own.q = nk_alloc(rows * nki_q_width(c), sizeof(float));
+  work->own.heads = nk_alloc(rows * nki_q_width(c), sizeof(float));
+  work->own.q_positions = nk_alloc(rows, sizeof(uint32_t));
+  work->own.q_numbers = nk_alloc(rows, sizeof(uint32_t));
+  work->own.views = nk_alloc(max_spans, sizeof *work->own.views);
+  if (work->own.y == NULL || work->own.qkv == NULL || work->own.q == NULL ||
+      work->own.heads == NULL || work->own.q_positions == NULL || work->own.q_numbers == NULL ||
+      work->own.views == NULL || (apart && work->own.apart == NULL))
     return NK_EMEMORY;
   return nki_mlp_make(work);
 }
 
 static void free_buffers(struct nki_work *work) {
-  nk_free(work->y);
-  nk_free(work->apart);
-  nk_free(work->qkv);
-  nk_free(work->q);
-  nk_free(work->heads);
-  nk_free(work->q_positions);
-  nk_free(work->q_numbers);
-  nk_free(work->views);
+  nk_free(work->own.y);
+  nk_free(work->own.apart);
+  nk_free(work->own.qkv);
+  nk_free(work->own.q);
+  nk_free(work->own.heads);
+  nk_free(work->own.q_positions);
+  nk_free(work->own.q_numbers);
+  nk_free(work->own.views);
   nki_mlp_free(work);
 }
 
@@ -309,25 +309,25 @@ void nki_piece_pack(const struct nki_piece *piece, const float *x, float *out) {
   }
 }
 
-/* Queries, keys and values of the piece into work->qkv. In the last block the queries that continue
- * go into work->q, and x and y are packed to the rows that continue. */
+/* Queries, keys and values of the piece into work->own.qkv. In the last block the queries that
+ * continue go into work->own.q, and x and y are packed to the rows that continue. */
 static void project_heads(struct nki_piece *piece) {
   struct nki_work *work = piece->work;
   const struct nki_config *c = &work->forward->config;
   size_t width = nki_qkv_width(c);
-  piece->q = work->qkv;
+  piece->q = work->own.qkv;
   piece->ld_q = width;
   if (!piece->last)
-    project(piece, 0, width, work->y, piece->n_rows, work->qkv, width);
+    project(piece, 0, width, work->own.y, piece->n_rows, work->own.qkv, width);
   else
-    project(piece, nki_q_width(c), 2 * nki_kv_width(c), work->y, piece->n_rows,
-            work->qkv + nki_q_width(c), width);
+    project(piece, nki_q_width(c), 2 * nki_kv_width(c), work->own.y, piece->n_rows,
+            work->own.qkv + nki_q_width(c), width);
   if (!piece->last) return;
-  nki_piece_pack(piece, work->y, work->y);
+  nki_piece_pack(piece, work->own.y, work->own.y);
   nki_piece_pack(piece, piece->pass->x + piece->row * c->shape.dim, piece->x);
-  piece->q = work->q;
+  piece->q = work->own.q;
   piece->ld_q = nki_q_width(c);
-  project(piece, 0, nki_q_width(c), work->y, piece->n_q, work->q, piece->ld_q);
+  project(piece, 0, nki_q_width(c), work->own.y, piece->n_q, work->own.q, piece->ld_q);
 }
 
 /* ---- Attention of a piece ---- */
@@ -340,15 +340,15 @@ struct heads {
 
 static struct heads own_heads(const struct nki_piece *piece) {
   const struct nki_config *c = &piece->work->forward->config;
-  float *k = piece->work->qkv + nki_q_width(c);
+  float *k = piece->work->own.qkv + nki_q_width(c);
   return (struct heads){k, k + nki_kv_width(c), nki_qkv_width(c)};
 }
 
 void nki_piece_number(const struct nki_piece *piece) {
   for (size_t i = 0; i < piece->n_q; i++) {
     size_t row = nki_row_of_query(piece, i);
-    piece->work->q_positions[i] = piece->pass->positions[row];
-    piece->work->q_numbers[i] = piece->pass->numbers[row];
+    piece->work->own.q_positions[i] = piece->pass->positions[row];
+    piece->work->own.q_numbers[i] = piece->pass->numbers[row];
   }
 }
 
@@ -377,7 +377,7 @@ static void rotate_heads(const struct nki_piece *piece, const struct heads *own)
   if (c->qkv_clip > 0) nki_clip(own->v, piece->n_rows, nki_kv_width(c), own->ld, c->qkv_clip);
   if (rotation.rotary_dim == 0 && rotation.norm.scale.weight == NULL && rotation.clip == 0) return;
   rotation.ld = piece->ld_q;
-  nki_rotate(&rotation, piece->q, piece->work->q_positions, piece->n_q);
+  nki_rotate(&rotation, piece->q, piece->work->own.q_positions, piece->n_q);
   rotation = nki_piece_rotation(piece, true);
   rotation.ld = own->ld;
   nki_rotate(&rotation, own->k, piece->pass->positions + piece->row, piece->n_rows);
@@ -432,7 +432,7 @@ static void make_views(const struct nki_piece *piece, const struct heads *own) {
     const struct nki_span *span = &piece->spans[i];
     struct heads heads = has_past(piece) ? cached_heads(piece, span) : *own;
     size_t offset = has_past(piece) ? 0 : (span->row - piece->row) * own->ld;
-    struct nki_view *view = &piece->work->views[i];
+    struct nki_view *view = &piece->work->own.views[i];
     *view = (struct nki_view){.first = q,
                               .own = span->row - piece->row,
                               .k = heads.k + offset,
@@ -464,10 +464,10 @@ struct nki_attention nki_piece_attention(const struct nki_piece *piece, float *k
                                 .sinks = work->floats[NKI_SINKS].weight,
                                 .prefix_k = work->prefix_k + prefix,
                                 .prefix_v = work->prefix_v + prefix,
-                                .number = work->q_numbers,
-                                .views = work->views,
+                                .number = work->own.q_numbers,
+                                .views = work->own.views,
                                 .n_views = piece->n_spans,
-                                .out = work->heads};
+                                .out = work->own.heads};
 }
 
 /* The first of the places [n] at `row` or behind it; a span's places are not in order, but row is
@@ -509,7 +509,7 @@ static int touch_site(const struct nki_piece *piece, enum nk_site site, size_t a
 /* [n_q, q] attention's output. */
 static float *heads_of(const struct nki_piece *piece) {
   float *kept = nki_tape_output(piece);
-  return kept != NULL ? kept : piece->work->heads;
+  return kept != NULL ? kept : piece->work->own.heads;
 }
 
 /* Attention of the piece's queries. */
@@ -565,13 +565,14 @@ static int finish_parallel(const struct nki_piece *piece, struct nki_product pro
                                      .scale = work->floats[NKI_NORM2]};
   size_t dim = work->forward->config.shape.dim;
   if (norm.scale.weight != NULL)
-    nki_norm_rows(&norm, piece->x, piece->n_q, work->y);
+    nki_norm_rows(&norm, piece->x, piece->n_q, work->own.y);
   else if (!apart)
     nki_add_bias(piece->x, piece->n_q, dim, dim, work->both_biases);
-  if (apart) product.y = work->apart;
+  if (apart) product.y = work->own.apart;
   product.add = !apart;
   multiply(piece, NKI_O, piece->n_q, product);
-  return apart ? add_aside(piece, NKI_NORM1_POST, NULL, piece->n_q, work->apart, piece->x) : NK_OK;
+  return apart ? add_aside(piece, NKI_NORM1_POST, NULL, piece->n_q, work->own.apart, piece->x)
+               : NK_OK;
 }
 
 /* x += heads W_o + bias; y = what the mlp reads. NK_OK, or NK_EDATA when x is not finite. */
@@ -592,9 +593,9 @@ static int finish_attention(const struct nki_piece *piece) {
       .config = c, .before = f[NKI_O].bias, .scale = f[NKI_NORM2], .copy = !c->input_norms};
   if (is_aside(piece, NKI_NORM1_POST)) {
     product.add = false;
-    product.y = work->y;
+    product.y = work->own.y;
     multiply(piece, NKI_O, n, product);
-    int code = add_aside(piece, NKI_NORM1_POST, nki_tape_attended(piece), n, work->y, piece->x);
+    int code = add_aside(piece, NKI_NORM1_POST, nki_tape_attended(piece), n, work->own.y, piece->x);
     if (code != NK_OK) return code;
     norm.before = NULL;
   } else {
@@ -603,7 +604,7 @@ static int finish_attention(const struct nki_piece *piece) {
   float *middle = nki_tape_middle(piece);
   const float *after = is_aside(piece, NKI_NORM2_POST) ? NULL : f[NKI_DOWN].bias;
   if (middle == NULL) norm.after = after;
-  if (!nki_norm_rows(&norm, piece->x, n, work->y))
+  if (!nki_norm_rows(&norm, piece->x, n, work->own.y))
     return nki_fail_block(work->forward, piece->layer);
   if (middle == NULL) return NK_OK;
   nki_tape_copy(middle, piece->x, n, dim, dim);
@@ -618,7 +619,7 @@ static int add_mlp(const struct nki_piece *piece) {
   bool aside = is_aside(piece, NKI_NORM2_POST);
   for (size_t at = 0; at < piece->n_q; at += work->block_rows) {
     size_t n = piece->n_q - at < work->block_rows ? piece->n_q - at : work->block_rows;
-    float *x = piece->x + at * dim, *y = work->y + at * dim;
+    float *x = piece->x + at * dim, *y = work->own.y + at * dim;
     int code =
         nki_mlp_run(work, piece->layer, y, n, !aside, aside ? y : x, nki_tape_inner(piece, at));
     if (code == NK_OK && aside)
@@ -634,7 +635,7 @@ static int run_piece(struct nki_piece *piece) {
   const struct nki_norm_step norm = {
       .config = c, .scale = work->floats[NKI_NORM1], .copy = !c->input_norms};
   float *x = piece->pass->x + piece->row * c->shape.dim;
-  if (!nki_norm_rows(&norm, x, piece->n_rows, work->y))
+  if (!nki_norm_rows(&norm, x, piece->n_rows, work->own.y))
     return piece->layer == 0 ? nki_fail_embedding(work->forward, piece->pass)
                              : nki_fail_block(work->forward, piece->layer - 1);
   nki_tape_input(piece, x);
@@ -683,18 +684,9 @@ bool nki_piece_next(struct nki_piece *piece) {
 
 /* `other` becomes the work with its own buffers. */
 static void share_work(const struct nki_work *work, struct nki_work *other) {
-  const struct nki_work own = *other;
+  const struct nki_buffers own = other->own;
   *other = *work;
-  other->y = own.y;
-  other->apart = own.apart;
-  other->qkv = own.qkv;
-  other->q = own.q;
-  other->heads = own.heads;
-  other->q_positions = own.q_positions;
-  other->q_numbers = own.q_numbers;
-  other->views = own.views;
-  other->mlp = own.mlp;
-  other->mixture = own.mixture;
+  other->own = own;
 }
 
 /* A piece for each thread at a time. The error of the first piece that fails is kept, since

@@ -28,10 +28,10 @@ size_t nki_inner_width(const struct nk_forward *forward, size_t layer) {
 int nki_mlp_make(struct nki_work *work) {
   const struct nki_config *c = &work->forward->config;
   size_t n = work->block_rows, dim = c->shape.dim;
-  work->mlp = nk_alloc(n * nki_mlp_width(c), sizeof(float));
-  if (work->mlp == NULL) return NK_EMEMORY;
+  work->own.mlp = nk_alloc(n * nki_mlp_width(c), sizeof(float));
+  if (work->own.mlp == NULL) return NK_EMEMORY;
   if (c->n_experts == 0) return NK_OK;
-  struct nki_mixture *m = work->mixture = nk_calloc(1, sizeof *m);
+  struct nki_mixture *m = work->own.mixture = nk_calloc(1, sizeof *m);
   if (m == NULL) return NK_EMEMORY;
   m->weights = nk_alloc(work->forward->expert_floats, sizeof(float));
   m->scores = nk_alloc(n, c->n_experts * sizeof(float));
@@ -50,8 +50,8 @@ int nki_mlp_make(struct nki_work *work) {
 }
 
 void nki_mlp_free(struct nki_work *work) {
-  struct nki_mixture *m = work->mixture;
-  nk_free(work->mlp);
+  struct nki_mixture *m = work->own.mixture;
+  nk_free(work->own.mlp);
   if (m == NULL) return;
   nk_free(m->weights);
   nk_free(m->scores);
@@ -166,7 +166,7 @@ static bool choose(const struct nki_config *c, const float *scores, size_t *acti
 
 int nki_mixture_route(struct nki_work *work, size_t layer, const float *y, size_t n) {
   const struct nki_config *c = &work->forward->config;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   const struct nki_floats *router = &work->floats[NKI_ROUTER];
   bool finite = true;
   const struct nki_product product = {.weight = router->weight,
@@ -199,7 +199,7 @@ int nki_mixture_route(struct nki_work *work, size_t layer, const float *y, size_
 struct nki_mlp nki_mlp_of_expert(struct nki_work *work, size_t layer, size_t expert) {
   const struct nki_config *c = &work->forward->config;
   struct nki_expert weights;
-  nki_expert_widen(work->forward, layer, expert, work->mixture->weights, &weights);
+  nki_expert_widen(work->forward, layer, expert, work->own.mixture->weights, &weights);
   if (work->bf16 != NULL) nki_bf16_load_expert(work, layer, expert, &weights);
   return (struct nki_mlp){.gate_up = weights.gate_up,
                           .gate = weights.gate,
@@ -240,14 +240,14 @@ double nki_shared_share(const struct nki_work *work, const float *y) {
 /* m->sum += the share of each chosen row times the expert's output. */
 static void run_expert(struct nki_work *work, size_t layer, size_t expert, const float *y) {
   const struct nki_config *c = &work->forward->config;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   const struct nki_choice *choices = m->choices + m->start[expert];
   size_t n = m->start[expert + 1] - m->start[expert], dim = c->shape.dim;
   if (n == 0) return;
   const struct nki_mlp mlp = nki_mlp_of_expert(work, layer, expert);
   for (size_t i = 0; i < n; i++)
     memcpy(m->rows + i * dim, y + choices[i].row * dim, dim * sizeof *y);
-  run_mlp(c, &mlp, m->rows, n, work->mlp, false, m->out);
+  run_mlp(c, &mlp, m->rows, n, work->own.mlp, false, m->out);
   if (mlp.down.bias != NULL) nki_add_bias(m->out, n, dim, dim, mlp.down.bias);
 #pragma omp parallel for
   for (size_t i = 0; i < n; i++) {
@@ -259,10 +259,10 @@ static void run_expert(struct nki_work *work, size_t layer, size_t expert, const
 /* m->sum += the expert that all rows have, times the sigmoid of its own product. */
 static void run_shared(struct nki_work *work, const float *y, size_t n) {
   const struct nki_config *c = &work->forward->config;
-  struct nki_mixture *m = work->mixture;
+  struct nki_mixture *m = work->own.mixture;
   size_t dim = c->shape.dim;
   const struct nki_mlp mlp = nki_mlp_of_shared(work);
-  run_mlp(c, &mlp, y, n, work->mlp, false, m->out);
+  run_mlp(c, &mlp, y, n, work->own.mlp, false, m->out);
 #pragma omp parallel for
   for (size_t r = 0; r < n; r++) {
     float share = (float)nki_shared_share(work, y + r * dim);
@@ -274,7 +274,7 @@ static int run_mixture(struct nki_work *work, size_t layer, const float *y, size
   const struct nki_config *c = &work->forward->config;
   int code = nki_mixture_route(work, layer, y, n);
   if (code != NK_OK) return code;
-  memset(work->mixture->sum, 0, n * c->shape.dim * sizeof(float));
+  memset(work->own.mixture->sum, 0, n * c->shape.dim * sizeof(float));
   for (size_t e = 0; e < c->n_experts; e++) run_expert(work, layer, e, y);
   if (nki_is_there(&work->floats[NKI_SHARED_UP])) run_shared(work, y, n);
   return NK_OK;
@@ -287,14 +287,14 @@ int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, b
   if (!c->layers[layer].sparse) {
     struct nki_mlp mlp = nki_mlp_of_layer(work);
     mlp.keep = inner;
-    run_mlp(c, &mlp, y, n, work->mlp, add, out);
+    run_mlp(c, &mlp, y, n, work->own.mlp, add, out);
     return NK_OK;
   }
   int code = run_mixture(work, layer, y, n);
   if (code != NK_OK) return code;
   if (add)
-    nki_add(out, work->mixture->sum, size);
+    nki_add(out, work->own.mixture->sum, size);
   else
-    memcpy(out, work->mixture->sum, size * sizeof *out);
+    memcpy(out, work->own.mixture->sum, size * sizeof *out);
   return NK_OK;
 }

@@ -43,7 +43,7 @@ void nki_mlp_inner(const struct nki_config *config, const struct nki_mlp *mlp, c
 struct nki_activating nki_mlp_activating(const struct nki_config *config, const struct nki_mlp *mlp,
                                          float *buffer, float **h);
 
-/* The experts of each row of y [n, dim], and the choices by expert, in work->mixture. NK_OK or
+/* The experts of each row of y [n, dim], and the choices by expert, in work->own.mixture. NK_OK or
  * NK_EDATA. */
 int nki_mixture_route(struct nki_work *work, size_t layer, const float *y, size_t n);
 /* What the output of the expert for all rows is multiplied by, for a row y [dim]. */
