@@ -98,14 +98,22 @@ static int residual(const struct nk_region *region, const float *x, size_t n, do
   return code;
 }
 
-/* out [n] = what a kind measures of the rows; own distances of tokens are not computed again. */
-static int measure(const struct nk_region *region, enum nk_region_kind kind,
-                   const struct nki_region_rows *rows, double *out) {
+/* What a kind measures of the rows, where it is known already; else NULL. */
+static const double *known(const struct nk_region *region, enum nk_region_kind kind,
+                           const struct nki_region_rows *rows) {
   const double *own = kind == NK_REGION_MAHALANOBIS ? region->own[NK_METRIC_MAHALANOBIS]
                       : kind == NK_REGION_KNN       ? region->own[NK_METRIC_KNN]
                                                     : NULL;
-  if (rows->token != NKI_NO_TOKENS && own != NULL) {
-    memcpy(out, own + rows->token, rows->n * sizeof *out);
+  if (rows->token != NKI_NO_TOKENS && own != NULL) return own + rows->token;
+  return kind == NK_REGION_KNN ? rows->knn : NULL;
+}
+
+/* out [n] = what a kind measures of the rows. */
+static int measure(const struct nk_region *region, enum nk_region_kind kind,
+                   const struct nki_region_rows *rows, double *out) {
+  const double *found = known(region, kind, rows);
+  if (found != NULL) {
+    memcpy(out, found, rows->n * sizeof *out);
     return NK_OK;
   }
   return kind == NK_REGION_MAHALANOBIS ? nki_region_mahalanobis(region, rows->x, rows->n, out)

@@ -7,6 +7,7 @@
 
 #include <noken/region.h>
 #include <noken/vectors.h>
+#include "geometry/conformal.h"
 #include "geometry/gaussian.h"
 #include "geometry/internal.h"
 #include "geometry/region.h"
@@ -130,6 +131,17 @@ static int add_metadata(const struct nk_region *region, struct nk_vectors *set) 
   return code == NK_OK ? nk_vectors_set_metadata(set, "noken.p_min", p_min) : code;
 }
 
+/* p_value, with the distances to neighbours that the set has as its column knn. */
+static int add_p_values(const struct nk_region *region, struct nk_vectors *set, double *value) {
+  struct nki_region_rows rows = {.x = set->values, .n = set->n, .token = NKI_NO_TOKENS};
+  const struct nk_column *knn = nk_vectors_column(set, "knn");
+  if (knn != NULL && region->metric == NK_METRIC_L2) rows.knn = knn->data.number;
+  int code = nki_region_score(region, &rows, value);
+  for (size_t i = 0; i < set->n && code == NK_OK; i++)
+    value[i] = nki_conformal_p(region->calibration, value[i]);
+  return code == NK_OK ? nk_vectors_set_numbers(set, "p_value", value) : code;
+}
+
 int nki_describe(struct nk_region *region, const struct nki_space *space, struct nk_vectors *set) {
   size_t n = set->n;
   const float *x = set->values;
@@ -142,8 +154,7 @@ int nki_describe(struct nk_region *region, const struct nki_space *space, struct
   if (code == NK_OK) code = nki_mahalanobis(space, x, n, value);
   if (code == NK_OK) code = nk_vectors_set_numbers(set, "mahalanobis", value);
   if (code == NK_OK && space->tokens != NULL) code = add_neighbours(space, set);
-  if (code == NK_OK) code = nk_region_score(region, x, n, NULL, value);
-  if (code == NK_OK) code = nk_vectors_set_numbers(set, "p_value", value);
+  if (code == NK_OK) code = add_p_values(region, set, value);
   if (code == NK_OK) code = add_metadata(region, set);
   nk_free(value);
   return code;
