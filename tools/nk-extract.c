@@ -111,7 +111,7 @@ static int extract(const struct cli_run *run, const struct options *options,
   set = nk_extract_begin(model, tensor, space, ids, n);
   code = set != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK && !options->no_text) code = label(model, tensor->shape[0], space, set);
-  if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
+  if (code == NK_OK) code = cli_add_history(set, run->tool, run->argc, run->argv);
   if (code != NK_OK) goto done;
   output = cli_output(run, NK_OUTPUT_BINARY);
   code = output != NULL ? nk_vectors_write(set, output) : nk_error_code();

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/frame.h"
+#include "cli/options.h"
 #include "cli/sets.h"
 #include "fuzz.h"
 #include "io/vectors.h"
@@ -64,8 +65,9 @@ static void read_states(const char *path, struct nk_output *output) {
 }
 
 static void read_all(const void *data, size_t size) {
-  static char argument0[] = "nk-fuzz", argument1[] = "--a=b";
+  static char argument0[] = "nk-fuzz", argument1[] = "a=b";
   static char *const argv[] = {argument0, argument1, NULL};
+  static const struct cli_tool tool = {.name = "nk-fuzz"};
   const char *path = fuzz_file(0, data, size);
   struct nk_output *output = nk_output_open("/dev/null", NK_OUTPUT_BINARY);
   fuzz_memory_begin(size);
@@ -77,7 +79,7 @@ static void read_all(const void *data, size_t size) {
       const char *text = nk_vectors_text(set, row, &n);
       fuzz_use(text, n);
     }
-    (void)cli_add_history(set, 2, argv);
+    (void)cli_add_history(set, &tool, 2, argv);
     make_table(set, output);
     (void)nk_vectors_write(set, output);
     size_t rows[2] = {set->n / 2, 0};

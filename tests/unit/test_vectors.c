@@ -4,6 +4,7 @@
 #include <math.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "cli/options.h"
 #include "cli/sets.h"
 #include "io/vectors.h"
 #include "model/dtype.h"
@@ -394,24 +395,35 @@ static void a_set_like_another_has_all_but_its_values(void **state) {
 
 static void the_history_holds_shell_command_lines_without_directories(void **state) {
   char folder[256], argument[300], expected[512];
+  const char *reference, *prompt, *quantile, *shard;
+  const struct cli_option options[] = {
+      {0, "reference", CLI_OPTION_STRING, &reference, "FILE", "", 0, NULL},
+      {'p', "prompt", CLI_OPTION_STRING, &prompt, "TEXT", "", 0, NULL},
+      {0, "quantile", CLI_OPTION_STRING, &quantile, "LIST", "", 0, NULL},
+      {0, "shard", CLI_OPTION_STRING, &shard, "I/N", "", 0, NULL},
+  };
+  const struct cli_tool tool = {"nk-run", "", "", options, 4, NULL};
   snprintf(folder, sizeof folder, "%s/sub dir", (char *)*state);
   assert_int_equal(mkdir(folder, 0777), 0);
   snprintf(argument, sizeof argument, "%s/in file.npy", folder);
-  char *first[] = {"/usr/bin/nk-stats", argument, "--reference=./x/wte.safetensors",
-                   "-o/tmp/out.tsv", "--threads=4"};
-  char *second[] = {"nk-run",     "--threads",       "8", "openai-community/gpt2",
-                    "-p",         "yes/no? it's {}", "",  "a\tb",
-                    "--quantile", "0.5,0.9"};
+  char *first[] = {"/usr/bin/nk-run", argument, "--reference=./x/wte.safetensors",
+                   "-o/tmp/out.tsv",  "-qo",    "x",
+                   "--threads=4"};
+  char *second[] = {"nk-run",  "--threads",       "8",   "openai-community/gpt2",
+                    "-p",      "yes/no? it's {}", "",    "a\tb",
+                    "--quant", "0.5,0.9",         "-p",  "-or {}",
+                    "-p-o",    "--shard",         "1/2", "--sh=2/2",
+                    "--",      "-output/x"};
   struct nk_vectors *set = small_set();
-  assert_int_equal(cli_add_history(set, 5, first), 0);
-  assert_int_equal(cli_add_history(set, 10, second), 0);
+  assert_int_equal(cli_add_history(set, &tool, 7, first), 0);
+  assert_int_equal(cli_add_history(set, &tool, 18, second), 0);
   snprintf(expected, sizeof expected, "%s",
-           "[\"nk-stats 'in file.npy' --reference=wte.safetensors\","
+           "[\"nk-run 'in file.npy' --reference=wte.safetensors -q\","
            "\"nk-run openai-community/gpt2 -p 'yes/no? it'\\\\''s {}' '' $'a\\\\tb' "
-           "--quantile 0.5,0.9\"]");
+           "--quant 0.5,0.9 -p '-or {}' -p-o -- -output/x\"]");
   assert_string_equal(nk_vectors_metadata(set, "noken.history"), expected);
   assert_int_equal(nk_vectors_set_metadata(set, "noken.history", "[1"), NK_OK);
-  assert_int_equal(cli_add_history(set, 1, first), NK_EDATA);
+  assert_int_equal(cli_add_history(set, &tool, 1, first), NK_EDATA);
   assert_non_null(strstr(nk_error(), "noken.history: line 1, column"));
   nk_vectors_free(set);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/options.h"
 #include "cli/sets.h"
 
 static const char key[] = "noken.history";
@@ -81,52 +82,44 @@ void cli_quote_command(struct nk_buffer *out, int argc, char *const *argv) {
   }
 }
 
-/* The length of the option before a value that is attached to it: --output=/tmp/x, -o/tmp/x. */
-static size_t option_length(const char *argument) {
-  if (argument[0] != '-' || argument[1] == 0) return 0;
-  if (argument[1] != '-') return 2;
-  const char *equals = strchr(argument, '=');
-  return equals != NULL ? (size_t)(equals + 1 - argument) : strlen(argument);
+/* Whether an option says where the work is done or which part of it (a history has no names of
+ * hosts), or where its result goes. */
+static bool is_place(const char *option) {
+  static const char *const names[] = {"threads", "gpu-layers", "rpc", "shard", "output"};
+  for (size_t i = 0; option != NULL && i < sizeof names / sizeof *names; i++)
+    if (strcmp(option, names[i]) == 0) return true;
+  return false;
 }
 
-/* The number of arguments, from this one on, that an option takes which says where the work is
- * done or which part of it (a history has no names of hosts), or where its result goes: 2, 1 or 0.
- * Options may be abbreviated: `least` is the length from which on no other option of the tools
- * that write histories begins so. (--t is --threads wherever it is not refused, since every tool
- * has that.) */
-static int place_length(const char *argument) {
-  static const struct {
-    const char *name;
-    size_t least;
-  } options[] = {
-      {"--threads", 3}, {"--gpu-layers", 4}, {"--rpc", 4}, {"--shard", 5}, {"--output", 4}};
-  if (strncmp(argument, "-o", 2) == 0) return argument[2] == 0 ? 2 : 1;
-  size_t n = strcspn(argument, "=");
-  for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-    if (n >= options[i].least && strncmp(argument, options[i].name, n) == 0)
-      return argument[n] == 0 ? 2 : 1;
-  return 0;
+/* Argument i as the history has it: false where nothing is left of it. */
+static bool shorten(struct nk_buffer *word, const char *argument, const struct cli_word *what) {
+  nk_buffer_clear(word);
+  if (is_place(what->option)) { /* of "-qo" the "-q" stays */
+    nk_buffer_append(word, argument, what->begin);
+    return what->begin > 1;
+  }
+  size_t n;
+  const char *rest = base_name(argument + what->value, &n);
+  nk_buffer_append(word, argument, what->value);
+  nk_buffer_append(word, rest, n);
+  return true;
 }
 
-static void command_line(struct nk_buffer *out, int argc, char *const *argv) {
+static int command_line(struct nk_buffer *out, const struct cli_tool *tool, int argc,
+                        char *const *argv) {
   struct nk_buffer word = {0};
-  for (int i = 0, skip; i<argc; i += skip> 0 ? skip : 1) {
-    if ((skip = place_length(argv[i])) > 0) continue;
-    size_t option = i == 0 ? 0 : option_length(argv[i]), n;
-    const char *rest = base_name(argv[i] + option, &n);
-    if (i == 0) { /* the tool, without its directory */
-      const char *slash = strrchr(argv[0], '/');
-      rest = slash != NULL ? slash + 1 : argv[0];
-      n = strlen(rest);
-    }
-    nk_buffer_clear(&word);
-    nk_buffer_append(&word, argv[i], option);
-    nk_buffer_append(&word, rest, n);
-    if (i > 0) nk_buffer_byte(out, ' ');
+  struct cli_word *words = nk_alloc((size_t)argc, sizeof *words);
+  int code = words != NULL ? cli_options_words(tool, argc, argv, words) : NK_EMEMORY;
+  nk_buffer_text(out, tool->name);
+  for (int i = 1; i < argc && code == NK_OK; i++) {
+    if (!shorten(&word, argv[i], &words[i])) continue;
+    nk_buffer_byte(out, ' ');
     quote(out, word.size > 0 ? word.data : "", word.size);
   }
   if (word.failed) out->failed = true;
   nk_buffer_free(&word);
+  nk_free(words);
+  return code;
 }
 
 /* The array in the set's metadata, or a new one. NULL on failure. */
@@ -159,14 +152,16 @@ static int write_history(struct nk_vectors *set, const json_t *history) {
   return code;
 }
 
-int cli_add_history(struct nk_vectors *set, int argc, char *const *argv) {
+int cli_add_history(struct nk_vectors *set, const struct cli_tool *tool, int argc,
+                    char *const *argv) {
   struct nk_buffer line = {0};
   json_t *history = read_history(set);
   if (history == NULL) return nk_error_code();
-  command_line(&line, argc, argv);
-  int code = line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0
-                 ? nk_fail(NK_EMEMORY, "%s: out of memory", key)
-                 : write_history(set, history);
+  int code = command_line(&line, tool, argc, argv);
+  if (code == NK_OK &&
+      (line.failed || json_array_append_new(history, json_stringn(line.data, line.size)) != 0))
+    code = nk_fail(NK_EMEMORY, "%s: out of memory", key);
+  if (code == NK_OK) code = write_history(set, history);
   json_decref(history);
   nk_buffer_free(&line);
   return code;

@@ -119,9 +119,10 @@ struct parser {
   size_t n_own;
   struct cli_option common[N_COMMON];
   int argc;
-  char **argv;
-  int next;       /* the argument after the one being read */
-  uint64_t given; /* a bit for each of the tool's own options */
+  char *const *argv;
+  int next;               /* the argument after the one being read */
+  uint64_t given;         /* a bit for each of the tool's own options */
+  struct cli_word *words; /* [argc] out: what the arguments are, no target is set; or NULL */
 };
 
 static const struct cli_option *option_at(const struct parser *parser, size_t i) {
@@ -157,27 +158,45 @@ static const struct cli_option *find_short(const struct parser *parser, char let
   return NULL;
 }
 
-/* Sets an option to the value attached to it or, without one, to the next argument. */
-static int take_value(struct parser *parser, const struct cli_option *option, const char *shown,
-                      const char *attached) {
-  if (option >= parser->own && option < parser->own + parser->n_own)
-    parser->given |= (uint64_t)1 << (option - parser->own);
-  if (option->type == CLI_OPTION_FLAG) {
-    if (attached != NULL) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
-    return set_value(option, shown, NULL);
-  }
-  if (attached == NULL && parser->next == parser->argc)
-    return nk_fail(NK_EUSAGE, "option %s needs a value (%s)", shown, option->argument);
-  return set_value(option, shown, attached != NULL ? attached : parser->argv[parser->next++]);
+/* The option that begins at `begin` of the argument being read has that value (NULL: none), which
+ * is attached to it or the next argument. */
+static void note_words(struct parser *parser, const struct cli_option *option, const char *begin,
+                       const char *value, bool attached) {
+  int at = parser->next - (value != NULL && !attached ? 2 : 1);
+  const char *argument = parser->argv[at];
+  parser->words[at] =
+      (struct cli_word){.option = option->name,
+                        .begin = (size_t)(begin - argument),
+                        .value = attached ? (size_t)(value - argument) : strlen(argument)};
+  if (at < parser->next - 1) parser->words[at + 1] = (struct cli_word){.option = option->name};
 }
 
-static int parse_long(struct parser *parser, const char *text) {
+/* Sets the option that begins at `begin` to the value attached to it or, without one, to the next
+ * argument. */
+static int take_value(struct parser *parser, const struct cli_option *option, const char *begin,
+                      const char *shown, const char *attached) {
+  const char *value = attached;
+  bool flag = option->type == CLI_OPTION_FLAG;
+  if (option >= parser->own && option < parser->own + parser->n_own)
+    parser->given |= (uint64_t)1 << (option - parser->own);
+  if (flag && attached != NULL) return nk_fail(NK_EUSAGE, "option %s takes no value", shown);
+  if (!flag && attached == NULL && parser->next == parser->argc)
+    return nk_fail(NK_EUSAGE, "option %s needs a value (%s)", shown, option->argument);
+  if (!flag && attached == NULL) value = parser->argv[parser->next++];
+  if (parser->words == NULL) return set_value(option, shown, value);
+  note_words(parser, option, begin, value, attached != NULL);
+  return NK_OK;
+}
+
+static int parse_long(struct parser *parser, const char *argument) {
+  const char *text = argument + 2;
   size_t length = strcspn(text, "=");
   const struct cli_option *option = find_long(parser, text, length);
   if (option == NULL) return NK_EUSAGE;
   char shown[64];
   snprintf(shown, sizeof shown, "--%s", option->name);
-  return take_value(parser, option, shown, text[length] == '=' ? text + length + 1 : NULL);
+  return take_value(parser, option, argument, shown,
+                    text[length] == '=' ? text + length + 1 : NULL);
 }
 
 /* "-q", "-oFILE", "-o FILE", "-qo FILE" */
@@ -187,7 +206,8 @@ static int parse_short(struct parser *parser, const char *letters) {
     if (option == NULL) return nk_fail(NK_EUSAGE, "unknown option '-%c' (see --help)", *letters);
     const char shown[] = {'-', *letters, 0};
     bool flag = option->type == CLI_OPTION_FLAG;
-    int code = take_value(parser, option, shown, !flag && letters[1] != 0 ? letters + 1 : NULL);
+    int code =
+        take_value(parser, option, letters, shown, !flag && letters[1] != 0 ? letters + 1 : NULL);
     if (code != NK_OK || !flag) return code;
   }
   return NK_OK;
@@ -215,32 +235,52 @@ static int check_command(const struct parser *parser, const char *command) {
   return NK_OK;
 }
 
+/* Reads all arguments; operands [*n] unless NULL. */
+static int read_arguments(struct parser *parser, char **operands, size_t *n) {
+  bool only_operands = false;
+  int code = NK_OK;
+  *n = 0;
+  while (code == NK_OK && parser->next < parser->argc) {
+    char *argument = parser->argv[parser->next++];
+    if (only_operands || argument[0] != '-' || argument[1] == 0) {
+      if (operands != NULL) operands[*n] = argument;
+      ++*n;
+    } else if (strcmp(argument, "--") == 0) {
+      only_operands = true;
+    } else if (argument[1] == '-') {
+      code = parse_long(parser, argument);
+    } else {
+      code = parse_short(parser, argument + 1);
+    }
+  }
+  return code;
+}
+
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
                       char ***operands, size_t *n_operands) {
   struct parser parser = {
       .own = tool->options, .n_own = tool->n_options, .argc = argc, .argv = argv, .next = 1};
   common_options(common, parser.common);
-  size_t n = 0;
-  bool only_operands = false;
-  char **kept = nk_alloc((size_t)argc + 1, sizeof *kept);
-  *operands = kept;
   *n_operands = 0;
-  if (kept == NULL) return NK_EMEMORY;
-  int code = NK_OK;
-  while (code == NK_OK && parser.next < argc) {
-    char *argument = argv[parser.next++];
-    if (only_operands || argument[0] != '-' || argument[1] == 0) {
-      kept[n++] = argument;
-    } else if (strcmp(argument, "--") == 0) {
-      only_operands = true;
-    } else if (argument[1] == '-') {
-      code = parse_long(&parser, argument + 2);
-    } else {
-      code = parse_short(&parser, argument + 1);
-    }
-  }
-  *n_operands = n;
-  return code == NK_OK && n > 0 ? check_command(&parser, kept[0]) : code;
+  *operands = nk_alloc((size_t)argc + 1, sizeof **operands);
+  if (*operands == NULL) return NK_EMEMORY;
+  int code = read_arguments(&parser, *operands, n_operands);
+  return code == NK_OK && *n_operands > 0 ? check_command(&parser, (*operands)[0]) : code;
+}
+
+int cli_options_words(const struct cli_tool *tool, int argc, char *const *argv,
+                      struct cli_word *words) {
+  struct cli_common unused;
+  struct parser parser = {.own = tool->options,
+                          .n_own = tool->n_options,
+                          .argc = argc,
+                          .argv = argv,
+                          .next = 1,
+                          .words = words};
+  size_t n;
+  common_options(&unused, parser.common);
+  memset(words, 0, (size_t)argc * sizeof *words);
+  return read_arguments(&parser, NULL, &n);
 }
 
 /* ---- Help ---- */

@@ -78,6 +78,17 @@ struct cli_tool {
 int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, int argc, char **argv,
                       char ***operands, size_t *n_operands);
 
+/* What an argument of a command line is. */
+struct cli_word {
+  const char *option; /* the name of the option that it is or is the value of; NULL: an operand, a
+                       * "--", the tool */
+  size_t begin;       /* where the option begins, above 0 after short ones in front of it */
+  size_t value;       /* where its value begins, or an operand */
+};
+/* words [argc] = what the arguments of a command line that was parsed are. NK_OK or NK_EUSAGE. */
+int cli_options_words(const struct cli_tool *tool, int argc, char *const *argv,
+                      struct cli_word *words);
+
 /* Appends the help of the tool: usage on the first line, summary on the second, then the options,
  * the example and the name of the manual page. Lines have at most 80 columns. */
 void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out);

@@ -13,10 +13,13 @@ int cli_check_finite(struct nk_vectors **set, bool skip_bad);
 
 /* ---- History (history.c) ---- */
 
-/* Appends this command line to the metadata noken.history, a JSON array of strings, each as a
+struct cli_tool;
+
+/* Appends the tool's command line to the metadata noken.history, a JSON array of strings, each as a
  * shell reads it. File arguments keep their base names only, and -o, --shard and --threads are
  * left out, so that the same command on the same data gives the same bytes wherever it runs. */
-int cli_add_history(struct nk_vectors *set, int argc, char *const *argv);
+int cli_add_history(struct nk_vectors *set, const struct cli_tool *tool, int argc,
+                    char *const *argv);
 
 /* Appends the command lines in the history of `from` that the set's own lacks. Returns NK_OK or a
  * negative code. */

@@ -121,7 +121,7 @@ struct nk_output *cli_output(const struct cli_run *run, int kind) {
 
 int cli_write_set(const struct cli_run *run, struct nk_vectors *set) {
   struct nk_output *output = NULL;
-  int code = set == NULL ? nk_error_code() : cli_add_history(set, run->argc, run->argv);
+  int code = set == NULL ? nk_error_code() : cli_add_history(set, run->tool, run->argc, run->argv);
   if (code == NK_OK && (output = cli_output(run, NK_OUTPUT_BINARY)) == NULL) code = nk_error_code();
   if (code == NK_OK) code = nk_vectors_write(set, output);
   if (code == NK_OK) code = nk_output_commit(output);

@@ -20,7 +20,7 @@ static int write_table(const struct cli_run *run, const struct nk_vectors *set,
 
 static int write_safetensors(const struct cli_run *run, struct nk_vectors *set,
                              struct nk_output *output) {
-  int code = cli_add_history(set, run->argc, run->argv);
+  int code = cli_add_history(set, run->tool, run->argc, run->argv);
   return code == NK_OK ? nk_vectors_write(set, output) : code;
 }
 

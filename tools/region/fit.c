@@ -100,7 +100,7 @@ int region_fit(const struct cli_run *run, const struct region_options *o) {
   int code = set != NULL ? cli_check_finite(&set, o->skip_bad) : nk_error_code();
   if (code == NK_OK && (rows = nk_alloc(set->n, sizeof *rows)) == NULL) code = NK_EMEMORY;
   if (code == NK_OK) code = choose_rows(set, o, rows, &n);
-  if (code == NK_OK) code = cli_add_history(set, run->argc, run->argv);
+  if (code == NK_OK) code = cli_add_history(set, run->tool, run->argc, run->argv);
   if (code == NK_OK && o->by != NULL) {
     code = cli_groups_of(set, o->by, rows, n, &groups);
     if (code == NK_OK) code = fit_groups(run, o, set, &groups, &options);
