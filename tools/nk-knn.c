@@ -6,11 +6,13 @@
 #include "cli/tool.h"
 #include "summary/intervals.h"
 
+#define NO_RECALL SIZE_MAX /* neighbours are wanted */
+
 struct options {
   struct nk_knn_options search;
   const char *query, *shard;
   int metric;
-  size_t recall; /* rows; 0: neighbours are wanted */
+  size_t recall; /* rows, or NO_RECALL */
   bool summary, skip_bad;
 };
 
@@ -20,8 +22,10 @@ static int check_usage(const struct options *o) {
   if (o->search.k == 0) return nk_fail(NK_EUSAGE, "-k: at least 1 neighbour");
   if (o->search.search != NULL && o->search.index == NULL)
     return nk_fail(NK_EUSAGE, "--search needs --index");
-  if (o->recall > 0 && o->search.index == NULL) return nk_fail(NK_EUSAGE, "--recall needs --index");
-  if (o->recall > 0 && (o->summary || o->shard != NULL))
+  if (o->recall == 0) return nk_fail(NK_EUSAGE, "--recall: at least 1 row");
+  if (o->recall != NO_RECALL && o->search.index == NULL)
+    return nk_fail(NK_EUSAGE, "--recall needs --index");
+  if (o->recall != NO_RECALL && (o->summary || o->shard != NULL))
     return nk_fail(NK_EUSAGE, "--recall prints a table of its own: remove %s",
                    o->summary ? "--summary" : "--shard");
   return NK_OK;
@@ -132,7 +136,7 @@ static struct nk_knn *search(const struct nk_vectors *base, const struct nk_vect
                        query != NULL ? range[1] - range[0] : 0, options);
 }
 
-/* Evenly spaced rows [o->recall] of n; NULL on failure. */
+/* Evenly spaced rows [n_rows] of n; NULL on failure. */
 static size_t *spaced_rows(size_t n, size_t n_rows) {
   size_t *rows = nk_alloc(n_rows, sizeof *rows);
   for (size_t i = 0; i < n_rows && rows != NULL; i++) rows[i] = i * n / n_rows;
@@ -140,35 +144,34 @@ static size_t *spaced_rows(size_t n, size_t n_rows) {
 }
 
 static int search_and_write(const struct cli_run *run, const struct options *o,
-                            const struct nk_vectors *base, const struct nk_vectors *query) {
+                            const struct cli_shard *shard, const struct nk_vectors *base,
+                            const struct nk_vectors *query) {
   const struct nk_vectors *from = query != NULL ? query : base;
   struct nk_knn_options options = o->search;
   struct nk_output *output = NULL;
   struct cli_table *table = NULL;
   struct nk_knn *knn = NULL, *exact = NULL;
-  struct cli_shard shard = {0};
   size_t range[2], *rows = NULL;
-  int code = cli_shard_parse(o->shard, &shard);
-  if (code != NK_OK) return code;
+  bool recalls = o->recall != NO_RECALL;
   if (query != NULL && query->dim != base->dim)
     return nk_fail(NK_EDATA, "%s: vectors have %zu values, those of the set have %zu", o->query,
                    query->dim, base->dim);
-  if (o->recall > 0 && o->recall < from->n) {
+  if (recalls && o->recall < from->n) {
     options.n_rows = o->recall;
     options.rows = rows = spaced_rows(from->n, o->recall);
     if (rows == NULL) return nk_error_code();
   }
-  cli_shard_items(&shard, 1, from->n, CLI_BLOCK, range);
+  cli_shard_items(shard, 1, from->n, CLI_BLOCK, range);
   knn = search(base, query, range, &options);
   options.index = NULL;
-  if (knn != NULL && o->recall > 0) exact = search(base, query, range, &options);
-  if (knn != NULL && (o->recall == 0 || exact != NULL)) output = cli_output(run, NK_OUTPUT_TEXT);
-  if (output != NULL) table = cli_shard_table(&shard, run, output);
-  code = table != NULL ? NK_OK : nk_error_code();
+  if (knn != NULL && recalls) exact = search(base, query, range, &options);
+  if (knn != NULL && (!recalls || exact != NULL)) output = cli_output(run, NK_OUTPUT_TEXT);
+  if (output != NULL) table = cli_shard_table(shard, run, output);
+  int code = table != NULL ? NK_OK : nk_error_code();
   if (code == NK_OK)
-    code = o->recall > 0 ? write_recall(knn, exact, rows == NULL, table)
-           : o->summary  ? write_summary(from, range[0], knn, query == NULL, table)
-                         : write_neighbours(from, range[0], base, knn, table);
+    code = recalls      ? write_recall(knn, exact, rows == NULL, table)
+           : o->summary ? write_summary(from, range[0], knn, query == NULL, table)
+                        : write_neighbours(from, range[0], base, knn, table);
   code = cli_close(table, output, code);
   nk_knn_free(knn);
   nk_knn_free(exact);
@@ -177,7 +180,7 @@ static int search_and_write(const struct cli_run *run, const struct options *o,
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.search = {.k = 10}};
+  struct options o = {.search = {.k = 10}, .recall = NO_RECALL};
   const struct cli_option options[] = {
       {'k', "neighbours", CLI_OPTION_SIZE, &o.search.k, "K", "neighbours per row (default: 10)"},
       {0, "metric", CLI_OPTION_CHOICE, &o.metric, "l2|cosine", "distance (default: l2)"},
@@ -207,10 +210,12 @@ int main(int argc, char **argv) {
   o.search.metric = o.metric == 1 ? NK_METRIC_COSINE : NK_METRIC_L2;
 
   struct nk_vectors *base = NULL, *query = NULL;
+  struct cli_shard shard = {0};
   int code = check_usage(&o);
+  if (code == NK_OK) code = cli_shard_parse(o.shard, &shard);
   if (code == NK_OK) code = read_set(cli_operand(&run, 0), o.skip_bad, &base);
   if (code == NK_OK && o.query != NULL) code = read_set(o.query, o.skip_bad, &query);
-  if (code == NK_OK) code = search_and_write(&run, &o, base, query);
+  if (code == NK_OK) code = search_and_write(&run, &o, &shard, base, query);
   nk_vectors_free(base);
   nk_vectors_free(query);
   return cli_end(&run, code);

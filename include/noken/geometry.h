@@ -170,8 +170,8 @@ NK_API struct nk_pca *nk_pca_read(const char *path);
  * products does not exclude is compared in double too. Equal distances are ordered by row. Rows may
  * have any lengths. Of a set with itself each pair is multiplied once. Other indexes are FAISS's.
  *
- * Memory: at most 400 MiB beside the rows and the result for an exact search, whatever their number
- * (a copy is made a part at a time), and a whole copy of the rows for other indexes. */
+ * Memory beside the rows and the result: for an exact search at most 400 MiB (a copy is made a part
+ * at a time) and 12 bytes for each neighbour of k + 4; for other indexes a copy of the rows. */
 
 struct nk_knn_options {
   size_t k;              /* neighbours per row; 0: 10 */
@@ -201,14 +201,14 @@ NK_API struct nk_knn *nk_knn_search(const float *base, size_t n_base, size_t dim
                                     const struct nk_knn_options *options);
 NK_API void nk_knn_free(struct nk_knn *knn);
 
-/* counts [n] = the number of other rows' lists that contain each row. knn of a set against itself.
- */
+/* counts [n] = the number of other rows' lists that contain each row. knn of all rows of a set
+ * against itself. */
 NK_API void nk_hubness(const struct nk_knn *knn, int64_t *counts);
 
 /* lof [n] = local outlier factor of each row: Breunig, Kriegel, Ng and Sander (2000), with exactly
- * k neighbours. 1 is as dense as the neighbours, larger is sparser. Copies beyond k are infinitely
- * dense: a row among them gets 1, another whose neighbours they are infinity. NaN without
- * neighbours. Returns NK_OK or NK_EMEMORY. */
+ * k neighbours, of the same. 1 is as dense as the neighbours, larger is sparser. Copies beyond k
+ * are infinitely dense: a row among them gets 1, another whose neighbours they are infinity. NaN
+ * without neighbours. Returns NK_OK or NK_EMEMORY. */
 NK_API int nk_lof(const struct nk_knn *knn, double *lof);
 
 /* ==== Intrinsic dimension ==== */

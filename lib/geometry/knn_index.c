@@ -7,6 +7,7 @@
 #include <faiss/c_api/index_factory_c.h>
 #include <math.h>
 #include <noken/base.h>
+#include <omp.h>
 #include <string.h>
 
 #include "geometry/internal.h"
@@ -23,6 +24,17 @@ static int from_faiss(int status, const char *what) {
   return nk_fail(NK_EDATA, "FAISS: %s: %s", what, message != NULL ? message : "failed");
 }
 
+/* FAISS joins rows to a graph in the order in which threads come to them, and what is found then
+ * differs from run to run: one thread adds them. */
+static int add_rows(FaissIndex *index, const char *description, size_t n, const float *rows) {
+  int n_threads = omp_get_max_threads();
+  bool is_graph = strstr(description, "HNSW") != NULL || strstr(description, "NSG") != NULL;
+  if (is_graph) omp_set_num_threads(1);
+  int code = from_faiss(faiss_Index_add(index, (idx_t)n, rows), "adding rows");
+  omp_set_num_threads(n_threads);
+  return code;
+}
+
 /* The index of options, trained where it needs to be, with the rows of base in it. */
 static int build_index(const struct nki_rows *base, const struct nk_knn_options *options,
                        const struct nki_frame *frame, FaissIndex **index) {
@@ -36,8 +48,7 @@ static int build_index(const struct nki_rows *base, const struct nk_knn_options 
   int code = NK_OK;
   if (!faiss_Index_is_trained(*index))
     code = from_faiss(faiss_Index_train(*index, (idx_t)base->n, rows), "training");
-  if (code == NK_OK)
-    code = from_faiss(faiss_Index_add(*index, (idx_t)base->n, rows), "adding rows");
+  if (code == NK_OK) code = add_rows(*index, options->index, base->n, rows);
   nk_free(rows);
   if (code != NK_OK || options->search == NULL) return code;
   code = from_faiss(faiss_ParameterSpace_new(&space), "parameters");
@@ -85,15 +96,13 @@ static int search_block(const FaissIndex *index, const struct nki_search *s, str
   return nk_progress("nearest neighbours", first + n, s->query.n);
 }
 
-/* The frame that holds all rows; centre [dim] is its centre.
- * Unit vectors are not centred, which an index of directions expects. */
+/* The frame of the base's rows, whatever is searched for: some indexes round in it; centre [dim] is
+ * its centre. Unit vectors are not centred, which an index of directions expects. */
 static int open_frame(const struct nki_search *s, double *centre, struct nki_frame *frame) {
   double longest = 0;
   int code = s->base.scale == NULL ? nki_centroid(&s->base, centre) : NK_OK;
   for (size_t i = 0; i < s->base.n && code == NK_OK; i++)
     longest = fmax(longest, nki_length_from(&s->base, i, centre));
-  for (size_t i = 0; i < s->query.n && code == NK_OK && !s->self; i++)
-    longest = fmax(longest, nki_length_from(&s->query, i, centre));
   *frame = nki_frame_about(centre, s->base.dim, longest);
   return code;
 }

@@ -26,7 +26,7 @@ struct nki_region_rows {
   size_t n;
   size_t token; /* they are the region's tokens from this one on, not fitted; or NKI_NO_TOKENS */
   const double *knn; /* [n] their distances to the k-th neighbour, where known; or NULL */
-  int64_t *kth; /* out: [n] rows of their k-th neighbours, where they are searched; or NULL */
+  int64_t *kth;      /* out: [n] rows of their k-th neighbours, where they are searched; or NULL */
   const struct nki_base *base; /* the fitting tokens, prepared (nki_region_base); or NULL */
   double inside;               /* nki_region_excess leaves rows with a score up to it out */
 };

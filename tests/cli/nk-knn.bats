@@ -75,6 +75,7 @@ setup() {
   for words in "" "--index Flat --summary"; do
     run -2 nk-knn $words --recall 4 groups.npy
   done
+  run -2 nk-knn --index Flat --recall 0 groups.npy
 }
 
 @test "threads do not change the neighbours" {

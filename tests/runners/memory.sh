@@ -62,11 +62,11 @@ measure "nk-stats of a file" $((12 * square + block + columns)) nk-stats -q --su
 measure "nk-stats of a pipe" $((values + 12 * square + block + columns)) \
   nk-stats -q --summary < <(nk-extract -q --no-text "$matrix")
 measure "nk-pca" $((8 * square + block + columns)) nk-pca -q "$set"
-drawn=$((4 * 4096 * d)) # of input_knn, and FAISS's copy of them
-measure "nk-glitch" $((values + 24 * square + 2 * block + 200 * n + 2 * drawn + (48 << 20))) \
+drawn=$((4 * 4096 * d)) # of input_knn
+measure "nk-glitch" $((values + 24 * square + 2 * block + 200 * n + drawn + (48 << 20))) \
   nk-glitch -q "$matrix"
-part=$((values < 160 << 20 ? values : 160 << 20)) # of the rows, and FAISS's copy of it
-measure "nk-knn of 200 rows" $((2 * part + columns)) nk-knn -q --query "$few" "$set"
+part=$((values < 160 << 20 ? values : 160 << 20)) # of the rows
+measure "nk-knn of 200 rows" $((part + columns)) nk-knn -q --query "$few" "$set"
 measure "nk-region fit, mahalanobis" $((values + 12 * square + block + columns)) \
   nk-region fit -q --kind mahalanobis "$set"
 measure "nk-region fit, subspace" $((values + 32 * square + block + columns)) \
