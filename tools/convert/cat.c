@@ -166,19 +166,41 @@ static int join(struct nk_vectors *joined, char *const *paths, struct nk_vectors
 
 static const char shard_key[] = "noken.shard";
 
+/* Whether two sets were made by the same commands from the same model. */
+static bool is_same_run(const struct nk_vectors *a, const struct nk_vectors *b) {
+  static const char *const keys[] = {"noken.history", "noken.model", "noken.space"};
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+    if (!same_text(nk_vectors_metadata(a, keys[i]), nk_vectors_metadata(b, keys[i]))) return false;
+  return true;
+}
+
 /* Whether the sets are all parts of a run, in their order: joined, they are what the whole run
- * writes. *shards: whether any of them is a part. */
-static bool is_complete(struct nk_vectors *const *sets, size_t n, bool *shards) {
-  bool complete = n > 1;
+ * writes. Where some are parts, but not these, a warning says so. *shards: whether any is one. */
+static bool is_complete(char *const *paths, struct nk_vectors *const *sets, size_t n,
+                        bool *shards) {
+  const char *found = NULL; /* in place of the first part that is missing */
+  size_t place = 0;
   *shards = false;
   for (size_t s = 0; s < n; s++) {
     const char *shard = nk_vectors_metadata(sets[s], shard_key);
     char expected[48];
     snprintf(expected, sizeof expected, "%zu/%zu", s + 1, n);
-    complete = complete && shard != NULL && strcmp(shard, expected) == 0;
     *shards = *shards || shard != NULL;
+    if (found != NULL) continue;
+    place = s;
+    if (shard == NULL)
+      found = "no part of a run";
+    else if (strcmp(shard, expected) != 0)
+      found = shard;
+    else if (!is_same_run(sets[0], sets[s]))
+      found = "a part of another run";
   }
-  return complete;
+  if (*shards && found != NULL)
+    nk_warn(
+        "%s: part %zu/%zu of one run is expected here, this is %.40s: the joined set is not a "
+        "whole run; name all its parts in their order",
+        paths[place], place + 1, n, found);
+  return found == NULL;
 }
 
 /* The whole of a run has the run's history alone. */
@@ -193,12 +215,7 @@ static int write_joined(const struct cli_run *run, struct nk_vectors *joined, bo
 
 static int write_parts(const struct cli_run *run, struct nk_vectors *joined,
                        struct nk_vectors *const *sets) {
-  bool shards, complete = is_complete(sets, run->n_operands, &shards);
-  if (shards && !complete)
-    nk_warn(
-        "the sets are not the parts 1/%zu to %zu/%zu of one run, in order: rows are missing or "
-        "in another order",
-        run->n_operands, run->n_operands, run->n_operands);
+  bool shards, complete = is_complete(run->operands, sets, run->n_operands, &shards);
   int code = shards ? nk_vectors_set_metadata(joined, shard_key, NULL) : NK_OK;
   return code == NK_OK ? write_joined(run, joined, complete) : code;
 }
