@@ -21,6 +21,8 @@ static int run_blocks(const struct verify_job *job, const struct nk_verify_optio
   size_t range[2];
   int code = NK_OK;
   cli_shard_range(&job->shard, cli_count_blocks(1, job->n, CLI_BLOCK), range);
+  if (range[0] == range[1]) /* a check of the options, as in any other part */
+    return run_block(job, &(struct cli_block){0}, *options);
   for (size_t i = range[0]; i < range[1] && code == NK_OK; i++) {
     const struct cli_block block = cli_block_at(i, job->n, CLI_BLOCK);
     code = cli_report_block(i, range);

@@ -62,11 +62,25 @@ nokens() {
     cmp joined whole
   done
   run -0 --separate-stderr nk-convert --cat part-1 part-3 -o joined
-  [[ $stderr = "nk-convert: warning: "*"1/2"*"missing"* ]]
+  [[ $stderr = "nk-convert: warning: part-1: part 1/2 of one run is expected here, this is 1/7: "* ]]
   run -0 --separate-stderr nk-convert --cat part-2 part-1 -o joined
   [[ $stderr = "nk-convert: warning: "* ]]
   ! grep -q noken.shard joined
   grep -aq -- 'nk-convert --cat part-2 part-1' joined
+  # Parts of two runs.
+  "${ask[@]}" --shard 1/2 -o part-1
+  "${ask[@]}" -p '{}{}' --shard 2/2 -o part-2
+  run -0 --separate-stderr nk-convert --cat part-1 part-2 -o joined
+  [[ $stderr = "nk-convert: warning: part-2: part 2/2 of one run is expected here, this is a part of "* ]]
+}
+
+@test "a part without a row refuses what the others refuse" {
+  printf 'id\n300\n301\n' >few
+  for part in 1/3 3/3; do
+    run -2 nk-verify $gpt2 few -p 'no slot' --shard $part
+    run -2 nk-run $gpt2 --ids 300-301 -p '{}' --reference 3 --shard $part
+    run -1 nk-run $gpt2 --ids 300-301 -p '{}' --exclude none --shard $part
+  done
 }
 
 @test "nk-run --contexts --capture: batches of contexts" {
@@ -118,6 +132,21 @@ nokens() {
     nk-knn base --query query $options >whole
     # shellcheck disable=SC2086
     joins_to whole nk-knn base --query query $options
+  done
+}
+
+@test "nk-knn --query: a graph, and an index that rounds where one row is far from the others" {
+  nk-extract -q $gpt2 --ids 0-999 -o base
+  nk-extract -q $gpt2 --ids 0-4499 -o near
+  nk-convert --to npy near -o near.npy
+  { head -c -512 near.npy && for i in $(seq 128); do printf '\0\0\200\112'; done; } >far.npy # 2^22
+  for options in '--index HNSW4' '--index SQfp16'; do
+    # shellcheck disable=SC2086
+    nk-knn base --query far.npy -k 3 $options --threads 2 >whole
+    for i in 1 2; do
+      # shellcheck disable=SC2086
+      nk-knn base --query far.npy -k 3 $options --threads 2 --shard $i/2
+    done | cmp - whole
   done
 }
 

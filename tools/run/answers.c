@@ -47,7 +47,7 @@ static int read_flags(struct run_job *job) {
 /* ---- The reference ---- */
 
 /* Drawn once for all probes. */
-static int draw_reference(struct run_job *job) {
+static int draw_reference(struct run_job *job, bool is_needed) {
   const struct run_options *o = &job->options;
   struct nk_ordinary_options how = {.unverified = o->unverified, .seed = job->run->common.seed};
   struct nk_region *region = NULL;
@@ -69,6 +69,7 @@ static int draw_reference(struct run_job *job) {
     how.from = region->tokens->ids;
     how.n_from = region->tokens->n;
   }
+  if (!is_needed) goto done; /* all was checked as in any other part */
   code = nk_ordinary_tokens(job->model, &how, &job->ordinary, &job->probe.n_reference_ids);
   job->probe.reference_ids = job->ordinary;
 
@@ -117,9 +118,8 @@ static int prepare(struct run_job *job) {
   if (code == NK_OK) code = run_read_items(job);
   if (code != NK_OK || o->capture != NULL || o->lens != NULL || o->flag_summary) return code;
   find_blocks(job, blocks);
-  if (job->shard.n > 1 && blocks[0] == blocks[1]) return NK_OK;
   run_free_probes(job); /* they were a check: the reference's tokens are still to be given */
-  code = draw_reference(job);
+  code = draw_reference(job, job->shard.n <= 1 || blocks[0] < blocks[1]);
   return code == NK_OK ? make_probes(job) : code;
 }
 
