@@ -258,7 +258,7 @@ int nki_place_direction(struct sampling *s, size_t direction) {
       .n_each = o->n,
       .from_stored =
           o->measure == NK_MEASURE_RADIUS || (o->measure == NK_MEASURE_ANGLE && o->about_zero)};
-  size_t n_rays = nki_block_of_rays(s->n_rays), n_blocks = (s->n_rays + n_rays - 1) / n_rays;
+  size_t n_rays = nki_radii_block(s, s->n_rays), n_blocks = (s->n_rays + n_rays - 1) / n_rays;
   size_t done = 0;
   s->n_redrawn = 0;
 #pragma omp parallel

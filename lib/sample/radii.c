@@ -25,6 +25,13 @@ void nki_radii_close(struct nki_radii *work) {
   nki_neighbours_free(work->neighbours);
 }
 
+size_t nki_radii_block(const struct sampling *s, size_t n) {
+  enum { PRODUCT_BYTES = 64 << 20 }; /* of a thread: products of rays and origins with tokens */
+  size_t rays = nki_block_of_rays(n), most = PRODUCT_BYTES / (2 * sizeof(float)) / s->space.n_fit;
+  if (!is_metric(&s->options, NK_METRIC_KNN) || rays <= most) return rays;
+  return most > NKI_FEWEST_RAYS ? most : NKI_FEWEST_RAYS;
+}
+
 int nki_radii_open(const struct sampling *s, size_t n_rays, bool mixture, struct nki_radii *work) {
   *work = (struct nki_radii){.rays.n = 0};
   size_t size = n_rays * s->space.dim;
@@ -181,7 +188,7 @@ static void scale_block(const struct sampling *s, struct nki_radii *radii, doubl
 int nki_surface_scale(const struct nki_distance_surface *surface, const double *away, size_t n,
                       double *scale) {
   const struct sampling *s = &surface->s;
-  size_t n_rays = nki_block_of_rays(n), n_blocks = (n + n_rays - 1) / n_rays;
+  size_t n_rays = nki_radii_block(s, n), n_blocks = (n + n_rays - 1) / n_rays;
   bool failed = false;
 #pragma omp parallel
   {

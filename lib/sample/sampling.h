@@ -50,6 +50,8 @@ struct nki_radii {
   struct nki_turning turning[NKI_RAYS]; /* about the centre of angles, and with keep_norm about 0 */
 };
 
+/* How many of n rays a block has. */
+size_t nki_radii_block(const struct sampling *s, size_t n);
 /* Blocks of at most n_rays. */
 int nki_radii_open(const struct sampling *s, size_t n_rays, bool mixture, struct nki_radii *work);
 void nki_radii_close(struct nki_radii *work);
