@@ -53,7 +53,8 @@ enum nk_precision {
   NK_PRECISION_F32,
   /* The native engine by oneDNN, on processors with AVX512_BF16 or AMX, where the module
    * noken/dnnl.so is installed: each row and each matrix that is not BF16 in the file is rounded to
-   * bfloat16, to nearest, ties to even; sums are F32, and so is everything else. No gradients. */
+   * bfloat16, to nearest, ties to even; sums are F32, and so is everything else, with a mixture's
+   * router and the scale of its shared expert. No gradients. */
   NK_PRECISION_BF16,
 };
 
@@ -210,7 +211,8 @@ struct nk_batch {
  * negative code: NK_EUSAGE for an id, layer, site, position or sequence that does not exist, an id
  * NK_VECTOR without its override, a sequence (with the tokens to be generated) longer than
  * n_positions; NK_EDATA when a vector is not finite; NK_EMEMORY; NK_EINTERRUPTED; NK_EUNSUPPORTED
- * for an override or a residual at a layer or site that llama.cpp does not show. Answers do not
+ * for an override or a residual at a layer or site that llama.cpp does not show, and where oneDNN
+ * cannot multiply. Answers do not
  * depend on the other sequences, their order or the number of threads beyond the rounding of float
  * sums; the native engine gives the same batch the same bytes each time with as many threads. */
 NK_API int nk_forward_run(struct nk_forward *forward, const struct nk_batch *batch);
@@ -277,10 +279,11 @@ struct nk_gradient {
  * Returns as nk_forward_run does; NK_EUSAGE also for a term whose place, layer or id does not exist
  * or that has no vector or ids, NK_ENOTFOUND for a tensor that does not exist, NK_EDATA for numbers
  * that are not finite, weights and gradients beyond a float's range too, NK_EUNSUPPORTED with
- * llama.cpp, for overrides at a site other than the stream and for other weights. What is refused
- * before the run changes no answer; where the run fails, the answers are not defined. Gradients do
- * not depend on the other sequences, their order or the number of threads beyond the rounding of
- * float sums; the same batch has the same bytes each time with as many threads. */
+ * llama.cpp or products of bfloat16, for overrides at a site other than the stream and for other
+ * weights. What is refused before the run changes no answer; where the run fails, the answers are
+ * not defined. Gradients do not depend on the other sequences, their order or the number of threads
+ * beyond the rounding of float sums; the same batch has the same bytes each time with as many
+ * threads. */
 NK_API int nk_gradient_run(struct nk_forward *forward, const struct nk_batch *batch,
                            struct nk_gradient *gradient);
 

@@ -263,7 +263,9 @@ void nki_mlp_free(struct nki_work *work);
 int nki_mlp_run(struct nki_work *work, size_t layer, const float *y, size_t n, bool add, float *out,
                 float *inner);
 
-/* Fails with NK_EDATA and the first position whose input of block 0 is not finite (finite.c). */
-int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass);
+/* Fails with NK_EDATA and the first position of spans [n] whose input of block 0 is not finite
+ * (finite.c). */
+int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass,
+                       const struct nki_span *spans, size_t n);
 
 #endif

@@ -39,14 +39,18 @@ struct nki_bf16_run {
 
 /* ---- The module ---- */
 
-int nki_bf16_open(struct nk_forward *forward) {
+static void no_warning(const char *format, ...) {
+  (void)format;
+}
+
+int nki_bf16_open(struct nk_forward *forward, bool quiet) {
   static const struct nki_module_name name = {
       .what = "bfloat16 products: the module of oneDNN is",
       .name = "dnnl",
       .needs = " (a build of noken with libdnnl-dev has it, and it needs libdnnl)",
       .symbol = NKI_DNNL_SYMBOL,
       .version = NKI_DNNL_VERSION};
-  const struct nki_dnnl_hooks hooks = {.fail = nk_fail, .warn = nk_warn};
+  const struct nki_dnnl_hooks hooks = {.fail = nk_fail, .warn = quiet ? no_warning : nk_warn};
   struct nki_bf16 *bf16 = forward->bf16 = nk_calloc(1, sizeof *bf16);
   const void *module = NULL;
   if (bf16 == NULL) return NK_EMEMORY;
@@ -152,14 +156,14 @@ static void round_weight(struct nki_bf16_run *run, struct found *w) {
 static const struct nki_packed *pack(struct nki_bf16_run *run, enum nki_part slot,
                                      const struct found *w, size_t first, size_t n) {
   struct nki_packed *packed = &run->of[slot];
+  if (run->code != NK_OK) return packed; /* there may be no elements */
   const struct nki_dnnl_weight rows = {
       .elements = (const uint8_t *)w->elements + 2 * first * (w->in_out ? 1 : w->n_in),
       .n_out = n,
       .n_in = w->n_in,
       .ld = w->in_out ? w->n_out : w->n_in,
       .in_out = w->in_out};
-  if (run->code == NK_OK)
-    run->code = run->bf16->module->pack(run->bf16->dnnl, &rows, &packed->matrix);
+  run->code = run->bf16->module->pack(run->bf16->dnnl, &rows, &packed->matrix);
   return packed;
 }
 

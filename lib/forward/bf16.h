@@ -9,9 +9,10 @@
 
 struct nki_work;
 
-/* Opens forward->bf16. Returns NK_OK; NK_EUNSUPPORTED without the module, or on a processor without
- * instructions for bfloat16; NK_EMEMORY. */
-int nki_bf16_open(struct nk_forward *forward);
+/* Opens forward->bf16; quiet: without a warning that it is slow here. Returns NK_OK;
+ * NK_EUNSUPPORTED without the module, or on a processor without instructions for bfloat16;
+ * NK_EMEMORY. */
+int nki_bf16_open(struct nk_forward *forward, bool quiet);
 void nki_bf16_free(struct nki_bf16 *bf16);
 
 /* The packed matrices of a run, and buffers: of one block and one expert at a time, or of rows of

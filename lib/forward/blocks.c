@@ -207,7 +207,7 @@ static int normalize_embeddings(const struct nk_forward *forward, struct nki_pas
   if (pass->embedded != NULL) memcpy(pass->embedded, pass->x, pass->n_rows * dim * sizeof(float));
   bool finite = nki_norm_rows(&norm, pass->x, pass->n_rows, pass->x);
   nk_free(scratch);
-  return finite ? NK_OK : nki_fail_embedding(forward, pass);
+  return finite ? NK_OK : nki_fail_embedding(forward, pass, pass->spans, pass->n_spans);
 }
 
 static int add_positions(const struct nk_forward *forward, struct nki_pass *pass) {
@@ -636,8 +636,9 @@ static int run_piece(struct nki_piece *piece) {
       .config = c, .scale = work->floats[NKI_NORM1], .copy = !c->input_norms};
   float *x = piece->pass->x + piece->row * c->shape.dim;
   if (!nki_norm_rows(&norm, x, piece->n_rows, work->own.y))
-    return piece->layer == 0 ? nki_fail_embedding(work->forward, piece->pass)
-                             : nki_fail_block(work->forward, piece->layer - 1);
+    return piece->layer == 0
+               ? nki_fail_embedding(work->forward, piece->pass, piece->spans, piece->n_spans)
+               : nki_fail_block(work->forward, piece->layer - 1);
   nki_tape_input(piece, x);
   project_heads(piece);
   int code = attend(piece);

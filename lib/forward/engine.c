@@ -31,12 +31,13 @@ static const char *gguf_path(const struct nk_model *model) {
   return is_gguf ? model->files.shards[0] : NULL;
 }
 
-static struct nk_forward *open_native(const struct nk_model *model, enum nk_precision precision) {
+static struct nk_forward *open_native(const struct nk_model *model, enum nk_precision precision,
+                                      bool check) {
   struct nk_forward *forward = new_forward(model);
   if (forward == NULL) return NULL;
   forward->engine = &nki_native_engine;
   int code = nki_name_metadata(model, nki_native_open(forward));
-  if (code == NK_OK && precision == NK_PRECISION_BF16) code = nki_bf16_open(forward);
+  if (code == NK_OK && precision == NK_PRECISION_BF16) code = nki_bf16_open(forward, check);
   if (code == NK_OK) return forward;
   free_part(forward);
   return NULL;
@@ -71,7 +72,7 @@ static struct nk_forward *open_part(const struct nk_model *model, bool check) {
   const struct nk_engine_options *options = model->parts[NKI_MODEL_ENGINE].object;
   if (options == NULL) options = &defaults;
   if (options->engine == NK_ENGINE_LLAMA) return open_llama(model, options, check);
-  struct nk_forward *forward = open_native(model, options->precision);
+  struct nk_forward *forward = open_native(model, options->precision, check);
   bool other = forward == NULL && options->engine == NK_ENGINE_AUTO &&
                nk_error_code() == NK_EUNSUPPORTED && gguf_path(model) != NULL;
   if (!other) return forward;

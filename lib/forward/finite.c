@@ -61,11 +61,11 @@ int nki_fail_block(const struct nk_forward *forward, size_t block) {
   return fail_by_weight(forward->blocks[block].part, NKI_N_PARTS, what);
 }
 
-int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass) {
+int nki_fail_embedding(const struct nk_forward *forward, const struct nki_pass *pass,
+                       const struct nki_span *spans, size_t n) {
   size_t dim = forward->config.shape.dim;
   if (forward->embedding == NULL) return nk_fail(NK_EDATA, "the input embedding is not finite");
-  for (size_t s = 0; s < pass->n_spans; s++) {
-    const struct nki_span *span = &pass->spans[s];
+  for (const struct nki_span *span = spans; span < spans + n; span++) {
     for (size_t i = 0; i < span->n; i++) {
       size_t row = span->row + i, id = (size_t)span->ids[i];
       if (isfinite(nki_length(pass->x + row * dim, dim))) continue;

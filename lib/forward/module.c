@@ -16,7 +16,10 @@ int nki_module_load(const struct nki_module_name *module, void **library, const 
     snprintf(path, sizeof path, "%s/%s.so", folder, module->name);
   } else {
     if (dladdr(&anchor, &info) == 0 || strrchr(info.dli_fname, '/') == NULL)
-      return nk_fail(NK_EUNSUPPORTED, "%s: libnoken's folder is not known", module->what);
+      return nk_fail(
+          NK_EUNSUPPORTED,
+          "%s not found: libnoken's folder is not known; name the module's in NOKEN_ENGINES",
+          module->what);
     snprintf(path, sizeof path, "%.*s/noken/%s.so",
              (int)(strrchr(info.dli_fname, '/') - info.dli_fname), info.dli_fname, module->name);
   }
@@ -27,6 +30,8 @@ int nki_module_load(const struct nki_module_name *module, void **library, const 
                    dlerror());
   *out = dlsym(*library, module->symbol);
   if (*out == NULL || *(const int *)*out != module->version)
-    return nk_fail(NK_EUNSUPPORTED, "%s belongs to another version of noken", path);
+    return nk_fail(NK_EUNSUPPORTED,
+                   "%s is not a module of noken %s: install that of the same version", path,
+                   nk_version());
   return NK_OK;
 }

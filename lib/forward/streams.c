@@ -70,7 +70,8 @@ int nki_touch(const struct nk_forward *forward, const struct nk_batch *batch,
       if (part.x == NULL) continue;
       double length = nki_length(part.x, part.width);
       if (!isfinite(length))
-        return embedding ? nki_fail_embedding(forward, pass) : nki_fail_block(forward, block);
+        return embedding ? nki_fail_embedding(forward, pass, pass->spans, pass->n_spans)
+                         : nki_fail_block(forward, block);
       if (a->residuals != NULL)
         memcpy(a->residuals + l * part.width, part.x, part.width * sizeof *part.x);
       if (a->norms != NULL) a->norms[l] = length;

@@ -36,7 +36,8 @@ struct nki_dnnl_matrix {
 
 static int failed(const struct nki_dnnl *d, const char *what, dnnl_status_t status) {
   return d->hooks.fail(status == dnnl_out_of_memory ? NK_EMEMORY : NK_EUNSUPPORTED,
-                       "oneDNN: %s: %s", what, dnnl_status2str(status));
+                       "bfloat16 products: oneDNN: %s: %s; F32 does without it", what,
+                       dnnl_status2str(status));
 }
 
 /* ---- The processor ---- */
