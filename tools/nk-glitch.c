@@ -6,7 +6,7 @@
 int main(int argc, char **argv) {
   struct cli_run run;
   struct glitch_tokens tokens = {
-      .options = {.fdr = -1, .threshold = -INFINITY, .how = {.knn_k = 10, .knn_rows = 4096}}};
+      .options = {.fdr = NAN, .threshold = -INFINITY, .how = {.knn_k = 10, .knn_rows = 4096}}};
   struct glitch_options *o = &tokens.options;
   const struct cli_option table_of_options[] = {
       {0, "fdr", CLI_OPTION_NUMBER, &o->fdr, "Q", "only tokens reported at false discovery rate Q"},

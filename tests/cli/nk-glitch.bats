@@ -191,6 +191,14 @@ sets() {
   run -2 nk-glitch
   run -2 nk-glitch --output-set out.npy
   run -2 nk-glitch --output-set out.npy --unused 0-4 model
+  run -2 nk-glitch --unused 3 "$data/gpt2-tiny"
+  [[ "$output" == *"--unused needs --output-set"* ]]
+  for rate in -1 -0.01 1.01 5; do
+    run -2 nk-glitch --output-set out.npy --unused 0-4 --fdr $rate
+    [ "$output" = "nk-glitch: --fdr $rate: a rate from 0 to 1 is needed" ]
+  done
+  [ "$(nk-glitch --output-set out.npy --unused 0-4 --fdr 0 | wc -l)" -eq 1 ]
+  [ "$(nk-glitch --output-set out.npy --unused 0-4 --fdr 1 | wc -l)" -gt 390 ]
   run -1 nk-glitch no-such-model
   npy 6 1 2 3 4 5 6 >one.npy
   run -1 nk-glitch --output-set one.npy --unused 0

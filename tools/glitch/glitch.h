@@ -11,7 +11,7 @@ struct glitch_options {
   const char *output_set, *input_set, *unused, *truth, *with;
   bool ablate, summary;
   size_t top;
-  double fdr, threshold;
+  double fdr, threshold; /* fdr is NaN without --fdr */
   struct nk_glitch_options how;
 };
 

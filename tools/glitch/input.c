@@ -31,6 +31,10 @@ int glitch_open(const struct cli_run *run, struct glitch_tokens *t) {
   if ((run->n_operands == 1) == (t->options.output_set != NULL) ||
       (t->options.input_set != NULL && t->options.output_set == NULL))
     return nk_fail(NK_EUSAGE, "give a MODEL, or --output-set and --unused");
+  if (t->options.unused != NULL && t->options.output_set == NULL)
+    return nk_fail(NK_EUSAGE, "--unused needs --output-set: of a model the unused rows are known");
+  if (t->options.fdr < 0 || t->options.fdr > 1)
+    return nk_fail(NK_EUSAGE, "--fdr %.9g: a rate from 0 to 1 is needed", t->options.fdr);
   if (t->options.ablate && t->options.truth == NULL)
     return nk_fail(NK_EUSAGE, "--ablate needs --truth");
   if (t->options.summary && (t->options.truth != NULL || t->options.with != NULL ||
