@@ -48,7 +48,8 @@ static struct nk_forward *open_llama(const struct nk_model *model,
                                      const struct nk_engine_options *options, bool check) {
   const char *path = gguf_path(model);
   if (path == NULL) {
-    nk_fail(NK_EUNSUPPORTED, "%s: llama.cpp runs GGUF files", nk_model_name(model));
+    nk_fail(NK_EUNSUPPORTED, "%s: llama.cpp runs GGUF files; nk-convert writes the model as one",
+            nk_model_name(model));
     return NULL;
   }
   struct nk_forward *forward = new_forward(model);

@@ -6,7 +6,10 @@
 /* A safetensors file owns `file`, also on failure. */
 static int open_safetensors(struct nk_file *file, struct nki_arrays *arrays) {
   if (nki_npy_is(file) || nki_npz_is(file)) {
-    nk_fail(NK_EDATA, "%s: a file of NumPy's, expected safetensors", file->name);
+    nk_fail(NK_EDATA, "%s: %s, expected safetensors (Python: safetensors.torch.save_file)",
+            file->name,
+            nki_npy_is(file) ? "a file of NumPy's"
+                             : "a zip archive, as NumPy's .npz and PyTorch's .pt files are");
     nk_file_free(file);
     return NK_EDATA;
   }

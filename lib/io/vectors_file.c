@@ -3,6 +3,8 @@
 #include <noken/vectors.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
+
 #include "io/npy.h"
 #include "io/npz.h"
 #include "io/vectors.h"
@@ -236,7 +238,13 @@ static struct nk_vectors *read_safetensors(struct nk_file *file) {
 
 struct nk_vectors *nk_vectors_read(const char *path) {
   struct nk_file *file = nk_file_open(path);
-  if (file == NULL) return NULL;
+  struct stat status;
+  if (file == NULL) {
+    if (strcmp(path, "-") != 0 && stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+      nk_fail(NK_EIO, "%s: is a directory, expected a vector set; nk-extract makes one of a model",
+              path);
+    return NULL;
+  }
   return nki_npy_is(file)    ? nki_vectors_read_npy(file)
          : nki_npz_is(file)  ? nki_vectors_read_npz(file)
          : nki_text_is(file) ? nki_vectors_read_text(file)

@@ -186,7 +186,7 @@ static char *snapshot_folder(const char *repository) {
  * organisation and were given one later: a bare name is searched under those too. */
 static char *find_in_cache(const char *name) {
   static const char *const organisations[] = {NULL, "openai-community", "distilbert"};
-  if (!is_hub_name(name)) {
+  if (!is_hub_name(name) || nki_ends_with(name, ".gguf") || nki_ends_with(name, ".safetensors")) {
     nk_fail(NK_ENOTFOUND, "%s: no such file or folder", name);
     return NULL;
   }
@@ -209,8 +209,10 @@ static char *find_in_cache(const char *name) {
     nk_free(repository);
   }
   if (!found) {
-    nk_fail(NK_ENOTFOUND, "%s: no such file or folder, nor in the cache %s (%s)", name, cache,
-            tried.data != NULL ? tried.data : "");
+    nk_fail(NK_ENOTFOUND,
+            "%s: no such file or folder, nor in the cache %s (%s); 'hf download %s', of Python's "
+            "huggingface_hub, fetches a model into it",
+            name, cache, tried.data != NULL ? tried.data : "", name);
   }
   nk_buffer_free(&tried);
   nk_free(cache);

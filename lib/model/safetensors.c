@@ -322,12 +322,22 @@ static int read_header(struct nki_safetensors *st, size_t header_size) {
   return code == NK_OK ? check_cover(st, data, size) : code;
 }
 
+/* Whether n bytes are printable ASCII, or end lines: as the size of a header, 2^56 bytes at least.
+ */
+static bool begins_as_text(const unsigned char *bytes, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if ((bytes[i] < 0x20 || bytes[i] > 0x7e) && memchr("\t\n\r", bytes[i], 3) == NULL) return false;
+  return true;
+}
+
 static int read_file(struct nki_safetensors *st) {
   const struct nk_file *file = st->file;
   uint64_t header_size;
   if (file->size < sizeof header_size) {
     return nk_fail(NK_EDATA, "not a safetensors file: it has only %zu bytes", file->size);
   }
+  if (begins_as_text(file->data, sizeof header_size))
+    return nk_fail(NK_EDATA, "not a safetensors file, but text");
   memcpy(&header_size, file->data, sizeof header_size);
   if (header_size > file->size - 8) {
     return nk_fail(NK_EDATA,

@@ -53,10 +53,17 @@ static void note_unreached(struct sampling *s, const struct nki_radii *work, siz
   const double *u = work->rays.u + i * s->space.dim;
   struct nk_buffer text = {0};
   const char *why = " (the ray begins farther out, or never reaches it)";
-  if (o->keep_norm || o->measure == NK_MEASURE_ANGLE || o->metric == NK_METRIC_COSINE)
+  const char *remedy =
+      "; choose a larger one, or radii, which count from where rays begin, or skip "
+      "or redraw such rays";
+  if (o->keep_norm || o->measure == NK_MEASURE_ANGLE || o->metric == NK_METRIC_COSINE) {
     why = " (far from the origin it tends to the direction's own)";
-  if (!(nki_product(u, u, s->space.dim) > 0))
+    remedy = "; choose another one, or skip or redraw such rays";
+  }
+  if (!(nki_product(u, u, s->space.dim) > 0)) {
     why = " (it begins where it leads to: it has no direction)";
+    remedy = "; choose other origins, or skip such rays";
+  }
   nk_buffer_printf(&text, "no point of ray %zu in direction ", ray);
   nki_direction_name(&o->directions[direction], &text);
   nk_buffer_printf(&text, " has %s %.9g%s", nki_measure_name(o), distance, why);
@@ -64,6 +71,7 @@ static void note_unreached(struct sampling *s, const struct nki_radii *work, siz
     nk_buffer_text(&text, "; it begins at ");
     nki_name_origin(s, work->rays.from[i], ray / o->n, &text);
   }
+  nk_buffer_text(&text, remedy);
   note_failure(s, direction * s->n_rays + ray, NK_EDATA, text.failed ? "out of memory" : text.data);
   nk_buffer_free(&text);
 }

@@ -175,7 +175,7 @@ families() {
   NOKEN_ENGINES=$PWD run -1 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --engine llama
   [[ $output == *"is not installed: $PWD/llama.so"* ]]
   run -1 nk-run "$DATA/llama-tiny" -p 'The {}' --ids 300 --engine llama
-  [ "$output" = "nk-run: llama-tiny: llama.cpp runs GGUF files" ]
+  [ "$output" = "nk-run: llama-tiny: llama.cpp runs GGUF files; nk-convert writes the model as one" ]
   run -2 nk-run llama-tiny.gguf -p 'The {}' --ids 300 --engine native --rpc 127.0.0.1:1
 }
 

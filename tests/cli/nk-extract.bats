@@ -96,6 +96,8 @@ $(printf 'wpe.weight\tF16\t3x4\t24\nln_f.bias\tF16\t4\t8')" ]
   run -2 nk-extract
   run -2 nk-extract $MODEL $MODEL
   run -2 nk-extract --ids 1,x $MODEL
+  [ "$output" = "nk-extract: --ids: 'x' is neither an id nor a range such as 10-20 (nk-tokens -e \
+TEXT MODEL gives the ids of a text)" ]
   run -2 nk-extract --ids 1 --ids-from x $MODEL
 }
 

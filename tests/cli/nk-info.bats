@@ -168,6 +168,14 @@ $PWD/m/model.safetensors.index.json" ]
 @test "what cannot be opened ends with 1, usage with 2" {
   run -1 nk-info nothing-here
   [[ $output = "nk-info: nothing-here: no such file or folder"* ]]
+  [[ $output = *"'hf download nothing-here'"* ]]
+  for name in nothing.gguf nothing.safetensors folder/nothing.gguf; do
+    run -1 nk-info $name
+    [ "$output" = "nk-info: $name: no such file or folder" ]
+  done
+  printf '# A text\n\nand no model.\n' >README.md
+  run -1 nk-info README.md
+  [ "$output" = "nk-info: README.md: not a safetensors file, but text" ]
   mkdir empty
   run -1 nk-info empty
   run -2 nk-info

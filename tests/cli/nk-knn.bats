@@ -103,6 +103,12 @@ setup() {
   npy 3 1 2 3 >three.npy
   run -1 nk-knn --query three.npy points.npy
   [ "$output" = "nk-knn: three.npy: vectors have 3 values, those of the set have 2" ]
+  mkdir -p folder
+  for command in "nk-knn" "nk-region fit" "nk-stats"; do
+    run -1 $command folder
+    [ "$output" = "${command% fit}: folder: is a directory, expected a vector set; nk-extract makes \
+one of a model" ]
+  done
   run -2 nk-knn -k 0 points.npy
   run -2 nk-knn --metric hamming points.npy
 }

@@ -103,7 +103,10 @@ setup() {
 
 @test "--unreached skips or redraws rays that never reach a distance" {
   run -1 nk-sample "$region" -n 64 -m cosine --distance 0.98 -o "$BATS_TEST_TMPDIR/x.safetensors"
-  [[ "$output" == *"no point of ray"* ]]
+  [[ "$output" == *"no point of ray"*"; choose another one, or skip or redraw such rays" ]]
+  run -1 nk-sample "$region" --from tokens -n 4 -m mahalanobis --distance 0.1
+  [[ "$output" == *"; choose a larger one, or radii, which count from where rays begin, or skip or \
+redraw such rays" ]]
   run -0 --separate-stderr bash -c "nk-sample '$region' -n 64 -m cosine --distance 0.98 \
     --unreached skip | nk-convert --to tsv"
   skipped=$((65 - ${#lines[@]}))

@@ -102,7 +102,11 @@ number them by --layer-ids" ]
 
 @test "what a file cannot be is one clear line" {
   refused 'is compressed: save it with numpy.savez, not savez_compressed' npz $S/compressed.npz
-  refused "a file of NumPy's, expected safetensors" pt-safetensors $S/stack.npz
+  archive="a zip archive, as NumPy's .npz and PyTorch's .pt files are, \
+expected safetensors (Python: safetensors.torch.save_file)"
+  refused "$archive" pt-safetensors $S/stack.npz
+  printf 'PK\3\4 a pickle of PyTorch' >"$tmp/t.pt"
+  refused "$archive" pt-safetensors "$tmp/t.pt"
   refused 'neither .npz nor .npy' npz $S/stack.safetensors
   refused "no array of F32, F16, BF16 or F64 with 3 axes (layers,positions,d)" pt-safetensors \
     --axes layers,positions,d $S/turned.safetensors

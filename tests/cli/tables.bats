@@ -49,6 +49,20 @@ reads() {
   [ "$output" = id,300 ]
 }
 
+@test "a table whose columns are separated by commas is named as such" {
+  cd "$BATS_TEST_TMPDIR"
+  printf 'id,text\n1,a\n' >t.csv
+  run -1 nk-summary --median id t.csv
+  [ "$output" = "nk-summary: t.csv: no column 'id'; the columns are: id,text (one column: separate \
+columns by tabs)" ]
+  printf 'id\ttext\n1\ta\n' >t.tsv
+  run -1 nk-summary --median kl t.tsv
+  [ "$output" = "nk-summary: t.tsv: no column 'kl'; the columns are: id text" ]
+  printf 'id\n1\n' >one.tsv
+  run -1 nk-summary --median kl one.tsv
+  [ "$output" = "nk-summary: one.tsv: no column 'kl'; the columns are: id" ]
+}
+
 @test "counts that are missing in a table of --truth leave their tokens out" {
   awk -F '\t' -v OFS='\t' 'NR > 1 && NR % 3 == 0 { $2 = $3 = NR % 2 ? "NA" : "NaN" } 1' \
     $MODEL/counts.tsv >"$BATS_TEST_TMPDIR/some.tsv"

@@ -29,7 +29,7 @@ static void gpus_and_servers_need_llama(void **state) {
 static void llama_needs_a_gguf_file(void **state) {
   (void)state;
   refuse(&(struct nk_engine_options){.engine = NK_ENGINE_LLAMA}, NK_EUNSUPPORTED,
-         "llama-tiny: llama.cpp runs GGUF files");
+         "llama-tiny: llama.cpp runs GGUF files; nk-convert writes the model as one");
 }
 
 static void the_choice_comes_before_the_forward_pass(void **state) {

@@ -631,7 +631,8 @@ static void a_ray_without_a_direction_is_named(void **state) {
   assert_null(nk_sample(region, &options));
   assert_string_equal(nk_error(),
                       "no point of ray 2 in direction towards:2 has radius 1 (it begins where it "
-                      "leads to: it has no direction); it begins at row 2 of the set, id 46");
+                      "leads to: it has no direction); it begins at row 2 of the set, id 46; "
+                      "choose other origins, or skip such rays");
   options.unreached = NK_UNREACHED_SKIP;
   struct nk_vectors *made = nk_sample(region, &options);
   assert_int_equal(made->n, (ROWS - 1) * 2); /* nor is its origin there alone */

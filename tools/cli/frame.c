@@ -361,8 +361,10 @@ int64_t cli_frame_column(const struct cli_frame *frame, const char *name) {
   }
   if (frame->columns.n > MAX_NAMES_SHOWN)
     nk_buffer_printf(&names, " and %zu more", frame->columns.n - MAX_NAMES_SHOWN);
-  int code = nk_fail(NK_ENOTFOUND, "%s: no column '%s'; the columns are: %s", frame->name, name,
-                     names.size > 0 ? names.data : "");
+  bool other = frame->columns.n == 1 && strpbrk(cli_names_item(&frame->columns, 0), ",; ") != NULL;
+  int code = nk_fail(NK_ENOTFOUND, "%s: no column '%s'; the columns are: %s%s", frame->name, name,
+                     names.size > 0 ? names.data : "",
+                     other ? " (one column: separate columns by tabs)" : "");
   nk_buffer_free(&names);
   return code;
 }

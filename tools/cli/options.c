@@ -451,7 +451,10 @@ static int add_ids(void *pointer, const char *option, const char *item) {
   nk_free(from);
   if (item[length] == 0) last = first;
   if (!valid || (item[length] == '-' && !parse_whole(item + length + 1, &last)))
-    return nk_fail(NK_EUSAGE, "%s: '%s' is neither an id nor a range such as 10-20", option, item);
+    return nk_fail(NK_EUSAGE,
+                   "%s: '%s' is neither an id nor a range such as 10-20 (nk-tokens -e TEXT MODEL "
+                   "gives the ids of a text)",
+                   option, item);
   if (last < first) return nk_fail(NK_EUSAGE, "%s: '%s' is an empty range", option, item);
   if (last > INT64_MAX || last - first >= MAX_IDS - list->n)
     return nk_fail(NK_EUSAGE, "%s: '%s': more than %d ids", option, item, MAX_IDS);
