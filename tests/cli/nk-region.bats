@@ -300,10 +300,12 @@ log_det() {
 
 @test "there is a warning for rows of which no guarantee speaks" {
   nk-region fit set.npy -o g.safetensors
-  warning="rows are tokens that the region was made of: no guarantee holds with them"
+  warning="rows are tokens that the region was made of: no guarantee holds with them, nor that of p_value"
   run -0 --separate-stderr nk-region score --fdr 0.1 g.safetensors set.npy
   [ "$stderr" = "nk-region: warning: 400 of 400 $warning" ]
   run -0 --separate-stderr nk-region score g.safetensors set.npy
+  [ "$stderr" = "nk-region: warning: 400 of 400 $warning" ]
+  run -0 --separate-stderr nk-region score g.safetensors ordinary.npy
   [ -z "$stderr" ]
   # The same ids with other values, and the values without the tokens, are not known to be tokens.
   run -0 --separate-stderr nk-region score --fdp 0.1 g.safetensors ordinary.npy
@@ -317,6 +319,8 @@ log_det() {
     [ -z "$stderr" ]
   done
   nk-region fit --kind mahalanobis --tokens none set.npy -o none.safetensors
+  run -0 --separate-stderr nk-region score none.safetensors set.npy
+  [ -z "$stderr" ]
   run -0 --separate-stderr nk-region score --fdp 0.1 none.safetensors set.npy
   [[ "$stderr" == "nk-region: warning: the region holds no tokens (--tokens none): "*" is not known" ]]
 }

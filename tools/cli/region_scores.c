@@ -74,7 +74,7 @@ static int count_own(const struct nk_vectors *set, const struct nk_region *regio
                      const size_t *rows, size_t n, struct cli_region_scores *out) {
   const struct nk_vectors *tokens = region->tokens;
   if (tokens->values == NULL) {
-    out->n_unknown += n;
+    if (cli_asks_guarantee(&out->guarantees)) out->n_unknown += n;
     return NK_OK;
   }
   struct token *sorted = nk_alloc(tokens->n, sizeof *sorted);
@@ -143,8 +143,7 @@ static int score_group(const struct nk_vectors *set, const struct nk_region *reg
     scatter(p_values, rows, n, out->p_value);
     code = add_guarantees(region, p_values, rows, n, room + 2 * n, out);
   }
-  if (code == NK_OK && cli_asks_guarantee(&out->guarantees))
-    code = count_own(set, region, rows, n, out);
+  if (code == NK_OK) code = count_own(set, region, rows, n, out);
   nk_free(own);
   nk_free(room);
   return code;

@@ -26,8 +26,9 @@ struct cli_region_scores {
   double *p_min;   /* [n] */
   struct cli_guarantees guarantees;
   double *p_conditional, *q_value, *fdp_bound; /* [n], each among the rows of one region; or NULL */
-  size_t n_own;     /* rows that are tokens of their region, where a guarantee is asked for */
-  size_t n_unknown; /* rows whose region does not hold the tokens that show it */
+  size_t n_own;                                /* rows that are tokens of their region */
+  size_t n_unknown; /* rows whose region does not hold the tokens that show it, where a guarantee
+                     * is asked for */
   size_t n_regions; /* of those that compete; 0: none do */
   char **name;      /* [n_regions] */
   double *p;        /* [n_regions, n] every region's p-values */

@@ -46,8 +46,10 @@ int region_score(const struct cli_run *run, const struct region_options *o,
     code = n > 1 || o->all ? cli_region_scores_best(&scores, set, regions, n)
                            : cli_region_scores_by(&scores, set, regions[0], o->by);
   if (code == NK_OK && scores.n_own > 0)
-    nk_warn("%zu of %zu rows are tokens that the region was made of: no guarantee holds with them",
-            scores.n_own, set->n);
+    nk_warn(
+        "%zu of %zu rows are tokens that the region was made of: no guarantee holds with them, "
+        "nor that of p_value",
+        scores.n_own, set->n);
   if (code == NK_OK && scores.n_unknown > 0)
     nk_warn(
         "the region holds no tokens (--tokens none): no guarantee holds with rows that it was "
