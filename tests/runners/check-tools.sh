@@ -12,6 +12,12 @@ lints() {
   found=$(mandoc -T lint -W warning "tools/$1" 2>&1)
   [ -z "$found" ] || { echo "$found"; return 1; }
 }
+# groff, which man uses, drops what mandoc understands: names of macros within the lines of others.
+man_prints_it() {
+  local found
+  found=$(groff -mandoc -T utf8 "tools/$1" 2>&1 >/dev/null)
+  [ -z "$found" ] || { echo "$found"; return 1; }
+}
 # The options that every tool has are explained in nk(1), to which the page then points.
 is_listed_with_every_option() {
   local option missing="" page
@@ -73,6 +79,15 @@ matrices_are_tested() {
 for page in tools/*.7; do
   page=${page#tools/}
   check "${page%.7}: mandoc finds no fault in the page" lints "$page"
+done
+for page in tools/*.[17]; do
+  page=${page#tools/}
+  name="${page%.[17]}: groff prints the page without a complaint"
+  if command -v groff >/dev/null; then
+    check "$name" man_prints_it "$page"
+  else
+    skip "$name" "groff is not installed"
+  fi
 done
 check "noken-models lists the families that run natively" runs_natively
 check "noken-models: the matrices of the other families are tested" matrices_are_tested
