@@ -38,7 +38,7 @@ int main(int argc, char **argv) {
       {0, "position", CLI_OPTION_STRING, &o->position, "P",
        "put vectors in at this position; -1 is the last"},
       {0, "fill", CLI_OPTION_STRING, &o->fill, "TOKEN",
-       "token in the slot below the layer (mean embedding)"},
+       "text of the slot's token below the layer (mean)"},
       {0, "norms", CLI_OPTION_STRING, &o->norms, "L[,L..]", "print residual norms at these layers"},
       {0, "reference", CLI_OPTION_SIZE, &o->reference, "N",
        "compare with the mean of N ordinary tokens (256)"},

@@ -24,9 +24,9 @@ int main(int argc, char **argv) {
       {0, "text", CLI_OPTION_STRING, &o->text, "FILE",
        "lines of text whose distributions shall not change"},
       {0, "target", CLI_OPTION_STRING, &o->target, "TOKEN",
-       "what nokens become: this token (mean of ordinary ones)"},
+       "what nokens become: the token of this text (mean of ordinary ones)"},
       {0, "train", CLI_OPTION_STRING, &o->train, "PART",
-       "half, all, embedding, norms or layers:A-B (half)"},
+       "half, all, embedding, norms or layers:A[-B] (half)"},
       {0, "at", CLI_OPTION_SIZE, &o->at, "L", "put nokens in at this layer (0)"},
       {0, "mode", CLI_OPTION_CHOICE, &o->mode, "replace|add",
        "replace the stream at the layer, or add to it"},
@@ -58,6 +58,7 @@ int main(int argc, char **argv) {
       .options = options,
       .n_options = sizeof options / sizeof options[0],
       .example = "nk-tune data/gpt2-tiny --nokens nokens -p 'The {} of' -o tuned",
+      .folder = "write the model into this new or empty folder",
   };
   cli_begin(&run, &tool, argc, argv, 1, 1);
   int code = o->checkpoint != 0 ? tune_read(&job) : nk_fail(NK_EUSAGE, "--checkpoint: at least 1");

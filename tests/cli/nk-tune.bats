@@ -16,6 +16,12 @@ tune() { # tune FOLDER [OPTION]...: a short run
     --text data/prompts/contexts.txt --steps 6 --batch 8 --evaluate 3 -o "$folder" "$@" data/gpt2-tiny
 }
 
+@test "the help names the folder of -o" {
+  run -0 nk-tune --help
+  [[ "$output" == *"-o, --output FOLDER     write the model into this new or empty folder"* ]]
+  [[ "$output" != *"instead of standard output"* ]]
+}
+
 @test "the folder has the types and files of the model, and the table a row for each evaluation" {
   tune "$T/short" --log "$T/short.tsv"
   [ "$(cut -f 1 "$T/short.tsv" | paste -sd ' ')" = "step 0 3 6" ]
@@ -91,7 +97,7 @@ END
   run -2 --separate-stderr tune "$T/full"
   [ "$stderr" = "nk-tune: $T/full: the folder is not empty: name a new one" ]
   run -2 --separate-stderr tune "$T/x" --train heads
-  [ "$stderr" = "nk-tune: --train: unknown part 'heads' (half, all, embedding, norms, layers:A-B)" ]
+  [ "$stderr" = "nk-tune: --train: unknown part 'heads' (half, all, embedding, norms, layers:A[-B])" ]
   run -2 --separate-stderr tune "$T/x" --train layers:0,2
   [[ "$stderr" == *"is not one range of blocks"* ]]
   run -2 --separate-stderr tune "$T/x" --rate 0

@@ -9,10 +9,11 @@
 
 enum { N_COMMON = 7 };
 
-static void common_options(struct cli_common *common, struct cli_option out[N_COMMON]) {
+static void common_options(const struct cli_tool *tool, struct cli_common *common,
+                           struct cli_option out[N_COMMON]) {
   const struct cli_option options[N_COMMON] = {
-      {'o', "output", CLI_OPTION_STRING, &common->output, "FILE",
-       "write to FILE instead of standard output"},
+      {'o', "output", CLI_OPTION_STRING, &common->output, tool->folder != NULL ? "FOLDER" : "FILE",
+       tool->folder != NULL ? tool->folder : "write to FILE instead of standard output"},
       {0, "json", CLI_OPTION_FLAG, &common->json, NULL,
        "write tables as JSON Lines instead of TSV"},
       {0, "threads", CLI_OPTION_SIZE, &common->threads, "N",
@@ -260,7 +261,7 @@ int cli_options_parse(const struct cli_tool *tool, struct cli_common *common, in
                       char ***operands, size_t *n_operands) {
   struct parser parser = {
       .own = tool->options, .n_own = tool->n_options, .argc = argc, .argv = argv, .next = 1};
-  common_options(common, parser.common);
+  common_options(tool, common, parser.common);
   *n_operands = 0;
   *operands = nk_alloc((size_t)argc + 1, sizeof **operands);
   if (*operands == NULL) return NK_EMEMORY;
@@ -278,7 +279,7 @@ int cli_options_words(const struct cli_tool *tool, int argc, char *const *argv,
                           .next = 1,
                           .words = words};
   size_t n;
-  common_options(&unused, parser.common);
+  common_options(tool, &unused, parser.common);
   memset(words, 0, (size_t)argc * sizeof *words);
   return read_arguments(&parser, NULL, &n);
 }
@@ -325,7 +326,7 @@ static void append_option(struct nk_buffer *out, const struct cli_option *option
 void cli_options_help(const struct cli_tool *tool, struct nk_buffer *out) {
   struct cli_common unused;
   struct cli_option common[N_COMMON];
-  common_options(&unused, common);
+  common_options(tool, &unused, common);
   nk_buffer_printf(out, "usage: %s %s\n%s\n\n", tool->name, tool->usage, tool->summary);
   for (size_t i = 0; i < tool->n_options; i++) append_option(out, &tool->options[i]);
   for (size_t i = 0; i < N_COMMON; i++) append_option(out, &common[i]);
@@ -354,7 +355,7 @@ static void list_option(const struct cli_option *option, struct nk_buffer *out) 
 void cli_options_list(const struct cli_tool *tool, struct nk_buffer *out) {
   struct cli_common unused;
   struct cli_option common[N_COMMON];
-  common_options(&unused, common);
+  common_options(tool, &unused, common);
   for (size_t i = 0; i < N_COMMON; i++) list_option(&common[i], out);
   for (size_t i = 0; i < tool->n_options; i++) list_option(&tool->options[i], out);
   for (size_t i = 0; i < tool->n_options; i++) list_commands(tool->options[i].commands, out);

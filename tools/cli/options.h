@@ -69,6 +69,7 @@ struct cli_tool {
   const struct cli_option *options;
   size_t n_options;
   const char *example; /* a command line that works, or NULL */
+  const char *folder;  /* what -o FOLDER is, of a tool that writes no file; or NULL */
 };
 
 /* Parses argv and sets the options' targets. *operands [*n_operands] are the arguments that are

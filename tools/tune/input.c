@@ -27,7 +27,7 @@ static int read_train(struct tune_job *job) {
     }
   if (strncmp(train, "layers:", 7) != 0)
     return nk_fail(NK_EUSAGE,
-                   "--train: unknown part '%s' (half, all, embedding, norms, layers:A-B)", train);
+                   "--train: unknown part '%s' (half, all, embedding, norms, layers:A[-B])", train);
   int code = cli_parse_layers("--train", train + 7, 0, shape->n_layers - 1, &layers, &n);
   for (size_t i = 1; i < n && code == NK_OK; i++)
     if (layers[i] != layers[i - 1] + 1)
