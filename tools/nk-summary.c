@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
       .usage = "[OPTION]... [TABLE]",
       .options = options,
       .n_options = sizeof options / sizeof *options,
-      .example = "nk-summary --by direction,quantile --median kl -c id < behaviour.tsv",
+      .example = "nk-summary --by direction,distance --median kl -c id < behaviour.tsv",
   };
   struct cli_run run;
   cli_begin(&run, &tool, argc, argv, 0, 1);
