@@ -326,7 +326,9 @@ static int read_header(struct nki_safetensors *st, size_t header_size) {
  */
 static bool begins_as_text(const unsigned char *bytes, size_t n) {
   for (size_t i = 0; i < n; i++)
-    if ((bytes[i] < 0x20 || bytes[i] > 0x7e) && memchr("\t\n\r", bytes[i], 3) == NULL) return false;
+    if ((bytes[i] < 0x20 || bytes[i] > 0x7e) && bytes[i] != '\t' && bytes[i] != '\n' &&
+        bytes[i] != '\r')
+      return false;
   return true;
 }
 

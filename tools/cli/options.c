@@ -164,11 +164,11 @@ static const struct cli_option *find_short(const struct parser *parser, char let
 static void note_words(struct parser *parser, const struct cli_option *option, const char *begin,
                        const char *value, bool attached) {
   int at = parser->next - (value != NULL && !attached ? 2 : 1);
-  const char *argument = parser->argv[at];
+  size_t before = (size_t)(begin - parser->argv[at]);
   parser->words[at] =
       (struct cli_word){.option = option->name,
-                        .begin = (size_t)(begin - argument),
-                        .value = attached ? (size_t)(value - argument) : strlen(argument)};
+                        .begin = before,
+                        .value = before + (attached ? (size_t)(value - begin) : strlen(begin))};
   if (at < parser->next - 1) parser->words[at + 1] = (struct cli_word){.option = option->name};
 }
 
