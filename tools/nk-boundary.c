@@ -3,6 +3,7 @@
 
 #include "boundary/report.h"
 #include "cli/engine.h"
+#include "cli/own_layer.h"
 #include "cli/probes.h"
 #include "cli/shard.h"
 #include "cli/tool.h"
@@ -156,6 +157,9 @@ static int find_places(struct job *job) {
     code = nk_fail(NK_EUSAGE, "--at: layer %lld, the model has 0 to %zu", (long long)layer,
                    job->shape->n_layers);
   rules.layer = (size_t)layer;
+  bool given = o->at != NULL;
+  if (code == NK_OK && rules.at_layer)
+    code = cli_own_layer(job->model, rules.name, job->set, &rules.layer, 1, &given);
   if (code == NK_OK && !nk_size_mul(job->rays.n, job->n_contexts, &job->n))
     code = nk_fail(NK_EMEMORY, "%zu rays in %zu prompts: too many", job->rays.n, job->n_contexts);
   if (code != NK_OK) return code;

@@ -142,15 +142,15 @@ static int find(const struct cli_run *run, struct options *o, struct nk_model *m
                                      .n_restarts = size_of(o->restarts),
                                      .n_steps = size_of(o->steps),
                                      .seed = run->common.seed};
-  struct nk_vectors *from = NULL;
-  int code = open_objective(run, o, model);
+  struct nk_vectors *from = o->from_set != NULL ? nk_vectors_read(o->from_set) : NULL;
+  int code = o->from_set != NULL && from == NULL ? nk_error_code() : NK_OK;
+  if (region != NULL)
+    o->objective.placed[0] = (struct cli_placed){cli_operand_name(run, 1), region->tokens};
+  o->objective.placed[1] = (struct cli_placed){o->from_set, from};
+  if (code == NK_OK) code = open_objective(run, o, model);
   search.objective = o->objective.options;
+  search.from = from;
   if (code == NK_OK) code = read_constraint(o, region, &search);
-  if (code == NK_OK && o->from_set != NULL) {
-    from = nk_vectors_read(o->from_set);
-    code = from != NULL ? NK_OK : nk_error_code();
-    search.from = from;
-  }
   if (code == NK_OK && (*found = nk_search(region, &search)) == NULL) code = nk_error_code();
   nk_vectors_free(from);
   return code;
@@ -161,10 +161,11 @@ static int find(const struct cli_run *run, struct options *o, struct nk_model *m
 /* At each row of --from-set, or of standard input. */
 static int find_directions(const struct cli_run *run, struct options *o, struct nk_model *model,
                            struct nk_vectors **found) {
-  struct nk_vectors *origins = NULL;
+  struct nk_vectors *origins = nk_vectors_read(o->from_set);
+  int code = origins == NULL ? nk_error_code() : NK_OK;
   o->objective.maximize = "entropy"; /* it has no reference to compute */
-  int code = open_objective(run, o, model);
-  if (code == NK_OK && (origins = nk_vectors_read(o->from_set)) == NULL) code = nk_error_code();
+  o->objective.placed[0] = (struct cli_placed){o->from_set, origins};
+  if (code == NK_OK) code = open_objective(run, o, model);
   const struct nk_top_options top = {.probes = o->objective.options.probes,
                                      .n_probes = o->objective.options.n_probes,
                                      .k = o->top,

@@ -4,6 +4,7 @@
 #include "cli/behaviour_table.h"
 #include "cli/chat.h"
 #include "cli/lists.h"
+#include "cli/own_layer.h"
 #include "cli/probes.h"
 #include "cli/sets.h"
 #include "cli/tool.h"
@@ -25,8 +26,9 @@ struct job {
   const struct nk_forward_shape *shape;
   struct cli_prompts prompts;
   struct cli_items items;
-  size_t *layers; /* of --at */
+  size_t *layers; /* of --at or the set */
   size_t n_layers;
+  bool at;                       /* one of them says the layers */
   struct nk_probe **probes;      /* [prompts.n, n_layers] */
   struct nk_probe_options probe; /* what all probes have in common */
   int64_t *ordinary;             /* [probe.n_reference_ids] */
@@ -67,8 +69,17 @@ static int prepare(struct job *job) {
   if (code == NK_OK) code = make_probes(job);
   if (code == NK_OK)
     code = cli_read_items(job->run, o->ids, o->ids_from, o->skip_bad, job->shape, &job->items);
+  job->at = o->at != NULL;
+  if (code == NK_OK && job->items.set != NULL)
+    code = cli_own_layer(job->model, cli_operand_name(job->run, 1), job->items.set, job->layers,
+                         job->n_layers, &job->at);
+  if (code == NK_OK && job->items.all.n_tokens > 0 && o->at == NULL && job->layers[0] > 0)
+    code = nk_fail(NK_EUSAGE,
+                   "%s: its vectors are of layer %zu, and tokens are traced from layer 0: trace "
+                   "them apart",
+                   cli_operand_name(job->run, 1), job->layers[0]);
   if (code != NK_OK) return code;
-  free_probes(job);
+  free_probes(job); /* they were a check: tokens, and the set's layer, are still to be given */
   code = nk_ordinary_tokens(job->model, &how, &job->ordinary, &job->probe.n_reference_ids);
   job->probe.reference_ids = job->ordinary;
   return code == NK_OK ? make_probes(job) : code;
@@ -150,9 +161,8 @@ static int trace(struct job *job) {
   if (code != NK_OK) return code;
   const struct nk_trace_options options = {.heads = job->options.heads,
                                            .n_ordinary = job->probe.n_reference_ids};
-  const struct cli_behaviour_table what = {.tokenizer = nk_model_tokenizer(job->model),
-                                           .items = &job->items.all,
-                                           .at = job->options.at != NULL};
+  const struct cli_behaviour_table what = {
+      .tokenizer = nk_model_tokenizer(job->model), .items = &job->items.all, .at = job->at};
   struct nk_output *output = cli_output(job->run, NK_OUTPUT_TEXT);
   struct cli_table *table = output != NULL ? cli_new_table(job->run, output) : NULL;
   code = table == NULL ? nk_error_code() : write_head(&what, table);

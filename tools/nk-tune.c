@@ -2,7 +2,8 @@
 #include "cli/chat.h"
 #include "tune/tune.h"
 
-static const struct tune_options none_given = {.steps = TUNE_NOT_GIVEN,
+static const struct tune_options none_given = {.at = TUNE_NOT_GIVEN,
+                                               .steps = TUNE_NOT_GIVEN,
                                                .batch = TUNE_NOT_GIVEN,
                                                .evaluate = TUNE_NOT_GIVEN,
                                                .checkpoint = TUNE_NOT_GIVEN,

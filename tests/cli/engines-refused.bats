@@ -61,7 +61,7 @@ setup() {
 
 # refused MODULE MESSAGE OPTION...
 refused() {
-  NOKEN_ENGINES=$PWD/$1 run -1 nk-run --engine llama llama-tiny.gguf -p 'The {} of' "${@:3}"
+  NOKEN_ENGINES=$PWD/$1 run -1 nk-run -q --engine llama llama-tiny.gguf -p 'The {} of' "${@:3}"
   [ "$output" = "nk-run: $2" ] || { echo "$output"; return 1; }
 }
 

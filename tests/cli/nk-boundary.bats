@@ -196,7 +196,7 @@ boundary() {
   paste <(column distance <"$t/run") <(column kl_base <"$t/run") |
     awk '{ print } $1 == 0 ? $2 != 0 : !($2 / $1 < 1.01 && $2 / $1 > 0.99) { bad = 1 }
       END { exit bad || NR != 6 }'
-  nk-boundary -q data/gpt2-tiny "$t/rays" -p 'The {} of' --level 0.0005 --dose --window 1 \
+  nk-boundary -q data/gpt2-tiny "$t/rays" -p 'The {} of' --at 0 --level 0.0005 --dose --window 1 \
     -o "$t/dosed"
   grep -aq '"noken.space":"residual:0"' "$t/dosed"
   run -2 nk-run data/gpt2-tiny "$t/dosed" --paired --contexts "$t/contexts.txt"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/own_layer.h"
 #include "cli/probes.h"
 
 /* ---- What is made large ---- */
@@ -111,12 +112,19 @@ static int read_objective(struct cli_objective *o, struct nk_model *model) {
 static int read_layer(struct cli_objective *o, struct nk_model *model) {
   const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(model));
   size_t *layers = NULL, n = 0;
+  bool given = o->at != NULL;
   if (shape == NULL) return nk_error_code();
-  if (o->at == NULL) return NK_OK;
-  int code = cli_parse_layers("--at", o->at, 0, shape->n_layers, &layers, &n);
-  if (code == NK_OK && n != 1) code = nk_fail(NK_EUSAGE, "--at %s: one layer is expected", o->at);
-  if (code == NK_OK) o->probe.layer = layers[0];
+  int code = given ? cli_parse_layers("--at", o->at, 0, shape->n_layers, &layers, &n) : NK_OK;
+  if (code == NK_OK && given && n != 1)
+    code = nk_fail(NK_EUSAGE, "--at %s: one layer is expected", o->at);
+  if (code == NK_OK && given) o->probe.layer = layers[0];
   nk_free(layers);
+  for (size_t i = 0; i < sizeof o->placed / sizeof *o->placed && code == NK_OK; i++) {
+    const struct cli_placed *placed = &o->placed[i];
+    if (placed->set == NULL) continue;
+    code = cli_own_layer(model, placed->name, placed->set, &o->probe.layer, 1, &given);
+    given = true;
+  }
   return code;
 }
 

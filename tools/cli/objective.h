@@ -11,6 +11,10 @@ struct cli_objective {
   struct cli_strings texts, tables;            /* of --prompt and --prompts */
   const char *maximize, *minimize, *at, *chat; /* chat: see cli_chat_prompts */
   struct nk_probe_options probe;               /* of all probes: mode and position */
+  struct cli_placed {                          /* the region and the origins, or NULL: see */
+    const char *name;                          /*   cli_own_layer; without --at the layer is the */
+    const struct nk_vectors *set;              /*   first one's own */
+  } placed[2];
 
   struct nk_objective_options options;
   struct cli_prompts prompts;

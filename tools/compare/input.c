@@ -1,4 +1,5 @@
 /* nk-compare's input: what the options name. */
+#include "cli/own_layer.h"
 #include "compare/compare.h"
 
 /* ---- Prompts, texts and layers ---- */
@@ -156,11 +157,19 @@ static int check_dim(const struct compare_job *job, const char *path, size_t dim
                  job->shape->dim);
 }
 
+/* Nokens given, or of a region given, stand in the slot as the input embedding. */
+static int check_space(const struct compare_job *job, const char *path,
+                       const struct nk_vectors *set) {
+  size_t layer = 0;
+  return cli_own_layer(job->model[COMPARE_BEFORE], path, set, &layer, 1, NULL);
+}
+
 static int read_region(struct compare_job *job) {
   const char *path = job->options.region;
   if (path == NULL) return NK_OK;
   job->region = nk_region_read(path);
-  return job->region == NULL ? nk_error_code() : check_dim(job, path, job->region->dim);
+  int code = job->region == NULL ? nk_error_code() : check_dim(job, path, job->region->dim);
+  return code == NK_OK ? check_space(job, path, job->region->tokens) : code;
 }
 
 static int fit_region(struct compare_job *job) {
@@ -179,7 +188,7 @@ static int read_nokens(struct compare_job *job) {
   int code = check_dim(job, path, job->nokens->dim);
   if (code == NK_OK) code = nk_vectors_check_finite(&job->nokens, false);
   if (code == NK_OK && job->nokens->n == 0) code = nk_fail(NK_EDATA, "a set without rows");
-  return code == NK_OK ? NK_OK : nk_fail_in(code, "%s", path);
+  return code == NK_OK ? check_space(job, path, job->nokens) : nk_fail_in(code, "%s", path);
 }
 
 /* ---- Probes ---- */

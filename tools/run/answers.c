@@ -109,13 +109,18 @@ static int prepare(struct run_job *job) {
                                 .n_offsets = o->offsets + 1, /* RUN_NOT_GIVEN: 0, the end */
                                 .n_generate = o->generate,
                                 .seed = job->run->common.seed};
-  size_t blocks[2];
+  size_t blocks[2], layer;
   int code = run_read_places(job);
   if (code == NK_OK) code = read_capture(job);
   if (code == NK_OK) code = read_lens(job);
   if (code == NK_OK) code = make_probes(job);
   if (code == NK_OK) code = read_flags(job);
+  layer = code == NK_OK ? job->layers[0] : 0;
   if (code == NK_OK) code = run_read_items(job);
+  if (code == NK_OK && job->layers[0] != layer) { /* it is the set's */
+    run_free_probes(job);
+    code = make_probes(job);
+  }
   if (code != NK_OK || o->capture != NULL || o->lens != NULL || o->flag_summary) return code;
   find_blocks(job, blocks);
   run_free_probes(job); /* they were a check: the reference's tokens are still to be given */
@@ -128,7 +133,7 @@ static int prepare(struct run_job *job) {
 static struct cli_behaviour_table describe(const struct run_job *job) {
   struct cli_behaviour_table table = {.tokenizer = nk_model_tokenizer(job->model),
                                       .items = &job->items.all,
-                                      .at = job->options.at != NULL,
+                                      .at = job->at,
                                       .norms = job->norms,
                                       .n_norms = job->n_norms,
                                       .n_generate = job->options.generate,

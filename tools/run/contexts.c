@@ -41,7 +41,7 @@ int run_paired(struct run_job *job) {
                                     .prompts = &job->prompts,
                                     .at_position = job->probe.at_position,
                                     .position = job->probe.position,
-                                    .at = o->at != NULL || o->contexts == NULL,
+                                    .at = job->at || o->contexts == NULL,
                                     .layers = job->layers,
                                     .n_layers = job->n_layers,
                                     .mode = o->mode == 0 ? NK_REPLACE : NK_ADD,

@@ -1,6 +1,7 @@
 /* nk-run's input: which options go together, and what they name. */
 #include <string.h>
 
+#include "cli/own_layer.h"
 #include "run/run.h"
 
 /* ---- What goes together ---- */
@@ -85,7 +86,11 @@ static int check_mode(const struct cli_run *run, const struct run_options *o) {
 
 int run_read_items(struct run_job *job) {
   const struct run_options *o = &job->options;
-  return cli_read_items(job->run, o->ids, o->ids_from, o->skip_bad, job->shape, &job->items);
+  int code = cli_read_items(job->run, o->ids, o->ids_from, o->skip_bad, job->shape, &job->items);
+  bool by_column = o->contexts != NULL && !job->at;
+  if (code != NK_OK || job->items.set == NULL || by_column) return code;
+  return cli_own_layer(job->model, cli_operand_name(job->run, 1), job->items.set, job->layers,
+                       job->n_layers, &job->at);
 }
 
 static int read_prompts(struct run_job *job) {
@@ -146,6 +151,7 @@ int run_open(struct run_job *job) {
 int run_read_places(struct run_job *job) {
   const struct run_options *o = &job->options;
   int code = NK_OK;
+  job->at = o->at != NULL;
   if (o->contexts == NULL) code = read_prompts(job);
   if (code == NK_OK)
     code = cli_parse_layers("--at", o->at != NULL ? o->at : "0", 0, job->shape->n_layers,

@@ -33,8 +33,9 @@ struct run_job {
   struct cli_items items;
   struct nk_probe_options probe; /* what all probes have in common */
   struct nk_probe **probes;      /* [prompts.n, n_layers] */
-  size_t *layers, *norms;        /* of --at, of --norms */
+  size_t *layers, *norms;        /* of --at or the set, of --norms */
   size_t n_layers, n_norms;
+  bool at; /* one of them says the layers */
   struct cli_capture capture;
   struct cli_lens lens;
   float *fill;
@@ -51,7 +52,7 @@ int run_open(struct run_job *job);
 int run_read_places(struct run_job *job);
 /* Reads --position alone. */
 int run_read_position(struct run_job *job);
-/* Reads the tokens and the set. */
+/* Reads the tokens and the set, whose own layer is that of all probes without --at. */
 int run_read_items(struct run_job *job);
 void run_free(struct run_job *job);
 

@@ -76,6 +76,8 @@ static int read_gradient(const struct cli_run *run, struct sample_options *o,
     return nk_fail(NK_EUSAGE, "--model and its prompts are of -d gradient and natural");
   if (!wanted) return NK_OK;
   if (o->model == NULL) return nk_fail(NK_EUSAGE, "-d gradient and natural need --model MODEL");
+  o->objective.placed[0] = (struct cli_placed){cli_operand_name(run, 0), region->tokens};
+  o->objective.placed[1] = (struct cli_placed){o->from_set, sample->set};
   *model = nk_model_open(o->model);
   int code = cli_objective_open(run, *model, &o->objective);
   if (code != NK_OK) return code;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/model_folder.h"
+#include "cli/own_layer.h"
 #include "cli/probes.h"
 #include "tune/tune.h"
 
@@ -144,6 +145,17 @@ static int check_lines(const struct tune_job *job) {
   return NK_OK;
 }
 
+/* The layer of the nokens, and whether the region is of it. */
+static int find_layer(struct tune_job *job) {
+  const struct tune_options *o = &job->options;
+  bool given = o->at != TUNE_NOT_GIVEN;
+  size_t *layer = &job->tune.layer;
+  int code = cli_own_layer(job->model, o->nokens, job->nokens, layer, 1, &given);
+  if (code != NK_OK || job->region == NULL) return code;
+  given = true;
+  return cli_own_layer(job->model, o->region, job->region->tokens, layer, 1, &given);
+}
+
 /* ---- The folder and its checkpoint ---- */
 
 static int name_checkpoint(struct tune_job *job) {
@@ -178,7 +190,7 @@ static int read_numbers(struct tune_job *job) {
   } numbers[] = {{"--rate", o->rate, &t->rate},
                  {"--weight", o->weight, &t->weight},
                  {"--hold-out", o->hold_out, &t->hold_out}};
-  t->layer = o->at;
+  t->layer = o->at == TUNE_NOT_GIVEN ? 0 : o->at;
   t->mode = (enum nk_override_mode)o->mode;
   t->decay = o->decay;
   t->seed = job->run->common.seed;
@@ -208,6 +220,7 @@ int tune_read(struct tune_job *job) {
   const struct nk_forward_shape *shape = nk_forward_shape(nk_model_forward(job->model));
   if (code == NK_OK && shape == NULL) code = nk_error_code();
   if (code == NK_OK) code = cli_check_dim(job->options.nokens, job->nokens->dim, shape);
+  if (code == NK_OK) code = find_layer(job);
   if (code == NK_OK) code = read_train(job);
   if (code == NK_OK) code = read_target(job);
   return code == NK_OK ? find_checkpoint(job) : code;
