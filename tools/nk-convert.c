@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
   const struct cli_option options[] = {
       {0, "cat", CLI_OPTION_FLAG, &o.cat, NULL, "write the rows of all SETs as one set"},
       {'t', "to", CLI_OPTION_CHOICE, &o.format, "safetensors|npy|f32|tsv|word2vec|projector",
-       "the format to write"},
+       "the format to write (projector: into the folder of -o)"},
       {0, "dim", CLI_OPTION_SIZE, &o.dim, "D", "the input is raw 32-bit floats, D to a row"},
       {0, "from", CLI_OPTION_CHOICE, &o.states.from, "vllm|npz|pt-safetensors",
        "the input is hidden states that another program saved"},
@@ -99,7 +99,7 @@ int main(int argc, char **argv) {
       {0, "layer-ids", CLI_OPTION_STRING, &o.states.of_file, "L[,L..]",
        "the layers that the file holds, in its order"},
       {'m', "model", CLI_OPTION_CHOICE, &o.model.format, "gguf|hf",
-       "write the whole MODEL: GGUF, for llama.cpp, or a folder"},
+       "write the whole MODEL: GGUF, for llama.cpp, or into the folder of -o"},
       {0, "type", CLI_OPTION_CHOICE, &o.model.type, "f32|f16|bf16|q8_0",
        "with --model gguf: the type of its matrices (f32)"},
       {0, "shuffle-weights", CLI_OPTION_LIST, &o.model.shuffle, "SEED",
