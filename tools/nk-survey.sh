@@ -380,7 +380,8 @@ study() {
 
 # The claims that the report begins with, where there are such.
 findings='listed clearly clearly_control glitch_ood near_ood far_ood far_flags like_ordinary
-  like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5'
+  like_closest reach_far searched_kl_quantile-0.5 random_kl_quantile-0.5
+  ordinary_kl'
 
 # The head of the report, what the parts wrote, and what raters said.
 write_report() {

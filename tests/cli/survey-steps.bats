@@ -1,12 +1,12 @@
 # What nk-survey's pipelines compute themselves, on small tables made by hand: the texts between a
 # token and what it acts on, the distance up to which an effect shows, the choice of the closest
-# nokens, and onsets in units of the spread.
+# nokens, onsets in units of the spread, and ordinary tokens beside searched nokens.
 bats_require_minimum_version 1.5.0
 
 setup() {
   root=$BATS_TEST_DIRNAME/../..
   cd "$BATS_TEST_TMPDIR"
-  nk-survey "$root/data/gpt2-tiny" --quick --dry-run --only likeness,reach,streams -o . >script
+  nk-survey "$root/data/gpt2-tiny" --quick --dry-run -o . >script
 }
 
 # pipeline TITLE: the pipeline of a step, by the first words of its title.
@@ -127,4 +127,28 @@ inf|||3
   # exp(sqrt(log(2)^2 + log(2)^2)) = 2^sqrt(2) = 2.66514
   [ "$(sed 1d ratio.tsv | cut -f 1-5,7 | tr '\t' '|')" = 'a|2|0.750428|5.33029|0.95|8 and 400
 b|2||5.33029|0.95|8 and 90' ]
+}
+
+# Ordinary tokens: 8 + i / 100 in one prompt and i / 100 in the other, i from 1 to 21.
+@test "ordinary tokens stand beside searched and random nokens, in the mean and by prompt" {
+  awk 'BEGIN { OFS = "\t"; print "id", "text", "prompt", "entropy", "kl", "p_value"
+    for (i = 1; i <= 21; i++) for (p = 0; p < 2; p++)
+      print i, "x", (p ? "of" : "repeat"), 1, (p ? 0 : 8) + i / 100, (i == 1 ? 0.02 : 0.5) }' \
+    >ordinary-runs.tsv
+  for place in quantile-0.5:9 quantile-0.99:12 times-4:70 p-value-0.1:; do
+    awk -v place="${place%:*}" -v at="${place#*:}" 'BEGIN { OFS = "\t"
+      for (i = 1; i <= 28; i++) for (p = 0; p < 2; p++)
+        print (i > 8 ? "random" : "searched"), place, at, i, (p ? "of" : "repeat"), \
+          (i > 8 ? 1 : 6) + i / 1000, 0.5 }' >"worst-${place%:*}.tsv"
+  done
+  pipeline 'What do searched nokens do' | perform 2>errors
+  run ! grep 'left out' errors
+  [ "$(awk -F '\t' '$1 == "ordinary" && $4 == "median kl" { print $2, $5, $10 }' \
+    worst-kl.tsv)" = 'tokens 4.11 21' ]
+  [ "$(awk -F '\t' '$1 == "ordinary" { print $2, $4 }' worst-prompts.tsv)" = 'repeat 8.11
+of 0.11' ]
+  [ "$(awk -F '\t' '$1 == "random" { print $2, $4 }' worst-prompts.tsv)" = 'repeat 1.0185
+of 1.0185' ]
+  [ "$(awk -F '\t' '$1 == "ordinary" { printf "%.4f", $5 }' worst-ood.tsv)" = 0.0476 ]
+  grep -q '>ordinary<' worst.svg
 }

@@ -9,7 +9,7 @@ if can runs 'What they do cannot be seen' && has glitch.tsv 8 'Glitch tokens' &&
     'probability of the most probable one, the divergence from the mean after ordinary tokens, and the norm' \
     'of the last residual stream. The energy distance (Székely and Rizzo) is 0 where two samples behave the' \
     'same, in each prompt, and 1 where each is a single point. Its mean is 0 for samples that behave the same,' \
-    'so that it can be a little negative.'
+    'so that it can be a little negative. Intervals are about other tokens and nokens in these prompts.'
 
   step metrics 'Nokens at distances by four metrics, in all prompts' $(($(prompts) * 96 * each)) <<END
 for metric in mahalanobis l2 cosine knn; do

@@ -102,7 +102,7 @@ END
     reach_kl reach_kl_glitch 'glitch tokens' 'glitch tokens' "$reach" "$reach tokens later"
   fi
   picture reach.svg distances 'Share out of distribution against the number of tokens after the slot, a line each for ordinary tokens, glitch tokens and nokens at three distances.' \
-    'How often the model answers unlike after ordinary tokens, by the number of tokens between; bands are intervals for other tokens and other texts.'
+    'How often the model answers unlike after ordinary tokens, by the number of tokens between; bands are intervals for other tokens and other texts. Glitch tokens whose rows nearly coincide do the same in a text: their line counts texts, and can jump between two distances.'
   picture reach-kl.svg distances 'Median KL divergence against the number of tokens after the slot, a line each for ordinary tokens, glitch tokens and nokens at three distances.' \
     'The divergence of the next token from its mean distribution after ordinary tokens, by the number of tokens between.'
   table reach-more.tsv distances 'The share out of distribution, less that of ordinary tokens, by the number of tokens after the slot; intervals that hold together for all distances.' \

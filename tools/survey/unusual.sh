@@ -8,7 +8,10 @@ if can runs 'What nokens do cannot be seen' &&
   text 'A noken, a vector that no token has, is put into the slot of each prompt. What the model says' \
     'next is out of distribution where its conformal p-value among ordinary tokens in the same slot' \
     'is at most 0.05: about 5% of ordinary tokens are. It is unwanted where the continuation of' \
-    "$words tokens matches a pattern of \`flags.tsv\`: nothing is said, or the same again and again."
+    "$words tokens matches a pattern of \`flags.tsv\`: nothing is said, or the same again and again." \
+    'Glitch tokens whose rows nearly coincide do the same in a prompt, so that nearly all or nearly none' \
+    'of them are out of distribution there: their share says in which part of the prompts, and its' \
+    'interval is about other prompts too.'
 
   step region 'The region of the ordinary tokens, and nokens at distances from its middle' <<END
 nk-extract $model -o wte.safetensors

@@ -19,7 +19,7 @@ words() {
     distance 'How far a noken is from the middle of the ordinary tokens. Mahalanobis: in standard deviations of the tokens along its direction; Euclidean: the length of the difference; cosine: 1 less the cosine of the angle. k-NN: how far its nearest tokens are.' \
     direction 'The way from the middle to a noken. `isotropic`: any, all alike; `covariance`: drawn as the tokens spread; `difference`: that of two random tokens; `token`: towards a random token.' \
     'out of distribution' 'Said of what the model says next: unlike what it says after all but 5% of ordinary tokens in the same slot (a conformal p-value of at most 0.05).' \
-    'KL divergence' 'How far the probabilities of the next token are from their mean after ordinary tokens, in nats; 0 is the same.' \
+    'KL divergence' 'How far the probabilities of the next token are from their mean after ordinary tokens, in nats; 0 is the same. Those after one ordinary token differ from the mean, too, most in prompts that ask to repeat it.' \
     'residual stream' 'The vectors that a model hands from each of its layers to the next, one at each position of the text.' \
     'false discovery rate' 'The share of a list that does not belong on it, in the mean. A q-value is the smallest rate at which a token is listed.'
 }
