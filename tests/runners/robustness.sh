@@ -43,6 +43,17 @@ for copy in given searched; do
   grep -hE "^($names|stream_ood all|text_loss|divergence)" "$copy.tsv" | cut -f 1-2,7-10
 done
 
+echo "== glitch tokens in the model, by prompt, and over other prompts"
+awk -F '\t' 'NR == 1 || /verified/' glitch.tsv >verified.tsv
+for part in test train; do
+  rows=99
+  [ $part = train ] || rows=9
+  nk-run -q "$model" --prompts <(head -n $rows $part.tsv) --region in --seed 1 \
+    --ids-from verified.tsv -o glitch-$part.tsv
+  nk-summary -b prompt --share 'p_value<=0.05' -c id glitch-$part.tsv | cut -f 1,3-5
+  nk-summary --share 'p_value<=0.05' -c id,prompt glitch-$part.tsv | cut -f 1-4
+done
+
 echo "== the worst nokens of a longer search: model, KL of four"
 for what in "$model" given searched; do
   nk-search -q "$what" in --prompts <(head -n 9 test.tsv) --times 2 -n 4 --restarts 8 --steps 150 \
