@@ -151,6 +151,39 @@ END
   agree llama-tiny 0 "$tmp/logits.npy"
 }
 
+# The program of the page itself, on the first tokens of a ranking and on tokens of all kinds.
+@test "verdicts of Transformers, by the page's program: nk-verify's, and --agree takes them" {
+  needs
+  awk '/^[.]Ss Verdicts of/ { here = 1 } here && /^[.]Ed/ { exit } code; here && /^[.]Bd/ { code = 1 }' \
+    tools/noken-runners.7 | sed 's/\\e/\\/g; /^nk-verify/d' >"$tmp/page.py"
+  [ "$(wc -l <"$tmp/page.py")" -gt 10 ]
+  local folder=$PWD/data model
+  cd "$tmp"
+  for model in gpt2-tiny llama-tiny; do
+    nk-glitch -q "$folder/$model" | awk 'NR < 42 || NR % 50 == 0' >ranking.tsv
+    "$PYTHON" - "$folder/$model" <<'END'
+import codecs, csv, sys
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+torch.set_grad_enabled(False)
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+exec(compile(open("page.py").read(), "page.py", "exec"))
+END
+    nk-verify -q -p 'Please repeat the string "{}" back to me: "' \
+      -p 'Repeat after me: "{}" "{}" "{}" "' "$folder/$model" ranking.tsv >ours.tsv
+    awk -F '\t' 'FNR == 1 { split("", at); for (i = 1; i <= NF; i++) at[$i] = i; next }
+      NR == FNR { encoded[$1] = $at["encoded"]; p[$1] = $at["max_prob"]; next }
+      { n++; same = $at["encoded"] == encoded[$1]; d = $at["max_prob"] - p[$1]; all += encoded[$1] == 2 }
+      !same || encoded[$1] == 2 && (d > 1e-4 || d < -1e-4) { print $1, encoded[$1], p[$1]; print; bad = 1 }
+      END { print n, all; exit bad || n < 200 || all < 150 || all == n }' ours.tsv verdicts.tsv
+    cut -f 1-7 <(nk-verify --agree --summary "$folder/$model" verdicts.tsv) >theirs
+    cut -f 1-7 <(nk-verify --agree --summary "$folder/$model" ours.tsv) >ours
+    cat theirs
+    cmp theirs ours
+  done
+}
+
 @test "numpy reads a set's rows, ids and columns" {
   needs
   make gpt2-tiny
