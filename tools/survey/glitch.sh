@@ -56,7 +56,8 @@ awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) at[\$i] = i; print; next }
 END
   text 'The model fails to repeat a token where it gives it a probability below 0.1 in all prompts, and' \
     'fails clearly where it is below 0.001 (the thresholds of Land and Bartolo, 2024). Models that are' \
-    'small fail to repeat ordinary words, too: then the clear failures tell the groups apart.'
+    'small fail to repeat ordinary words, too: then the clear failures tell the groups apart. Intervals' \
+    'are about other tokens in the same prompts.'
   claim verified verdicts share 'Of the listed tokens and the next by rank the model fails to repeat {}.' \
     repeated.tsv 'between=control==0' 'statistic=share max_prob<0.1'
   claim control verdicts share 'Of ordinary tokens of the same lengths and categories it fails to repeat {}.' \
