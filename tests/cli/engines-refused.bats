@@ -80,5 +80,6 @@ this stream" ${how#*::}
 }
 
 @test "a module of another version is refused" {
-  refused VERSION=77 "$PWD/VERSION=77/llama.so belongs to another version of noken" --ids 300
+  refused VERSION=77 "$PWD/VERSION=77/llama.so is not a module of noken \
+$(nk-run --version | sed -n '1s/.* //p'): install that of the same version" --ids 300
 }
