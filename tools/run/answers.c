@@ -109,22 +109,19 @@ static int prepare(struct run_job *job) {
                                 .n_offsets = o->offsets + 1, /* RUN_NOT_GIVEN: 0, the end */
                                 .n_generate = o->generate,
                                 .seed = job->run->common.seed};
-  size_t blocks[2], layer;
+  size_t blocks[2];
   int code = run_read_places(job);
   if (code == NK_OK) code = read_capture(job);
   if (code == NK_OK) code = read_lens(job);
   if (code == NK_OK) code = make_probes(job);
   if (code == NK_OK) code = read_flags(job);
-  layer = code == NK_OK ? job->layers[0] : 0;
   if (code == NK_OK) code = run_read_items(job);
-  if (code == NK_OK && job->layers[0] != layer) { /* it is the set's */
-    run_free_probes(job);
-    code = make_probes(job);
+  if (code != NK_OK) return code;
+  run_free_probes(job); /* they were a check: the set's layer and the reference are still to come */
+  if (o->capture == NULL && o->lens == NULL && !o->flag_summary) {
+    find_blocks(job, blocks);
+    code = draw_reference(job, job->shard.n <= 1 || blocks[0] < blocks[1]);
   }
-  if (code != NK_OK || o->capture != NULL || o->lens != NULL || o->flag_summary) return code;
-  find_blocks(job, blocks);
-  run_free_probes(job); /* they were a check: the reference's tokens are still to be given */
-  code = draw_reference(job, job->shard.n <= 1 || blocks[0] < blocks[1]);
   return code == NK_OK ? make_probes(job) : code;
 }
 
